@@ -1,0 +1,43 @@
+# Everything lives in .venv; each target sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+CONSTRAINTS := constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: .venv/demo ## serve the embedded demo model on port 8080
+	@$(BIN)/python -m predictors.mlflow
+
+test: .venv/test ## run all tests
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: .venv/lint ## style, types and the contracts between the folders
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv
+
+.venv/python:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# Each mark is newer than what it was made from, so a change of the dependencies installs them again.
+.venv/demo: .venv/python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[sklearn]'
+	touch $@
+
+.venv/test: .venv/python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[test]'
+	touch $@
+
+.venv/lint: .venv/python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[lint]'
+	touch $@

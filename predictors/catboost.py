@@ -1,0 +1,40 @@
+"""CatBoost models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from predictors.flavor import MLmodel
+from predictors.model import MLflowModel, Native, implementation_of, native_methods, pyfunc_method
+
+
+class CatBoostModel(MLflowModel):
+    flavor: ClassVar[str] = "catboost"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        implementation = implementation_of(mlmodel)
+        raw = implementation.get_raw_model()
+        methods = {
+            "predict": pyfunc_method(mlmodel, implementation),
+            **native_methods(raw, ("predict_proba", "predict_log_proba")),
+        }
+        return Native(
+            methods=methods,
+            raw=raw,
+            probabilities=methods.get("predict_proba"),
+            width=len(raw.feature_names_),
+            names=learnt_names(raw),
+            blames_input=True,
+        )
+
+
+def learnt_names(raw: Any) -> tuple[str, ...]:
+    """Column names, unless CatBoost numbered them."""
+    names = tuple(raw.feature_names_)
+    return () if names == tuple(str(i) for i in range(len(names))) else names
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=CatBoostModel.flavor)

@@ -1,0 +1,363 @@
+"""The ASGI front: every HTTP route of a predictor, and errors in the shape of the protocol they belong to."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from kserve.model import InferenceVerb, Model
+
+from predictors import pages
+from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
+from predictors.kserve_types import prediction_of, request_of
+from predictors.metrics import exposition
+from predictors.model import Loaded, MLflowModel, input_tensors
+from predictors.pipeline import Pipeline, known, row_count
+from predictors.protocol import invocations, jsontext, v1, v2
+from predictors.protocol.errors import (
+    MethodNotAllowed,
+    NotFound,
+    NotReady,
+    NotSupported,
+    RequestError,
+    UnsupportedMediaType,
+)
+
+access = logging.getLogger("predictors.access")
+
+Handler = Callable[[Request], Awaitable[Response]]
+BINARY = "application/octet-stream"
+HEADER_LENGTH = "inference-header-content-length"
+EXTENSIONS = ["model_repository", "binary_tensor_data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    verb: str
+    pattern: re.Pattern[str]
+    handler: Handler
+    protocol: str = ""
+    """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
+
+
+class Front:
+    """The ASGI application."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.routes = [
+            Route(verb, re.compile(path_pattern(path)), handler, protocol)
+            for verb, path, handler, protocol in self.table()
+        ]
+        # The paths that nearly every request takes, found without a search.
+        name = pipeline.name
+        self.hot = {
+            f"/v1/models/{name}:predict": self.find("POST", f"/v1/models/{name}:predict"),
+            f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
+            "/invocations": self.find("POST", "/invocations"),
+        }
+
+    def table(self) -> list[tuple[str, str, Handler, str]]:
+        model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+        return [
+            ("POST", "/v1/models/{model}:predict", self.v1_predict, "v1"),
+            ("POST", "/v1/models/{model}:explain", self.v1_explain, "v1"),
+            ("POST", f"{model}/infer", self.v2_infer, "v2"),
+            ("POST", f"{version}/infer", self.v2_infer, "v2"),
+            ("POST", "/invocations", self.invocations, "invocations"),
+            *(("GET", path, self.live, "") for path in ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")),
+            *(("GET", path, self.ready, "") for path in ("/ready", "/health/ready", "/v2/health/ready")),
+            ("GET", "/ping", self.ping, ""),
+            ("GET", "/version", self.version, ""),
+            ("GET", "/v1/models", self.v1_models, ""),
+            ("GET", "/v1/models/{model}", self.v1_model, ""),
+            ("GET", "/v2", self.v2_server, ""),
+            ("GET", "/v2/models", self.v1_models, ""),
+            *(("GET", path, self.v2_model, "") for path in (model, version)),
+            *(("GET", f"{path}/ready", self.v2_model_ready, "") for path in (model, version)),
+            ("POST", "/v2/repository/index", self.repository_index, ""),
+            ("POST", "/v2/repository/models/{model}/load", self.repository_load, ""),
+            ("POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
+            ("GET", "/metrics", self.metrics, ""),
+            ("GET", "/schema", self.schema, ""),
+            ("GET", "/openapi.json", self.openapi, ""),
+            ("GET", "/docs", self.docs, ""),
+            ("GET", "/docs/{asset}", self.docs_asset, ""),
+        ]  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        protocol = ""
+        try:
+            route, parts = self.route(scope["method"], scope["path"])
+            protocol = route.protocol
+            response = await route.handler(Request(scope, receive, self.pipeline.settings.max_body, parts))
+        except ClientGone:
+            self.count(protocol, "client_gone")
+            return
+        except Exception as error:
+            response = error_response(known(error), protocol or protocol_of(scope["path"]))
+        self.count(protocol, response.status)
+        if self.pipeline.settings.access_log:
+            access.info("%s %s %d %d bytes", scope["method"], scope["path"], response.status, len(response.body))
+        if self.pipeline.draining:
+            response.headers = (*response.headers, ("connection", "close"))
+        await response.send(send)
+
+    def count(self, protocol: str, status: int | str) -> None:
+        if protocol:
+            self.pipeline.count_request(protocol, status)
+
+    def route(self, verb: str, path: str) -> tuple[Route, dict[str, str]]:
+        if verb == "POST" and path in self.hot:
+            return self.hot[path]
+        return self.find("GET" if verb == "HEAD" else verb, path.rstrip("/") or "/")
+
+    def find(self, verb: str, path: str) -> tuple[Route, dict[str, str]]:
+        allowed = []
+        for route in self.routes:
+            match = route.pattern.fullmatch(path)
+            if match:
+                if route.verb == verb:
+                    return route, match.groupdict()
+                allowed.append(route.verb)
+        if allowed:
+            raise MethodNotAllowed(f"this path takes {' or '.join(allowed)}", ", ".join(allowed))
+        raise NotFound("no such path; /docs lists them all")
+
+    # -- predictions --------------------------------------------------------------------------------------------
+
+    async def v1_predict(self, request: Request) -> Response:
+        loaded = self.pipeline.check(request.parts["model"])
+        require_json(request)
+        body = await request.body()
+        model = self.model
+        if model.customized:
+            return Response(await self.pipeline.counted(loaded, lambda: hooked_v1(model, body, request.headers)))
+
+        def work() -> tuple[bytes, int]:
+            batch = v1.decode(body)
+            return v1.encode(self.pipeline.answer(loaded, batch)), row_count(batch)
+
+        return Response(await self.pipeline.predict(loaded, work))
+
+    async def v1_explain(self, request: Request) -> Response:
+        loaded = self.pipeline.check(request.parts["model"])
+        model = self.model
+        if type(model).explain is Model.explain:
+            raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
+        require_json(request)
+        body = await request.body()
+        explain = InferenceVerb.EXPLAIN
+        return Response(await self.pipeline.counted(loaded, lambda: hooked_v1(model, body, request.headers, explain)))
+
+    async def v2_infer(self, request: Request) -> Response:
+        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        header_length = request.headers.get(HEADER_LENGTH)
+        if header_length is None or request.content_type != BINARY:
+            require_json(request)
+        body = await request.body()
+        model = self.model
+        if model.customized:
+            run = hooked_v2(model, loaded, body, header_length, request.headers)
+            reply, split = await self.pipeline.counted(loaded, lambda: run)
+        else:
+
+            def work() -> tuple[tuple[bytes, int | None], int]:
+                batch = v2.decode(body, header_length)
+                return v2.encode(self.pipeline.answer(loaded, batch), batch), row_count(batch)
+
+            reply, split = await self.pipeline.predict(loaded, work)
+        if split is None:
+            return Response(reply)
+        return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
+
+    async def invocations(self, request: Request) -> Response:
+        loaded = self.pipeline.check(self.pipeline.name)
+        content_type = request.content_type
+        if content_type not in invocations.CONTENT_TYPES:
+            raise UnsupportedMediaType(f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}")
+        body = await request.body()
+        text_columns = [one.name for one in loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
+
+        def work() -> tuple[bytes, int]:
+            batch = invocations.decode(body, content_type, text_columns)
+            return invocations.encode(self.pipeline.answer(loaded, batch), bare=batch.bare), row_count(batch)
+
+        return Response(await self.pipeline.predict(loaded, work))
+
+    @property
+    def model(self) -> MLflowModel:
+        assert self.pipeline.model is not None  # `check` has seen it
+        return self.pipeline.model
+
+    # -- health -------------------------------------------------------------------------------------------------
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"status": "alive", "live": True})
+
+    async def ready(self, request: Request) -> Response:
+        return self.readiness({})
+
+    def readiness(self, about: dict[str, Any]) -> Response:
+        reason = self.pipeline.why_not_ready
+        if reason is None:
+            return json_response({**about, "ready": True})
+        return json_response({**about, "ready": False, "error": f"not ready: {reason}"}, 503)
+
+    async def ping(self, request: Request) -> Response:
+        return Response(b"\n") if self.pipeline.ready else self.readiness({})
+
+    async def version(self, request: Request) -> Response:
+        return Response(metadata.version("mlflow-skinny").encode(), content_type="text/plain")
+
+    # -- metadata -----------------------------------------------------------------------------------------------
+
+    async def v1_models(self, request: Request) -> Response:
+        return json_response({"models": [self.pipeline.name]})
+
+    async def v1_model(self, request: Request) -> Response:
+        self.known_model(request)
+        about: dict[str, Any] = {"name": self.pipeline.name, "platform": "mlflow"}
+        if self.pipeline.model is not None and self.pipeline.model.loaded is not None:
+            about["version"] = self.pipeline.model.loaded.version
+        return self.readiness(about)
+
+    async def v2_server(self, request: Request) -> Response:
+        return json_response(server_metadata())
+
+    async def v2_model(self, request: Request) -> Response:
+        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        return json_response(model_metadata(self.pipeline.name, loaded))
+
+    async def v2_model_ready(self, request: Request) -> Response:
+        self.known_model(request)
+        if self.pipeline.ready:
+            self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        return self.readiness({"name": self.pipeline.name})
+
+    def known_model(self, request: Request) -> None:
+        if request.parts["model"] != self.pipeline.name:
+            raise NotFound(f"unknown model '{request.parts['model']}'; this server has '{self.pipeline.name}'")
+
+    # -- repository ---------------------------------------------------------------------------------------------
+
+    async def repository_index(self, request: Request) -> Response:
+        reason = self.pipeline.why_not_ready
+        loaded = self.pipeline.model.loaded if self.pipeline.model else None
+        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.unloaded else "LOADING"
+        entry = {"name": self.pipeline.name, "state": state, "reason": reason or ""}
+        return json_response([entry if loaded is None else {**entry, "version": loaded.version}])
+
+    async def repository_load(self, request: Request) -> Response:
+        self.known_model(request)
+        await self.pipeline.load_again()
+        return json_response({"name": self.pipeline.name, "load": True})
+
+    async def repository_unload(self, request: Request) -> Response:
+        self.known_model(request)
+        self.pipeline.unload()
+        return json_response({"name": self.pipeline.name, "unload": True})
+
+    # -- metrics and pages --------------------------------------------------------------------------------------
+
+    async def metrics(self, request: Request) -> Response:
+        body, content_type = exposition(request.headers.get("accept", ""))
+        return Response(body, content_type=content_type)
+
+    async def schema(self, request: Request) -> Response:
+        return json_response(pages.schema(self.pipeline.name, self.pipeline.check(self.pipeline.name)))
+
+    async def openapi(self, request: Request) -> Response:
+        loaded = self.pipeline.model.loaded if self.pipeline.model else None
+        return json_response(pages.openapi(self.pipeline.name, loaded))
+
+    async def docs(self, request: Request) -> Response:
+        return Response(pages.docs(self.pipeline.name), content_type="text/html; charset=utf-8")
+
+    async def docs_asset(self, request: Request) -> Response:
+        found = pages.asset(request.parts["asset"])
+        if found is None:
+            raise NotFound("no such file")
+        return Response(found[0], content_type=found[1], headers=(("cache-control", "max-age=86400"),))
+
+
+def path_pattern(path: str) -> str:
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(path))
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(jsontext.dump(value), status)
+
+
+def protocol_of(path: str) -> str:
+    return "invocations" if path.startswith("/invocations") else ""
+
+
+def error_response(error: RequestError, protocol: str) -> Response:
+    message = str(error)
+    body = invocations.encode_error(error.status, message) if protocol == "invocations" else v1.encode_error(message)
+    headers = error.headers
+    if isinstance(error, NotReady):
+        headers = (*headers, ("retry-after", "1"))
+    return Response(body, error.status, headers=headers)
+
+
+def require_json(request: Request) -> None:
+    kind = request.content_type
+    if kind not in (JSON, "") and not kind.endswith("+json"):
+        raise UnsupportedMediaType(f"unsupported content type; expected {JSON}")
+
+
+def server_metadata() -> dict[str, Any]:
+    return {"name": "mlflow-kserve", "version": metadata.version("mlflow-kserve"), "extensions": EXTENSIONS}
+
+
+def model_metadata(name: str, loaded: Loaded) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": [loaded.version],
+        "platform": f"mlflow_{loaded.flavor}",
+        "inputs": input_tensors(loaded.plan),
+        "outputs": list(loaded.outputs),
+        "properties": properties(loaded),
+    }
+
+
+def properties(loaded: Loaded) -> dict[str, str]:
+    """What else there is to know of a served model, as text."""
+    return {
+        "flavor": loaded.flavor,
+        "methods": ",".join(loaded.methods),
+        "model_uri": loaded.source.resolved_uri,
+        "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
+    }
+
+
+# -- models with hooks of their own ---------------------------------------------------------------------------------
+
+
+async def hooked_v1(
+    model: MLflowModel, body: bytes, headers: dict[str, str], verb: InferenceVerb = InferenceVerb.PREDICT
+) -> tuple[bytes, int]:
+    payload = jsontext.parse_object(body)
+    response, _ = await model(payload, headers, verb)
+    if not isinstance(response, dict):
+        raise TypeError(f"the model's hooks answered a {type(response).__name__}, expected a dict")
+    rows = payload.get("instances")
+    return jsontext.dump(response), len(rows) if isinstance(rows, list) else 1
+
+
+async def hooked_v2(
+    model: MLflowModel, loaded: Loaded, body: bytes, header_length: str | None, headers: dict[str, str]
+) -> tuple[tuple[bytes, int | None], int]:
+    batch = v2.decode(body, header_length)
+    response, _ = await model(request_of(batch, model.name), headers)
+    if isinstance(response, dict):
+        return (jsontext.dump(response), None), row_count(batch)
+    return v2.encode(prediction_of(response, loaded.version), batch), row_count(batch)

@@ -1,0 +1,102 @@
+"""KServe's `InferRequest` / `InferResponse` ↔ Batch / Prediction, for people's own subclasses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from kserve import InferInput, InferOutput, InferRequest, InferResponse
+from kserve.protocol.infer_type import RequestedOutput
+
+from predictors.protocol import tensors
+from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.options import read_options
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, flag, select
+
+
+def batch_of(request: InferRequest) -> Batch:
+    """What KServe decoded, as our own codecs would have."""
+    parameters = plain_parameters(request.parameters)
+    options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
+    wanted = [
+        Output(one.name, flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
+        for one in request.request_outputs or []
+    ]
+    return Batch(
+        columns={tensor.name: array_of(tensor) for tensor in request.inputs},
+        method=options.method,
+        probabilities=options.probabilities,
+        params=options.params,
+        id=request.id,
+        outputs=wanted or None,
+        binary_output=flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
+        tensors=True,
+    )
+
+
+def plain_parameters(parameters: Any) -> dict[str, Any]:
+    """Parameters as values: gRPC has them wrapped."""
+    plain = {}
+    for name, value in (parameters or {}).items():
+        which = getattr(value, "WhichOneof", None)
+        plain[name] = getattr(value, which("parameter_choice")) if which else value
+    return plain
+
+
+def array_of(tensor: InferInput) -> tensors.Array:
+    shape = tensors.checked_shape(list(tensor.shape), tensor.name)
+    if tensor._raw_data is not None:
+        return tensors.from_raw(tensor._raw_data, tensor.datatype, shape, tensor.name)
+    data = tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else list(tensor.data)
+    if tensor.datatype == "BYTES":
+        data = [item.decode() if isinstance(item, bytes) else item for item in data]
+    return tensors.from_json(data, tensor.datatype, shape, tensor.name)
+
+
+def request_of(batch: Batch, model_name: str) -> InferRequest:
+    """A decoded V2 request as KServe's hooks get it."""
+    inputs = []
+    for name, values in (batch.columns or {}).items():
+        array = np.asarray(values)
+        datatype = tensors.datatype_of(array)
+        tensor = InferInput(name=name, shape=list(array.shape), datatype=datatype)
+        if datatype == "BYTES":
+            tensor.data = array.reshape(-1).tolist()
+        else:
+            tensor.set_data_from_numpy(array, binary_data=True)
+        inputs.append(tensor)
+    parameters: dict[str, Any] = dict(batch.params)
+    if batch.method is not None:
+        parameters["method"] = batch.method
+    if batch.probabilities is not None:
+        parameters["probabilities"] = batch.probabilities
+    outputs = [RequestedOutput(output.name) for output in batch.outputs or []]
+    return InferRequest(
+        model_name=model_name, infer_inputs=inputs, request_id=batch.id, parameters=parameters,
+        request_outputs=outputs or None,
+    )  # fmt: skip
+
+
+def response_of(prediction: Prediction, batch: Batch) -> InferResponse:
+    outputs = []
+    for output, tensor in select(prediction, batch):
+        made = InferOutput(name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor))
+        binary = batch.binary_output if output.binary is None else output.binary
+        if tensor.dtype.kind == "O":
+            tensor = np.array([tensors.as_bytes(item) for item in tensor.reshape(-1)], dtype=object).reshape(tensor.shape)
+        made.set_data_from_numpy(tensor, binary_data=binary)
+        outputs.append(made)
+    return InferResponse(
+        response_id=batch.id,
+        model_name=prediction.model_name,
+        model_version=prediction.model_version,
+        infer_outputs=outputs,
+    )
+
+
+def prediction_of(response: InferResponse, version: str) -> Prediction:
+    """What a hook answered, as our own codecs take it."""
+    named = {output.name: output.as_numpy() for output in response.outputs}
+    return Prediction(named, "predict", response.model_name, response.model_version or version)
+
+

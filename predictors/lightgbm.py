@@ -1,0 +1,52 @@
+"""LightGBM models: Boosters and the scikit-learn interface."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from predictors.flavor import MLmodel
+from predictors.model import MLflowModel, Native, implementation_of, native_methods, pyfunc_method
+from predictors.tables import class_probabilities, with_categories
+
+PROBABILITIES = ("binary", "multiclass", "multiclassova", "cross_entropy")
+
+
+class LightGBMModel(MLflowModel):
+    flavor: ClassVar[str] = "lightgbm"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        implementation = implementation_of(mlmodel)
+        raw = implementation.get_raw_model()
+        booster = getattr(raw, "booster_", raw)
+        methods = {"predict": pyfunc_method(mlmodel, implementation), **native_methods(raw, ("predict_proba",))}
+        if raw is booster and objective_of(booster) in PROBABILITIES:
+            methods["predict_proba"] = class_probabilities(methods["predict"])
+        if booster.pandas_categorical:
+            methods = {name: with_categories(method) for name, method in methods.items()}
+        return Native(
+            methods=methods,
+            raw=raw,
+            probabilities=methods.get("predict_proba"),
+            width=int(booster.num_feature()),
+            names=learnt_names(booster),
+            blames_input=True,
+        )
+
+
+def objective_of(booster: Any) -> str:
+    """The objective is the first word of its line in the model's text."""
+    head = booster.model_to_string(num_iteration=1)
+    line = next((line for line in head.splitlines() if line.startswith("objective=")), "objective=")
+    return str(line.removeprefix("objective=").split(" ")[0])
+
+
+def learnt_names(booster: Any) -> tuple[str, ...]:
+    """Column names, unless LightGBM made them up."""
+    names = tuple(booster.feature_name())
+    return () if names == tuple(f"Column_{i}" for i in range(len(names))) else names
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=LightGBMModel.flavor)

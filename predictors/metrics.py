@@ -1,0 +1,102 @@
+"""Prometheus metrics of the predictor, right with any number of worker processes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from predictors.model import Loaded
+
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+MODEL_LABELS = ("model_name", "model_version")
+LATENCY_BUCKETS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+)  # fmt: skip
+ROW_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+
+
+def share_between_processes() -> None:
+    """Must run before prometheus_client is first imported: it decides then where values are kept."""
+    os.environ.setdefault(MULTIPROCESS_DIR, tempfile.mkdtemp(prefix="mlflow-kserve-metrics-"))
+
+
+class Metrics:
+    """All metrics; the names are a contract with dashboards and alerts."""
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        self.predictions = Counter(
+            "model_predictions", "Prediction requests that reached the model, failed ones included", MODEL_LABELS
+        )
+        self.latency = Histogram(
+            "model_prediction_latency_seconds",
+            "Time from the whole request body to the encoded reply, of predictions that succeeded",
+            MODEL_LABELS,
+            buckets=LATENCY_BUCKETS,
+        )
+        self.errors = Counter(
+            "model_prediction_errors", "Prediction requests that were answered with an error", (*MODEL_LABELS, "error_type")
+        )
+        self.loaded = Gauge(
+            "model_loaded", "Whether the model is loaded and ready (1) or not (0)", MODEL_LABELS, multiprocess_mode="livemin"
+        )
+        self.requests = Counter(
+            "model_requests", "Requests to prediction routes by protocol and status", ("model_name", "protocol", "status")
+        )
+        self.rows = Histogram("model_request_rows", "Rows per prediction request", MODEL_LABELS, buckets=ROW_BUCKETS)
+        self.in_flight = Gauge(
+            "model_requests_in_flight", "Prediction requests being answered", ("model_name",), multiprocess_mode="livesum"
+        )
+        self.load_seconds = Gauge(
+            "model_load_seconds", "Time that loading the model took", MODEL_LABELS, multiprocess_mode="livemax"
+        )
+        self.info = Gauge(
+            "model_info",
+            "What is served; the value is always 1",
+            (*MODEL_LABELS, "flavor", "uri", "run_id", "mlflow_version"),
+            multiprocess_mode="livemax",
+        )
+
+    def model_loaded(self, name: str, loaded: Loaded) -> None:
+        labels = (name, loaded.version)
+        self.loaded.labels(*labels).set(1)
+        self.load_seconds.labels(*labels).set(loaded.seconds)
+        content = loaded.mlmodel.content
+        self.info.labels(
+            *labels,
+            loaded.flavor,
+            loaded.source.resolved_uri,
+            str(content.get("run_id") or ""),
+            str(content.get("mlflow_version") or ""),
+        ).set(1)
+
+
+@cache
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """The metrics of all processes, in the format that the scraper accepts, and its content type."""
+    from prometheus_client import REGISTRY, CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry: Any = REGISTRY
+    if MULTIPROCESS_DIR in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    encoder, content_type = choose_encoder(accept)
+    return encoder(registry), content_type
+
+
+def forget_process(pid: int) -> None:
+    """Takes the gauges of a process that has ended out of the sums."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    if MULTIPROCESS_DIR in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]

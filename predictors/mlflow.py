@@ -1,0 +1,41 @@
+"""`python -m predictors.mlflow`: resolve the model, detect its flavor, serve it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from predictors.settings import Settings, read_settings
+
+
+def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
+    """The command; ends the process with the server's status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    module = forced_flavor or "mlflow"
+    what = f"a {forced_flavor} model" if forced_flavor else "an MLflow model"
+    settings = read_settings(
+        arguments,
+        prog=f"python -m predictors.{module}",
+        description=f"Serve {what} over V1, V2 (REST and gRPC) and MLflow's /invocations.",
+        forced_flavor=forced_flavor,
+    )
+    sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
+    configure_logging(settings)
+    if settings.workers > 1:
+        from predictors.metrics import share_between_processes
+
+        share_between_processes()
+    from predictors.server import Server
+
+    raise SystemExit(Server(settings).run())
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line per event on stderr; other libraries speak from warnings on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("predictors").setLevel(settings.log_level.upper())
+
+
+if __name__ == "__main__":
+    main()

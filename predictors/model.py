@@ -1,0 +1,337 @@
+"""MLflowModel: what all flavors share. A loaded model is one immutable object; loading another swaps it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeAlias
+
+from kserve import InferRequest, InferResponse, Model
+
+from predictors import safety
+from predictors.example import read_example
+from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
+from predictors.kserve_types import batch_of, response_of
+from predictors.protocol import v1
+from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.errors import InvalidInput, ModelFailure, NotReady, RequestError
+from predictors.protocol.results import named_tensors, refuse_nan
+from predictors.protocol.tensors import datatype_of
+from predictors.settings import Settings
+from predictors.signature import Plan, compile_plan
+from predictors.source import Source, one_line, resolve, served_version
+
+log = logging.getLogger("predictors")
+
+Method: TypeAlias = Callable[[Any, Mapping[str, Any]], Any]
+Tensor: TypeAlias = Mapping[str, Any]
+
+
+class LoadError(Exception):
+    """The model cannot be served; the message is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """A model as its flavor loads it: what it can do, and what it says about its inputs."""
+
+    methods: Mapping[str, Method]
+    """By name; `predict` is what `mlflow.pyfunc` would do."""
+    raw: Any = None
+    """The framework's own object, where there is one."""
+    probabilities: Method | None = None
+    """Class probabilities to send along with `predict`."""
+    width: int | None = None
+    names: tuple[str, ...] = ()
+    default: str = "predict"
+    """The method of a request that names none."""
+    blames_input: bool = False
+    """A ValueError of this model is about the values it was given, not a bug in it."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Everything that answers a request. Immutable: a reload builds another one."""
+
+    native: Native
+    plan: Plan
+    flavor: str
+    version: str
+    source: Source
+    mlmodel: MLmodel
+    example: Batch | None = None
+    outputs: tuple[Tensor, ...] = ()
+    """Output tensors as the model really answered its example; else as the signature has them."""
+    seconds: float = 0.0
+
+    @property
+    def methods(self) -> list[str]:
+        return sorted(self.native.methods)
+
+
+@dataclass
+class Status:
+    """How far loading is, for readiness probes."""
+
+    text: str = "not loaded yet"
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.text = text
+        for listener in self.listeners:
+            listener(text)
+
+
+class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
+    """A `kserve.Model` that serves an MLflow model of one flavor.
+
+    Subclasses say how a model of their flavor is loaded (`load_native`) and know nothing of HTTP.
+    People may override `preprocess`, `postprocess` or `predict` as with any `kserve.Model`.
+    """
+
+    flavor: ClassVar[str] = "pyfunc"
+
+    def __init__(
+        self,
+        name: str,
+        model: str | Source | None = None,
+        *,
+        settings: Settings | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        """`model` is a model URI or an already resolved source; without it the settings say what to load."""
+        super().__init__(name)
+        settings = settings or Settings()
+        self.source = model if isinstance(model, Source) else None
+        self.settings = replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings
+        self.executor = executor
+        self.status = Status()
+        self.loaded: Loaded | None = None
+
+    # -- loading ------------------------------------------------------------------------------------------------
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        """Loads the model that lies in `mlmodel.path`. For each flavor its own."""
+        raise NotImplementedError
+
+    def load(self) -> bool:
+        """Downloads if need be, loads, warms up; afterwards the model is ready. Raises `LoadError`."""
+        started = time.perf_counter()
+        source = self.source or resolve(self.settings, self.status.note)
+        loaded = self.build(source)
+        if self.settings.warm_up:
+            self.status.note("warming up")
+            loaded = self.warmed(loaded)
+        self.loaded = replace(loaded, seconds=time.perf_counter() - started)
+        self.ready = True
+        self.status.note(
+            f"serving {self.name} version {loaded.version} ({source.resolved_uri}) "
+            f"with the {self.flavor} flavor after {self.loaded.seconds:.1f} s"
+        )
+        return True
+
+    def start(self) -> None:
+        """KServe's server calls this for every model, loaded or not."""
+        if self.loaded is None:
+            self.load()
+
+    def build(self, source: Source) -> Loaded:
+        """Loads a model beside whatever is served now."""
+        mlmodel = read_mlmodel(source.path)
+        require_modules(BY_NAME[self.flavor])
+        policy = safety.Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
+        self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
+        try:
+            safety.check(mlmodel.path, mlmodel.content, self.flavor, policy)
+            with safety.guarded_load(self.flavor, policy):
+                native = self.load_native(mlmodel)
+        except safety.Unsafe as error:
+            raise LoadError(str(error)) from error
+        except LoadError:
+            raise
+        except Exception as error:
+            log.debug("loading failed", exc_info=True)
+            raise LoadError(f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}") from error
+        plan = plan_of(mlmodel, native)
+        return Loaded(
+            native=native,
+            plan=plan,
+            flavor=self.flavor,
+            version=served_version(self.settings, source, mlmodel),
+            source=source,
+            mlmodel=mlmodel,
+            example=read_example(mlmodel),
+            outputs=tuple({"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)} for one in plan.outputs),
+        )
+
+    def warmed(self, loaded: Loaded) -> Loaded:
+        """Answers the model's own example once, so that the first caller does not pay for it."""
+        if loaded.example is None:
+            return loaded
+        try:
+            prediction = self.answer(loaded, loaded.example)
+            return replace(loaded, outputs=output_tensors(prediction))
+        except InvalidInput as error:
+            log.warning("the model's own input example does not fit its signature: %s", error)
+            return loaded
+        except RequestError as error:
+            cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
+            raise LoadError(f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)") from error
+
+    # -- predicting ---------------------------------------------------------------------------------------------
+
+    def serving(self) -> Loaded:
+        if self.loaded is None:
+            raise NotReady(f"model '{self.name}' is not ready: {self.status.text}")
+        return self.loaded
+
+    def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
+        """One batch through the plan and the model."""
+        name = batch.method or loaded.native.default
+        method = loaded.native.methods.get(name)
+        if method is None:
+            raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
+        data = loaded.plan.conform(batch)
+        params = loaded.plan.conform_params(batch.params)
+        probabilities = None
+        wanted = self.settings.probabilities if batch.probabilities is None else batch.probabilities
+        try:
+            result = method(data, params)
+            if wanted and name == "predict" and loaded.native.probabilities is not None:
+                probabilities = loaded.native.probabilities(data, params)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise blamed(error, loaded, data) from error
+        if self.settings.nan == "error":
+            refuse_nan(result)
+        names = tuple(one.name for one in loaded.plan.outputs if one.name) if name == "predict" else ()
+        return Prediction(result, name, self.name, loaded.version, names, probabilities)
+
+    async def predict(
+        self, payload: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
+    ) -> Any:
+        """KServe's own entry: a V1 dict or an `InferRequest` in, its counterpart out."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.executor, self.predict_payload, payload)
+
+    def predict_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
+        loaded = self.serving()
+        if isinstance(payload, Mapping):
+            return v1.encode_object(self.answer(loaded, v1.decode_object(payload)))
+        if isinstance(payload, InferRequest):
+            batch = batch_of(payload)
+            return response_of(self.answer(loaded, batch), batch)
+        raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
+
+    @property
+    def customized(self) -> bool:
+        """Whether somebody's subclass changes the way of a request; then every request goes through KServe's."""
+        hooks = ("__call__", "preprocess", "predict", "postprocess", "validate")
+        return any(getattr(type(self), hook) is not getattr(MLflowModel, hook) for hook in hooks)
+
+    # -- metadata -----------------------------------------------------------------------------------------------
+
+    def get_input_types(self) -> list[Tensor]:
+        return input_tensors(self.serving().plan)
+
+    def get_output_types(self) -> list[Tensor]:
+        return list(self.serving().outputs)
+
+
+def plan_of(mlmodel: MLmodel, native: Native) -> Plan:
+    content = mlmodel.content
+    plan = compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    return plan if plan.has_signature else replace(plan, width=native.width, names=native.names)
+
+
+def input_tensors(plan: Plan) -> list[Tensor]:
+    """The inputs as V2 describes tensors."""
+    if plan.inputs:
+        return [
+            {"name": one.name or (f"input-{i}" if plan.tensors else str(i)), "datatype": one.datatype, "shape": list(one.shape)}
+            for i, one in enumerate(plan.inputs)
+        ]
+    width = -1 if plan.width is None else plan.width
+    return [{"name": "input-0", "datatype": "FP64", "shape": [-1, width]}]
+
+
+def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
+    """The outputs as the model really has them; the first axis is the rows."""
+    return tuple(
+        {"name": name, "datatype": datatype_of(tensor), "shape": [-1, *tensor.shape[1:]]}
+        for name, tensor in named_tensors(prediction).items()
+    )
+
+
+def blamed(error: Exception, loaded: Loaded, data: Any) -> RequestError:
+    """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
+    kind = type(error).__name__
+    native = loaded.native
+    if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
+        return InvalidInput("the model does not take null or NaN, and the input holds some")
+    if isinstance(error, (ValueError, TypeError, KeyError)) and (native.blames_input or not loaded.plan.has_signature):
+        known = "" if loaded.plan.has_signature else "; the model has no signature that says what it takes"
+        log.info("the model refused an input", exc_info=error)
+        return InvalidInput(f"the model refused the input ({kind}){known}")
+    if not loaded.plan.has_signature and isinstance(error, (RuntimeError, IndexError)):
+        log.info("the model refused an input", exc_info=error)
+        return InvalidInput(f"the model refused the input ({kind}); the model has no signature that says what it takes")
+    if is_callers_fault(error):
+        return InvalidInput(f"the model refused the input ({kind})")
+    log.error("the model failed", exc_info=error)
+    return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
+
+
+def is_callers_fault(error: Exception) -> bool:
+    """MLflow's own errors say whose fault they are."""
+    code = getattr(error, "error_code", None)
+    return type(error).__module__.startswith("mlflow") and code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
+
+
+def has_nulls(data: Any) -> bool:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return bool(data.isna().to_numpy().any())
+    arrays = list(data.values()) if isinstance(data, Mapping) else [data]
+    return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and bool(np.isnan(a).any()) for a in arrays)
+
+
+# -- what flavors build on ------------------------------------------------------------------------------------------
+
+
+def load_pyfunc(mlmodel: MLmodel) -> Any:
+    """The model as `mlflow.pyfunc` loads it."""
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
+
+
+def implementation_of(mlmodel: MLmodel) -> Any:
+    """The flavor's own wrapper, as `mlflow.pyfunc` would call it."""
+    return load_pyfunc(mlmodel)._model_impl
+
+
+def pyfunc_method(mlmodel: MLmodel, implementation: Any) -> Method:
+    """`predict` as `mlflow.pyfunc` does it, without its own enforcement: the plan has done that."""
+    function = getattr(implementation, mlmodel.pyfunc.get("predict_fn", "predict"))
+    params = inspect.signature(function).parameters.get("params")
+    if params is not None and params.kind is not params.VAR_KEYWORD:
+        return lambda data, params: function(data, params=dict(params) or None)
+    return lambda data, params: function(data)
+
+
+def native_methods(raw: Any, names: tuple[str, ...]) -> dict[str, Method]:
+    """Those of the framework's own methods that this model really has."""
+    return {name: without_params(getattr(raw, name)) for name in names if callable(getattr(raw, name, None))}
+
+
+def without_params(function: Callable[[Any], Any]) -> Method:
+    return lambda data, params: function(data)

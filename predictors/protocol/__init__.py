@@ -1,0 +1,1 @@
+"""Bytes ↔ Batch / Prediction for each protocol. Pure: no model, no I/O."""

@@ -1,0 +1,67 @@
+"""What every protocol decodes to and encodes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
+
+
+class Missing:
+    """Marks a record that lacks a column that other records of the same request have."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING: Final = Missing()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that the caller asked for by name."""
+
+    name: str
+    binary: bool | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one request and what is to be done with them.
+
+    Either `columns` (inputs by name) or `rows` (anything else: a list of rows or of records, a matrix, or
+    whatever JSON a model without a tabular signature takes). Lists hold JSON values as parsed; arrays are
+    typed tensors.
+    """
+
+    columns: dict[str, Values] | None = None
+    rows: Any = None
+    method: str | None = None
+    probabilities: bool | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    outputs: Sequence[Output] | None = None
+    binary_output: bool = False
+    tensors: bool = False
+    """The columns are V2 tensors: a single one may be the whole matrix, whatever its name."""
+    bare: bool = False
+    """A chat request as the model itself has it, not wrapped in a protocol: so is the reply."""
+    frame: bool = False
+    """The caller sent a table (`dataframe_split`, CSV, …): without a signature it stays a DataFrame."""
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What the model answered, as it answered it."""
+
+    result: Any
+    method: str
+    model_name: str
+    model_version: str
+    output_names: Sequence[str] = ()
+    """The names that the signature gives to the model's outputs; empty where it names none."""
+    probabilities: Any = None

@@ -1,0 +1,68 @@
+"""What can go wrong with a request: one class per status, the same for every protocol."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that is answered with an error; `str(error)` is safe to show to the caller."""
+
+    status = 400
+    kind = "invalid_input"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class InvalidInput(RequestError):
+    """The caller's payload does not fit the protocol or the model's signature."""
+
+
+class Unauthorized(RequestError):
+    status = 401
+    kind = "unauthorized"
+
+
+class NotFound(RequestError):
+    status = 404
+    kind = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    kind = "method_not_allowed"
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.headers = (("allow", allow),)
+
+
+class TooLarge(RequestError):
+    status = 413
+    kind = "too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    status = 415
+    kind = "unsupported_media_type"
+
+
+class ModelFailure(RequestError):
+    """The model itself failed: our fault, details are in the log only."""
+
+    status = 500
+    kind = "model_error"
+
+
+class InternalError(RequestError):
+    """A bug of the server: details are in the log only."""
+
+    status = 500
+    kind = "internal_error"
+
+
+class NotSupported(RequestError):
+    status = 501
+    kind = "not_supported"
+
+
+class NotReady(RequestError):
+    status = 503
+    kind = "not_ready"

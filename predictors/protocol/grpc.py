@@ -1,0 +1,92 @@
+"""The Open Inference Protocol over gRPC: protobuf messages ↔ Batch / Prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+
+from predictors.protocol import casting, tensors
+from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.errors import InvalidInput
+from predictors.protocol.options import read_options
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, select
+
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
+    "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents", "INT64": "int64_contents",
+    "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
+}  # fmt: skip
+
+
+def decode(request: Any) -> Batch:
+    raw = request.raw_input_contents
+    if not request.inputs:
+        raise InvalidInput("'inputs' must hold at least one tensor")
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidInput(f"{len(request.inputs)} inputs but {len(raw)} raw_input_contents: expected one each")
+    columns: dict[str, Any] = {}
+    for index, tensor in enumerate(request.inputs):
+        if not tensor.name:
+            raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
+        if tensor.name in columns:
+            raise InvalidInput(f"input '{tensor.name}' is given twice")
+        columns[tensor.name] = input_tensor(tensor, raw[index] if raw else None)
+    options = read_options(parameters_of(request.parameters), "parameters", PROTOCOL_PARAMETERS)
+    return Batch(
+        columns=columns,
+        method=options.method,
+        probabilities=options.probabilities,
+        params=options.params,
+        id=request.id or None,
+        outputs=[Output(output.name) for output in request.outputs] or None,
+        # Typed contents have no half precision, so replies that need it are raw whatever was sent.
+        binary_output=bool(raw),
+        tensors=True,
+    )
+
+
+def parameters_of(parameters: Any) -> dict[str, Any]:
+    return {name: getattr(value, str(value.WhichOneof("parameter_choice"))) for name, value in parameters.items()}
+
+
+def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:
+    name, datatype = tensor.name, tensor.datatype
+    dtype = tensors.dtype_of(datatype, name)
+    shape = tensors.checked_shape(list(tensor.shape), name)
+    if raw is not None:
+        if tensor.HasField("contents"):
+            raise InvalidInput(f"input '{name}': 'contents' and 'raw_input_contents' exclude each other")
+        return tensors.from_raw(raw, datatype, shape, name)
+    field = CONTENTS.get(datatype)
+    if field is None:
+        raise InvalidInput(f"input '{name}': {datatype} has no typed contents, send raw_input_contents")
+    wrong = [one.name for one, _ in tensor.contents.ListFields() if one.name != field]
+    if wrong:
+        raise InvalidInput(f"input '{name}': {datatype} goes into {field}, got {wrong[0]}")
+    values = getattr(tensor.contents, field)
+    if len(values) != int(np.prod(shape, dtype=np.int64)):
+        raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with {len(values)} values")
+    if datatype == "BYTES":
+        return casting.objects(list(values)).reshape(shape)
+    return casting.exact(np.array(values), dtype, name, f"{datatype} values", typed=True).reshape(shape)
+
+
+def encode(prediction: Prediction, batch: Batch) -> Any:
+    selected = select(prediction, batch)
+    raw = batch.binary_output or any(tensors.datatype_of(tensor) == "FP16" for _, tensor in selected)
+    response = pb.ModelInferResponse(
+        model_name=prediction.model_name, model_version=prediction.model_version, id=batch.id or ""
+    )
+    for output, tensor in selected:
+        datatype = tensors.datatype_of(tensor)
+        message = response.outputs.add(name=output.name, datatype=datatype, shape=tensor.shape)
+        if raw:
+            response.raw_output_contents.append(tensors.to_raw(tensor))
+        elif datatype == "BYTES":
+            message.contents.bytes_contents.extend(map(tensors.as_bytes, tensor.reshape(-1)))
+        else:
+            getattr(message.contents, CONTENTS[datatype]).extend(tensor.reshape(-1).tolist())
+    return response

@@ -1,0 +1,152 @@
+"""MLflow's own scoring protocol: what `mlflow models serve` takes and answers at `/invocations`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from predictors.protocol import jsontext, results, v1
+from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.casting import described
+from predictors.protocol.errors import InvalidInput, UnsupportedMediaType
+from predictors.protocol.options import read_options
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+CONTENT_TYPES = ("application/json", "text/csv", "application/vnd.apache.parquet")
+ERROR_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    405: "BAD_REQUEST",
+    413: "REQUEST_LIMIT_EXCEEDED",
+    415: "BAD_REQUEST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    501: "NOT_IMPLEMENTED",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+CHAT_KEYS = ("messages", "input")
+
+
+def decode(body: bytes, content_type: str, text_columns: Sequence[str] = ()) -> Batch:
+    """`text_columns` are those that a CSV must not turn into numbers ("007" stays "007")."""
+    if content_type == "application/json":
+        return decode_json(body)
+    if content_type == "text/csv":
+        return decode_csv(body, text_columns)
+    if content_type == "application/vnd.apache.parquet":
+        return decode_parquet(body)
+    raise UnsupportedMediaType(f"unsupported content type; expected one of {', '.join(CONTENT_TYPES)}")
+
+
+def decode_json(body: bytes) -> Batch:
+    payload = jsontext.parse_object(body)
+    given = [form for form in FORMS if form in payload]
+    if not given and any(key in payload for key in CHAT_KEYS):
+        return Batch(rows=[payload], bare=True)
+    if len(given) != 1:
+        found = " and ".join(f"'{form}'" for form in given) or "none of them"
+        raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {found}")
+    unknown = [key for key in payload if key not in (given[0], "params")]
+    if unknown:
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{given[0]}' and 'params'")
+    options = read_options(payload.get("params"), "params")
+    data = payload[given[0]]
+    if given[0] == "dataframe_split":
+        return split_frame(data, v1.batch_of(options))
+    if given[0] == "dataframe_records":
+        if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
+            raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
+        batch = v1.batch_of(options, rows=data)
+        batch.frame = True
+        return batch
+    if given[0] == "inputs":
+        return v1.columnwise(one_value_each(data), options)
+    return v1.decode_object({"instances": data, "parameters": payload.get("params")})
+
+
+def one_value_each(inputs: Any) -> Any:
+    """MLflow takes one row as an object of plain values, and a single value as a row."""
+    if isinstance(inputs, dict):
+        return {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def split_frame(data: Any, batch: Batch) -> Batch:
+    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
+        raise InvalidInput("'dataframe_split' must be an object with 'columns' and 'data' (and optionally 'index')")
+    unknown = [key for key in data if key not in ("columns", "data", "index")]
+    if unknown:
+        raise InvalidInput(f"'dataframe_split': unknown key '{unknown[0]}'; expected columns, data, index")
+    rows, names = data["data"], data.get("columns")
+    if not rows:
+        raise InvalidInput("'dataframe_split.data' is empty: expected at least one row")
+    batch.frame = True
+    if names is None:
+        batch.rows = rows
+        return batch
+    if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
+        raise InvalidInput("'dataframe_split.columns' must be a list of different names")
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(names):
+            found = f"{len(row)} values" if isinstance(row, list) else described(row)
+            raise InvalidInput(f"'dataframe_split.data', row {index}: expected {len(names)} values, got {found}")
+    batch.columns = {str(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    return batch
+
+
+def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(io.BytesIO(body), dtype=dict.fromkeys(text_columns, "object"), encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("the CSV is not UTF-8") from None
+    except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
+        raise InvalidInput("the body cannot be read as CSV with a header line") from None
+    return frame_batch(frame, "CSV")
+
+
+def decode_parquet(body: bytes) -> Batch:
+    import pandas as pd
+
+    try:
+        import pyarrow
+    except ImportError:
+        raise UnsupportedMediaType("Parquet needs pyarrow on the server: install mlflow-kserve[parquet]") from None
+    try:
+        frame = pd.read_parquet(io.BytesIO(body))
+    except (ValueError, OSError, pyarrow.ArrowException):
+        raise InvalidInput("the body cannot be read as Parquet") from None
+    return frame_batch(frame, "Parquet")
+
+
+def frame_batch(frame: Any, form: str) -> Batch:
+    if frame.empty:
+        raise InvalidInput(f"the {form} has no rows")
+    return Batch(columns={str(name): column_values(frame.iloc[:, i]) for i, name in enumerate(frame)}, frame=True)
+
+
+def column_values(series: Any) -> Any:
+    """A pandas column as typed values; missing ones are null whatever pandas calls them."""
+    kind = getattr(series.dtype, "kind", "O")
+    if isinstance(series.dtype, np.dtype) and kind in "iufbM":
+        return series.to_numpy()
+    cells = series.astype(object).where(series.notna(), None).tolist()
+    return [cell.tolist() if isinstance(cell, (np.ndarray, np.generic)) else cell for cell in cells]
+
+
+def encode(prediction: Prediction, *, bare: bool = False) -> bytes:
+    result = prediction.result
+    if results.is_series(result):
+        result = result.to_frame()
+    plain = results.jsonable(result)
+    return jsontext.dump(plain if bare else {"predictions": plain})
+
+
+def encode_error(status: int, message: str) -> bytes:
+    reply: Mapping[str, str] = {"error_code": ERROR_CODES.get(status, "INTERNAL_ERROR"), "message": message}
+    return jsontext.dump(reply)

@@ -1,0 +1,159 @@
+"""What models return → plain JSON values, or named tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from predictors.protocol import jsontext
+from predictors.protocol.batch import Prediction
+from predictors.protocol.errors import ModelFailure
+
+PREDICTIONS = "predictions"
+PROBABILITIES = "probabilities"
+
+
+def jsonable(result: Any) -> Any:
+    """A result as values that `jsontext.dump` writes, tables as records."""
+    if isinstance(result, np.ndarray):
+        return json_array(result)
+    if is_frame(result):
+        names = [str(name) for name in result.columns]
+        columns = [jsonable(result.iloc[:, i].to_numpy()) for i in range(len(names))]
+        lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns]
+        return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+    if is_series(result):
+        return jsonable(result.to_numpy())
+    if isinstance(result, Mapping):
+        return {str(key): jsonable(value) for key, value in result.items()}
+    if isinstance(result, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in result]
+    if hasattr(result, "toarray"):  # scipy sparse
+        return json_array(result.toarray())
+    if hasattr(result, "detach"):  # torch
+        return json_array(result.detach().cpu().numpy())
+    if hasattr(result, "model_dump"):
+        return jsonable(result.model_dump(exclude_none=True))
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return jsonable(dataclasses.asdict(result))
+    if isinstance(result, np.generic):
+        return jsonable(np.asarray(result).reshape(1))[0]
+    return result
+
+
+def json_array(array: np.ndarray[Any, Any]) -> Any:
+    """Singles are widened first, so that the text holds exactly the number that Python would show."""
+    kind = array.dtype.kind
+    if kind == "f":
+        return np.ascontiguousarray(array, dtype=np.float64)
+    if kind in "iub":
+        return np.ascontiguousarray(array)
+    if kind == "O":
+        return [jsonable(item) if not is_missing(item) else None for item in array.tolist()]
+    if kind == "M":
+        return [None if text == "NaT" else text for text in np.datetime_as_string(array).tolist()]
+    return array.tolist()
+
+
+def is_missing(item: Any) -> bool:
+    return type(item).__name__ in ("NaTType", "NAType")
+
+
+def is_frame(value: Any) -> bool:
+    return type(value).__name__ == "DataFrame" and hasattr(value, "iloc")
+
+
+def is_series(value: Any) -> bool:
+    return type(value).__name__ == "Series" and hasattr(value, "to_numpy")
+
+
+def refuse_nan(result: Any) -> None:
+    """The strict policy: a prediction that JSON cannot hold is an error rather than null."""
+    tensors = [result] if not isinstance(result, Mapping) else list(result.values())
+    for tensor in tensors:
+        array = np.asarray(tensor)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
+
+
+def named_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
+    """The prediction as named tensors: the model's own names, else the method's; probabilities beside it."""
+    default = PREDICTIONS if prediction.method == "predict" else prediction.method
+    tensors = by_name(prediction.result, prediction.output_names, default)
+    if prediction.probabilities is not None:
+        tensors[PROBABILITIES] = np.asarray(prediction.probabilities)
+    return tensors
+
+
+def by_name(result: Any, names: Sequence[str], default: str) -> dict[str, np.ndarray[Any, Any]]:
+    if is_frame(result):
+        return {str(name): tensor_of(result.iloc[:, i].to_numpy()) for i, name in enumerate(result.columns)}
+    if isinstance(result, Mapping) and result and all(is_tensor(value) for value in result.values()):
+        return {str(name): tensor_of(value) for name, value in result.items()}
+    tensor = tensor_of(result)
+    if len(names) > 1 and tensor.ndim == 2 and tensor.shape[1] == len(names):
+        return {name: tensor[:, i] for i, name in enumerate(names)}
+    return {names[0] if len(names) == 1 else default: tensor}
+
+
+def is_tensor(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, list)) or is_series(value)
+
+
+def tensor_of(result: Any) -> np.ndarray[Any, Any]:
+    """One result as one tensor; what is not numbers, booleans or text becomes JSON text, a row each."""
+    if not isinstance(result, np.ndarray):
+        if is_series(result) or hasattr(result, "toarray") or hasattr(result, "detach"):
+            return tensor_of(as_array(result))
+        rows = result if isinstance(result, (list, tuple)) else [result]
+        return tensor_of(list_array([jsonable(row) for row in rows]))
+    if result.dtype.kind == "O":
+        return text_tensor(result)
+    if result.dtype.kind in "US":
+        return result.astype(object)
+    if result.dtype.kind == "M":
+        return np.datetime_as_string(result).astype(object)
+    return result
+
+
+def as_array(result: Any) -> np.ndarray[Any, Any]:
+    if hasattr(result, "toarray"):
+        return np.asarray(result.toarray())
+    if hasattr(result, "detach"):
+        return np.asarray(result.detach().cpu().numpy())
+    return np.asarray(result.to_numpy())
+
+
+def list_array(rows: list[Any]) -> np.ndarray[Any, Any]:
+    """A list as an array where it is one, else an object per row."""
+    rows = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
+    if not any(isinstance(row, (dict, str, type(None))) for row in rows):
+        try:
+            array = np.array(rows)
+        except ValueError:
+            pass
+        else:
+            if array.dtype.kind in "iufb":
+                return array
+    array = np.empty(len(rows), dtype=object)
+    for i, row in enumerate(rows):
+        array[i] = row
+    return array
+
+
+def text_tensor(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    flat = array.reshape(-1)
+    kinds = set(map(type, flat))
+    if kinds <= {int, float, np.float64, np.int64} and kinds:
+        return np.array(flat.tolist()).reshape(array.shape)
+    if kinds <= {bool, np.bool_} and kinds:
+        return flat.astype(np.bool_).reshape(array.shape)
+    if kinds <= {str, bytes, np.str_}:
+        return array
+    cells = np.empty(flat.shape, dtype=object)
+    for i, item in enumerate(flat):
+        cells[i] = item if isinstance(item, (str, bytes)) else jsontext.dump(jsonable(item)).decode()
+    return cells.reshape(array.shape)

@@ -1,0 +1,113 @@
+"""V2 tensors ↔ arrays, for REST and gRPC alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from predictors.protocol import casting
+from predictors.protocol.errors import InvalidInput
+
+Array = casting.Array
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("bool"),
+    "UINT8": np.dtype("u1"), "UINT16": np.dtype("<u2"), "UINT32": np.dtype("<u4"), "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"), "INT16": np.dtype("<i2"), "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
+    "BYTES": np.dtype(object),
+}  # fmt: skip
+NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
+
+
+def datatype_of(array: Array) -> str:
+    return NAMES.get(array.dtype.newbyteorder("="), "BYTES")
+
+
+def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
+    dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        raise InvalidInput(f"input '{name}': unknown datatype; expected one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
+    return tuple(shape)
+
+
+def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Array:
+    """The `data` of a JSON tensor, nested or flat in row-major order."""
+    dtype = dtype_of(datatype, name)
+    if not isinstance(data, list):
+        raise InvalidInput(f"input '{name}': 'data' must be a list, got {casting.described(data)}")
+    nested, flat = flattened(data, name)
+    if nested not in (shape, (len(flat),)) or len(flat) != prod(shape):
+        raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with data of shape {list(nested)}")
+    expected = f"{datatype} values"
+    if datatype == "BYTES":
+        array = casting.strings(flat, name, "a string (BYTES)", nullable=True)
+    elif datatype == "BOOL":
+        array = casting.booleans(flat, name, expected, nullable=False)
+    else:
+        array = casting.numbers(flat, dtype, name, expected, nullable=False)
+    return array.reshape(shape)
+
+
+def flattened(data: list[Any], name: str) -> tuple[tuple[int, ...], list[Any]]:
+    """The shape of nested lists and their values in row-major order."""
+    shape: list[int] = [len(data)]
+    flat = data
+    while flat and any(type(item) is list for item in flat):
+        sizes = {len(item) if type(item) is list else -1 for item in flat}
+        if len(sizes) != 1:
+            raise InvalidInput(f"input '{name}': 'data' is ragged: lists of different lengths at one level")
+        shape.append(sizes.pop())
+        flat = [value for item in flat for value in item]
+    return tuple(shape), flat
+
+
+def from_raw(buffer: bytes | memoryview, datatype: str, shape: tuple[int, ...], name: str) -> Array:
+    """A tensor in binary form: little-endian, row-major; BYTES with a 4-byte length before each element."""
+    dtype = dtype_of(datatype, name)
+    count = prod(shape)
+    if datatype == "BYTES":
+        return casting.objects(list(raw_elements(buffer, count, name))).reshape(shape)
+    wanted = count * dtype.itemsize
+    if len(buffer) != wanted:
+        raise InvalidInput(
+            f"input '{name}': {datatype} of shape {list(shape)} takes {wanted} bytes of binary data, got {len(buffer)}"
+        )
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+
+
+def raw_elements(buffer: bytes | memoryview, count: int, name: str) -> Sequence[bytes]:
+    view = memoryview(buffer)
+    elements: list[bytes] = []
+    position = 0
+    while position < len(view):
+        start = position + 4
+        size = int.from_bytes(view[position:start], "little")
+        if start > len(view) or start + size > len(view):
+            raise InvalidInput(f"input '{name}': binary data ends inside element {len(elements)}")
+        elements.append(bytes(view[start : start + size]))
+        position = start + size
+    if len(elements) != count:
+        raise InvalidInput(f"input '{name}': shape asks for {count} elements, binary data has {len(elements)}")
+    return elements
+
+
+def to_raw(array: Array) -> bytes:
+    if array.dtype.kind == "O":
+        return b"".join(len(item).to_bytes(4, "little") + item for item in map(as_bytes, array.reshape(-1)))
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+
+
+def as_bytes(item: Any) -> bytes:
+    if item is None:
+        return b""
+    return item if isinstance(item, bytes) else str(item).encode()

@@ -1,0 +1,86 @@
+"""KServe's V1 protocol: `{"instances": …}` or `{"inputs": …}` → `{"predictions": …}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from predictors.protocol import jsontext, results
+from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.casting import described
+from predictors.protocol.errors import InvalidInput
+from predictors.protocol.options import Options, read_options
+
+KEYS = ("instances", "inputs", "parameters", "signature_name")
+
+
+def decode(body: bytes | memoryview) -> Batch:
+    return decode_object(jsontext.parse_object(body))
+
+
+def decode_object(payload: Mapping[str, Any]) -> Batch:
+    unknown = [key for key in payload if key not in KEYS]
+    given = [key for key in ("instances", "inputs") if key in payload]
+    if not given:
+        close = get_close_matches(unknown[0], KEYS, n=1) if unknown else []
+        hint = f" (did you mean '{close[0]}' rather than '{unknown[0]}'?)" if close else ""
+        raise InvalidInput(f"missing 'instances': expected a list of rows or records{hint}")
+    if len(given) > 1:
+        raise InvalidInput("'instances' and 'inputs' exclude each other")
+    if unknown:
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(KEYS[:3])}")
+    options = read_options(payload.get("parameters"), "parameters")
+    if "instances" in payload:
+        rows = payload["instances"]
+        if not isinstance(rows, list):
+            raise InvalidInput(f"'instances' must be a list of rows or records, got {described(rows)}")
+        if not rows:
+            raise InvalidInput("'instances' is empty: expected at least one row")
+        return batch_of(options, rows=rows)
+    return columnwise(payload["inputs"], options)
+
+
+def columnwise(inputs: Any, options: Options) -> Batch:
+    """`inputs`: an object of columns, or one tensor as a nested list."""
+    if isinstance(inputs, dict):
+        for name, values in inputs.items():
+            if not isinstance(values, list):
+                raise InvalidInput(f"input '{name}': expected a list with a value per row, got {described(values)}")
+        if not inputs or not all(inputs.values()):
+            raise InvalidInput("'inputs' is empty: expected at least one column with at least one row")
+        return batch_of(options, columns=inputs)
+    if not isinstance(inputs, list):
+        raise InvalidInput(f"'inputs' must be an object of columns or a list of rows, got {described(inputs)}")
+    if not inputs:
+        raise InvalidInput("'inputs' is empty: expected at least one row")
+    return batch_of(options, rows=inputs)
+
+
+def batch_of(options: Options, *, rows: Any = None, columns: dict[str, Any] | None = None) -> Batch:
+    return Batch(
+        columns=columns,
+        rows=rows,
+        method=options.method,
+        probabilities=options.probabilities,
+        params=options.params,
+    )
+
+
+def encode_object(prediction: Prediction) -> dict[str, Any]:
+    reply = {
+        "predictions": results.jsonable(prediction.result),
+        "model_name": prediction.model_name,
+        "model_version": prediction.model_version,
+    }
+    if prediction.probabilities is not None:
+        reply["probabilities"] = results.jsonable(prediction.probabilities)
+    return reply
+
+
+def encode(prediction: Prediction) -> bytes:
+    return jsontext.dump(encode_object(prediction))
+
+
+def encode_error(message: str) -> bytes:
+    return jsontext.dump({"error": message})

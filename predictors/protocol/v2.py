@@ -1,0 +1,158 @@
+"""The Open Inference Protocol over REST: JSON and binary tensors, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from predictors.protocol import jsontext, results, tensors
+from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.casting import described
+from predictors.protocol.errors import InvalidInput
+from predictors.protocol.options import read_options
+
+REQUEST_KEYS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")
+INPUT_KEYS = ("name", "shape", "datatype", "parameters", "data")
+# Parameters of the protocol and of well-known clients; they are not for the model.
+PROTOCOL_PARAMETERS = frozenset(
+    {"binary_data_output", "content_type", "headers", "priority", "timeout"}
+    | {"sequence_id", "sequence_start", "sequence_end"}
+)
+
+
+def decode(body: bytes | memoryview, header_length: str | None = None) -> Batch:
+    """A request; `header_length` is Inference-Header-Content-Length where binary tensors follow the JSON."""
+    if header_length is None:
+        return decode_object(jsontext.parse_object(body), memoryview(b""))
+    split = int(header_length) if header_length.isascii() and header_length.isdigit() else -1
+    if not 0 <= split <= len(body):
+        raise InvalidInput(
+            f"Inference-Header-Content-Length must be a number of bytes of the body (0 to {len(body)})"
+        )
+    view = memoryview(body)
+    return decode_object(jsontext.parse_object(bytes(view[:split])), view[split:])
+
+
+def decode_object(payload: Mapping[str, Any], binary: memoryview) -> Batch:
+    unknown = [key for key in payload if key not in REQUEST_KEYS]
+    if unknown:
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(REQUEST_KEYS[:4])}")
+    inputs = payload.get("inputs")
+    if not isinstance(inputs, list) or not inputs:
+        found = "nothing" if inputs is None else "an empty list" if inputs == [] else described(inputs)
+        raise InvalidInput(f"'inputs' must be a list of at least one tensor, got {found}")
+    columns: dict[str, tensors.Array] = {}
+    for index, tensor in enumerate(inputs):
+        name, values, binary = input_tensor(tensor, index, binary)
+        if name in columns:
+            raise InvalidInput(f"input '{name}' is given twice")
+        columns[name] = values
+    if len(binary):
+        raise InvalidInput(f"{len(binary)} bytes of binary data belong to no input")
+    request_id = payload.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInput(f"'id' must be a string, got {described(request_id)}")
+    parameters = payload.get("parameters")
+    options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
+    return Batch(
+        columns=dict(columns),
+        method=options.method,
+        probabilities=options.probabilities,
+        params=options.params,
+        id=request_id,
+        outputs=wanted_outputs(payload.get("outputs")),
+        binary_output=flag(parameters or {}, "binary_data_output", "parameters") or False,
+        tensors=True,
+    )
+
+
+def input_tensor(tensor: Any, index: int, binary: memoryview) -> tuple[str, tensors.Array, memoryview]:
+    """One input and the binary data left after it."""
+    if not isinstance(tensor, dict):
+        raise InvalidInput(f"inputs[{index}] must be an object, got {described(tensor)}")
+    name = tensor.get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
+    unknown = [key for key in tensor if key not in INPUT_KEYS]
+    if unknown:
+        raise InvalidInput(f"input '{name}': unknown key '{unknown[0]}'; expected {', '.join(INPUT_KEYS)}")
+    datatype = tensor.get("datatype")
+    tensors.dtype_of(datatype, name)
+    shape = tensors.checked_shape(tensor.get("shape"), name)
+    parameters = tensor.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {described(parameters)}")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if "data" not in tensor:
+            raise InvalidInput(f"input '{name}': missing 'data'")
+        return name, tensors.from_json(tensor["data"], str(datatype), shape, name), binary
+    if "data" in tensor:
+        raise InvalidInput(f"input '{name}': 'data' and 'binary_data_size' exclude each other")
+    if type(size) is not int or not 0 <= size <= len(binary):
+        raise InvalidInput(f"input '{name}': binary_data_size must be 0 to {len(binary)}, the bytes that are left")
+    return name, tensors.from_raw(binary[:size], str(datatype), shape, name), binary[size:]
+
+
+def wanted_outputs(outputs: Any) -> list[Output] | None:
+    if outputs is None:
+        return None
+    if not isinstance(outputs, list):
+        raise InvalidInput(f"'outputs' must be a list, got {described(outputs)}")
+    wanted: list[Output] = []
+    for index, output in enumerate(outputs):
+        if not isinstance(output, dict) or not isinstance(output.get("name"), str):
+            raise InvalidInput(f"outputs[{index}] must be an object with a 'name'")
+        if any(output["name"] == other.name for other in wanted):
+            raise InvalidInput(f"output '{output['name']}' is asked for twice")
+        parameters = output.get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {described(parameters)}")
+        wanted.append(Output(output["name"], flag(parameters, "binary_data", f"outputs[{index}].parameters")))
+    return wanted or None
+
+
+def flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(f"'{where}.{name}' must be true or false, got {described(value)}")
+    return value
+
+
+def select(prediction: Prediction, batch: Batch) -> list[tuple[Output, tensors.Array]]:
+    """The outputs that the caller wants, in the caller's order; all of them where none is named."""
+    named = results.named_tensors(prediction)
+    if batch.outputs is None:
+        return [(Output(name), tensor) for name, tensor in named.items()]
+    for output in batch.outputs:
+        if output.name not in named:
+            raise InvalidInput(f"unknown output '{output.name}'; the model has {', '.join(named)}")
+    return [(output, named[output.name]) for output in batch.outputs]
+
+
+def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
+    """The reply, and the length of its JSON where binary tensors follow it."""
+    outputs: list[dict[str, Any]] = []
+    chunks: list[bytes] = []
+    for output, tensor in select(prediction, batch):
+        entry: dict[str, Any] = {
+            "name": output.name,
+            "shape": list(tensor.shape),
+            "datatype": tensors.datatype_of(tensor),
+        }
+        if batch.binary_output if output.binary is None else output.binary:
+            chunks.append(tensors.to_raw(tensor))
+            entry["parameters"] = {"binary_data_size": len(chunks[-1])}
+        else:
+            entry["data"] = results.json_array(tensor.reshape(-1)) if tensor.dtype.kind != "O" else text(tensor)
+        outputs.append(entry)
+    reply: dict[str, Any] = {"model_name": prediction.model_name, "model_version": prediction.model_version}
+    if batch.id is not None:
+        reply["id"] = batch.id
+    reply["outputs"] = outputs
+    head = jsontext.dump(reply)
+    return (head, None) if not chunks else (b"".join([head, *chunks]), len(head))
+
+
+def text(tensor: tensors.Array) -> list[Any]:
+    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in tensor.reshape(-1)]

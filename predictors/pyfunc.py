@@ -1,0 +1,30 @@
+"""Everything else that MLflow can load: custom Python models, statsmodels, prophet, agents, …"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from predictors.flavor import MLmodel
+from predictors.model import Method, MLflowModel, Native, load_pyfunc, pyfunc_method
+
+
+class PyFuncModel(MLflowModel):
+    flavor: ClassVar[str] = "pyfunc"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        model = load_pyfunc(mlmodel)
+        content = mlmodel.content
+        columns = bool(content.get("signature")) and not content.get("is_signature_from_type_hint")
+        predict: Method
+        if columns and not content.get("type_hint_from_example"):
+            predict = pyfunc_method(mlmodel, model._model_impl)
+        else:
+            # MLflow itself turns plain values into what the type hints of the model say.
+            predict = lambda data, params: model.predict(data, params=dict(params) or None)  # noqa: E731
+        return Native(methods={"predict": predict}, raw=model)
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=PyFuncModel.flavor)

@@ -1,0 +1,52 @@
+"""PyTorch models: exported programs, TorchScript and pickled modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from predictors.flavor import MLmodel
+from predictors.model import Method, MLflowModel, Native, implementation_of, pyfunc_method
+from predictors.tables import class_probabilities
+
+
+class PyTorchModel(MLflowModel):
+    flavor: ClassVar[str] = "pytorch"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        implementation = implementation_of(mlmodel)
+        raw = implementation.get_raw_model()
+        predict = in_dtype_of(raw, pyfunc_method(mlmodel, implementation))
+        methods = {"predict": predict}
+        if ends_in_probabilities(raw):
+            methods["predict_proba"] = class_probabilities(predict)
+        return Native(methods=methods, raw=raw)
+
+
+def in_dtype_of(raw: Any, predict: Method) -> Method:
+    """JSON numbers of a model without a signature are doubles; the network wants its own precision."""
+    dtypes = {parameter.dtype for parameter in raw.parameters()}
+    wanted = np.dtype(str(dtypes.pop()).removeprefix("torch.")) if len(dtypes) == 1 else None
+
+    def run(data: Any, params: Mapping[str, Any]) -> Any:
+        if wanted is not None and isinstance(data, np.ndarray) and data.dtype == np.float64 != wanted:
+            data = data.astype(wanted)
+        return predict(data, params)
+
+    return run
+
+
+def ends_in_probabilities(raw: Any) -> bool:
+    """Whether the last layer makes probabilities; exported programs do not tell."""
+    import torch
+
+    layers = [module for module in raw.modules() if not list(module.children())]
+    return bool(layers) and isinstance(layers[-1], (torch.nn.Softmax, torch.nn.Sigmoid))
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=PyTorchModel.flavor)

@@ -1,0 +1,284 @@
+"""Every setting once: its flag, its environment variables, its default and its help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NoReturn
+
+from predictors.flavor import FLAVORS
+
+ENV_PREFIX = "MLFLOW_KSERVE_"
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the message names it."""
+
+
+def truth(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def port(text: str) -> int:
+    return between(0, 65535)(text)
+
+
+def between(low: int, high: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"expected {low} or more" if high is None else f"expected {low} to {high}")
+        return value
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("expected a number of seconds, 0 or more")
+    return value
+
+
+UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def size(text: str) -> int:
+    lowered = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = lowered[-1:] if lowered[-1:] in UNITS else ""
+    value = int(float(lowered.removesuffix(unit)) * UNITS[unit])
+    if value <= 0:
+        raise ValueError("expected a size such as 64MiB")
+    return value
+
+
+def names(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return text
+
+    parse.choices = allowed  # type: ignore[attr-defined]
+    return parse
+
+
+def setting(
+    default: Any,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    *,
+    env: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    group: str = "Server",
+    shown: str | None = None,
+    metavar: str | None = None,
+    secret: bool = False,
+) -> Any:
+    words = {truth: "BOOL", port: "PORT", seconds: "SECONDS", size: "SIZE", names: "NAMES", str: "TEXT"}
+    metadata = {
+        "help": help, "parse": parse, "env": tuple(env), "flags": tuple(flags), "group": group, "shown": shown,
+        "metavar": metavar or words.get(parse, "WORD" if hasattr(parse, "choices") else "N"),
+    }  # fmt: skip
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of a predictor process."""
+
+    model_uri: str | None = setting(
+        None,
+        "what to serve: a folder, models:/name/3, models:/name@alias, models:/name/Stage, models:/name/latest, "
+        "models:/m-…, runs:/id/path, mlflow-artifacts:/…, s3://…, or anything else MLflow resolves",
+        env=("MLFLOW_MODEL_URI", "MODEL_URI"),
+        metavar="URI",
+        group="Model",
+        shown="/mnt/models if a model is there, else a demo model",
+    )
+    model_local_path: str | None = setting(
+        None,
+        "folder of a model that is already downloaded; wins over the model URI",
+        env=("MODEL_LOCAL_PATH",),
+        flags=("--model-dir",),
+        metavar="FOLDER",
+        group="Model",
+    )
+    model_name: str = setting("model", "name of the model in URLs", env=("MODEL_NAME",), group="Model", metavar="NAME")
+    model_version: str | None = setting(
+        None,
+        "version in replies and URLs",
+        env=("MODEL_VERSION",),
+        group="Model",
+        shown="the registry's version, else the model's id",
+    )
+    flavor: str | None = setting(
+        None,
+        "serve with this flavor rather than the one detected",
+        choice(*(flavor.name for flavor in FLAVORS)),
+        group="Model",
+        shown="detected",
+    )
+    tracking_uri: str | None = setting(
+        None, "MLflow tracking server", env=("MLFLOW_TRACKING_URI",), group="Model", shown="MLflow's own", metavar="URI"
+    )
+    tracking_username: str | None = setting(
+        None, "user at the tracking server", env=("MLFLOW_TRACKING_USERNAME",), group="Model"
+    )
+    tracking_password: str | None = setting(
+        None, "password at the tracking server", env=("MLFLOW_TRACKING_PASSWORD",), group="Model", secret=True
+    )
+    download_retries: int = setting(
+        3, "how often a failed download is tried again", between(0), env=("MAX_RETRIES",), group="Model"
+    )
+    download_backoff: float = setting(
+        5.0, "seconds before the first retry, doubled each time", seconds, env=("BACKOFF_SECONDS",), group="Model"
+    )
+    allow_code_execution: bool = setting(
+        True,
+        "false refuses models whose loading runs code they bring along (pickle, code paths, custom pyfunc)",
+        truth,
+        group="Safety",
+    )
+    skops_trusted: frozenset[str] | None = setting(
+        None,
+        "types that skops files may hold, separated by commas; the model's own list cannot widen it",
+        names,
+        group="Safety",
+        shown="the model's own list",
+    )
+    probabilities: bool = setting(
+        True, "add class probabilities to the replies of classifiers", truth, group="Predictions"
+    )
+    warm_up: bool = setting(
+        True, "run the model's own input example before it is ready; a model that fails on it is not served", truth,
+        group="Predictions",
+    )
+    nan: str = setting(
+        "null",
+        "NaN and infinity in JSON replies: 'null' writes null, 'error' answers 500",
+        choice("null", "error"),
+        group="Predictions",
+    )
+    host: str = setting("0.0.0.0", "address to listen on")  # noqa: S104 - a container is reached from outside
+    http_port: int = setting(8080, "HTTP port, 0 for a free one", port)
+    grpc_port: int = setting(8081, "gRPC port, 0 for a free one", port)
+    enable_grpc: bool = setting(True, "serve gRPC", truth)
+    workers: int = setting(1, "server processes", between(1, 256))
+    max_threads: int = setting(
+        0, "threads that run predictions in each process", between(0), shown="as many as CPUs, at least 4"
+    )
+    max_body: int = setting(64 * 1024**2, "largest request body", size, shown="64MiB")
+    keep_alive: int = setting(
+        65, "seconds that an idle connection is kept", between(1), flags=("--timeout-keep-alive",)
+    )
+    grace_period: int = setting(30, "seconds for requests in flight to finish after SIGTERM", between(0))
+    ssl_certfile: str | None = setting(None, "certificate file for HTTPS", env=("KSERVE_TLS_CERT_FILE",), metavar="FILE")
+    ssl_keyfile: str | None = setting(None, "key file for HTTPS", env=("KSERVE_TLS_KEY_FILE",), metavar="FILE")
+    access_log: bool = setting(False, "log a line per request", truth)
+    log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"))
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}\nTry {self.prog} --help.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def flags_of(one: Field[Any]) -> list[str]:
+    """Hyphens first; KServe's underscores are the same flag."""
+    spelled = [f"--{one.name.replace('_', '-')}", *one.metadata["flags"]]
+    return list(dict.fromkeys([*spelled, *("--" + flag[2:].replace("-", "_") for flag in spelled)]))
+
+
+def env_of(one: Field[Any]) -> list[str]:
+    return [*one.metadata["env"], ENV_PREFIX + one.name.upper()]
+
+
+def parser(prog: str, description: str, forced_flavor: str | None = None) -> Parser:
+    made = Parser(
+        prog=prog,
+        description=description,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        epilog="Flags win over the environment. Flags may also be spelled with underscores (--model_name).",
+    )
+    groups: dict[str, Any] = {}
+    for one in fields(Settings):
+        if one.name == "flavor" and forced_flavor:
+            continue
+        metadata = one.metadata
+        group = groups.setdefault(metadata["group"], None) or made.add_argument_group(metadata["group"])
+        groups[metadata["group"]] = group
+        default = metadata["shown"] or ("none" if one.default is None else str(one.default).lower())
+        choices = getattr(metadata["parse"], "choices", None)
+        allowed = f" ({', '.join(choices)})" if choices else ""
+        hyphened = [flag for flag in flags_of(one) if "_" not in flag]
+        argument = group.add_argument(
+            *hyphened,
+            dest=one.name,
+            default=argparse.SUPPRESS,
+            metavar=metadata["metavar"],
+            **({"nargs": "?", "const": "true"} if metadata["parse"] is truth else {}),
+            help=f"{metadata['help']}{allowed} [{', '.join(env_of(one))}; default: {default}]".replace("%", "%%"),
+        )
+        # Registered beside the argument, so that --help shows one spelling.
+        for flag in set(flags_of(one)) - set(hyphened):
+            made._option_string_actions[flag] = argument
+    return made
+
+
+def read_settings(
+    argv: Sequence[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    prog: str = "python -m predictors.mlflow",
+    description: str = "Serve an MLflow model over V1, V2 (REST and gRPC) and /invocations.",
+    forced_flavor: str | None = None,
+) -> Settings:
+    """Settings from flags over environment over defaults; ends the process with 2 on a bad one."""
+    made = parser(prog, description, forced_flavor)
+    given = vars(made.parse_args(argv))
+    values: dict[str, Any] = {"flavor": forced_flavor} if forced_flavor else {}
+    for one in fields(Settings):
+        source, text = next(
+            ((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None)
+        )
+        if one.name in given:
+            source, text = flags_of(one)[0], given[one.name]
+        if source is None or text is None or one.name in values:
+            continue
+        try:
+            values[one.name] = one.metadata["parse"](text)
+        except (ValueError, OverflowError) as error:
+            reason = str(error) if str(error).startswith("expected") else f"expected a value like {one.default}"
+            made.error(f"{source}: {text!r} is not usable: {reason}")
+    settings = Settings(**values)
+    try:
+        check(settings)
+    except SettingError as error:
+        made.error(str(error))
+    return settings
+
+
+def check(settings: Settings) -> None:
+    """What no single setting can tell by itself."""
+    if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
+        raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
+    for flag, path in (("--ssl-certfile", settings.ssl_certfile), ("--ssl-keyfile", settings.ssl_keyfile)):
+        if path and not os.path.isfile(path):
+            raise SettingError(f"{flag}: there is no file {path}")
+    if not settings.model_name or any(char in settings.model_name for char in "/:? #"):
+        raise SettingError("--model-name: expected a name that can stand in a URL, without / : ? # or blanks")
+    if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:
+        raise SettingError(f"--grpc-port and --http-port are both {settings.http_port}")

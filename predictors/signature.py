@@ -1,0 +1,563 @@
+"""The MLflow signature as a compiled plan: payload columns → exactly what the model wants.
+
+Read straight from the JSON in the MLmodel file, so that no framework is imported for it. `Plan.conform` is pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from predictors.protocol import casting
+from predictors.protocol.batch import MISSING, Batch, Values
+from predictors.protocol.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Spec: TypeAlias = Mapping[str, Any]
+ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or JSON for models with type hints
+
+# MLflow type → (V2 datatype, numpy dtype, words for errors)
+SCALARS: dict[str, tuple[str, str, str]] = {
+    "boolean": ("BOOL", "bool", "a boolean"),
+    "integer": ("INT32", "int32", "an integer of 32 bits (integer)"),
+    "long": ("INT64", "int64", "an integer of 64 bits (long)"),
+    "float": ("FP32", "float32", "a number (float)"),
+    "double": ("FP64", "float64", "a number (double)"),
+    "string": ("BYTES", "object", "a string"),
+    "binary": ("BYTES", "object", "bytes, in JSON as base64 (binary)"),
+    "datetime": ("BYTES", "datetime64[ns]", "an ISO 8601 date and time (datetime)"),
+}
+NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
+NUMPY_TO_V2 = {
+    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
+    "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
+    "float16": "FP16", "float32": "FP32", "float64": "FP64",
+}  # fmt: skip
+
+
+def v2_datatype(dtype: np.dtype[Any]) -> str:
+    return NUMPY_TO_V2.get(dtype.name, "BYTES")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input or output of the signature."""
+
+    name: str
+    type: str
+    """An MLflow scalar type, or array, object, map, any, tensor."""
+    spec: Spec
+    required: bool = True
+    dtype: np.dtype[Any] = field(default=np.dtype(object))
+    shape: tuple[int, ...] = (-1,)
+
+    @property
+    def datatype(self) -> str:
+        """The V2 datatype that carries it; composite types travel as JSON text."""
+        return v2_datatype(self.dtype) if self.type == "tensor" else SCALARS.get(self.type, ("BYTES",))[0]
+
+    @property
+    def expected(self) -> str:
+        if self.type == "tensor":
+            return f"{self.dtype} of shape {list(self.shape)}"
+        return SCALARS[self.type][2] if self.type in SCALARS else wording(self.spec)
+
+    def column(self, values: Values) -> casting.Array:
+        """The values of a column in the type that the model wants."""
+        values = casting.without_missing(values, self.name, required=self.required)
+        nullable = not self.required
+        if self.type in NUMBER_TYPES:
+            return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
+        if self.type == "string":
+            return casting.strings(values, self.name, self.expected)
+        if self.type == "boolean":
+            return casting.booleans(values, self.name, self.expected, nullable=nullable)
+        if self.type == "datetime":
+            return casting.datetimes(values, self.name, self.expected)
+        if self.type == "binary":
+            return casting.binaries(values, self.name, self.expected)
+        cells = values
+        if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+            cells = [json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
+        where = f"input '{self.name}', row"
+        return casting.objects([composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)])
+
+    def tensor(self, values: Any) -> casting.Array:
+        """A tensor of the wanted type; its shape is checked against the signature."""
+        array = as_tensor(values, self.dtype, self.name, self.expected)
+        if array.ndim == 1 and len(self.shape) == 2 and self.shape[1] == 1:
+            array = array.reshape(-1, 1)  # scalars for a one-column model
+        fits = array.ndim == len(self.shape) and all(
+            want in (-1, have) for want, have in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InvalidInput(
+                f"input '{self.name}': expected shape {list(self.shape)} (-1 is any), got {list(array.shape)}"
+            )
+        return array
+
+
+def wording(spec: Spec) -> str:
+    kind = spec.get("type", "any")
+    if kind in SCALARS:
+        return SCALARS[kind][2]
+    return {"array": "a list", "object": "an object", "map": "an object"}.get(kind, "any value")
+
+
+def json_cell(cell: Any, name: str, row: int) -> Any:
+    """Composite values travel in tensors as JSON text."""
+    if not isinstance(cell, (bytes, str)):
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        raise casting.refuse(name, row, "a JSON document in a string", "text that is not JSON") from None
+
+
+def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
+    """Checks an Array, Object, Map or Any value and converts the scalars inside it."""
+    kind = spec.get("type", "any")
+    if kind == "any" or (value is None and nullable):
+        return value
+    if kind == "array":
+        if not isinstance(value, list):
+            raise InvalidInput(f"{where}: expected a list, got {casting.described(value)}")
+        return [composite(item, spec["items"], f"{where}[{i}]", False) for i, item in enumerate(value)]
+    if kind in ("object", "map"):
+        if not isinstance(value, dict):
+            raise InvalidInput(f"{where}: expected an object, got {casting.described(value)}")
+        if kind == "map":
+            return {key: composite(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
+        return properties(value, spec["properties"], where)
+    if kind not in SCALARS:
+        return value
+    column = Field(where, kind, spec, dtype=np.dtype(SCALARS[kind][1])).column
+    try:
+        return column([value])[0].item() if kind not in ("string", "binary") else column([value])[0]
+    except InvalidInput:
+        raise InvalidInput(f"{where}: expected {wording(spec)}, got {casting.described(value)}") from None
+
+
+def properties(value: dict[str, Any], specs: Mapping[str, Spec], where: str) -> dict[str, Any]:
+    required = [name for name, spec in specs.items() if spec.get("required", True)]
+    unmatched(value, [*specs], required, f"{where}: ", "property", "properties")
+    return {
+        name: composite(value[name], specs[name], f"{where}.{name}", not specs[name].get("required", True))
+        for name in specs
+        if name in value
+    }
+
+
+def unmatched(
+    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, one: str, many: str
+) -> None:
+    """Names what is missing and what is unknown, all at once."""
+    missing = [name for name in required if name not in given]
+    unknown = [name for name in given if name not in known]
+    problems = []
+    if missing:
+        problems.append(f"missing required {one if len(missing) == 1 else many} {quoted(missing)}")
+    if unknown:
+        problems.append(f"unknown {one if len(unknown) == 1 else many} {quoted(unknown)}{suggestion(unknown, known)}")
+    if problems:
+        raise InvalidInput(where + "; ".join(problems))
+
+
+def quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:10])
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
+    close = get_close_matches(unknown[0], known, n=1)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (expected {quoted(known)})" if known else ""
+
+
+def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> casting.Array:
+    """A (nested) list or a typed tensor as an array of `dtype`, exactly."""
+    if dtype.kind in "OUS":
+        array = nested_objects(values, name)
+        flat = casting.strings(array.reshape(-1), name, "a string", nullable=False)
+        if dtype.kind == "S":
+            return np.array([item.encode() for item in flat]).reshape(array.shape)
+        return flat.reshape(array.shape) if dtype.kind == "O" else np.array(flat.tolist()).reshape(array.shape)
+    array = values if isinstance(values, np.ndarray) else nested_numbers(values, name)
+    flat = array.reshape(-1)
+    if array.dtype.kind == "O":
+        flat = flat.tolist()
+    if dtype.kind == "b":
+        return casting.booleans(flat, name, expected, nullable=False).reshape(array.shape)
+    if dtype.kind == "M":
+        return casting.datetimes(flat, name, expected).reshape(array.shape)
+    return casting.numbers(flat, dtype, name, expected, nullable=False).reshape(array.shape)
+
+
+def nested_numbers(values: Any, name: str) -> casting.Array:
+    """A nested list as an array; anything but plain numbers as objects, so that nothing is converted unseen."""
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
+    return nested_objects(values, name) if array.dtype.kind in "OUSb" else array
+
+
+def nested_objects(values: Any, name: str) -> casting.Array:
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        array = np.array(values, dtype=object)
+    except ValueError:
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
+    if any(isinstance(item, list) for item in array.reshape(-1)):
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}")
+    return array
+
+
+def ragged(rows: Any) -> str:
+    """Where the lengths first differ, for the message."""
+    if isinstance(rows, list) and rows and isinstance(rows[0], list):
+        for index, row in enumerate(rows):
+            if not isinstance(row, list):
+                return f": row 0 is a list, row {index} is {casting.described(row)}"
+            if len(row) != len(rows[0]):
+                return f": row 0 has {len(rows[0])} values, row {index} has {len(row)}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One inference parameter of the signature."""
+
+    name: str
+    type: str
+    default: Any
+    shape: tuple[int, ...] | None
+    spec: Spec
+
+    def value(self, given: Any) -> Any:
+        where = f"parameter '{self.name}'"
+        if given is None and self.default is None:
+            return None
+        if self.type not in SCALARS:
+            return composite(given, self.spec, where, nullable=self.default is None)
+        scalar = {"type": self.type}
+        if self.shape is None:
+            return composite(given, scalar, where, nullable=False)
+        return composite(given, {"type": "array", "items": scalar}, where, nullable=False)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a batch becomes the model's input. Without `inputs` the payload goes in as it is."""
+
+    inputs: tuple[Field, ...] = ()
+    outputs: tuple[Field, ...] = ()
+    params: tuple[Param, ...] = ()
+    from_type_hints: bool = False
+    width: int | None = None
+    """For models without a signature: how many columns the model itself says it needs."""
+    names: tuple[str, ...] = ()
+    """For models without a signature: the column names that the model itself knows."""
+
+    @property
+    def has_signature(self) -> bool:
+        return bool(self.inputs)
+
+    @property
+    def tensors(self) -> bool:
+        return bool(self.inputs) and self.inputs[0].type == "tensor"
+
+    @property
+    def named(self) -> bool:
+        return bool(self.inputs) and all(one.name for one in self.inputs)
+
+    def conform(self, batch: Batch) -> ModelInput:
+        """The batch in exactly the shape and types that the model wants, or an error that names what is off."""
+        if self.from_type_hints:
+            return plain_rows(batch)
+        if is_records(batch.rows):
+            batch = replace(batch, columns=columns_of_records(batch.rows), rows=None)
+        if not self.inputs:
+            return self.as_is(batch)
+        if self.tensors:
+            return self.as_tensors(batch)
+        return self.as_frame(batch)
+
+    def whole_matrix(self, batch: Batch, names: Sequence[str]) -> Any:
+        """The one V2 tensor that holds all columns, or None."""
+        if not batch.tensors or batch.columns is None or len(batch.columns) != 1:
+            return None
+        (name, values), = batch.columns.items()
+        return None if name in names else values
+
+    # -- models without a signature ---------------------------------------------------------------------------
+
+    def as_is(self, batch: Batch) -> ModelInput:
+        if batch.columns is not None:
+            matrix = self.whole_matrix(batch, self.names)
+            if matrix is not None:
+                return self.as_matrix(plain_text(matrix))
+            if self.names and set(batch.columns) != set(self.names):
+                unmatched(batch.columns, self.names, self.names, "", "input", "inputs")
+            return untyped_columns(batch.columns, self.names)
+        if batch.frame:
+            import pandas as pd
+
+            return pd.DataFrame(batch.rows)
+        if isinstance(batch.rows, list):
+            return self.as_matrix(untyped_matrix(batch.rows))
+        return batch.rows
+
+    def as_matrix(self, rows: casting.Array) -> casting.Array:
+        if self.width is None:
+            return rows
+        if rows.ndim == 1 and self.width == 1:
+            return rows.reshape(-1, 1)
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            found = f"{rows.shape[1]} columns" if rows.ndim == 2 else f"shape {list(rows.shape)}"
+            raise InvalidInput(f"the model takes rows of {self.width} columns, got {found}")
+        return rows
+
+    # -- tensor signatures --------------------------------------------------------------------------------------
+
+    def as_tensors(self, batch: Batch) -> ModelInput:
+        names = [one.name for one in self.inputs]
+        first = self.inputs[0]
+        if batch.columns is None:
+            if len(self.inputs) != 1:
+                raise InvalidInput(f"the model takes named inputs: {quoted(names)}")
+            return {first.name: first.tensor(batch.rows)} if first.name else first.tensor(batch.rows)
+        if not first.name:
+            return first.tensor(only_column(batch.columns))
+        columns = batch.columns
+        if len(self.inputs) == 1 and first.name not in columns and (matrix := self.whole_matrix(batch, names)) is not None:
+            return {first.name: first.tensor(matrix)}
+        self.match(columns)
+        return {one.name: one.tensor(columns[one.name]) for one in self.inputs if one.name in columns}
+
+    # -- column signatures --------------------------------------------------------------------------------------
+
+    def as_frame(self, batch: Batch) -> pd.DataFrame:
+        import pandas as pd
+
+        columns: Mapping[Any, Values]
+        if batch.columns is None:
+            columns = self.by_position(batch.rows)
+        elif (matrix := self.whole_matrix(batch, [one.name for one in self.inputs])) is not None:
+            columns = self.by_position(matrix)
+        elif self.named:
+            columns = batch.columns
+            self.match(columns)
+        else:
+            columns = self.positions_of(batch.columns)
+        if len({len(values) for values in columns.values()}) > 1:
+            raise InvalidInput("inputs of different lengths: " + lengths(columns))
+        return pd.DataFrame(
+            {key: one.column(columns[key]) for key, one in zip(self.keys, self.inputs, strict=True) if key in columns}
+        )
+
+    @property
+    def keys(self) -> Sequence[Any]:
+        """Column labels of the DataFrame: the names, or 0, 1, … where the signature names none."""
+        return [one.name for one in self.inputs] if self.named else range(len(self.inputs))
+
+    def match(self, columns: Mapping[str, Any]) -> None:
+        names = [one.name for one in self.inputs]
+        if len(columns) == len(names) and all(name in columns for name in names):
+            return
+        unmatched(columns, names, [one.name for one in self.inputs if one.required], "", "input", "inputs")
+
+    def positions_of(self, columns: Mapping[str, Values]) -> dict[Any, Values]:
+        """Columns for a signature without names: by number where the names are numbers, by order otherwise."""
+        if len(columns) != len(self.inputs):
+            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {len(columns)}")
+        if set(columns) == {str(i) for i in range(len(columns))}:
+            return {int(name): values for name, values in columns.items()}
+        return dict(enumerate(columns.values()))
+
+    def by_position(self, rows: Any) -> dict[Any, Values]:
+        """Rows without names as columns in the order of the signature."""
+        count = len(self.inputs)
+        if isinstance(rows, np.ndarray):
+            if rows.ndim == 1 and count == 1:
+                return {self.keys[0]: rows}
+            if rows.ndim != 2 or rows.shape[1] != count:
+                raise InvalidInput(
+                    f"the model takes {count} columns, got a tensor of shape {list(rows.shape)}: {self.column_words}"
+                )
+            return {key: rows[:, i] for i, key in enumerate(self.keys)}
+        if not isinstance(rows, list):
+            raise InvalidInput(f"expected a list of rows, got {casting.described(rows)}")
+        if not any(isinstance(row, list) for row in rows) or self.takes_lists(rows):
+            if count == 1 or not rows:
+                return {key: rows for key in self.keys[:1]} if rows else dict.fromkeys(self.keys, rows)
+            raise InvalidInput(
+                f"row 0: expected a list of {count} values, got {casting.described(rows[0])}: {self.column_words}"
+            )
+        for index, row in enumerate(rows):
+            if not isinstance(row, list):
+                raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.described(row)}")
+            if len(row) != count:
+                raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.column_words}")
+        return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
+
+    def takes_lists(self, rows: list[Any]) -> bool:
+        """One column of lists, given without the list around each row."""
+        return (
+            len(self.inputs) == 1
+            and self.inputs[0].type in ("array", "any")
+            and not all(isinstance(row, list) and len(row) == 1 and isinstance(row[0], list) for row in rows)
+        )
+
+    @property
+    def column_words(self) -> str:
+        return f"columns are {quoted([one.name for one in self.inputs])}" if self.named else "columns have no names"
+
+    # -- params -------------------------------------------------------------------------------------------------
+
+    def conform_params(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The params of the signature with the caller's values, checked, over the defaults."""
+        unknown = [name for name in given if all(name != param.name for param in self.params)]
+        if unknown:
+            known = [param.name for param in self.params]
+            hint = suggestion(unknown, known) if known else " (the model takes none)"
+            raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
+        return {p.name: p.value(given[p.name]) if p.name in given else p.default for p in self.params}
+
+
+def is_records(rows: Any) -> bool:
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict)
+
+
+def columns_of_records(rows: list[Any]) -> dict[str, Values]:
+    """Records as columns; a column that only some records have gets MISSING in the others."""
+    names = rows[0].keys()
+    if all(type(row) is dict and row.keys() == names for row in rows):
+        return {name: [row[name] for row in rows] for name in names}
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.described(row)}")
+    every = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, MISSING) for row in rows] for name in every}
+
+
+def plain_rows(batch: Batch) -> Any:
+    """What the caller sent as plain values, for models that check it against their own type hints."""
+    if batch.columns is None:
+        return batch.rows.tolist() if isinstance(batch.rows, np.ndarray) else batch.rows
+    columns = {name: plain_values(values, name) for name, values in batch.columns.items()}
+    if batch.tensors and len(columns) == 1:
+        return next(iter(columns.values()))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def plain_values(values: Values, name: str) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        return list(plain_text(values).tolist())
+    return values
+
+
+def plain_text(values: casting.Array) -> casting.Array:
+    """Bytes that are text as text, so that a model without a signature sees strings."""
+    if values.dtype.kind != "O":
+        return values
+    try:
+        cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in values.reshape(-1)]
+    except UnicodeDecodeError:
+        return values
+    return casting.objects(cells).reshape(values.shape)
+
+
+def only_column(columns: Mapping[str, Values]) -> Any:
+    """The tensor of an unnamed input: sent under any name, or as a table whose columns are its last axis."""
+    if len(columns) == 1:
+        return next(iter(columns.values()))
+    flat = [casting.column_of(values, name) for name, values in columns.items()]
+    if len({len(values) for values in flat}) > 1:
+        raise InvalidInput("inputs of different lengths: " + lengths(columns))
+    if any(isinstance(values, np.ndarray) for values in flat):
+        return np.stack([np.asarray(values) for values in flat], axis=1)
+    return [list(row) for row in zip(*flat, strict=True)]
+
+
+def lengths(columns: Mapping[Any, Values]) -> str:
+    return ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
+
+
+def untyped_matrix(rows: list[Any]) -> casting.Array:
+    """Rows as a matrix when no signature says what they are: numbers stay numbers, strings stay strings."""
+    array = nested_numbers(rows, "instances")
+    if array.dtype.kind != "O":
+        return array
+    found = casting.kinds(array.reshape(-1).tolist())
+    if found <= {int, float, type(None)}:
+        return array.astype(np.float64)
+    if found == {bool}:
+        return array.astype(np.bool_)
+    return array
+
+
+def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> ModelInput:
+    """Named columns as a DataFrame, in the model's own order where it has one."""
+    import pandas as pd
+
+    if any(isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[1:] != (1,) for values in columns.values()):
+        return {name: np.asarray(values) for name, values in columns.items()}
+    if len({len(values) for values in columns.values()}) > 1:
+        raise InvalidInput("inputs of different lengths: " + lengths(columns))
+    cells: dict[str, Any] = {}
+    for name in order or columns:
+        values = casting.without_missing(columns[name], name, required=False)
+        cells[name] = plain_text(values.reshape(-1)) if isinstance(values, np.ndarray) else values
+    return pd.DataFrame(cells)
+
+
+# -- reading the MLmodel file -----------------------------------------------------------------------------------
+
+
+def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> Plan:
+    """The plan for the `signature` entry of an MLmodel file (its values are JSON strings)."""
+    entries = {key: parsed((signature or {}).get(key)) for key in ("inputs", "outputs", "params")}
+    return Plan(
+        inputs=tuple(map(field_of, entries["inputs"])),
+        outputs=tuple(map(field_of, entries["outputs"])),
+        params=tuple(map(param_of, entries["params"])),
+        from_type_hints=from_type_hints,
+    )
+
+
+def parsed(entry: Any) -> list[dict[str, Any]]:
+    value = json.loads(entry) if isinstance(entry, str) else entry
+    return list(value or [])
+
+
+def field_of(spec: Spec) -> Field:
+    name = str(spec["name"]) if spec.get("name") is not None else ""
+    required = bool(spec.get("required", not spec.get("optional", False)))
+    if spec["type"] == "tensor":
+        tensor = spec["tensor-spec"]
+        return Field(name, "tensor", spec, required, np.dtype(tensor["dtype"]), tuple(tensor["shape"]))
+    kind = str(spec["type"])
+    dtype = np.dtype(SCALARS[kind][1]) if kind in SCALARS else np.dtype(object)
+    return Field(name, kind, spec, required, dtype)
+
+
+def param_of(spec: Spec) -> Param:
+    kind = str(spec.get("type") or spec.get("dtype"))
+    shape = tuple(spec["shape"]) if spec.get("shape") else None
+    param = Param(str(spec["name"]), kind, None, shape, spec)
+    default = spec.get("default")
+    if default is None:
+        return param
+    # The default is written as JSON; the model wants it in the type of the parameter, like a given value.
+    return Param(param.name, kind, param.value(default), shape, spec)
+

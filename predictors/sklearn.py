@@ -1,0 +1,49 @@
+"""scikit-learn models. `python -m predictors.sklearn` serves with this flavor forced."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from predictors.flavor import MLmodel
+from predictors.model import LoadError, MLflowModel, Native, implementation_of, native_methods, pyfunc_method
+
+METHODS = (
+    "predict_proba", "predict_log_proba", "predict_joint_log_proba", "decision_function",
+    "transform", "apply", "score_samples",
+)  # fmt: skip
+
+
+class SklearnModel(MLflowModel):
+    flavor: ClassVar[str] = "sklearn"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        implementation = implementation_of(mlmodel)
+        raw = implementation.get_raw_model()
+        methods = native_methods(raw, METHODS)
+        probabilities = methods.get("predict_proba")
+        if mlmodel.pyfunc.get("predict_fn", "predict") != "predict" or hasattr(raw, "predict"):
+            methods["predict"] = pyfunc_method(mlmodel, implementation)
+        if not methods:
+            raise LoadError(f"{type(raw).__name__} has no method that could be served")
+        if mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
+            probabilities = None  # the model's author chose what it answers
+        return Native(
+            methods=methods,
+            raw=raw,
+            probabilities=probabilities,
+            width=getattr(raw, "n_features_in_", None),
+            names=known_names(raw),
+            default="predict" if "predict" in methods else next(iter(methods)),
+            blames_input=True,
+        )
+
+
+def known_names(raw: Any) -> tuple[str, ...]:
+    names = getattr(raw, "feature_names_in_", None)
+    return () if names is None else tuple(map(str, names))
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=SklearnModel.flavor)

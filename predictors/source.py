@@ -1,0 +1,185 @@
+"""From a model URI to a folder on disk: what was asked for, what it resolved to, and where it lies."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlparse
+
+import yaml
+
+from predictors.flavor import MLMODEL, MLmodel
+from predictors.settings import Settings
+
+MOUNTED = Path("/mnt/models")
+DEMO = Path(__file__).parent / "demo"
+REGISTERED_META = "registered_model_meta"
+T = TypeVar("T")
+
+# MLflow's answers that another try will not change.
+PERMANENT = frozenset(
+    {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+    | {"ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "NOT_FOUND", "INVALID_STATE", "UNAUTHORIZED"}
+)
+
+
+class SourceError(Exception):
+    """The model cannot be had; the message is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model on disk and what it resolved from."""
+
+    path: Path
+    uri: str
+    """As it was asked for."""
+    resolved_uri: str
+    """Pinned: an alias, a stage or `latest` has become a version."""
+    version: str | None = None
+    """The registry's version, where the model comes from a registry."""
+    demo: bool = False
+
+
+def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None) -> Source:
+    """The model that the settings ask for, downloaded if need be. `note` is told what is going on."""
+    if settings.model_local_path:
+        return local(Path(settings.model_local_path), settings.model_uri)
+    if settings.model_uri is None:
+        return local(MOUNTED) if (MOUNTED / MLMODEL).is_file() else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
+    folder = local_folder(settings.model_uri)
+    return local(folder, settings.model_uri) if folder else remote(settings, settings.model_uri, note)
+
+
+def local(folder: Path, uri: str | None = None) -> Source:
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder {folder}")
+    asked = uri or str(folder)
+    return Source(folder, asked, asked, version_in(folder))
+
+
+def version_in(folder: Path) -> str | None:
+    """The registry's version that MLflow leaves beside a model it downloaded from a registry."""
+    try:
+        content = yaml.safe_load((folder / REGISTERED_META).read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return None
+    version = content.get("model_version") if isinstance(content, dict) else None
+    return None if version is None else str(version)
+
+
+def local_folder(uri: str) -> Path | None:
+    if uri.startswith("file:"):
+        return Path(unquote(urlparse(uri).path))
+    if "://" not in uri and not re.match(r"[a-z][a-z-]*:/", uri):
+        return Path(uri)
+    return None
+
+
+def remote(settings: Settings, uri: str, note: Callable[[str], None]) -> Source:
+    """Resolves and downloads with MLflow; what may pass by itself is tried again."""
+    configure_mlflow(settings)
+    note(f"resolving {uri}")
+    pinned, version = retried(lambda: pin(uri), settings, note, f"resolving {uri}")
+    note(f"downloading {pinned}")
+    path = retried(lambda: download(pinned), settings, note, f"downloading {pinned}")
+    return Source(path, uri, pinned, version)
+
+
+def configure_mlflow(settings: Settings) -> None:
+    """MLflow reads its connection from the environment, also in the processes that it starts."""
+    for variable, value in (
+        ("MLFLOW_TRACKING_URI", settings.tracking_uri),
+        ("MLFLOW_TRACKING_USERNAME", settings.tracking_username),
+        ("MLFLOW_TRACKING_PASSWORD", settings.tracking_password),
+    ):
+        if value:
+            os.environ[variable] = value
+    # Our own retries say what they do; MLflow's seven silent ones would take minutes before the first word.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def pin(uri: str) -> tuple[str, str | None]:
+    """A registry URI that cannot move any more, and its version."""
+    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
+        return uri, None
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name, _, alias = uri.removeprefix("models:/").rpartition("@")
+    if name:
+        version = client.get_model_version_by_alias(name, alias).version
+        return f"models:/{name}/{version}", str(version)
+    name, _, asked = uri.removeprefix("models:/").rpartition("/")
+    if not name:
+        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
+    if asked.isdigit():
+        return uri, asked
+    version = latest(client, name, None if asked.lower() == "latest" else asked)
+    if version is None:
+        raise SourceError(f"{uri}: the registry has no such version of '{name}'")
+    return f"models:/{name}/{version}", str(version)
+
+
+def latest(client: Any, name: str, stage: str | None) -> int | None:
+    with warnings.catch_warnings():
+        # Stages are deprecated in MLflow, and still what many teams have.
+        warnings.simplefilter("ignore", FutureWarning)
+        found = client.get_latest_versions(name, None if stage is None else [stage])
+    return max((int(one.version) for one in found), default=None)
+
+
+def download(uri: str) -> Path:
+    import mlflow.artifacts
+
+    target = tempfile.mkdtemp(prefix="mlflow-kserve-")
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
+
+
+def retried(action: Callable[[], T], settings: Settings, note: Callable[[str], None], what: str) -> T:
+    pause = settings.download_backoff
+    for left in range(settings.download_retries, -1, -1):
+        try:
+            return action()
+        except SourceError:
+            raise
+        except Exception as error:
+            reason = f"{what} failed: {one_line(error)}"
+            if left == 0 or is_permanent(error):
+                raise SourceError(reason) from error
+            note(f"{reason}; trying again in about {pause:g} s ({left} left)")
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            pause *= 2
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def is_permanent(error: BaseException) -> bool:
+    code = getattr(error, "error_code", None)
+    if code is not None:
+        return str(code) in PERMANENT
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return 400 <= int(status) < 500 and status not in (408, 425, 429)
+    return isinstance(error, (ImportError, FileNotFoundError, PermissionError, ValueError, TypeError))
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, for a log line or the end of the process."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__
+
+
+def served_version(settings: Settings, source: Source, mlmodel: MLmodel) -> str:
+    """The version in replies and URLs: as set, the registry's, or what identifies the model itself."""
+    content = mlmodel.content
+    found = settings.model_version or source.version or content.get("model_id") or content.get("model_uuid")
+    return str(found or "1")

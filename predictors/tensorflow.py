@@ -1,0 +1,33 @@
+"""TensorFlow models: Keras files and SavedModels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from predictors.flavor import MLmodel
+from predictors.model import MLflowModel, Native, implementation_of, pyfunc_method
+from predictors.tables import class_probabilities
+
+
+class TensorFlowModel(MLflowModel):
+    flavor: ClassVar[str] = "tensorflow"
+
+    def load_native(self, mlmodel: MLmodel) -> Native:
+        implementation = implementation_of(mlmodel)
+        raw = implementation.get_raw_model()
+        methods = {"predict": pyfunc_method(mlmodel, implementation)}
+        if ends_in_probabilities(raw):
+            methods["predict_proba"] = class_probabilities(methods["predict"])
+        return Native(methods=methods, raw=raw)
+
+
+def ends_in_probabilities(raw: Any) -> bool:
+    layers = getattr(raw, "layers", None)
+    activation = getattr(layers[-1], "activation", None) if layers else None
+    return getattr(activation, "__name__", "") in ("softmax", "sigmoid")
+
+
+if __name__ == "__main__":
+    from predictors.mlflow import main
+
+    main(forced_flavor=TensorFlowModel.flavor)

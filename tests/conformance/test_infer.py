@@ -1,0 +1,147 @@
+"""Inference over REST with JSON tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+
+from .conftest import Target
+from .payloads import Json, Payloads, binary_body, json_body, row
+from .replies import CLOSE, Output, Reply, excerpt, inference, same_numbers, strict_json
+
+Infer = Callable[..., Reply]
+Post = Callable[..., httpx.Response]
+
+
+def test_reply_names_the_model(expected: Reply, target: Target) -> None:
+    assert expected.body.get("model_name") == target.model
+
+
+@pytest.mark.parametrize(("field", "kind"), [("id", str), ("model_version", str), ("parameters", dict)])
+def test_optional_fields_are_left_out_rather_than_null(expected: Reply, field: str, kind: type) -> None:
+    for part in (expected.body, *expected.body["outputs"]):
+        assert field not in part or isinstance(part[field], kind), part
+
+
+def test_outputs_are_those_of_the_metadata(expected: Reply, metadata: Json) -> None:
+    described = {tensor["name"]: tensor for tensor in metadata.get("outputs") or []}
+    assert set(expected.outputs) == set(described), "a request without `outputs` gets all that the metadata name"
+    for name, output in expected.outputs.items():
+        assert output.datatype == described[name]["datatype"], f"output {name!r}"
+        shape, wanted = output.array.shape, described[name]["shape"]
+        assert len(shape) == len(wanted), f"output {name!r}: {shape}, the metadata say {wanted}"
+        assert all(w in (-1, s) for s, w in zip(shape, wanted, strict=True)), f"output {name!r}: {shape}, not {wanted}"
+
+
+def test_flat_data_equal_nested_data(infer: Infer, payloads: Payloads) -> None:
+    tensors = payloads.rows(2)
+    flat = infer(json_body(tensors, nested=False))
+    same_numbers(flat.outputs, infer(json_body(tensors, nested=True)).outputs)
+
+
+@pytest.mark.parametrize("request_id", ["42", 'ключ/é "quoted" \\ 1'])
+def test_id_is_echoed(infer: Infer, payloads: Payloads, request_id: str) -> None:
+    assert infer(json_body(payloads.rows(1), id=request_id)).body.get("id") == request_id
+
+
+def test_empty_parameters_change_nothing(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+    body = json_body(payloads.rows(1), parameters={})
+    body["inputs"][0]["parameters"] = {}
+    body["outputs"] = [{"name": name, "parameters": {}} for name in expected.outputs]
+    same_numbers(infer(body).outputs, expected.outputs)
+
+
+def test_inputs_are_found_by_name(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+    tensors = payloads.rows(1)
+    if len(tensors) < 2:
+        pytest.skip("the model has one input")
+    same_numbers(infer(json_body(tensors[::-1])).outputs, expected.outputs)
+
+
+def test_each_output_can_be_asked_for_alone(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+    for name, output in expected.outputs.items():
+        reply = infer(json_body(payloads.rows(1), outputs=[{"name": name}]))
+        same_numbers(reply.outputs, {name: output})
+
+
+def test_outputs_come_in_the_order_asked_for(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+    if len(expected.outputs) < 2:
+        pytest.skip("the model has one output")
+    names = list(expected.outputs)[::-1]
+    reply = infer(json_body(payloads.rows(1), outputs=[{"name": name} for name in names]))
+    same_numbers(reply.outputs, {name: expected.outputs[name] for name in names})
+
+
+def test_the_same_request_gives_the_same_numbers(infer: Infer, payloads: Payloads) -> None:
+    body = json_body(payloads.rows(2))
+    assert infer(body).body["outputs"] == infer(body).body["outputs"]
+
+
+def per_row(outputs: Mapping[str, Output], metadata: Json) -> dict[str, Output]:
+    """The outputs that have a row for each row of the inputs, which a leading -1 says."""
+    first = {tensor["name"]: tensor["shape"][:1] for tensor in metadata.get("outputs") or []}
+    rows = {name: output for name, output in outputs.items() if first.get(name, [-1]) == [-1]}
+    if not rows:
+        pytest.skip("no output has a row for each row of the inputs")
+    return rows
+
+
+@pytest.mark.parametrize("count", [2, 5, 33])
+def test_a_row_of_a_batch_equals_the_row_alone(infer: Infer, batches: Payloads, metadata: Json, count: int) -> None:
+    tensors = batches.rows(count)
+    whole = per_row(infer(json_body(tensors)).outputs, metadata)
+    for name, output in whole.items():
+        assert output.array.shape[:1] == (count,), f"output {name!r}: {count} rows went in"
+    for index in sorted({0, 1, count // 2, count - 1}):
+        alone = infer(json_body(row(tensors, index))).outputs
+        part = {name: replace(output, array=output.array[index : index + 1]) for name, output in whole.items()}
+        same_numbers(part, {name: alone[name] for name in part}, CLOSE)
+
+
+def test_requests_at_once_are_not_mixed_up(infer: Infer, batches: Payloads) -> None:
+    """A server that gathers requests into batches gives each caller its own row and id back."""
+    tensors = batches.rows(16)
+    alone = [infer(json_body(row(tensors, index))).outputs for index in range(16)]
+    bodies = [json_body(row(tensors, index % 16), id=f"request-{index}") for index in range(64)]
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(infer, bodies))
+    for index, reply in enumerate(replies):
+        assert reply.body.get("id") == f"request-{index}"
+        same_numbers(reply.outputs, alone[index % 16], CLOSE)
+
+
+def test_a_batch_of_no_rows_is_answered_or_refused(post: Post, batches: Payloads, metadata: Json) -> None:
+    """Either is fair; a crash is not."""
+    response = post(json_body([replace(tensor, array=tensor.array[:0]) for tensor in batches.rows(1)]))
+    assert response.status_code in (200, 400), excerpt(response)
+    if response.status_code == 200:
+        assert all(not output.array.size for output in per_row(inference(response).outputs, metadata).values())
+
+
+@pytest.mark.parametrize("headers", [
+    {"content-type": "application/json; charset=utf-8"},
+    {"content-type": "application/json;charset=UTF-8"},
+    {"content-type": "Application/JSON"},
+    {},
+], ids=["charset", "charset without a space", "upper case", "none"])  # fmt: skip
+def test_content_types_of_json(
+    infer: Infer, payloads: Payloads, expected: Reply, headers: dict[str, str]
+) -> None:
+    """Well-known clients send no content type at all."""
+    same_numbers(infer(json_body(payloads.rows(1)), headers).outputs, expected.outputs)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_replies_to_nan_and_infinity_are_json(post: Post, payloads: Payloads, number: float) -> None:
+    """Only binary tensors can bring them. What the model makes of them is its affair, the reply must be JSON."""
+    tensors = payloads.rows(1)
+    if not any(tensor.datatype.startswith("FP") for tensor in tensors):
+        pytest.skip("the model has no floating-point input")
+    floats = (replace(t, array=np.full_like(t.array, number)) if t.datatype.startswith("FP") else t for t in tensors)
+    body = strict_json(post(*binary_body(list(floats))).content)
+    assert "error" in body or "outputs" in body, body
