@@ -102,7 +102,10 @@ def samples(plan: Plan, batch: Batch | None, model_name: str) -> dict[str, Any]:
     if tensors:
         body = {"inputs": tensors}
         found["v2"] = {"path": f"/v2/models/{model_name}/infer", "body": body}
-        found["grpc"] = {"method": "inference.GRPCInferenceService/ModelInfer", "body": {"model_name": model_name, **grpc_body(tensors)}}
+        found["grpc"] = {
+            "method": "inference.GRPCInferenceService/ModelInfer",
+            "body": {"model_name": model_name, **grpc_body(tensors)},
+        }
     return found
 
 
@@ -146,7 +149,9 @@ def v2_inputs(plan: Plan, batch: Batch) -> list[dict[str, Any]]:
         return [v2_tensor(name, list(values), kinds.get(name)) for name, values in columns.items()]
     if plan.inputs and not plan.tensors:
         by_position = plan.by_position(rows.rows)
-        return [v2_tensor(str(key), list(by_position[key]), one) for key, one in zip(plan.keys, plan.inputs, strict=True)]
+        return [
+            v2_tensor(str(key), list(by_position[key]), one) for key, one in zip(plan.keys, plan.inputs, strict=True)
+        ]
     only = plan.inputs[0] if plan.inputs else None
     return [v2_tensor(only.name if only and only.name else "input-0", rows.rows, only)]
 

@@ -32,6 +32,7 @@ access = logging.getLogger("predictors.access")
 Handler = Callable[[Request], Awaitable[Response]]
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
+LIVE = ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")
 EXTENSIONS = ["model_repository", "binary_tensor_data"]
 
 
@@ -69,7 +70,7 @@ class Front:
             ("POST", f"{model}/infer", self.v2_infer, "v2"),
             ("POST", f"{version}/infer", self.v2_infer, "v2"),
             ("POST", "/invocations", self.invocations, "invocations"),
-            *(("GET", path, self.live, "") for path in ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")),
+            *(("GET", path, self.live, "") for path in LIVE),
             *(("GET", path, self.ready, "") for path in ("/ready", "/health/ready", "/v2/health/ready")),
             ("GET", "/ping", self.ping, ""),
             ("GET", "/version", self.version, ""),
@@ -181,7 +182,9 @@ class Front:
         loaded = self.pipeline.check(self.pipeline.name)
         content_type = request.content_type
         if content_type not in invocations.CONTENT_TYPES:
-            raise UnsupportedMediaType(f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}")
+            raise UnsupportedMediaType(
+                f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
+            )
         body = await request.body()
         text_columns = [one.name for one in loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
 
@@ -193,8 +196,7 @@ class Front:
 
     @property
     def model(self) -> MLflowModel:
-        assert self.pipeline.model is not None  # `check` has seen it
-        return self.pipeline.model
+        return self.pipeline.serving()
 
     # -- health -------------------------------------------------------------------------------------------------
 

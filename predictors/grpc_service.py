@@ -55,8 +55,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         loaded = await self.checked(context, request.model_name, request.model_version)
-        model = self.pipeline.model
-        assert model is not None  # `checked` has seen it
+        model = self.pipeline.serving()
 
         def work() -> tuple[Any, int]:
             batch = codec.decode(request)
@@ -98,7 +97,9 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     async def named(self, context: Any, name: str) -> None:
         if name != self.pipeline.name:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model '{name}'; this server has '{self.pipeline.name}'")
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"unknown model '{name}'; this server has '{self.pipeline.name}'"
+            )
 
     async def abort(self, context: Any, error: RequestError, *, count: bool = False) -> NoReturn:
         code = CODES.get(error.status, grpc.StatusCode.INTERNAL)
@@ -149,5 +150,3 @@ def build(pipeline: Pipeline, *, reuse_port: bool) -> grpc.aio.Server:
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(pipeline), server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server
-
-

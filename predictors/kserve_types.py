@@ -83,7 +83,9 @@ def response_of(prediction: Prediction, batch: Batch) -> InferResponse:
         made = InferOutput(name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor))
         binary = batch.binary_output if output.binary is None else output.binary
         if tensor.dtype.kind == "O":
-            tensor = np.array([tensors.as_bytes(item) for item in tensor.reshape(-1)], dtype=object).reshape(tensor.shape)
+            tensor = np.array([tensors.as_bytes(item) for item in tensor.reshape(-1)], dtype=object).reshape(
+                tensor.shape
+            )
         made.set_data_from_numpy(tensor, binary_data=binary)
         outputs.append(made)
     return InferResponse(
@@ -98,5 +100,3 @@ def prediction_of(response: InferResponse, version: str) -> Prediction:
     """What a hook answered, as our own codecs take it."""
     named = {output.name: output.as_numpy() for output in response.outputs}
     return Prediction(named, "predict", response.model_name, response.model_version or version)
-
-

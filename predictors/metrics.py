@@ -39,17 +39,27 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
         )
         self.errors = Counter(
-            "model_prediction_errors", "Prediction requests that were answered with an error", (*MODEL_LABELS, "error_type")
+            "model_prediction_errors",
+            "Prediction requests that were answered with an error",
+            (*MODEL_LABELS, "error_type"),
         )
         self.loaded = Gauge(
-            "model_loaded", "Whether the model is loaded and ready (1) or not (0)", MODEL_LABELS, multiprocess_mode="livemin"
+            "model_loaded",
+            "Whether the model is loaded and ready (1) or not (0)",
+            MODEL_LABELS,
+            multiprocess_mode="livemin",
         )
         self.requests = Counter(
-            "model_requests", "Requests to prediction routes by protocol and status", ("model_name", "protocol", "status")
+            "model_requests",
+            "Requests to prediction routes by protocol and status",
+            ("model_name", "protocol", "status"),
         )
         self.rows = Histogram("model_request_rows", "Rows per prediction request", MODEL_LABELS, buckets=ROW_BUCKETS)
         self.in_flight = Gauge(
-            "model_requests_in_flight", "Prediction requests being answered", ("model_name",), multiprocess_mode="livesum"
+            "model_requests_in_flight",
+            "Prediction requests being answered",
+            ("model_name",),
+            multiprocess_mode="livesum",
         )
         self.load_seconds = Gauge(
             "model_load_seconds", "Time that loading the model took", MODEL_LABELS, multiprocess_mode="livemax"

@@ -108,7 +108,9 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         super().__init__(name)
         settings = settings or Settings()
         self.source = model if isinstance(model, Source) else None
-        self.settings = replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings
+        self.settings = (
+            replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings
+        )
         self.executor = executor
         self.status = Status()
         self.loaded: Loaded | None = None
@@ -156,7 +158,9 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise
         except Exception as error:
             log.debug("loading failed", exc_info=True)
-            raise LoadError(f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}") from error
+            raise LoadError(
+                f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}"
+            ) from error
         plan = plan_of(mlmodel, native)
         return Loaded(
             native=native,
@@ -166,7 +170,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             source=source,
             mlmodel=mlmodel,
             example=read_example(mlmodel),
-            outputs=tuple({"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)} for one in plan.outputs),
+            outputs=tuple(
+                {"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)}
+                for one in plan.outputs
+            ),
         )
 
     def warmed(self, loaded: Loaded) -> Loaded:
@@ -181,7 +188,9 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             return loaded
         except RequestError as error:
             cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
-            raise LoadError(f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)") from error
+            raise LoadError(
+                f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)"
+            ) from error
 
     # -- predicting ---------------------------------------------------------------------------------------------
 
@@ -254,7 +263,11 @@ def input_tensors(plan: Plan) -> list[Tensor]:
     """The inputs as V2 describes tensors."""
     if plan.inputs:
         return [
-            {"name": one.name or (f"input-{i}" if plan.tensors else str(i)), "datatype": one.datatype, "shape": list(one.shape)}
+            {
+                "name": one.name or (f"input-{i}" if plan.tensors else str(i)),
+                "datatype": one.datatype,
+                "shape": list(one.shape),
+            }
             for i, one in enumerate(plan.inputs)
         ]
     width = -1 if plan.width is None else plan.width

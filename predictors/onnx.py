@@ -27,7 +27,7 @@ class OnnxModel(MLflowModel):
         if found:
             methods["predict_proba"] = probabilities(predict, found[0])
         inputs = session.get_inputs()
-        only = inputs[0].shape if len(inputs) == 1 else ()
+        only: list[Any] = inputs[0].shape if len(inputs) == 1 else []
         width = only[1] if len(only) == 2 and isinstance(only[1], int) else None
         return Native(methods=methods, raw=session, width=width)
 

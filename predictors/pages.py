@@ -190,7 +190,11 @@ def openapi(name: str, loaded: Loaded | None) -> dict[str, Any]:
 
 def responses() -> dict[str, Any]:
     error = {"schema": {"type": "object"}}
-    words = {"400": "The request is wrong: the message says where", "404": "Unknown model or version", "503": "Not ready"}
+    words = {
+        "400": "The request is wrong: the message says where",
+        "404": "Unknown model or version",
+        "503": "Not ready",
+    }
     failures = {status: {"description": text, "content": {"application/json": error}} for status, text in words.items()}
     return {"200": {"description": "OK"}, **failures}
 

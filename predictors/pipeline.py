@@ -79,10 +79,14 @@ class Pipeline:
 
     def serve(self, model: MLflowModel) -> None:
         """From now on this model answers; it is loaded."""
-        assert model.loaded is not None
+        metrics().model_loaded(self.name, model.serving())
         self.model = model
-        metrics().model_loaded(self.name, model.loaded)
         self.shared.set_ready(self.index, True)
+
+    def serving(self) -> MLflowModel:
+        if self.model is None:
+            raise NotReady(f"model '{self.name}' is not ready: {self.status}")
+        return self.model
 
     def unload(self) -> None:
         """No worker answers any more; the memory is given back where there is one worker only."""
@@ -95,14 +99,13 @@ class Pipeline:
 
     async def load_again(self) -> None:
         """Loads the model anew; a failure leaves things as they are."""
-        if self.model is None:
-            raise NotReady(f"model '{self.name}' is not ready: {self.status}")
+        model = self.serving()
         try:
-            await asyncio.to_thread(self.model.load)
+            await asyncio.to_thread(model.load)
         except Exception as error:
             raise InternalError(f"loading failed: {one_line(error)}") from error
         self.shared.unloaded = False
-        self.serve(self.model)
+        self.serve(model)
 
     # -- predictions --------------------------------------------------------------------------------------------
 
@@ -133,8 +136,7 @@ class Pipeline:
         metrics().requests.labels(self.name, protocol, str(status)).inc()
 
     def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
-        assert self.model is not None  # there is a loaded one
-        return self.model.answer(loaded, batch)
+        return self.serving().answer(loaded, batch)
 
 
 def known(error: Exception) -> RequestError:

@@ -73,16 +73,24 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
 
     def work(self, http: socket.socket, grpc_port: int, shared: Shared, index: int) -> int:
         """One worker process."""
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(self.serve(http, grpc_port, shared, index))
 
-    async def serve(self, http: socket.socket, grpc_port: int, shared: Shared, index: int) -> int:
+        async def until_signal() -> int:
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            return await self.serve(http, grpc_port, stop, shared, index)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(until_signal())
+
+    async def serve(
+        self, http: socket.socket, grpc_port: int, stop: asyncio.Event, shared: Shared | None = None, index: int = 0
+    ) -> int:
+        """Serves on a bound socket until `stop` is set; the exit status."""
+        shared = shared or Shared(1)
         pipeline = Pipeline(self.settings, shared, index)
         web = WebServer(web_config(Front(pipeline), self.settings))
         rpc = await self.start_grpc(pipeline, grpc_port, shared) if self.settings.enable_grpc else None
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         serving = asyncio.create_task(web.serve(sockets=[http]))
         if index == 0:
             ports = f"HTTP on port {http.getsockname()[1]}" + (f", gRPC on port {grpc_port}" if rpc else "")
@@ -172,7 +180,9 @@ def open_model(settings: Settings, source: Source) -> MLflowModel:
     if flavor.name != "pyfunc" and not mlmodel.config(flavor.name):
         raise FlavorError(f"{source.resolved_uri} has no {flavor.name} flavor (it has {', '.join(mlmodel.flavors)})")
     require_modules(flavor)
-    model: MLflowModel = getattr(import_flavor(flavor.name), flavor.model)(settings.model_name, source, settings=settings)
+    model: MLflowModel = getattr(import_flavor(flavor.name), flavor.model)(
+        settings.model_name, source, settings=settings
+    )
     return model
 
 

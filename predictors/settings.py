@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any, NoReturn
 
 from predictors.flavor import FLAVORS
@@ -161,7 +162,9 @@ class Settings:
         True, "add class probabilities to the replies of classifiers", truth, group="Predictions"
     )
     warm_up: bool = setting(
-        True, "run the model's own input example before it is ready; a model that fails on it is not served", truth,
+        True,
+        "run the model's own input example before it is ready; a model that fails on it is not served",
+        truth,
         group="Predictions",
     )
     nan: str = setting(
@@ -183,7 +186,9 @@ class Settings:
         65, "seconds that an idle connection is kept", between(1), flags=("--timeout-keep-alive",)
     )
     grace_period: int = setting(30, "seconds for requests in flight to finish after SIGTERM", between(0))
-    ssl_certfile: str | None = setting(None, "certificate file for HTTPS", env=("KSERVE_TLS_CERT_FILE",), metavar="FILE")
+    ssl_certfile: str | None = setting(
+        None, "certificate file for HTTPS", env=("KSERVE_TLS_CERT_FILE",), metavar="FILE"
+    )
     ssl_keyfile: str | None = setting(None, "key file for HTTPS", env=("KSERVE_TLS_KEY_FILE",), metavar="FILE")
     access_log: bool = setting(False, "log a line per request", truth)
     log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"))
@@ -229,7 +234,8 @@ def parser(prog: str, description: str, forced_flavor: str | None = None) -> Par
             dest=one.name,
             default=argparse.SUPPRESS,
             metavar=metadata["metavar"],
-            **({"nargs": "?", "const": "true"} if metadata["parse"] is truth else {}),
+            nargs="?" if metadata["parse"] is truth else None,
+            const="true" if metadata["parse"] is truth else None,
             help=f"{metadata['help']}{allowed} [{', '.join(env_of(one))}; default: {default}]".replace("%", "%%"),
         )
         # Registered beside the argument, so that --help shows one spelling.
@@ -251,9 +257,7 @@ def read_settings(
     given = vars(made.parse_args(argv))
     values: dict[str, Any] = {"flavor": forced_flavor} if forced_flavor else {}
     for one in fields(Settings):
-        source, text = next(
-            ((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None)
-        )
+        source, text = next(((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None))
         if one.name in given:
             source, text = flags_of(one)[0], given[one.name]
         if source is None or text is None or one.name in values:
@@ -276,7 +280,7 @@ def check(settings: Settings) -> None:
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
         raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
     for flag, path in (("--ssl-certfile", settings.ssl_certfile), ("--ssl-keyfile", settings.ssl_keyfile)):
-        if path and not os.path.isfile(path):
+        if path and not Path(path).is_file():
             raise SettingError(f"{flag}: there is no file {path}")
     if not settings.model_name or any(char in settings.model_name for char in "/:? #"):
         raise SettingError("--model-name: expected a name that can stand in a URL, without / : ? # or blanks")

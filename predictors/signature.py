@@ -87,7 +87,9 @@ class Field:
         if isinstance(values, np.ndarray) and values.dtype.kind == "O":
             cells = [json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
         where = f"input '{self.name}', row"
-        return casting.objects([composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)])
+        return casting.objects(
+            [composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
+        )
 
     def tensor(self, values: Any) -> casting.Array:
         """A tensor of the wanted type; its shape is checked against the signature."""
@@ -296,7 +298,7 @@ class Plan:
         """The one V2 tensor that holds all columns, or None."""
         if not batch.tensors or batch.columns is None or len(batch.columns) != 1:
             return None
-        (name, values), = batch.columns.items()
+        ((name, values),) = batch.columns.items()
         return None if name in names else values
 
     # -- models without a signature ---------------------------------------------------------------------------
@@ -339,7 +341,11 @@ class Plan:
         if not first.name:
             return first.tensor(only_column(batch.columns))
         columns = batch.columns
-        if len(self.inputs) == 1 and first.name not in columns and (matrix := self.whole_matrix(batch, names)) is not None:
+        if (
+            len(self.inputs) == 1
+            and first.name not in columns
+            and (matrix := self.whole_matrix(batch, names)) is not None
+        ):
             return {first.name: first.tensor(matrix)}
         self.match(columns)
         return {one.name: one.tensor(columns[one.name]) for one in self.inputs if one.name in columns}
@@ -399,7 +405,7 @@ class Plan:
             raise InvalidInput(f"expected a list of rows, got {casting.described(rows)}")
         if not any(isinstance(row, list) for row in rows) or self.takes_lists(rows):
             if count == 1 or not rows:
-                return {key: rows for key in self.keys[:1]} if rows else dict.fromkeys(self.keys, rows)
+                return dict.fromkeys(self.keys[:1], rows) if rows else dict.fromkeys(self.keys, rows)
             raise InvalidInput(
                 f"row 0: expected a list of {count} values, got {casting.described(rows[0])}: {self.column_words}"
             )
@@ -510,7 +516,9 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
     """Named columns as a DataFrame, in the model's own order where it has one."""
     import pandas as pd
 
-    if any(isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[1:] != (1,) for values in columns.values()):
+    if any(
+        isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[1:] != (1,) for values in columns.values()
+    ):
         return {name: np.asarray(values) for name, values in columns.items()}
     if len({len(values) for values in columns.values()}) > 1:
         raise InvalidInput("inputs of different lengths: " + lengths(columns))
@@ -560,4 +568,3 @@ def param_of(spec: Spec) -> Param:
         return param
     # The default is written as JSON; the model wants it in the type of the parameter, like a given value.
     return Param(param.name, kind, param.value(default), shape, spec)
-

@@ -54,7 +54,11 @@ def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None) ->
     if settings.model_local_path:
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
-        return local(MOUNTED) if (MOUNTED / MLMODEL).is_file() else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
+        return (
+            local(MOUNTED)
+            if (MOUNTED / MLMODEL).is_file()
+            else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
+        )
     folder = local_folder(settings.model_uri)
     return local(folder, settings.model_uri) if folder else remote(settings, settings.model_uri, note)
 

@@ -26,9 +26,7 @@ def decode(body: bytes | memoryview, header_length: str | None = None) -> Batch:
         return decode_object(jsontext.parse_object(body), memoryview(b""))
     split = int(header_length) if header_length.isascii() and header_length.isdigit() else -1
     if not 0 <= split <= len(body):
-        raise InvalidInput(
-            f"Inference-Header-Content-Length must be a number of bytes of the body (0 to {len(body)})"
-        )
+        raise InvalidInput(f"Inference-Header-Content-Length must be a number of bytes of the body (0 to {len(body)})")
     view = memoryview(body)
     return decode_object(jsontext.parse_object(bytes(view[:split])), view[split:])
 

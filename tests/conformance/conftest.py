@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,16 @@ import pytest
 
 pytest.register_assert_rewrite(f"{__package__}.replies")
 
+from .grpc_messages import Requests  # noqa: E402
 from .payloads import Json, Payloads, json_body  # noqa: E402
 from .replies import Reply, inference, json_object  # noqa: E402
 
 TIMEOUT = 60.0
+PACKAGES = {
+    "kserve": "kserve",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+}
 JSON_HEADERS = {"content-type": "application/json"}
 
 
@@ -80,7 +84,7 @@ def target(pytestconfig: pytest.Config) -> Target:
 
 @pytest.fixture(scope="session")
 def http(target: Target) -> Iterator[httpx.Client]:
-    # A connection each: a server that breaks one after an error fails the keep-alive tests, not all that follow.
+    # A connection each: a server that breaks one after an error fails the keep-alive tests, not all others.
     # No proxy from the environment: the server itself is on trial.
     limits = httpx.Limits(max_keepalive_connections=0)
     with httpx.Client(base_url=target.url, limits=limits, timeout=TIMEOUT, trust_env=False) as client:
@@ -116,9 +120,9 @@ def batches(payloads: Payloads) -> Payloads:
 def post(http: httpx.Client, target: Target) -> Callable[..., httpx.Response]:
     """Sends an inference request: an object as JSON, bytes as they are."""
 
-    def send(body: Json | bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+    def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return http.post(f"{target.path}/infer", content=content, headers=JSON_HEADERS if headers is None else headers)
+        return http.post(f"{target.path}/infer", content=content, headers=headers)
 
     return send
 
@@ -127,7 +131,7 @@ def post(http: httpx.Client, target: Target) -> Callable[..., httpx.Response]:
 def infer(post: Callable[..., httpx.Response]) -> Callable[..., Reply]:
     """Sends a request that must succeed; returns the reply, its tensors checked."""
 
-    def send(body: Json | bytes, headers: dict[str, str] | None = None) -> Reply:
+    def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> Reply:
         return inference(post(body, headers))
 
     return send
@@ -140,6 +144,20 @@ def expected(infer: Callable[..., Reply], payloads: Payloads) -> Reply:
 
 
 @pytest.fixture(scope="session")
+def load() -> Callable[[str], Any]:
+    """Imports a client library, or skips."""
+
+    def module(name: str) -> Any:
+        # kserve reads sys.argv when it is imported and takes this suite's options for its own;
+        # and what the library warns of says nothing about the server.
+        with mock.patch.object(sys, "argv", sys.argv[:1]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pytest.importorskip(name, reason=f"needs {PACKAGES[name.partition('.')[0]]} installed")
+
+    return module
+
+
+@pytest.fixture(scope="session")
 def grpc_address(target: Target) -> str:
     if not target.grpc:
         pytest.skip("needs --grpc HOST:PORT")
@@ -147,15 +165,29 @@ def grpc_address(target: Target) -> str:
 
 
 @pytest.fixture(scope="session")
-def load() -> Callable[[str], Any]:
-    """Imports a client library, or skips."""
+def channel(grpc_address: str) -> Iterator[Any]:
+    import grpc
 
-    def module(name: str) -> Any:
-        # kserve reads sys.argv when it is imported and takes this suite's options for its own;
-        # and what the library warns of says nothing about the server.
-        with mock.patch.object(sys, "argv", sys.argv[:1]), warnings.catch_warnings(), contextlib.suppress(ImportError):
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-        pytest.skip(f"needs the Python package that has {name}: pip install kserve grpcio-health-checking …")
+    # No proxy from the environment, as above.
+    with grpc.insecure_channel(grpc_address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=10)
+        except grpc.FutureTimeoutError:
+            pytest.fail(f"nothing speaks gRPC at {grpc_address}")
+        yield channel
 
-    return module
+
+@pytest.fixture(scope="session")
+def pb(grpc_address: str, load: Callable[[str], Any]) -> Any:
+    """The messages of the protocol."""
+    return load("kserve.protocol.grpc.grpc_predict_v2_pb2")
+
+
+@pytest.fixture(scope="session")
+def stub(channel: Any, load: Callable[[str], Any]) -> Any:
+    return load("kserve.protocol.grpc.grpc_predict_v2_pb2_grpc").GRPCInferenceServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def requests(pb: Any, target: Target) -> Requests:
+    return Requests(pb, target.model)

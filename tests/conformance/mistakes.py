@@ -1,4 +1,4 @@
-"""Requests with one thing wrong each. Every one is the caller's fault, so every answer is a 4xx with a reason."""
+"""Requests with one thing wrong each. All are the caller's fault: every answer is a 4xx with a reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Call:
 class Mistake:
     label: str
     make: Callable[[Sequence[Tensor]], Call]
-    status: int = 400
+    statuses: tuple[int, ...] = (400,)
 
 
 def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], Call]:
@@ -48,7 +48,10 @@ def first(**members: Any) -> Callable[[Sequence[Tensor]], Call]:
 
 
 def without(member: str) -> Callable[[Sequence[Tensor]], Call]:
-    return changed(lambda body: body["inputs"][0].pop(member) and None)
+    def change(body: Json) -> None:
+        del body["inputs"][0][member]
+
+    return changed(change)
 
 
 def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], Call]:
@@ -62,10 +65,23 @@ def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], Call]:
     return changed(change)
 
 
+def dimension(size: Any) -> Callable[[Sequence[Tensor]], Call]:
+    """A valid request whose first input's first dimension is this."""
+    return changed(lambda body: body["inputs"][0].update(shape=[size, *body["inputs"][0]["shape"][1:]]))
+
+
 def ragged(body: Json) -> None:
     """As many elements as the shape asks for, in rows of different lengths."""
     entry = body["inputs"][0]
     entry.update(shape=[2, 2], data=[[entry["data"][0]], [entry["data"][0]] * 3])
+
+
+def fewer(body: Json) -> None:
+    body["inputs"][0]["data"].pop()
+
+
+def more(body: Json) -> None:
+    body["inputs"][0]["data"] += body["inputs"][0]["data"][:1]
 
 
 def duplicated(body: Json) -> None:
@@ -84,7 +100,7 @@ def deep(body: Json) -> None:
 
 
 def literally(content: bytes) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda tensors: Call(content)
+    return lambda _: Call(content)
 
 
 def cut_short(tensors: Sequence[Tensor]) -> Call:
@@ -105,7 +121,7 @@ BODIES = [
     Mistake("a string", literally(b'"text"')),
     Mistake("a number", literally(b"1")),
     Mistake("null", literally(b"null")),
-    Mistake("no inputs", changed(lambda body: body.pop("inputs") and None)),
+    Mistake("no inputs", literally(b"{}")),
     Mistake("inputs is null", changed(lambda body: body.update(inputs=None))),
     Mistake("inputs is an object", changed(lambda body: body.update(inputs=body["inputs"][0]))),
     Mistake("inputs is a string", changed(lambda body: body.update(inputs="text"))),
@@ -121,21 +137,24 @@ BODIES = [
 ]
 
 TENSORS = [
-    *(Mistake(f"an input without {member}", without(member)) for member in ("name", "shape", "datatype", "data")),
+    Mistake("an input without name", without("name")),
+    Mistake("an input without shape", without("shape")),
+    Mistake("an input without datatype", without("datatype")),
+    Mistake("an input without data", without("data")),
     Mistake("a name that is a number", first(name=5)),
     Mistake("unknown datatype", first(datatype="FLOAT")),
     Mistake("a datatype that is a number", first(datatype=64)),
     Mistake("data is null", first(data=None)),
     Mistake("data is a number", first(data=1)),
     Mistake("data is an object", first(data={"0": 1})),
-    Mistake("too few elements", changed(lambda body: body["inputs"][0]["data"].pop() and None)),
-    Mistake("too many elements", changed(lambda body: body["inputs"][0]["data"].extend(body["inputs"][0]["data"]))),
+    Mistake("too few elements", changed(fewer)),
+    Mistake("too many elements", changed(more)),
     Mistake("ragged data", changed(ragged)),
     Mistake("data nested 200 deep", changed(deep)),
     Mistake("shape is a number", first(shape=1)),
-    Mistake("negative shape", changed(lambda body: body["inputs"][0]["shape"].__setitem__(0, -1))),
-    Mistake("fractional shape", changed(lambda body: body["inputs"][0]["shape"].__setitem__(0, 1.5))),
-    Mistake("a string in the shape", changed(lambda body: body["inputs"][0]["shape"].__setitem__(0, "1"))),
+    Mistake("negative shape", dimension(-1)),
+    Mistake("fractional shape", dimension(1.5)),
+    Mistake("a string in the shape", dimension("1")),
     Mistake("a shape of more than all memory", first(shape=[2**40])),
     # Its product is 0 in 64-bit arithmetic: it seems to agree with no data.
     Mistake("a shape that overflows", first(shape=[2**32, 2**32], data=[])),
@@ -163,7 +182,7 @@ def of_type(content_type: str) -> Callable[[Sequence[Tensor]], Call]:
 
 
 def call(method: str, path: str) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda tensors: Call(b"", {}, method, path)
+    return lambda _: Call(b"", {}, method, path)
 
 
 def elsewhere(path: str) -> Callable[[Sequence[Tensor]], Call]:
@@ -171,22 +190,22 @@ def elsewhere(path: str) -> Callable[[Sequence[Tensor]], Call]:
 
 
 REQUESTS = [
-    Mistake("text/csv", of_type("text/csv"), 415),
-    Mistake("application/xml", of_type("application/xml"), 415),
-    Mistake("GET on infer", call("GET", "infer"), 405),
-    Mistake("PUT on infer", call("PUT", "infer"), 405),
-    Mistake("POST on model metadata", call("POST", ""), 405),
-    Mistake("POST on readiness", call("POST", "ready"), 405),
-    Mistake("unknown model", elsewhere("/v2/models/no-such-model/infer"), 404),
-    Mistake("unknown version", elsewhere("versions/no-such-version/infer"), 404),
-    Mistake("unknown path", call("GET", "/v2/no-such-path"), 404),
+    Mistake("text/csv", of_type("text/csv"), (415,)),
+    Mistake("application/xml", of_type("application/xml"), (415,)),
+    Mistake("GET on infer", call("GET", "infer"), (405,)),
+    Mistake("PUT on infer", call("PUT", "infer"), (405,)),
+    Mistake("POST on model metadata", call("POST", ""), (405,)),
+    Mistake("POST on readiness", call("POST", "ready"), (405,)),
+    Mistake("unknown model", elsewhere("/v2/models/no-such-model/infer"), (404,)),
+    Mistake("unknown version", elsewhere("versions/no-such-version/infer"), (404,)),
+    Mistake("unknown path", call("GET", "/v2/no-such-path"), (404,)),
 ]
 
 
 def binary(
-    change: Callable[[Json, list[bytes]], None] = lambda head, chunks: None, **headers: str | None
+    change: Callable[[Json, list[bytes]], None] = lambda _head, _chunks: None, **headers: str | None
 ) -> Callable[[Sequence[Tensor]], Call]:
-    """A valid binary request with a change to its JSON or its binary data, and headers set or (None) left out."""
+    """A valid binary request but for a change to its JSON or data, and headers set or (None) left out."""
 
     def make(tensors: Sequence[Tensor]) -> Call:
         head: Json = {"inputs": [tensor.binary_entry() for tensor in tensors]}
@@ -194,7 +213,8 @@ def binary(
         change(head, chunks)
         content, defaults = joined(head, chunks)
         changes = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Call(content, {name: value for name, value in {**defaults, **changes}.items() if value is not None})
+        merged = {**defaults, **changes}
+        return Call(content, {name: value for name, value in merged.items() if value is not None})
 
     return make
 
@@ -204,7 +224,7 @@ def truncated(head: Json, chunks: list[bytes]) -> None:
 
 
 def sized(size: Any) -> Callable[[Json, list[bytes]], None]:
-    return lambda head, chunks: head["inputs"][0]["parameters"].update(binary_data_size=size)
+    return lambda head, _chunks: head["inputs"][0]["parameters"].update(binary_data_size=size)
 
 
 def resized(length: int) -> Callable[[Json, list[bytes]], None]:
@@ -227,11 +247,11 @@ def shaped(*shape: int) -> Callable[[Json, list[bytes]], None]:
     return change
 
 
-def strings(make: Callable[[int], bytes]) -> Callable[[Json, list[bytes]], None]:
-    """The first input as BYTES made for its number of elements."""
+def strings(more: int, end: bytes = b"") -> Callable[[Json, list[bytes]], None]:
+    """The first input as BYTES with so many elements more than its shape asks for, and an end."""
 
     def change(head: Json, chunks: list[bytes]) -> None:
-        chunks[0] = make(prod(head["inputs"][0]["shape"]))
+        chunks[0] = length_prefixed(b"a") * (prod(head["inputs"][0]["shape"]) + more) + end
         head["inputs"][0].update(datatype="BYTES", parameters={"binary_data_size": len(chunks[0])})
 
     return change
@@ -245,7 +265,7 @@ def halfway(tensors: Sequence[Tensor]) -> Call:
 
 BINARY = [
     Mistake("binary data cut short", binary(truncated)),
-    Mistake("binary data left over", binary(lambda head, chunks: chunks.append(b"\0" * 8))),
+    Mistake("binary data left over", binary(lambda _head, chunks: chunks.append(b"\0" * 8))),
     Mistake("binary data too short for the shape", binary(resized(-8))),
     Mistake("binary data too long for the shape", binary(resized(8))),
     Mistake("binary data that are no whole elements", binary(resized(-1))),
@@ -254,14 +274,18 @@ BINARY = [
     Mistake("binary_data_size beyond the body", binary(sized(2**40))),
     Mistake("a binary shape that overflows", binary(shaped(2**32, 2**32))),
     Mistake("a negative binary shape", binary(shaped(-1))),
-    Mistake("BYTES that end in a length", binary(strings(lambda n: length_prefixed(b"a") * (n - 1) + b"\1\0"))),
-    Mistake("BYTES that end in an element", binary(strings(lambda n: length_prefixed(b"a") * (n - 1) + b"\7\0\0\0a"))),
-    Mistake("BYTES with an element too many", binary(strings(lambda n: length_prefixed(b"a") * (n + 1)))),
+    Mistake("BYTES that end in a length", binary(strings(-1, b"\1\0"))),
+    Mistake("BYTES that end in an element", binary(strings(-1, b"\7\0\0\0a"))),
+    Mistake("BYTES with an element too many", binary(strings(1))),
     Mistake("header length that is no number", binary(inference_header_content_length="text")),
     Mistake("negative header length", binary(inference_header_content_length="-1")),
     Mistake("header length beyond the body", binary(inference_header_content_length="1000000")),
     Mistake("header length inside the JSON", halfway),
-    Mistake("no header length", binary(inference_header_content_length=None)),
+    Mistake("no header length", binary(inference_header_content_length=None), (400, 415)),
+    Mistake(
+        "no header length, said to be JSON",
+        binary(inference_header_content_length=None, content_type="application/json"),
+    ),
 ]
 
 ALL = [*BODIES, *TENSORS, *ELEMENTS, *REQUESTS, *BINARY]

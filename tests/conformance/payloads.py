@@ -41,7 +41,8 @@ class Tensor:
     def entry(self, *, nested: bool = False) -> Json:
         """The tensor as JSON, its data flat in row-major order or nested."""
         array = self.array if nested else self.array.reshape(-1)
-        return {"name": self.name, "shape": self.shape, "datatype": self.datatype, "data": as_text(array.tolist())}
+        data = as_text(array.tolist())
+        return {"name": self.name, "shape": self.shape, "datatype": self.datatype, "data": data}
 
     def raw(self) -> bytes:
         if self.datatype == "BYTES":

@@ -75,7 +75,7 @@ def test_json_and_binary_inputs_in_one_request(infer: Infer, payloads: Payloads,
     same_numbers(infer(*binary_body(tensors, in_json)).outputs, expected.outputs)
 
 
-def test_header_length_of_a_body_without_binary_data(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+def test_header_length_where_all_is_json(infer: Infer, payloads: Payloads, expected: Reply) -> None:
     tensors = payloads.rows(1)
     body, headers = binary_body(tensors, in_json=[tensor.name for tensor in tensors])
     assert headers["inference-header-content-length"] == str(len(body))

@@ -27,9 +27,10 @@ def url_path(call: Call, target: Target) -> str:
 def test_mistake_is_refused(http: httpx.Client, target: Target, payloads: Payloads, mistake: Mistake) -> None:
     call = mistake.make(payloads.rows(1))
     response = http.request(call.method, url_path(call, target), content=call.content, headers=call.headers)
-    refusal(response, mistake.status)
-    if mistake.status == 405:
-        assert ALLOWED[call.path] in response.headers.get("allow", ""), f"no Allow header: {excerpt(response)}"
+    refusal(response, *mistake.statuses)
+    if 405 in mistake.statuses:
+        allow = response.headers.get("allow", "")
+        assert ALLOWED[call.path] in allow, f"Allow is {allow!r}: {excerpt(response)}"
 
 
 @every_mistake
@@ -62,7 +63,7 @@ def test_a_missing_input_is_refused(post: Callable[..., httpx.Response], payload
     tensors = payloads.rows(1)
     if len(tensors) < 2:
         pytest.skip("the model has one input")
-    replies = {tensor.name: post(json_body([other for other in tensors if other is not tensor])) for tensor in tensors}
-    for reply in replies.values():
+    replies = [post(json_body([other for other in tensors if other is not left_out])) for left_out in tensors]
+    for reply in replies:
         assert reply.status_code == 200 or refusal(reply, 400)
-    assert any(reply.status_code == 400 for reply in replies.values()), f"none of {list(replies)} seems to be needed"
+    assert any(reply.status_code == 400 for reply in replies), "no input seems to be needed"

@@ -35,7 +35,7 @@ def test_server_is_live(http: httpx.Client) -> None:
 
 
 def test_server_is_ready(http: httpx.Client) -> None:
-    """The text of the protocol says `live`, most servers and clients say `ready`: either, and neither false."""
+    """The protocol's text says `live` here, most servers and clients say `ready`: either, none false."""
     body = json_object(http.get("/v2/health/ready"))
     said = [body[field] for field in ("ready", "live") if field in body]
     assert said, body

@@ -21,7 +21,7 @@ def index(http: httpx.Client, **members: bool) -> list[Json]:
     return entries
 
 
-def states(http: httpx.Client, model: str) -> set[str]:
+def states(http: httpx.Client, model: str) -> set[str | None]:
     return {entry.get("state") for entry in index(http) if entry["name"] == model}
 
 

@@ -1,0 +1,158 @@
+"""Real predictor servers for tests: as a process of their own, or in a thread of this one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvloop
+
+from predictors.server import Server, bound, reserved_port
+from predictors.settings import Settings
+
+START_SECONDS = 90
+DRAIN = 5
+
+
+@dataclass
+class Running:
+    """A server that is up; `url` and `grpc` say where."""
+
+    url: str
+    grpc: str
+    name: str
+    client: httpx.Client
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.get(path, **options)
+
+    def post(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        return self.client.post(path, json=json, **options)
+
+    def predict(self, payload: Any) -> httpx.Response:
+        return self.post(f"/v1/models/{self.name}:predict", payload)
+
+    def infer(self, payload: Any) -> httpx.Response:
+        return self.post(f"/v2/models/{self.name}/infer", payload)
+
+
+@contextlib.contextmanager
+def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
+    """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
+    made = Settings(
+        model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0,
+        grace_period=DRAIN, **settings,
+    )  # fmt: skip
+    http = bound(made.host, 0, "--http-port")
+    grpc_port, _ = reserved_port(made)
+    loop = uvloop.new_event_loop()
+    stop = asyncio.Event()
+    result: list[int | BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(loop.run_until_complete(Server(made).serve(http, grpc_port, stop)))
+        except BaseException as error:  # shown by the test that waits for it
+            result.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{http.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            wait_ready(client, lambda: not thread.is_alive() and f"the server ended: {result}")
+            yield Running(url, f"127.0.0.1:{grpc_port}", made.model_name, client)
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(DRAIN + 20)
+        http.close()
+        assert not thread.is_alive(), "the server did not stop"
+        loop.close()
+
+
+@dataclass
+class Process:
+    """A server process and what it writes."""
+
+    running: Running
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def terminate(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def command(*flags: str, module: str = "predictors.mlflow") -> list[str]:
+    return [sys.executable, "-m", module, "--host", "127.0.0.1", *flags]
+
+
+@contextlib.contextmanager
+def process(
+    folder: Path, *flags: str, env: Mapping[str, str] | None = None, module: str = "predictors.mlflow", ready: bool = True
+) -> Iterator[Process]:
+    """A server as people start it; `folder` takes its log. With `ready` it waits until the model is."""
+    http, grpc = free_port(), free_port()
+    log_file = folder / "server.log"
+    with log_file.open("wb") as log:
+        started = subprocess.Popen(
+            command("--http-port", str(http), "--grpc-port", str(grpc), *flags, module=module),
+            stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{http}"
+    name = flags[flags.index("--model-name") + 1] if "--model-name" in flags else "model"
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            made = Process(Running(url, f"127.0.0.1:{grpc}", name, client), started, log_file)
+            if ready:
+                wait_ready(client, lambda: started.poll() is not None and f"ended with {started.poll()}: {made.log}")
+            yield made
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait()
+
+
+def wait_ready(client: httpx.Client, failed: Any) -> None:
+    wait_for(lambda: answers(client, "/v2/health/ready") == 200, failed)
+
+
+def answers(client: httpx.Client, path: str) -> int | None:
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return None
+
+
+def wait_for(condition: Any, failed: Any = lambda: False, seconds: float = START_SECONDS) -> None:
+    """Waits on a condition, not on a time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        reason = failed()
+        assert not reason, reason
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        port: int = made.getsockname()[1]
+        return port
