@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format constraints clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -21,6 +21,13 @@ lint: .venv/lint ## style, types and the contracts between the folders
 format: .venv/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+constraints: ## write the versions that a fresh environment resolves to
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip --disable-pip-version-check install --quiet '.[test,lint]'
+	.venv-constraints/bin/pip freeze --exclude mlflow-kserve | sed 's/+cpu$$//' > $(CONSTRAINTS)
+	rm -rf .venv-constraints
 
 clean:
 	rm -rf .venv

@@ -17,6 +17,7 @@ import uvloop
 from kserve import ModelServer
 
 from predictors import grpc_service
+from predictors.banner import demo_banner
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
 from predictors.front import Front
 from predictors.model import LoadError, MLflowModel
@@ -93,8 +94,8 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         rpc = await self.start_grpc(pipeline, grpc_port, shared) if self.settings.enable_grpc else None
         serving = asyncio.create_task(web.serve(sockets=[http]))
         if index == 0:
-            ports = f"HTTP on port {http.getsockname()[1]}" + (f", gRPC on port {grpc_port}" if rpc else "")
-            log.info("listening: %s", ports)
+            http_port = http.getsockname()[1]
+            log.info("listening: HTTP on port %d%s", http_port, f", gRPC on port {grpc_port}" if rpc else "")
         loading = asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -102,6 +103,8 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         if loading.done() and not stop.is_set() and not serving.done():
             code = self.loaded(pipeline, loading)
             if code == 0:
+                if index == 0:
+                    say_demo(pipeline, http.getsockname()[1], grpc_port)
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
         await self.shut_down(pipeline, web, serving, rpc)
         if not loading.done():
@@ -217,6 +220,13 @@ def reserved_port(settings: Settings) -> tuple[int, contextlib.AbstractContextMa
         return port, contextlib.closing(holder)
     holder.close()
     return port, contextlib.nullcontext()
+
+
+def say_demo(pipeline: Pipeline, http_port: int, grpc_port: int) -> None:
+    """Where nothing was asked for: what is served instead, and how to try it."""
+    loaded = pipeline.serving().serving()
+    if loaded.source.demo:
+        print(demo_banner(f"http://localhost:{http_port}", grpc_port, pipeline.name, loaded), flush=True)
 
 
 def complain(error: Exception) -> int:

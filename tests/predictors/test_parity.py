@@ -1,0 +1,45 @@
+"""The same rows over every protocol give the numbers of `mlflow.pyfunc`, for every model of the zoo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.pyfunc import load_model
+from mlflow.pyfunc.scoring_server import predictions_to_json
+
+from tests.predictors.parity import WAYS, assert_same, matrix, ways_of
+from tests.serving import in_thread
+from tests.zoo import CASES, Case
+
+DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=[pytest.mark.slow] * case.slow) for case in CASES])
+def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Path]) -> None:
+    folder = zoo(case.id)
+    sample = case.sample()
+    expected = plain(load_model(str(folder)).predict(sample))
+    with in_thread(folder, model_name="m") as server:
+        ways = ways_of(case)
+        assert ways, "no way to send the sample"
+        for way in ways:
+            assert_same(WAYS[way](server, sample), expected, f"{case.id} over {way}")
+        assert server.get("/v2/models/m").json()["platform"] == f"mlflow_{case.flavor}"
+
+
+def test_the_matrix_in_the_docs_is_the_one_that_is_tested(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--write-docs"):
+        DOCS.write_text(matrix())
+    assert DOCS.read_text() == matrix(), "run: pytest tests/predictors/test_parity.py --write-docs"
+
+
+def plain(result: Any) -> Any:
+    """What MLflow's own server would write for a result, as values."""
+    out = StringIO()
+    predictions_to_json(result, out)
+    return json.loads(out.getvalue())["predictions"]
