@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 from kserve import InferRequest, InferResponse, Model
 
 from predictors import safety
-from predictors.example import read_example
+from predictors.example import placeholder, read_example
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.kserve_types import batch_of, response_of
 from predictors.protocol import v1
@@ -95,6 +95,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
     """
 
     flavor: ClassVar[str] = "pyfunc"
+    probes: ClassVar[bool] = True
+    """Whether a model without an example is asked with a made-up row. Code of others might do more than predict."""
 
     def __init__(
         self,
@@ -177,20 +179,29 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         )
 
     def warmed(self, loaded: Loaded) -> Loaded:
-        """Answers the model's own example once, so that the first caller does not pay for it."""
+        """Answers the model's own example once: the first caller does not pay for it, and it shows the outputs."""
         if loaded.example is None:
-            return loaded
+            return self.probed(loaded) if self.probes else loaded
         try:
-            prediction = self.answer(loaded, loaded.example)
-            return replace(loaded, outputs=output_tensors(prediction))
+            return replace(loaded, outputs=output_tensors(self.answer(loaded, loaded.example)))
         except InvalidInput as error:
             log.warning("the model's own input example does not fit its signature: %s", error)
             return loaded
         except RequestError as error:
             cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
-            raise LoadError(
-                f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)"
-            ) from error
+            reason = f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)"
+            raise LoadError(reason) from error
+
+    def probed(self, loaded: Loaded) -> Loaded:
+        """Tries a row of zeros; a model that does not take it says nothing by that."""
+        batch = placeholder(loaded.plan)
+        if batch is None:
+            return loaded
+        try:
+            return replace(loaded, outputs=output_tensors(self.answer(loaded, batch)))
+        except RequestError:
+            log.debug("no outputs from a made-up row", exc_info=True)
+            return loaded
 
     # -- predicting ---------------------------------------------------------------------------------------------
 
@@ -284,20 +295,15 @@ def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
 
 def blamed(error: Exception, loaded: Loaded, data: Any) -> RequestError:
     """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
-    kind = type(error).__name__
-    native = loaded.native
+    kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
     if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
         return InvalidInput("the model does not take null or NaN, and the input holds some")
-    if isinstance(error, (ValueError, TypeError, KeyError)) and (native.blames_input or not loaded.plan.has_signature):
-        known = "" if loaded.plan.has_signature else "; the model has no signature that says what it takes"
-        log.info("the model refused an input", exc_info=error)
-        return InvalidInput(f"the model refused the input ({kind}){known}")
-    if not loaded.plan.has_signature and isinstance(error, (RuntimeError, IndexError)):
-        log.info("the model refused an input", exc_info=error)
-        return InvalidInput(f"the model refused the input ({kind}); the model has no signature that says what it takes")
-    if is_callers_fault(error):
+    about_values = isinstance(error, (ValueError, TypeError, KeyError))
+    about_shape = isinstance(error, (RuntimeError, IndexError))
+    if is_callers_fault(error) or (native.blames_input and about_values):
         return InvalidInput(f"the model refused the input ({kind})")
-    log.error("the model failed", exc_info=error)
+    if not signed and (about_values or about_shape):
+        return InvalidInput(f"the model refused the input ({kind}); it has no signature that says what it takes")
     return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
 
 

@@ -125,7 +125,11 @@ class Pipeline:
         except Exception as error:
             failure = known(error)
             counters.errors.labels(*labels, failure.kind).inc()
-            raise failure from error
+            if failure is not error:
+                raise failure from error
+            if isinstance(error, ModelFailure):
+                log.error("the model failed", exc_info=error.__cause__)
+            raise
         finally:
             in_flight.dec()
         counters.latency.labels(*labels).observe(time.perf_counter() - started)

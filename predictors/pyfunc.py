@@ -10,6 +10,7 @@ from predictors.model import Method, MLflowModel, Native, load_pyfunc, pyfunc_me
 
 class PyFuncModel(MLflowModel):
     flavor: ClassVar[str] = "pyfunc"
+    probes: ClassVar[bool] = False
 
     def load_native(self, mlmodel: MLmodel) -> Native:
         model = load_pyfunc(mlmodel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
@@ -15,6 +16,8 @@ class TensorFlowModel(MLflowModel):
     def load_native(self, mlmodel: MLmodel) -> Native:
         implementation = implementation_of(mlmodel)
         raw = implementation.get_raw_model()
+        if hasattr(raw, "layers"):
+            raw.predict = partial(raw.predict, verbose=0)  # Keras draws a progress bar for each call
         methods = {"predict": pyfunc_method(mlmodel, implementation)}
         if ends_in_probabilities(raw):
             methods["predict_proba"] = class_probabilities(methods["predict"])

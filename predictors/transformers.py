@@ -13,6 +13,7 @@ from predictors.model import Method, MLflowModel, Native, implementation_of, pyf
 
 class TransformersModel(MLflowModel):
     flavor: ClassVar[str] = "transformers"
+    probes: ClassVar[bool] = False
 
     def load_native(self, mlmodel: MLmodel) -> Native:
         implementation = implementation_of(mlmodel)

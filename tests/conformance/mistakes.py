@@ -29,6 +29,7 @@ class Mistake:
     label: str
     make: Callable[[Sequence[Tensor]], Call]
     statuses: tuple[int, ...] = (400,)
+    needs_names: bool = False
 
 
 def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], Call]:
@@ -158,7 +159,7 @@ TENSORS = [
     Mistake("a shape of more than all memory", first(shape=[2**40])),
     # Its product is 0 in 64-bit arithmetic: it seems to agree with no data.
     Mistake("a shape that overflows", first(shape=[2**32, 2**32], data=[])),
-    Mistake("unknown input name", first(name="no_such_input")),
+    Mistake("unknown input name", first(name="no_such_input"), needs_names=True),
     Mistake("one input too many", changed(extra)),
     Mistake("duplicate input names", changed(duplicated)),
 ]

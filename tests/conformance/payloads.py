@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -143,6 +144,12 @@ class Payloads:
         else:
             firsts = {tuple(tensor.shape[:1]) for tensor in self.sample}
             self.batchable = len(firsts) == 1 and () not in firsts
+
+    @property
+    def named(self) -> bool:
+        """Whether the model has names for its inputs: a lone `input-0` stands for the lack of one."""
+        names = [spec["name"] for spec in self.specs]
+        return bool(names) and not (len(names) == 1 and re.fullmatch(r"input-\d+", names[0]))
 
     @property
     def described(self) -> bool:

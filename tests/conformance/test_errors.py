@@ -25,6 +25,8 @@ def url_path(call: Call, target: Target) -> str:
 
 @every_mistake
 def test_mistake_is_refused(http: httpx.Client, target: Target, payloads: Payloads, mistake: Mistake) -> None:
+    if mistake.needs_names and not payloads.named:
+        pytest.skip("the model has no name for its input")
     call = mistake.make(payloads.rows(1))
     response = http.request(call.method, url_path(call, target), content=call.content, headers=call.headers)
     refusal(response, *mistake.statuses)

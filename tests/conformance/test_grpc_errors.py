@@ -119,6 +119,8 @@ RAW_MISTAKES = [
 def test_mistake_with_raw_contents(
     stub: Any, requests: Requests, payloads: Payloads, change: Callable[[Any], None]
 ) -> None:
+    if change is misnamed and not payloads.named:
+        pytest.skip("the model has no name for its input")
     request = requests.raw(payloads.rows(1))
     change(request)
     refusal("INVALID_ARGUMENT", stub.ModelInfer, request)

@@ -41,6 +41,8 @@ def test_outputs_are_those_of_the_metadata(expected: Reply, metadata: Json) -> N
 
 def test_flat_data_equal_nested_data(infer: Infer, payloads: Payloads) -> None:
     tensors = payloads.rows(2)
+    if all(len(tensor.shape) < 2 for tensor in tensors):
+        pytest.skip("all inputs have one dimension: their data are flat")
     flat = infer(json_body(tensors, nested=False))
     same_numbers(flat.outputs, infer(json_body(tensors, nested=True)).outputs)
 
