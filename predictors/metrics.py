@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,10 @@ ROW_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
 def share_between_processes() -> None:
     """Must run before prometheus_client is first imported: it decides then where values are kept."""
-    os.environ.setdefault(MULTIPROCESS_DIR, tempfile.mkdtemp(prefix="mlflow-kserve-metrics-"))
+    if MULTIPROCESS_DIR not in os.environ:
+        folder = tempfile.mkdtemp(prefix="mlflow-kserve-metrics-")
+        os.environ[MULTIPROCESS_DIR] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # workers leave without this
 
 
 class Metrics:

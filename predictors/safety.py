@@ -3,19 +3,18 @@
 Always refused: file names in the MLmodel file, and links in the model folder, that lead out of the folder.
 
 `--allow-code-execution=false` refuses whatever runs code that the artifact brings along, by the name of the file
-or key. `check` is the only judge; `guarded_load` adds MLflow's own refusal of pickles where that helps. Served are:
+or key. `check` is the judge; `guarded_load` adds MLflow's own refusal of pickles where that helps. Served are:
 
-- xgboost (ubj, json): `model_class` is imported by MLflow, so only XGBoost's own model classes pass.
+- xgboost (ubj, json): MLflow imports `model_class`, so only XGBoost's own model classes pass.
 - catboost (cbm, json, onnx) and the text of a LightGBM Booster: parsed by the library, nothing is imported.
 - skops (sklearn, lightgbm): every type in the file that skops does not trust must be in `--skops-trusted`. skops
   trusts no decision trees (a crafted one can crash the process): operators name `sklearn.tree._tree.Tree`. Four
   types of LightGBM's scikit-learn interface are trusted in the lightgbm flavor alone, as in MLflow: restoring them
   sets attributes and lets LightGBM parse the text of its Booster.
 - pytorch: pt2 archives. MLflow's proof that they hold no pickles does not suffice: torch evaluates expressions and
-  guards in the archive's JSON as Python, so that JSON is held to a list of known operators and plain arithmetic.
-- tensorflow: .keras files, which Keras loads in its safe mode; nothing outside of Keras may be named in their
-  configuration. Refused: HDF5 (its Lambda layers hold bytecode) and SavedModels (graphs that may read and write
-  files, already while they are loaded).
+  guards in the archive's JSON as Python, so that JSON is held to known operators, plain names and arithmetic.
+- tensorflow: .keras files, which Keras loads in its safe mode; their configuration may name nothing but Keras.
+  Not HDF5 (its Lambda layers hold bytecode), nor SavedModels (their graphs may write files while they are loaded).
 - transformers: safetensors, with no Python file and no reference to code or to files elsewhere.
 - onnx: execution providers by name, without options (some of them name shared libraries to load).
 
@@ -34,7 +33,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 from zipfile import ZipFile
 
@@ -42,103 +41,49 @@ MLMODEL = "MLmodel"
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 ALLOW = "--allow-code-execution=true would allow it"
 NEVER = "no setting allows it"
-# MLflow's pyfunc loaders, and whose checks hold for each.
-LOADERS = {f"mlflow.{flavor}": flavor for flavor in
-           ("xgboost", "lightgbm", "catboost", "sklearn", "pytorch", "tensorflow", "transformers", "onnx")}  # fmt: skip
-LOADERS["mlflow.keras"] = "tensorflow"
 SKOPS_FLAVORS = ("sklearn", "lightgbm")
-# Keys of the MLmodel file that MLflow, or this product, joins to the model folder.
-PATHS = ("data", "model_path", "pickled_model", "model_data", "model_binary", "saved_model_dir", "code", "code_paths",
-         "python_model", "peft_adaptor", "components", "serialized_explainer",
-         "artifact_path", "serving_input_path")  # fmt: skip
+# Keys of the MLmodel file whose values MLflow or this product join to the model folder.
+PATHS = (
+    *("data", "model_path", "pickled_model", "model_data", "model_binary", "saved_model_dir", "code", "code_paths"),
+    *("python_model", "peft_adaptor", "components", "serialized_explainer", "artifact_path", "serving_input_path"),
+)
 PICKLES = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
-PICKLED_WEIGHTS = (*PICKLES, ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".py")
-LIGHTGBM_TYPES = frozenset({"collections.OrderedDict", "lightgbm.basic.Booster",
-                            "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"})  # fmt: skip
+NOT_SAFETENSORS = (*PICKLES, ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".py")
+LIGHTGBM_TYPES = {"collections.OrderedDict", "lightgbm.basic.Booster"}
+LIGHTGBM_TYPES |= {"lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"}
 XGBOOST_CLASS = re.compile(r"xgboost\.(core\.|sklearn\.)?(Booster|XGB(RF)?(Model|Classifier|Regressor|Ranker))")
-CATBOOST_TYPES = ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker")
+CATBOOST = {
+    "model_type": ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"),
+    "save_format": ("cbm", "json", "onnx", None),
+}
+ONNX_OPTION = re.compile(r"session\.(intra|inter)_op\.\w+")
 # Layers that hold bytecode, a SavedModel or a pickle; modules of Keras that are no part of a model.
 KERAS_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper")
 KERAS_MODULE = re.compile(r"builtins|keras(\.(?!utils\b|config\b|saving\b)\w+)*")
 # Keys, and names of parameters, with which Hugging Face's libraries fetch and import Python files.
 REMOTE_CODE = ("auto_map", "custom_pipelines", "custom_generate", "trust_remote_code")
-SESSION_OPTION = re.compile(r"session\.(intra|inter)_op\.\w+")
+VOCABULARIES = ("tokenizer.json", "vocab.json")
 
+# -- what the JSON of a pt2 archive may hold --
 PLAIN = re.compile(r"(?!__)[\w .,<>+*/|-]*", re.ASCII)
 OPERATOR = re.compile(
     r"torch\.ops\.aten\.(?!(from_file|save)\b)\w+(\.\w+)?|torch\.sym_\w+|math\.\w+"
     r"|torch\.ops\.higher_order\.(cond|map_impl|scan|while_loop|wrap_with_autocast|wrap_with_set_grad_enabled)"
     r"|_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_)"
 )
-# `type` is a container of the program's inputs or the kind of a device; torch imports what others name.
-TREES = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict",
-         "cpu", "cuda", "mps", "xpu", "meta")  # fmt: skip
-# What torch keeps for error messages alone.
+# `type` is a container of the program's inputs or the kind of a device; torch imports what some others name.
+TYPE = re.compile(r"builtins\.(tuple|list|dict)|collections\.OrderedDict|cpu|cuda|mps|xpu|meta")
+# Texts that torch keeps for its messages.
 INERT = ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack")
-ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop,
-              ast.cmpop, ast.expr_context, ast.Call, ast.keyword, ast.Subscript)  # fmt: skip
-FUNCTIONS = frozenset(
-    [
-        "Symbol",
-        "Integer",
-        "Float",
-        "Rational",
-        "Add",
-        "Mul",
-        "Pow",
-        "Max",
-        "Min",
-        "Abs",
-        "Mod",
-        "Eq",
-        "Ne",
-        "Lt",
-        "Le",
-        "Gt",
-        "Ge",
-        "And",
-        "Or",
-        "Not",
-        "Equality",
-        "Unequality",
-        "StrictLessThan",
-        "LessThan",
-        "StrictGreaterThan",
-        "GreaterThan",
-        "Piecewise",
-        "floor",
-        "ceiling",
-        "FloorDiv",
-        "ModularIndexing",
-        "Where",
-        "PythonMod",
-        "CleanDiv",
-        "CeilToInt",
-        "FloorToInt",
-        "CeilDiv",
-        "LShift",
-        "RShift",
-        "PowByNatural",
-        "FloatPow",
-        "FloatTrueDiv",
-        "IntTrueDiv",
-        "IsNonOverlappingAndDenseIndicator",
-        "TruncToFloat",
-        "TruncToInt",
-        "RoundToInt",
-        "RoundDecimal",
-        "ToFloat",
-        "Identity",
-        "size",
-        "stride",
-        "storage_offset",
-        "dim",
-        "ceil",
-        "trunc",
-        "sqrt",
-        "isnan",
-        "inf",
-    ]
+FUNCTION = re.compile(
+    "Symbol|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Abs|Mod|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Equality|Unequality"
+    "|(Strict)?(Less|Greater)Than|Piecewise|floor|ceiling|(Floor|Clean|Ceil|FloatTrue|IntTrue)Div|ModularIndexing"
+    "|Where|PythonMod|[LR]Shift|PowByNatural|FloatPow|(Ceil|Floor|Trunc|Round)To(Int|Float)|RoundDecimal|ToFloat"
+    "|Identity|IsNonOverlappingAndDenseIndicator|size|stride|storage_offset|dim|ceil|trunc|sqrt|isnan|inf"
+)
+ARITHMETIC = (
+    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop),
+    *(ast.cmpop, ast.expr_context, ast.Call, ast.keyword, ast.Subscript, ast.Attribute, ast.Name, ast.Constant),
 )
 
 
@@ -155,17 +100,21 @@ class Unsafe(Exception):
     """The model is refused; the message is one line for the operator."""
 
 
+def refuse(what: str, why: str, setting: str = ALLOW) -> NoReturn:
+    raise Unsafe(" ".join(f"{what} is refused: {why}; {setting}".split()))
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A model that is about to be loaded."""
 
     folder: Path
-    content: Mapping[str, Any]
+    flavors: Mapping[str, Any]
     flavor: str
     policy: Policy
 
     def section(self, name: str) -> Mapping[str, Any]:
-        found = (self.content.get("flavors") or {}).get(name)
+        found = self.flavors.get(name)
         return found if isinstance(found, Mapping) else {}
 
     @property
@@ -180,47 +129,47 @@ class Candidate:
     def loader(self) -> str:
         return str(self.pyfunc.get("loader_module", f"mlflow.{self.flavor}"))
 
+    def name(self, file: Path) -> str:
+        return f"file {file.relative_to(self.folder).as_posix()}"
+
     def runs_code(self, what: str, why: str) -> None:
         if not self.policy.allow_code_execution:
             refuse(what, why)
 
     def files(self, *keys: str) -> list[Path]:
-        """The files that the flavor or pyfunc names under these keys; one of them is the model."""
+        """What the flavor and pyfunc name under these keys. MLflow loads one of them, so all have to be safe."""
         named = [section.get(key) for section in (self.pyfunc, self.config) for key in keys]
-        files = [self.folder / str(name) for name in dict.fromkeys(named) if name]
+        files = [self.folder / str(name) for name in dict.fromkeys(filter(None, named))]
         if not files:
-            self.runs_code(f"the {self.flavor} model", f"its {MLMODEL} file does not name it ({', '.join(keys)})")
+            self.runs_code(f"the {self.flavor} model", f"{MLMODEL} does not name its file ({', '.join(keys)})")
         for file in files:
             if file.suffix in PICKLES:
-                self.runs_code(f"file {self.name(file)}", "a pickle runs code when it is loaded")
+                self.runs_code(self.name(file), "a pickle runs code when it is loaded")
         return files
-
-    def name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
-
-
-def refuse(what: str, why: str, setting: str = ALLOW) -> NoReturn:
-    raise Unsafe(" ".join(f"{what} is refused: {why}; {setting}".split()))
 
 
 def check(path: Path, mlmodel: Mapping[str, Any], flavor: str, policy: Policy) -> None:
     """Raises `Unsafe` if loading the model with this flavor would do what the policy does not allow."""
     folder = path.resolve()
     check_links(folder)
-    check_paths(folder, mlmodel)
-    candidate = Candidate(folder, mlmodel, flavor, policy)
-    kind = LOADERS.get(candidate.loader, flavor) if flavor == "pyfunc" else flavor
-    candidate = Candidate(folder, mlmodel, kind, policy)
-    if policy.allow_code_execution and (kind not in SKOPS_FLAVORS or policy.skops_trusted is None):
+    for key, name in named_paths(mlmodel):
+        if leads_out(folder, name):
+            refuse(f"{key} {name!r} in {MLMODEL}", "it leads out of the model folder", NEVER)
+    model = Candidate(folder, mlmodel.get("flavors") or {}, flavor, policy)
+    if flavor == "pyfunc":  # whatever the operator calls it, the loader decides what happens
+        model = Candidate(folder, model.flavors, LOADERS.get(model.loader, flavor), policy)
+    if policy.allow_code_execution and (model.flavor not in SKOPS_FLAVORS or policy.skops_trusted is None):
         return
-    check_brought_code(candidate)
-    CHECKS[kind](candidate)
+    check_brought_code(model)
+    if model.flavor == "transformers":
+        check_remote_code(model, MLMODEL, mlmodel)
+    CHECKS[model.flavor](model)
 
 
 @contextmanager
 def guarded_load(flavor: str, policy: Policy) -> Iterator[None]:
     """Holds MLflow's own switch against pickles off while a checked model is loaded. The switch belongs to the
-    process: one load at a time. MLflow counts skops among the pickles, so where skops may come the switch stays."""
+    process: one load at a time. MLflow counts skops among the pickles, so where skops may come it stays as it is."""
     if policy.allow_code_execution or flavor in (*SKOPS_FLAVORS, "pyfunc"):
         yield
         return
@@ -242,18 +191,24 @@ def check_links(folder: Path) -> None:
                 refuse(f"link {entry.relative_to(folder)}", "it leads out of the model folder", NEVER)
 
 
-def check_paths(folder: Path, mlmodel: Mapping[str, Any]) -> None:
-    named = {**(mlmodel.get("flavors") or {}), "saved_input_example_info": mlmodel.get("saved_input_example_info")}
-    for section, value in named.items():
-        for key, name in entries(value):
-            artifact = key == "path" and section == "python_function"
-            if isinstance(name, str) and (key in PATHS or artifact) and leads_out(folder, name):
-                refuse(f"{section}.{key} {name!r} in {MLMODEL}", "it leads out of the model folder", NEVER)
+def named_paths(mlmodel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    example = "saved_input_example_info"
+    for section, config in {**(mlmodel.get("flavors") or {}), example: mlmodel.get(example)}.items():
+        if not isinstance(config, Mapping):
+            continue
+        artifacts = config.get("artifacts")
+        named = [(key, config.get(key)) for key in PATHS]
+        if isinstance(artifacts, Mapping):
+            named += [("artifacts", one.get("path")) for one in artifacts.values() if isinstance(one, Mapping)]
+        for key, value in named:
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str):
+                    yield f"{section}.{key}", name
 
 
 def leads_out(folder: Path, name: str) -> bool:
-    windows = PureWindowsPath(name)
-    if PurePosixPath(name).is_absolute() or windows.anchor or ".." in windows.parts or "\0" in name:
+    windows = PureWindowsPath(name)  # takes both slashes
+    if windows.anchor or ".." in windows.parts or "\0" in name:
         return True
     return not (folder / name).resolve().is_relative_to(folder)
 
@@ -269,16 +224,11 @@ def check_brought_code(model: Candidate) -> None:
     # Loaders read the MLmodel file that lies beside the data, so a second one would be believed unchecked.
     for second in model.folder.rglob(MLMODEL):
         if second.parent != model.folder:
-            model.runs_code(f"file {model.name(second)}", f"MLflow may read it instead of the {MLMODEL} file checked")
-
-
-def check_pyfunc(model: Candidate) -> None:
-    model.runs_code("the pyfunc flavor", "what its loaders read may run code")
+            model.runs_code(model.name(second), f"MLflow may read it instead of the {MLMODEL} file that is checked")
 
 
 def check_sklearn(model: Candidate) -> None:
-    files = model.files("data", "model_path", "pickled_model")
-    check_skops(model, files, frozenset(), default="pickle")
+    check_skops(model, model.files("data", "model_path", "pickled_model"), set(), default="pickle")
 
 
 def check_lightgbm(model: Candidate) -> None:
@@ -287,11 +237,11 @@ def check_lightgbm(model: Candidate) -> None:
         check_skops(model, files, LIGHTGBM_TYPES, default="cloudpickle")
 
 
-def check_skops(model: Candidate, files: list[Path], known: frozenset[str], default: str) -> None:
-    serialization = model.config.get("serialization_format", default)
-    if serialization != "skops":
-        names = ", ".join(model.name(file) for file in files)
-        model.runs_code(f"serialization_format {serialization!r} of {names}", "it runs code when it is loaded")
+def check_skops(model: Candidate, files: list[Path], known: set[str], default: str) -> None:
+    written_as = model.config.get("serialization_format", default)
+    if written_as != "skops":
+        what = f"serialization_format {written_as!r} of {', '.join(map(model.name, files))}"
+        model.runs_code(what, "it runs code when it is loaded")
         return
     from skops.io import get_untrusted_types
 
@@ -300,11 +250,11 @@ def check_skops(model: Candidate, files: list[Path], known: frozenset[str], defa
             held = get_untrusted_types(file=file)
         except Exception as error:
             why = f"skops cannot tell which types it holds ({type(error).__name__}: {error})"
-            refuse(f"file {model.name(file)}", why, NEVER)
-        unknown = sorted({*held} - known - (model.policy.skops_trusted or frozenset()))
+            refuse(model.name(file), why, NEVER)
+        unknown = sorted({*held} - known - (model.policy.skops_trusted or set()))
         if unknown:
             why = f"it holds types that the operator does not trust: {', '.join(unknown)}"
-            refuse(f"file {model.name(file)}", why, f"--skops-trusted {','.join(unknown)} would allow it")
+            refuse(model.name(file), why, f"--skops-trusted {','.join(unknown)} would allow it")
 
 
 def check_xgboost(model: Candidate) -> None:
@@ -316,7 +266,7 @@ def check_xgboost(model: Candidate) -> None:
 
 def check_catboost(model: Candidate) -> None:
     model.files("data", "model_binary")
-    for key, known in (("model_type", CATBOOST_TYPES), ("save_format", ("cbm", "json", "onnx", None))):
+    for key, known in CATBOOST.items():
         if model.config.get(key) not in known:
             model.runs_code(f"catboost.{key} {model.config.get(key)!r} in {MLMODEL}", "it is not known to be safe")
 
@@ -327,9 +277,8 @@ def check_onnx(model: Candidate) -> None:
     for provider in [providers] if isinstance(providers, str) else providers:
         if not isinstance(provider, str):
             model.runs_code(f"onnx.providers {provider!r} in {MLMODEL}", "options may name libraries to load")
-    options = model.config.get("onnx_session_options") or {}
-    for key in options.get("extra_session_config") or {}:
-        if not SESSION_OPTION.fullmatch(str(key)):
+    for key in (model.config.get("onnx_session_options") or {}).get("extra_session_config") or {}:
+        if not ONNX_OPTION.fullmatch(str(key)):
             model.runs_code(f"onnx extra_session_config {key!r} in {MLMODEL}", "it is not known to be safe")
 
 
@@ -337,63 +286,56 @@ def check_transformers(model: Candidate) -> None:
     for key in ("source_model_revision", "local_base_model_path"):
         if key in model.config:
             model.runs_code(f"transformers.{key} in {MLMODEL}", "it loads a model from outside of the model folder")
-    documents: list[tuple[str, Any]] = [(MLMODEL, model.content)]
     for file in sorted(model.folder.rglob("*")):
-        if file.suffix in PICKLED_WEIGHTS:
-            model.runs_code(f"file {model.name(file)}", "it is not safetensors and may run code when it is loaded")
-        if file.suffix == ".json" or file.name == "inference_config.txt":
-            documents.append((model.name(file), read_json(model, file)))
-    for name, document in documents:
-        for key, value in entries(document):
-            if (key in REMOTE_CODE and value) or (isinstance(value, str) and value in REMOTE_CODE):
-                model.runs_code(f"{key} in {name}", "it makes transformers import Python files")
-            if key.endswith("_implementation") and "/" in str(value):
-                model.runs_code(f"{key} {value!r} in {name}", "it makes transformers load a kernel from elsewhere")
+        if file.suffix in NOT_SAFETENSORS:
+            model.runs_code(model.name(file), "it is not safetensors and may run code when it is loaded")
+        if (file.suffix == ".json" and file.name not in VOCABULARIES) or file.name == "inference_config.txt":
+            check_remote_code(model, model.name(file), json.loads(file.read_bytes()))
+
+
+def check_remote_code(model: Candidate, where: str, document: Any) -> None:
+    for key, value in entries(document):
+        if (key in REMOTE_CODE and value) or (key == "name" and value in REMOTE_CODE):
+            model.runs_code(f"{key} {value!r} in {where}", "it makes transformers import Python files")
+        if key.endswith("_implementation") and "/" in str(value):
+            model.runs_code(f"{key} {value!r} in {where}", "it makes transformers load a kernel from elsewhere")
 
 
 def check_tensorflow(model: Candidate) -> None:
-    flavors = model.content["flavors"]
-    config = model.section("keras" if "keras" in flavors else "tensorflow")
-    kind = config.get("model_type", "keras" if "keras" in flavors else "tf1-estimator")
+    config = model.section("keras" if "keras" in model.flavors else "tensorflow")
+    kind = config.get("model_type", "keras" if "keras" in model.flavors else "tf1-estimator")
     if kind != "keras" or config.get("save_exported_model"):
-        model.runs_code(f"model_type {kind!r} in {MLMODEL}", "a SavedModel may read and write files")
+        model.runs_code(f"a SavedModel (model_type {kind!r} in {MLMODEL})", "its graph may read and write files")
     data = model.folder / str(model.pyfunc.get("data", ""))
     if model.loader == "mlflow.keras":
         data /= str(config.get("data", "model"))
-    for pickled in ("custom_objects.cloudpickle", "global_custom_objects.cloudpickle"):
-        if (data / pickled).exists():
-            model.runs_code(f"file {model.name(data / pickled)}", "a pickle runs code when it is loaded")
-    module, written = (read_text(data / name) for name in ("keras_module.txt", "save_format.txt"))
+    for pickled in (data / "custom_objects.cloudpickle", data / "global_custom_objects.cloudpickle"):
+        if pickled.exists():
+            model.runs_code(model.name(pickled), "a pickle runs code when it is loaded")
+    module, written_as = (read_text(data / name) for name in ("keras_module.txt", "save_format.txt"))
     if module not in (None, "keras", "tensorflow.keras"):
-        model.runs_code(f"{module!r} in file {model.name(data / 'keras_module.txt')}", "MLflow imports it")
+        model.runs_code(f"{module!r} in {model.name(data / 'keras_module.txt')}", "MLflow imports it")
     archive = data / "model.keras"
-    hdf5 = model.loader == "mlflow.tensorflow" and written in (None, "h5")
-    if hdf5 or not archive.is_file():
-        found = "an HDF5 file" if hdf5 else "no .keras file"
-        model.runs_code(f"the model in {model.name(data)}", f"it is {found}, and others may run code when loaded")
-    check_keras(model, archive)
-
-
-def check_keras(model: Candidate, archive: Path) -> None:
-    try:
-        with ZipFile(archive) as opened:
-            config = json.loads(opened.read("config.json"))
-    except Exception as error:
-        model.runs_code(f"file {model.name(archive)}", f"it is not a .keras file ({type(error).__name__})")
-        return
-    for key, value in entries(config):
+    if model.loader == "mlflow.tensorflow" and written_as in (None, "h5"):
+        model.runs_code(model.name(data / "model.h5"), "Lambda layers in HDF5 files run code when they are loaded")
+    if not archive.is_file():
+        model.runs_code(model.name(data), "it holds no .keras file, and other formats may run code when loaded")
+    with ZipFile(archive) as opened:
+        document = json.loads(opened.read("config.json"))
+    for key, value in entries(document):
         if key == "class_name" and value in KERAS_CODE:
             model.runs_code(f"layer {value} in {model.name(archive)}", "it runs code of the model")
         if key == "module" and isinstance(value, str) and not KERAS_MODULE.fullmatch(value):
-            model.runs_code(f"module {value!r} in {model.name(archive)}", "it is no part of Keras")
+            model.runs_code(f"module {value!r} in {model.name(archive)}", "it is no part of a Keras model")
 
 
 def check_pytorch(model: Candidate) -> None:
     for data in model.files("data", "model_data"):
-        archive = data / "model.pt2"
-        pickled = data if data.is_file() else data / "model.pth"
-        if pickled.exists() or not archive.is_file():
-            model.runs_code(f"file {model.name(pickled)}", "torch.load runs code, and so may TorchScript")
+        archive, pickled = data / "model.pt2", data if data.is_file() else data / "model.pth"
+        if pickled.exists():
+            model.runs_code(model.name(pickled), "torch.load runs code, of pickles as of TorchScript")
+        if not archive.is_file():
+            model.runs_code(model.name(data), "it holds no pt2 archive")
         check_pt2(model, archive)
 
 
@@ -403,7 +345,8 @@ def check_pt2(model: Candidate, archive: Path) -> None:
 
         prove(str(archive))
     except Exception as error:
-        model.runs_code(f"file {model.name(archive)}", f"it is not free of pickles ({str(error).split('. ')[0]})")
+        why = f"MLflow does not prove it free of pickles ({str(error).split('. ')[0]})"
+        model.runs_code(model.name(archive), why)
     with ZipFile(archive) as opened:
         for record in opened.infolist():
             found = next(suspicious(record.filename, opened.read(record)), None)
@@ -431,48 +374,41 @@ def suspicious(record: str, content: bytes) -> Iterator[str]:
 
 
 def pickled_texts(content: bytes) -> Iterator[str]:
-    """The names in a program's example inputs, which torch puts into its guards."""
+    """The names in a program's example inputs, which torch writes into the guards that it compiles."""
     if not content.startswith(b"PK"):
         yield "(a pickle)"
         return
     with ZipFile(BytesIO(content)) as opened:
-        for record in opened.namelist():
-            if record.endswith("data.pkl"):
-                yield from (arg for _, arg, _ in pickletools.genops(opened.read(record)) if isinstance(arg, str))
+        for record in opened.infolist():
+            if record.filename.endswith("data.pkl"):
+                yield from (text for _, text, _ in pickletools.genops(opened.read(record)) if isinstance(text, str))
 
 
 def is_harmless(key: str, value: str) -> bool:
-    if key in INERT:
-        return True
     if key in ("expr_str", "guards_code"):
         return is_arithmetic(value)
     if key in ("target", "as_operator") and value.startswith(("torch", "math", "_operator", "#")):
         return OPERATOR.fullmatch(value) is not None
-    return value in TREES if key == "type" else PLAIN.fullmatch(value) is not None
+    return key in INERT or (TYPE if key == "type" else PLAIN).fullmatch(value) is not None
 
 
 def is_arithmetic(text: str) -> bool:
-    if re.search(r"[#;\\\n\r]", text):
-        return False
+    """Whether the text, which torch evaluates, is made of numbers, names and the functions of shapes alone."""
     try:
-        return all(is_arithmetic_node(node) for node in ast.walk(ast.parse(text, mode="eval")))
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-
-
-def is_arithmetic_node(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        called = node.func
-        return (called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")) in FUNCTIONS
-    if isinstance(node, ast.Attribute):
-        return node.attr in FUNCTIONS
-    if isinstance(node, ast.Name):
-        return not node.id.startswith("__")
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, (int, float)) or (
-            isinstance(node.value, str) and PLAIN.fullmatch(node.value) is not None
-        )
-    return isinstance(node, ARITHMETIC)
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    functions = [getattr(node, "id", getattr(node, "attr", "")) for node in called]
+    functions += [node.attr for node in nodes if isinstance(node, ast.Attribute)]
+    names = [node.id for node in nodes if isinstance(node, ast.Name)]
+    names += [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+    return (
+        not re.search(r"[#;\\\n\r]", text)
+        and all(isinstance(node, ARITHMETIC) for node in nodes)
+        and all(FUNCTION.fullmatch(name) for name in functions)
+        and all(PLAIN.fullmatch(name) for name in names)
+    )
 
 
 def entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -495,13 +431,6 @@ def read_text(file: Path) -> str | None:
     return file.read_text(errors="replace") if file.is_file() else None
 
 
-def read_json(model: Candidate, file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except ValueError:
-        model.runs_code(f"file {model.name(file)}", "it is not JSON")
-
-
 CHECKS: Mapping[str, Callable[[Candidate], None]] = {
     "xgboost": check_xgboost,
     "lightgbm": check_lightgbm,
@@ -511,5 +440,6 @@ CHECKS: Mapping[str, Callable[[Candidate], None]] = {
     "tensorflow": check_tensorflow,
     "transformers": check_transformers,
     "onnx": check_onnx,
-    "pyfunc": check_pyfunc,
 }
+# MLflow's pyfunc loaders, and whose checks hold for each; pyfunc itself has none, so it is refused by its loader.
+LOADERS = {f"mlflow.{flavor}": flavor for flavor in CHECKS} | {"mlflow.keras": "tensorflow"}

@@ -114,7 +114,9 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
     def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel:
         """Finds the model, picks its flavor and loads it; runs in a thread."""
         note = pipeline.note
-        model = self.opened or open_model(self.settings, shared.once(lambda: resolve(self.settings, note)))
+        model = self.opened or open_model(
+            self.settings, shared.once(lambda: resolve(self.settings, note, shared.folder))
+        )
         model.executor = pipeline.executor
         model.status.listeners.append(note)
         if model.loaded is None:

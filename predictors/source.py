@@ -49,8 +49,8 @@ class Source:
     demo: bool = False
 
 
-def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None) -> Source:
-    """The model that the settings ask for, downloaded if need be. `note` is told what is going on."""
+def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None, folder: Path | None = None) -> Source:
+    """The model that the settings ask for, downloaded (into `folder`) if need be; `note` is told what is going on."""
     if settings.model_local_path:
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
@@ -60,7 +60,7 @@ def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None) ->
             else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
         )
     folder = local_folder(settings.model_uri)
-    return local(folder, settings.model_uri) if folder else remote(settings, settings.model_uri, note)
+    return local(folder, settings.model_uri) if folder else remote(settings, settings.model_uri, note, folder)
 
 
 def local(folder: Path, uri: str | None = None) -> Source:
@@ -88,13 +88,13 @@ def local_folder(uri: str) -> Path | None:
     return None
 
 
-def remote(settings: Settings, uri: str, note: Callable[[str], None]) -> Source:
+def remote(settings: Settings, uri: str, note: Callable[[str], None], folder: Path | None) -> Source:
     """Resolves and downloads with MLflow; what may pass by itself is tried again."""
     configure_mlflow(settings)
     note(f"resolving {uri}")
     pinned, version = retried(lambda: pin(uri), settings, note, f"resolving {uri}")
     note(f"downloading {pinned}")
-    path = retried(lambda: download(pinned), settings, note, f"downloading {pinned}")
+    path = retried(lambda: download(pinned, folder), settings, note, f"downloading {pinned}")
     return Source(path, uri, pinned, version)
 
 
@@ -142,10 +142,10 @@ def latest(client: Any, name: str, stage: str | None) -> int | None:
     return max((int(one.version) for one in found), default=None)
 
 
-def download(uri: str) -> Path:
+def download(uri: str, folder: Path | None) -> Path:
     import mlflow.artifacts
 
-    target = tempfile.mkdtemp(prefix="mlflow-kserve-")
+    target = tempfile.mkdtemp(prefix="mlflow-kserve-model-", dir=folder)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
 
 

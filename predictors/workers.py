@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import logging
 import os
 import pickle
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,7 +28,9 @@ class Shared:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.flags: Any = RawArray("b", workers + 1)
-        self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-workers-")) if workers > 1 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
+        # Workers leave without this, so the folder lasts as long as the first process.
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
 
     def set_ready(self, index: int, ready: bool) -> None:
         self.flags[index] = int(ready)
@@ -44,8 +48,6 @@ class Shared:
 
     def once(self, find: Callable[[], Source]) -> Source:
         """The source, resolved and downloaded by the first worker that comes, for all of them."""
-        if self.folder is None:
-            return find()
         kept = self.folder / "source"
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-pytest.register_assert_rewrite(f"{__package__}.replies")
+pytest.register_assert_rewrite(f"{__package__}.replies", f"{__package__}.grpc_messages")
 
 from .grpc_messages import Requests  # noqa: E402
 from .payloads import Json, Payloads, json_body  # noqa: E402

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import numpy as np
@@ -142,7 +142,10 @@ def fits(element: Any, datatype: str) -> bool:
     return type(element) is int and limits.min <= element <= limits.max
 
 
-def same_numbers(left: Mapping[str, Output], right: Mapping[str, Output], bounds: Mapping[str, float] = SAME) -> None:
+Outputs: TypeAlias = Mapping[str, Output]
+
+
+def same_numbers(left: Outputs, right: Outputs, bounds: Mapping[str, float] = SAME) -> None:
     """The same outputs in the same order: floats within rounding, all else exactly."""
     assert list(left) == list(right)
     for name, output in left.items():

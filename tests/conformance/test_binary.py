@@ -67,7 +67,7 @@ def test_id_comes_back_in_a_binary_reply(infer: Infer, payloads: Payloads) -> No
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_json_and_binary_inputs_in_one_request(infer: Infer, payloads: Payloads, expected: Reply, side: int) -> None:
+def test_json_beside_binary_inputs(infer: Infer, payloads: Payloads, expected: Reply, side: int) -> None:
     tensors = payloads.rows(1)
     if len(tensors) < 2:
         pytest.skip("the model has one input")

@@ -48,7 +48,7 @@ def ask_triton(transport: str, address: str, model: str, tensors: list[Tensor], 
 
 
 def outputs_of(answer: Json) -> dict[str, Output]:
-    return {entry["name"]: output_of(entry["datatype"], entry["shape"], entry["data"]) for entry in answer["outputs"]}
+    return {one["name"]: output_of(one["datatype"], one["shape"], one["data"]) for one in answer["outputs"]}
 
 
 def output_of(datatype: str, shape: list[int], data: list[Any]) -> Output:
@@ -84,7 +84,7 @@ def test_triton_http(
     check_triton(answer, target, metadata, expected)
 
 
-def test_triton_http_without_outputs(target: Target, payloads: Payloads, metadata: Json, expected: Reply) -> None:
+def test_triton_http_all_outputs(target: Target, payloads: Payloads, metadata: Json, expected: Reply) -> None:
     """The client then asks for binary data for the request as a whole."""
     answer = ask_triton("http", target.url, target.model, payloads.rows(1))
     check_triton(answer, target, metadata, expected)

@@ -39,7 +39,7 @@ def test_model_metadata_equals_rest(stub: Any, pb: Any, target: Target, metadata
     assert list(reply.versions) == (metadata.get("versions") or [])
     for side in ("inputs", "outputs"):
         ours = [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in getattr(reply, side)]
-        assert ours == [(tensor["name"], tensor["datatype"], tensor["shape"]) for tensor in metadata.get(side) or []]
+        assert ours == [(one["name"], one["datatype"], one["shape"]) for one in metadata.get(side) or []]
 
 
 @pytest.mark.parametrize("form", ["raw", "typed"])
@@ -52,7 +52,7 @@ def test_inference_equals_rest(
 
 
 @pytest.mark.parametrize("form", ["raw", "typed"])
-def test_a_row_of_a_batch_equals_the_row_alone(
+def test_batch_equals_rest_and_its_rows_alone(
     stub: Any, requests: Requests, batches: Payloads, infer: Callable[..., Reply], form: str
 ) -> None:
     tensors = batches.rows(5)
@@ -79,7 +79,7 @@ def test_id_is_echoed(stub: Any, requests: Requests, payloads: Payloads) -> None
     assert stub.ModelInfer(requests.raw(payloads.rows(1), id="42"), timeout=TIMEOUT).id == "42"
 
 
-def test_outputs_come_as_asked_for(stub: Any, requests: Requests, payloads: Payloads, expected: Reply) -> None:
+def test_outputs_as_asked_for(stub: Any, requests: Requests, payloads: Payloads, expected: Reply) -> None:
     """Each one alone, and all of them the other way round."""
     names = list(expected.outputs)
     for wanted in [*([name] for name in names), names[::-1]]:

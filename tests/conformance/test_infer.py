@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from .conftest import Target
-from .payloads import Json, Payloads, binary_body, json_body, row
+from .payloads import Json, Payloads, Tensor, binary_body, json_body, row
 from .replies import CLOSE, Output, Reply, excerpt, inference, same_numbers, strict_json
 
 Infer = Callable[..., Reply]
 Post = Callable[..., httpx.Response]
+Headers = dict[str, str]
 
 
 def test_reply_names_the_model(expected: Reply, target: Target) -> None:
@@ -95,7 +96,7 @@ def per_row(outputs: Mapping[str, Output], metadata: Json) -> dict[str, Output]:
 
 
 @pytest.mark.parametrize("count", [2, 5, 33])
-def test_a_row_of_a_batch_equals_the_row_alone(infer: Infer, batches: Payloads, metadata: Json, count: int) -> None:
+def test_batch_equals_its_rows_alone(infer: Infer, batches: Payloads, metadata: Json, count: int) -> None:
     tensors = batches.rows(count)
     whole = per_row(infer(json_body(tensors)).outputs, metadata)
     for name, output in whole.items():
@@ -133,9 +134,13 @@ def test_a_batch_of_no_rows_is_answered_or_refused(post: Post, batches: Payloads
     {"content-type": "Application/JSON"},
     {},
 ], ids=["charset", "charset without a space", "upper case", "none"])  # fmt: skip
-def test_content_types_of_json(infer: Infer, payloads: Payloads, expected: Reply, headers: dict[str, str]) -> None:
+def test_content_types_of_json(infer: Infer, payloads: Payloads, expected: Reply, headers: Headers) -> None:
     """Well-known clients send no content type at all."""
     same_numbers(infer(json_body(payloads.rows(1)), headers).outputs, expected.outputs)
+
+
+def with_value(tensor: Tensor, number: float) -> Tensor:
+    return replace(tensor, array=np.full_like(tensor.array, number))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -144,9 +149,6 @@ def test_replies_to_nan_and_infinity_are_json(post: Post, payloads: Payloads, nu
     tensors = payloads.rows(1)
     if not any(tensor.datatype.startswith("FP") for tensor in tensors):
         pytest.skip("the model has no floating-point input")
-    changed = [
-        replace(tensor, array=np.full_like(tensor.array, number)) if tensor.datatype.startswith("FP") else tensor
-        for tensor in tensors
-    ]
+    changed = [with_value(one, number) if one.datatype.startswith("FP") else one for one in tensors]
     body = strict_json(post(*binary_body(changed)).content)
     assert "error" in body or "outputs" in body, body
