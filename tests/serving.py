@@ -104,7 +104,11 @@ def command(*flags: str, module: str = "predictors.mlflow") -> list[str]:
 
 @contextlib.contextmanager
 def process(
-    folder: Path, *flags: str, env: Mapping[str, str] | None = None, module: str = "predictors.mlflow", ready: bool = True
+    folder: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    module: str = "predictors.mlflow",
+    ready: bool = True,
 ) -> Iterator[Process]:
     """A server as people start it; `folder` takes its log. With `ready` it waits until the model is."""
     http, grpc = free_port(), free_port()

@@ -209,7 +209,15 @@ def ways_of(case: Case) -> list[str]:
     """The ways that a sample of this kind can be sent in."""
     sample = case.sample()
     if isinstance(sample, pd.DataFrame):
-        found = ["V1 records", "V1 columns", "V2 JSON", "V2 binary", "gRPC", "/invocations JSON", "/invocations Parquet"]
+        found = [
+            "V1 records",
+            "V1 columns",
+            "V2 JSON",
+            "V2 binary",
+            "gRPC",
+            "/invocations JSON",
+            "/invocations Parquet",
+        ]
         if not sample.isna().to_numpy().any() or case.id not in ROWS_NEED_NAMES:
             found.insert(0, "V1 rows")
         if all(sample[name].map(type).isin([int, float, str]).all() for name in sample):

@@ -19,7 +19,9 @@ from tests.zoo import CASES, Case
 DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=[pytest.mark.slow] * case.slow) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=case.id, marks=[pytest.mark.slow] * case.slow) for case in CASES]
+)
 def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Path]) -> None:
     folder = zoo(case.id)
     sample = case.sample()

@@ -1,0 +1,34 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before any framework is imported: quiet, and no threads that fight over two cores.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import pytest
+
+from tests.zoo import BY_ID
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-docs", action="store_true", help="write the pages of docs/ that are made from tests")
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A saved model of the zoo by its id; each is built once in a test process."""
+    folder = tmp_path_factory.mktemp("zoo")
+
+    def saved(case_id: str) -> Path:
+        target = folder / case_id
+        if not target.exists():
+            BY_ID[case_id].build(target)
+        return target
+
+    return saved

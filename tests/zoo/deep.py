@@ -1,0 +1,184 @@
+"""PyTorch, TensorFlow, transformers and ONNX models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests.zoo.case import PIP, Case, few, labels, numbers
+
+
+def singles(rows: int = 5) -> np.ndarray[Any, Any]:
+    return numbers(rows).to_numpy(np.float32)
+
+
+def signature(data: Any, output: Any = None) -> Any:
+    from mlflow.models import infer_signature
+
+    return infer_signature(data, output)
+
+
+def network(*last: Any) -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), *last).eval()
+
+
+def torch_tensor(folder: Path, **options: Any) -> None:
+    import mlflow.pytorch
+    import torch
+
+    model = network(torch.nn.Softmax(1))
+    output = model(torch.from_numpy(singles())).detach().numpy()
+    mlflow.pytorch.save_model(model, folder, signature=signature(singles(), output), **PIP, **options)
+
+
+def torch_columns(folder: Path) -> None:
+    import mlflow.pytorch
+
+    sign = signature(numbers())
+    mlflow.pytorch.save_model(network(), folder, signature=sign, serialization_format="pickle", **PIP)
+
+
+def torchscript(folder: Path) -> None:
+    import mlflow.pytorch
+    import torch
+
+    scripted = torch.jit.script(network())
+    mlflow.pytorch.save_model(scripted, folder, signature=signature(singles()), serialization_format="pickle", **PIP)
+
+
+def torch_of_mlflow_2(folder: Path) -> None:
+    from tests.zoo.age import as_written_by
+
+    torch_tensor(folder, serialization_format="pickle")
+    as_written_by("2.9.2", folder)
+
+
+def keras_model(activation: str | None = "sigmoid") -> Any:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1, activation=activation)])
+
+
+def keras_file(folder: Path, **options: Any) -> None:
+    import mlflow.tensorflow
+
+    model = keras_model()
+    output = model.predict(singles(), verbose=0)
+    mlflow.tensorflow.save_model(model, folder, signature=signature(singles(), output), **PIP, **options)
+
+
+def keras_two_inputs(folder: Path) -> None:
+    import keras
+    import mlflow.tensorflow
+
+    keras.utils.set_random_seed(0)
+    left, right = keras.layers.Input((2,), name="left"), keras.layers.Input((3,), name="right")
+    joined = keras.layers.Dense(1)(keras.layers.Concatenate()([left, right]))
+    model = keras.Model([left, right], joined)
+    output = model.predict(two_inputs(), verbose=0)
+    mlflow.tensorflow.save_model(model, folder, signature=signature(two_inputs(), output), **PIP)
+
+
+def two_inputs() -> dict[str, np.ndarray[Any, Any]]:
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=(5, size)).astype(np.float32) for name, size in (("left", 2), ("right", 3))}
+
+
+def saved_model(folder: Path) -> None:
+    import mlflow.tensorflow
+    import tensorflow as tf
+
+    class Doubler(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = tf.Variable(2.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])  # type: ignore[untyped-decorator]
+        def __call__(self, rows: Any) -> Any:
+            return rows * self.factor
+
+    mlflow.tensorflow.save_model(Doubler(), folder, signature=signature(singles()), **PIP)
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "small", "big"]
+
+
+def text_pipeline(folder: Path) -> None:
+    import mlflow.transformers
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    words = folder.parent / f"{folder.name}-words.txt"
+    words.write_text("\n".join(WORDS))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_labels=3,
+    )
+    made = pipeline(
+        "text-classification",
+        model=BertForSequenceClassification(config).eval(),
+        tokenizer=BertTokenizer(str(words)),
+    )
+    sign = signature(pd.DataFrame({"text": ["a cat"]}), pd.DataFrame({"label": ["LABEL_0"], "score": [0.5]}))
+    mlflow.transformers.save_model(made, folder, signature=sign, **PIP)
+
+
+def onnx_classifier(folder: Path, *, zipmap: bool, signed: bool = True) -> None:
+    import mlflow.onnx
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    data = numbers()
+    model = LogisticRegression().fit(singles(200), labels(data))
+    made = to_onnx(model, singles(1), options={"zipmap": zipmap})
+    options = {"signature": signature(singles())} if signed else {}
+    mlflow.onnx.save_model(made, folder, **PIP, **options)
+
+
+def onnx_columns(folder: Path) -> None:
+    """Two named inputs, one output."""
+    import mlflow.onnx
+    from onnx import TensorProto, helper
+
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in ("x", "y")]
+    output = helper.make_tensor_value_info("sum", TensorProto.FLOAT, [None])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["sum"])], "add", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    mlflow.onnx.save_model(model, folder, signature=signature(pair()), **PIP)
+
+
+def pair() -> pd.DataFrame:
+    return pd.DataFrame({"x": np.array([1.5, 2.5], np.float32), "y": np.array([10, 20], np.float32)})
+
+
+PROBA = ("predict_proba",)
+CASES = [
+    Case("pytorch-pt2", "pytorch", torch_tensor, singles, True),
+    Case("pytorch-pickle", "pytorch", lambda f: torch_tensor(f, serialization_format="pickle"), singles, False, PROBA),
+    Case("pytorch-mlflow-2", "pytorch", torch_of_mlflow_2, singles, False, PROBA),
+    Case("pytorch-torchscript", "pytorch", torchscript, singles),
+    Case("pytorch-columns", "pytorch", torch_columns, lambda: few(numbers())),
+    Case("keras-file", "tensorflow", keras_file, singles, True, PROBA),
+    Case("keras-h5", "tensorflow", lambda f: keras_file(f, keras_model_kwargs={"save_format": "h5"}), singles, False, PROBA),
+    Case("keras-two-inputs", "tensorflow", keras_two_inputs, two_inputs, True),
+    Case("tensorflow-saved-model", "tensorflow", saved_model, singles),
+    Case("transformers-text-classification", "transformers", text_pipeline,
+         lambda: pd.DataFrame({"text": ["a small cat", "big dog", "a"]}), True, PROBA),
+    Case("onnx-classifier", "onnx", lambda f: onnx_classifier(f, zipmap=False), singles, True, PROBA),
+    Case("onnx-classifier-zipmap", "onnx", lambda f: onnx_classifier(f, zipmap=True), singles, True, PROBA),
+    Case("onnx-no-signature", "onnx", lambda f: onnx_classifier(f, zipmap=False, signed=False), singles, True, PROBA),
+    Case("onnx-two-inputs", "onnx", onnx_columns, pair, True),
+]  # fmt: skip
