@@ -319,7 +319,7 @@ class Plan:
             return self.as_matrix(untyped_matrix(batch.rows))
         return batch.rows
 
-    def as_matrix(self, rows: casting.Array) -> casting.Array:
+    def as_matrix(self, rows: casting.Array) -> ModelInput:
         if self.width is None:
             return rows
         if rows.ndim == 1 and self.width == 1:
@@ -327,7 +327,15 @@ class Plan:
         if rows.ndim != 2 or rows.shape[1] != self.width:
             found = f"{rows.shape[1]} columns" if rows.ndim == 2 else f"shape {list(rows.shape)}"
             raise InvalidInput(f"the model takes rows of {self.width} columns, got {found}")
-        return rows
+        return self.with_names(rows)
+
+    def with_names(self, rows: casting.Array) -> ModelInput:
+        """Columns in order, with the names that the model itself knows for them."""
+        if len(self.names) != self.width:
+            return rows
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=list(self.names))
 
     # -- tensor signatures --------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def jsonable(result: Any) -> Any:
     if hasattr(result, "detach"):  # torch
         return json_array(result.detach().cpu().numpy())
     if hasattr(result, "model_dump"):
-        return jsonable(result.model_dump(exclude_none=True))
+        return jsonable(result.model_dump())
     if dataclasses.is_dataclass(result) and not isinstance(result, type):
         return jsonable(dataclasses.asdict(result))
     if isinstance(result, np.generic):
@@ -54,8 +54,20 @@ def json_array(array: np.ndarray[Any, Any]) -> Any:
     if kind == "O":
         return [jsonable(item) if not is_missing(item) else None for item in array.tolist()]
     if kind == "M":
-        return [None if text == "NaT" else text for text in np.datetime_as_string(array).tolist()]
+        return [iso_text(moment) for moment in array] if array.ndim == 1 else [json_array(row) for row in array]
     return array.tolist()
+
+
+def iso_text(moment: np.datetime64) -> str | None:
+    """ISO 8601 as Python writes it: a fraction only where there is one."""
+    if np.isnat(moment):
+        return None
+    text = str(np.datetime_as_string(moment.astype("datetime64[ns]")))
+    head, _, fraction = text.partition(".")
+    for digits in (0, 6, 9):
+        if not fraction[digits:].strip("0"):
+            return f"{head}.{fraction[:digits]}" if digits else head
+    return text
 
 
 def is_missing(item: Any) -> bool:
@@ -115,7 +127,7 @@ def tensor_of(result: Any) -> np.ndarray[Any, Any]:
     if result.dtype.kind in "US":
         return result.astype(object)
     if result.dtype.kind == "M":
-        return np.datetime_as_string(result).astype(object)
+        return list_array([iso_text(moment) for moment in result.reshape(-1)]).reshape(result.shape)
     return result
 
 

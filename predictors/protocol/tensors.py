@@ -82,7 +82,8 @@ def from_raw(buffer: bytes | memoryview, datatype: str, shape: tuple[int, ...], 
         raise InvalidInput(
             f"input '{name}': {datatype} of shape {list(shape)} takes {wanted} bytes of binary data, got {len(buffer)}"
         )
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    # A copy: it is aligned, whatever came before it in the body, and a model may write into it.
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape).copy()
 
 
 def raw_elements(buffer: bytes | memoryview, count: int, name: str) -> Sequence[bytes]:

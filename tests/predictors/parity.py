@@ -243,38 +243,36 @@ class Tensors(dict[str, list[Any]]):
 
 
 def assert_same(got: Any, expected: Any, where: str) -> None:
-    if isinstance(got, Tensors):
-        assert leaves({name: [parsed(item) for item in values] for name, values in got.items() if name != "probabilities"
-                       or "probabilities" in keys_of(expected)}) == leaves(by_column(expected)), where  # fmt: skip
-    else:
-        assert cell(unframed(got)) == cell(unframed(expected)), where
+    """Equal to the last bit."""
+    if not isinstance(got, Tensors):
+        assert cell(unframed(got)) == cell(expected), where
+        return
+    named = isinstance(expected, dict) or is_table(expected)
+    if not named or "probabilities" not in by_column(expected):
+        got = Tensors({name: values for name, values in got.items() if name != "probabilities"})
+    if is_table(expected) and len(got) > 1:
+        expected = by_column(expected)
+    assert leaves([parsed(item) for values in got.values() for item in values]) == leaves(expected), where
 
 
-def keys_of(expected: Any) -> set[str]:
-    columns = by_column(expected)
-    return set(columns) if isinstance(columns, dict) else set()
+def is_table(expected: Any) -> bool:
+    return isinstance(expected, list) and bool(expected) and all(isinstance(row, dict) for row in expected)
 
 
 def by_column(expected: Any) -> Any:
     """Records as columns, which is how tensors hold them."""
-    if isinstance(expected, list) and expected and all(isinstance(row, dict) for row in expected):
-        names = list(expected[0])
-        if all(list(row) == names for row in expected):
-            return {name: [row[name] for row in expected] for name in names}
-    return expected
+    return {name: [row[name] for row in expected] for name in expected[0]} if is_table(expected) else expected
 
 
 def unframed(value: Any) -> Any:
-    """MLflow writes a Series as records with the one key "0"."""
-    if isinstance(value, list) and value and all(isinstance(row, dict) and list(row) == ["0"] for row in value):
-        return [row["0"] for row in value]
+    """MLflow writes a Series as records with one key."""
+    if is_table(value) and all(len(row) == 1 for row in value) and len({*map(tuple, value)}) == 1:
+        return [next(iter(row.values())) for row in value]
     return value
 
 
 def parsed(item: Any) -> Any:
-    if isinstance(item, str) and item[:1] in "[{":
-        return json.loads(item)
-    return item
+    return json.loads(item) if isinstance(item, str) and item[:1] in "[{" else item
 
 
 def leaves(value: Any) -> list[Any]:

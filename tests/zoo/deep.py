@@ -49,7 +49,9 @@ def torchscript(folder: Path) -> None:
     import torch
 
     scripted = torch.jit.script(network())
-    mlflow.pytorch.save_model(scripted, folder, signature=signature(singles()), serialization_format="pickle", **PIP)
+    mlflow.pytorch.save_model(
+        scripted, folder, signature=signature(singles()), serialization_format="pickle", **PIP
+    )
 
 
 def torch_of_mlflow_2(folder: Path) -> None:
@@ -166,7 +168,7 @@ def pair() -> pd.DataFrame:
 
 PROBA = ("predict_proba",)
 CASES = [
-    Case("pytorch-pt2", "pytorch", torch_tensor, singles, True),
+    Case("pytorch-pt2", "pytorch", lambda f: torch_tensor(f, input_example=singles(3)), singles, True),
     Case("pytorch-pickle", "pytorch", lambda f: torch_tensor(f, serialization_format="pickle"), singles, False, PROBA),
     Case("pytorch-mlflow-2", "pytorch", torch_of_mlflow_2, singles, False, PROBA),
     Case("pytorch-torchscript", "pytorch", torchscript, singles),

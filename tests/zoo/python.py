@@ -123,7 +123,7 @@ def moments(folder: Path) -> None:
 
 
 def moment_rows() -> pd.DataFrame:
-    at = pd.to_datetime(["2024-01-01T12:00:00", "1999-12-31T23:59:59.250"])
+    at = pd.to_datetime(["2024-01-01T12:00:00.000", "1999-12-31T23:59:59.250"])
     return pd.DataFrame({"at": at, "data": [b"\x00\xff", b"text"], "maybe": [1.5, np.nan]})
 
 
