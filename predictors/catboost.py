@@ -12,7 +12,7 @@ class CatBoostModel(MLflowModel):
     flavor: ClassVar[str] = "catboost"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         methods = {
             "predict": pyfunc_method(mlmodel, implementation),

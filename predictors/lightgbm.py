@@ -15,7 +15,7 @@ class LightGBMModel(MLflowModel):
     flavor: ClassVar[str] = "lightgbm"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = getattr(raw, "booster_", raw)
         methods = {"predict": pyfunc_method(mlmodel, implementation), **native_methods(raw, ("predict_proba",))}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 
 from kserve import InferRequest, InferResponse, Model
@@ -333,9 +334,24 @@ def load_pyfunc(mlmodel: MLmodel) -> Any:
     return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
 
 
-def implementation_of(mlmodel: MLmodel) -> Any:
+def implementation_of(mlmodel: MLmodel, flavor: str) -> Any:
     """The flavor's own wrapper, as `mlflow.pyfunc` would call it."""
-    return load_pyfunc(mlmodel)._model_impl
+    if mlmodel.pyfunc:
+        return load_pyfunc(mlmodel)._model_impl
+    return Bare(import_module(f"mlflow.{flavor}").load_model(str(mlmodel.path)))
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A model that MLflow saved without a pyfunc flavor, such as a transformer of scikit-learn."""
+
+    raw: Any
+
+    def get_raw_model(self) -> Any:
+        return self.raw
+
+    def predict(self, data: Any) -> Any:
+        return self.raw.predict(data)
 
 
 def pyfunc_method(mlmodel: MLmodel, implementation: Any) -> Method:

@@ -19,7 +19,7 @@ class OnnxModel(MLflowModel):
     flavor: ClassVar[str] = "onnx"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         session = implementation.rt
         predict = pyfunc_method(mlmodel, implementation)
         methods = {"predict": predict}

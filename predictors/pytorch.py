@@ -16,7 +16,7 @@ class PyTorchModel(MLflowModel):
     flavor: ClassVar[str] = "pytorch"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         predict = in_dtype_of(raw, pyfunc_method(mlmodel, implementation))
         methods = {"predict": predict}

@@ -17,7 +17,7 @@ class SklearnModel(MLflowModel):
     flavor: ClassVar[str] = "sklearn"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         methods = native_methods(raw, METHODS)
         probabilities = methods.get("predict_proba")

@@ -14,7 +14,7 @@ class TensorFlowModel(MLflowModel):
     flavor: ClassVar[str] = "tensorflow"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         if hasattr(raw, "layers"):
             raw.predict = partial(raw.predict, verbose=0)  # Keras draws a progress bar for each call

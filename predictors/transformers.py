@@ -16,7 +16,7 @@ class TransformersModel(MLflowModel):
     probes: ClassVar[bool] = False
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         pipeline = implementation.get_raw_model()
         methods = {"predict": pyfunc_method(mlmodel, implementation)}
         if getattr(pipeline, "task", "") == "text-classification":

@@ -15,7 +15,7 @@ class XGBoostModel(MLflowModel):
     flavor: ClassVar[str] = "xgboost"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel)
+        implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = raw.get_booster() if hasattr(raw, "get_booster") else raw
         categorical = "c" in (booster.feature_types or ())

@@ -57,23 +57,24 @@ def kinds(values: list[Any]) -> set[type]:
 
 
 def column_of(values: Values, name: str) -> Values:
-    """A column as one value per row: tensors of shape [rows, 1] are flattened."""
-    if isinstance(values, np.ndarray):
-        if values.ndim == 2 and values.shape[1] == 1:
-            return values[:, 0]
-        if values.ndim != 1:
-            raise InvalidInput(
-                f"input '{name}': expected one value per row (shape [rows] or [rows, 1]), "
-                f"got shape {list(values.shape)}"
-            )
+    """A column as one value per row."""
+    return one_axis(values, name) if isinstance(values, np.ndarray) else values
+
+
+def one_axis(values: Array, name: str) -> Array:
+    """A tensor of shape [rows] or [rows, 1] with one axis."""
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0]
+    if values.ndim != 1:
+        shape = list(values.shape)
+        raise InvalidInput(f"input '{name}': expected one value per row (shape [rows] or [rows, 1]), got shape {shape}")
     return values
 
 
 def numbers(values: Values, dtype: np.dtype[Any], name: str, expected: str, *, nullable: bool) -> Array:
     """Numbers as `dtype`; nulls become NaN where the type can hold it or the column is optional."""
     if isinstance(values, np.ndarray):
-        array = column_of(values, name)
-        assert isinstance(array, np.ndarray)
+        array = one_axis(values, name)
         if array.dtype.kind in "OUS":
             return numbers(array.tolist(), dtype, name, expected, nullable=nullable)
         if array.dtype.kind == "b":
@@ -131,8 +132,7 @@ def exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, typed
 
 def booleans(values: Values, name: str, expected: str, *, nullable: bool) -> Array:
     if isinstance(values, np.ndarray):
-        array = column_of(values, name)
-        assert isinstance(array, np.ndarray)
+        array = one_axis(values, name)
         if array.dtype.kind == "b":
             return array
         if array.dtype.kind not in "iuf":
@@ -204,7 +204,7 @@ def datetimes(values: Values, name: str, expected: str) -> Array:
         if values.dtype.kind != "O":
             raise refuse(name, None, expected, str(values.dtype))
         values = values.tolist()
-    cells = []
+    cells: list[Any] = []
     for row, item in enumerate(values):
         if type(item) is bytes:
             item = decoded(item, name, row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:
     if wrong:
         raise InvalidInput(f"input '{name}': {datatype} goes into {field}, got {wrong[0]}")
     values = getattr(tensor.contents, field)
-    if len(values) != int(np.prod(shape, dtype=np.int64)):
+    if len(values) != prod(shape):
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with {len(values)} values")
     if datatype == "BYTES":
         return casting.objects(list(values)).reshape(shape)

@@ -103,8 +103,8 @@ def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
 
     try:
         # The default parser of numbers is off by one unit in the last place now and then.
-        options = {"float_precision": "round_trip", "encoding": "utf-8"}
-        frame = pd.read_csv(io.BytesIO(body), dtype=dict.fromkeys(text_columns, "object"), **options)
+        dtypes = dict.fromkeys(text_columns, "object")
+        frame = pd.read_csv(io.BytesIO(body), dtype=dtypes, encoding="utf-8", float_precision="round_trip")
     except UnicodeDecodeError:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors

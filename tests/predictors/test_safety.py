@@ -238,6 +238,15 @@ def test_every_named_file_is_checked(tmp_path: Path, marker: Path) -> None:
     attack.works_if_allowed()
 
 
+def test_files_that_are_pickles_by_name(tmp_path: Path) -> None:
+    for flavor, key in (("xgboost", "data"), ("catboost", "model_binary"), ("onnx", "data"), ("lightgbm", "data")):
+        content = {"flavors": {flavor: {key: "sub/model.joblib"}}}
+        with pytest.raises(Unsafe, match=r"^file sub/model\.joblib is refused: a pickle runs code"):
+            check(tmp_path, content, flavor, STRICT)
+        with pytest.raises(Unsafe, match=f"the {flavor} model is refused: MLmodel does not name its file"):
+            check(tmp_path, {"flavors": {flavor: {}}}, flavor, STRICT)
+
+
 # -- what MLflow imports because the MLmodel file says so ----------------------------------------------------
 
 

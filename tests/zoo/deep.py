@@ -49,9 +49,7 @@ def torchscript(folder: Path) -> None:
     import torch
 
     scripted = torch.jit.script(network())
-    mlflow.pytorch.save_model(
-        scripted, folder, signature=signature(singles()), serialization_format="pickle", **PIP
-    )
+    mlflow.pytorch.save_model(scripted, folder, signature=signature(singles()), serialization_format="pickle", **PIP)
 
 
 def torch_of_mlflow_2(folder: Path) -> None:
@@ -174,7 +172,8 @@ CASES = [
     Case("pytorch-torchscript", "pytorch", torchscript, singles),
     Case("pytorch-columns", "pytorch", torch_columns, lambda: few(numbers())),
     Case("keras-file", "tensorflow", keras_file, singles, True, PROBA),
-    Case("keras-h5", "tensorflow", lambda f: keras_file(f, keras_model_kwargs={"save_format": "h5"}), singles, False, PROBA),
+    Case("keras-h5", "tensorflow", lambda f: keras_file(f, keras_model_kwargs={"save_format": "h5"}), singles,
+         False, PROBA),
     Case("keras-two-inputs", "tensorflow", keras_two_inputs, two_inputs, True),
     Case("tensorflow-saved-model", "tensorflow", saved_model, singles),
     Case("transformers-text-classification", "transformers", text_pipeline,

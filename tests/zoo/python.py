@@ -88,7 +88,7 @@ def nested_types(folder: Path) -> None:
     )
     body = """
     return [
-        {"sum": float(sum(row.scores)), "city": row.home["city"], "counted": sum(row.counts.values()), "extra": row.extra}
+        {"sum": sum(row.scores), "city": row.home["city"], "counted": sum(row.counts.values()), "extra": row.extra}
         for row in model_input.itertuples()
     ]
     """
@@ -133,7 +133,7 @@ def unbounded(folder: Path) -> None:
 
 def named_tensors(folder: Path) -> None:
     body = "return {'sum': model_input['x'].sum(axis=(1, 2)), 'double': model_input['y'] * 2}"
-    save(folder, model(body), data=tensors())
+    save(folder, model(body), data=tensors(), input_example=tensors())
 
 
 def tensors() -> dict[str, np.ndarray[Any, Any]]:

@@ -1,0 +1,51 @@
+"""Our own server held to the black-box suite, whole: models of several kinds, REST and gRPC."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving import in_thread
+
+SUITE = Path(__file__).parent / "conformance"
+
+
+@pytest.mark.parametrize(
+    "model", ["demo", "sklearn-tensor", "sklearn-no-signature", "pyfunc-named-tensors", "catboost-text-column"]
+)
+def test_the_server_conforms(model: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    with in_thread(None if model == "demo" else zoo(model), model_name="m") as server:
+        version = server.get("/v2/models/m").json()["versions"][0]
+        sample = tmp_path / "sample.json"
+        sample.write_text(json.dumps(server.get("/schema").json()["samples"]["v2"]["body"]))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            str(SUITE),
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "0",
+            "--destructive",
+        ]
+        where = [
+            "--url",
+            server.url,
+            "--grpc",
+            server.grpc,
+            "--model",
+            "m",
+            "--model-version",
+            version,
+            "--input",
+            str(sample),
+        ]
+        done = subprocess.run([*command, *where], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
