@@ -290,7 +290,7 @@ class Front:
 
 
 def path_pattern(path: str) -> str:
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(path))
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(path))
 
 
 def json_response(value: Any, status: int = 200) -> Response:

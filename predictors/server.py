@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -106,9 +107,9 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
                 if index == 0:
                     say_demo(pipeline, http.getsockname()[1], grpc_port)
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-        await self.shut_down(pipeline, web, serving, rpc)
-        if not loading.done():
-            hurry(code)  # a thread that downloads or loads cannot be stopped, and nobody needs it any more
+        idle = await self.shut_down(pipeline, web, serving, rpc)
+        if not loading.done() or not idle:
+            hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
         return code
 
     def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel:
@@ -143,8 +144,8 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
 
     async def shut_down(
         self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], rpc: grpc.aio.Server | None
-    ) -> None:
-        """Unready at once; what is in flight finishes within the grace period."""
+    ) -> bool:
+        """Unready at once; what is in flight finishes within the grace period. Whether all of it has."""
         pipeline.draining = True
         web.should_exit = True
         finishing = [asyncio.ensure_future(serving)]
@@ -152,6 +153,9 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
             finishing.append(asyncio.ensure_future(rpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
+        ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
+        done, _ = await asyncio.wait({ended}, timeout=1)
+        return bool(done)
 
 
 class WebServer(uvicorn.Server):
@@ -238,8 +242,7 @@ def complain(error: Exception) -> int:
 
 
 def hurry(code: int) -> NoReturn:
-    import os
-
+    """Ends the process without waiting for its threads."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -282,7 +282,8 @@ def check(settings: Settings) -> None:
     for flag, path in (("--ssl-certfile", settings.ssl_certfile), ("--ssl-keyfile", settings.ssl_keyfile)):
         if path and not Path(path).is_file():
             raise SettingError(f"{flag}: there is no file {path}")
-    if not settings.model_name or any(char in settings.model_name for char in "/:? #"):
-        raise SettingError("--model-name: expected a name that can stand in a URL, without / : ? # or blanks")
+    for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
+        if text is not None and (not text or any(char in text for char in "/:?# ")):
+            raise SettingError(f"{flag}: expected a name that can stand in a URL, without / : ? # or blanks")
     if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:
         raise SettingError(f"--grpc-port and --http-port are both {settings.http_port}")

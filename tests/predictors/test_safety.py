@@ -625,6 +625,35 @@ def test_pt2_example_inputs(pt2: Path, marker: Path) -> None:
     torch_works_if_allowed(pt2, marker)
 
 
+def test_pt2_example_inputs_in_disguise(pt2: Path, marker: Path) -> None:
+    """torch reads a file by its beginning, zip by its end: MLflow's proof then looks at the harmless half."""
+    import torch
+
+    code = f'x"+str(__import__("os").mkdir("{marker}"))+"'
+    content = io.BytesIO()
+    torch.save((({code: torch.zeros(8, 3)},), {}), content, _use_new_zipfile_serialization=False)
+    harmless = io.BytesIO()
+    torch.save((), harmless)
+    rewritten(pt2, "sample_inputs/model.pt", lambda _: content.getvalue() + harmless.getvalue())
+    Attack(pt2, "pytorch", marker).refused("torch may run it as Python: '(a pickle)'")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_compiled(pt2: Path) -> None:
+    with zipfile.ZipFile(pt2 / "data" / "model.pt2", "a") as archive:
+        archive.writestr("model/data/aotinductor/model/metadata.json", "{}")
+    assert "compiled code" in refusal(pt2, "pytorch")
+
+
+def test_other_torch_data(pt2: Path) -> None:
+    (pt2 / "data" / "model.pt2").rename(pt2 / "data" / "other")
+    assert "file data is refused: it holds no pt2 archive" in refusal(pt2, "pytorch")
+    for section, key in (("python_function", "data"), ("pytorch", "model_data")):
+        edited(pt2, setting(section, **{key: "data/other"}))
+    # As MLflow of long ago wrote it: the data is the file for torch.load.
+    assert "file data/other is refused: torch.load runs code" in refusal(pt2, "pytorch")
+
+
 def test_pt2_pickle(pt2: Path, marker: Path) -> None:
     import torch
 
