@@ -160,10 +160,15 @@ def check(path: Path, mlmodel: Mapping[str, Any], flavor: str, policy: Policy) -
         model = Candidate(folder, model.flavors, LOADERS.get(model.loader, flavor), policy)
     if policy.allow_code_execution and (model.flavor not in SKOPS_FLAVORS or policy.skops_trusted is None):
         return
-    check_brought_code(model)
-    if model.flavor == "transformers":
-        check_remote_code(model, MLMODEL, mlmodel)
-    CHECKS[model.flavor](model)
+    try:
+        check_brought_code(model)
+        if model.flavor == "transformers":
+            check_remote_code(model, MLMODEL, mlmodel)
+        CHECKS[model.flavor](model)
+    except Unsafe:
+        raise
+    except Exception as error:
+        refuse(f"the {flavor} model", f"its files cannot be judged ({type(error).__name__}: {error})", NEVER)
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
             timeout_keep_alive=self.settings.keep_alive,
         )
         self.opened: MLflowModel | None = None
+        self.stuck = False
+        """After the end: whether a thread is still at work."""
 
     def start(self, models: list[MLflowModel]) -> None:
         """Serves one model until a signal, like KServe's own server; it is loaded in the background."""
@@ -80,7 +82,10 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            return await self.serve(http, grpc_port, stop, shared, index)
+            code = await self.serve(http, grpc_port, stop, shared, index)
+            if self.stuck:
+                hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
+            return code
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(until_signal())
@@ -108,8 +113,7 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
                     say_demo(pipeline, http.getsockname()[1], grpc_port)
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
         idle = await self.shut_down(pipeline, web, serving, rpc)
-        if not loading.done() or not idle:
-            hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
+        self.stuck = not loading.done() or not idle
         return code
 
     def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel:

@@ -762,7 +762,7 @@ def keras_saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def keras_model(keras_saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(keras_saved, tmp_path / "model"))
+    return Path(shutil.copytree(keras_saved, tmp_path / "keras-model"))
 
 
 def test_keras_is_served(keras_model: Path, tmp_path: Path) -> None:
@@ -921,6 +921,13 @@ def test_transformers_references(bert: Path) -> None:
     (bert / "components" / "inference_config.txt").unlink()
     json_edited(bert / "model" / "config.json", lambda config: config.update(attn_implementation="someone/kernel"))
     assert "attn_implementation 'someone/kernel'" in refusal(bert, "transformers")
+
+
+def test_files_that_cannot_be_judged(bert: Path, keras_model: Path) -> None:
+    (bert / "model" / "config.json").write_text("{")
+    assert "its files cannot be judged (JSONDecodeError" in refusal(bert, "transformers")
+    (keras_model / "data" / "model.keras").write_bytes(b"PK")
+    assert "its files cannot be judged (BadZipFile" in refusal(keras_model, "tensorflow")
 
 
 # -- the guard -----------------------------------------------------------------------------------------------
