@@ -91,7 +91,6 @@ def placeholder_of(spec: Mapping[str, Any]) -> Any:
 
 def samples(plan: Plan, batch: Batch | None, model_name: str) -> dict[str, Any]:
     """A request that works for each protocol: path and body. Empty where nothing is known of the inputs."""
-    batch = batch or placeholder(plan)
     if batch is None:
         return {}
     v1, tensors = v1_sample(batch), v2_inputs(plan, batch)

@@ -66,6 +66,7 @@ class Loaded:
     source: Source
     mlmodel: MLmodel
     example: Batch | None = None
+    """The model's own; else a made-up row, unless the model turned out not to take it."""
     outputs: tuple[Tensor, ...] = ()
     """Output tensors as the model really answered its example; else as the signature has them."""
     seconds: float = 0.0
@@ -182,7 +183,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
     def warmed(self, loaded: Loaded) -> Loaded:
         """Answers the model's own example once: the first caller does not pay for it, and it shows the outputs."""
         if loaded.example is None:
-            return self.probed(loaded) if self.probes else loaded
+            return self.probed(replace(loaded, example=placeholder(loaded.plan)))
         try:
             return replace(loaded, outputs=output_tensors(self.answer(loaded, loaded.example)))
         except InvalidInput as error:
@@ -194,15 +195,14 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise LoadError(reason) from error
 
     def probed(self, loaded: Loaded) -> Loaded:
-        """Tries a row of zeros; a model that does not take it says nothing by that."""
-        batch = placeholder(loaded.plan)
-        if batch is None:
+        """Tries the made-up row; a model that does not take it says nothing by that."""
+        if loaded.example is None or not self.probes:
             return loaded
         try:
-            return replace(loaded, outputs=output_tensors(self.answer(loaded, batch)))
+            return replace(loaded, outputs=output_tensors(self.answer(loaded, loaded.example)))
         except RequestError:
-            log.debug("no outputs from a made-up row", exc_info=True)
-            return loaded
+            log.debug("the model does not take a made-up row", exc_info=True)
+            return replace(loaded, example=None)
 
     # -- predicting ---------------------------------------------------------------------------------------------
 

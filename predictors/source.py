@@ -110,6 +110,10 @@ def configure_mlflow(settings: Settings) -> None:
     # Our own retries say what they do; MLflow's seven silent ones would take minutes before the first word.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if settings.tracking_uri:
+        import mlflow
+
+        mlflow.set_tracking_uri(settings.tracking_uri)  # what the process itself said before counts no more
 
 
 def pin(uri: str) -> tuple[str, str | None]:

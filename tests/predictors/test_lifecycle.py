@@ -119,13 +119,15 @@ def test_a_prediction_that_never_ends_does_not_hold_the_process(tmp_path: Path) 
     save(tmp_path / "model", ANSWERS_SLOWLY, data=numbers())
     started = tmp_path / "started"
     env = {"GATE": str(tmp_path / "never"), "STARTED": str(started)}
-    with process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server:
-        with socket.create_connection(("127.0.0.1", int(server.running.url.rpartition(":")[2]))) as raw:
-            body = b'{"instances": [[1, 2, 3, 4]]}'
-            head = f"POST /v1/models/model:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            raw.sendall(head + body)
-            wait_for(started.exists)
-            assert server.terminate() == 0
+    body = b'{"instances": [[1, 2, 3, 4]]}'
+    head = f"POST /v1/models/model:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with (
+        process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server,
+        socket.create_connection(("127.0.0.1", int(server.running.url.rpartition(":")[2]))) as raw,
+    ):
+        raw.sendall(head + body)
+        wait_for(started.exists)
+        assert server.terminate() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
