@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 
+import kserve.errors
 from kserve import InferRequest, InferResponse, Model
 
 from predictors import safety
@@ -242,6 +243,15 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         return await loop.run_in_executor(self.executor, self.predict_payload, payload)
 
     def predict_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
+        """Errors are KServe's own here, so that its server answers them with the right status."""
+        try:
+            return self.answer_payload(payload)
+        except InvalidInput as error:
+            raise kserve.errors.InvalidInput(str(error)) from error
+        except NotReady as error:
+            raise kserve.errors.ModelNotReady(self.name, self.status.text) from error
+
+    def answer_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
         loaded = self.serving()
         if isinstance(payload, Mapping):
             return v1.encode_object(self.answer(loaded, v1.decode_object(payload)))
