@@ -149,6 +149,8 @@ def known(error: Exception) -> RequestError:
         return error
     if isinstance(error, kserve.errors.InvalidInput):  # from somebody's own hooks
         return InvalidInput(str(error))
+    if isinstance(error, kserve.errors.ModelNotReady):
+        return NotReady(str(error))
     if isinstance(error, kserve.errors.InferenceError):
         return ModelFailure(str(error))
     log.error("a request failed in the server", exc_info=error)
