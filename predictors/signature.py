@@ -209,7 +209,9 @@ def nested_numbers(values: Any, name: str) -> casting.Array:
         array = np.array(values)
     except ValueError:
         raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
-    return nested_objects(values, name) if array.dtype.kind in "OUSb" else array
+    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.hold_bools(values)):
+        return array
+    return nested_objects(values, name)
 
 
 def nested_objects(values: Any, name: str) -> casting.Array:
@@ -373,8 +375,7 @@ class Plan:
             self.match(columns)
         else:
             columns = self.positions_of(batch.columns)
-        if len({len(values) for values in columns.values()}) > 1:
-            raise InvalidInput("inputs of different lengths: " + lengths(columns))
+        same_length(columns)
         return pd.DataFrame(
             {key: one.column(columns[key]) for key, one in zip(self.keys, self.inputs, strict=True) if key in columns}
         )
@@ -468,13 +469,14 @@ def plain_rows(batch: Batch) -> Any:
     """What the caller sent as plain values, for models that check it against their own type hints."""
     if batch.columns is None:
         return batch.rows.tolist() if isinstance(batch.rows, np.ndarray) else batch.rows
-    columns = {name: plain_values(values, name) for name, values in batch.columns.items()}
+    same_length(batch.columns)
+    columns = {name: plain_values(values) for name, values in batch.columns.items()}
     if batch.tensors and len(columns) == 1:
         return next(iter(columns.values()))
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def plain_values(values: Values, name: str) -> list[Any]:
+def plain_values(values: Values) -> list[Any]:
     if isinstance(values, np.ndarray):
         return list(plain_text(values).tolist())
     return values
@@ -496,15 +498,16 @@ def only_column(columns: Mapping[str, Values]) -> Any:
     if len(columns) == 1:
         return next(iter(columns.values()))
     flat = [casting.column_of(values, name) for name, values in columns.items()]
-    if len({len(values) for values in flat}) > 1:
-        raise InvalidInput("inputs of different lengths: " + lengths(columns))
+    same_length(columns)
     if any(isinstance(values, np.ndarray) for values in flat):
         return np.stack([np.asarray(values) for values in flat], axis=1)
     return [list(row) for row in zip(*flat, strict=True)]
 
 
-def lengths(columns: Mapping[Any, Values]) -> str:
-    return ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
+def same_length(columns: Mapping[Any, Values]) -> None:
+    if len({len(values) for values in columns.values()}) > 1:
+        found = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
+        raise InvalidInput(f"inputs of different lengths: {found}")
 
 
 def untyped_matrix(rows: list[Any]) -> casting.Array:
@@ -528,8 +531,7 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
         isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[1:] != (1,) for values in columns.values()
     ):
         return {name: np.asarray(values) for name, values in columns.items()}
-    if len({len(values) for values in columns.values()}) > 1:
-        raise InvalidInput("inputs of different lengths: " + lengths(columns))
+    same_length(columns)
     cells: dict[str, Any] = {}
     for name in order or columns:
         values = casting.without_missing(columns[name], name, required=False)

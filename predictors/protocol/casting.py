@@ -84,20 +84,35 @@ def numbers(values: Values, dtype: np.dtype[Any], name: str, expected: str, *, n
         return exact(array, dtype, name, expected, typed=True)
     found = kinds(values)
     if found <= {int, float}:
-        return exact(number_array(values), dtype, name, expected, typed=False)
+        return exact(number_array(values, dtype, name, expected), dtype, name, expected, typed=False)
     if found <= {int, float, type(None)} and (nullable or dtype.kind == "f"):
         whole = [value for value in values if value is not None]
-        exact(number_array(whole), dtype, name, expected, typed=False)
+        exact(number_array(whole, dtype, name, expected), dtype, name, expected, typed=False)
         # An integer column has no null: like pandas, an optional one becomes double where nulls are.
         return np.array(values, dtype=dtype if dtype.kind == "f" else np.float64)
     row, value = first_row(values, lambda v: type(v) not in (int, float) and (v is not None or not nullable))
     raise refuse(name, row, expected, described(value))
 
 
-def number_array(values: list[Any]) -> Array:
-    array = np.array(values)
-    # Integers beyond 64 bits make an object array; as floats they are refused or rounded like any number.
-    return array.astype(np.float64) if array.dtype.kind == "O" or not values else array
+def number_array(values: list[Any], dtype: np.dtype[Any], name: str, expected: str) -> Array:
+    """Python numbers as an array that has not lost a digit that `dtype` could hold."""
+    array = np.array(values) if values else np.array(values, dtype=dtype)
+    if dtype.kind == "f" or array.dtype.kind in "iu":
+        return array.astype(np.float64) if array.dtype.kind == "O" else array
+    # Large integers, or integers beside floats: numpy would round them.
+    limits = np.iinfo(dtype)
+    for row, value in enumerate(values):
+        if not limits.min <= value <= limits.max:
+            raise refuse(name, row, expected, "a number out of its range")
+        if value != int(value):
+            raise refuse(name, row, expected, "a number with a fraction")
+    return np.array([int(value) for value in values], dtype=dtype)
+
+
+def hold_bools(values: list[Any]) -> bool:
+    """Whether booleans hide among the numbers of a nested list; numpy would take them for 0 and 1."""
+    found = kinds(values)
+    return bool in found or (list in found and any(type(item) is list and hold_bools(item) for item in values))
 
 
 def exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, typed: bool) -> Array:

@@ -45,10 +45,13 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Ar
     dtype = dtype_of(datatype, name)
     if not isinstance(data, list):
         raise InvalidInput(f"input '{name}': 'data' must be a list, got {casting.described(data)}")
+    expected = f"{datatype} values"
+    array = plain_numbers(data, dtype)
+    if array is not None and array.shape in (shape, (prod(shape),)):
+        return casting.exact(array.reshape(-1), dtype, name, expected, typed=False).reshape(shape)
     nested, flat = flattened(data, name)
     if nested not in (shape, (len(flat),)) or len(flat) != prod(shape):
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with data of shape {list(nested)}")
-    expected = f"{datatype} values"
     if datatype == "BYTES":
         array = casting.strings(flat, name, "a string (BYTES)", nullable=True)
     elif datatype == "BOOL":
@@ -56,6 +59,17 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Ar
     else:
         array = casting.numbers(flat, dtype, name, expected, nullable=False)
     return array.reshape(shape)
+
+
+def plain_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
+    """Large lists of numbers at the speed of numpy; None where a value needs a closer look."""
+    if dtype.kind not in "iuf" or casting.hold_bools(data):
+        return None
+    try:
+        array = np.array(data)
+    except ValueError:  # ragged
+        return None
+    return array if array.dtype.kind in "iu" or (array.dtype.kind == dtype.kind == "f") else None
 
 
 def flattened(data: list[Any], name: str) -> tuple[tuple[int, ...], list[Any]]:
