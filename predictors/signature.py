@@ -348,9 +348,11 @@ class Plan:
             if len(self.inputs) != 1:
                 raise InvalidInput(f"the model takes named inputs: {quoted(names)}")
             return {first.name: first.tensor(batch.rows)} if first.name else first.tensor(batch.rows)
-        if not first.name:
-            return first.tensor(only_column(batch.columns))
         columns = batch.columns
+        if not first.name:
+            if len(columns) > 1:
+                self.order_counts(batch)
+            return first.tensor(only_column(columns))
         if (
             len(self.inputs) == 1
             and first.name not in columns
@@ -374,7 +376,7 @@ class Plan:
             columns = batch.columns
             self.match(columns)
         else:
-            columns = self.positions_of(batch.columns)
+            columns = self.positions_of(batch)
         same_length(columns)
         return pd.DataFrame(
             {key: one.column(columns[key]) for key, one in zip(self.keys, self.inputs, strict=True) if key in columns}
@@ -391,13 +393,20 @@ class Plan:
             return
         unmatched(columns, names, [one.name for one in self.inputs if one.required], "", "input", "inputs")
 
-    def positions_of(self, columns: Mapping[str, Values]) -> dict[Any, Values]:
-        """Columns for a signature without names: by number where the names are numbers, by order otherwise."""
+    def positions_of(self, batch: Batch) -> dict[Any, Values]:
+        """Columns for a signature without names: by number where the names are numbers, else by order."""
+        columns = batch.columns or {}
         if len(columns) != len(self.inputs):
             raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {len(columns)}")
         if set(columns) == {str(i) for i in range(len(columns))}:
             return {int(name): values for name, values in columns.items()}
+        self.order_counts(batch)
         return dict(enumerate(columns.values()))
+
+    def order_counts(self, batch: Batch) -> None:
+        """Tables and lists of tensors have an order; the keys of a JSON object have none to rely on."""
+        if not batch.frame and not batch.tensors:
+            raise InvalidInput("the model's columns have no names: send rows, in the order that it was trained with")
 
     def by_position(self, rows: Any) -> dict[Any, Values]:
         """Rows without names as columns in the order of the signature."""

@@ -102,6 +102,17 @@ def test_columns_without_names() -> None:
     pd.testing.assert_frame_equal(plan.conform(v2.decode(encoded({"inputs": tensors[::-1]}))), expected)
 
 
+@pytest.mark.parametrize(
+    "inputs", [Schema([ColSpec("double"), ColSpec("double")]), Schema([TensorSpec(np.dtype("float64"), (-1, 2))])]
+)
+def test_names_mean_nothing_to_columns_without_names(inputs: Schema) -> None:
+    plan, record = plan_of(inputs), {"x": 1.0, "y": 2.0}
+    with pytest.raises(InvalidInput, match="columns have no names: send rows"):
+        plan.conform(v1.decode(encoded({"instances": [record]})))
+    table = invocations.decode_json(encoded({"dataframe_records": [record]}))
+    assert np.asarray(plan.conform(table)).tolist() == [[1.0, 2.0]]
+
+
 def test_missing_and_unknown_inputs_are_named_together() -> None:
     plan = plan_of(
         Schema([ColSpec("double", "age"), ColSpec("double", "income"), ColSpec("double", "maybe", required=False)])
