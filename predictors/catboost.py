@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel, Native, implementation_of, native_methods, pyfunc_method
+from predictors.model import MLflowModel
+from predictors.native import Native, implementation_of, native_methods, pyfunc_method
 
 
 class CatBoostModel(MLflowModel):

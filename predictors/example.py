@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from predictors.fields import Field
 from predictors.flavor import MLmodel
 from predictors.protocol import invocations, jsontext
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import RequestError
 from predictors.protocol.results import jsonable
-from predictors.signature import Field, Plan, columns_of_records, is_records
+from predictors.signature import Plan, columns_of_records, is_records
 
 log = logging.getLogger("predictors")
 

@@ -13,9 +13,10 @@ from kserve.model import InferenceVerb, Model
 
 from predictors import pages
 from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
-from predictors.kserve_types import prediction_of, request_of
+from predictors.hooks import hooked_v1, hooked_v2
+from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
-from predictors.model import Loaded, MLflowModel, input_tensors
+from predictors.model import MLflowModel
 from predictors.pipeline import Pipeline, known, row_count
 from predictors.protocol import invocations, jsontext, v1, v2
 from predictors.protocol.errors import (
@@ -33,7 +34,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "inference-header-content-length"
 LIVE = ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")
-EXTENSIONS = ["model_repository", "binary_tensor_data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,52 +314,3 @@ def require_json(request: Request) -> None:
     kind = request.content_type
     if kind not in (JSON, "") and not kind.endswith("+json"):
         raise UnsupportedMediaType(f"unsupported content type; expected {JSON}")
-
-
-def server_metadata() -> dict[str, Any]:
-    return {"name": "mlflow-kserve", "version": metadata.version("mlflow-kserve"), "extensions": EXTENSIONS}
-
-
-def model_metadata(name: str, loaded: Loaded) -> dict[str, Any]:
-    return {
-        "name": name,
-        "versions": [loaded.version],
-        "platform": f"mlflow_{loaded.flavor}",
-        "inputs": input_tensors(loaded.plan),
-        "outputs": list(loaded.outputs),
-        "properties": properties(loaded),
-    }
-
-
-def properties(loaded: Loaded) -> dict[str, str]:
-    """What else there is to know of a served model, as text."""
-    return {
-        "flavor": loaded.flavor,
-        "methods": ",".join(loaded.methods),
-        "model_uri": loaded.source.resolved_uri,
-        "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
-    }
-
-
-# -- models with hooks of their own ---------------------------------------------------------------------------------
-
-
-async def hooked_v1(
-    model: MLflowModel, body: bytes, headers: dict[str, str], verb: InferenceVerb = InferenceVerb.PREDICT
-) -> tuple[bytes, int]:
-    payload = jsontext.parse_object(body)
-    response, _ = await model(payload, headers, verb)
-    if not isinstance(response, dict):
-        raise TypeError(f"the model's hooks answered a {type(response).__name__}, expected a dict")
-    rows = payload.get("instances")
-    return jsontext.dump(response), len(rows) if isinstance(rows, list) else 1
-
-
-async def hooked_v2(
-    model: MLflowModel, loaded: Loaded, body: bytes, header_length: str | None, headers: dict[str, str]
-) -> tuple[tuple[bytes, int | None], int]:
-    batch = v2.decode(body, header_length)
-    response, _ = await model(request_of(batch, model.name), headers)
-    if isinstance(response, dict):
-        return (jsontext.dump(response), None), row_count(batch)
-    return v2.encode(prediction_of(response, loaded.version), batch), row_count(batch)

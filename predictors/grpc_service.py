@@ -10,8 +10,8 @@ from grpc_reflection.v1alpha import reflection
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.front import model_metadata, server_metadata
 from predictors.kserve_types import prediction_of, request_of
+from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Pipeline, known, row_count
 from predictors.protocol import grpc as codec
 from predictors.protocol.errors import RequestError

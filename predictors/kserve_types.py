@@ -58,7 +58,7 @@ def request_of(batch: Batch, model_name: str) -> InferRequest:
     inputs = []
     for name, values in (batch.columns or {}).items():
         array = np.asarray(values)
-        datatype = tensors.datatype_of(array)
+        datatype = tensors.datatype_of(array.dtype)
         tensor = InferInput(name=name, shape=list(array.shape), datatype=datatype)
         if datatype == "BYTES":
             tensor.data = array.reshape(-1).tolist()
@@ -80,7 +80,7 @@ def request_of(batch: Batch, model_name: str) -> InferRequest:
 def response_of(prediction: Prediction, batch: Batch) -> InferResponse:
     outputs = []
     for output, tensor in select(prediction, batch):
-        made = InferOutput(name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor))
+        made = InferOutput(name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor.dtype))
         binary = batch.binary_output if output.binary is None else output.binary
         if tensor.dtype.kind == "O":
             tensor = np.array([tensors.as_bytes(item) for item in tensor.reshape(-1)], dtype=object).reshape(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 
 import kserve.errors
@@ -19,6 +17,7 @@ from predictors import safety
 from predictors.example import placeholder, read_example
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.kserve_types import batch_of, response_of
+from predictors.native import Native
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import InvalidInput, ModelFailure, NotReady, RequestError
@@ -30,30 +29,11 @@ from predictors.source import Source, one_line, resolve, served_version
 
 log = logging.getLogger("predictors")
 
-Method: TypeAlias = Callable[[Any, Mapping[str, Any]], Any]
 Tensor: TypeAlias = Mapping[str, Any]
 
 
 class LoadError(Exception):
     """The model cannot be served; the message is one line for the operator."""
-
-
-@dataclass(frozen=True)
-class Native:
-    """A model as its flavor loads it: what it can do, and what it says about its inputs."""
-
-    methods: Mapping[str, Method]
-    """By name; `predict` is what `mlflow.pyfunc` would do."""
-    raw: Any = None
-    """The framework's own object, where there is one."""
-    probabilities: Method | None = None
-    """Class probabilities to send along with `predict`."""
-    width: int | None = None
-    names: tuple[str, ...] = ()
-    default: str = "predict"
-    """The method of a request that names none."""
-    blames_input: bool = False
-    """A ValueError of this model is about the values it was given, not a bug in it."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +279,7 @@ def input_tensors(plan: Plan) -> list[Tensor]:
 def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
     """The outputs as the model really has them; the first axis is the rows."""
     return tuple(
-        {"name": name, "datatype": datatype_of(tensor), "shape": [-1, *tensor.shape[1:]]}
+        {"name": name, "datatype": datatype_of(tensor.dtype), "shape": [-1, *tensor.shape[1:]]}
         for name, tensor in named_tensors(prediction).items()
     )
 
@@ -332,51 +312,3 @@ def has_nulls(data: Any) -> bool:
         return bool(data.isna().to_numpy().any())
     arrays = list(data.values()) if isinstance(data, Mapping) else [data]
     return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and bool(np.isnan(a).any()) for a in arrays)
-
-
-# -- what flavors build on ------------------------------------------------------------------------------------------
-
-
-def load_pyfunc(mlmodel: MLmodel) -> Any:
-    """The model as `mlflow.pyfunc` loads it."""
-    import mlflow.pyfunc
-
-    return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
-
-
-def implementation_of(mlmodel: MLmodel, flavor: str) -> Any:
-    """The flavor's own wrapper, as `mlflow.pyfunc` would call it."""
-    if mlmodel.pyfunc:
-        return load_pyfunc(mlmodel)._model_impl
-    return Bare(import_module(f"mlflow.{flavor}").load_model(str(mlmodel.path)))
-
-
-@dataclass(frozen=True)
-class Bare:
-    """A model that MLflow saved without a pyfunc flavor, such as a transformer of scikit-learn."""
-
-    raw: Any
-
-    def get_raw_model(self) -> Any:
-        return self.raw
-
-    def predict(self, data: Any) -> Any:
-        return self.raw.predict(data)
-
-
-def pyfunc_method(mlmodel: MLmodel, implementation: Any) -> Method:
-    """`predict` as `mlflow.pyfunc` does it, without its own enforcement: the plan has done that."""
-    function = getattr(implementation, mlmodel.pyfunc.get("predict_fn", "predict"))
-    params = inspect.signature(function).parameters.get("params")
-    if params is not None and params.kind is not params.VAR_KEYWORD:
-        return lambda data, params: function(data, params=dict(params) or None)
-    return lambda data, params: function(data)
-
-
-def native_methods(raw: Any, names: tuple[str, ...]) -> dict[str, Method]:
-    """Those of the framework's own methods that this model really has."""
-    return {name: without_params(getattr(raw, name)) for name in names if callable(getattr(raw, name, None))}
-
-
-def without_params(function: Callable[[Any], Any]) -> Method:
-    return lambda data, params: function(data)

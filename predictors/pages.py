@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from predictors.example import samples
+from predictors.fields import SCALARS, Field, Param
 from predictors.model import Loaded, input_tensors
-from predictors.signature import SCALARS, Field, Param, Plan
+from predictors.signature import Plan
 
 JSON_TYPES: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from predictors.flavor import MLmodel
-from predictors.model import Method, MLflowModel, Native, load_pyfunc, pyfunc_method
+from predictors.model import MLflowModel
+from predictors.native import Method, Native, load_pyfunc, pyfunc_method
 
 
 class PyFuncModel(MLflowModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.model import Method
+from predictors.native import Method
 
 
 def both_classes(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel, Native, implementation_of, pyfunc_method
+from predictors.model import MLflowModel
+from predictors.native import Native, implementation_of, pyfunc_method
 from predictors.tables import class_probabilities
 
 

@@ -77,12 +77,12 @@ def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:
 
 def encode(prediction: Prediction, batch: Batch) -> Any:
     selected = select(prediction, batch)
-    raw = batch.binary_output or any(tensors.datatype_of(tensor) == "FP16" for _, tensor in selected)
+    raw = batch.binary_output or any(tensors.datatype_of(tensor.dtype) == "FP16" for _, tensor in selected)
     response = pb.ModelInferResponse(
         model_name=prediction.model_name, model_version=prediction.model_version, id=batch.id or ""
     )
     for output, tensor in selected:
-        datatype = tensors.datatype_of(tensor)
+        datatype = tensors.datatype_of(tensor.dtype)
         message = response.outputs.add(name=output.name, datatype=datatype, shape=tensor.shape)
         if raw:
             response.raw_output_contents.append(tensors.to_raw(tensor))

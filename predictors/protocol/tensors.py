@@ -23,8 +23,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
-def datatype_of(array: Array) -> str:
-    return NAMES.get(array.dtype.newbyteorder("="), "BYTES")
+def datatype_of(dtype: np.dtype[Any]) -> str:
+    """The datatype that carries a numpy type; what is no number or boolean travels as BYTES."""
+    return NAMES.get(dtype.newbyteorder("="), "BYTES")
 
 
 def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:

@@ -136,7 +136,7 @@ def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
         entry: dict[str, Any] = {
             "name": output.name,
             "shape": list(tensor.shape),
-            "datatype": tensors.datatype_of(tensor),
+            "datatype": tensors.datatype_of(tensor.dtype),
         }
         if batch.binary_output if output.binary is None else output.binary:
             chunks.append(tensors.to_raw(tensor))

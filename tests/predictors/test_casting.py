@@ -161,7 +161,7 @@ def test_tensors_round_trip(made: tuple[str, tuple[int, ...], int]) -> None:
         if name != "BOOL"
         else np.frombuffer(raw, "u1").reshape(shape) > 127
     )
-    assert tensors.datatype_of(array) == name
+    assert tensors.datatype_of(array.dtype) == name
     back = tensors.from_raw(tensors.to_raw(array), name, shape, "x")
     assert back.tobytes() == array.tobytes()
     if np.isfinite(array.astype(float)).all() and array.size:

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import yaml
 
-from predictors.safety import PICKLE_SWITCH, Policy, Unsafe, check, guarded_load, is_arithmetic
+from predictors.pt2 import is_arithmetic
+from predictors.safety import PICKLE_SWITCH, Policy, Unsafe, check, guarded_load
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore")

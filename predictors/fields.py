@@ -1,0 +1,265 @@
+"""One input, output or param of an MLflow signature, and values in exactly its type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from predictors.protocol import casting, tensors
+from predictors.protocol.batch import Values
+from predictors.protocol.errors import InvalidInput
+
+Spec: TypeAlias = Mapping[str, Any]
+
+# MLflow type → (V2 datatype, numpy dtype, words for errors)
+SCALARS: dict[str, tuple[str, str, str]] = {
+    "boolean": ("BOOL", "bool", "a boolean"),
+    "integer": ("INT32", "int32", "an integer of 32 bits (integer)"),
+    "long": ("INT64", "int64", "an integer of 64 bits (long)"),
+    "float": ("FP32", "float32", "a number (float)"),
+    "double": ("FP64", "float64", "a number (double)"),
+    "string": ("BYTES", "object", "a string"),
+    "binary": ("BYTES", "object", "bytes, in JSON as base64 (binary)"),
+    "datetime": ("BYTES", "datetime64[ns]", "an ISO 8601 date and time (datetime)"),
+}
+NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input or output of the signature."""
+
+    name: str
+    type: str
+    """An MLflow scalar type, or array, object, map, any, tensor."""
+    spec: Spec
+    required: bool = True
+    dtype: np.dtype[Any] = field(default=np.dtype(object))
+    shape: tuple[int, ...] = (-1,)
+
+    @property
+    def datatype(self) -> str:
+        """The V2 datatype that carries it; composite types travel as JSON text."""
+        return tensors.datatype_of(self.dtype) if self.type == "tensor" else SCALARS.get(self.type, ("BYTES",))[0]
+
+    @property
+    def expected(self) -> str:
+        if self.type == "tensor":
+            return f"{self.dtype} of shape {list(self.shape)}"
+        return SCALARS[self.type][2] if self.type in SCALARS else wording(self.spec)
+
+    def column(self, values: Values) -> casting.Array:
+        """The values of a column in the type that the model wants."""
+        values = casting.without_missing(values, self.name, required=self.required)
+        nullable = not self.required
+        if self.type in NUMBER_TYPES:
+            return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
+        if self.type == "string":
+            return casting.strings(values, self.name, self.expected)
+        if self.type == "boolean":
+            return casting.booleans(values, self.name, self.expected, nullable=nullable)
+        if self.type == "datetime":
+            return casting.datetimes(values, self.name, self.expected)
+        if self.type == "binary":
+            return casting.binaries(values, self.name, self.expected)
+        cells = values
+        if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+            cells = [json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
+        where = f"input '{self.name}', row"
+        return casting.objects(
+            [composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
+        )
+
+    def tensor(self, values: Any) -> casting.Array:
+        """A tensor of the wanted type; its shape is checked against the signature."""
+        array = as_tensor(values, self.dtype, self.name, self.expected)
+        if array.ndim == 1 and len(self.shape) == 2 and self.shape[1] == 1:
+            array = array.reshape(-1, 1)  # scalars for a one-column model
+        fits = array.ndim == len(self.shape) and all(
+            want in (-1, have) for want, have in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InvalidInput(
+                f"input '{self.name}': expected shape {list(self.shape)} (-1 is any), got {list(array.shape)}"
+            )
+        return array
+
+
+def wording(spec: Spec) -> str:
+    kind = spec.get("type", "any")
+    if kind in SCALARS:
+        return SCALARS[kind][2]
+    return {"array": "a list", "object": "an object", "map": "an object"}.get(kind, "any value")
+
+
+def json_cell(cell: Any, name: str, row: int) -> Any:
+    """Composite values travel in tensors as JSON text."""
+    if not isinstance(cell, (bytes, str)):
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        raise casting.refuse(name, row, "a JSON document in a string", "text that is not JSON") from None
+
+
+def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
+    """Checks an Array, Object, Map or Any value and converts the scalars inside it."""
+    kind = spec.get("type", "any")
+    if kind == "any" or (value is None and nullable):
+        return value
+    if kind == "array":
+        if not isinstance(value, list):
+            raise InvalidInput(f"{where}: expected a list, got {casting.described(value)}")
+        return [composite(item, spec["items"], f"{where}[{i}]", False) for i, item in enumerate(value)]
+    if kind in ("object", "map"):
+        if not isinstance(value, dict):
+            raise InvalidInput(f"{where}: expected an object, got {casting.described(value)}")
+        if kind == "map":
+            return {key: composite(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
+        return properties(value, spec["properties"], where)
+    if kind not in SCALARS:
+        return value
+    column = Field(where, kind, spec, dtype=np.dtype(SCALARS[kind][1])).column
+    try:
+        return column([value])[0].item() if kind not in ("string", "binary") else column([value])[0]
+    except InvalidInput:
+        raise InvalidInput(f"{where}: expected {wording(spec)}, got {casting.described(value)}") from None
+
+
+def properties(value: dict[str, Any], specs: Mapping[str, Spec], where: str) -> dict[str, Any]:
+    required = [name for name, spec in specs.items() if spec.get("required", True)]
+    unmatched(value, [*specs], required, f"{where}: ", "property", "properties")
+    return {
+        name: composite(value[name], specs[name], f"{where}.{name}", not specs[name].get("required", True))
+        for name in specs
+        if name in value
+    }
+
+
+def unmatched(
+    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, one: str, many: str
+) -> None:
+    """Names what is missing and what is unknown, all at once."""
+    missing = [name for name in required if name not in given]
+    unknown = [name for name in given if name not in known]
+    problems = []
+    if missing:
+        problems.append(f"missing required {one if len(missing) == 1 else many} {quoted(missing)}")
+    if unknown:
+        problems.append(f"unknown {one if len(unknown) == 1 else many} {quoted(unknown)}{suggestion(unknown, known)}")
+    if problems:
+        raise InvalidInput(where + "; ".join(problems))
+
+
+def quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:10])
+    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
+    close = get_close_matches(unknown[0], known, n=1)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (expected {quoted(known)})" if known else ""
+
+
+def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> casting.Array:
+    """A (nested) list or a typed tensor as an array of `dtype`, exactly."""
+    if dtype.kind in "OUS":
+        array = nested_objects(values, name)
+        flat = casting.strings(array.reshape(-1), name, "a string", nullable=False)
+        if dtype.kind == "S":
+            return np.array([item.encode() for item in flat]).reshape(array.shape)
+        return flat.reshape(array.shape) if dtype.kind == "O" else np.array(flat.tolist()).reshape(array.shape)
+    array = values if isinstance(values, np.ndarray) else nested_numbers(values, name)
+    flat = array.reshape(-1)
+    if array.dtype.kind == "O":
+        flat = flat.tolist()
+    if dtype.kind == "b":
+        return casting.booleans(flat, name, expected, nullable=False).reshape(array.shape)
+    if dtype.kind == "M":
+        return casting.datetimes(flat, name, expected).reshape(array.shape)
+    return casting.numbers(flat, dtype, name, expected, nullable=False).reshape(array.shape)
+
+
+def nested_numbers(values: Any, name: str) -> casting.Array:
+    """A nested list as an array; anything but plain numbers as objects, so that nothing is converted unseen."""
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
+    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.hold_bools(values)):
+        return array
+    return nested_objects(values, name)
+
+
+def nested_objects(values: Any, name: str) -> casting.Array:
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        array = np.array(values, dtype=object)
+    except ValueError:
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
+    if any(isinstance(item, list) for item in array.reshape(-1)):
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}")
+    return array
+
+
+def ragged(rows: Any) -> str:
+    """Where the lengths first differ, for the message."""
+    if isinstance(rows, list) and rows and isinstance(rows[0], list):
+        for index, row in enumerate(rows):
+            if not isinstance(row, list):
+                return f": row 0 is a list, row {index} is {casting.described(row)}"
+            if len(row) != len(rows[0]):
+                return f": row 0 has {len(rows[0])} values, row {index} has {len(row)}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One inference parameter of the signature."""
+
+    name: str
+    type: str
+    default: Any
+    shape: tuple[int, ...] | None
+    spec: Spec
+
+    def value(self, given: Any) -> Any:
+        where = f"parameter '{self.name}'"
+        if given is None and self.default is None:
+            return None
+        if self.type not in SCALARS:
+            return composite(given, self.spec, where, nullable=self.default is None)
+        scalar = {"type": self.type}
+        if self.shape is None:
+            return composite(given, scalar, where, nullable=False)
+        return composite(given, {"type": "array", "items": scalar}, where, nullable=False)
+
+
+def field_of(spec: Spec) -> Field:
+    name = str(spec["name"]) if spec.get("name") is not None else ""
+    required = bool(spec.get("required", not spec.get("optional", False)))
+    if spec["type"] == "tensor":
+        tensor = spec["tensor-spec"]
+        return Field(name, "tensor", spec, required, np.dtype(tensor["dtype"]), tuple(tensor["shape"]))
+    kind = str(spec["type"])
+    dtype = np.dtype(SCALARS[kind][1]) if kind in SCALARS else np.dtype(object)
+    return Field(name, kind, spec, required, dtype)
+
+
+def param_of(spec: Spec) -> Param:
+    kind = str(spec.get("type") or spec.get("dtype"))
+    shape = tuple(spec["shape"]) if spec.get("shape") else None
+    param = Param(str(spec["name"]), kind, None, shape, spec)
+    default = spec.get("default")
+    if default is None:
+        return param
+    # The default is written as JSON; the model wants it in the type of the parameter, like a given value.
+    return Param(param.name, kind, param.value(default), shape, spec)

@@ -1,0 +1,35 @@
+"""What server and model say of themselves, the same over REST and gRPC."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from predictors.model import Loaded, input_tensors
+
+EXTENSIONS = ["model_repository", "binary_tensor_data"]
+
+
+def server_metadata() -> dict[str, Any]:
+    return {"name": "mlflow-kserve", "version": metadata.version("mlflow-kserve"), "extensions": EXTENSIONS}
+
+
+def model_metadata(name: str, loaded: Loaded) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": [loaded.version],
+        "platform": f"mlflow_{loaded.flavor}",
+        "inputs": input_tensors(loaded.plan),
+        "outputs": list(loaded.outputs),
+        "properties": properties(loaded),
+    }
+
+
+def properties(loaded: Loaded) -> dict[str, str]:
+    """What else there is to know of a served model, as text."""
+    return {
+        "flavor": loaded.flavor,
+        "methods": ",".join(loaded.methods),
+        "model_uri": loaded.source.resolved_uri,
+        "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
+    }

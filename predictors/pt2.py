@@ -1,0 +1,105 @@
+"""What the records of a pt2 archive may hold: torch evaluates some of their texts as Python when it loads one."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickletools
+import re
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+PLAIN = re.compile(r"(?!__)[\w .,<>+*/|-]*", re.ASCII)
+OPERATOR = re.compile(
+    r"torch\.ops\.aten\.(?!(from_file|save)\b)\w+(\.\w+)?|torch\.sym_\w+|math\.\w+"
+    r"|torch\.ops\.higher_order\.(cond|map_impl|scan|while_loop|wrap_with_autocast|wrap_with_set_grad_enabled)"
+    r"|_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|not_)"
+)
+# `type` is a container of the program's inputs or the kind of a device; torch imports what some others name.
+TYPE = re.compile(r"builtins\.(tuple|list|dict)|collections\.OrderedDict|cpu|cuda|mps|xpu|meta")
+# Texts that torch keeps for its messages.
+INERT = ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack")
+FUNCTION = re.compile(
+    "Symbol|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Abs|Mod|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|Equality|Unequality"
+    "|(Strict)?(Less|Greater)Than|Piecewise|floor|ceiling|(Floor|Clean|Ceil|FloatTrue|IntTrue)Div|ModularIndexing"
+    "|Where|PythonMod|[LR]Shift|PowByNatural|FloatPow|(Ceil|Floor|Trunc|Round)To(Int|Float)|RoundDecimal|ToFloat"
+    "|Identity|IsNonOverlappingAndDenseIndicator|size|stride|storage_offset|dim|ceil|trunc|sqrt|isnan|inf"
+)
+ARITHMETIC = (
+    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop),
+    *(ast.cmpop, ast.expr_context, ast.Call, ast.keyword, ast.Subscript, ast.Attribute, ast.Name, ast.Constant),
+)
+
+
+def suspicious(record: str, content: bytes) -> Iterator[str]:
+    """The texts of a record in a pt2 archive that are not known to be harmless."""
+    if "aotinductor" in record:
+        yield "compiled code"
+    if record.endswith(".pt"):
+        yield from (text for text in pickled_texts(content) if not PLAIN.fullmatch(text))
+        return
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return  # not JSON: weights, which MLflow's proof has covered
+    for key, value in entries(document):
+        if not PLAIN.fullmatch(key):
+            yield key
+        if isinstance(value, str) and not is_harmless(key, value):
+            yield value
+
+
+def pickled_texts(content: bytes) -> Iterator[str]:
+    """The names in a program's example inputs, which torch writes into the guards that it compiles."""
+    if not content.startswith(b"PK"):
+        yield "(a pickle)"
+        return
+    with ZipFile(BytesIO(content)) as opened:
+        for record in opened.infolist():
+            if record.filename.endswith("data.pkl"):
+                yield from (text for _, text, _ in pickletools.genops(opened.read(record)) if isinstance(text, str))
+
+
+def is_harmless(key: str, value: str) -> bool:
+    if key in ("expr_str", "guards_code"):
+        return is_arithmetic(value)
+    if key in ("target", "as_operator") and value.startswith(("torch", "math", "_operator", "#")):
+        return OPERATOR.fullmatch(value) is not None
+    return key in INERT or (TYPE if key == "type" else PLAIN).fullmatch(value) is not None
+
+
+def is_arithmetic(text: str) -> bool:
+    """Whether the text, which torch evaluates, is made of numbers, names and the functions of shapes alone."""
+    try:
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    functions = [getattr(node, "id", getattr(node, "attr", "")) for node in called]
+    functions += [node.attr for node in nodes if isinstance(node, ast.Attribute)]
+    names = [node.id for node in nodes if isinstance(node, ast.Name)]
+    names += [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+    return (
+        not re.search(r"[#;\\\n\r]", text)
+        and all(isinstance(node, ARITHMETIC) for node in nodes)
+        and all(FUNCTION.fullmatch(name) for name in functions)
+        and all(PLAIN.fullmatch(name) for name in names)
+    )
+
+
+def entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value at any depth with the nearest key above it; JSON in texts counts as what it stands for."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            pass
+    yield key, value
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            yield from entries(child, str(name))
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            yield from entries(child, key)
