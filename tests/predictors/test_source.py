@@ -163,8 +163,13 @@ def test_a_downloaded_folder_knows_its_version(zoo: Callable[[str], Path], tmp_p
     assert (source.uri, source.version) == ("models:/fraud/12", "12")
 
 
-def test_nothing_asked_for_is_the_demo() -> None:
+def test_nothing_asked_for_is_the_mounted_model_or_the_demo(
+    zoo: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("predictors.source.MOUNTED", tmp_path / "none")
     assert resolve(Settings()).demo
+    monkeypatch.setattr("predictors.source.MOUNTED", zoo("sklearn-logistic"))
+    assert resolve(Settings()).path == zoo("sklearn-logistic")
 
 
 @pytest.mark.parametrize(
