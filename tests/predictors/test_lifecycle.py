@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.source import DEMO
 from tests.serving import answers, command, free_port, process, wait_for
@@ -326,6 +329,20 @@ def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) 
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_grpc_with_workers(tmp_path: Path) -> None:
+    with process(tmp_path, "--workers", "2") as server:
+        for _ in range(12):  # a connection each
+            with grpc.insecure_channel(server.running.grpc) as channel:
+                request = pb.ModelInferRequest(model_name="model")
+                request.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(
+                    [64.2, 0.21, 3, 0.4]
+                )
+                reply = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20)
+                assert list(reply.outputs[0].contents.int64_contents) == [0]
+        assert predictions(server.running.get("/metrics").text) == 12
+        assert server.terminate() == 0
 
 
 def test_workers_that_cannot_load_end_the_process(tmp_path: Path) -> None:
