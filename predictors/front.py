@@ -143,7 +143,7 @@ class Front:
 
         def work() -> tuple[bytes, int]:
             batch = v1.decode(body)
-            return v1.encode(self.pipeline.answer(loaded, batch)), row_count(batch)
+            return v1.encode(self.pipeline.answer(loaded, batch), strict=self.pipeline.strict), row_count(batch)
 
         return Response(await self.pipeline.predict(loaded, work))
 
@@ -171,7 +171,8 @@ class Front:
 
             def work() -> tuple[tuple[bytes, int | None], int]:
                 batch = v2.decode(body, header_length)
-                return v2.encode(self.pipeline.answer(loaded, batch), batch), row_count(batch)
+                prediction = self.pipeline.answer(loaded, batch)
+                return v2.encode(prediction, batch, strict=self.pipeline.strict), row_count(batch)
 
             reply, split = await self.pipeline.predict(loaded, work)
         if split is None:
@@ -190,7 +191,8 @@ class Front:
 
         def work() -> tuple[bytes, int]:
             batch = invocations.decode(body, content_type, text_columns)
-            return invocations.encode(self.pipeline.answer(loaded, batch), bare=batch.bare), row_count(batch)
+            prediction = self.pipeline.answer(loaded, batch)
+            return invocations.encode(prediction, bare=batch.bare, strict=self.pipeline.strict), row_count(batch)
 
         return Response(await self.pipeline.predict(loaded, work))
 

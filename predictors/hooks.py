@@ -18,14 +18,14 @@ async def hooked_v1(
     if not isinstance(response, dict):
         raise TypeError(f"the model's hooks answered a {type(response).__name__}, expected a dict")
     rows = payload.get("instances")
-    return jsontext.dump(response), len(rows) if isinstance(rows, list) else 1
+    return jsontext.dump(response, strict=model.settings.nan == "error"), len(rows) if isinstance(rows, list) else 1
 
 
 async def hooked_v2(
     model: MLflowModel, loaded: Loaded, body: bytes, header_length: str | None, headers: dict[str, str]
 ) -> tuple[tuple[bytes, int | None], int]:
-    batch = v2.decode(body, header_length)
+    batch, strict = v2.decode(body, header_length), model.settings.nan == "error"
     response, _ = await model(request_of(batch, model.name), headers)
     if isinstance(response, dict):
-        return (jsontext.dump(response), None), row_count(batch)
-    return v2.encode(prediction_of(response, loaded.version), batch), row_count(batch)
+        return (jsontext.dump(response, strict=strict), None), row_count(batch)
+    return v2.encode(prediction_of(response, loaded.version), batch, strict=strict), row_count(batch)

@@ -21,7 +21,7 @@ from predictors.native import Native
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import InvalidInput, ModelFailure, NotReady, RequestError
-from predictors.protocol.results import named_tensors, refuse_nan
+from predictors.protocol.results import named_tensors
 from predictors.protocol.tensors import datatype_of
 from predictors.settings import Settings
 from predictors.signature import Plan, compile_plan
@@ -210,8 +210,6 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise
         except Exception as error:
             raise blamed(error, loaded, data) from error
-        if self.settings.nan == "error":
-            refuse_nan(result)
         names = tuple(one.name for one in loaded.plan.outputs if one.name) if name == "predict" else ()
         return Prediction(result, name, self.name, loaded.version, names, probabilities)
 

@@ -39,6 +39,8 @@ class Pipeline:
         self.name = settings.model_name
         self.model: MLflowModel | None = None
         self.status = "starting"
+        self.strict = settings.nan == "error"
+        """Whether NaN and infinity in a JSON reply are an error."""
         self.shared = shared
         self.index = index
         self.draining = False

@@ -141,12 +141,12 @@ def column_values(series: Any) -> Any:
     return [cell.tolist() if isinstance(cell, (np.ndarray, np.generic)) else cell for cell in cells]
 
 
-def encode(prediction: Prediction, *, bare: bool = False) -> bytes:
+def encode(prediction: Prediction, *, bare: bool = False, strict: bool = False) -> bytes:
     result = prediction.result
     if results.is_series(result):
         result = result.to_frame()
     plain = results.jsonable(result)
-    return jsontext.dump(plain if bare else {"predictions": plain})
+    return jsontext.dump(plain if bare else {"predictions": plain}, strict=strict)
 
 
 def encode_error(status: int, message: str) -> bytes:

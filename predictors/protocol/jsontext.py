@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import orjson
 
-from predictors.protocol.errors import InvalidInput
+from predictors.protocol.errors import InvalidInput, ModelFailure
 
 
 def parse_object(body: bytes | memoryview) -> dict[str, Any]:
@@ -30,9 +32,22 @@ def not_json_number(body: bytes, position: int) -> bool:
     return b"NaN" in near or b"Infinity" in near
 
 
-def dump(value: Any) -> bytes:
-    """JSON without NaN or infinity: orjson writes null for them."""
+def dump(value: Any, *, strict: bool = False) -> bytes:
+    """JSON without NaN or infinity: null stands for them, or, if `strict`, they are an error."""
+    if strict and not is_finite(value):
+        raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=plain)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether all numbers at any depth are finite."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,6 @@ import numpy as np
 
 from predictors.protocol import jsontext
 from predictors.protocol.batch import Prediction
-from predictors.protocol.errors import ModelFailure
 
 PREDICTIONS = "predictions"
 PROBABILITIES = "probabilities"
@@ -80,15 +79,6 @@ def is_frame(value: Any) -> bool:
 
 def is_series(value: Any) -> bool:
     return type(value).__name__ == "Series" and hasattr(value, "to_numpy")
-
-
-def refuse_nan(result: Any) -> None:
-    """The strict policy: a prediction that JSON cannot hold is an error rather than null."""
-    tensors = [result] if not isinstance(result, Mapping) else list(result.values())
-    for tensor in tensors:
-        array = np.asarray(tensor)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
 
 
 def named_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:

@@ -78,8 +78,8 @@ def encode_object(prediction: Prediction) -> dict[str, Any]:
     return reply
 
 
-def encode(prediction: Prediction) -> bytes:
-    return jsontext.dump(encode_object(prediction))
+def encode(prediction: Prediction, *, strict: bool = False) -> bytes:
+    return jsontext.dump(encode_object(prediction), strict=strict)
 
 
 def encode_error(message: str) -> bytes:

@@ -128,7 +128,7 @@ def select(prediction: Prediction, batch: Batch) -> list[tuple[Output, tensors.A
     return [(output, named[output.name]) for output in batch.outputs]
 
 
-def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
+def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tuple[bytes, int | None]:
     """The reply, and the length of its JSON where binary tensors follow it."""
     outputs: list[dict[str, Any]] = []
     chunks: list[bytes] = []
@@ -148,7 +148,7 @@ def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
     if batch.id is not None:
         reply["id"] = batch.id
     reply["outputs"] = outputs
-    head = jsontext.dump(reply)
+    head = jsontext.dump(reply, strict=strict)
     return (head, None) if not chunks else (b"".join([head, *chunks]), len(head))
 
 

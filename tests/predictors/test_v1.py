@@ -131,6 +131,11 @@ def test_nan_policy(zoo: Callable[[str], Path]) -> None:
     with in_thread(zoo("pyfunc-nan-and-infinity"), nan="error") as server:
         response = server.predict(rows)
         assert (response.status_code, "NaN or infinity" in response.text) == (500, True)
+        tensor = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [1, 0, 0, 0]}
+        assert server.infer({"inputs": [tensor]}).status_code == 500
+        assert server.post("/invocations", rows).status_code == 500
+        binary = server.infer({"inputs": [tensor], "parameters": {"binary_data_output": True}})
+        assert np.isnan(np.frombuffer(binary.content[-8:])).all()  # binary tensors hold it as it is
 
 
 @pytest.mark.parametrize("content_type", [None, "application/json; charset=utf-8", "application/vnd.api+json"])
