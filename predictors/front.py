@@ -105,7 +105,7 @@ class Front:
             response = error_response(known(error), protocol or protocol_of(scope["path"]))
         self.count(protocol, response.status)
         if self.pipeline.settings.access_log:
-            access.info("%s %s %d %d bytes", scope["method"], scope["path"], response.status, len(response.body))
+            access.info("%s %r %d %d bytes", scope["method"], scope["path"], response.status, len(response.body))
         if self.pipeline.draining:
             response.headers = (*response.headers, ("connection", "close"))
         await response.send(send)
