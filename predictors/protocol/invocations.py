@@ -28,6 +28,8 @@ ERROR_CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+# What stands for a missing number in CSV files.
+NULLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
 CHAT_KEYS = ("messages", "input")
 
 
@@ -101,10 +103,17 @@ def split_frame(data: Any, batch: Batch) -> Batch:
 def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
     import pandas as pd
 
+    # pandas would take "NA" and "None" for nothing; in a text column only an empty cell is.
+    texts: dict[str, Any] = {"dtype": dict.fromkeys(text_columns, "object")}
     try:
+        if text_columns:
+            names = pd.read_csv(io.BytesIO(body), nrows=0).columns
+            texts |= {
+                "na_values": {name: [""] if name in text_columns else NULLS for name in names},
+                "keep_default_na": False,
+            }
         # The default parser of numbers is off by one unit in the last place now and then.
-        dtypes = dict.fromkeys(text_columns, "object")
-        frame = pd.read_csv(io.BytesIO(body), dtype=dtypes, encoding="utf-8", float_precision="round_trip")
+        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", **texts)
     except UnicodeDecodeError:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors

@@ -84,6 +84,15 @@ def test_rows_of_any_numbers(rows: list[tuple[float, int]]) -> None:
         pd.testing.assert_frame_equal(plan.conform(batch), frame, check_exact=True)
 
 
+def test_words_in_csv_are_not_nothing() -> None:
+    plan = plan_of(Schema([ColSpec("string", "country"), ColSpec("double", "x"), ColSpec("long", "n")]))
+    body = b"country,x,n\nNA,NA,1\nNone,,2\n,1.5,3\n"
+    frame = plan.conform(invocations.decode_csv(body, ["country"]))
+    assert frame["country"].tolist() == ["NA", "None", None]
+    assert frame["x"].isna().tolist() == [True, True, False]
+    assert frame["n"].tolist() == [1, 2, 3]
+
+
 def test_one_matrix_for_named_columns() -> None:
     plan = plan_of(Schema([ColSpec("double", "a"), ColSpec("long", "b")]))
     tensor = {"name": "any", "shape": [2, 2], "datatype": "FP64", "data": [1.5, 2, 3.5, 4]}
