@@ -336,7 +336,7 @@ BODIES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=BODIES, path=st.sampled_from([V1, V2, INVOCATIONS]))
 def test_no_body_whatsoever_is_our_fault(demo: Running, body: Any, path: str) -> None:
     response = demo.post(path, content=json.dumps(body).encode(), headers=JSON)

@@ -110,8 +110,8 @@ def test_health_answers_while_predictions_are_long_and_they_finish_after_sigterm
             httpx.post, f"{server.running.url}/v1/models/model:predict", json={"instances": [[1, 2, 3, 4]]}, timeout=60
         )
         wait_for(started.exists)
-        assert server.running.get("/v2/health/live", timeout=2).status_code == 200
-        assert server.running.get("/ready", timeout=2).status_code == 200
+        assert server.running.get("/v2/health/live", timeout=10).status_code == 200
+        assert server.running.get("/ready", timeout=10).status_code == 200
         server.process.send_signal(signal.SIGTERM)
         gate.touch()
         assert asked.result().json()["predictions"] == [1.0]

@@ -69,7 +69,6 @@ def test_every_form_conforms_to_what_mlflow_would_make_of_it() -> None:
         pd.testing.assert_frame_equal(plan_of(schema).conform(batch), expected, obj=form)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53)),
@@ -304,7 +303,7 @@ PLANS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     plan=st.sampled_from(PLANS),
     payload=ANY,
