@@ -46,8 +46,8 @@ def xgboost_booster(folder: Path, objective: str = "binary:logistic", **options:
 def xgboost_of_mlflow_2(folder: Path) -> None:
     from tests.zoo.age import as_written_by
 
-    xgboost_booster(folder, model_format="json")
-    as_written_by("2.9.2", folder)
+    xgboost_booster(folder)
+    as_written_by("2.9.2", folder, {"model.ubj": "model.xgb"})
 
 
 def xgboost_sklearn(folder: Path, kind: str, data: pd.DataFrame, target: Any, **options: Any) -> None:
