@@ -70,7 +70,7 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         except StartError as error:
             return complain(error)
         shared = Shared(self.settings.workers)
-        with contextlib.closing(http), reserved:
+        with contextlib.closing(http), reserved, contextlib.closing(shared):
             if self.settings.workers == 1:
                 return self.work(http, grpc_port, shared, 0)
             return supervise(shared, lambda index: self.work(http, grpc_port, shared, index))
@@ -79,11 +79,15 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         """One worker process."""
 
         async def until_signal() -> int:
-            stop = asyncio.Event()
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+                loop.add_signal_handler(number, stop.set)
+            if shared.lifeline is not None:
+                loop.add_reader(shared.lifeline, orphaned, loop, shared.lifeline, stop)
             code = await self.serve(http, grpc_port, stop, shared, index)
             if self.stuck:
+                if shared.workers == 1:
+                    shared.close()
                 hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
             return code
 
@@ -91,10 +95,9 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
             return runner.run(until_signal())
 
     async def serve(
-        self, http: socket.socket, grpc_port: int, stop: asyncio.Event, shared: Shared | None = None, index: int = 0
+        self, http: socket.socket, grpc_port: int, stop: asyncio.Event, shared: Shared, index: int = 0
     ) -> int:
         """Serves on a bound socket until `stop` is set; the exit status."""
-        shared = shared or Shared(1)
         pipeline = Pipeline(self.settings, shared, index)
         web = WebServer(web_config(Front(pipeline), self.settings))
         rpc = await self.start_grpc(pipeline, grpc_port, shared) if self.settings.enable_grpc else None
@@ -160,6 +163,12 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
         done, _ = await asyncio.wait({ended}, timeout=1)
         return bool(done)
+
+
+def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event) -> None:
+    """A worker whose first process is gone ends like the others."""
+    loop.remove_reader(lifeline)
+    stop.set()
 
 
 class WebServer(uvicorn.Server):

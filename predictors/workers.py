@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import logging
 import os
@@ -29,8 +28,12 @@ class Shared:
         self.workers = workers
         self.flags: Any = RawArray("b", workers + 1)
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
-        # Workers leave without this, so the folder lasts as long as the first process.
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        """For what is downloaded; it goes with the first process."""
+        self.lifeline: int | None = None
+        """In a worker: a pipe that ends when the process that forked it does."""
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def set_ready(self, index: int, ready: bool) -> None:
         self.flags[index] = int(ready)
@@ -71,8 +74,13 @@ def supervise(shared: Shared, work: Callable[[int], int]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, forward)
+    shared.lifeline, held = os.pipe()
+
+    def start(index: int) -> None:
+        running[fork(index, work, held)] = index
+
     for index in range(shared.workers):
-        running[fork(index, work)] = index
+        start(index)
     result = 0
     while running:
         try:
@@ -90,7 +98,7 @@ def supervise(shared: Shared, work: Callable[[int], int]) -> int:
             result = result or max(code, 0)
         elif was_ready:
             log.error("worker %d ended with status %d; starting another", index, code)
-            running[fork(index, work)] = index
+            start(index)
         else:
             result, stopping = abs(code) or 1, True
             signal_all(running, signal.SIGTERM)
@@ -105,12 +113,14 @@ def signal_all(running: dict[int, int], number: int) -> None:
             continue
 
 
-def fork(index: int, work: Callable[[int], int]) -> int:
+def fork(index: int, work: Callable[[int], int], held: int) -> int:
+    """A worker; `held` is the end of the lifeline that only the first process keeps open."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
+        os.close(held)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
         code = work(index)

@@ -20,6 +20,7 @@ import uvloop
 
 from predictors.server import Server, bound, reserved_port
 from predictors.settings import Settings
+from predictors.workers import Shared
 
 START_SECONDS = 90
 DRAIN = 5
@@ -58,11 +59,12 @@ def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
     grpc_port, _ = reserved_port(made)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
+    shared = Shared(1)
     result: list[int | BaseException] = []
 
     def run() -> None:
         try:
-            result.append(loop.run_until_complete(Server(made).serve(http, grpc_port, stop)))
+            result.append(loop.run_until_complete(Server(made).serve(http, grpc_port, stop, shared)))
         except BaseException as error:  # shown by the test that waits for it
             result.append(error)
 
@@ -77,6 +79,7 @@ def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(DRAIN + 20)
         http.close()
+        shared.close()
         assert not thread.is_alive(), "the server did not stop"
         loop.close()
 
@@ -128,8 +131,11 @@ def process(
             yield made
     finally:
         if started.poll() is None:
+            started.terminate()
+        try:
+            started.wait(30)
+        finally:
             started.kill()
-        started.wait()
 
 
 def wait_ready(client: httpx.Client, failed: Any) -> None:

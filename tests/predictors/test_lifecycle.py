@@ -331,6 +331,16 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
+    with process(tmp_path, "--workers", "2") as server:
+        workers = children(server.process.pid)
+        assert len(workers) == 2
+        server.process.kill()
+        server.process.wait()
+        wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        assert answers(server.running.client, "/ready") is None
+
+
 def test_grpc_with_workers(tmp_path: Path) -> None:
     with process(tmp_path, "--workers", "2") as server:
         for _ in range(12):  # a connection each

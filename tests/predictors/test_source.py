@@ -233,13 +233,13 @@ def door(tracking: str) -> Iterator[type[Door]]:
 
 
 def test_what_passes_by_itself_is_tried_again(
-    door: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    door: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     door.refusals = 2
     notes: list[str] = []
     settings = Settings(model_uri="models:/fraud@champion", tracking_uri=door.address, download_backoff=0.01)
-    assert resolve(settings, notes.append).version == "1"
+    assert resolve(settings, notes.append, tmp_path).version == "1"
     assert [note.rpartition("(")[2] for note in notes if "trying again" in note] == ["3 left)", "2 left)"]
 
 
