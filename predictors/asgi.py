@@ -79,8 +79,8 @@ class Request:
             if not message.get("more_body", False):
                 break
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        encoding = self.headers.get("content-encoding")
-        return body if encoding in (None, "", "identity") else self.unpacked(body, str(encoding))
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return body if encoding in ("", "identity") else self.unpacked(body, encoding)
 
     def unpacked(self, body: bytes, encoding: str) -> bytes:
         if encoding not in ("gzip", "deflate"):
@@ -94,6 +94,8 @@ class Request:
             raise self.too_large()
         if not unpacker.eof:
             raise InvalidInput(f"the {encoding} body is truncated")
+        if unpacker.unused_data:
+            raise InvalidInput(f"something follows the {encoding} body")
         return unpacked
 
     def too_large(self) -> TooLarge:

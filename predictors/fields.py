@@ -103,7 +103,7 @@ def json_cell(cell: Any, name: str, row: int) -> Any:
         return cell
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise casting.refuse(name, row, "a JSON document in a string", "text that is not JSON") from None
 
 

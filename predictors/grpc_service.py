@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NoReturn
 
 import grpc
@@ -14,9 +15,10 @@ from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Pipeline, known, row_count
 from predictors.protocol import grpc as codec
-from predictors.protocol.errors import RequestError
+from predictors.protocol.errors import NotFound, RequestError
 
 SERVICE = "inference.GRPCInferenceService"
+MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -54,7 +56,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        loaded = await self.checked(context, request.model_name, request.model_version)
+        loaded = await self.checked(context, request.model_name, request.model_version, count=True)
         model = self.pipeline.serving()
 
         def work() -> tuple[Any, int]:
@@ -89,23 +91,21 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         self.pipeline.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    async def checked(self, context: Any, name: str, version: str) -> Any:
+    async def checked(self, context: Any, name: str, version: str, *, count: bool = False) -> Any:
         try:
             return self.pipeline.check(name, version or None)
         except RequestError as error:
-            await self.abort(context, error)
+            await self.abort(context, error, count=count)
 
     async def named(self, context: Any, name: str) -> None:
         if name != self.pipeline.name:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"unknown model '{name}'; this server has '{self.pipeline.name}'"
-            )
+            await self.abort(context, NotFound(f"unknown model '{name}'; this server has '{self.pipeline.name}'"))
 
     async def abort(self, context: Any, error: RequestError, *, count: bool = False) -> NoReturn:
         code = CODES.get(error.status, grpc.StatusCode.INTERNAL)
         if count:
             self.pipeline.count_request("grpc", code.name)
-        await context.abort(code, str(error))
+        await context.abort(code, str(error)[:MOST_DETAILS])
         raise AssertionError("abort returned")  # pragma: no cover
 
 
@@ -116,21 +116,23 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ge
         self.pipeline = pipeline
 
     async def Check(self, request: Any, context: Any) -> Any:
-        if request.service not in ("", SERVICE, self.pipeline.name):
+        if not self.knows(request.service):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service '{request.service}'")
         return health_pb2.HealthCheckResponse(status=self.status())
 
     async def Watch(self, request: Any, context: Any) -> Any:
-        """Says each change of state, looking twice a second."""
-        import asyncio
-
-        last = None
-        while True:
-            status = self.status()
+        """Says each change of state, looking twice a second, until the server ends."""
+        last, ended = None, False
+        while not ended:
+            ended = self.pipeline.draining
+            status = self.status() if self.knows(request.service) else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             if status != last:
                 yield health_pb2.HealthCheckResponse(status=status)
                 last = status
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0 if ended else 0.5)
+
+    def knows(self, service: str) -> bool:
+        return service in ("", SERVICE, self.pipeline.name)
 
     def status(self) -> Any:
         states = health_pb2.HealthCheckResponse

@@ -52,7 +52,7 @@ class Metrics:
             "model_loaded",
             "Whether the model is loaded and ready (1) or not (0)",
             MODEL_LABELS,
-            multiprocess_mode="livemin",
+            multiprocess_mode="livemostrecent",
         )
         self.requests = Counter(
             "model_requests",

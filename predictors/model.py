@@ -141,7 +141,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise LoadError(str(error)) from error
         except LoadError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.debug("loading failed", exc_info=True)
             raise LoadError(
                 f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}"
@@ -208,7 +208,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
                 probabilities = loaded.native.probabilities(data, params)
         except RequestError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the code of others must not end the server
             raise blamed(error, loaded, data) from error
         names = tuple(one.name for one in loaded.plan.outputs if one.name) if name == "predict" else ()
         return Prediction(result, name, self.name, loaded.version, names, probabilities)
@@ -282,7 +282,7 @@ def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
     )
 
 
-def blamed(error: Exception, loaded: Loaded, data: Any) -> RequestError:
+def blamed(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
     """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
     kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
     if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
@@ -296,7 +296,7 @@ def blamed(error: Exception, loaded: Loaded, data: Any) -> RequestError:
     return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
 
 
-def is_callers_fault(error: Exception) -> bool:
+def is_callers_fault(error: BaseException) -> bool:
     """MLflow's own errors say whose fault they are."""
     code = getattr(error, "error_code", None)
     return type(error).__module__.startswith("mlflow") and code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")

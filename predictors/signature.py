@@ -278,6 +278,9 @@ def only_column(columns: Mapping[str, Values]) -> Any:
 
 
 def same_length(columns: Mapping[Any, Values]) -> None:
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray) and values.ndim == 0:
+            raise InvalidInput(f"input '{name}': expected one value per row, got a tensor of shape []")
     if len({len(values) for values in columns.values()}) > 1:
         found = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
         raise InvalidInput(f"inputs of different lengths: {found}")

@@ -59,8 +59,8 @@ def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None, fo
             if (MOUNTED / MLMODEL).is_file()
             else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
         )
-    folder = local_folder(settings.model_uri)
-    return local(folder, settings.model_uri) if folder else remote(settings, settings.model_uri, note, folder)
+    here = local_folder(settings.model_uri)
+    return local(here, settings.model_uri) if here else remote(settings, settings.model_uri, note, folder)
 
 
 def local(folder: Path, uri: str | None = None) -> Source:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +32,9 @@ JSON_NAMES = {
 }
 EXACT_IN_DOUBLE = 2**53
 # pandas would also take words such as "now"; only written-out dates are data.
-ISO_DATE = re.compile(r"\s*[+-]?\d{4}-?\d{2}(-?\d{2}([T ].*)?)?\s*\Z", re.DOTALL)
+# A zone other than an offset or UTC would be dropped unseen.
+ISO_TIME = r"\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?"
+ISO_DATE = re.compile(rf"\s*[+-]?\d{{4}}-?\d{{2}}(-?\d{{2}}([T ]{ISO_TIME})?)?\s*\Z", re.ASCII)
 
 
 def described(value: Any) -> str:
@@ -111,8 +114,9 @@ def number_array(values: list[Any], dtype: np.dtype[Any], name: str, expected: s
 
 def hold_bools(values: list[Any]) -> bool:
     """Whether booleans hide among the numbers of a nested list; numpy would take them for 0 and 1."""
-    found = kinds(values)
-    return bool in found or (list in found and any(type(item) is list and hold_bools(item) for item in values))
+    while list in (found := kinds(values)) and bool not in found:
+        values = list(chain.from_iterable(item for item in values if type(item) is list))
+    return bool in found
 
 
 def exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, typed: bool) -> Array:

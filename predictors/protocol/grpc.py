@@ -72,7 +72,8 @@ def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with {len(values)} values")
     if datatype == "BYTES":
         return casting.objects(list(values)).reshape(shape)
-    return casting.exact(np.array(values), dtype, name, f"{datatype} values", typed=True).reshape(shape)
+    array = np.array(values) if values else np.empty(0, dtype)
+    return casting.exact(array, dtype, name, f"{datatype} values", typed=True).reshape(shape)
 
 
 def encode(prediction: Prediction, batch: Batch) -> Any:

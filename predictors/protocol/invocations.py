@@ -118,6 +118,8 @@ def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
         raise InvalidInput("the body cannot be read as CSV with a header line") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first values for names of rows then
+        raise InvalidInput("the CSV has rows with more values than its header has names")
     return frame_batch(frame, "CSV")
 
 

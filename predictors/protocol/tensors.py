@@ -20,6 +20,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(object),
 }  # fmt: skip
+MOST_AXES, MOST_ELEMENTS = 32, 2**59  # of numpy, whose arrays have at most 2**63 bytes
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
@@ -38,6 +39,8 @@ def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
 def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
+    if len(shape) > MOST_AXES or prod(size or 1 for size in shape) > MOST_ELEMENTS:
+        raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
 
 

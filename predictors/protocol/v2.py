@@ -24,7 +24,8 @@ def decode(body: bytes | memoryview, header_length: str | None = None) -> Batch:
     """A request; `header_length` is Inference-Header-Content-Length where binary tensors follow the JSON."""
     if header_length is None:
         return decode_object(jsontext.parse_object(body), memoryview(b""))
-    split = int(header_length) if header_length.isascii() and header_length.isdigit() else -1
+    readable = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+    split = int(header_length) if readable else -1
     if not 0 <= split <= len(body):
         raise InvalidInput(f"Inference-Header-Content-Length must be a number of bytes of the body (0 to {len(body)})")
     view = memoryview(body)
