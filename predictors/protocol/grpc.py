@@ -50,7 +50,7 @@ def decode(request: Any) -> Batch:
 
 
 def parameters_of(parameters: Any) -> dict[str, Any]:
-    return {name: getattr(value, str(value.WhichOneof("parameter_choice"))) for name, value in parameters.items()}
+    return {name: getattr(value, str(value.WhichOneof("parameter_choice")), None) for name, value in parameters.items()}
 
 
 def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:

@@ -88,7 +88,7 @@ def test_status_codes(stub: Any) -> None:
         ({"datatype": "FP99"}, "unknown datatype"),
         ({"shape": [2, 4]}, "does not agree with 4 values"),
         ({"shape": [-1, 4]}, "non-negative"),
-        ({"shape": [2**32, 2**32]}, "does not agree"),
+        ({"shape": [2**32, 2**32]}, "larger than any tensor can be"),
         ({"datatype": "INT64"}, "INT64 goes into int64_contents, got fp64_contents"),
         ({"name": ""}, "'name' must be a non-empty string"),
         ({"datatype": "FP16"}, "no typed contents"),
