@@ -39,7 +39,7 @@ def plain_parameters(parameters: Any) -> dict[str, Any]:
     plain = {}
     for name, value in (parameters or {}).items():
         which = getattr(value, "WhichOneof", None)
-        plain[name] = getattr(value, which("parameter_choice")) if which else value
+        plain[name] = getattr(value, str(which("parameter_choice")), None) if which else value
     return plain
 
 

@@ -87,7 +87,7 @@ def items(plan: Plan) -> dict[str, Any]:
     record = {
         "type": "object",
         "required": [one.name for one in plan.inputs if one.required],
-        "properties": {one.name: value_schema(one.spec) for one in plan.inputs},
+        "properties": {one.name: column_schema(one) for one in plan.inputs},
         "additionalProperties": False,
     }
     return {"oneOf": [record, rows]} if len(plan.inputs) > 1 else {}
@@ -101,6 +101,12 @@ def tensor_schema(one: Field) -> dict[str, Any]:
         if size != -1:
             inner |= {"minItems": size, "maxItems": size}
     return inner
+
+
+def column_schema(one: Field) -> dict[str, Any]:
+    """An optional column may also hold null."""
+    made = value_schema(one.spec)
+    return made if one.required or "type" not in made else {**made, "nullable": True}
 
 
 def value_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
