@@ -130,12 +130,13 @@ def exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, typed
                 raise refuse(name, int(beyond.argmax()), expected, "an integer that a double cannot hold exactly")
         with np.errstate(over="ignore"):
             cast = array.astype(dtype)
-        if dtype.itemsize < 8 and array.dtype.kind == "f":
+        if dtype.itemsize < 8:
             overflowed = np.isinf(cast) & ~np.isinf(array)
             if overflowed.any():
                 raise refuse(name, int(overflowed.argmax()), expected, "a number out of its range")
         return cast
     if array.dtype.kind == "f":
+        array = array.astype(np.float64)  # the limits below are beyond what half precision can hold
         fractional = array != np.trunc(array)  # true for NaN too; infinities fail the range check
         if fractional.any():
             row = int(fractional.argmax())
