@@ -30,6 +30,8 @@ def properties(loaded: Loaded) -> dict[str, str]:
     return {
         "flavor": loaded.flavor,
         "methods": ",".join(loaded.methods),
+        "engine": loaded.choice.name,
+        "engine_reason": loaded.choice.reason,
         "model_uri": loaded.source.resolved_uri,
         "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
     }

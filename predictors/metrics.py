@@ -69,6 +69,12 @@ class Metrics:
         self.load_seconds = Gauge(
             "model_load_seconds", "Time that loading the model took", MODEL_LABELS, multiprocess_mode="livemax"
         )
+        self.engine = Gauge(
+            "model_engine",
+            "What computes the predictions, and why nothing faster does; the value is always 1",
+            (*MODEL_LABELS, "engine", "reason"),
+            multiprocess_mode="livemax",
+        )
         self.info = Gauge(
             "model_info",
             "What is served; the value is always 1",
@@ -80,6 +86,7 @@ class Metrics:
         labels = (name, loaded.version)
         self.loaded.labels(*labels).set(1)
         self.load_seconds.labels(*labels).set(loaded.seconds)
+        self.engine.labels(*labels, loaded.choice.name, loaded.choice.reason).set(1)
         content = loaded.mlmodel.content
         self.info.labels(
             *labels,

@@ -8,18 +8,23 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
 import kserve.errors
 from kserve import InferRequest, InferResponse, Model
 
 from predictors import safety
+from predictors.engine import Answer, Candidate, Choice, choose
 from predictors.example import placeholder, read_example
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.kserve_types import batch_of, response_of
+from predictors.matrix import Matrix, matrix_of
 from predictors.native import Native
+from predictors.probes import Probing
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.casting import Array
 from predictors.protocol.errors import InvalidInput, ModelFailure, NotReady, RequestError
 from predictors.protocol.results import named_tensors
 from predictors.protocol.tensors import datatype_of
@@ -48,6 +53,9 @@ class Loaded:
     mlmodel: MLmodel
     example: Batch | None = None
     """The model's own; else a made-up row, unless the model turned out not to take it."""
+    matrix: Matrix | None = None
+    """The short way of a request's rows to the engine."""
+    choice: Choice = field(default_factory=Choice)
     outputs: tuple[Tensor, ...] = ()
     """Output tensors as the model really answered its example; else as the signature has them."""
     seconds: float = 0.0
@@ -55,6 +63,16 @@ class Loaded:
     @property
     def methods(self) -> list[str]:
         return sorted(self.native.methods)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.plan.outputs if one.name)
+
+    def rows_of(self, batch: Batch) -> Array | None:
+        """The rows of a request that the engine can answer; None for one that needs the model itself."""
+        if self.matrix is None or self.choice.proven is None or batch.params:
+            return None
+        return self.matrix.of(batch) if batch.method in (None, "predict") else None
 
 
 @dataclass
@@ -106,6 +124,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         """Loads the model that lies in `mlmodel.path`. For each flavor its own."""
         raise NotImplementedError
 
+    def engines(self, native: Native) -> list[Candidate]:
+        """Faster ways to the predictions of this model, the most promising first. For each flavor its own."""
+        return []
+
     def load(self) -> bool:
         """Downloads if need be, loads, warms up; afterwards the model is ready. Raises `LoadError`."""
         started = time.perf_counter()
@@ -114,6 +136,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         if self.settings.warm_up:
             self.status.note("warming up")
             loaded = self.warmed(loaded)
+        loaded = self.with_engine(loaded)
         self.loaded = replace(loaded, seconds=time.perf_counter() - started)
         self.ready = True
         self.status.note(
@@ -185,6 +208,26 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             log.debug("the model does not take a made-up row", exc_info=True)
             return replace(loaded, example=None)
 
+    def with_engine(self, loaded: Loaded) -> Loaded:
+        """The engine that serves, if one proves itself against the model."""
+        mode, native, matrix = self.settings.engine, loaded.native, matrix_of(loaded.plan)
+        choice = Choice(reasons={"engine": "it takes one matrix of numbers and no parameters"})
+        if loaded.mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
+            choice = Choice(reasons={"engine": "the model was saved with a predict function of its own"})
+        elif matrix is not None and not loaded.plan.params and native.default == "predict":
+
+            def itself(rows: Array, probabilities: bool) -> Answer:
+                data, wanted = loaded.plan.of_matrix(rows), native.probabilities if probabilities else None
+                return native.methods["predict"](data, {}), wanted(data, {}) if wanted else None
+
+            self.status.note("choosing an engine")
+            rows = None if loaded.example is None else matrix.of(loaded.example)
+            choice = choose(self.engines(native), mode, Probing(matrix.width, matrix.dtype, matrix.whole, rows), itself)
+        log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
+        if mode == "compiled" and choice.proven is None:
+            raise LoadError(f"--engine=compiled: no compiled engine can serve this model ({choice.reason})")
+        return replace(loaded, matrix=matrix, choice=choice)
+
     # -- predicting ---------------------------------------------------------------------------------------------
 
     def serving(self) -> Loaded:
@@ -194,6 +237,20 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
         """One batch through the plan and the model."""
+        wanted = self.settings.probabilities if batch.probabilities is None else batch.probabilities
+        rows = loaded.rows_of(batch)
+        if rows is not None and loaded.choice.proven is not None:
+            try:
+                return self.prediction(loaded, loaded.choice.proven.engine.run(rows, wanted))
+            except Exception:
+                log.debug("the engine declines", exc_info=True)
+        return self.answer_natively(loaded, batch, wanted)
+
+    def prediction(self, loaded: Loaded, answer: Answer) -> Prediction:
+        """What an engine answered, as the model itself would have."""
+        return Prediction(answer[0], "predict", self.name, loaded.version, loaded.output_names, answer[1])
+
+    def answer_natively(self, loaded: Loaded, batch: Batch, wanted: bool) -> Prediction:
         name = batch.method or loaded.native.default
         method = loaded.native.methods.get(name)
         if method is None:
@@ -201,7 +258,6 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         data = loaded.plan.conform(batch)
         params = loaded.plan.conform_params(batch.params)
         probabilities = None
-        wanted = self.settings.probabilities if batch.probabilities is None else batch.probabilities
         try:
             result = method(data, params)
             if wanted and name == "predict" and loaded.native.probabilities is not None:
@@ -210,7 +266,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise
         except (Exception, SystemExit) as error:  # the code of others must not end the server
             raise blamed(error, loaded, data) from error
-        names = tuple(one.name for one in loaded.plan.outputs if one.name) if name == "predict" else ()
+        names = loaded.output_names if name == "predict" else ()
         return Prediction(result, name, self.name, loaded.version, names, probabilities)
 
     async def predict(

@@ -167,6 +167,13 @@ class Settings:
         truth,
         group="Predictions",
     )
+    engine: str = setting(
+        "auto",
+        "what computes predictions: 'auto' takes a faster engine that proved itself against the model, converted or "
+        "not, 'native' none that is converted, 'compiled' only a converted one",
+        choice("auto", "native", "compiled"),
+        group="Predictions",
+    )
     nan: str = setting(
         "null",
         "NaN and infinity in JSON replies: 'null' writes null, 'error' answers 500",

@@ -60,6 +60,10 @@ class Plan:
             return self.as_tensors(batch)
         return self.as_frame(batch)
 
+    def of_matrix(self, rows: casting.Array) -> ModelInput:
+        """Rows of numbers, a column per input, as the model's input."""
+        return self.conform(Batch(columns={"a matrix": rows}, tensors=True))
+
     def whole_matrix(self, batch: Batch, names: Sequence[str]) -> Any:
         """The one V2 tensor that holds all columns, or None."""
         if not batch.tensors or batch.columns is None or len(batch.columns) != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from predictors.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import LoadError, MLflowModel
 from predictors.native import Native, implementation_of, native_methods, pyfunc_method
@@ -37,6 +38,11 @@ class SklearnModel(MLflowModel):
             default="predict" if "predict" in methods else next(iter(methods)),
             blames_input=True,
         )
+
+    def engines(self, native: Native) -> list[Candidate]:
+        from predictors.engines.estimators import candidates
+
+        return candidates(native.raw)
 
 
 def known_names(raw: Any) -> tuple[str, ...]:

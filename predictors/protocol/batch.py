@@ -46,6 +46,8 @@ class Batch:
     id: str | None = None
     outputs: Sequence[Output] | None = None
     binary_output: bool = False
+    literals: bool = True
+    """Whether true, false or null may be among the values of lists; false where the text shows that none is."""
     tensors: bool = False
     """The columns are V2 tensors: a single one may be the whole matrix, whatever its name."""
     bare: bool = False

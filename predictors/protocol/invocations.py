@@ -36,7 +36,9 @@ CHAT_KEYS = ("messages", "input")
 def decode(body: bytes, content_type: str, text_columns: Sequence[str] = ()) -> Batch:
     """`text_columns` are those that a CSV must not turn into numbers ("007" stays "007")."""
     if content_type == "application/json":
-        return decode_json(body)
+        batch = decode_json(body)
+        batch.literals = jsontext.may_hold_literals(body)
+        return batch
     if content_type == "text/csv":
         return decode_csv(body, text_columns)
     if content_type == "application/vnd.apache.parquet":

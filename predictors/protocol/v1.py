@@ -15,8 +15,10 @@ from predictors.protocol.options import Options, read_options
 KEYS = ("instances", "inputs", "parameters", "signature_name")
 
 
-def decode(body: bytes | memoryview) -> Batch:
-    return decode_object(jsontext.parse_object(body))
+def decode(body: bytes) -> Batch:
+    batch = decode_object(jsontext.parse_object(body))
+    batch.literals = jsontext.may_hold_literals(body)
+    return batch
 
 
 def decode_object(payload: Mapping[str, Any]) -> Batch:

@@ -20,10 +20,10 @@ PROTOCOL_PARAMETERS = frozenset(
 )
 
 
-def decode(body: bytes | memoryview, header_length: str | None = None) -> Batch:
+def decode(body: bytes, header_length: str | None = None) -> Batch:
     """A request; `header_length` is Inference-Header-Content-Length where binary tensors follow the JSON."""
     if header_length is None:
-        return decode_object(jsontext.parse_object(body), memoryview(b""))
+        return decode_object(jsontext.parse_object(body), memoryview(b""), jsontext.may_hold_literals(body))
     readable = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
     split = int(header_length) if readable else -1
     if not 0 <= split <= len(body):
@@ -32,7 +32,7 @@ def decode(body: bytes | memoryview, header_length: str | None = None) -> Batch:
     return decode_object(jsontext.parse_object(bytes(view[:split])), view[split:])
 
 
-def decode_object(payload: Mapping[str, Any], binary: memoryview) -> Batch:
+def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool = True) -> Batch:
     unknown = [key for key in payload if key not in REQUEST_KEYS]
     if unknown:
         raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(REQUEST_KEYS[:4])}")
@@ -42,7 +42,7 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview) -> Batch:
         raise InvalidInput(f"'inputs' must be a list of at least one tensor, got {found}")
     columns: dict[str, tensors.Array] = {}
     for index, tensor in enumerate(inputs):
-        name, values, binary = input_tensor(tensor, index, binary)
+        name, values, binary = input_tensor(tensor, index, binary, literals)
         if name in columns:
             raise InvalidInput(f"input '{name}' is given twice")
         columns[name] = values
@@ -54,7 +54,7 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview) -> Batch:
     parameters = payload.get("parameters")
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
     return Batch(
-        columns=dict(columns),
+        columns={**columns},
         method=options.method,
         probabilities=options.probabilities,
         params=options.params,
@@ -65,7 +65,7 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview) -> Batch:
     )
 
 
-def input_tensor(tensor: Any, index: int, binary: memoryview) -> tuple[str, tensors.Array, memoryview]:
+def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) -> tuple[str, tensors.Array, memoryview]:
     """One input and the binary data left after it."""
     if not isinstance(tensor, dict):
         raise InvalidInput(f"inputs[{index}] must be an object, got {described(tensor)}")
@@ -85,7 +85,7 @@ def input_tensor(tensor: Any, index: int, binary: memoryview) -> tuple[str, tens
     if size is None:
         if "data" not in tensor:
             raise InvalidInput(f"input '{name}': missing 'data'")
-        return name, tensors.from_json(tensor["data"], str(datatype), shape, name), binary
+        return name, tensors.from_json(tensor["data"], str(datatype), shape, name, literals), binary
     if "data" in tensor:
         raise InvalidInput(f"input '{name}': 'data' and 'binary_data_size' exclude each other")
     if type(size) is not int or not 0 <= size <= len(binary):

@@ -1,0 +1,213 @@
+"""Engines: faster ways to a model's very numbers. Each proves itself against the model before it serves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from predictors.probes import ORDINARY, Probing, probe_groups
+from predictors.protocol.casting import Array
+
+log = logging.getLogger("predictors")
+
+Answer: TypeAlias = "tuple[Array, Array | None]"
+"""Predictions, and class probabilities where they are wanted and the model has them."""
+Run: TypeAlias = Callable[[Array, bool], Answer]
+"""Takes a matrix of numbers, and whether probabilities are wanted."""
+MODES = ("auto", "native", "compiled")
+TOLERANCE = 1e-6  # relative, of compiled engines
+SINGLES = 5  # rows of each group that are asked alone as well
+TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
+WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
+MOST_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
+
+
+class Declined(Exception):
+    """These rows are not for the engine; the model itself answers them, or says what is wrong with them."""
+
+
+class Unsuited(Exception):
+    """This model has no such engine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model as a function of one matrix."""
+
+    name: str
+    run: Run
+    thresholds: Sequence[Array] = ()
+    """For each column the numbers at which the model changes its mind, where they are known: they make good probes."""
+    compiled: bool = False
+    """Whether the model was converted; otherwise its own library computes, or the same operations in numpy."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine that a flavor proposes for a model."""
+
+    name: str
+    build: Callable[[], Engine]
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Proven:
+    """An engine that answered all probes as the model did, and what it takes."""
+
+    engine: Engine
+    first: float
+    """Seconds for one row."""
+    further: float
+    """Seconds for each further row."""
+    together: bool
+    """Whether requests that wait are better answered together."""
+
+    def seconds(self, rows: int) -> float:
+        return self.first + self.further * rows
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows to answer at once, so that those who come next do not wait long."""
+        return max(1, int(MOST_SECONDS / max(self.further, 1e-9)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that serves, None for the model's own library by itself, and why not another."""
+
+    proven: Proven | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """By candidate: why it does not serve."""
+
+    @property
+    def name(self) -> str:
+        return "native" if self.proven is None else self.proven.engine.name
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
+
+
+def choose(candidates: Sequence[Candidate], mode: str, probing: Probing, native: Run) -> Choice:
+    """The first candidate that `mode` allows and that proves itself against `native`."""
+    reasons: dict[str, str] = {}
+    for candidate in candidates:
+        if (mode == "native" and candidate.compiled) or (mode == "compiled" and not candidate.compiled):
+            reasons[candidate.name] = f"--engine={mode}"
+            continue
+        try:
+            engine = candidate.build()
+            groups = probe_groups(probing, engine.thresholds)
+            prove(engine, native, groups)
+            return Choice(measured(engine, groups[ORDINARY][:MANY], exact=mode == "native"), reasons)
+        except Unsuited as unsuited:
+            reasons[candidate.name] = str(unsuited)
+        except ImportError as error:
+            reasons[candidate.name] = f"{error.name} is not installed"
+        except Exception as error:
+            log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
+            reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
+    return Choice(None, reasons)
+
+
+# -- proof ------------------------------------------------------------------------------------------------------
+
+
+def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
+    """Raises `Unsuited` if the engine answers any probe differently, or one that the model refuses."""
+    answered = 0
+    for group, rows in groups.items():
+        expected, found = attempt(native, rows), attempt(engine.run, rows)
+        if found is None:
+            continue
+        if expected is None:
+            raise Unsuited(f"it answers {group} that the model refuses")
+        answered += 1
+        tolerance = TOLERANCE if engine.compiled else 0.0
+        compare_answers(found, expected, group, tolerance)
+        for row in range(min(len(rows), SINGLES)):
+            found, expected = attempt(engine.run, rows[row : row + 1]), attempt(native, rows[row : row + 1])
+            if found is not None and expected is not None:
+                compare_answers(found, expected, f"one of {group} alone", tolerance)
+    if not answered:
+        raise Unsuited("it answers none of the probes")
+
+
+def compare_answers(mine: Answer, model: Answer, group: str, tolerance: float) -> None:
+    for what, one, other in zip(("predictions", "probabilities"), mine, model, strict=True):
+        compare(one, other, f"{what} for {group}", tolerance)
+
+
+def attempt(run: Run, rows: Array) -> Answer | None:
+    try:
+        with np.errstate(all="ignore"):
+            return run(rows.copy(), True)
+    except Exception:
+        return None
+
+
+def compare(mine: Any, model: Any, what: str, tolerance: float) -> None:
+    if mine is None and model is None:
+        return
+    if not isinstance(model, np.ndarray) or not isinstance(mine, np.ndarray):
+        raise Unsuited(f"{what}: not arrays")
+    if mine.shape != model.shape or mine.dtype != model.dtype:
+        raise Unsuited(f"{what}: {mine.dtype}{list(mine.shape)} instead of {model.dtype}{list(model.shape)}")
+    if model.dtype.kind != "f":
+        same = mine == model
+    elif tolerance:
+        same = np.isclose(mine, model, rtol=tolerance, atol=0, equal_nan=True)
+    else:
+        same = (mine == model) | (np.isnan(mine) & np.isnan(model))
+    if not same.all():
+        differ = int(np.count_nonzero(~same.reshape(len(same), -1).all(axis=1)))
+        raise Unsuited(f"{what} differ in {differ} of {len(same)} rows")
+
+
+# -- measuring --------------------------------------------------------------------------------------------------
+
+
+def measured(engine: Engine, rows: Array, *, exact: bool) -> Proven:
+    """What the engine takes, and whether requests that wait are better answered together."""
+    one, some = timed(engine.run, rows[:1]), timed(engine.run, rows[:TOGETHER])
+    many = timed(engine.run, rows)
+    saved = one - some / TOGETHER
+    if same_alone(engine.run, rows, 0.0):
+        together = saved > WORTH
+    else:  # the last digit of a row depends on its neighbours: only where much is won, and where that is allowed
+        together = not exact and saved > WORTH_A_DIGIT and same_alone(engine.run, rows, TOLERANCE)
+    return Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1), together)
+
+
+def same_alone(run: Run, rows: Array, tolerance: float) -> bool:
+    """Whether rows that are answered together get the numbers that they get alone."""
+    predictions, probabilities = zip(*(run(rows[i : i + 1].copy(), True) for i in range(len(rows))), strict=True)
+    for size in (2, 3, 5, TOGETHER, len(rows)):
+        alone = (
+            np.concatenate(predictions[:size]),
+            None if probabilities[0] is None else np.concatenate(probabilities[:size]),
+        )
+        try:
+            compare_answers(run(rows[:size].copy(), True), alone, "rows together", tolerance)
+        except Unsuited:
+            return False
+    return True
+
+
+def timed(run: Run, rows: Array) -> float:
+    """The best of several runs, so that a busy machine matters little."""
+    return min(durations(run, rows))
+
+
+def durations(run: Run, rows: Array) -> Iterator[float]:
+    for _ in range(5):
+        copied = rows.copy()
+        started = time.perf_counter()
+        run(copied, True)
+        yield time.perf_counter() - started

@@ -1,0 +1,134 @@
+"""scikit-learn's models and pipelines as engines: known steps in numpy, the others asked without repeated checks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from predictors.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.engines.forests import by_onnx_runtime, by_trees, ensemble_of
+from predictors.engines.linear import linear
+from predictors.protocol.casting import Array
+
+Step = Callable[[Array], Array]
+
+
+def candidates(model: Any) -> list[Candidate]:
+    """The engines for a scikit-learn model, the most promising first."""
+    return [
+        Candidate("onnxruntime", lambda: compiled(model), compiled=True),
+        Candidate("numpy", lambda: exact(model, last_step_in_numpy)),
+        Candidate("sklearn", lambda: exact(model, last_step_itself)),
+    ]
+
+
+def compiled(model: Any) -> Engine:
+    steps, last = parts(model)
+    engine = by_onnx_runtime(last)
+    if not steps:
+        return engine
+    return Engine(engine.name, chained(steps, engine.run), compiled=True)
+
+
+def exact(model: Any, last_step: Callable[[Any], tuple[Run, Sequence[Array]]]) -> Engine:
+    steps, last = parts(model)
+    run, thresholds = last_step(last)
+    name = "numpy" if last_step is last_step_in_numpy else "sklearn"
+    return Engine(name, chained(steps, run), () if steps else thresholds)
+
+
+def parts(model: Any) -> tuple[list[Step], Any]:
+    """The transformations before a model, and the model; both are the model itself where it is no pipeline."""
+    from sklearn.pipeline import Pipeline
+
+    if type(model) is not Pipeline:
+        return [], model
+    *before, (_, last) = model.steps
+    return [step_of(one) for _, one in before if one not in (None, "passthrough")], last
+
+
+def chained(steps: Sequence[Step], last: Run) -> Run:
+    def run(rows: Array, probabilities: bool) -> Answer:
+        if not np.isfinite(rows).all():
+            raise Declined  # the steps in numpy would let it pass
+        for step in steps:
+            rows = step(rows)
+        return last(rows, probabilities)
+
+    return run
+
+
+def last_step_in_numpy(model: Any) -> tuple[Run, Sequence[Array]]:
+    try:
+        return linear(model), ()
+    except Unsuited:
+        return by_trees(model), ensemble_of(model).thresholds
+
+
+def last_step_itself(model: Any) -> tuple[Run, Sequence[Array]]:
+    from sklearn import config_context
+
+    warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+    predict = model.predict
+    predict_proba = getattr(model, "predict_proba", None)
+
+    def run(rows: Array, probabilities: bool) -> Answer:
+        with config_context(skip_parameter_validation=True):
+            return predict(rows), predict_proba(rows) if probabilities and predict_proba else None
+
+    return run, ()
+
+
+def step_of(transformer: Any) -> Step:
+    """A transformation as a function; those of numbers by their own operations, any other as it is."""
+    from sklearn import config_context
+    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+
+    kind = type(transformer)
+    if kind is StandardScaler:
+        return standard(transformer.mean_ if transformer.with_mean else None, transformer.scale_)
+    if kind is RobustScaler:
+        return in_place(
+            (np.subtract, transformer.center_ if transformer.with_centering else None),
+            (np.divide, transformer.scale_ if transformer.with_scaling else None),
+        )
+    if kind is MaxAbsScaler and not getattr(transformer, "clip", False):
+        return in_place((np.divide, transformer.scale_))
+    if kind is MinMaxScaler and not transformer.clip:
+        return in_place((np.multiply, transformer.scale_), (np.add, transformer.min_))
+
+    def step(rows: Array) -> Array:
+        with config_context(skip_parameter_validation=True):
+            made = transformer.transform(rows)
+        if not isinstance(made, np.ndarray):
+            raise Declined
+        return made
+
+    return step
+
+
+def standard(mean: Array | None, scale: Array | None) -> Step:
+    """In the precision of the rows."""
+
+    def step(rows: Array) -> Array:
+        if mean is not None:
+            rows = rows - mean.astype(rows.dtype)
+        return rows if scale is None else rows / scale.astype(rows.dtype)
+
+    return step
+
+
+def in_place(*operations: tuple[np.ufunc, Array | None]) -> Step:
+    """In double precision, kept in that of the rows after each operation."""
+
+    def step(rows: Array) -> Array:
+        rows = rows.copy()
+        for operation, values in operations:
+            if values is not None:
+                operation(rows, values, out=rows, casting="same_kind")
+        return rows
+
+    return step

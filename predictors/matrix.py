@@ -1,0 +1,171 @@
+"""Rows of plain numbers as one matrix: the short way through a plan, for requests that need nothing else.
+
+`Matrix.of` gives exactly the numbers that `Plan.conform` would, or None: then the plan itself converts the rows, or
+says what is wrong with them. So the short way never refuses anything and has no words of its own.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from predictors.fields import NUMBER_TYPES
+from predictors.protocol.batch import Batch, Values
+from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+from predictors.signature import Plan
+
+EXACT_KINDS = frozenset("fiu")
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """How a batch becomes a matrix of one row per row and one column per input."""
+
+    names: tuple[str, ...]
+    """Of the columns; empty where they have none."""
+    width: int
+    dtype: np.dtype[Any]
+    whole: Array | None = None
+    """The columns that take whole numbers only, by position."""
+    highest: Array | None = None
+    """The largest number that each of those takes."""
+    singles: Array | None = None
+    """The columns of single precision among others of double."""
+
+    def of(self, batch: Batch) -> Array | None:
+        try:
+            found = self.values(batch)
+        except (TypeError, OverflowError, ValueError, KeyError):  # anything but plain numbers, rows of any length, …
+            return None
+        return None if found is None else self.exact(found)
+
+    def values(self, batch: Batch) -> Array | None:
+        """The numbers as doubles."""
+        columns = batch.columns
+        if columns is None:
+            rows = batch.rows
+            if isinstance(rows, np.ndarray):
+                return self.typed(rows)
+            if not isinstance(rows, list) or not rows:
+                return None
+            if type(rows[0]) is dict:
+                return self.of_records(rows, batch.literals) if self.names else None
+            return self.of_rows(rows, batch.literals)
+        if batch.tensors and len(columns) == 1:
+            ((name, values),) = columns.items()
+            if name not in self.names and isinstance(values, np.ndarray):
+                return self.typed(values)
+        if not self.names or len(columns) != self.width:
+            return None
+        return self.of_columns([columns[name] for name in self.names], batch.literals)
+
+    def of_rows(self, rows: list[Any], literals: bool) -> Array | None:
+        if set(map(len, rows)) != {self.width}:
+            return None
+        return numbers(rows[0] if len(rows) == 1 else list(chain.from_iterable(rows)), literals, self.width)
+
+    def of_records(self, rows: list[Any], literals: bool) -> Array | None:
+        if set(map(len, rows)) != {self.width}:
+            return None
+        if self.width == 1:
+            return numbers([row[self.names[0]] for row in rows], literals, 1)
+        return numbers(list(chain.from_iterable(map(itemgetter(*self.names), rows))), literals, self.width)
+
+    def of_columns(self, columns: Sequence[Values], literals: bool) -> Array | None:
+        count = len(columns[0])
+        made = np.empty((count, self.width))
+        for index, values in enumerate(columns):
+            if isinstance(values, np.ndarray):
+                if values.size != count or not lossless(values):
+                    return None
+                made[:, index] = values.reshape(-1)
+            elif len(values) == count and not (literals and bool in set(map(type, values))):
+                made[:, index] = array("d", values)
+            else:
+                return None
+        return made if count else None
+
+    def typed(self, values: Array) -> Array | None:
+        if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not lossless(values):
+            return None
+        # A copy: a model may write into it, and the body that it lies in stays as it is.
+        return np.array(values, dtype=DOUBLE, order="C")
+
+    def exact(self, found: Array) -> Array | None:
+        """The matrix in the types of its columns; None where a number does not fit into them."""
+        if self.whole is not None:
+            part = found[:, self.whole]
+            if not (np.abs(part) < self.highest).all() or (part != np.trunc(part)).any():
+                return None
+        if self.singles is None and self.dtype == DOUBLE:
+            return found
+        with np.errstate(over="ignore"):
+            if self.dtype == SINGLE:
+                found = found.astype(SINGLE)
+            else:
+                found[:, self.singles] = found[:, self.singles].astype(SINGLE)
+        return found if np.isfinite(found).all() else None
+
+
+def numbers(flat: list[Any], literals: bool, width: int) -> Array | None:
+    """A flat list of Python numbers as a matrix; booleans are no numbers, though Python takes them for some."""
+    if literals and bool in set(map(type, flat)):
+        return None
+    return np.frombuffer(array("d", flat)).reshape(-1, width)
+
+
+def lossless(values: Array) -> bool:
+    """Whether a typed tensor holds numbers that doubles hold exactly."""
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind not in EXACT_KINDS or (kind == "f" and size > DOUBLE.itemsize):
+        return False
+    return kind == "f" or size < 8 or bool((np.abs(values.astype(DOUBLE)) < EXACT_IN_DOUBLE).all())
+
+
+def matrix_of(plan: Plan) -> Matrix | None:
+    """The short way through a plan; None where its inputs are not columns of required numbers."""
+    if plan.from_type_hints:
+        return None
+    if not plan.inputs:
+        return Matrix(plan.names, plan.width, DOUBLE) if plan.width else None
+    if plan.tensors:
+        return matrix_of_tensor(plan)
+    if not all(one.type in NUMBER_TYPES for one in plan.inputs):
+        return None
+    types = [one.dtype for one in plan.inputs]
+    names = tuple(one.name for one in plan.inputs) if plan.named else ()
+    return matrix_of_types(names, types) if len(set(names)) in (0, len(types)) else None
+
+
+def matrix_of_tensor(plan: Plan) -> Matrix | None:
+    only = plan.inputs[0]
+    fits = len(plan.inputs) == 1 and not only.name and len(only.shape) == 2 and only.shape[0] == -1
+    if not fits or only.shape[1] < 1 or only.dtype not in (SINGLE, DOUBLE):
+        return None
+    return Matrix((), only.shape[1], only.dtype)
+
+
+def matrix_of_types(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> Matrix:
+    whole = [i for i, dtype in enumerate(types) if dtype.kind == "i"]
+    singles = [i for i, dtype in enumerate(types) if dtype == SINGLE]
+    alone = len(singles) == len(types)
+    highest = [min(np.iinfo(types[i]).max, EXACT_IN_DOUBLE) for i in whole]
+    return Matrix(
+        names,
+        len(types),
+        SINGLE if alone else DOUBLE,
+        whole=np.array(whole) if whole else None,
+        highest=np.array(highest, dtype=DOUBLE) if whole else None,
+        singles=np.array(singles) if singles and not alone else None,
+    )
+
+
+def named_columns(matrix: Array, names: Sequence[str]) -> Mapping[str, Array]:
+    return {name: matrix[:, index] for index, name in enumerate(names)}

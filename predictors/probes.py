@@ -1,0 +1,75 @@
+"""Rows that try an engine: ordinary ones, and those where implementations of the same model drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+
+THRESHOLD_ROWS, ORDINARY_ROWS, OTHER_ROWS = 2000, 500, 200
+ORDINARY = "ordinary rows"
+EXTREMES = (0.0, -0.0, 1.0, -1.0, 5e-324, 1e-300, -1e-30, 1e30, -1e30, 3.4e38, -3.4e38, 3.5e38, 1e300, -1e300)
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What rows a model takes."""
+
+    width: int
+    dtype: np.dtype[Any]
+    whole: Array | None = None
+    """The columns of whole numbers, by position."""
+    example: Array | None = None
+
+
+def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Array]:
+    """Rows by the words for them; the same ones each time."""
+    width, example = probing.width, probing.example
+    random = np.random.default_rng(20)
+    ordinary = random.normal(size=(ORDINARY_ROWS, width)) * 10 ** random.uniform(-2, 3, size=(ORDINARY_ROWS, width))
+    groups = {ORDINARY: ordinary}
+    if example is not None:
+        groups = {"the input example": example, **groups}
+        jitter = random.normal(1, 0.3, size=(ORDINARY_ROWS, width))
+        groups["rows like the example"] = example[random.integers(len(example), size=ORDINARY_ROWS)] * jitter
+    if any(map(len, thresholds)):
+        groups["rows at split thresholds"] = at_thresholds(thresholds, random)
+    groups["extreme rows"] = random.choice(EXTREMES, size=(OTHER_ROWS, width))
+    missing = ordinary[:OTHER_ROWS].copy()
+    missing[random.random(missing.shape) < 0.3] = np.nan
+    groups["rows with missing values"] = missing
+    infinite = ordinary[:OTHER_ROWS].copy()
+    infinite[random.random(infinite.shape) < 0.3] = np.inf
+    groups["rows with infinity"] = infinite
+    with np.errstate(over="ignore"):
+        return {name: fitting(rows, probing.whole).astype(probing.dtype) for name, rows in groups.items()}
+
+
+def at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> Array:
+    """Each value is a threshold, its next neighbour in single or double precision, or somewhere between two."""
+    columns = []
+    for known in thresholds:
+        if not len(known):
+            columns.append(random.normal(size=THRESHOLD_ROWS))
+            continue
+        single = known.astype(np.float32)
+        pool = np.concatenate([
+            known, np.nextafter(known, np.inf), np.nextafter(known, -np.inf),
+            single, np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf)),
+            known + random.normal(size=len(known)) * (known.std() + 1e-3),
+        ])  # fmt: skip
+        columns.append(random.choice(pool, size=THRESHOLD_ROWS))
+    return np.stack(columns, axis=1)
+
+
+def fitting(rows: Array, whole: Array | None) -> Array:
+    """Whole numbers where the columns take nothing else."""
+    if whole is not None:
+        rows = rows.copy()
+        limit = min(EXACT_IN_DOUBLE, 2**31) - 1
+        rows[:, whole] = np.clip(np.nan_to_num(np.rint(rows[:, whole])), -limit, limit)
+    return rows
