@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from predictors.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import MLflowModel
 from predictors.native import Native, implementation_of, native_methods, pyfunc_method
@@ -27,6 +28,11 @@ class CatBoostModel(MLflowModel):
             names=learnt_names(raw),
             blames_input=True,
         )
+
+    def engines(self, native: Native) -> list[Candidate]:
+        from predictors.engines.boosting import catboost
+
+        return [catboost(native.raw)]
 
 
 def learnt_names(raw: Any) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +24,7 @@ TOLERANCE = 1e-6  # relative, of compiled engines
 SINGLES = 5  # rows of each group that are asked alone as well
 TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
 WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
+MOST_EACH = 10**9  # rows of one request in a batch: any number
 MOST_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
 
 
@@ -43,6 +44,8 @@ class Engine:
     run: Run
     thresholds: Sequence[Array] = ()
     """For each column the numbers at which the model changes its mind, where they are known: they make good probes."""
+    singles: Run | None = None
+    """The same for rows that are a request each, where `run` would give them other last bits than alone."""
     compiled: bool = False
     """Whether the model was converted; otherwise its own library computes, or the same operations in numpy."""
 
@@ -65,8 +68,10 @@ class Proven:
     """Seconds for one row."""
     further: float
     """Seconds for each further row."""
-    together: bool
-    """Whether requests that wait are better answered together."""
+    together: Run | None = None
+    """What answers the rows of several requests at once; None where each is better answered alone."""
+    most_each: int = MOST_EACH
+    """Rows of a request that may be among them."""
 
     def seconds(self, rows: int) -> float:
         return self.first + self.further * rows
@@ -102,7 +107,7 @@ def choose(candidates: Sequence[Candidate], mode: str, probing: Probing, native:
             reasons[candidate.name] = f"--engine={mode}"
             continue
         try:
-            engine = candidate.build()
+            engine = laid_out(candidate.build(), columnwise=probing.columnwise)
             groups = probe_groups(probing, engine.thresholds)
             prove(engine, native, groups)
             return Choice(measured(engine, groups[ORDINARY][:MANY], exact=mode == "native"), reasons)
@@ -114,6 +119,14 @@ def choose(candidates: Sequence[Candidate], mode: str, probing: Probing, native:
             log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
             reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
     return Choice(None, reasons)
+
+
+def laid_out(engine: Engine, *, columnwise: bool) -> Engine:
+    """The engine on rows that lie in memory as the model gets them: the last bit of a sum may depend on it."""
+    if not columnwise:
+        return engine
+    run = engine.run
+    return replace(engine, run=lambda rows, probabilities: run(np.asfortranarray(rows), probabilities))
 
 
 # -- proof ------------------------------------------------------------------------------------------------------
@@ -178,16 +191,22 @@ def measured(engine: Engine, rows: Array, *, exact: bool) -> Proven:
     one, some = timed(engine.run, rows[:1]), timed(engine.run, rows[:TOGETHER])
     many = timed(engine.run, rows)
     saved = one - some / TOGETHER
-    if same_alone(engine.run, rows, 0.0):
-        together = saved > WORTH
-    else:  # the last digit of a row depends on its neighbours: only where much is won, and where that is allowed
-        together = not exact and saved > WORTH_A_DIGIT and same_alone(engine.run, rows, TOLERANCE)
-    return Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1), together)
+    proven = Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1))
+    if saved < WORTH:
+        return proven
+    if same_alone(engine.run, engine.run, rows, 0.0):
+        return replace(proven, together=engine.run)
+    if engine.singles is not None and same_alone(engine.singles, engine.run, rows, 0.0):
+        return replace(proven, together=engine.singles, most_each=1)
+    # The last digit of a row depends on its neighbours: only where much is won, and where that is allowed.
+    if not exact and saved > WORTH_A_DIGIT and same_alone(engine.run, engine.run, rows, TOLERANCE):
+        return replace(proven, together=engine.run)
+    return proven
 
 
-def same_alone(run: Run, rows: Array, tolerance: float) -> bool:
+def same_alone(run: Run, run_alone: Run, rows: Array, tolerance: float) -> bool:
     """Whether rows that are answered together get the numbers that they get alone."""
-    predictions, probabilities = zip(*(run(rows[i : i + 1].copy(), True) for i in range(len(rows))), strict=True)
+    predictions, probabilities = zip(*(run_alone(rows[i : i + 1].copy(), True) for i in range(len(rows))), strict=True)
     for size in (2, 3, 5, TOGETHER, len(rows)):
         alone = (
             np.concatenate(predictions[:size]),

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
 from kserve.model import InferenceVerb, Model
 
-from predictors import pages
+from predictors import pages, ways
 from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
+from predictors.engine import Answer
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
-from predictors.model import MLflowModel
-from predictors.pipeline import Pipeline, known, row_count
-from predictors.protocol import invocations, jsontext, v1, v2
+from predictors.model import Loaded, MLflowModel
+from predictors.pipeline import Pipeline, known
+from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.errors import (
     MethodNotAllowed,
     NotFound,
@@ -27,7 +29,10 @@ from predictors.protocol.errors import (
     RequestError,
     UnsupportedMediaType,
 )
+from predictors.ways import Way
+from predictors.wire import Call
 
+log = logging.getLogger("predictors")
 access = logging.getLogger("predictors.access")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -61,6 +66,16 @@ class Front:
             f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
             "/invocations": self.find("POST", "/invocations"),
         }
+        # Every request on its way shows in the access log.
+        self.short_ways: dict[bytes, Way] = (
+            {}
+            if pipeline.settings.access_log
+            else {
+                f"/v1/models/{name}:predict".encode(): ways.V1,
+                f"/v2/models/{name}/infer".encode(): ways.V2,
+                b"/invocations": ways.INVOCATIONS,
+            }
+        )
 
     def table(self) -> list[tuple[str, str, Handler, str]]:
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
@@ -140,12 +155,53 @@ class Front:
         model = self.model
         if model.customized:
             return Response(await self.pipeline.counted(loaded, lambda: hooked_v1(model, body, request.headers)))
+        return await self.predict(loaded, ways.V1, body)
 
-        def work() -> tuple[bytes, int]:
-            batch = v1.decode(body)
-            return v1.encode(self.pipeline.answer(loaded, batch), strict=self.pipeline.strict), row_count(batch)
+    async def predict(self, loaded: Loaded, way: Way, body: bytes, header_length: str | None = None) -> Response:
+        reply, split = await self.pipeline.predict(
+            loaded,
+            len(body),
+            lambda: way.decode(body, header_length),
+            lambda prediction, batch: way.encode(prediction, batch, self.pipeline.strict),
+        )
+        return tensor_response(reply, split)
 
-        return Response(await self.pipeline.predict(loaded, work))
+    def answer(self, call: Call, way: Way) -> None:
+        """The short way of a request; whatever is unusual about it is found out once more on the long one."""
+        lane = self.pipeline.lane
+        if lane is None:
+            call.pass_on()
+            return
+        started = time.perf_counter()
+        try:
+            length = call.header_length
+            batch = way.decode(call.body, None if length is None else length.decode("latin-1"))
+            rows = lane.loaded.rows_of(batch)
+        except Exception:
+            rows = None
+        if rows is None:
+            call.pass_on()
+            return
+
+        def done(answer: Answer | Exception) -> None:
+            counters.in_flight.dec()
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                prediction = lane.model.prediction(lane.loaded, answer)
+                reply, split = way.encode(prediction, batch, self.pipeline.strict)
+            except Exception:
+                log.debug("a request leaves the short way", exc_info=True)
+                call.pass_on()
+                return
+            counters.predictions.inc()
+            counters.succeeded(time.perf_counter() - started, len(rows))
+            self.pipeline.count_request(way.protocol, 200)
+            call.reply(reply, split)
+
+        counters = lane.counters
+        counters.in_flight.inc()
+        lane.batcher.submit(rows, lane.model.wants_probabilities(batch), done)
 
     async def v1_explain(self, request: Request) -> Response:
         loaded = self.pipeline.check(request.parts["model"])
@@ -164,20 +220,10 @@ class Front:
             require_json(request)
         body = await request.body()
         model = self.model
-        if model.customized:
-            run = hooked_v2(model, loaded, body, header_length, request.headers)
-            reply, split = await self.pipeline.counted(loaded, lambda: run)
-        else:
-
-            def work() -> tuple[tuple[bytes, int | None], int]:
-                batch = v2.decode(body, header_length)
-                prediction = self.pipeline.answer(loaded, batch)
-                return v2.encode(prediction, batch, strict=self.pipeline.strict), row_count(batch)
-
-            reply, split = await self.pipeline.predict(loaded, work)
-        if split is None:
-            return Response(reply)
-        return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
+        if not model.customized:
+            return await self.predict(loaded, ways.V2, body, header_length)
+        run = hooked_v2(model, loaded, body, header_length, request.headers)
+        return tensor_response(*await self.pipeline.counted(loaded, lambda: run))
 
     async def invocations(self, request: Request) -> Response:
         loaded = self.pipeline.check(self.pipeline.name)
@@ -188,13 +234,8 @@ class Front:
             )
         body = await request.body()
         text_columns = [one.name for one in loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
-
-        def work() -> tuple[bytes, int]:
-            batch = invocations.decode(body, content_type, text_columns)
-            prediction = self.pipeline.answer(loaded, batch)
-            return invocations.encode(prediction, bare=batch.bare, strict=self.pipeline.strict), row_count(batch)
-
-        return Response(await self.pipeline.predict(loaded, work))
+        way = replace(ways.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns))
+        return await self.predict(loaded, way, body)
 
     @property
     def model(self) -> MLflowModel:
@@ -293,6 +334,13 @@ class Front:
 
 def path_pattern(path: str) -> str:
     return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(path))
+
+
+def tensor_response(reply: bytes, split: int | None) -> Response:
+    """JSON, or JSON of length `split` and binary tensors."""
+    if split is None:
+        return Response(reply)
+    return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -59,10 +59,6 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         loaded = await self.checked(context, request.model_name, request.model_version, count=True)
         model = self.pipeline.serving()
 
-        def work() -> tuple[Any, int]:
-            batch = codec.decode(request)
-            return codec.encode(self.pipeline.answer(loaded, batch), batch), row_count(batch)
-
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
             response, _ = await model(request_of(batch, model.name), dict(context.invocation_metadata() or ()))
@@ -72,7 +68,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
             if model.customized:
                 response = await self.pipeline.counted(loaded, hooked)
             else:
-                response = await self.pipeline.predict(loaded, work)
+                size = request.ByteSize()
+                response = await self.pipeline.predict(loaded, size, lambda: codec.decode(request), codec.encode)
         except Exception as error:
             await self.abort(context, known(error), count=True)
         self.pipeline.count_request("grpc", "OK")

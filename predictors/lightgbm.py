@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from predictors.cpus import cpu_limit
+from predictors.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import MLflowModel
 from predictors.native import Native, implementation_of, native_methods, pyfunc_method
@@ -19,6 +21,8 @@ class LightGBMModel(MLflowModel):
         implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = getattr(raw, "booster_", raw)
+        if getattr(raw, "n_jobs", 0) is None:
+            raw.n_jobs = cpu_limit()  # LightGBM would take all CPUs of the machine
         methods = {"predict": pyfunc_method(mlmodel, implementation), **native_methods(raw, ("predict_proba",))}
         if raw is booster and objective_of(booster) in PROBABILITIES:
             methods["predict_proba"] = class_probabilities(methods["predict"])
@@ -32,6 +36,11 @@ class LightGBMModel(MLflowModel):
             names=learnt_names(booster),
             blames_input=True,
         )
+
+    def engines(self, native: Native) -> list[Candidate]:
+        from predictors.engines.boosting import lightgbm
+
+        return [lightgbm(native.raw, native.probabilities is not None)]
 
 
 def objective_of(booster: Any) -> str:

@@ -36,6 +36,8 @@ class Matrix:
     """The columns that take whole numbers only, by position."""
     highest: Array | None = None
     """The largest number that each of those takes."""
+    columnwise: bool = False
+    """Whether the plan makes a table of the rows, in which they lie column by column."""
     singles: Array | None = None
     """The columns of single precision among others of double."""
 
@@ -161,6 +163,7 @@ def matrix_of_types(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> M
         names,
         len(types),
         SINGLE if alone else DOUBLE,
+        columnwise=True,
         whole=np.array(whole) if whole else None,
         highest=np.array(highest, dtype=DOUBLE) if whole else None,
         singles=np.array(singles) if singles and not alone else None,

@@ -97,9 +97,33 @@ class Metrics:
         ).set(1)
 
 
+class ModelCounters:
+    """What is counted for every request of one version of a model, looked up once."""
+
+    def __init__(self, name: str, version: str) -> None:
+        all_of_them, self.labels = metrics(), (name, version)
+        self.errors = all_of_them.errors
+        self.in_flight = all_of_them.in_flight.labels(name)
+        self.predictions = all_of_them.predictions.labels(*self.labels)
+        self.latency = all_of_them.latency.labels(*self.labels)
+        self.rows = all_of_them.rows.labels(*self.labels)
+
+    def succeeded(self, seconds: float, rows: int) -> None:
+        self.latency.observe(seconds)
+        self.rows.observe(rows)
+
+    def failed(self, kind: str) -> None:
+        self.errors.labels(*self.labels, kind).inc()
+
+
 @cache
 def metrics() -> Metrics:
     return Metrics()
+
+
+@cache
+def request_counter(name: str, protocol: str, status: int | str) -> Any:
+    return metrics().requests.labels(name, protocol, str(status))
 
 
 def exposition(accept: str) -> tuple[bytes, str]:

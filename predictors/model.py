@@ -222,7 +222,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
             self.status.note("choosing an engine")
             rows = None if loaded.example is None else matrix.of(loaded.example)
-            choice = choose(self.engines(native), mode, Probing(matrix.width, matrix.dtype, matrix.whole, rows), itself)
+            probing = Probing(matrix.width, matrix.dtype, matrix.whole, matrix.columnwise, rows)
+            choice = choose(self.engines(native), mode, probing, itself)
         log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
         if mode == "compiled" and choice.proven is None:
             raise LoadError(f"--engine=compiled: no compiled engine can serve this model ({choice.reason})")
@@ -237,7 +238,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
         """One batch through the plan and the model."""
-        wanted = self.settings.probabilities if batch.probabilities is None else batch.probabilities
+        wanted = self.wants_probabilities(batch)
         rows = loaded.rows_of(batch)
         if rows is not None and loaded.choice.proven is not None:
             try:
@@ -245,6 +246,9 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             except Exception:
                 log.debug("the engine declines", exc_info=True)
         return self.answer_natively(loaded, batch, wanted)
+
+    def wants_probabilities(self, batch: Batch) -> bool:
+        return self.settings.probabilities if batch.probabilities is None else batch.probabilities
 
     def prediction(self, loaded: Loaded, answer: Answer) -> Prediction:
         """What an engine answered, as the model itself would have."""

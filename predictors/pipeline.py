@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import kserve.errors
 
-from predictors.metrics import metrics
+from predictors.batching import Batcher
+from predictors.cpus import cpu_limit
+from predictors.metrics import ModelCounters, metrics, request_counter
 from predictors.model import Loaded, MLflowModel
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import (
@@ -25,10 +28,21 @@ from predictors.protocol.errors import (
 )
 from predictors.settings import Settings
 from predictors.source import one_line
+from predictors.wire import SMALL
 from predictors.workers import Shared
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """All that a request on the short way needs of one loaded model."""
+
+    model: MLflowModel
+    loaded: Loaded
+    batcher: Batcher
+    counters: ModelCounters
 
 
 class Pipeline:
@@ -44,8 +58,11 @@ class Pipeline:
         self.shared = shared
         self.index = index
         self.draining = False
-        threads = settings.max_threads or max(4, os.cpu_count() or 1)
+        threads = settings.max_threads or max(4, cpu_limit())
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self._lane: Lane | None = None
+        self.counters: dict[str, ModelCounters] = {}
+        """By version: requests may still be on their way with the one before."""
 
     def note(self, status: str) -> None:
         """How far loading is, for whoever asks for readiness."""
@@ -81,8 +98,18 @@ class Pipeline:
 
     def serve(self, model: MLflowModel) -> None:
         """From now on this model answers; it is loaded."""
-        metrics().model_loaded(self.name, model.serving())
+        loaded = model.serving()
+        metrics().model_loaded(self.name, loaded)
         self.model = model
+        proven = loaded.choice.proven
+        most_running = max(1, cpu_limit() // self.shared.workers)
+        if proven is not None and not model.customized:
+            batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
+            self._lane = Lane(model, loaded, batcher, self.counters_of(loaded.version))
+        else:
+            self._lane = None
+        gc.collect()
+        gc.freeze()  # what is loaded stays: looking through it again and again would take a third of a small request
         self.shared.set_ready(self.index, True)
 
     def serving(self) -> MLflowModel:
@@ -111,38 +138,75 @@ class Pipeline:
 
     # -- predictions --------------------------------------------------------------------------------------------
 
-    async def predict(self, loaded: Loaded, work: Callable[[], tuple[T, int]]) -> T:
-        """Runs one prediction in a thread; `work` gives the encoded reply and the number of rows."""
-        loop = asyncio.get_running_loop()
-        return await self.counted(loaded, lambda: loop.run_in_executor(self.executor, work))
+    @property
+    def lane(self) -> Lane | None:
+        """The short way to the engine, if requests may take it now."""
+        lane = self._lane
+        if lane is None or self.draining or self.shared.unloaded or lane.model.loaded is not lane.loaded:
+            return None
+        return lane
+
+    async def predict(
+        self, loaded: Loaded, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+    ) -> T:
+        """One prediction from request to reply; `size` is that of the request in bytes."""
+        lane = self._lane
+        if size > SMALL or lane is None or lane.loaded is not loaded:
+            return await self.counted(loaded, lambda: self.in_thread(loaded, decode, encode))
+        return await self.counted(loaded, lambda: self.in_lane(lane, decode, encode))
+
+    async def in_lane(
+        self, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+    ) -> tuple[T, int]:
+        """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
+        batch = decode()
+        rows = lane.loaded.rows_of(batch)
+        if rows is not None:
+            try:
+                answer = await lane.batcher.answer(rows, lane.model.wants_probabilities(batch))
+            except Exception:
+                log.debug("the engine declines", exc_info=True)
+            else:
+                return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
+        return await self.in_thread(lane.loaded, lambda: batch, encode)
+
+    async def in_thread(
+        self, loaded: Loaded, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+    ) -> tuple[T, int]:
+        def work() -> tuple[T, int]:
+            batch = decode()
+            return encode(self.serving().answer(loaded, batch), batch), row_count(batch)
+
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
 
     async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]]) -> T:
-        counters, labels = metrics(), (self.name, loaded.version)
-        in_flight = counters.in_flight.labels(self.name)
-        counters.predictions.labels(*labels).inc()
-        in_flight.inc()
+        counters = self.counters_of(loaded.version)
+        counters.predictions.inc()
+        counters.in_flight.inc()
         started = time.perf_counter()
         try:
             reply, rows = await run()
         except Exception as error:
             failure = known(error)
-            counters.errors.labels(*labels, failure.kind).inc()
+            counters.failed(failure.kind)
             if failure is not error:
                 raise failure from error
             if isinstance(error, ModelFailure):
                 log.error("the model failed", exc_info=error.__cause__)
             raise
         finally:
-            in_flight.dec()
-        counters.latency.labels(*labels).observe(time.perf_counter() - started)
-        counters.rows.labels(*labels).observe(rows)
+            counters.in_flight.dec()
+        counters.succeeded(time.perf_counter() - started, rows)
         return reply
 
-    def count_request(self, protocol: str, status: int | str) -> None:
-        metrics().requests.labels(self.name, protocol, str(status)).inc()
+    def counters_of(self, version: str) -> ModelCounters:
+        found = self.counters.get(version)
+        if found is None:
+            found = self.counters[version] = ModelCounters(self.name, version)
+        return found
 
-    def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
-        return self.serving().answer(loaded, batch)
+    def count_request(self, protocol: str, status: int | str) -> None:
+        request_counter(self.name, protocol, status).inc()
 
 
 def known(error: Exception) -> RequestError:

@@ -23,6 +23,8 @@ class Probing:
     dtype: np.dtype[Any]
     whole: Array | None = None
     """The columns of whole numbers, by position."""
+    columnwise: bool = False
+    """Whether the model's library gets the rows from a table, where they lie column by column."""
     example: Array | None = None
 
 

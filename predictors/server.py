@@ -25,6 +25,7 @@ from predictors.model import LoadError, MLflowModel
 from predictors.pipeline import Pipeline
 from predictors.settings import Settings
 from predictors.source import Source, SourceError, one_line, resolve
+from predictors.wire import Connection
 from predictors.workers import Shared, supervise
 
 log = logging.getLogger("predictors")
@@ -182,7 +183,8 @@ class WebServer(uvicorn.Server):
 def web_config(app: Any, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
+        proxy_headers=False,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from predictors.cpus import cpu_limit
+from predictors.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import MLflowModel
 from predictors.native import Native, implementation_of, native_methods, pyfunc_method
@@ -19,6 +21,7 @@ class XGBoostModel(MLflowModel):
         implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = raw.get_booster() if hasattr(raw, "get_booster") else raw
+        booster.set_param({"nthread": cpu_limit()})
         categorical = "c" in (booster.feature_types or ())
         methods = {
             "predict": pyfunc_method(mlmodel, implementation),
@@ -36,6 +39,11 @@ class XGBoostModel(MLflowModel):
             names=tuple(booster.feature_names or ()),
             blames_input=True,
         )
+
+    def engines(self, native: Native) -> list[Candidate]:
+        from predictors.engines.boosting import xgboost
+
+        return [xgboost(native.raw, native.probabilities is not None)]
 
 
 def objective_of(booster: Any) -> str:

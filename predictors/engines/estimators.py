@@ -20,8 +20,8 @@ def candidates(model: Any) -> list[Candidate]:
     """The engines for a scikit-learn model, the most promising first."""
     return [
         Candidate("onnxruntime", lambda: compiled(model), compiled=True),
-        Candidate("numpy", lambda: exact(model, last_step_in_numpy)),
-        Candidate("sklearn", lambda: exact(model, last_step_itself)),
+        Candidate("numpy", lambda: in_numpy(model)),
+        Candidate("sklearn", lambda: by_itself(model)),
     ]
 
 
@@ -33,11 +33,18 @@ def compiled(model: Any) -> Engine:
     return Engine(engine.name, chained(steps, engine.run), compiled=True)
 
 
-def exact(model: Any, last_step: Callable[[Any], tuple[Run, Sequence[Array]]]) -> Engine:
+def in_numpy(model: Any) -> Engine:
     steps, last = parts(model)
-    run, thresholds = last_step(last)
-    name = "numpy" if last_step is last_step_in_numpy else "sklearn"
-    return Engine(name, chained(steps, run), () if steps else thresholds)
+    try:
+        run, singles = linear(last)
+    except Unsuited:
+        return Engine("numpy", chained(steps, by_trees(last)), () if steps else ensemble_of(last).thresholds)
+    return Engine("numpy", chained(steps, run), singles=chained(steps, singles))
+
+
+def by_itself(model: Any) -> Engine:
+    steps, last = parts(model)
+    return Engine("sklearn", chained(steps, without_checks(last)))
 
 
 def parts(model: Any) -> tuple[list[Step], Any]:
@@ -61,14 +68,7 @@ def chained(steps: Sequence[Step], last: Run) -> Run:
     return run
 
 
-def last_step_in_numpy(model: Any) -> tuple[Run, Sequence[Array]]:
-    try:
-        return linear(model), ()
-    except Unsuited:
-        return by_trees(model), ensemble_of(model).thresholds
-
-
-def last_step_itself(model: Any) -> tuple[Run, Sequence[Array]]:
+def without_checks(model: Any) -> Run:
     from sklearn import config_context
 
     warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
@@ -79,7 +79,7 @@ def last_step_itself(model: Any) -> tuple[Run, Sequence[Array]]:
         with config_context(skip_parameter_validation=True):
             return predict(rows), predict_proba(rows) if probabilities and predict_proba else None
 
-    return run, ()
+    return run
 
 
 def step_of(transformer: Any) -> Step:

@@ -1,0 +1,41 @@
+"""How many CPUs this process may really use: a container's limit shows in no number that libraries look at."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@cache
+def cpu_limit() -> int:
+    """CPUs by affinity and by the quota of the control group, whichever is less; at least one."""
+    quota = quota_of(CGROUP)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, allowed if quota is None else min(allowed, ceil(quota)))
+
+
+def quota_of(folder: Path) -> float | None:
+    """CPUs that a control group grants; None where it sets no limit."""
+    try:  # version 2
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else float(quota) / float(period)
+    except (OSError, ValueError):
+        pass
+    try:  # version 1
+        quota = (folder / "cpu/cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu/cpu.cfs_period_us").read_text()
+        return None if float(quota) <= 0 else float(quota) / float(period)
+    except (OSError, ValueError):
+        return None
+
+
+def limit_threads(workers: int) -> None:
+    """Tells numeric libraries how many threads they may start; must run before they are imported."""
+    share = max(1, cpu_limit() // workers)
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(share))

@@ -1,0 +1,33 @@
+"""The protocols over HTTP as pairs of decoder and encoder, for the short way of a request and the long one alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from predictors.protocol import invocations, v1, v2
+from predictors.protocol.batch import Batch, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    protocol: str
+    decode: Callable[[bytes, str | None], Batch]
+    """Takes the body, and the length of its JSON where binary data follows."""
+    encode: Callable[[Prediction, Batch, bool], tuple[bytes, int | None]]
+    """Gives the reply and, again, the length of its JSON; the last argument refuses NaN."""
+    binary: bool = False
+    """Whether binary data may follow the JSON."""
+
+
+V1 = Way(
+    "v1",
+    lambda body, split: v1.decode(body),
+    lambda prediction, batch, strict: (v1.encode(prediction, strict=strict), None),
+)
+V2 = Way("v2", v2.decode, lambda prediction, batch, strict: v2.encode(prediction, batch, strict=strict), binary=True)
+INVOCATIONS = Way(
+    "invocations",
+    lambda body, split: invocations.decode(body, "application/json"),
+    lambda prediction, batch, strict: (invocations.encode(prediction, bare=batch.bare, strict=strict), None),
+)

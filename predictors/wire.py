@@ -1,0 +1,185 @@
+"""uvicorn's HTTP protocol with a short way for the requests that nearly everybody sends.
+
+A small POST to a prediction route on a connection that stays open goes from the parser to the engine and back without
+an ASGI scope, a task and two writes, which cost more than many a model. Everything else, and every request that turns
+out to need more than the engine, takes uvicorn's own way through the ASGI application, as if it had just arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
+JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+BINARY_TYPE = b"application/octet-stream"
+# Headers that mean more work than the short way does.
+UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
+HEADER_LENGTH = b"inference-header-content-length"
+OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
+OK_BINARY = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
+    b"inference-header-content-length: %d\r\ncontent-length: %d\r\n%b\r\n%b"
+)
+CLOSE = b"connection: close\r\n"
+
+
+class Application(Protocol):
+    """An ASGI application that can answer some requests directly."""
+
+    short_ways: dict[bytes, Any]
+    """By raw path."""
+
+    def answer(self, call: Call, way: Any) -> None:
+        """Calls `call.reply` or `call.pass_on`, now or later."""
+
+
+class NoEvent:
+    """uvicorn tells a cycle when something happens; a call has nobody that waits."""
+
+    def set(self) -> None:
+        pass
+
+
+class Call:
+    """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
+
+    __slots__ = (
+        "body", "connection", "disconnected", "header_length", "headers",
+        "keep_alive", "path", "response_complete", "way",
+    )  # fmt: skip
+    message_event = NoEvent()
+
+    def __init__(self, connection: Connection, way: Any) -> None:
+        self.connection = connection
+        self.way = way
+        self.path = connection.url
+        self.headers = connection.headers
+        self.header_length = connection.header_length
+        self.body = b""
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+
+    def reply(self, body: bytes, header_length: int | None) -> None:
+        self.response_complete = True
+        self.connection.send(self, body, header_length)
+
+    def pass_on(self) -> None:
+        """To the ASGI application."""
+        self.response_complete = True
+        if not self.disconnected:
+            self.connection.pass_on(self)
+
+
+class Connection(HttpToolsProtocol):
+    app: Any
+    cycle: Any
+    kind: bytes
+    header_length: bytes | None
+    unusual: bool
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.kind = b""
+        self.header_length = None
+        self.unusual = self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"content-type":
+            self.kind = value
+        elif name == HEADER_LENGTH:
+            self.header_length = value
+        elif name == b"content-length":
+            self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > SMALL
+        elif name in UNUSUAL:
+            self.unusual = True
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+
+    def on_headers_complete(self) -> None:
+        way = self.app.short_ways.get(self.url)
+        if way is None or self.unusual or not self.idle or not self.usual_kind(way):
+            self.scope = self.new_scope(self.headers)
+            super().on_headers_complete()
+        else:
+            self.cycle = Call(self, way)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next request can be answered at once, and the connection then stays open."""
+        parser, cycle = self.parser, self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and not self.flow.write_paused
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+        )
+
+    def usual_kind(self, way: Any) -> bool:
+        if self.header_length is None:
+            return self.kind in JSON_TYPES
+        return bool(way.binary) and self.kind == BINARY_TYPE
+
+    def on_body(self, body: bytes) -> None:
+        if type(self.cycle) is Call:
+            self.cycle.body = self.cycle.body + body if self.cycle.body else body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if type(self.cycle) is Call:
+            self.app.answer(self.cycle, self.cycle.way)
+        else:
+            super().on_message_complete()
+
+    def send(self, call: Call, body: bytes, header_length: int | None) -> None:
+        if call.disconnected or self.transport.is_closing():
+            return
+        headers = b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        if not call.keep_alive:  # the server is about to end
+            headers += CLOSE
+        if header_length is None:
+            self.transport.write(OK_JSON % (len(body), headers, body))
+        else:
+            self.transport.write(OK_BINARY % (header_length, len(body), headers, body))
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def pass_on(self, call: Call) -> None:
+        """Starts uvicorn's own cycle for a request that has arrived whole."""
+        scope = self.new_scope(call.headers)
+        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path}
+        cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=call.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body, cycle.more_body = bytearray(call.body), False
+        cycle.message_event.set()
+        if self.cycle is call:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def new_scope(self, headers: list[tuple[bytes, bytes]]) -> Any:
+        return {
+            "type": "http", "asgi": {"version": self.asgi_version, "spec_version": "2.3"}, "http_version": "1.1",
+            "server": self.server, "client": self.client, "scheme": self.scheme, "root_path": self.root_path,
+            "headers": headers, "query_string": b"", "state": self.app_state.copy(),
+        }  # fmt: skip
