@@ -6,7 +6,6 @@ says what is wrong with them. So the short way never refuses anything and has no
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +16,7 @@ import numpy as np
 
 from predictors.fields import NUMBER_TYPES
 from predictors.protocol.batch import Batch, Values
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, packed
 from predictors.signature import Plan
 
 EXACT_KINDS = frozenset("fiu")
@@ -71,14 +70,18 @@ class Matrix:
     def of_rows(self, rows: list[Any], literals: bool) -> Array | None:
         if set(map(len, rows)) != {self.width}:
             return None
-        return numbers(rows[0] if len(rows) == 1 else list(chain.from_iterable(rows)), literals, self.width)
+        if literals and any(bool in set(map(type, row)) for row in rows):
+            return None
+        count = len(rows) * self.width
+        return packed(chain.from_iterable(rows), count).reshape(len(rows), self.width)
 
     def of_records(self, rows: list[Any], literals: bool) -> Array | None:
+        names = self.names
+        if self.width == 1:
+            return self.of_rows([[row[names[0]]] for row in rows], literals) if set(map(len, rows)) == {1} else None
         if set(map(len, rows)) != {self.width}:
             return None
-        if self.width == 1:
-            return numbers([row[self.names[0]] for row in rows], literals, 1)
-        return numbers(list(chain.from_iterable(map(itemgetter(*self.names), rows))), literals, self.width)
+        return self.of_rows(list(map(itemgetter(*names), rows)), literals)
 
     def of_columns(self, columns: Sequence[Values], literals: bool) -> Array | None:
         count = len(columns[0])
@@ -89,7 +92,7 @@ class Matrix:
                     return None
                 made[:, index] = values.reshape(-1)
             elif len(values) == count and not (literals and bool in set(map(type, values))):
-                made[:, index] = array("d", values)
+                made[:, index] = packed(values, count)
             else:
                 return None
         return made if count else None
@@ -114,13 +117,6 @@ class Matrix:
             else:
                 found[:, self.singles] = found[:, self.singles].astype(SINGLE)
         return found if np.isfinite(found).all() else None
-
-
-def numbers(flat: list[Any], literals: bool, width: int) -> Array | None:
-    """A flat list of Python numbers as a matrix; booleans are no numbers, though Python takes them for some."""
-    if literals and bool in set(map(type, flat)):
-        return None
-    return np.frombuffer(array("d", flat)).reshape(-1, width)
 
 
 def lossless(values: Array) -> bool:

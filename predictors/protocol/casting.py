@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -53,6 +54,16 @@ def first_row(values: Values, wrong: Callable[[Any], bool]) -> tuple[int, Any]:
         if wrong(value):
             return row, value
     raise AssertionError("no wrong value")  # pragma: no cover
+
+
+def packed(values: Iterable[Any], count: int) -> Array:
+    """Python numbers as doubles, several times as fast as numpy would; a TypeError for anything else but booleans."""
+    made = np.empty(count)
+    try:
+        struct.pack_into(f"{count}d", made.data, 0, *values)
+    except struct.error as error:
+        raise TypeError("a value is no number") from error
+    return made
 
 
 def kinds(values: list[Any]) -> set[type]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from itertools import chain
 from math import prod
@@ -79,7 +78,7 @@ def doubles(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | 
     if not flat or len(flat) != prod(shape) or (literals and bool in casting.kinds(flat)):
         return None
     try:
-        return np.frombuffer(array("d", flat))
+        return casting.packed(flat, len(flat))
     except (TypeError, OverflowError):
         return None
 

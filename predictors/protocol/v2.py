@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from predictors.protocol import jsontext, results, tensors
@@ -11,8 +12,9 @@ from predictors.protocol.casting import described
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
 
-REQUEST_KEYS = ("id", "parameters", "inputs", "outputs", "model_name", "model_version")
-INPUT_KEYS = ("name", "shape", "datatype", "parameters", "data")
+# As dictionaries, because these are quickly compared with the keys of a request and keep their order for messages.
+REQUEST_KEYS = dict.fromkeys(("id", "parameters", "inputs", "outputs", "model_name", "model_version"))
+INPUT_KEYS = dict.fromkeys(("name", "shape", "datatype", "parameters", "data"))
 # Parameters of the protocol and of well-known clients; they are not for the model.
 PROTOCOL_PARAMETERS = frozenset(
     {"binary_data_output", "content_type", "headers", "priority", "timeout"}
@@ -33,9 +35,9 @@ def decode(body: bytes, header_length: str | None = None) -> Batch:
 
 
 def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool = True) -> Batch:
-    unknown = [key for key in payload if key not in REQUEST_KEYS]
-    if unknown:
-        raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(REQUEST_KEYS[:4])}")
+    if not payload.keys() <= REQUEST_KEYS.keys():
+        unknown = [key for key in payload if key not in REQUEST_KEYS]
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join([*REQUEST_KEYS][:4])}")
     inputs = payload.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         found = "nothing" if inputs is None else "an empty list" if inputs == [] else described(inputs)
@@ -54,13 +56,13 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool
     parameters = payload.get("parameters")
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
     return Batch(
-        columns={**columns},
+        columns=columns,  # type: ignore[arg-type]  # a dictionary of arrays is one of values
         method=options.method,
         probabilities=options.probabilities,
         params=options.params,
         id=request_id,
         outputs=wanted_outputs(payload.get("outputs")),
-        binary_output=flag(parameters or {}, "binary_data_output", "parameters") or False,
+        binary_output=parameters is not None and (flag(parameters, "binary_data_output", "parameters") or False),
         tensors=True,
     )
 
@@ -72,16 +74,17 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
-    unknown = [key for key in tensor if key not in INPUT_KEYS]
-    if unknown:
+    if not tensor.keys() <= INPUT_KEYS.keys():
+        unknown = [key for key in tensor if key not in INPUT_KEYS]
         raise InvalidInput(f"input '{name}': unknown key '{unknown[0]}'; expected {', '.join(INPUT_KEYS)}")
     datatype = tensor.get("datatype")
     tensors.dtype_of(datatype, name)
     shape = tensors.checked_shape(tensor.get("shape"), name)
-    parameters = tensor.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {described(parameters)}")
-    size = parameters.get("binary_data_size")
+    size = None
+    if parameters := tensor.get("parameters"):
+        if not isinstance(parameters, dict):
+            raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {described(parameters)}")
+        size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in tensor:
             raise InvalidInput(f"input '{name}': missing 'data'")
@@ -118,11 +121,14 @@ def flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
     return value
 
 
+output_of = lru_cache(maxsize=1000)(Output)
+
+
 def select(prediction: Prediction, batch: Batch) -> list[tuple[Output, tensors.Array]]:
     """The outputs that the caller wants, in the caller's order; all of them where none is named."""
     named = results.named_tensors(prediction)
     if batch.outputs is None:
-        return [(Output(name), tensor) for name, tensor in named.items()]
+        return [(output_of(name), tensor) for name, tensor in named.items()]
     for output in batch.outputs:
         if output.name not in named:
             raise InvalidInput(f"unknown output '{output.name}'; the model has {', '.join(named)}")
