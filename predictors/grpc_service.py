@@ -3,65 +3,78 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
-from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
+from predictors.engine import Answer
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Pipeline, known, row_count
 from predictors.protocol import grpc as codec
 from predictors.protocol.errors import NotFound, RequestError
+from predictors.rpc.calls import Abort, Call, Method, Server, Status
+from predictors.wire import SMALL
 
-SERVICE = "inference.GRPCInferenceService"
+log = logging.getLogger("predictors")
+
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    400: Status.INVALID_ARGUMENT,
+    401: Status.UNAUTHENTICATED,
+    404: Status.NOT_FOUND,
+    413: Status.RESOURCE_EXHAUSTED,
+    429: Status.RESOURCE_EXHAUSTED,
+    501: Status.UNIMPLEMENTED,
+    503: Status.UNAVAILABLE,
+    504: Status.DEADLINE_EXCEEDED,
 }
 
 
-class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # generated, no types
+class InferenceService:
+    """Each method takes its request and the call; KServe's service definition gives their names and types."""
+
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def ServerLive(self, request: Any, context: Any) -> Any:
+    async def ServerLive(self, request: Any, call: Call) -> Any:
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: Any, context: Any) -> Any:
+    async def ServerReady(self, request: Any, call: Call) -> Any:
         return pb.ServerReadyResponse(ready=self.pipeline.ready)
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:
+    async def ModelReady(self, request: Any, call: Call) -> Any:
         if request.name != self.pipeline.name or self.pipeline.ready:
-            await self.checked(context, request.name, request.version)
+            self.checked(request.name, request.version)
         return pb.ModelReadyResponse(ready=self.pipeline.ready)
 
-    async def ServerMetadata(self, request: Any, context: Any) -> Any:
+    async def ServerMetadata(self, request: Any, call: Call) -> Any:
         return pb.ServerMetadataResponse(**server_metadata())
 
-    async def ModelMetadata(self, request: Any, context: Any) -> Any:
-        loaded = await self.checked(context, request.name, request.version)
+    async def ModelMetadata(self, request: Any, call: Call) -> Any:
+        loaded = self.checked(request.name, request.version)
         about = model_metadata(self.pipeline.name, loaded)
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:
-        loaded = await self.checked(context, request.model_name, request.model_version, count=True)
+    async def ModelInfer(self, request: Any, call: Call) -> Any:
+        loaded = self.checked(request.model_name, request.model_version, count=True)
         model = self.pipeline.serving()
 
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
-            response, _ = await model(request_of(batch, model.name), dict(context.invocation_metadata() or ()))
+            response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
             return codec.encode(prediction_of(response, loaded.version), batch), row_count(batch)
 
         try:
@@ -71,53 +84,92 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
                 size = request.ByteSize()
                 response = await self.pipeline.predict(loaded, size, lambda: codec.decode(request), codec.encode)
         except Exception as error:
-            await self.abort(context, known(error), count=True)
+            self.abort(known(error), count=True)
         self.pipeline.count_request("grpc", "OK")
         return response
 
-    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
-        await self.named(context, request.model_name)
+    def infer_quickly(self, call: Call, message: bytes) -> bool:
+        """The short way of a call; whatever is unusual about it is found out once more on the long one."""
+        lane = self.pipeline.lane
+        if lane is None or len(message) > SMALL:
+            return False
+        started = time.perf_counter()
+        try:
+            request = pb.ModelInferRequest.FromString(message)
+            self.pipeline.check(request.model_name, request.model_version or None)
+            batch = codec.decode(request)
+            rows = lane.loaded.rows_of(batch)
+        except Exception:
+            return False
+        if rows is None:
+            return False
+
+        def done(answer: Answer | Exception) -> None:
+            counters.in_flight.dec()
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                reply = codec.encode(lane.model.prediction(lane.loaded, answer), batch).SerializeToString()
+            except Exception:
+                log.debug("a call leaves the short way", exc_info=True)
+                call.start(call.answer(self.infer, message))
+                return
+            counters.predictions.inc()
+            counters.succeeded(time.perf_counter() - started, len(rows))
+            self.pipeline.count_request("grpc", "OK")
+            call.reply(reply)
+
+        counters = lane.counters
+        counters.in_flight.inc()
+        lane.batcher.submit(rows, lane.model.wants_probabilities(batch), done)
+        return True
+
+    async def infer(self, call: Call, message: bytes) -> bytes:
+        reply: bytes = (await self.ModelInfer(parsed(pb.ModelInferRequest, message), call)).SerializeToString()
+        return reply
+
+    async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
+        self.named(request.model_name)
         try:
             await self.pipeline.load_again()
         except RequestError as error:
-            await self.abort(context, error)
+            self.abort(error)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
 
-    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
-        await self.named(context, request.model_name)
+    async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
+        self.named(request.model_name)
         self.pipeline.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    async def checked(self, context: Any, name: str, version: str, *, count: bool = False) -> Any:
+    def checked(self, name: str, version: str, *, count: bool = False) -> Any:
         try:
             return self.pipeline.check(name, version or None)
         except RequestError as error:
-            await self.abort(context, error, count=count)
+            self.abort(error, count=count)
 
-    async def named(self, context: Any, name: str) -> None:
+    def named(self, name: str) -> None:
         if name != self.pipeline.name:
-            await self.abort(context, NotFound(f"unknown model '{name}'; this server has '{self.pipeline.name}'"))
+            self.abort(NotFound(f"unknown model '{name}'; this server has '{self.pipeline.name}'"))
 
-    async def abort(self, context: Any, error: RequestError, *, count: bool = False) -> NoReturn:
-        code = CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    def abort(self, error: RequestError, *, count: bool = False) -> NoReturn:
+        code = CODES.get(error.status, Status.INTERNAL)
         if count:
             self.pipeline.count_request("grpc", code.name)
-        await context.abort(code, str(error)[:MOST_DETAILS])
-        raise AssertionError("abort returned")  # pragma: no cover
+        raise Abort(code, str(error)[:MOST_DETAILS])
 
 
-class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated, no types
+class HealthService:
     """`grpc.health.v1`, asked afresh each time so that it can never lag behind."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def Check(self, request: Any, context: Any) -> Any:
+    async def Check(self, request: Any, call: Call) -> Any:
         if not self.knows(request.service):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service '{request.service}'")
+            raise Abort(Status.NOT_FOUND, f"unknown service '{request.service}'")
         return health_pb2.HealthCheckResponse(status=self.status())
 
-    async def Watch(self, request: Any, context: Any) -> Any:
+    async def Watch(self, request: Any, call: Call) -> Any:
         """Says each change of state, looking twice a second, until the server ends."""
         last, ended = None, False
         while not ended:
@@ -128,24 +180,53 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ge
                 last = status
             await asyncio.sleep(0 if ended else 0.5)
 
+    async def watch(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for message in messages:
+            async for state in self.Watch(parsed(health_pb2.HealthCheckRequest, message), call):
+                yield state.SerializeToString()
+
     def knows(self, service: str) -> bool:
-        return service in ("", SERVICE, self.pipeline.name)
+        return service in ("", SERVICE.full_name, self.pipeline.name)
 
     def status(self) -> Any:
         states = health_pb2.HealthCheckResponse
         return states.SERVING if self.pipeline.ready else states.NOT_SERVING
 
 
-def build(pipeline: Pipeline, *, reuse_port: bool) -> grpc.aio.Server:
-    """A gRPC server without a port yet."""
-    limit = pipeline.settings.max_body
-    options = [
-        ("grpc.max_receive_message_length", limit),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 1 if reuse_port else 0),
-    ]
-    server = grpc.aio.server(options=options)
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(pipeline), server)
-    health_pb2_grpc.add_HealthServicer_to_server(HealthService(pipeline), server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server
+def build(pipeline: Pipeline) -> Server:
+    """A gRPC server that listens nowhere yet."""
+    service, health = InferenceService(pipeline), HealthService(pipeline)
+    reflection = ReflectionServicer([one.full_name for one in (SERVICE, HEALTH, REFLECTION)])
+    methods = {
+        path_of(one): unary(getattr(service, one.name), GetMessageClass(one.input_type)) for one in SERVICE.methods
+    }
+    methods[path_of(SERVICE.methods_by_name["ModelInfer"])] = Method(unary=service.infer, quick=service.infer_quickly)
+    methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest)
+    methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch)
+
+    async def reflect(call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        requests = (parsed(reflection_pb2.ServerReflectionRequest, message) async for message in messages)
+        async for response in reflection.ServerReflectionInfo(requests, call):
+            yield response.SerializeToString()
+
+    methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect)
+    return Server(methods, pipeline.settings.max_body)
+
+
+def path_of(method: Any) -> str:
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def unary(handler: Any, request_type: Any) -> Method:
+    async def answer(call: Call, message: bytes) -> bytes:
+        reply: bytes = (await handler(parsed(request_type, message), call)).SerializeToString()
+        return reply
+
+    return Method(unary=answer)
+
+
+def parsed(request_type: Any, message: bytes) -> Any:
+    try:
+        return request_type.FromString(message)
+    except DecodeError:
+        raise Abort(Status.INVALID_ARGUMENT, f"the message is no {request_type.DESCRIPTOR.name}") from None

@@ -100,8 +100,7 @@ class Matrix:
     def typed(self, values: Array) -> Array | None:
         if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not lossless(values):
             return None
-        # A copy: a model may write into it, and the body that it lies in stays as it is.
-        return np.array(values, dtype=DOUBLE, order="C")
+        return np.ascontiguousarray(values, dtype=DOUBLE)
 
     def exact(self, found: Array) -> Array | None:
         """The matrix in the types of its columns; None where a number does not fit into them."""
@@ -115,6 +114,7 @@ class Matrix:
             if self.dtype == SINGLE:
                 found = found.astype(SINGLE)
             else:
+                found = found.copy()  # it may be the caller's own
                 found[:, self.singles] = found[:, self.singles].astype(SINGLE)
         return found if np.isfinite(found).all() else None
 

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-import grpc
 import uvicorn
 import uvloop
 from kserve import ModelServer
@@ -23,6 +22,7 @@ from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel,
 from predictors.front import Front
 from predictors.model import LoadError, MLflowModel
 from predictors.pipeline import Pipeline
+from predictors.rpc import calls as rpc
 from predictors.settings import Settings
 from predictors.source import Source, SourceError, one_line, resolve
 from predictors.wire import Connection
@@ -101,11 +101,11 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         """Serves on a bound socket until `stop` is set; the exit status."""
         pipeline = Pipeline(self.settings, shared, index)
         web = WebServer(web_config(Front(pipeline), self.settings))
-        rpc = await self.start_grpc(pipeline, grpc_port, shared) if self.settings.enable_grpc else None
+        grpc = await self.start_grpc(pipeline, grpc_port, shared) if self.settings.enable_grpc else None
         serving = asyncio.create_task(web.serve(sockets=[http]))
         if index == 0:
             http_port = http.getsockname()[1]
-            log.info("listening: HTTP on port %d%s", http_port, f", gRPC on port {grpc_port}" if rpc else "")
+            log.info("listening: HTTP on port %d%s", http_port, f", gRPC on port {grpc_port}" if grpc else "")
         loading = asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -116,7 +116,7 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
                 if index == 0:
                     say_demo(pipeline, http.getsockname()[1], grpc_port)
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-        idle = await self.shut_down(pipeline, web, serving, rpc)
+        idle = await self.shut_down(pipeline, web, serving, grpc)
         self.stuck = not loading.done() or not idle
         return code
 
@@ -144,21 +144,20 @@ class Server(ModelServer):  # type: ignore[misc]  # kserve ships no types
         pipeline.serve(model)
         return 0
 
-    async def start_grpc(self, pipeline: Pipeline, port: int, shared: Shared) -> grpc.aio.Server:
-        server = grpc_service.build(pipeline, reuse_port=shared.workers > 1)
-        server.add_insecure_port(f"{self.settings.host}:{port}")
-        await server.start()
+    async def start_grpc(self, pipeline: Pipeline, port: int, shared: Shared) -> rpc.Server:
+        server = grpc_service.build(pipeline)
+        await server.start(bound(self.settings.host, port, "--grpc-port", reuse_port=shared.workers > 1))
         return server
 
     async def shut_down(
-        self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], rpc: grpc.aio.Server | None
+        self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], grpc: rpc.Server | None
     ) -> bool:
         """Unready at once; what is in flight finishes within the grace period. Whether all of it has."""
         pipeline.draining = True
         web.should_exit = True
         finishing = [asyncio.ensure_future(serving)]
-        if rpc is not None:
-            finishing.append(asyncio.ensure_future(rpc.stop(self.settings.grace_period)))
+        if grpc is not None:
+            finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
@@ -210,10 +209,12 @@ def open_model(settings: Settings, source: Source) -> MLflowModel:
     return model
 
 
-def bound(host: str, port: int, flag: str) -> socket.socket:
+def bound(host: str, port: int, flag: str, *, reuse_port: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         made.bind((host, port))
         made.listen(2048)

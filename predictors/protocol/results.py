@@ -91,10 +91,11 @@ def named_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def by_name(result: Any, names: Sequence[str], default: str) -> dict[str, np.ndarray[Any, Any]]:
-    if is_frame(result):
-        return {str(name): tensor_of(result.iloc[:, i].to_numpy()) for i, name in enumerate(result.columns)}
-    if isinstance(result, Mapping) and result and all(is_tensor(value) for value in result.values()):
-        return {str(name): tensor_of(value) for name, value in result.items()}
+    if type(result) is not np.ndarray:
+        if is_frame(result):
+            return {str(name): tensor_of(result.iloc[:, i].to_numpy()) for i, name in enumerate(result.columns)}
+        if isinstance(result, Mapping) and result and all(is_tensor(value) for value in result.values()):
+            return {str(name): tensor_of(value) for name, value in result.items()}
     tensor = tensor_of(result)
     if len(names) > 1 and tensor.ndim == 2 and tensor.shape[1] == len(names):
         return {name: tensor[:, i] for i, name in enumerate(names)}

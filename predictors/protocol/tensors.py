@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 from math import prod
 from typing import Any
@@ -25,6 +26,7 @@ MOST_AXES, MOST_ELEMENTS = 32, 2**59  # of numpy, whose arrays have at most 2**6
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
+@cache
 def datatype_of(dtype: np.dtype[Any]) -> str:
     """The datatype that carries a numpy type; what is no number or boolean travels as BYTES."""
     return NAMES.get(dtype.newbyteorder("="), "BYTES")
@@ -38,9 +40,9 @@ def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
 
 
 def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+    if not isinstance(shape, list) or (shape and (casting.kinds(shape) != {int} or min(shape) < 0)):
         raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
-    if len(shape) > MOST_AXES or prod(size or 1 for size in shape) > MOST_ELEMENTS:
+    if len(shape) > MOST_AXES or prod([size or 1 for size in shape]) > MOST_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
 

@@ -1,0 +1,1 @@
+"""A gRPC server on the event loop that serves HTTP: frames, streams and calls. It knows nothing of models."""

@@ -1,0 +1,67 @@
+"""HTTP/2 frames as bytes, and the limits that this server announces (RFC 9113)."""
+
+from __future__ import annotations
+
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEAD = 9  # bytes before the payload of a frame
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0, 1, 2, 3, 5
+FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 6, 7, 8, 9, 11
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 3, 4, 5
+MAX_HEADER_LIST_SIZE = 6
+DEFAULT_WINDOW, DEFAULT_FRAME, LARGEST_FRAME, LARGEST_WINDOW = 65_535, 16_384, 2**24 - 1, 2**31 - 1
+
+MOST_STREAMS = 1024  # of one connection at a time
+MOST_HEADERS = 32 * 1024  # bytes of the headers of one request
+OUR_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
+
+HEAD_FORMAT = struct.Struct(">HBBBL")
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    length = len(payload)
+    return HEAD_FORMAT.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
+
+
+def settings(window: int) -> bytes:
+    """What this server announces; `window` is how much of a request may be on its way unread."""
+    values = (
+        (MAX_CONCURRENT_STREAMS, MOST_STREAMS),
+        (INITIAL_WINDOW_SIZE, window),
+        (MAX_FRAME_SIZE, OUR_FRAME),
+        (MAX_HEADER_LIST_SIZE, MOST_HEADERS),
+    )
+    return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HL", *pair) for pair in values))
+
+
+def window_update(stream: int, size: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, stream, size.to_bytes(4, "big"))
+
+
+def reset(stream: int, code: int) -> bytes:
+    return frame(RST_STREAM, 0, stream, code.to_bytes(4, "big"))
+
+
+def goaway(last: int, code: int, words: bytes = b"") -> bytes:
+    return frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big") + words)
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header field that enters no table; names and values of less than 127 bytes, or longer ones alike."""
+    return b"\x00" + text(name) + text(value)
+
+
+def text(value: bytes) -> bytes:
+    """A string without Huffman coding."""
+    length = len(value)
+    if length < 127:
+        return bytes((length,)) + value
+    made, rest = bytearray((127,)), length - 127
+    while rest >= 128:
+        made.append(rest % 128 + 128)
+        rest //= 128
+    made.append(rest)
+    return bytes(made) + value
