@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Sequence
 
+from predictors import collector
+from predictors.cpus import limit_threads
+from predictors.lazy import put_off_import
 from predictors.settings import Settings, read_settings
 
 
@@ -22,13 +26,18 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     )
     sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
     configure_logging(settings)
+    limit_threads(settings.workers)
     if settings.workers > 1:
         from predictors.metrics import share_between_processes
 
         share_between_processes()
-    from predictors.server import Server
+    for package in ("kserve", "fastapi", "fastapi.responses"):
+        put_off_import(package)
+    with collector.paused():
+        from predictors.serving import Serving
+    gc.freeze()  # modules stay: no need to look at them again
 
-    raise SystemExit(Server(settings).run())
+    raise SystemExit(Serving(settings).run())
 
 
 def configure_logging(settings: Settings) -> None:

@@ -34,6 +34,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 from zipfile import ZipFile
 
+from predictors import skops_files
 from predictors.pt2 import entries, suspicious
 
 MLMODEL = "MLmodel"
@@ -225,11 +226,9 @@ def check_skops(model: Candidate, files: list[Path], known: set[str], default: s
         what = f"serialization_format {written_as!r} of {', '.join(map(model.name, files))}"
         model.runs_code(what, "it runs code when it is loaded")
         return
-    from skops.io import get_untrusted_types
-
     for file in files:
         try:
-            held = get_untrusted_types(file=file)
+            held = skops_files.untrusted_types(file)
         except Exception as error:
             why = f"skops cannot tell which types it holds ({type(error).__name__}: {error})"
             refuse(model.name(file), why, NEVER)

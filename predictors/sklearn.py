@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from predictors import sklearn_files
 from predictors.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import LoadError, MLflowModel
@@ -19,7 +20,7 @@ class SklearnModel(MLflowModel):
     flavor: ClassVar[str] = "sklearn"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel, self.flavor)
+        implementation = sklearn_files.load(mlmodel) or implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         methods = native_methods(raw, METHODS)
         probabilities = methods.get("predict_proba")

@@ -63,6 +63,11 @@ def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None, fo
     return local(here, settings.model_uri) if here else remote(settings, settings.model_uri, note, folder)
 
 
+def is_here(settings: Settings) -> bool:
+    """Whether the model lies in a folder of this machine."""
+    return bool(settings.model_local_path or settings.model_uri is None or local_folder(settings.model_uri))
+
+
 def local(folder: Path, uri: str | None = None) -> Source:
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}")

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
@@ -20,13 +21,17 @@ from predictors.source import Source
 
 log = logging.getLogger("predictors")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+GREETER, FETCHER, UNDERSTUDY, NOBODY = -1, -2, -3, -4
+
 
 class Shared:
     """What workers know of each other; made before they are forked."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.flags: Any = RawArray("b", workers + 1)
+        self.flags: Any = RawArray("b", workers + 2)
+        self.text: Any = RawArray("c", 1024)
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
         """For what is downloaded; it goes with the first process."""
         self.lifeline: int | None = None
@@ -38,8 +43,11 @@ class Shared:
     def set_ready(self, index: int, ready: bool) -> None:
         self.flags[index] = int(ready)
 
-    def all_ready(self) -> bool:
+    def all_loaded(self) -> bool:
         return all(self.flags[: self.workers])
+
+    def all_ready(self) -> bool:
+        return self.all_loaded() and not self.greeted
 
     @property
     def unloaded(self) -> bool:
@@ -48,6 +56,24 @@ class Shared:
     @unloaded.setter
     def unloaded(self, value: bool) -> None:
         self.flags[self.workers] = int(value)
+
+    @property
+    def greeted(self) -> bool:
+        """Whether another process than the workers may answer yet."""
+        return bool(self.flags[self.workers + 1])
+
+    @greeted.setter
+    def greeted(self, value: bool) -> None:
+        self.flags[self.workers + 1] = int(value)
+
+    @property
+    def status(self) -> str:
+        """How far loading is, where one process loads for all."""
+        return bytes(self.text.value).decode(errors="ignore")
+
+    @status.setter
+    def status(self, text: str) -> None:
+        self.text.value = text.encode()[:1000]
 
     def once(self, find: Callable[[], Source]) -> Source:
         """The source, resolved and downloaded by the first worker that comes, for all of them."""
@@ -62,47 +88,90 @@ class Shared:
             return source
 
 
-def supervise(shared: Shared, work: Callable[[int], int]) -> int:
-    """Keeps the workers running until a signal; one that cannot load its model ends them all."""
-    running: dict[int, int] = {}
-    stopping = False
+class Crew:
+    """The processes that the first one has forked; signals to it are passed on to them."""
 
-    def forward(number: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-        signal_all(running, number)
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.running: dict[int, int] = {}
+        """Worker numbers by process id; others have negative ones."""
+        self.stopped = threading.Event()
+        self.lifeline, self.held = os.pipe()
+        for number in SIGNALS:
+            signal.signal(number, self.forward)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, forward)
-    shared.lifeline, held = os.pipe()
+    def forward(self, number: int, frame: object) -> None:
+        self.stopped.set()
+        signal_all(self.running, number)
 
-    def start(index: int) -> None:
-        running[fork(index, work, held)] = index
+    def start(self, index: int, work: Callable[[int], int]) -> None:
+        self.shared.lifeline = self.lifeline
+        pid = fork(index, work, self.held)
+        self.running[pid] = index
+        if self.stopped.is_set():  # the signal may have come before it was in the list
+            signal_all({pid: index}, signal.SIGTERM)
 
-    for index in range(shared.workers):
-        start(index)
-    result = 0
-    while running:
-        try:
-            pid, status = os.wait()
-        except InterruptedError:  # pragma: no cover - Python retries by itself
-            continue
-        index = running.pop(pid, -1)
-        if index < 0:
-            continue
-        forget_process(pid)
-        code = os.waitstatus_to_exitcode(status)
-        was_ready = bool(shared.flags[index])
-        shared.set_ready(index, False)
-        if stopping:
-            result = result or max(code, 0)
-        elif was_ready:
-            log.error("worker %d ended with status %d; starting another", index, code)
-            start(index)
-        else:
-            result, stopping = abs(code) or 1, True
-            signal_all(running, signal.SIGTERM)
-    return result
+    def greet(self, work: Callable[[int], int]) -> None:
+        """Starts a process that answers for the workers until they are all there."""
+        self.shared.greeted = True
+        self.start(GREETER, work)
+
+    def ask_another(self, work: Callable[[int], int]) -> int:
+        """Has another process do something, because it may start threads; its exit status."""
+        self.start(FETCHER, work)
+        pid = next(pid for pid, index in self.running.items() if index == FETCHER)
+        _, status = os.waitpid(pid, 0)
+        del self.running[pid]
+        return os.waitstatus_to_exitcode(status)
+
+    def supervise(self, work: Callable[[int], int]) -> int:
+        """Keeps the workers running until a signal; one that cannot load its model ends them all."""
+        for index in range(self.shared.workers):
+            if not self.stopped.is_set():
+                self.start(index, work)
+        return self.wait(work)
+
+    def dismiss(self, code: int) -> int:
+        """Ends whoever is there; the exit status, which is `code`."""
+        self.stopped.set()
+        signal_all(self.running, signal.SIGTERM)
+        self.wait(lambda _: 0)
+        return code
+
+    def follow(self, pid: int) -> int:
+        """Another process has the workers from now on; its exit status."""
+        self.running[pid] = UNDERSTUDY
+        return self.wait(lambda _: 0)
+
+    def wait(self, work: Callable[[int], int]) -> int:
+        result = 0
+        while self.running:
+            try:
+                pid, status = os.wait()
+            except InterruptedError:  # pragma: no cover - Python retries by itself
+                continue
+            index = self.running.pop(pid, NOBODY)
+            code = os.waitstatus_to_exitcode(status)
+            if index == GREETER:
+                self.shared.greeted = False
+            if index == UNDERSTUDY:
+                result = abs(code)
+                signal_all(self.running, signal.SIGTERM)
+            forget_process(pid)
+            if index < 0:
+                continue
+            was_ready = bool(self.shared.flags[index])
+            self.shared.set_ready(index, False)
+            if self.stopped.is_set():
+                result = result or max(code, 0)
+            elif was_ready:
+                log.error("worker %d ended with status %d; starting another", index, code)
+                self.start(index, work)
+            else:
+                result = abs(code) or 1
+                self.stopped.set()
+                signal_all(self.running, signal.SIGTERM)
+        return result
 
 
 def signal_all(running: dict[int, int], number: int) -> None:
@@ -121,7 +190,7 @@ def fork(index: int, work: Callable[[int], int], held: int) -> int:
     code = 1
     try:
         os.close(held)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         code = work(index)
     except KeyboardInterrupt:

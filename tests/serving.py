@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 import uvloop
 
-from predictors.server import Server, bound, reserved_port
+from predictors.ports import bound_ports
+from predictors.server import Server
 from predictors.settings import Settings
 from predictors.workers import Shared
 
@@ -55,8 +56,7 @@ def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
         model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0,
         grace_period=DRAIN, **settings,
     )  # fmt: skip
-    http = bound(made.host, 0, "--http-port")
-    grpc_port, _ = reserved_port(made)
+    ports = bound_ports(made)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
     shared = Shared(1)
@@ -64,21 +64,21 @@ def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
 
     def run() -> None:
         try:
-            result.append(loop.run_until_complete(Server(made).serve(http, grpc_port, stop, shared)))
+            result.append(loop.run_until_complete(Server(made).serve(ports, stop, shared)))
         except BaseException as error:  # shown by the test that waits for it
             result.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{http.getsockname()[1]}"
+    url = f"http://127.0.0.1:{ports.http_port}"
     try:
         with httpx.Client(base_url=url, timeout=60) as client:
             wait_ready(client, lambda: not thread.is_alive() and f"the server ended: {result}")
-            yield Running(url, f"127.0.0.1:{grpc_port}", made.model_name, client)
+            yield Running(url, f"127.0.0.1:{ports.grpc_port}", made.model_name, client)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(DRAIN + 20)
-        http.close()
+        ports.close()
         shared.close()
         assert not thread.is_alive(), "the server did not stop"
         loop.close()

@@ -67,9 +67,11 @@ class Ensemble:
 
 
 def ensemble_of(model: Any) -> Ensemble:
+    kind = type(model)
+    if not kind.__module__.startswith(("sklearn.ensemble.", "sklearn.tree.")):  # not imported for nothing
+        raise Unsuited(f"{kind.__name__} is not one of scikit-learn's tree models")
     from sklearn import ensemble, tree
 
-    kind = type(model)
     if kind in (tree.DecisionTreeClassifier, tree.ExtraTreeClassifier):
         return classifier(model, [model])
     if kind in (tree.DecisionTreeRegressor, tree.ExtraTreeRegressor):

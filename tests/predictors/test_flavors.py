@@ -12,7 +12,7 @@ import pytest
 
 from predictors.flavor import FlavorError, MLmodel, image_of, read_mlmodel
 from predictors.model import LoadError, MLflowModel
-from predictors.server import open_model
+from predictors.serving import open_model
 from predictors.settings import Settings
 from predictors.source import resolve
 from tests.predictors.parity import cell, records

@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
@@ -370,3 +373,159 @@ def test_unloading_counts_for_all_workers(tmp_path: Path) -> None:
         assert server.running.post("/v2/repository/models/model/load").status_code == 200
         statuses = [httpx.post(f"{url}/v1/models/model:predict", json=ROWS).status_code for _ in range(12)]
         assert statuses == [200] * 12
+
+
+# -- workers that share the model -----------------------------------------------------------------------------------
+
+# A module that comes with a model: it holds up loading, and may leave a thread behind.
+COMES_ALONG = """
+import os, threading, time
+from sklearn.dummy import DummyClassifier
+
+class Model(DummyClassifier):
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        while not os.path.exists(os.environ.get("GATE", "/")):
+            time.sleep(0.01)
+        if "THREAD" in os.environ:
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+@pytest.fixture(scope="module")
+def own_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scikit-learn model with code of its own, which can be made to load slowly."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "comes_along.py").write_text(COMES_ALONG)
+    script = """
+import mlflow.sklearn, comes_along
+model = comes_along.Model(strategy="constant", constant=1).fit([[0.0] * 4] * 2, [0, 1])
+mlflow.sklearn.save_model(model, "model", serialization_format="pickle", code_paths=["comes_along.py"])
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, capture_output=True)
+    return folder / "model"
+
+
+def memory(pid: int) -> float:
+    """MiB of a process and those that it started; what they share is counted once."""
+    pages = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    mine = next(int(line.split()[1]) for line in pages.splitlines() if line.startswith("Pss:"))
+    return mine / 1024 + sum(map(memory, children(pid)))
+
+
+def test_workers_share_the_memory_of_the_model(tmp_path: Path) -> None:
+    with process(tmp_path) as server:
+        alone = memory(server.process.pid)
+    with process(tmp_path, "--workers", "3") as server:
+        assert len(children(server.process.pid)) == 3
+        for _ in range(12):
+            assert httpx.post(f"{server.running.url}/v1/models/model:predict", json=ROWS).status_code == 200
+        assert (memory(server.process.pid) - alone) / 2 < 0.6 * alone
+        assert server.log.count("loading the demo model") == 1
+
+
+def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path: Path) -> None:
+    with process(tmp_path, "--workers", "2") as server:
+        for _ in range(3):
+            before = children(server.process.pid)
+            os.kill(before[0], signal.SIGKILL)
+            wait_for(lambda before=before: len(set(children(server.process.pid)) - set(before)) == 1)
+            with httpx.Client(base_url=server.running.url) as client:
+                wait_for(lambda client=client: answers(client, "/ready") == 200)
+        url = f"{server.running.url}/v1/models/model:predict"
+        assert [httpx.post(url, json=ROWS).status_code for _ in range(12)] == [200] * 12
+        assert server.log.count("loading the demo model") == 1
+        assert server.terminate() == 0
+
+
+def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
+    with process(tmp_path, "--workers", "2") as server:
+        for _ in range(4):
+            assert httpx.post(f"{server.running.url}/v2/repository/models/model/load").status_code == 200
+        url = f"{server.running.url}/v1/models/model:predict"
+        assert [httpx.post(url, json=ROWS).status_code for _ in range(12)] == [200] * 12
+        assert server.log.count("loading the demo model") == 5
+
+
+def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Path) -> None:
+    gate = tmp_path / "gate"
+    env = {"GATE": str(gate)}
+    with process(
+        tmp_path, "--workers", "2", "--model-uri", str(own_code), "--grace-period", "20", env=env, ready=False
+    ) as server:
+        url = server.running.url
+        with httpx.Client(base_url=url, timeout=60) as client:
+            wait_for(lambda: answers(client, "/v2/health/live") == 200)
+        over = threading.Event()
+
+        def ask(path: str) -> list[int]:
+            seen: list[int] = []
+            while not over.is_set():
+                seen.append(httpx.get(url + path, timeout=60).status_code)  # a connection each
+            return seen
+
+        def ask_on_one_connection() -> list[int]:
+            seen: list[int] = []
+            with httpx.Client(base_url=url, timeout=60) as client:
+                while not over.is_set():
+                    seen.append(client.get("/v2/health/ready").status_code)
+            return seen
+
+        def ask_grpc() -> list[int]:
+            seen: list[int] = []
+            with grpc.insecure_channel(server.running.grpc) as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                while not over.is_set():
+                    seen.append(stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status)
+            return seen
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            try:
+                live, ready = pool.submit(ask, "/v2/health/live"), pool.submit(ask, "/v2/health/ready")
+                kept, rpc = pool.submit(ask_on_one_connection), pool.submit(ask_grpc)
+                with httpx.Client(base_url=url, timeout=60) as client:
+                    wait_for(lambda: "loading" in client.get("/ready").text)
+                    gate.touch()
+                    wait_for(lambda: client.get("/ready").status_code == 200)
+                    assert len(children(server.process.pid)) == 2
+            finally:
+                over.set()
+        assert set(live.result()) == {200}
+        for seen in (ready.result(), kept.result()):
+            assert set(seen) == {503, 200}
+            assert seen == sorted(seen, reverse=True), "ready, and then not again"
+        assert set(rpc.result()) == {health_pb2.HealthCheckResponse.NOT_SERVING, health_pb2.HealthCheckResponse.SERVING}
+        assert server.running.predict({"instances": [[1, 2, 3, 4]]}).json()["predictions"] == [1]
+
+
+def test_a_signal_while_workers_wait_for_the_model(tmp_path: Path, own_code: Path) -> None:
+    env = {"GATE": str(tmp_path / "never")}
+    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env=env, ready=False) as server:
+        wait_for(lambda: answers(server.running.client, "/v2/health/live") == 200)
+        wait_for(lambda: "loading" in server.running.get("/ready").text)
+        started = children(server.process.pid)
+        assert server.terminate() == 0
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+        assert "ERROR" not in server.log
+
+
+def test_nothing_is_shared_where_loading_leaves_threads(tmp_path: Path, own_code: Path) -> None:
+    """A fork would lose them: each worker loads the model for itself."""
+    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env={"THREAD": "1"}) as server:
+        assert "each worker loads the model for itself: loading it started threads" in server.log
+        url = f"{server.running.url}/v1/models/model:predict"
+        replies = [httpx.post(url, json={"instances": [[1, 2, 3, 4]]}).json()["predictions"] for _ in range(12)]
+        assert replies == [[1]] * 12
+        (deputy,) = children(server.process.pid)
+        workers = children(deputy)
+        assert len(workers) == 2
+        assert server.terminate() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in (deputy, *workers))
+
+
+def test_a_broken_model_ends_all_workers(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "model")
+    (tmp_path / "model" / "model.skops").write_bytes(b"broken")
+    code, lines = ended("--workers", "2", "--model-uri", str(tmp_path / "model"))
+    assert (code, len(lines)) == (1, 1)
+    assert "cannot be loaded" in lines[0]

@@ -1,0 +1,271 @@
+"""The server process: HTTP and gRPC up first, then the model; workers, signals and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import NoReturn
+
+import uvloop
+
+from predictors import grpc_service, sharing
+from predictors.banner import demo_banner
+from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
+from predictors.front import Front
+from predictors.model import LoadError, MLflowModel
+from predictors.pipeline import Pipeline
+from predictors.ports import Ports, StartError, bound_ports
+from predictors.rpc import calls as rpc
+from predictors.settings import Settings
+from predictors.source import Source, SourceError, is_here, one_line, resolve
+from predictors.web import LastReply, WebServer, web_config
+from predictors.workers import GREETER, Crew, Shared
+
+log = logging.getLogger("predictors")
+
+GREETING_GRACE = 1  # seconds: nothing that is asked before the model is loaded takes long
+
+
+class Reported(Exception):
+    """What went wrong is said already, by another process."""
+
+
+class Serving:
+    """What serves one model: HTTP and gRPC at once, the model once it is loaded, in one process or several."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.opened: MLflowModel | None = None
+        self.stuck = False
+        """After the end: whether a thread is still at work."""
+
+    def registered(self, model: MLflowModel) -> None:
+        """Called with the model that is about to be served."""
+
+    def run(self) -> int:
+        """Serves until a signal or a failure; the exit status of the process."""
+        try:
+            ports = bound_ports(self.settings)
+        except StartError as error:
+            return complain(error)
+        shared = Shared(self.settings.workers)
+        with contextlib.closing(ports), contextlib.closing(shared):
+            if self.settings.workers == 1:
+                return self.work(ports, shared, 0)
+            return self.work_together(ports, shared)
+
+    def work_together(self, ports: Ports, shared: Shared) -> int:
+        """Several workers, with one copy of the model where that can be."""
+
+        def work(index: int) -> int:
+            return self.work(ports, shared, index)
+
+        crew = Crew(shared)
+        if self.opened is not None:
+            return crew.supervise(work)
+        crew.greet(work)
+        try:
+            model = open_model(self.settings, self.fetched(crew, shared))
+        except Exception as error:
+            return crew.dismiss(0 if crew.stopped.is_set() else cannot_load(error))
+        if model.flavor not in sharing.FLAVORS:
+            return crew.supervise(work)
+        understudy = sharing.Understudy(lambda: Crew(shared).supervise(work))
+        note, threads = partial(say, shared), sharing.threads()
+        model.status.listeners.append(note)
+        try:
+            sharing.in_thread(model.load, crew.stopped)
+        except Exception as error:
+            understudy.dismiss()
+            return crew.dismiss(0 if crew.stopped.is_set() else cannot_load(error))
+        model.status.listeners.remove(note)
+        hindrance = sharing.hindrance(threads)
+        if hindrance is not None:
+            log.info("each worker loads the model for itself: %s", hindrance)
+            del model
+            return crew.follow(understudy.take_over())
+        understudy.dismiss()
+        self.opened = model
+        sharing.settle()
+        return crew.supervise(work)
+
+    def fetched(self, crew: Crew, shared: Shared) -> Source:
+        """The model's folder; MLflow is needed for those that are not here, and not wanted in this process."""
+        find = partial(resolve, self.settings, partial(say, shared), shared.folder)
+
+        def fetch(_: int) -> int:
+            try:
+                shared.once(find)
+            except Exception as error:
+                return cannot_load(error)
+            return 0
+
+        if not is_here(self.settings) and crew.ask_another(fetch):
+            raise Reported
+        return shared.once(find)
+
+    def work(self, ports: Ports, shared: Shared, index: int) -> int:
+        """One worker process."""
+
+        async def until_signal() -> int:
+            stop, loop = asyncio.Event(), asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                loop.add_signal_handler(number, stop.set)
+            if shared.lifeline is not None:
+                loop.add_reader(shared.lifeline, orphaned, loop, shared.lifeline, stop)
+            serve = self.greet if index == GREETER else self.serve
+            code = await serve(ports, stop, shared, index)
+            if self.stuck:
+                if shared.workers == 1:
+                    shared.close()
+                hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
+            return code
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(until_signal())
+
+    async def serve(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = 0) -> int:
+        """Serves on a bound socket until `stop` is set; the exit status."""
+        pipeline = Pipeline(self.settings, shared, index)
+        web = WebServer(web_config(Front(pipeline), self.settings))
+        grpc = await start_grpc(pipeline, ports)
+        serving = asyncio.create_task(web.serve(sockets=[ports.http]))
+        if index == 0 and not shared.greeted:
+            say_listening(ports)
+        loading = asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        code = 0
+        if loading.done() and not stop.is_set() and not serving.done():
+            code = self.loaded(pipeline, loading)
+            if code == 0:
+                if index == 0:
+                    say_demo(pipeline, ports)
+                await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        idle = await self.shut_down(pipeline, web, serving, grpc)
+        self.stuck = not loading.done() or not idle
+        return code
+
+    async def greet(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = GREETER) -> int:
+        """Answers that nothing is ready yet, until the workers are there."""
+        self.settings = replace(self.settings, grace_period=min(GREETING_GRACE, self.settings.grace_period))
+        pipeline = Pipeline(self.settings, shared, index)
+        web = WebServer(web_config(LastReply(Front(pipeline)), self.settings))
+        grpc = await start_grpc(pipeline, ports)
+        serving = asyncio.create_task(web.serve(sockets=[ports.http]))
+        say_listening(ports)
+        while not (stop.is_set() or serving.done() or shared.all_loaded()):
+            pipeline.status = shared.status or pipeline.status
+            await asyncio.sleep(0.02)
+        await web.finish(GREETING_GRACE)
+        await self.shut_down(pipeline, web, serving, grpc)
+        return 0
+
+    def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel:
+        """Finds the model, picks its flavor and loads it; runs in a thread."""
+        note = pipeline.note
+        model = self.opened or open_model(
+            self.settings, shared.once(lambda: resolve(self.settings, note, shared.folder))
+        )
+        model.executor = pipeline.executor
+        model.status.listeners.append(note)
+        if model.loaded is None:
+            model.load()
+        return model
+
+    def loaded(self, pipeline: Pipeline, loading: asyncio.Task[MLflowModel]) -> int:
+        try:
+            model = loading.result()
+        except Exception as error:
+            return cannot_load(error)
+        self.registered(model)
+        pipeline.serve(model)
+        return 0
+
+    async def shut_down(
+        self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], grpc: rpc.Server | None
+    ) -> bool:
+        """Unready at once; what is in flight finishes within the grace period. Whether all of it has."""
+        pipeline.draining = True
+        web.should_exit = True
+        finishing = [asyncio.ensure_future(serving)]
+        if grpc is not None:
+            finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
+        await asyncio.gather(*finishing, return_exceptions=True)
+        pipeline.executor.shutdown(wait=False, cancel_futures=True)
+        ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
+        done, _ = await asyncio.wait({ended}, timeout=1)
+        return bool(done)
+
+
+async def start_grpc(pipeline: Pipeline, ports: Ports) -> rpc.Server | None:
+    if ports.grpc is None:
+        return None
+    server = grpc_service.build(pipeline)
+    await server.start(ports.grpc)
+    return server
+
+
+def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event) -> None:
+    """A worker whose first process is gone ends like the others."""
+    loop.remove_reader(lifeline)
+    stop.set()
+
+
+def open_model(settings: Settings, source: Source) -> MLflowModel:
+    """The model of the right flavor for a source, not loaded yet."""
+    mlmodel = read_mlmodel(source.path)
+    flavor = mlmodel.detect() if settings.flavor is None else BY_NAME[settings.flavor]
+    if flavor.name != "pyfunc" and not mlmodel.config(flavor.name):
+        raise FlavorError(f"{source.resolved_uri} has no {flavor.name} flavor (it has {', '.join(mlmodel.flavors)})")
+    require_modules(flavor)
+    model: MLflowModel = getattr(import_flavor(flavor.name), flavor.model)(
+        settings.model_name, source, settings=settings
+    )
+    return model
+
+
+def say_demo(pipeline: Pipeline, ports: Ports) -> None:
+    """Where nothing was asked for: what is served instead, and how to try it."""
+    loaded = pipeline.serving().serving()
+    if loaded.source.demo:
+        url = f"http://localhost:{ports.http_port}"
+        print(demo_banner(url, ports.grpc_port, pipeline.name, loaded), flush=True)
+
+
+def say_listening(ports: Ports) -> None:
+    log.info("listening: HTTP on port %d%s", ports.http_port, f", gRPC on port {ports.grpc_port}" if ports.grpc else "")
+
+
+def say(shared: Shared, status: str) -> None:
+    """How far loading is, where one process loads for all."""
+    shared.status = status
+    log.info(status)
+
+
+def cannot_load(error: Exception) -> int:
+    if isinstance(error, Reported):
+        return 1
+    if isinstance(error, (LoadError, FlavorError, SourceError)):
+        return complain(error)
+    log.debug("loading failed", exc_info=error)
+    return complain(StartError(f"the model cannot be loaded: {one_line(error)}"))
+
+
+def complain(error: Exception) -> int:
+    """The one line with which a process that cannot serve ends."""
+    log.error("%s", error)
+    return 1
+
+
+def hurry(code: int) -> NoReturn:
+    """Ends the process without waiting for its threads."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
