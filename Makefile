@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint format constraints clean
+.PHONY: demo test lint bench format constraints clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -17,6 +17,9 @@ lint: .venv/lint ## style, types and the contracts between the folders
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/test ## side by side with other servers; QUICK=1 for a look within five minutes
+	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
 
 format: .venv/lint
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""Load tests: everything here talks to servers over the network and never imports the product."""

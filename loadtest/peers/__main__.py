@@ -1,0 +1,136 @@
+"""`python -m loadtest.peers`: runs the cases and writes the table, the raw rounds and the chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from loadtest.peers import envs, load, report
+from loadtest.peers.cases import CASES, Case
+from loadtest.peers.machine import machine, versions
+from loadtest.peers.measure import Measure
+from loadtest.peers.models import Models
+from loadtest.peers.pace import FULL, QUICK, Pace, estimate
+from loadtest.peers.place import ROOT, cores, stay_off_the_servers_core
+from loadtest.peers.process import Failed, stop_all
+from loadtest.peers.progress import Progress
+from loadtest.peers.results import Outcome, Row
+from loadtest.peers.servers import MLFLOW, MLSERVER, Starter
+
+_PUBLISHED = ROOT / "docs" / "benchmarks"
+# Quick and partial runs are for the eye; they do not replace the published numbers unless told to.
+_SCRATCH = ROOT / "build" / "benchmarks"
+
+
+def main() -> int:
+    options = _options()
+    if options.render:
+        found = json.loads(options.render.read_text())
+        report.write(found, options.out or options.render.parent)
+        return 0
+    if options.set_up:
+        for name in options.set_up:
+            sys.stderr.write(f"setting up the environment of {name}\n")
+            envs.python_of(name, may_install=True)
+        return 0
+    out: Path = options.out or (_SCRATCH if options.quick or options.case else _PUBLISHED)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
+    work = Path(tempfile.mkdtemp(prefix="peers-"))
+    try:
+        return _run(options, out, work)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: nothing was written\n")
+        return 130
+    finally:
+        # A second Ctrl-C does not keep servers from being ended.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stop_all()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
+    load.need_wrk()
+    pace = QUICK if options.quick else FULL
+    wanted = [case for case in CASES if case.name in options.case] if options.case else list(CASES)
+    if options.quick and not options.case:
+        wanted = [case for case in wanted if case.quick]
+    starter = Starter(work, options.ours.resolve(), may_install=not options.quick)
+    # Installing uses both cores and comes before anything is measured.
+    for who in (MLFLOW, MLSERVER):
+        if any(who in case.contenders for case in wanted):
+            reason = starter.unavailable(who)
+            sys.stderr.write(f"{who} is left out: {reason}\n" if reason else f"{who} is set up\n")
+    if len(set(cores())) == 1:
+        sys.stderr.write("one core only: server and load generator share it, and the numbers say little\n")
+    found: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "quick": options.quick,
+        "seconds": pace.seconds,
+        "rounds": pace.rounds,
+        "machine": machine(options.ours),
+        "versions": versions(),
+        "rows": [],
+        "raw": [],
+    }
+    stay_off_the_servers_core()
+    failures = _measure(wanted, starter, pace, work, found)
+    report.write(found, out)
+    sys.stdout.write(report.table([Row.read(row) for row in found["rows"]]) + "\n")
+    sys.stderr.write(f"written to {out}\n")
+    for failure in failures:
+        sys.stderr.write(f"FAILED: {failure}\n")
+    return 1 if failures else 0
+
+
+def _measure(wanted: list[Case], starter: Starter, pace: Pace, work: Path, found: dict[str, Any]) -> list[str]:
+    """Adds rows and raw rounds to what was found; returns what failed."""
+    estimates = [estimate(case, pace) for case in wanted]
+    progress = Progress(sum(estimates))
+    measure = Measure(starter, Models(work / "models"), pace, work, progress)
+    failures = []
+    for place, case in enumerate(wanted):
+        progress.case(place + 1, len(wanted), case.name, sum(estimates[:place]))
+        if progress.elapsed + estimates[place] > pace.budget:
+            progress.say("left out, the quick run's time is over")
+            outcome = Outcome(case, progress)
+            outcome.skip("the quick run's time was over")
+        else:
+            outcome = measure.run(case)
+        found["rows"] += [row.as_dict() for row in outcome.rows]
+        found["raw"] += outcome.seen
+        failures += outcome.failures
+    return failures
+
+
+def _options() -> argparse.Namespace:
+    names = [case.name for case in CASES]
+    parser = argparse.ArgumentParser(prog="python -m loadtest.peers", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short bursts and fewer cases; sets up no environments")
+    parser.add_argument("--case", action="append", choices=names, default=[], metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--out", type=Path, help="folder to write (docs/benchmarks; build/benchmarks if not all is run)"
+    )
+    parser.add_argument("--ours", type=Path, default=ROOT, metavar="FOLDER", help="checkout to measure (this one)")
+    parser.add_argument("--set-up", nargs="+", choices=[envs.MLFLOW, envs.MLSERVER], help="make environments and stop")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="write table and chart of an earlier run again")
+    return parser.parse_args()
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (Failed, envs.Unavailable) as error:
+        sys.exit(str(error))

@@ -1,0 +1,66 @@
+"""What one writes with KServe's SDK alone: a `kserve.Model` that loads a framework's model and calls it.
+
+`--tuned` is the same server as somebody would run it who has seen a profile: no request logs, no warnings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+from kserve import InferRequest, InferResponse, Model, ModelServer
+from kserve.utils.utils import get_predict_input, get_predict_response
+
+
+def load(folder: Path) -> Any:
+    """The framework's own loader on the file in the MLflow folder, as KServe's framework servers do it."""
+    boosters = sorted(folder.glob("model.ubj")) + sorted(folder.glob("model.json")) + sorted(folder.glob("model.xgb"))
+    if boosters:
+        from xgboost import XGBClassifier
+
+        model = XGBClassifier()
+        model.load_model(boosters[0])
+        return model
+    with (folder / "model.pkl").open("rb") as file:
+        return pickle.load(file)  # noqa: S301
+
+
+class Stock(Model):
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name)
+        self._folder = folder
+        self._model: Any = None
+
+    def load(self) -> bool:
+        self._model = load(self._folder)
+        self.ready = True
+        return True
+
+    def predict(
+        self, payload: dict[str, Any] | InferRequest, headers: dict[str, str] | None = None
+    ) -> dict[str, Any] | InferResponse:
+        return get_predict_response(payload, self._model.predict(get_predict_input(payload)), self.name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--http-port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--tuned", action="store_true")
+    options = parser.parse_args()
+    settings: dict[str, Any] = {}
+    if options.tuned:
+        warnings.simplefilter("ignore")
+        settings["enable_latency_logging"] = False
+    served = Stock(options.name, options.model_dir)
+    served.load()
+    server = ModelServer(http_port=options.http_port, grpc_port=options.grpc_port, workers=1, **settings)
+    if options.tuned:
+        logging.disable(logging.INFO)
+    server.start([served])

@@ -1,0 +1,201 @@
+"""The table of bars: what is measured against whom, what must be shown (floor) and what is aimed at (goal)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from loadtest.peers import payloads
+from loadtest.peers.payloads import Payload, Rows
+from loadtest.peers.servers import ECHO, MLFLOW, MLSERVER, OURS, OURS_NATIVE, OURS_PROBABILITIES, STOCK, TUNED
+
+Kind = Literal["throughput", "grpc", "latency", "tail", "start", "memory", "workers", "big"]
+MakePayload = Callable[[Rows], Payload]
+
+IN_PROCESS = "parse + predict + dump"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One comparison of a case; without floor and goal it is there to be read."""
+
+    ours: str
+    peer: str | None
+    floor: float | None = None
+    goal: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    title: str
+    kind: Kind
+    model: str
+    bars: tuple[Bar, ...]
+    rows: int = 1
+    connections: int = 16
+    # What each server is sent; one that is not named here gets what ours gets.
+    payload: MakePayload = payloads.v1
+    payload_of: dict[str, MakePayload] = field(default_factory=dict)
+    quick: bool = False
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.kind in ("throughput", "grpc")
+
+    @property
+    def contenders(self) -> list[str]:
+        """Every server of the case once, in the order of the bars."""
+        named = [who for bar in self.bars for who in (bar.ours, bar.peer) if who]
+        return list(dict.fromkeys(named))
+
+    def payload_for(self, who: str, rows: Rows) -> Payload:
+        return self.payload_of.get(who, self.payload)(rows)
+
+
+CASES = (
+    Case(
+        "lr-v1-1",
+        "LogisticRegression, V1, 1 row",
+        "throughput",
+        "lr",
+        (
+            Bar(OURS, STOCK, 12, 20),
+            Bar(OURS, TUNED, 9),
+            Bar(OURS, MLFLOW, 15),
+            Bar(OURS, ECHO, None, 0.7),
+            Bar(OURS_NATIVE, STOCK, 2.5, 4),
+            Bar(OURS_PROBABILITIES, STOCK),
+        ),
+        payload_of={MLFLOW: payloads.invocations_inputs},
+        quick=True,
+    ),
+    Case("lr-v1-100", "LogisticRegression, V1, 100 rows", "throughput", "lr", (Bar(OURS, STOCK, 6, 10),), rows=100),
+    Case(
+        "lr-v2-1",
+        "LogisticRegression, V2 JSON, 1 row",
+        "throughput",
+        "lr",
+        (Bar(OURS, STOCK, 13, 20), Bar(OURS, MLSERVER, 15, 25)),
+        payload=payloads.v2,
+        quick=True,
+    ),
+    Case(
+        "lr-v2-100",
+        "LogisticRegression, V2 JSON, 100 rows",
+        "throughput",
+        "lr",
+        (Bar(OURS, STOCK, 9, 13), Bar(OURS, MLSERVER, 8, 12)),
+        rows=100,
+        payload=payloads.v2,
+    ),
+    Case(
+        "lr-v2-binary-100",
+        "LogisticRegression, V2 binary, 100 rows",
+        "throughput",
+        "lr",
+        (Bar(OURS, STOCK, 15, 25),),
+        rows=100,
+        payload=payloads.v2_binary,
+        quick=True,
+    ),
+    Case(
+        "named-records-1",
+        "Named columns, records, 1 row",
+        "throughput",
+        "lr-named",
+        (Bar(OURS, MLFLOW, 25, 40),),
+        payload=payloads.v1_records,
+        payload_of={MLFLOW: payloads.invocations_records},
+    ),
+    Case(
+        "named-split-1",
+        "Named columns, dataframe_split, 1 row",
+        "throughput",
+        "lr-named",
+        (Bar(OURS, MLFLOW, 25, 40),),
+        payload=payloads.invocations_split,
+    ),
+    Case(
+        "named-v2-1",
+        "Named columns, V2 one input per column, 1 row",
+        "throughput",
+        "lr-named",
+        (Bar(OURS, MLSERVER, 25, 40),),
+        payload=payloads.v2_columns,
+        payload_of={MLSERVER: partial(payloads.v2_columns, content_type="pd")},
+    ),
+    Case(
+        "rf-v1-1",
+        "RandomForest 100 × depth 8, V1, 1 row",
+        "throughput",
+        "rf",
+        (Bar(OURS, STOCK, 80, 150), Bar(OURS_NATIVE, STOCK, 12, 18)),
+        quick=True,
+    ),
+    Case(
+        "rf-v1-100",
+        "RandomForest 100 × depth 8, V1, 100 rows",
+        "throughput",
+        "rf",
+        (Bar(OURS, STOCK, 12, 18),),
+        rows=100,
+    ),
+    Case("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
+    Case("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),
+    Case("lr-grpc-1", "LogisticRegression, gRPC, 1 row", "grpc", "lr", (Bar(OURS, STOCK, 4, 8),), quick=True),
+    Case(
+        "lr-v1-c1",
+        "1 connection, LogisticRegression, V1, 1 row: p50",
+        "latency",
+        "lr",
+        (Bar(OURS, ECHO, 2.5, 1.6), Bar(OURS, STOCK)),
+        connections=1,
+        quick=True,
+    ),
+    Case(
+        "rf-v1-c64",
+        "64 connections, RandomForest, 1 row: p99 / p50",
+        "tail",
+        "rf",
+        (Bar(OURS, None, 3, 2), Bar(STOCK, None)),
+        connections=64,
+        quick=True,
+    ),
+    Case(
+        "big-v2",
+        "100,000 values in one V2 JSON request: p50",
+        "big",
+        "lr",
+        (Bar(OURS, IN_PROCESS, 2, 1.3),),
+        rows=10_000,
+        connections=1,
+        payload=payloads.v2,
+        quick=True,
+    ),
+    Case(
+        "start",
+        "Start: process start → model ready",
+        "start",
+        "lr",
+        (Bar(OURS, STOCK, 0.7, 0.4), Bar(OURS, MLFLOW, 0.4, 0.2)),
+        quick=True,
+    ),
+    Case(
+        "memory",
+        "Memory, 1 worker, after 1,000 requests (PSS)",
+        "memory",
+        "lr",
+        (Bar(OURS, STOCK, 1.0, 0.7),),
+        quick=True,
+    ),
+    Case(
+        "memory-workers",
+        "Memory a further worker adds / 1 worker's PSS",
+        "workers",
+        "lr",
+        (Bar(OURS, None, 0.35, 0.20),),
+    ),
+)

@@ -1,0 +1,113 @@
+"""The models of the benchmark, trained on made-up rows and saved as MLflow folders."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FEATURES = 10
+COLUMNS = [f"feature_{number}" for number in range(FEATURES)]
+_TRAINING_ROWS = 5_000
+# Six decimals: what a measurement looks like, neither small integers nor seventeen digits of noise.
+_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A model on disk and the labels that it gives, asked of the model itself."""
+
+    name: str
+    folder: Path
+    native: Any
+    named: bool
+
+    def labels(self, rows: npt.NDArray[np.float64]) -> list[int]:
+        import pandas as pd
+
+        data = pd.DataFrame(rows, columns=COLUMNS) if self.named else rows
+        return [int(label) for label in self.native.predict(data)]
+
+
+def rows(count: int, seed: int = 7) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(size=(count, FEATURES)).round(_DECIMALS)
+
+
+class Models:
+    """Trains each model when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._saved: dict[str, Saved] = {}
+
+    def get(self, name: str) -> Saved:
+        if name not in self._saved:
+            with _quiet():
+                self._saved[name] = self._train(name)
+        return self._saved[name]
+
+    def _train(self, name: str) -> Saved:
+        import mlflow
+        import mlflow.lightgbm
+        import mlflow.sklearn
+        import mlflow.xgboost
+        import pandas as pd
+        from lightgbm import LGBMClassifier
+        from mlflow.models import infer_signature
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.linear_model import LogisticRegression
+        from xgboost import XGBClassifier
+
+        x = rows(_TRAINING_ROWS, seed=1)
+        noise = np.random.default_rng(2).normal(scale=0.5, size=_TRAINING_ROWS)
+        # Two products keep a linear model from being perfect and give the trees something to split on.
+        y = (x[:, 0] + 2 * x[:, 1] * x[:, 2] - x[:, 3] + x[:, 4] * x[:, 5] + noise > 0).astype(np.int64)
+        model: Any
+        save = mlflow.sklearn.save_model
+        argument = "sk_model"
+        if name in ("lr", "lr-named"):
+            model = LogisticRegression(max_iter=1000)
+        elif name == "rf":
+            model = RandomForestClassifier(n_estimators=100, max_depth=8, random_state=0)
+        elif name == "xgb":
+            model = XGBClassifier(n_estimators=200, random_state=0)
+            save, argument = mlflow.xgboost.save_model, "xgb_model"
+        elif name == "lgb":
+            model = LGBMClassifier(n_estimators=200, random_state=0, verbose=-1)
+            save, argument = mlflow.lightgbm.save_model, "lgb_model"
+        else:
+            raise KeyError(name)
+        named = name == "lr-named"
+        data = pd.DataFrame(x, columns=COLUMNS) if named else x
+        model.fit(data, y)
+        folder = self._folder / name
+        save(
+            **{argument: model},
+            path=str(folder),
+            signature=infer_signature(data, y),
+            # Given, or MLflow asks the package index which versions there are.
+            pip_requirements=[],
+            # The format that every server here can load.
+            **({"serialization_format": "cloudpickle"} if argument != "xgb_model" else {}),
+        )
+        return Saved(name, folder, model, named)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """MLflow's advice on saving models is not the benchmark's news."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

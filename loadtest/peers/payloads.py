@@ -1,0 +1,138 @@
+"""Bodies that carry the same rows in each protocol, and the labels read back from each reply."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtest.peers.models import COLUMNS
+
+Rows = npt.NDArray[np.float64]
+JSON = "application/json"
+_BINARY_HEADER = "inference-header-content-length"
+MODEL = "m"
+
+V1_PATH = f"/v1/models/{MODEL}:predict"
+V2_PATH = f"/v2/models/{MODEL}/infer"
+INVOCATIONS_PATH = "/invocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One POST, the same for every request of a burst."""
+
+    path: str
+    body: bytes
+    read: Callable[[bytes, Mapping[str, str]], list[int]]
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": JSON})
+
+
+def v1(rows: Rows) -> Payload:
+    return Payload(V1_PATH, _dump({"instances": rows.tolist()}), _predictions)
+
+
+def v1_records(rows: Rows) -> Payload:
+    return Payload(V1_PATH, _dump({"instances": _records(rows)}), _predictions)
+
+
+def invocations_inputs(rows: Rows) -> Payload:
+    return Payload(INVOCATIONS_PATH, _dump({"inputs": rows.tolist()}), _predictions)
+
+
+def invocations_records(rows: Rows) -> Payload:
+    return Payload(INVOCATIONS_PATH, _dump({"dataframe_records": _records(rows)}), _predictions)
+
+
+def invocations_split(rows: Rows) -> Payload:
+    split = {"columns": COLUMNS, "data": rows.tolist()}
+    return Payload(INVOCATIONS_PATH, _dump({"dataframe_split": split}), _predictions)
+
+
+def v2(rows: Rows) -> Payload:
+    return Payload(V2_PATH, _dump({"inputs": [_tensor(rows)]}), _v2_json)
+
+
+def v2_columns(rows: Rows, content_type: str | None = None) -> Payload:
+    """One input per column. MLServer makes a DataFrame of them when the request says `pd`."""
+    inputs = [
+        {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": rows[:, place].tolist()}
+        for place, name in enumerate(COLUMNS)
+    ]
+    request: dict[str, Any] = {"inputs": inputs}
+    if content_type:
+        request["parameters"] = {"content_type": content_type}
+    return Payload(V2_PATH, _dump(request), _v2_json)
+
+
+def v2_binary(rows: Rows) -> Payload:
+    """Raw little-endian values behind a JSON header, and the same asked for in the reply."""
+    raw = rows.astype("<f8").tobytes()
+    tensor = {"name": "input-0", "shape": list(rows.shape), "datatype": "FP64"}
+    header = _dump(
+        {
+            "inputs": [tensor | {"parameters": {"binary_data_size": len(raw)}}],
+            "parameters": {"binary_data_output": True},
+        }
+    )
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(header))}
+    return Payload(V2_PATH, header + raw, _v2_binary, headers)
+
+
+def grpc_request(rows: Rows) -> bytes:
+    """A serialized ModelInferRequest with typed contents."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(model_name=MODEL, id="bench")
+    tensor = request.inputs.add(name="input-0", datatype="FP64", shape=list(rows.shape))
+    tensor.contents.fp64_contents.extend(rows.ravel().tolist())
+    return bytes(request.SerializeToString())
+
+
+def grpc_labels(reply: bytes) -> list[int]:
+    from tritonclient.grpc import service_pb2
+
+    response = service_pb2.ModelInferResponse.FromString(reply)
+    output = response.outputs[0]
+    if response.raw_output_contents:
+        return _integers(response.raw_output_contents[0], output.datatype)
+    contents = output.contents
+    return [int(value) for value in (*contents.int64_contents, *contents.int_contents)]
+
+
+def _tensor(rows: Rows) -> dict[str, Any]:
+    return {"name": "input-0", "shape": list(rows.shape), "datatype": "FP64", "data": rows.ravel().tolist()}
+
+
+def _records(rows: Rows) -> list[dict[str, float]]:
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows.tolist()]
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _predictions(body: bytes, _headers: Mapping[str, str]) -> list[int]:
+    return [int(label) for label in json.loads(body)["predictions"]]
+
+
+def _v2_json(body: bytes, _headers: Mapping[str, str]) -> list[int]:
+    return [int(label) for label in np.ravel(json.loads(body)["outputs"][0]["data"])]
+
+
+def _v2_binary(body: bytes, headers: Mapping[str, str]) -> list[int]:
+    if _BINARY_HEADER not in headers:
+        raise ValueError("a binary reply was asked for, and this one is not")
+    length = int(headers[_BINARY_HEADER])
+    output = json.loads(body[:length])["outputs"][0]
+    return _integers(body[length:], output["datatype"], math.prod(output["shape"]))
+
+
+def _integers(raw: bytes, datatype: str, count: int = -1) -> list[int]:
+    dtype = {"INT64": "<i8", "INT32": "<i4", "UINT8": "u1", "INT8": "i1", "FP64": "<f8"}[datatype]
+    return [int(value) for value in np.frombuffer(raw, dtype, count=count)]

@@ -1,0 +1,25 @@
+"""Where the benchmark works: the checkout, its environments, and the two cores."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = Path(__file__).resolve().parent / "apps"
+ENVIRONMENTS = ROOT / ".venv-peers"
+PYTHON = Path(sys.executable)
+
+
+@cache
+def cores() -> tuple[int, int]:
+    """The server's core and the load generator's; the same one twice on a machine that has but one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[1] if len(allowed) > 1 else allowed[0]
+
+
+def stay_off_the_servers_core() -> None:
+    """From here on this process runs where the load generator does; every child says its own core."""
+    os.sched_setaffinity(0, {cores()[1]})

@@ -1,0 +1,37 @@
+"""Progress on stderr: where the run is, who is being measured, and how long it will still take."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+# Seconds of cases after which the pace so far says more than the estimate.
+_ENOUGH = 30.0
+
+
+class Progress:
+    def __init__(self, estimate: float) -> None:
+        self._began = time.monotonic()
+        self._estimate = estimate
+        self._total = estimate
+        self._case = ""
+
+    def case(self, place: int, count: int, name: str, done: float) -> None:
+        """`done` is the part of the estimate that lies behind this case; its real time corrects the rest."""
+        self._case = f"case {place} of {count} {name}"
+        elapsed = self.elapsed
+        slower = elapsed / done if done > _ENOUGH else 1.0
+        self._total = elapsed + (self._estimate - done) * slower
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def say(self, text: str) -> None:
+        elapsed = self.elapsed
+        sys.stderr.write(f"[{_clock(elapsed)} of about {_clock(max(self._total, elapsed))}] {self._case}: {text}\n")
+        sys.stderr.flush()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"

@@ -1,0 +1,117 @@
+"""What a run found: rows with a ratio, whether the floor and the goal are met, and what went wrong."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from loadtest.peers.cases import Bar, Case
+from loadtest.peers.progress import Progress
+
+
+@dataclass(slots=True)
+class Row:
+    """One comparison. Values and ratios are of the rounds; `reason` says why there are none."""
+
+    case: str
+    title: str
+    ours: str
+    peer: str | None
+    unit: str
+    higher_is_better: bool
+    floor: float | None
+    goal: float | None
+    ours_values: list[float] = field(default_factory=list)
+    peer_values: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    # Ratios of requests per second of the server's processor time.
+    cpu_ratios: list[float] = field(default_factory=list)
+    # The ratio in the table; by default the median of the rounds' ratios.
+    ratio: float | None = None
+    reason: str = ""
+    note: str = ""
+
+    @classmethod
+    def of(cls, case: Case, bar: Bar, unit: str, **values: Any) -> Row:
+        row = cls(
+            case=case.name,
+            title=case.title,
+            ours=bar.ours,
+            peer=bar.peer,
+            unit=unit,
+            higher_is_better=case.higher_is_better,
+            floor=bar.floor,
+            goal=bar.goal,
+            **values,
+        )
+        if row.ratio is None and row.ratios:
+            row.ratio = statistics.median(row.ratios)
+        return row
+
+    @classmethod
+    def read(cls, written: dict[str, Any]) -> Row:
+        return cls(**{name: value for name, value in written.items() if name != "verdict"})
+
+    def meets(self, mark: float | None) -> bool:
+        if self.ratio is None or mark is None:
+            return False
+        return self.ratio >= mark if self.higher_is_better else self.ratio <= mark
+
+    @property
+    def verdict(self) -> str:
+        """`goal`, `floor` or `neither`; `not measured`; nothing where no bar is set."""
+        if self.ratio is None:
+            return "not measured"
+        if self.floor is None and self.goal is None:
+            return ""
+        if self.meets(self.goal):
+            return "goal"
+        return "floor" if self.meets(self.floor) else "neither"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"verdict": self.verdict}
+
+
+class Outcome:
+    """One case while it is measured: who takes part, what was seen, which rows came out."""
+
+    def __init__(self, case: Case, progress: Progress) -> None:
+        self.case = case
+        self.progress = progress
+        self.rows: list[Row] = []
+        self.seen: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+        self.left_out: dict[str, str] = {}
+
+    @property
+    def present(self) -> list[str]:
+        return [who for who in self.case.contenders if who not in self.left_out]
+
+    def leave_out(self, who: str, reason: str) -> None:
+        self.left_out[who] = reason
+        self.progress.say(f"{who} is left out: {reason}")
+
+    def fail(self, who: str, text: str) -> None:
+        self.left_out[who] = text.splitlines()[0]
+        self.failures.append(f"{self.case.name}: {who}: {text}")
+        self.progress.say(f"{who} FAILED: {text}")
+
+    def see(self, number: int, who: str, **values: Any) -> None:
+        self.seen.append({"case": self.case.name, "round": number, "server": who, **values})
+
+    def row(self, bar: Bar, unit: str, values: dict[str, list[float]]) -> Row:
+        """Adds the row of a bar: ratios round by round, or the reason why there are none."""
+        concerned = [who for who in (bar.ours, bar.peer) if who in self.left_out]
+        reason = "; ".join(f"{who}: {self.left_out[who]}" for who in concerned)
+        ours, peer = values[bar.ours], values[bar.peer] if bar.peer else []
+        ratios: list[float] = []
+        # Somebody who failed half way has rounds that nobody answers.
+        if not reason:
+            ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)] if bar.peer else ours
+        row = Row.of(self.case, bar, unit, ours_values=ours, peer_values=peer, ratios=ratios, reason=reason)
+        self.rows.append(row)
+        return row
+
+    def skip(self, reason: str) -> None:
+        self.rows = [Row.of(self.case, bar, "", reason=reason) for bar in self.case.bars]
