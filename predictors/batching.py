@@ -12,13 +12,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
-from predictors.engine import Answer, Proven, Run
+from predictors.cpus import cpu_limit
+from predictors.engine import Answer, Proven, RunAll
 from predictors.protocol.casting import Array
 
 Done: TypeAlias = "Callable[[Answer | Exception], None]"
-MOST_INLINE = 0.001  # seconds: what takes no longer is done on the event loop, a thread would cost more
+# Seconds: what takes no longer is done on the event loop. With one CPU a thread would only take turns with it.
+MOST_INLINE, MOST_INLINE_ALONE = 0.001, 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +37,7 @@ class Batcher:
         self.executor = executor
         self.most_running = most_running
         """How many batches may be computed in threads at a time."""
+        self.most_inline = MOST_INLINE_ALONE if cpu_limit() == 1 else MOST_INLINE
         self.running = 0
         self.queue: deque[Waiting] = deque()
         self.dispatching = False
@@ -44,14 +45,11 @@ class Batcher:
     def submit(self, rows: Array, probabilities: bool, done: Done) -> None:
         """`done` gets the answer, or whatever the engine raises for these rows, whoever else was in their batch."""
         waiting = Waiting(rows, probabilities, done)
-        if not self.joins(waiting) and self.proven.seconds(len(rows)) <= MOST_INLINE:
+        if self.proven.together is None and self.proven.seconds(len(rows)) <= self.most_inline:
             done(attempt(self.proven, waiting))
             return
         self.queue.append(waiting)
         self.wake()
-
-    def joins(self, one: Waiting) -> bool:
-        return self.proven.together is not None and len(one.rows) <= self.proven.most_each
 
     async def answer(self, rows: Array, probabilities: bool) -> Answer:
         future: asyncio.Future[Answer] = self.loop.create_future()
@@ -76,7 +74,7 @@ class Batcher:
     def dispatch(self) -> None:
         self.dispatching = False
         group = self.taken()
-        if self.proven.seconds(sum(len(one.rows) for one in group)) <= MOST_INLINE:
+        if self.proven.seconds(sum(len(one.rows) for one in group)) <= self.most_inline:
             settle(group, answers(self.proven, group))
         else:
             self.running += 1
@@ -92,8 +90,8 @@ class Batcher:
     def taken(self) -> list[Waiting]:
         """The first of the queue and as many more as may be answered with it; alone where batches do not pay."""
         group = [self.queue.popleft()]
-        left = self.proven.most_rows - len(group[0].rows) if self.joins(group[0]) else 0
-        while self.queue and len(self.queue[0].rows) <= left and self.joins(self.queue[0]):
+        left = self.proven.most_rows - len(group[0].rows) if self.proven.together else 0
+        while self.queue and len(self.queue[0].rows) <= left:
             group.append(self.queue.popleft())
             left -= len(group[-1].rows)
         return group
@@ -121,9 +119,8 @@ def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
         return error
 
 
-def together(run: Run, group: Sequence[Waiting]) -> list[Answer | Exception]:
-    rows = np.concatenate([one.rows for one in group])
-    predictions, probabilities = run(rows, any(one.probabilities for one in group))
+def together(run: RunAll, group: Sequence[Waiting]) -> list[Answer | Exception]:
+    predictions, probabilities = run([one.rows for one in group], any(one.probabilities for one in group))
     found: list[Answer | Exception] = []
     start = 0
     for one in group:

@@ -19,12 +19,13 @@ Answer: TypeAlias = "tuple[Array, Array | None]"
 """Predictions, and class probabilities where they are wanted and the model has them."""
 Run: TypeAlias = Callable[[Array, bool], Answer]
 """Takes a matrix of numbers, and whether probabilities are wanted."""
+RunAll: TypeAlias = Callable[[Sequence[Array], bool], Answer]
+"""The same for the rows of several requests; the answer is that for all rows, in order."""
 MODES = ("auto", "native", "compiled")
 TOLERANCE = 1e-6  # relative, of compiled engines
 SINGLES = 5  # rows of each group that are asked alone as well
 TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
 WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
-MOST_EACH = 10**9  # rows of one request in a batch: any number
 MOST_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
 
 
@@ -44,8 +45,8 @@ class Engine:
     run: Run
     thresholds: Sequence[Array] = ()
     """For each column the numbers at which the model changes its mind, where they are known: they make good probes."""
-    singles: Run | None = None
-    """The same for rows that are a request each, where `run` would give them other last bits than alone."""
+    joint: RunAll | None = None
+    """The same for the rows of several requests, where `run` would give them other last bits than alone."""
     compiled: bool = False
     """Whether the model was converted; otherwise its own library computes, or the same operations in numpy."""
 
@@ -68,10 +69,8 @@ class Proven:
     """Seconds for one row."""
     further: float
     """Seconds for each further row."""
-    together: Run | None = None
+    together: RunAll | None = None
     """What answers the rows of several requests at once; None where each is better answered alone."""
-    most_each: int = MOST_EACH
-    """Rows of a request that may be among them."""
 
     def seconds(self, rows: int) -> float:
         return self.first + self.further * rows
@@ -125,8 +124,12 @@ def laid_out(engine: Engine, *, columnwise: bool) -> Engine:
     """The engine on rows that lie in memory as the model gets them: the last bit of a sum may depend on it."""
     if not columnwise:
         return engine
-    run = engine.run
-    return replace(engine, run=lambda rows, probabilities: run(np.asfortranarray(rows), probabilities))
+    run, joint = engine.run, engine.joint
+    return replace(
+        engine,
+        run=lambda rows, wanted: run(np.asfortranarray(rows), wanted),
+        joint=joint and (lambda parts, wanted: joint([np.asfortranarray(rows) for rows in parts], wanted)),
+    )
 
 
 # -- proof ------------------------------------------------------------------------------------------------------
@@ -194,26 +197,31 @@ def measured(engine: Engine, rows: Array, *, exact: bool) -> Proven:
     proven = Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1))
     if saved < WORTH:
         return proven
-    if same_alone(engine.run, engine.run, rows, 0.0):
-        return replace(proven, together=engine.run)
-    if engine.singles is not None and same_alone(engine.singles, engine.run, rows, 0.0):
-        return replace(proven, together=engine.singles, most_each=1)
+    joined = joining(engine.run)
+    if same_alone(joined, engine.run, rows, 0.0):
+        return replace(proven, together=joined)
+    if engine.joint is not None and same_alone(engine.joint, engine.run, rows, 0.0):
+        return replace(proven, together=engine.joint)
     # The last digit of a row depends on its neighbours: only where much is won, and where that is allowed.
-    if not exact and saved > WORTH_A_DIGIT and same_alone(engine.run, engine.run, rows, TOLERANCE):
-        return replace(proven, together=engine.run)
+    if not exact and saved > WORTH_A_DIGIT and same_alone(joined, engine.run, rows, TOLERANCE):
+        return replace(proven, together=joined)
     return proven
 
 
-def same_alone(run: Run, run_alone: Run, rows: Array, tolerance: float) -> bool:
-    """Whether rows that are answered together get the numbers that they get alone."""
-    predictions, probabilities = zip(*(run_alone(rows[i : i + 1].copy(), True) for i in range(len(rows))), strict=True)
-    for size in (2, 3, 5, TOGETHER, len(rows)):
-        alone = (
-            np.concatenate(predictions[:size]),
-            None if probabilities[0] is None else np.concatenate(probabilities[:size]),
-        )
+def joining(run: Run) -> RunAll:
+    """The rows of all requests as one matrix."""
+    return lambda parts, probabilities: run(np.concatenate(parts), probabilities)
+
+
+def same_alone(together: RunAll, run: Run, rows: Array, tolerance: float) -> bool:
+    """Whether requests that are answered together get the numbers that they get alone."""
+    for sizes in ([1] * len(rows), [1, 2], [1, 2, 3, 5, 1, 1], [TOGETHER, 7, TOGETHER]):
+        ends = np.cumsum(sizes)
+        parts = [rows[end - size : end].copy() for size, end in zip(sizes, ends, strict=True)]
+        predictions, probabilities = zip(*(run(part.copy(), True) for part in parts), strict=True)
+        alone = np.concatenate(predictions), None if probabilities[0] is None else np.concatenate(probabilities)
         try:
-            compare_answers(run(rows[:size].copy(), True), alone, "rows together", tolerance)
+            compare_answers(together(parts, True), alone, "rows together", tolerance)
         except Unsuited:
             return False
     return True

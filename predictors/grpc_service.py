@@ -29,7 +29,6 @@ log = logging.getLogger("predictors")
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 CODES = {
     400: Status.INVALID_ARGUMENT,
     401: Status.UNAUTHENTICATED,
@@ -155,7 +154,7 @@ class InferenceService:
         code = CODES.get(error.status, Status.INTERNAL)
         if count:
             self.pipeline.count_request("grpc", code.name)
-        raise Abort(code, str(error)[:MOST_DETAILS])
+        raise Abort(code, str(error))
 
 
 class HealthService:

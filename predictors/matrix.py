@@ -6,7 +6,7 @@ says what is wrong with them. So the short way never refuses anything and has no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -19,7 +19,7 @@ from predictors.protocol.batch import Batch, Values
 from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, packed
 from predictors.signature import Plan
 
-EXACT_KINDS = frozenset("fiu")
+EXACT_IN_SINGLE = 2**24
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -39,6 +39,8 @@ class Matrix:
     """Whether the plan makes a table of the rows, in which they lie column by column."""
     singles: Array | None = None
     """The columns of single precision among others of double."""
+    untyped: bool = False
+    """Whether no signature types the columns: the model gets whole numbers and singles as such."""
 
     def of(self, batch: Batch) -> Array | None:
         try:
@@ -58,6 +60,8 @@ class Matrix:
                 return None
             if type(rows[0]) is dict:
                 return self.of_records(rows, batch.literals) if self.names else None
+            if self.untyped and batch.frame:  # the model gets a table with other names than it knows
+                return None
             return self.of_rows(rows, batch.literals)
         if batch.tensors and len(columns) == 1:
             ((name, values),) = columns.items()
@@ -73,7 +77,7 @@ class Matrix:
         if literals and any(bool in set(map(type, row)) for row in rows):
             return None
         count = len(rows) * self.width
-        return packed(chain.from_iterable(rows), count).reshape(len(rows), self.width)
+        return self.doubles(chain.from_iterable(rows), count).reshape(len(rows), self.width)
 
     def of_records(self, rows: list[Any], literals: bool) -> Array | None:
         names = self.names
@@ -88,25 +92,46 @@ class Matrix:
         made = np.empty((count, self.width))
         for index, values in enumerate(columns):
             if isinstance(values, np.ndarray):
-                if values.size != count or not lossless(values):
+                if values.shape not in ((count,), (count, 1)) or not self.lossless(values):
                     return None
                 made[:, index] = values.reshape(-1)
             elif len(values) == count and not (literals and bool in set(map(type, values))):
-                made[:, index] = packed(values, count)
+                made[:, index] = self.doubles(values, count)
             else:
                 return None
         return made if count else None
 
     def typed(self, values: Array) -> Array | None:
-        if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not lossless(values):
+        if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not self.lossless(values):
             return None
         return np.ascontiguousarray(values, dtype=DOUBLE)
+
+    def doubles(self, values: Iterable[Any], count: int) -> Array:
+        """Numbers of JSON; no large ones where the plan cares whether they were written as whole numbers."""
+        made = packed(values, count)
+        if not self.columnwise or self.singles is not None or self.dtype == SINGLE:
+            most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
+            if not (np.abs(made) < most).all():
+                raise OverflowError
+        return made
+
+    def lossless(self, values: Array) -> bool:
+        """Whether doubles hold the numbers of a typed tensor exactly, and the model would see the same in them."""
+        kind, size = values.dtype.kind, values.dtype.itemsize
+        if kind == "f":
+            return size == DOUBLE.itemsize or (size < DOUBLE.itemsize and not self.untyped)
+        if kind not in "iu":
+            return False
+        # Some libraries make singles of whole numbers.
+        most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
+        return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < most).all())
 
     def exact(self, found: Array) -> Array | None:
         """The matrix in the types of its columns; None where a number does not fit into them."""
         if self.whole is not None:
             part = found[:, self.whole]
-            if not (np.abs(part) < self.highest).all() or (part != np.trunc(part)).any():
+            whole = np.trunc(part) + 0.0  # no negative zero
+            if not (np.abs(part) < self.highest).all() or (part.view(np.int64) != whole.view(np.int64)).any():
                 return None
         if self.singles is None and self.dtype == DOUBLE:
             return found
@@ -119,20 +144,13 @@ class Matrix:
         return found if np.isfinite(found).all() else None
 
 
-def lossless(values: Array) -> bool:
-    """Whether a typed tensor holds numbers that doubles hold exactly."""
-    kind, size = values.dtype.kind, values.dtype.itemsize
-    if kind not in EXACT_KINDS or (kind == "f" and size > DOUBLE.itemsize):
-        return False
-    return kind == "f" or size < 8 or bool((np.abs(values.astype(DOUBLE)) < EXACT_IN_DOUBLE).all())
-
-
 def matrix_of(plan: Plan) -> Matrix | None:
     """The short way through a plan; None where its inputs are not columns of required numbers."""
     if plan.from_type_hints:
         return None
     if not plan.inputs:
-        return Matrix(plan.names, plan.width, DOUBLE) if plan.width else None
+        fits = len(set(plan.names)) == len(plan.names) and len(plan.names) in (0, plan.width)
+        return Matrix(plan.names, plan.width, DOUBLE, untyped=True) if plan.width and fits else None
     if plan.tensors:
         return matrix_of_tensor(plan)
     if not all(one.type in NUMBER_TYPES for one in plan.inputs):

@@ -10,7 +10,7 @@ import numpy as np
 
 from predictors.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
 from predictors.engines.forests import by_onnx_runtime, by_trees, ensemble_of
-from predictors.engines.linear import linear
+from predictors.engines.linear import linear, part_by_part
 from predictors.protocol.casting import Array
 
 Step = Callable[[Array], Array]
@@ -34,12 +34,24 @@ def compiled(model: Any) -> Engine:
 
 
 def in_numpy(model: Any) -> Engine:
-    steps, last = parts(model)
+    steps, final = parts(model)
     try:
-        run, singles = linear(last)
+        finish = linear(final)
     except Unsuited:
-        return Engine("numpy", chained(steps, by_trees(last)), () if steps else ensemble_of(last).thresholds)
-    return Engine("numpy", chained(steps, run), singles=chained(steps, singles))
+        thresholds = () if steps else ensemble_of(final).thresholds
+        return Engine("numpy", chained(steps, by_trees(final)), thresholds)
+
+    def joint(requests: Sequence[Array], probabilities: bool) -> Answer:
+        sizes = [len(rows) for rows in requests]
+        columnwise = not all(rows.flags.c_contiguous for rows in requests)
+
+        def last(rows: Array, wanted: bool) -> Answer:
+            rows = np.ascontiguousarray(rows)
+            return finish(lambda weights: part_by_part(rows, weights, sizes, columnwise=columnwise), wanted)
+
+        return chained(steps, last)(np.concatenate(requests), probabilities)
+
+    return Engine("numpy", chained(steps, lambda rows, wanted: finish(rows.__matmul__, wanted)), joint=joint)
 
 
 def by_itself(model: Any) -> Engine:

@@ -40,14 +40,19 @@ def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
 
 
 def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
-    if not isinstance(shape, list) or (shape and (casting.kinds(shape) != {int} or min(shape) < 0)):
+    if not isinstance(shape, list):
         raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
-    if len(shape) > MOST_AXES or prod([size or 1 for size in shape]) > MOST_ELEMENTS:
+    elements = 1
+    for size in shape:
+        if type(size) is not int or size < 0:
+            raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
+        elements *= size or 1
+    if len(shape) > MOST_AXES or elements > MOST_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
 
 
-def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str, literals: bool = True) -> Array:
+def from_json(data: Any, datatype: Any, shape: tuple[int, ...], name: str, literals: bool = True) -> Array:
     """The `data` of a JSON tensor, nested or flat in row-major order; `literals` as in `Batch`."""
     dtype = dtype_of(datatype, name)
     if not isinstance(data, list):
@@ -72,15 +77,17 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str, liter
 
 def doubles(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | None:
     """Numbers in one list or in one list per row, the quickest way; None for anything else."""
-    flat = data
-    if data and type(data[0]) is list:
+    count = prod(shape)
+    if not data or not count:
+        return None
+    if type(data[0]) is list:
         if len(shape) != 2 or len(data) != shape[0] or set(map(len, data)) != {shape[1]}:
             return None
-        flat = list(chain.from_iterable(data))
-    if not flat or len(flat) != prod(shape) or (literals and bool in casting.kinds(flat)):
+        data = list(chain.from_iterable(data))
+    if len(data) != count or (literals and bool in casting.kinds(data)):
         return None
     try:
-        return casting.packed(flat, len(flat))
+        return casting.packed(data, count)
     except (TypeError, OverflowError):
         return None
 
@@ -109,7 +116,7 @@ def flattened(data: list[Any], name: str) -> tuple[tuple[int, ...], list[Any]]:
     return tuple(shape), flat
 
 
-def from_raw(buffer: bytes | memoryview, datatype: str, shape: tuple[int, ...], name: str) -> Array:
+def from_raw(buffer: bytes | memoryview, datatype: Any, shape: tuple[int, ...], name: str) -> Array:
     """A tensor in binary form: little-endian, row-major; BYTES with a 4-byte length before each element."""
     dtype = dtype_of(datatype, name)
     count = prod(shape)

@@ -78,7 +78,6 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
         unknown = [key for key in tensor if key not in INPUT_KEYS]
         raise InvalidInput(f"input '{name}': unknown key '{unknown[0]}'; expected {', '.join(INPUT_KEYS)}")
     datatype = tensor.get("datatype")
-    tensors.dtype_of(datatype, name)
     shape = tensors.checked_shape(tensor.get("shape"), name)
     size = None
     if parameters := tensor.get("parameters"):
@@ -88,12 +87,12 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     if size is None:
         if "data" not in tensor:
             raise InvalidInput(f"input '{name}': missing 'data'")
-        return name, tensors.from_json(tensor["data"], str(datatype), shape, name, literals), binary
+        return name, tensors.from_json(tensor["data"], datatype, shape, name, literals), binary
     if "data" in tensor:
         raise InvalidInput(f"input '{name}': 'data' and 'binary_data_size' exclude each other")
     if type(size) is not int or not 0 <= size <= len(binary):
         raise InvalidInput(f"input '{name}': binary_data_size must be 0 to {len(binary)}, the bytes that are left")
-    return name, tensors.from_raw(binary[:size], str(datatype), shape, name), binary[size:]
+    return name, tensors.from_raw(binary[:size], datatype, shape, name), binary[size:]
 
 
 def wanted_outputs(outputs: Any) -> list[Output] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -19,6 +20,11 @@ log = logging.getLogger("predictors")
 
 PREFIX = 5  # bytes before each message: whether it is compressed, and its length
 ENCODINGS = {b"identity", b"gzip", b"deflate"}
+CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
+TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
+MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
@@ -65,8 +71,10 @@ class Method:
 @dataclass(frozen=True, slots=True)
 class Head:
     path: str
-    content_type: bytes
+    is_grpc: bool
     encoding: bytes
+    timeout: float | None
+    """Seconds that the caller waits for the end of the call."""
     metadata: tuple[tuple[str, str], ...]
 
 
@@ -78,10 +86,12 @@ def head_of(headers: Headers) -> Head:
         for name, value in headers
         if not name.startswith((b":", b"grpc-")) and name not in (b"te", b"content-type")
     )
+    timeout = TIMEOUT.fullmatch(fields.get(b"grpc-timeout", b""))
     return Head(
         fields.get(b":path", b"").decode("latin-1"),
-        fields.get(b"content-type", b""),
+        fields.get(b"content-type", b"").partition(b";")[0].strip().lower() in CONTENT_TYPES,
         fields.get(b"grpc-encoding", b"identity"),
+        min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
         metadata,
     )
 
@@ -93,56 +103,69 @@ class Call(Stream):
         super().__init__(connection, number, headers)
         self.server = server
         self.head = head_of(headers)
-        self.buffer = b""
+        self.buffer: bytes | bytearray = b""
         self.method = server.methods.get(self.head.path)
-        self.requests: asyncio.Queue[bytes | Abort | None] | None = None
+        self.streaming = False
+        self.arrived = asyncio.Event()
+        """For a stream of messages: there may be another, or the end."""
+        self.sent = asyncio.Event()
+        """Likewise: the peer has taken what was sent."""
         self.task: asyncio.Task[None] | None = None
-        self.begin()
+
+    # -- from the stream ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        if not self.head.content_type.startswith(b"application/grpc"):
+        if not self.head.is_grpc:
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
         elif self.method is None:
             self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
         elif self.head.encoding not in ENCODINGS:
             self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
         elif self.method.streaming is not None:
-            self.requests = asyncio.Queue()
-            self.start(self.stream(self.method.streaming, self.requests))
-
-    # -- from the stream ----------------------------------------------------------------------------------------
+            self.streaming = True
+            self.connection.send_headers(self, OK_HEADERS)
+            self.start(self.stream(self.method.streaming))
 
     def data(self, chunk: bytes) -> None:
-        if self.closed:
-            return
-        self.buffer = self.buffer + chunk if self.buffer else chunk
-        if len(self.buffer) >= PREFIX and self.size > self.server.most_message:
-            self.refuse(self.too_large())
-        while self.requests is not None and len(self.buffer) >= PREFIX + self.size and len(self.buffer) >= PREFIX:
-            end = PREFIX + self.size
-            message, self.buffer = self.buffer[:end], self.buffer[end:]
-            self.requests.put_nowait(self.unpacked_or_abort(message))
+        if not self.buffer:
+            self.buffer = chunk
+        else:
+            if isinstance(self.buffer, bytes):
+                self.buffer = bytearray(self.buffer)
+            self.buffer += chunk
+        if self.streaming:  # no more than a window of it: the peer may send on when a message has been taken
+            self.arrived.set()
+        elif len(self.buffer) >= PREFIX:
+            if self.size > self.server.most_message:
+                self.refuse(self.too_large())
+            elif len(self.buffer) > PREFIX + self.size:
+                self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
 
     def end(self) -> None:
         if self.closed:
             return
-        if self.requests is not None:
-            self.requests.put_nowait(None)
+        if self.streaming:
+            self.arrived.set()
             return
         if len(self.buffer) < PREFIX or len(self.buffer) != PREFIX + self.size:
-            self.fail(Status.INVALID_ARGUMENT, "expected exactly one message")
+            self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
             return
-        message = self.unpacked_or_abort(self.buffer)
+        try:
+            message = self.unpacked(self.buffer)
+        except Abort as abort:
+            self.refuse(abort)
+            return
         self.buffer = b""
         method = self.method
-        if isinstance(message, Abort):
-            self.refuse(message)
-        elif method is not None and method.unary is not None and not (method.quick and method.quick(self, message)):
+        if method is not None and method.unary is not None and not (method.quick and method.quick(self, message)):
             self.start(self.answer(method.unary, message))
 
     def cancelled(self) -> None:
         if self.task is not None:
             self.task.cancel()
+
+    def drained(self) -> None:
+        self.sent.set()
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -151,20 +174,44 @@ class Call(Stream):
         """Of the message that comes next."""
         return int.from_bytes(self.buffer[1:PREFIX], "big")
 
-    def unpacked_or_abort(self, message: bytes) -> bytes | Abort:
-        body = message[PREFIX:]
+    def unpacked(self, message: bytes | bytearray) -> bytes:
+        body = bytes(memoryview(message)[PREFIX:])
         if not message[0]:
             return body
         if self.head.encoding == b"identity":
-            return Abort(Status.INTERNAL, "a compressed message without grpc-encoding")
+            raise Abort(Status.INTERNAL, "a compressed message without grpc-encoding")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         try:
             unpacked = unpacker.decompress(body, self.server.most_message + 1)
         except zlib.error:
-            return Abort(Status.INVALID_ARGUMENT, "the message cannot be decompressed")
+            raise Abort(Status.INTERNAL, "the message cannot be decompressed") from None
         if len(unpacked) > self.server.most_message:
-            return self.too_large()
-        return unpacked if unpacker.eof else Abort(Status.INVALID_ARGUMENT, "the compressed message is truncated")
+            raise self.too_large()
+        if not unpacker.eof:
+            raise Abort(Status.INTERNAL, "the compressed message is truncated")
+        return unpacked
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        while True:
+            while len(self.buffer) >= PREFIX and len(self.buffer) >= PREFIX + self.size:
+                yield self.unpacked(self.next_message())
+            if len(self.buffer) >= PREFIX and self.size > self.server.most_message:
+                raise self.too_large()
+            if self.ended:
+                break
+            self.arrived.clear()
+            await self.arrived.wait()
+        if self.buffer:
+            raise Abort(Status.INTERNAL, "the last message is truncated")
+
+    def next_message(self) -> bytes:
+        end = PREFIX + self.size
+        if isinstance(self.buffer, bytes):
+            self.buffer = bytearray(self.buffer)
+        message = bytes(memoryview(self.buffer)[:end])
+        del self.buffer[:end]  # only moves where it begins
+        self.connection.allow(self, end)
+        return message
 
     def too_large(self) -> Abort:
         most = self.server.most_message
@@ -172,10 +219,23 @@ class Call(Stream):
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    def start(self, work: Any) -> None:
-        self.task = asyncio.get_running_loop().create_task(work)
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.task = loop.create_task(work)
         self.server.tasks.add(self.task)
-        self.task.add_done_callback(self.server.tasks.discard)
+        timer = None if self.head.timeout is None else loop.call_later(self.head.timeout, self.expired)
+        self.task.add_done_callback(lambda task: self.over(task, timer))
+
+    def over(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+        self.server.tasks.discard(task)
+        if timer is not None:
+            timer.cancel()
+        if task.cancelled():  # by something that the method waited for
+            self.fail(Status.UNAVAILABLE, "the call was given up in the server")
+
+    def expired(self) -> None:
+        self.fail(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
+        self.cancelled()
 
     async def answer(self, unary: Unary, message: bytes) -> None:
         try:
@@ -187,14 +247,16 @@ class Call(Stream):
         else:
             self.reply(reply)
 
-    async def stream(self, streaming: Streaming, requests: asyncio.Queue[bytes | Abort | None]) -> None:
-        self.connection.send_headers(self, OK_HEADERS)
+    async def stream(self, streaming: Streaming) -> None:
         try:
-            async for reply in streaming(self, messages_of(requests)):
-                if not self.closed:
-                    self.connection.send_data(self, packed(reply))
+            async for reply in streaming(self, self.messages()):
+                self.sent.clear()
+                self.connection.send_data(self, packed(reply))
+                await asyncio.sleep(0)  # others have their turn, and what was sent leaves
+                if self.waiting:
+                    await self.sent.wait()
         except Abort as abort:
-            self.end_with(abort.status, str(abort))
+            self.refuse(abort)
         except Exception:
             self.broken()
         else:
@@ -214,20 +276,10 @@ class Call(Stream):
         self.fail(Status.INTERNAL, "internal error; the server's log has the details")
 
     def fail(self, status: Status, details: str) -> None:
-        """Ends a call before anything of a reply has been sent."""
+        """Ends a call with a status in place of its reply, or of the rest of its replies."""
         if not self.closed:
-            self.connection.send_trailers(self, STATUS_200 + CONTENT_TYPE + ACCEPTED + status_fields(status, details))
-
-    def end_with(self, status: Status, details: str) -> None:
-        if not self.closed:
-            self.connection.send_trailers(self, status_fields(status, details))
-
-
-async def messages_of(requests: asyncio.Queue[bytes | Abort | None]) -> AsyncIterator[bytes]:
-    while (message := await requests.get()) is not None:
-        if isinstance(message, Abort):
-            raise message
-        yield message
+            fields = status_fields(status, details)
+            self.connection.send_trailers(self, fields if self.streaming else OK_HEADERS + fields)
 
 
 def packed(message: bytes) -> bytes:
@@ -235,7 +287,8 @@ def packed(message: bytes) -> bytes:
 
 
 def status_fields(status: Status, details: str) -> bytes:
-    words = quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
+    safe = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    words = quote(details[:MOST_DETAILS], safe, errors="replace").encode()
     return literal(b"grpc-status", str(int(status)).encode()) + literal(b"grpc-message", words)
 
 
@@ -265,7 +318,7 @@ class Server:
         if self.listener is not None:
             self.listener.close()
         for connection in list(self.connections):
-            connection.leave()
+            connection.prepare_to_leave()
         end = asyncio.get_running_loop().time() + grace
         while self.connections and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.01)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
-from hpack import Decoder, HPACKError
+from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from predictors.rpc import frames
 from predictors.rpc.frames import frame
@@ -16,9 +17,16 @@ from predictors.rpc.frames import frame
 log = logging.getLogger("predictors")
 
 Headers: TypeAlias = "tuple[tuple[bytes, bytes], ...]"
-# A client that resets more streams than this before it lets one end is at war with us.
+# A client that resets more streams than this in a minute before it lets one end is at war with us.
 MOST_RESETS = 2000
-MOST_CONTROL = 10_000
+MOST_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
+MINUTE = 60.0
+MOST_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
+ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than what a window has beyond a whole message
+PATIENCE = 60.0  # seconds for a peer that takes nothing of what it was sent, or does not begin
+LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
+FAREWELL = b"farewell"
+MOST_KNOWN = 4096  # bytes of the fields of a block that is remembered
 HTTP1_REPLY = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"
     b"this port speaks gRPC over HTTP/2\n"
@@ -42,13 +50,19 @@ class Stream:
         self.headers = headers
         self.send_window = connection.peer_window
         self.received = 0
-        """Bytes since the peer was last told that it may send more."""
-        self.waiting: deque[tuple[bytes, bool]] = deque()
+        """Bytes of the window that the peer has used up."""
+        self.taken = 0
+        """Of these, what has been done with and may soon be allowed anew."""
+        self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """What flow control holds back: bytes of data, or of a whole frame of trailers."""
         self.closed = False
         """No more of it goes out."""
         self.ended = False
         """No more of it comes in."""
+
+    def begin(self) -> None:
+        """The connection knows of the stream."""
+        raise NotImplementedError
 
     def data(self, chunk: bytes) -> None:
         raise NotImplementedError
@@ -59,6 +73,9 @@ class Stream:
 
     def cancelled(self) -> None:
         """The peer, or the connection, has gone."""
+
+    def drained(self) -> None:
+        """Nothing waits any more."""
 
 
 Opener: TypeAlias = "Callable[[Connection, int, Headers], Stream]"
@@ -72,12 +89,14 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one before anything else
         self.buffer = bytearray()
+        self.needed = 0
+        """How long the buffer must be for its first frame to be whole."""
         self.begun = False
         self.streams: dict[int, Stream] = {}
         self.last = 0
         """The highest number of a stream that the peer opened."""
         self.leaving = False
-        self.decoder = Decoder(max_header_list_size=frames.MOST_HEADERS)
+        self.decoder = Decoder(max_header_list_size=frames.MOST_BLOCK)
         self.known: dict[bytes, Headers] = {}
         """Header blocks that leave the tables as they are: clients send the same few again and again."""
         self.block: tuple[int, int, bytearray] | None = None
@@ -86,10 +105,16 @@ class Connection(asyncio.Protocol):
         self.peer_frame = frames.DEFAULT_FRAME
         self.send_window = frames.DEFAULT_WINDOW
         self.received = 0
+        self.held = 0
+        """What all open streams have received."""
         self.resets = 0
         self.control = 0
         """Frames since the last one with headers or data: pings and the like cost work and bring nothing."""
+        self.minute = self.loop.time() + MINUTE
         self.out: list[bytes] = []
+        self.paused = False
+        """The peer does not read."""
+        self.timer: asyncio.TimerHandle | None = None
         self.handlers = (
             self.on_data, self.on_headers, self.on_priority, self.on_reset, self.on_settings,
             self.on_push, self.on_ping, self.on_goaway, self.on_window_update, self.on_continuation,
@@ -100,8 +125,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.connections.add(self)
+        # A peer whose machine is gone says no goodbye.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.timer = self.loop.call_later(PATIENCE, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.stop_timer()
         self.connections.discard(self)
         streams, self.streams = self.streams, {}
         for stream in streams.values():
@@ -110,10 +139,34 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """A peer that does not read is not read from: it cannot make the server keep replies for it."""
-        self.transport.pause_reading()
+        self.paused = True
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.wait_for_peer(self.transport.get_write_buffer_size())
+
+    def wait_for_peer(self, left: int) -> None:
+        self.stop_timer()
+        self.timer = self.loop.call_later(PATIENCE, self.look_again, left)
+
+    def look_again(self, left: int) -> None:
+        """A slow peer is waited for, one that takes nothing is not."""
+        now = self.transport.get_write_buffer_size()
+        if now < left:
+            self.wait_for_peer(now)
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
-        self.transport.resume_reading()
+        self.paused = False
+        if not self.transport.is_closing():
+            self.stop_timer()
+            self.transport.resume_reading()
+            self.send_waiting()
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -127,6 +180,8 @@ class Connection(asyncio.Protocol):
     def take(self, data: bytes) -> None:
         if self.buffer:
             self.buffer += data
+            if len(self.buffer) < self.needed:
+                return
             data = bytes(self.buffer)
             self.buffer.clear()
         at = 0
@@ -143,16 +198,19 @@ class Connection(asyncio.Protocol):
             start = at + frames.HEAD
             end = start + length
             if end > size:
+                self.needed = end - at
                 break
             kind, flags = data[at + 3], data[at + 4]
             number = int.from_bytes(data[at + 5 : start], "big") & frames.LARGEST_WINDOW
             if self.block is not None and kind != frames.CONTINUATION:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "headers are interrupted")
             if kind > frames.CONTINUATION:
-                pass  # extensions are ignored
+                self.count_control()  # extensions are ignored
             else:
                 self.handlers[kind](number, flags, data[start:end])
             at = end
+        else:
+            self.needed = frames.HEAD
         if at < size:
             self.buffer += data[at:]
 
@@ -167,6 +225,7 @@ class Connection(asyncio.Protocol):
         if len(data) < length:
             return 0
         self.begun = True
+        self.stop_timer()
         self.write(frames.settings(self.window))
         self.write(frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW))
         return length
@@ -179,6 +238,8 @@ class Connection(asyncio.Protocol):
         if flags & (frames.PADDED | frames.WITH_PRIORITY):
             payload = unpadded(payload, flags)
             if flags & frames.WITH_PRIORITY:
+                if len(payload) < 5:
+                    raise ConnectionFault(frames.FRAME_SIZE_ERROR, "headers without their priority")
                 payload = payload[5:]
         if flags & frames.END_HEADERS:
             self.headers_complete(number, flags, payload)
@@ -191,16 +252,16 @@ class Connection(asyncio.Protocol):
         _, first_flags, block = self.block
         block += payload
         self.count_control()
-        if len(block) > frames.MOST_HEADERS:
+        if len(block) > frames.MOST_BLOCK:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
         if flags & frames.END_HEADERS:
             self.block = None
             self.headers_complete(number, first_flags, bytes(block))
 
     def headers_complete(self, number: int, flags: int, block: bytes) -> None:
-        headers = self.known.get(block)
+        headers, too_large = self.known.get(block), False
         if headers is None:
-            headers = self.decoded(block)
+            headers, too_large = self.decoded(block)
         self.control = 0
         stream = self.streams.get(number)
         if stream is not None:  # trailers
@@ -210,30 +271,44 @@ class Connection(asyncio.Protocol):
             stream.end()
             return
         if number <= self.last or number % 2 == 0:
-            if number <= self.last and number % 2:
+            if number % 2 and flags & frames.END_STREAM:
                 return  # trailers of a stream that has ended
             raise ConnectionFault(frames.PROTOCOL_ERROR, "streams must have odd and rising numbers")
         self.last = number
         if self.leaving or len(self.streams) >= frames.MOST_STREAMS:
             self.write(frames.reset(number, frames.REFUSED_STREAM))
             return
+        if too_large:  # other streams may be those of other people, behind one proxy
+            self.write(frames.reset(number, frames.ENHANCE_YOUR_CALM))
+            return
         stream = self.streams[number] = self.opener(self, number, headers)
+        stream.ended = bool(flags & frames.END_STREAM)
+        stream.begin()
         if flags & frames.END_STREAM:
-            stream.ended = True
             stream.end()
 
-    def decoded(self, block: bytes) -> Headers:
+    def decoded(self, block: bytes) -> tuple[Headers, bool]:
+        """The fields of a block, and whether they are larger than announced."""
+        if len(block) > frames.MOST_BLOCK:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
         before = table_state(self.decoder)
         try:
             decoded = self.decoder.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long") from None
         except HPACKError:
             raise ConnectionFault(frames.COMPRESSION_ERROR, "the headers cannot be decoded") from None
         headers: Headers = tuple((bytes(name), bytes(value)) for name, value in decoded)
-        if table_state(self.decoder) != before:
+        size = sum(32 + len(name) + len(value) for name, value in headers)
+        after = table_state(self.decoder)
+        # Entries that are equal are not the same: what is behind them may have changed.
+        if after[0] is not before[0] or after[1:] != before[1:]:
             self.known.clear()
-        elif len(self.known) < 100 and len(block) < 1000:
+        elif size < MOST_KNOWN:
+            if len(self.known) >= 100:
+                self.known.clear()
             self.known[block] = headers
-        return headers
+        return headers, size > frames.MOST_HEADERS
 
     def on_data(self, number: int, flags: int, payload: bytes) -> None:
         length = len(payload)
@@ -241,63 +316,96 @@ class Connection(asyncio.Protocol):
         if self.received > frames.LARGEST_WINDOW // 2:
             self.write(frames.window_update(0, self.received))
             self.received = 0
-        stream = self.streams.get(number)
-        if stream is None or stream.ended:
-            if number > self.last or number == 0:
-                raise ConnectionFault(frames.PROTOCOL_ERROR, "data without a stream")
-            return  # it was on its way when the stream ended
         if flags & frames.PADDED:
             payload = unpadded(payload, flags)
-        stream.received += length
-        if stream.received > self.window // 2 and not flags & frames.END_STREAM:
-            self.write(frames.window_update(number, stream.received))
-            stream.received = 0
         if payload:
             self.control = 0
-            stream.data(payload)
         else:
             self.count_control()
+        stream = self.streams.get(number)
+        if stream is None:
+            if number > self.last or number % 2 == 0:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "data without a stream")
+            return  # it was on its way when the stream ended
+        if stream.ended:
+            self.reset(stream, frames.STREAM_CLOSED)
+            return
+        stream.received += length
+        self.held += length
+        if stream.received > self.window:
+            self.reset(stream, frames.FLOW_CONTROL_ERROR)
+            return
+        if self.held > max(MOST_HELD, 4 * self.window):
+            self.reset(stream, frames.ENHANCE_YOUR_CALM)
+            return
+        if length > len(payload):
+            self.allow(stream, length - len(payload))
+        if payload:
+            stream.data(payload)
         if flags & frames.END_STREAM and not stream.ended:
             stream.ended = True
             stream.end()
 
+    def allow(self, stream: Stream, size: int) -> None:
+        """The peer may send as much of a stream again as has been done with."""
+        stream.taken += size
+        if stream.taken > ENOUGH and not stream.ended:
+            self.write(frames.window_update(stream.number, stream.taken))
+            stream.received -= stream.taken
+            self.held -= stream.taken
+            stream.taken = 0
+
     def on_reset(self, number: int, flags: int, payload: bytes) -> None:
-        if number == 0 or number > self.last or len(payload) != 4:
+        if len(payload) != 4:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken reset")
+        if number > self.last or number % 2 == 0:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a reset of nothing")
-        stream = self.streams.pop(number, None)
+        stream = self.streams.get(number)
         if stream is not None:
+            self.this_minute()
             self.resets += 1
             if self.resets > MOST_RESETS:
                 raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many resets")
-            stream.closed = stream.ended = True
+            self.drop(stream)
             stream.cancelled()
             self.finish_leaving()
 
     def on_settings(self, number: int, flags: int, payload: bytes) -> None:
-        if number or len(payload) % 6 or (flags & frames.ACK and payload):
+        if number:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "settings of a stream")
+        if len(payload) % 6 or (flags & frames.ACK and payload):
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "broken settings")
+        self.count_control()
         if flags & frames.ACK:
             return
-        self.count_control()
+        window = self.peer_window
         for at in range(0, len(payload), 6):
             key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
             if key == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.LARGEST_WINDOW:
                     raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
-                for stream in self.streams.values():
-                    stream.send_window += value - self.peer_window
-                self.peer_window = value
+                window = value
             elif key == frames.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME <= value <= frames.LARGEST_FRAME:
                     raise ConnectionFault(frames.PROTOCOL_ERROR, "no such size of frames")
                 self.peer_frame = value
+            elif key == frames.ENABLE_PUSH and value > 1:
+                raise ConnectionFault(frames.PROTOCOL_ERROR, "neither yes nor no")
+        if window != self.peer_window:
+            for stream in self.streams.values():
+                stream.send_window += window - self.peer_window
+                if stream.send_window > frames.LARGEST_WINDOW:
+                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
+            self.peer_window = window
         self.write(frame(frames.SETTINGS, frames.ACK, 0))
         self.send_waiting()
 
     def on_window_update(self, number: int, flags: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken window update")
         size = int.from_bytes(payload, "big") & frames.LARGEST_WINDOW
-        if len(payload) != 4 or (size == 0 and number == 0):
-            raise ConnectionFault(frames.PROTOCOL_ERROR, "a broken window update")
+        if number > self.last or (size == 0 and number == 0):
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a window update of nothing")
         if number == 0:
             self.send_window += size
             if self.send_window > frames.LARGEST_WINDOW:
@@ -305,20 +413,27 @@ class Connection(asyncio.Protocol):
             self.send_waiting()
         elif (stream := self.streams.get(number)) is not None:
             stream.send_window += size
-            if stream.send_window > frames.LARGEST_WINDOW or size == 0:
+            if size == 0:
+                self.reset(stream, frames.PROTOCOL_ERROR)
+            elif stream.send_window > frames.LARGEST_WINDOW:
                 self.reset(stream, frames.FLOW_CONTROL_ERROR)
             else:
                 self.send_some(stream)
 
     def on_ping(self, number: int, flags: int, payload: bytes) -> None:
-        if len(payload) != 8 or number:
+        if number:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a ping of a stream")
+        if len(payload) != 8:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken ping")
+        self.count_control()
         if not flags & frames.ACK:
-            self.count_control()
             self.write(frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == FAREWELL:
+            self.leave()
 
     def on_goaway(self, number: int, flags: int, payload: bytes) -> None:
         """The peer opens no more streams; those that it has opened are answered."""
+        self.count_control()
 
     def on_priority(self, number: int, flags: int, payload: bytes) -> None:
         self.count_control()
@@ -327,9 +442,17 @@ class Connection(asyncio.Protocol):
         raise ConnectionFault(frames.PROTOCOL_ERROR, "clients do not push")
 
     def count_control(self) -> None:
+        self.this_minute()
         self.control += 1
         if self.control > MOST_CONTROL:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that say nothing")
+
+    def this_minute(self) -> None:
+        """What counts is how much comes in a short time: connections may be days old."""
+        now = self.loop.time()
+        if now > self.minute:
+            self.minute = now + MINUTE
+            self.control = self.resets = 0
 
     # -- frames out ---------------------------------------------------------------------------------------------
 
@@ -379,54 +502,70 @@ class Connection(asyncio.Protocol):
             self.send_some(stream)
 
     def send_some(self, stream: Stream) -> None:
-        """As much of what waits as the windows allow."""
+        """As much of what waits as the windows and the peer's reading allow."""
         while stream.waiting and not stream.closed:
             data, last = stream.waiting[0]
             if last:
-                self.write(data)
+                self.write(bytes(data))
                 self.forget(stream)
                 return
             room = min(self.send_window, stream.send_window, self.peer_frame)
-            if room <= 0 and data:
+            if room <= 0 or self.paused:
                 return
-            part, rest = data[:room], data[room:]
+            part = data[:room]
             self.write(frame(frames.DATA, 0, stream.number, part))
             self.send_window -= len(part)
             stream.send_window -= len(part)
-            if rest:
-                stream.waiting[0] = (rest, False)
+            if len(part) < len(data):
+                stream.waiting[0] = (memoryview(data)[room:], False)
             else:
                 stream.waiting.popleft()
+        if not stream.waiting:
+            stream.drained()
 
     def forget(self, stream: Stream) -> None:
         """Our side of a stream has ended; so has the other if the peer was still sending."""
-        stream.closed = True
-        stream.waiting.clear()
-        self.resets = 0
-        self.streams.pop(stream.number, None)
         if not stream.ended:
-            stream.ended = True
             self.write(frames.reset(stream.number, frames.NO_ERROR))
+        self.resets = 0
+        self.drop(stream)
         self.finish_leaving()
 
     def reset(self, stream: Stream, code: int) -> None:
         self.write(frames.reset(stream.number, code))
-        stream.closed = stream.ended = True
-        self.streams.pop(stream.number, None)
+        self.drop(stream)
         stream.cancelled()
         self.finish_leaving()
+
+    def drop(self, stream: Stream) -> None:
+        stream.closed = stream.ended = True
+        stream.waiting.clear()
+        if self.streams.pop(stream.number, None) is not None:
+            self.held -= stream.received
 
     def fail(self, code: int, words: str) -> None:
         log.debug("a gRPC connection is closed: %s", words)
         self.write(frames.goaway(self.last, code, words.encode()))
         self.flush()
+        self.stop_timer()
         self.transport.close()
+        # The peer may not read even this.
+        self.timer = self.loop.call_later(LAST_WORDS, self.transport.abort)
+
+    def prepare_to_leave(self) -> None:
+        """Tells the peer to open no more streams; those that are on their way by then are still answered."""
+        if not self.begun:
+            self.transport.close()
+            return
+        self.write(frames.goaway(frames.LARGEST_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, FAREWELL))
+        self.loop.call_later(LAST_WORDS, self.leave)
 
     def leave(self) -> None:
         """No more streams; the connection ends with the last that is open."""
-        self.leaving = True
-        self.write(frames.goaway(self.last, frames.NO_ERROR))
-        self.finish_leaving()
+        if not self.leaving and not self.transport.is_closing():
+            self.leaving = True
+            self.write(frames.goaway(self.last, frames.NO_ERROR))
+            self.finish_leaving()
 
     def finish_leaving(self) -> None:
         if self.leaving and not self.streams:
@@ -434,11 +573,11 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-def table_state(decoder: Decoder) -> tuple[int, int, int]:
+def table_state(decoder: Decoder) -> tuple[object, int, int]:
     """What differs after any change of a decoder's table, whose entries come at its head."""
     table = decoder.header_table
     entries = table.dynamic_entries
-    return len(entries), id(entries[0]) if entries else 0, table.maxsize
+    return entries[0] if entries else None, len(entries), table.maxsize
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:

@@ -16,12 +16,13 @@ DEFAULT_WINDOW, DEFAULT_FRAME, LARGEST_FRAME, LARGEST_WINDOW = 65_535, 16_384, 2
 
 MOST_STREAMS = 1024  # of one connection at a time
 MOST_HEADERS = 32 * 1024  # bytes of the headers of one request
+MOST_BLOCK = 2 * MOST_HEADERS  # bytes of headers that are decoded at all; beyond it the connection ends
 OUR_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
 
 HEAD_FORMAT = struct.Struct(">HBBBL")
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
     length = len(payload)
     return HEAD_FORMAT.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
 

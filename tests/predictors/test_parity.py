@@ -17,6 +17,7 @@ from tests.predictors.parity import WAYS, assert_same, matrix, ways_of
 from tests.serving import in_thread
 from tests.zoo import CASES, Case
 
+ENGINED = ("sklearn", "xgboost", "lightgbm", "catboost")
 DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
 
 
@@ -34,6 +35,18 @@ def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Pa
         for way in ways:
             assert_same(WAYS[way](server, sample), expected, f"{case.id} over {way}")
         assert server.get("/v2/models/m").json()["platform"] == f"mlflow_{case.flavor}"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.flavor in ENGINED], ids=lambda case: case.id)
+def test_no_engine_changes_a_number(case: Case, zoo: Callable[[str], Path]) -> None:
+    """What is proved with probes holds for the sample: without converted engines, and without any."""
+    folder, sample, answers = zoo(case.id), case.sample(), []
+    for settings in ({"engine": "auto"}, {"engine": "native"}, {"warm_up": False}):
+        with in_thread(folder, model_name="m", **settings) as server:
+            answers.append({way: WAYS[way](server, sample) for way in ways_of(case)})
+    for way, found in answers[0].items():
+        for other in answers[1:]:
+            assert_same(other[way], found, f"{case.id} over {way}")
 
 
 def test_the_matrix_in_the_docs_is_the_one_that_is_tested(request: pytest.FixtureRequest) -> None:
