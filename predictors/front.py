@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 from kserve.model import InferenceVerb, Model
 
@@ -71,8 +72,8 @@ class Front:
             {}
             if pipeline.settings.access_log
             else {
-                f"/v1/models/{name}:predict".encode(): ways.V1,
-                f"/v2/models/{name}/infer".encode(): ways.V2,
+                quote(f"/v1/models/{name}:predict", safe="/:").encode(): ways.V1,
+                quote(f"/v2/models/{name}/infer", safe="/:").encode(): ways.V2,
                 b"/invocations": ways.INVOCATIONS,
             }
         )
@@ -169,7 +170,7 @@ class Front:
     def answer(self, call: Call, way: Way) -> None:
         """The short way of a request; whatever is unusual about it is found out once more on the long one."""
         lane = self.pipeline.lane
-        if lane is None:
+        if lane is None or len(call.body) > self.pipeline.settings.max_body:
             call.pass_on()
             return
         started = time.perf_counter()
@@ -197,6 +198,8 @@ class Front:
             counters.predictions.inc()
             counters.succeeded(time.perf_counter() - started, len(rows))
             self.pipeline.count_request(way.protocol, 200)
+            if self.pipeline.draining:
+                call.keep_alive = False
             call.reply(reply, split)
 
         counters = lane.counters

@@ -82,7 +82,12 @@ class Connection(HttpToolsProtocol):
     header_length: bytes | None
     unusual: bool
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.cycle = None  # it refers to the connection
+
     def on_message_begin(self) -> None:
+        self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
         self.url = b""
         self.headers = []
         self.kind = b""

@@ -19,6 +19,7 @@ Finish: TypeAlias = Callable[[Array, bool], Answer]
 CHUNK = 512  # rows at a time: there is a number for each of them and each tree
 MANY = 700  # rows from which one tree after the other is faster than one row after the other
 NODE_FIELDS = ("featureids", "truenodeids", "falsenodeids", "trueleafs", "falseleafs", "missing_value_tracks_true")
+SORTED = 200  # rows from which it pays to sort them
 LESS_OR_EQUAL = 0  # the first of the operator's node modes
 
 
@@ -186,14 +187,49 @@ def by_trees(model: Any) -> Run:
     else:
         raise Unsuited("its trees cannot be asked one by one")
 
+    neighbours = likeness(estimators, made.width)
+
+    def sums(rows: Array) -> Array:
+        total = np.zeros((len(rows), made.trees[0].values.shape[1]))
+        for one in estimators:
+            total += one.predict(rows).reshape(total.shape)
+        return total
+
     def run(rows: Array, probabilities: bool) -> Answer:
         rows = np.ascontiguousarray(made.input(rows))
-        sums = np.zeros((len(rows), made.trees[0].values.shape[1]))
-        for one in estimators:
-            sums += one.predict(rows).reshape(sums.shape)
-        return made.finish(sums, probabilities)
+        if len(rows) < SORTED:
+            return made.finish(sums(rows), probabilities)
+        order = neighbours(rows)
+        total = np.empty((len(rows), made.trees[0].values.shape[1]))
+        total[order] = sums(rows[order])
+        return made.finish(total, probabilities)
 
     return run
+
+
+def likeness(estimators: list[Any], width: int) -> Callable[[Array], Array]:
+    """An order in which rows that take similar ways come after each other.
+
+    A processor that guesses the way right saves a fifth of the time. The two features that decide over most of the
+    training rows say which ways are similar.
+    """
+    decided = np.zeros(width)
+    for tree in estimators:
+        inner = tree.children_left >= 0
+        np.add.at(decided, tree.feature[inner], tree.n_node_samples[inner])
+    features = np.argsort(-decided)[:2]
+    limits = []
+    for feature in features:
+        splits = [tree.threshold[(tree.children_left >= 0) & (tree.feature == feature)] for tree in estimators]
+        limits.append(np.quantile(np.concatenate([*splits, [0.0]]), np.linspace(0, 1, 9)[1:-1]))
+
+    def order(rows: Array) -> Array:
+        key = np.zeros(len(rows), dtype=np.int16)
+        for feature, limit in zip(features, limits, strict=True):
+            key = key * 8 + limit.searchsorted(rows[:, feature]).astype(np.int16)
+        return key.argsort(kind="stable")
+
+    return order
 
 
 def by_onnx_runtime(model: Any) -> Engine:

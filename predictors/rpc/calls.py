@@ -99,6 +99,11 @@ def head_of(headers: Headers) -> Head:
 class Call(Stream):
     """One gRPC call."""
 
+    arrived: asyncio.Event
+    """Of a stream of messages: there may be another, or the end."""
+    sent: asyncio.Event
+    """Likewise: the peer has taken what was sent."""
+
     def __init__(self, connection: Connection, number: int, headers: Headers, server: Server) -> None:
         super().__init__(connection, number, headers)
         self.server = server
@@ -106,10 +111,6 @@ class Call(Stream):
         self.buffer: bytes | bytearray = b""
         self.method = server.methods.get(self.head.path)
         self.streaming = False
-        self.arrived = asyncio.Event()
-        """For a stream of messages: there may be another, or the end."""
-        self.sent = asyncio.Event()
-        """Likewise: the peer has taken what was sent."""
         self.task: asyncio.Task[None] | None = None
 
     # -- from the stream ----------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Call(Stream):
         elif self.head.encoding not in ENCODINGS:
             self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
         elif self.method.streaming is not None:
-            self.streaming = True
+            self.streaming, self.arrived, self.sent = True, asyncio.Event(), asyncio.Event()
             self.connection.send_headers(self, OK_HEADERS)
             self.start(self.stream(self.method.streaming))
 
@@ -165,7 +166,8 @@ class Call(Stream):
             self.task.cancel()
 
     def drained(self) -> None:
-        self.sent.set()
+        if self.streaming:
+            self.sent.set()
 
     # -- messages -----------------------------------------------------------------------------------------------
 
