@@ -6,6 +6,7 @@ Nobody waits for company. What has arrived goes at once; what arrives while the 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from predictors.cpus import cpu_limit
-from predictors.engine import Answer, Proven, RunAll
+from predictors.engine import Answer, Declined, Proven, RunAll
 from predictors.protocol.casting import Array
+
+log = logging.getLogger("predictors")
 
 Done: TypeAlias = "Callable[[Answer | Exception], None]"
 # Seconds: what takes no longer is done on the event loop. With one CPU a thread would only take turns with it.
@@ -46,7 +49,7 @@ class Batcher:
         """`done` gets the answer, or whatever the engine raises for these rows, whoever else was in their batch."""
         waiting = Waiting(rows, probabilities, done)
         if self.proven.together is None and self.proven.seconds(len(rows)) <= self.most_inline:
-            done(attempt(self.proven, waiting))
+            settle((waiting,), (attempt(self.proven, waiting),))
             return
         self.queue.append(waiting)
         self.wake()
@@ -99,7 +102,10 @@ class Batcher:
 
 def settle(group: Sequence[Waiting], found: Sequence[Answer | Exception]) -> None:
     for one, answer in zip(group, found, strict=True):
-        one.done(answer)
+        try:
+            one.done(answer)
+        except Exception:
+            log.exception("a reply failed")  # the others get theirs
 
 
 def answers(proven: Proven, group: Sequence[Waiting]) -> list[Answer | Exception]:
@@ -107,7 +113,7 @@ def answers(proven: Proven, group: Sequence[Waiting]) -> list[Answer | Exception
     if len(group) > 1 and proven.together is not None:
         try:
             return together(proven.together, group)
-        except Exception:  # noqa: S110 - it shows again for the one that causes it
+        except (Exception, SystemExit):  # noqa: S110 - it shows again for the one that causes it
             pass
     return [attempt(proven, one) for one in group]
 
@@ -117,6 +123,8 @@ def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
         return proven.engine.run(one.rows, one.probabilities)
     except Exception as error:
         return error
+    except SystemExit:  # the code of others must not end the server
+        return Declined()
 
 
 def together(run: RunAll, group: Sequence[Waiting]) -> list[Answer | Exception]:

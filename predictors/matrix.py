@@ -50,7 +50,11 @@ class Matrix:
         return None if found is None else self.exact(found)
 
     def values(self, batch: Batch) -> Array | None:
-        """The numbers as doubles."""
+        """The numbers as doubles.
+
+        Without a signature, several rows by name lie column by column in the table that the model gets, and rows
+        without names row by row: that decides on the last bit of a sum, and only the latter are taken.
+        """
         columns = batch.columns
         if columns is None:
             rows = batch.rows
@@ -59,7 +63,8 @@ class Matrix:
             if not isinstance(rows, list) or not rows:
                 return None
             if type(rows[0]) is dict:
-                return self.of_records(rows, batch.literals) if self.names else None
+                by_name = self.names and (len(rows) == 1 or not self.untyped)
+                return self.of_records(rows, batch.literals) if by_name else None
             if self.untyped and batch.frame:  # the model gets a table with other names than it knows
                 return None
             return self.of_rows(rows, batch.literals)
@@ -89,6 +94,8 @@ class Matrix:
 
     def of_columns(self, columns: Sequence[Values], literals: bool) -> Array | None:
         count = len(columns[0])
+        if self.untyped and count > 1:
+            return None
         made = np.empty((count, self.width))
         for index, values in enumerate(columns):
             if isinstance(values, np.ndarray):

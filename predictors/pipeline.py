@@ -98,7 +98,7 @@ class Pipeline:
 
     def serve(self, model: MLflowModel) -> None:
         """From now on this model answers; it is loaded."""
-        loaded = model.serving()
+        loaded, again = model.serving(), self.model is not None
         metrics().model_loaded(self.name, loaded)
         self.model = model
         proven = loaded.choice.proven
@@ -108,6 +108,8 @@ class Pipeline:
             self._lane = Lane(model, loaded, batcher, self.counters_of(loaded.version))
         else:
             self._lane = None
+        if again:
+            gc.unfreeze()  # the model before goes
         gc.collect()
         gc.freeze()  # what is loaded stays: looking through it again and again would take a third of a small request
         self.shared.set_ready(self.index, True)
@@ -133,8 +135,8 @@ class Pipeline:
             await asyncio.to_thread(model.load)
         except Exception as error:
             raise InternalError(f"loading failed: {one_line(error)}") from error
-        self.shared.unloaded = False
         self.serve(model)
+        self.shared.unloaded = False
 
     # -- predictions --------------------------------------------------------------------------------------------
 

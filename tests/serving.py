@@ -52,6 +52,7 @@ class Running:
 @contextlib.contextmanager
 def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
+    settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
     made = Settings(
         model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0,
         grace_period=DRAIN, **settings,

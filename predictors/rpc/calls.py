@@ -137,9 +137,10 @@ class Call(Stream):
         if self.streaming:  # no more than a window of it: the peer may send on when a message has been taken
             self.arrived.set()
         elif len(self.buffer) >= PREFIX:
-            if self.size > self.server.most_message:
+            size = self.size
+            if size > self.server.most_message:
                 self.refuse(self.too_large())
-            elif len(self.buffer) > PREFIX + self.size:
+            elif len(self.buffer) > PREFIX + size:
                 self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
 
     def end(self) -> None:
@@ -177,7 +178,7 @@ class Call(Stream):
         return int.from_bytes(self.buffer[1:PREFIX], "big")
 
     def unpacked(self, message: bytes | bytearray) -> bytes:
-        body = bytes(memoryview(message)[PREFIX:])
+        body = bytes(message[PREFIX:])
         if not message[0]:
             return body
         if self.head.encoding == b"identity":
@@ -319,10 +320,12 @@ class Server:
         """No new connections and calls; those in flight finish within `grace` seconds."""
         if self.listener is not None:
             self.listener.close()
-        for connection in list(self.connections):
-            connection.prepare_to_leave()
+        told: set[Connection] = set()
         end = asyncio.get_running_loop().time() + grace
         while self.connections and asyncio.get_running_loop().time() < end:
+            for connection in self.connections - told:  # some may just have been accepted
+                connection.prepare_to_leave()
+                told.add(connection)
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()

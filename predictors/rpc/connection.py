@@ -107,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.received = 0
         self.held = 0
         """What all open streams have received."""
+        self.most_held = max(MOST_HELD, 4 * window)
         self.resets = 0
         self.control = 0
         """Frames since the last one with headers or data: pings and the like cost work and bring nothing."""
@@ -330,15 +331,15 @@ class Connection(asyncio.Protocol):
         if stream.ended:
             self.reset(stream, frames.STREAM_CLOSED)
             return
-        stream.received += length
         self.held += length
-        if stream.received > self.window:
+        stream.received = received = stream.received + length
+        if received > self.window:
             self.reset(stream, frames.FLOW_CONTROL_ERROR)
             return
-        if self.held > max(MOST_HELD, 4 * self.window):
+        if self.held > self.most_held:
             self.reset(stream, frames.ENHANCE_YOUR_CALM)
             return
-        if length > len(payload):
+        if flags & frames.PADDED:
             self.allow(stream, length - len(payload))
         if payload:
             stream.data(payload)
