@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -15,7 +14,6 @@ from kserve.model import InferenceVerb, Model
 
 from predictors import pages, ways
 from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
-from predictors.engine import Answer
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
@@ -33,7 +31,6 @@ from predictors.protocol.errors import (
 from predictors.ways import Way
 from predictors.wire import Call
 
-log = logging.getLogger("predictors")
 access = logging.getLogger("predictors.access")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -168,43 +165,25 @@ class Front:
         return tensor_response(reply, split)
 
     def answer(self, call: Call, way: Way) -> None:
-        """The short way of a request; whatever is unusual about it is found out once more on the long one."""
+        """A request that may take the short way."""
         lane = self.pipeline.lane
         if lane is None or len(call.body) > self.pipeline.settings.max_body:
             call.pass_on()
             return
-        started = time.perf_counter()
-        try:
-            length = call.header_length
-            batch = way.decode(call.body, None if length is None else length.decode("latin-1"))
-            rows = lane.loaded.rows_of(batch)
-        except Exception:
-            rows = None
-        if rows is None:
-            call.pass_on()
-            return
+        length = None if call.header_length is None else call.header_length.decode("latin-1")
 
-        def done(answer: Answer | Exception) -> None:
-            counters.in_flight.dec()
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                prediction = lane.model.prediction(lane.loaded, answer)
-                reply, split = way.encode(prediction, batch, self.pipeline.strict)
-            except Exception:
-                log.debug("a request leaves the short way", exc_info=True)
-                call.pass_on()
-                return
-            counters.predictions.inc()
-            counters.succeeded(time.perf_counter() - started, len(rows))
+        def reply(made: tuple[bytes, int | None]) -> None:
             self.pipeline.count_request(way.protocol, 200)
             if self.pipeline.draining:
                 call.keep_alive = False
-            call.reply(reply, split)
+            call.reply(*made)
 
-        counters = lane.counters
-        counters.in_flight.inc()
-        lane.batcher.submit(rows, lane.model.wants_probabilities(batch), done)
+        lane.take(
+            lambda: way.decode(call.body, length),
+            lambda prediction, batch: way.encode(prediction, batch, self.pipeline.strict),
+            reply,
+            call.pass_on,
+        )
 
     async def v1_explain(self, request: Request) -> Response:
         loaded = self.pipeline.check(request.parts["model"])

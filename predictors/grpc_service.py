@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
@@ -15,16 +13,14 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from predictors.engine import Answer
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Pipeline, known, row_count
 from predictors.protocol import grpc as codec
+from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import NotFound, RequestError
 from predictors.rpc.calls import Abort, Call, Method, Server, Status
 from predictors.wire import SMALL
-
-log = logging.getLogger("predictors")
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
@@ -88,39 +84,25 @@ class InferenceService:
         return response
 
     def infer_quickly(self, call: Call, message: bytes) -> bool:
-        """The short way of a call; whatever is unusual about it is found out once more on the long one."""
+        """A call that may take the short way; false if it cannot."""
         lane = self.pipeline.lane
         if lane is None or len(message) > SMALL:
             return False
-        started = time.perf_counter()
-        try:
+
+        def decode() -> Batch:
             request = pb.ModelInferRequest.FromString(message)
             self.pipeline.check(request.model_name, request.model_version or None)
-            batch = codec.decode(request)
-            rows = lane.loaded.rows_of(batch)
-        except Exception:
-            return False
-        if rows is None:
-            return False
+            return codec.decode(request)
 
-        def done(answer: Answer | Exception) -> None:
-            counters.in_flight.dec()
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                reply = codec.encode(lane.model.prediction(lane.loaded, answer), batch).SerializeToString()
-            except Exception:
-                log.debug("a call leaves the short way", exc_info=True)
-                call.start(call.answer(self.infer, message))
-                return
-            counters.predictions.inc()
-            counters.succeeded(time.perf_counter() - started, len(rows))
+        def encode(prediction: Prediction, batch: Batch) -> bytes:
+            message: bytes = codec.encode(prediction, batch).SerializeToString()
+            return message
+
+        def reply(made: bytes) -> None:
             self.pipeline.count_request("grpc", "OK")
-            call.reply(reply)
+            call.reply(made)
 
-        counters = lane.counters
-        counters.in_flight.inc()
-        lane.batcher.submit(rows, lane.model.wants_probabilities(batch), done)
+        lane.take(decode, encode, reply, lambda: call.start(call.answer(self.infer, message)))
         return True
 
     async def infer(self, call: Call, message: bytes) -> bytes:

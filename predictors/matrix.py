@@ -6,7 +6,7 @@ says what is wrong with them. So the short way never refuses anything and has no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -189,7 +189,3 @@ def matrix_of_types(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> M
         highest=np.array(highest, dtype=DOUBLE) if whole else None,
         singles=np.array(singles) if singles and not alone else None,
     )
-
-
-def named_columns(matrix: Array, names: Sequence[str]) -> Mapping[str, Array]:
-    return {name: matrix[:, index] for index, name in enumerate(names)}

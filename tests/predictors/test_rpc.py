@@ -489,9 +489,9 @@ def test_a_frame_in_crumbs_costs_no_more() -> None:
         made.connection_lost(None)
         return made.received
 
-    started = time.process_time()
+    started = time.thread_time()
     assert asyncio.run(run()) == 2**20
-    assert time.process_time() - started < 1
+    assert time.thread_time() - started < 0.3
 
 
 def test_calls_mingle(peer: Peer) -> None:
@@ -987,7 +987,7 @@ def test_settings_cost_little(wire: Wire, peer: Peer) -> None:
     peer.send(settings(*[(INITIAL_WINDOW_SIZE, 65_535 + i % 2) for i in range(170_000)]))
     peer.round_trip()
     wire.run(lambda: seen.append(wire.loop.time()))
-    assert seen[1] - seen[0] < 1
+    assert seen[1] - seen[0] < 2
 
 
 # -- many streams, and their ends -------------------------------------------------------------------------------------
@@ -1377,13 +1377,15 @@ def test_messages_that_are_too_large(channel: grpc.Channel) -> None:
     assert channel.unary_unary("/t/Echo")(bytes(MOST_MESSAGE), timeout=SECONDS) == bytes(MOST_MESSAGE)
 
 
-def test_large_messages_in_small_frames(peer: Peer) -> None:
+def test_large_messages_in_small_frames(wire: Wire, peer: Peer) -> None:
     """In the frames of clients that know no larger ones; the time must not grow with the square."""
     message = packed(bytes(MOST_MESSAGE))
+    started = wire.run(time.thread_time)
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Metadata")))
     peer.send(b"".join(frame(DATA, 0, 1, message[i : i + 1000]) for i in range(0, len(message), 1000)))
     peer.send(frame(DATA, END_STREAM, 1))
     assert peer.reply(1).message == b"()"
+    assert wire.run(time.thread_time) - started < 1
 
 
 @pytest.mark.parametrize("path", ["/t/Nothing", "/nothing/Echo", "/", "//", "/t/Echo/"])

@@ -373,6 +373,20 @@ def test_both_ways_answer_binary_alike(raw: Raw, length: str | None, size: int) 
     assert short[0] == (200 if length is None and size == 32 else 400)
 
 
+@pytest.mark.parametrize("path", [V1, V2, INVOCATIONS])
+def test_both_ways_take_the_same_kinds(raw: Raw, path: str) -> None:
+    """With and without the header that announces binary data."""
+    body, binary = binary_request(32, struct.pack("<4d", 1, 2, 3, 4))
+    found = []
+    for content in (json.dumps(tensor() if path == V2 else GOOD).encode(), body):
+        for kind in ("application/json", "application/octet-stream", "text/plain"):
+            for headers in ({"Content-Type": kind}, {**binary, "Content-Type": kind}):
+                short = plain(raw.ask(text(content, path, headers)))
+                assert short == plain(raw.ask(slow(content, path, headers))), headers
+                found.append(short[0])
+    assert set(found) == {200, 400, 415}
+
+
 def test_both_ways_count_alike() -> None:
     with in_thread(None, model_name="weighed") as server:
         path = "/v1/models/weighed:predict"
