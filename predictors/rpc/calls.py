@@ -13,8 +13,10 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from predictors.rpc.connection import Connection, Headers, Stream
+from predictors.rpc.connection import Connection
 from predictors.rpc.frames import literal
+from predictors.rpc.headers import Headers
+from predictors.rpc.stream import Stream
 
 log = logging.getLogger("predictors")
 

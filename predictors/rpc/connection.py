@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
-from hpack import Decoder, HPACKError, OversizedHeaderListError
-
 from predictors.rpc import frames
-from predictors.rpc.frames import frame
+from predictors.rpc.frames import ConnectionFault, frame
+from predictors.rpc.headers import HeaderBlocks, Headers
+from predictors.rpc.stream import Stream
 
 log = logging.getLogger("predictors")
 
-Headers: TypeAlias = "tuple[tuple[bytes, bytes], ...]"
 # A client that resets more streams than this in a minute before it lets one end is at war with us.
 MOST_RESETS = 2000
 MOST_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
@@ -26,56 +24,10 @@ ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than wha
 PATIENCE = 60.0  # seconds for a peer that takes nothing of what it was sent, or does not begin
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
 FAREWELL = b"farewell"
-MOST_KNOWN = 4096  # bytes of the fields of a block that is remembered
 HTTP1_REPLY = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"
     b"this port speaks gRPC over HTTP/2\n"
 )
-
-
-class ConnectionFault(Exception):
-    """The peer broke the protocol; the connection ends."""
-
-    def __init__(self, code: int, words: str) -> None:
-        super().__init__(words)
-        self.code = code
-
-
-class Stream:
-    """One request and its reply. Subclasses say what they make of it."""
-
-    def __init__(self, connection: Connection, number: int, headers: Headers) -> None:
-        self.connection = connection
-        self.number = number
-        self.headers = headers
-        self.send_window = connection.peer_window
-        self.received = 0
-        """Bytes of the window that the peer has used up."""
-        self.taken = 0
-        """Of these, what has been done with and may soon be allowed anew."""
-        self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
-        """What flow control holds back: bytes of data, or of a whole frame of trailers."""
-        self.closed = False
-        """No more of it goes out."""
-        self.ended = False
-        """No more of it comes in."""
-
-    def begin(self) -> None:
-        """The connection knows of the stream."""
-        raise NotImplementedError
-
-    def data(self, chunk: bytes) -> None:
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """The peer has sent all."""
-        raise NotImplementedError
-
-    def cancelled(self) -> None:
-        """The peer, or the connection, has gone."""
-
-    def drained(self) -> None:
-        """Nothing waits any more."""
 
 
 Opener: TypeAlias = "Callable[[Connection, int, Headers], Stream]"
@@ -96,9 +48,7 @@ class Connection(asyncio.Protocol):
         self.last = 0
         """The highest number of a stream that the peer opened."""
         self.leaving = False
-        self.decoder = Decoder(max_header_list_size=frames.MOST_BLOCK)
-        self.known: dict[bytes, Headers] = {}
-        """Header blocks that leave the tables as they are: clients send the same few again and again."""
+        self.header_blocks = HeaderBlocks()
         self.block: tuple[int, int, bytearray] | None = None
         """Headers that go on in the next frame: stream, flags, what has come so far."""
         self.peer_window = frames.DEFAULT_WINDOW
@@ -260,9 +210,7 @@ class Connection(asyncio.Protocol):
             self.headers_complete(number, first_flags, bytes(block))
 
     def headers_complete(self, number: int, flags: int, block: bytes) -> None:
-        headers, too_large = self.known.get(block), False
-        if headers is None:
-            headers, too_large = self.decoded(block)
+        headers, too_large = self.header_blocks.decode(block)
         self.control = 0
         stream = self.streams.get(number)
         if stream is not None:  # trailers
@@ -287,29 +235,6 @@ class Connection(asyncio.Protocol):
         stream.begin()
         if flags & frames.END_STREAM:
             stream.end()
-
-    def decoded(self, block: bytes) -> tuple[Headers, bool]:
-        """The fields of a block, and whether they are larger than announced."""
-        if len(block) > frames.MOST_BLOCK:
-            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
-        before = table_state(self.decoder)
-        try:
-            decoded = self.decoder.decode(block, raw=True)
-        except OversizedHeaderListError:
-            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long") from None
-        except HPACKError:
-            raise ConnectionFault(frames.COMPRESSION_ERROR, "the headers cannot be decoded") from None
-        headers: Headers = tuple((bytes(name), bytes(value)) for name, value in decoded)
-        size = sum(32 + len(name) + len(value) for name, value in headers)
-        after = table_state(self.decoder)
-        # Entries that are equal are not the same: what is behind them may have changed.
-        if after[0] is not before[0] or after[1:] != before[1:]:
-            self.known.clear()
-        elif size < MOST_KNOWN:
-            if len(self.known) >= 100:
-                self.known.clear()
-            self.known[block] = headers
-        return headers, size > frames.MOST_HEADERS
 
     def on_data(self, number: int, flags: int, payload: bytes) -> None:
         length = len(payload)
@@ -572,13 +497,6 @@ class Connection(asyncio.Protocol):
         if self.leaving and not self.streams:
             self.flush()
             self.transport.close()
-
-
-def table_state(decoder: Decoder) -> tuple[object, int, int]:
-    """What differs after any change of a decoder's table, whose entries come at its head."""
-    table = decoder.header_table
-    entries = table.dynamic_entries
-    return entries[0] if entries else None, len(entries), table.maxsize
 
 
 def unpadded(payload: bytes, flags: int) -> bytes:

@@ -22,6 +22,14 @@ OUR_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
 HEAD_FORMAT = struct.Struct(">HBBBL")
 
 
+class ConnectionFault(Exception):
+    """The peer broke the protocol; the connection ends."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"") -> bytes:
     length = len(payload)
     return HEAD_FORMAT.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload

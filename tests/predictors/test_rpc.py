@@ -31,7 +31,9 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.rpc import connection as connection_module
 from predictors.rpc.calls import Abort, Call, Method, Server, Status
-from predictors.rpc.connection import Connection, Headers, Stream
+from predictors.rpc.connection import Connection
+from predictors.rpc.headers import Headers
+from predictors.rpc.stream import Stream
 from tests.serving import Running, wait_for
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -923,7 +925,7 @@ def test_headers_that_vary_are_remembered_anew() -> None:
         for i in range(500):
             block = plain("/t/Echo", ("x", str(i)))
             made.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
-            if block not in made.known or len(made.known) > 100:
+            if block not in made.header_blocks.known or len(made.header_blocks.known) > 100:
                 return False
         made.connection_lost(None)
         return True
