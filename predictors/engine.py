@@ -24,6 +24,8 @@ RunAll: TypeAlias = Callable[[Sequence[Array], bool], Answer]
 MODES = ("auto", "native", "compiled")
 TOLERANCE = 1e-6  # relative, of compiled engines
 SINGLES = 5  # rows of each group that are asked alone as well
+FEW = 20  # rows of each group at least
+PROOF_SECONDS, EXPERIMENT_SECONDS = 3.0, 0.1  # about what a slow model is asked for at load
 TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
 WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
 MOST_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
@@ -107,7 +109,7 @@ def choose(candidates: Sequence[Candidate], mode: str, probing: Probing, native:
             continue
         try:
             engine = laid_out(candidate.build(), columnwise=probing.columnwise)
-            groups = probe_groups(probing, engine.thresholds)
+            groups = affordable(probe_groups(probing, engine.thresholds), native)
             prove(engine, native, groups)
             return Choice(measured(engine, groups[ORDINARY][:MANY], exact=mode == "native"), reasons)
         except Unsuited as unsuited:
@@ -135,9 +137,20 @@ def laid_out(engine: Engine, *, columnwise: bool) -> Engine:
 # -- proof ------------------------------------------------------------------------------------------------------
 
 
+def affordable(groups: Mapping[str, Array], native: Run) -> dict[str, Array]:
+    """Fewer probes for a model that is slow by itself: nobody should wait minutes for a server to be ready."""
+    few = groups[ORDINARY][:FEW]
+    attempt(native, few)  # the first time takes longer
+    started = time.perf_counter()
+    attempt(native, few)
+    each = (time.perf_counter() - started) / len(few)
+    most = max(FEW, int(PROOF_SECONDS / each / len(groups)))
+    return {name: rows[:most] for name, rows in groups.items()}
+
+
 def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
     """Raises `Unsuited` if the engine answers any probe differently, or one that the model refuses."""
-    answered = 0
+    answered, tolerance = 0, TOLERANCE if engine.compiled else 0.0
     for group, rows in groups.items():
         expected, found = attempt(native, rows), attempt(engine.run, rows)
         if found is None:
@@ -145,8 +158,8 @@ def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
         if expected is None:
             raise Unsuited(f"it answers {group} that the model refuses")
         answered += 1
-        tolerance = TOLERANCE if engine.compiled else 0.0
         compare_answers(found, expected, group, tolerance)
+        compare(engine.run(rows.copy(), False)[0], found[0], f"predictions without probabilities for {group}", 0.0)
         for row in range(min(len(rows), SINGLES)):
             found, expected = attempt(engine.run, rows[row : row + 1]), attempt(native, rows[row : row + 1])
             if found is not None and expected is not None:
@@ -192,6 +205,7 @@ def compare(mine: Any, model: Any, what: str, tolerance: float) -> None:
 def measured(engine: Engine, rows: Array, *, exact: bool) -> Proven:
     """What the engine takes, and whether requests that wait are better answered together."""
     one, some = timed(engine.run, rows[:1]), timed(engine.run, rows[:TOGETHER])
+    rows = rows[: max(TOGETHER, min(MANY, int(EXPERIMENT_SECONDS / one)))]
     many = timed(engine.run, rows)
     saved = one - some / TOGETHER
     proven = Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1))
@@ -215,7 +229,7 @@ def joining(run: Run) -> RunAll:
 
 def same_alone(together: RunAll, run: Run, rows: Array, tolerance: float) -> bool:
     """Whether requests that are answered together get the numbers that they get alone."""
-    for sizes in ([1] * len(rows), [1, 2], [1, 2, 3, 5, 1, 1], [TOGETHER, 7, TOGETHER]):
+    for sizes in ([1] * len(rows), [1, 2], [1, 2, 3, 5, 1, 1], [len(rows) // 2 - 1, 2, len(rows) // 2 - 1]):
         ends = np.cumsum(sizes)
         parts = [rows[end - size : end].copy() for size, end in zip(sizes, ends, strict=True)]
         predictions, probabilities = zip(*(run(part.copy(), True) for part in parts), strict=True)
@@ -233,8 +247,11 @@ def timed(run: Run, rows: Array) -> float:
 
 
 def durations(run: Run, rows: Array) -> Iterator[float]:
-    for _ in range(5):
+    end = time.perf_counter() + EXPERIMENT_SECONDS / 50
+    for _ in range(20):
         copied = rows.copy()
         started = time.perf_counter()
         run(copied, True)
         yield time.perf_counter() - started
+        if time.perf_counter() > end:
+            return

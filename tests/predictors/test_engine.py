@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,20 @@ def test_numeric_libraries_are_told_how_many_threads_to_start(monkeypatch: pytes
     assert [os.environ[name] for name in THREAD_VARIABLES] == ["3", "1", "1"]
     for name in THREAD_VARIABLES[1:]:
         monkeypatch.delenv(name)
+
+
+def test_a_slow_model_is_asked_less() -> None:
+    model = LinearRegression().fit(X, NUMBER)
+    asked: list[int] = []
+
+    def slow(rows: Any, wanted: bool) -> Any:
+        asked.append(len(rows))
+        until = time.perf_counter() + 0.002 * len(rows)
+        while time.perf_counter() < until:
+            pass
+        return model.predict(rows), None
+
+    candidate = Candidate("slow", lambda: Engine("slow", slow))
+    assert choose([candidate], "auto", Probing(6, np.dtype(float)), slow).name == "slow"
+    assert max(asked) < 500
+    assert sum(asked) * 0.002 < 20
