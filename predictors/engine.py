@@ -21,7 +21,6 @@ Run: TypeAlias = Callable[[Array, bool], Answer]
 """Takes a matrix of numbers, and whether probabilities are wanted."""
 RunAll: TypeAlias = Callable[[Sequence[Array], bool], Answer]
 """The same for the rows of several requests; the answer is that for all rows, in order."""
-MODES = ("auto", "native", "compiled")
 TOLERANCE = 1e-6  # relative, of compiled engines
 SINGLES = 5  # rows of each group that are asked alone as well
 FEW = 20  # rows of each group at least

@@ -29,13 +29,13 @@ from predictors.protocol.errors import (
     UnsupportedMediaType,
 )
 from predictors.ways import Way
-from predictors.wire import Call
+from predictors.wire import BINARY_TYPE, Call
+from predictors.wire import HEADER_LENGTH as HEADER_LENGTH_NAME
 
 access = logging.getLogger("predictors.access")
 
 Handler = Callable[[Request], Awaitable[Response]]
-BINARY = "application/octet-stream"
-HEADER_LENGTH = "inference-header-content-length"
+BINARY, HEADER_LENGTH = BINARY_TYPE.decode(), HEADER_LENGTH_NAME.decode()
 LIVE = ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError
@@ -102,12 +103,8 @@ class InferenceService:
             self.pipeline.count_request("grpc", "OK")
             call.reply(made)
 
-        lane.take(decode, encode, reply, lambda: call.start(call.answer(self.infer, message)))
+        lane.take(decode, encode, reply, lambda: call.pass_on(message))
         return True
-
-    async def infer(self, call: Call, message: bytes) -> bytes:
-        reply: bytes = (await self.ModelInfer(parsed(pb.ModelInferRequest, message), call)).SerializeToString()
-        return reply
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
         self.named(request.model_name)
@@ -181,7 +178,8 @@ def build(pipeline: Pipeline) -> Server:
     methods = {
         path_of(one): unary(getattr(service, one.name), GetMessageClass(one.input_type)) for one in SERVICE.methods
     }
-    methods[path_of(SERVICE.methods_by_name["ModelInfer"])] = Method(unary=service.infer, quick=service.infer_quickly)
+    infer = path_of(SERVICE.methods_by_name["ModelInfer"])
+    methods[infer] = replace(methods[infer], quick=service.infer_quickly)
     methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest)
     methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch)
 

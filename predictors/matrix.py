@@ -16,7 +16,7 @@ import numpy as np
 
 from predictors.fields import NUMBER_TYPES
 from predictors.protocol.batch import Batch, Values
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, packed
+from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, kinds, packed
 from predictors.signature import Plan
 
 EXACT_IN_SINGLE = 2**24
@@ -79,7 +79,7 @@ class Matrix:
     def of_rows(self, rows: list[Any], literals: bool) -> Array | None:
         if set(map(len, rows)) != {self.width}:
             return None
-        if literals and any(bool in set(map(type, row)) for row in rows):
+        if literals and any(bool in kinds(row) for row in rows):
             return None
         count = len(rows) * self.width
         return self.doubles(chain.from_iterable(rows), count).reshape(len(rows), self.width)
@@ -102,7 +102,7 @@ class Matrix:
                 if values.shape not in ((count,), (count, 1)) or not self.lossless(values):
                     return None
                 made[:, index] = values.reshape(-1)
-            elif len(values) == count and not (literals and bool in set(map(type, values))):
+            elif len(values) == count and not (literals and bool in kinds(values)):
                 made[:, index] = self.doubles(values, count)
             else:
                 return None

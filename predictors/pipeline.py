@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 import kserve.errors
 
+from predictors import collector
 from predictors.batching import Batcher
 from predictors.cpus import cpu_limit
 from predictors.engine import Answer
@@ -148,10 +148,7 @@ class Pipeline:
             self._lane = Lane(model, loaded, batcher, self.counters_of(loaded.version))
         else:
             self._lane = None
-        if again:
-            gc.unfreeze()  # the model before goes
-        gc.collect()
-        gc.freeze()  # what is loaded stays: looking through it again and again would take a third of a small request
+        collector.settle(again=again)
         self.shared.set_ready(self.index, True)
 
     def serving(self) -> MLflowModel:

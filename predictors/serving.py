@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import uvloop
 
-from predictors import grpc_service, sharing
+from predictors import collector, grpc_service, sharing
 from predictors.banner import demo_banner
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
 from predictors.front import Front
@@ -92,7 +92,7 @@ class Serving:
             return crew.follow(understudy.take_over())
         understudy.dismiss()
         self.opened = model
-        sharing.settle()
+        collector.settle()
         return crew.supervise(work)
 
     def fetched(self, crew: Crew, shared: Shared) -> Source:

@@ -8,7 +8,6 @@ worked for. The first process never starts gRPC or an event loop. Where it canno
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -93,12 +92,6 @@ def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
     if failure:
         raise failure[0]
     return result[0]
-
-
-def settle() -> None:
-    """Before the workers are forked: what is there is not moved or counted by their garbage collectors."""
-    gc.collect()
-    gc.freeze()
 
 
 class Understudy:

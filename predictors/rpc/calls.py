@@ -160,9 +160,13 @@ class Call(Stream):
             self.refuse(abort)
             return
         self.buffer = b""
-        method = self.method
-        if method is not None and method.unary is not None and not (method.quick and method.quick(self, message)):
-            self.start(self.answer(method.unary, message))
+        if self.method is None or self.method.quick is None or not self.method.quick(self, message):
+            self.pass_on(message)
+
+    def pass_on(self, message: bytes) -> None:
+        """To the method itself, in a task."""
+        if self.method is not None and self.method.unary is not None:
+            self.start(self.answer(self.method.unary, message))
 
     def cancelled(self) -> None:
         if self.task is not None:

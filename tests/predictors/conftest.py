@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.predictors.watched import Watched
 from tests.serving import Running, in_thread
 
 
@@ -29,3 +30,11 @@ def moments(zoo: Callable[[str], Path]) -> Iterator[Running]:
     """at (datetime), data (binary), maybe (optional double)."""
     with in_thread(zoo("pyfunc-datetime-binary-optional"), model_name="moments") as server:
         yield server
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    made = Watched()
+    monkeypatch.setattr("predictors.pipeline.Batcher", made.batcher)
+    yield made
+    made.gate.set()

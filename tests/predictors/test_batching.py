@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,65 +18,16 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.batching import Batcher
-from predictors.engine import MOST_SECONDS, Answer, Declined, Proven
+from predictors.engine import Answer, Declined, Proven
 from predictors.serving import open_model
 from predictors.settings import Settings
 from predictors.source import resolve
 from tests.predictors.test_metrics import samples
+from tests.predictors.watched import Watched
 from tests.serving import Running, in_thread, wait_for
 
 Ask: TypeAlias = Callable[[], Any]
 Zoo: TypeAlias = Callable[[str], Path]
-
-
-class Watched:
-    """Notes what engines are asked, and lets them begin only while its gate is open."""
-
-    def __init__(self, most_rows: int | None = None) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.batches: list[list[int]] = []
-        """The rows of each request, for each time that an engine was asked."""
-        self.most_rows = most_rows
-
-    def batcher(self, proven: Proven, loop: Any, executor: Any, most_running: int) -> Batcher:
-        return Batcher(self.around(proven), loop, executor, 1)
-
-    def around(self, proven: Proven) -> Proven:
-        """The same engine, slow by its own account: it is asked in threads."""
-        run, together = proven.engine.run, proven.together
-        assert together is not None
-
-        def noted(rows: Any, probabilities: bool) -> Answer:
-            self.note([len(rows)])
-            return run(rows, probabilities)
-
-        def noted_together(requests: Any, probabilities: bool) -> Answer:
-            self.note(list(map(len, requests)))
-            return together(requests, probabilities)
-
-        further = proven.further if self.most_rows is None else MOST_SECONDS / self.most_rows
-        engine = replace(proven.engine, run=noted)
-        return replace(proven, engine=engine, together=noted_together, first=1.0, further=further)
-
-    def note(self, rows: list[int]) -> None:
-        self.batches.append(rows)
-        assert self.gate.wait(60)
-
-    @contextlib.contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Ends once an engine has been asked again."""
-        before = len(self.batches)
-        yield
-        wait_for(lambda: len(self.batches) > before, seconds=30)
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    made = Watched()
-    monkeypatch.setattr("predictors.pipeline.Batcher", made.batcher)
-    yield made
-    made.gate.set()
 
 
 # -- through servers --------------------------------------------------------------------------------------------------

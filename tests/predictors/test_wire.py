@@ -22,9 +22,9 @@ from predictors.batching import Batcher
 from predictors.front import Front
 from predictors.model import MLflowModel
 from predictors.wire import SMALL, Connection
-from tests.predictors.test_batching import Watched
 from tests.predictors.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.test_metrics import samples
+from tests.predictors.watched import Watched
 from tests.serving import Running, in_thread, process, wait_for
 
 Reply: TypeAlias = "tuple[int, dict[str, str], bytes]"
@@ -119,14 +119,6 @@ def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Front, "__call__", counting)
     return seen
-
-
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    made = Watched()
-    monkeypatch.setattr("predictors.pipeline.Batcher", made.batcher)
-    yield made
-    made.gate.set()
 
 
 @pytest.fixture(scope="module")

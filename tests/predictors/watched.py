@@ -1,0 +1,55 @@
+"""Batches as engines get them, for tests that look on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from predictors.batching import Batcher
+from predictors.engine import MOST_SECONDS, Answer, Proven
+from tests.serving import wait_for
+
+
+class Watched:
+    """Notes what engines are asked, and lets them begin only while its gate is open."""
+
+    def __init__(self, most_rows: int | None = None) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.batches: list[list[int]] = []
+        """The rows of each request, for each time that an engine was asked."""
+        self.most_rows = most_rows
+
+    def batcher(self, proven: Proven, loop: Any, executor: Any, most_running: int) -> Batcher:
+        return Batcher(self.around(proven), loop, executor, 1)
+
+    def around(self, proven: Proven) -> Proven:
+        """The same engine, slow by its own account: it is asked in threads."""
+        run, together = proven.engine.run, proven.together
+        assert together is not None
+
+        def noted(rows: Any, probabilities: bool) -> Answer:
+            self.note([len(rows)])
+            return run(rows, probabilities)
+
+        def noted_together(requests: Any, probabilities: bool) -> Answer:
+            self.note(list(map(len, requests)))
+            return together(requests, probabilities)
+
+        further = proven.further if self.most_rows is None else MOST_SECONDS / self.most_rows
+        engine = replace(proven.engine, run=noted)
+        return replace(proven, engine=engine, together=noted_together, first=1.0, further=further)
+
+    def note(self, rows: list[int]) -> None:
+        self.batches.append(rows)
+        assert self.gate.wait(60)
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Ends once an engine has been asked again."""
+        before = len(self.batches)
+        yield
+        wait_for(lambda: len(self.batches) > before, seconds=30)
