@@ -46,6 +46,8 @@ class Route:
     handler: Handler
     protocol: str = ""
     """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
+    kind: str = ""
+    """Who asks for it: callers (predict), operators (admin), probes and scrapers (probe), or readers (page)."""
 
 
 class Front:
@@ -54,8 +56,8 @@ class Front:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.routes = [
-            Route(verb, re.compile(path_pattern(path)), handler, protocol)
-            for verb, path, handler, protocol in self.table()
+            Route(verb, re.compile(path_pattern(path)), handler, protocol, kind)
+            for kind, verb, path, handler, protocol in self.table()
         ]
         # The paths that nearly every request takes, found without a search.
         name = pipeline.name
@@ -75,32 +77,32 @@ class Front:
             }
         )
 
-    def table(self) -> list[tuple[str, str, Handler, str]]:
+    def table(self) -> list[tuple[str, str, str, Handler, str]]:
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
         return [
-            ("POST", "/v1/models/{model}:predict", self.v1_predict, "v1"),
-            ("POST", "/v1/models/{model}:explain", self.v1_explain, "v1"),
-            ("POST", f"{model}/infer", self.v2_infer, "v2"),
-            ("POST", f"{version}/infer", self.v2_infer, "v2"),
-            ("POST", "/invocations", self.invocations, "invocations"),
-            *(("GET", path, self.live, "") for path in LIVE),
-            *(("GET", path, self.ready, "") for path in ("/ready", "/health/ready", "/v2/health/ready")),
-            ("GET", "/ping", self.ping, ""),
-            ("GET", "/version", self.version, ""),
-            ("GET", "/v1/models", self.v1_models, ""),
-            ("GET", "/v1/models/{model}", self.v1_model, ""),
-            ("GET", "/v2", self.v2_server, ""),
-            ("GET", "/v2/models", self.v1_models, ""),
-            *(("GET", path, self.v2_model, "") for path in (model, version)),
-            *(("GET", f"{path}/ready", self.v2_model_ready, "") for path in (model, version)),
-            ("POST", "/v2/repository/index", self.repository_index, ""),
-            ("POST", "/v2/repository/models/{model}/load", self.repository_load, ""),
-            ("POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
-            ("GET", "/metrics", self.metrics, ""),
-            ("GET", "/schema", self.schema, ""),
-            ("GET", "/openapi.json", self.openapi, ""),
-            ("GET", "/docs", self.docs, ""),
-            ("GET", "/docs/{asset}", self.docs_asset, ""),
+            ("predict", "POST", "/v1/models/{model}:predict", self.v1_predict, "v1"),
+            ("predict", "POST", "/v1/models/{model}:explain", self.v1_explain, "v1"),
+            ("predict", "POST", f"{model}/infer", self.v2_infer, "v2"),
+            ("predict", "POST", f"{version}/infer", self.v2_infer, "v2"),
+            ("predict", "POST", "/invocations", self.invocations, "invocations"),
+            *(("probe", "GET", path, self.live, "") for path in LIVE),
+            *(("probe", "GET", path, self.ready, "") for path in ("/ready", "/health/ready", "/v2/health/ready")),
+            ("probe", "GET", "/ping", self.ping, ""),
+            ("probe", "GET", "/version", self.version, ""),
+            ("probe", "GET", "/v1/models", self.v1_models, ""),
+            ("probe", "GET", "/v1/models/{model}", self.v1_model, ""),
+            ("probe", "GET", "/v2", self.v2_server, ""),
+            ("probe", "GET", "/v2/models", self.v1_models, ""),
+            *(("page", "GET", path, self.v2_model, "") for path in (model, version)),
+            *(("probe", "GET", f"{path}/ready", self.v2_model_ready, "") for path in (model, version)),
+            ("page", "POST", "/v2/repository/index", self.repository_index, ""),
+            ("admin", "POST", "/v2/repository/models/{model}/load", self.repository_load, ""),
+            ("admin", "POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
+            ("probe", "GET", "/metrics", self.metrics, ""),
+            ("page", "GET", "/schema", self.schema, ""),
+            ("page", "GET", "/openapi.json", self.openapi, ""),
+            ("page", "GET", "/docs", self.docs, ""),
+            ("page", "GET", "/docs/{asset}", self.docs_asset, ""),
         ]  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,6 +25,8 @@ OK_BINARY = (
     b"inference-header-content-length: %d\r\ncontent-length: %d\r\n%b\r\n%b"
 )
 CLOSE = b"connection: close\r\n"
+CALL = "mlflow_kserve.call"
+"""Where an ASGI scope has the call that began on the short way: what was done for it there is not done again."""
 
 
 class Application(Protocol):
@@ -162,7 +164,7 @@ class Connection(HttpToolsProtocol):
     def pass_on(self, call: Call) -> None:
         """Starts uvicorn's own cycle for a request that has arrived whole."""
         scope = self.new_scope(call.headers)
-        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path}
+        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path, CALL: call}
         cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
