@@ -17,8 +17,7 @@ from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope,
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
-from predictors.model import Loaded, MLflowModel
-from predictors.pipeline import Pipeline, known
+from predictors.pipeline import Edition, Pipeline, known
 from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.errors import (
     MethodNotAllowed,
@@ -28,7 +27,9 @@ from predictors.protocol.errors import (
     RequestError,
     UnsupportedMediaType,
 )
+from predictors.source import is_moving
 from predictors.ways import Way
+from predictors.webhook import Webhook, concerns
 from predictors.wire import BINARY_TYPE, Call
 from predictors.wire import HEADER_LENGTH as HEADER_LENGTH_NAME
 
@@ -47,7 +48,7 @@ class Route:
     protocol: str = ""
     """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
     kind: str = ""
-    """Who asks for it: callers (predict), operators (admin), probes and scrapers (probe), or readers (page)."""
+    """Who asks: callers (predict), operators (admin), probes and scrapers (probe), readers (page), MLflow (hook)."""
 
 
 class Front:
@@ -55,6 +56,7 @@ class Front:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.webhook = Webhook(pipeline.settings.webhook_secret_file, pipeline.shared.folder / "deliveries")
         self.routes = [
             Route(verb, re.compile(path_pattern(path)), handler, protocol, kind)
             for kind, verb, path, handler, protocol in self.table()
@@ -97,7 +99,9 @@ class Front:
             *(("probe", "GET", f"{path}/ready", self.v2_model_ready, "") for path in (model, version)),
             ("page", "POST", "/v2/repository/index", self.repository_index, ""),
             ("admin", "POST", "/v2/repository/models/{model}/load", self.repository_load, ""),
+            ("admin", "POST", "/v2/repository/models/{model}/revert", self.repository_revert, ""),
             ("admin", "POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
+            ("hook", "POST", "/hooks/mlflow", self.mlflow_hook, ""),
             ("probe", "GET", "/metrics", self.metrics, ""),
             ("page", "GET", "/schema", self.schema, ""),
             ("page", "GET", "/openapi.json", self.openapi, ""),
@@ -149,22 +153,23 @@ class Front:
     # -- predictions --------------------------------------------------------------------------------------------
 
     async def v1_predict(self, request: Request) -> Response:
-        loaded = self.pipeline.check(request.parts["model"])
+        self.pipeline.check(request.parts["model"])
         require_json(request)
         body = await request.body()
-        model = self.model
-        if model.customized:
-            return Response(await self.pipeline.counted(loaded, lambda: hooked_v1(model, body, request.headers)))
-        return await self.predict(loaded, ways.V1, body)
+        edition = self.pipeline.serving()
+        if edition.model.customized:
+            run = hooked_v1(edition.model, body, request.headers)
+            return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
+        return await self.predict(edition, ways.V1, body)
 
-    async def predict(self, loaded: Loaded, way: Way, body: bytes, header_length: str | None = None) -> Response:
+    async def predict(self, edition: Edition, way: Way, body: bytes, header_length: str | None = None) -> Response:
         reply, split = await self.pipeline.predict(
-            loaded,
+            edition,
             len(body),
             lambda: way.decode(body, header_length),
             lambda prediction, batch: way.encode(prediction, batch, self.pipeline.strict),
         )
-        return tensor_response(reply, split)
+        return of_version(tensor_response(reply, split), edition)
 
     def answer(self, call: Call, way: Way) -> None:
         """A request that may take the short way."""
@@ -178,7 +183,7 @@ class Front:
             self.pipeline.count_request(way.protocol, 200)
             if self.pipeline.draining:
                 call.keep_alive = False
-            call.reply(*made)
+            call.reply(*made, lane.headers)
 
         lane.take(
             lambda: way.decode(call.body, length),
@@ -188,42 +193,39 @@ class Front:
         )
 
     async def v1_explain(self, request: Request) -> Response:
-        loaded = self.pipeline.check(request.parts["model"])
-        model = self.model
-        if type(model).explain is Model.explain:
+        edition = self.pipeline.check(request.parts["model"])
+        if type(edition.model).explain is Model.explain:
             raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
         require_json(request)
         body = await request.body()
-        explain = InferenceVerb.EXPLAIN
-        return Response(await self.pipeline.counted(loaded, lambda: hooked_v1(model, body, request.headers, explain)))
+        run = hooked_v1(edition.model, body, request.headers, InferenceVerb.EXPLAIN)
+        return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
 
     async def v2_infer(self, request: Request) -> Response:
-        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        self.pipeline.check(request.parts["model"], request.parts.get("version"))
         header_length = request.headers.get(HEADER_LENGTH)
         if header_length is None or request.content_type != BINARY:
             require_json(request)
         body = await request.body()
-        model = self.model
+        edition = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        model, loaded = edition.model, edition.loaded
         if not model.customized:
-            return await self.predict(loaded, ways.V2, body, header_length)
+            return await self.predict(edition, ways.V2, body, header_length)
         run = hooked_v2(model, loaded, body, header_length, request.headers)
-        return tensor_response(*await self.pipeline.counted(loaded, lambda: run))
+        return of_version(tensor_response(*await self.pipeline.counted(loaded, lambda: run)), edition)
 
     async def invocations(self, request: Request) -> Response:
-        loaded = self.pipeline.check(self.pipeline.name)
+        self.pipeline.serving()
         content_type = request.content_type
         if content_type not in invocations.CONTENT_TYPES:
             raise UnsupportedMediaType(
                 f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
             )
         body = await request.body()
-        text_columns = [one.name for one in loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
+        edition = self.pipeline.serving()
+        text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
         way = replace(ways.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns))
-        return await self.predict(loaded, way, body)
-
-    @property
-    def model(self) -> MLflowModel:
-        return self.pipeline.serving()
+        return await self.predict(edition, way, body)
 
     # -- health -------------------------------------------------------------------------------------------------
 
@@ -253,16 +255,17 @@ class Front:
     async def v1_model(self, request: Request) -> Response:
         self.known_model(request)
         about: dict[str, Any] = {"name": self.pipeline.name, "platform": "mlflow"}
-        if self.pipeline.model is not None and self.pipeline.model.loaded is not None:
-            about["version"] = self.pipeline.model.loaded.version
+        edition = self.pipeline.edition
+        if edition is not None:
+            about["version"] = edition.loaded.version
         return self.readiness(about)
 
     async def v2_server(self, request: Request) -> Response:
         return json_response(server_metadata())
 
     async def v2_model(self, request: Request) -> Response:
-        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version"))
-        return json_response(model_metadata(self.pipeline.name, loaded))
+        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version")).loaded
+        return json_response(model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties()))
 
     async def v2_model_ready(self, request: Request) -> Response:
         self.known_model(request)
@@ -278,20 +281,34 @@ class Front:
 
     async def repository_index(self, request: Request) -> Response:
         reason = self.pipeline.why_not_ready
-        loaded = self.pipeline.model.loaded if self.pipeline.model else None
-        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.unloaded else "LOADING"
+        edition = self.pipeline.edition
+        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.edition == 0 else "LOADING"
         entry = {"name": self.pipeline.name, "state": state, "reason": reason or ""}
-        return json_response([entry if loaded is None else {**entry, "version": loaded.version}])
+        return json_response([entry if edition is None else {**entry, "version": edition.loaded.version}])
 
     async def repository_load(self, request: Request) -> Response:
         self.known_model(request)
-        await self.pipeline.load_again()
-        return json_response({"name": self.pipeline.name, "load": True})
+        version = await self.pipeline.wish("load")
+        return json_response({"name": self.pipeline.name, "load": True, "version": version})
+
+    async def repository_revert(self, request: Request) -> Response:
+        self.known_model(request)
+        version = await self.pipeline.wish("revert")
+        return json_response({"name": self.pipeline.name, "revert": True, "version": version})
 
     async def repository_unload(self, request: Request) -> Response:
         self.known_model(request)
         self.pipeline.unload()
         return json_response({"name": self.pipeline.name, "unload": True})
+
+    async def mlflow_hook(self, request: Request) -> Response:
+        """The registry says that something has changed: what it is, the leading worker finds out for itself."""
+        event = self.webhook.event(request.headers, await request.body())
+        uri = self.pipeline.settings.model_uri or ""
+        if not (is_moving(self.pipeline.settings) and concerns(event, uri)):
+            return json_response({"ignored": "nothing that is served here"})
+        self.pipeline.shared.ask("look")
+        return json_response({"looking": uri}, 202)
 
     # -- metrics and pages --------------------------------------------------------------------------------------
 
@@ -300,11 +317,11 @@ class Front:
         return Response(body, content_type=content_type)
 
     async def schema(self, request: Request) -> Response:
-        return json_response(pages.schema(self.pipeline.name, self.pipeline.check(self.pipeline.name)))
+        return json_response(pages.schema(self.pipeline.name, self.pipeline.serving().loaded))
 
     async def openapi(self, request: Request) -> Response:
-        loaded = self.pipeline.model.loaded if self.pipeline.model else None
-        return json_response(pages.openapi(self.pipeline.name, loaded))
+        edition = self.pipeline.edition
+        return json_response(pages.openapi(self.pipeline.name, edition.loaded if edition else None))
 
     async def docs(self, request: Request) -> Response:
         return Response(pages.docs(self.pipeline.name), content_type="text/html; charset=utf-8")
@@ -325,6 +342,11 @@ def tensor_response(reply: bytes, split: int | None) -> Response:
     if split is None:
         return Response(reply)
     return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
+
+
+def of_version(response: Response, edition: Edition) -> Response:
+    response.headers = (*response.headers, edition.version_header)
+    return response
 
 
 def json_response(value: Any, status: int = 200) -> Response:

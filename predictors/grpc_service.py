@@ -16,7 +16,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
-from predictors.pipeline import Pipeline, known, row_count
+from predictors.pipeline import Edition, Pipeline, known, row_count
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import NotFound, RequestError
@@ -30,6 +30,7 @@ CODES = {
     400: Status.INVALID_ARGUMENT,
     401: Status.UNAUTHENTICATED,
     404: Status.NOT_FOUND,
+    409: Status.FAILED_PRECONDITION,
     413: Status.RESOURCE_EXHAUSTED,
     429: Status.RESOURCE_EXHAUSTED,
     501: Status.UNIMPLEMENTED,
@@ -59,14 +60,14 @@ class InferenceService:
         return pb.ServerMetadataResponse(**server_metadata())
 
     async def ModelMetadata(self, request: Any, call: Call) -> Any:
-        loaded = self.checked(request.name, request.version)
-        about = model_metadata(self.pipeline.name, loaded)
+        loaded = self.checked(request.name, request.version).loaded
+        about = model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties())
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
     async def ModelInfer(self, request: Any, call: Call) -> Any:
-        loaded = self.checked(request.model_name, request.model_version, count=True)
-        model = self.pipeline.serving()
+        edition = self.checked(request.model_name, request.model_version, count=True)
+        model, loaded = edition.model, edition.loaded
 
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
@@ -78,7 +79,7 @@ class InferenceService:
                 response = await self.pipeline.counted(loaded, hooked)
             else:
                 size = request.ByteSize()
-                response = await self.pipeline.predict(loaded, size, lambda: codec.decode(request), codec.encode)
+                response = await self.pipeline.predict(edition, size, lambda: codec.decode(request), codec.encode)
         except Exception as error:
             self.abort(known(error), count=True)
         self.pipeline.count_request("grpc", "OK")
@@ -109,7 +110,7 @@ class InferenceService:
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
         self.named(request.model_name)
         try:
-            await self.pipeline.load_again()
+            await self.pipeline.wish("load")
         except RequestError as error:
             self.abort(error)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
@@ -119,7 +120,7 @@ class InferenceService:
         self.pipeline.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    def checked(self, name: str, version: str, *, count: bool = False) -> Any:
+    def checked(self, name: str, version: str, *, count: bool = False) -> Edition:
         try:
             return self.pipeline.check(name, version or None)
         except RequestError as error:

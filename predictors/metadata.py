@@ -14,14 +14,14 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "mlflow-kserve", "version": metadata.version("mlflow-kserve"), "extensions": EXTENSIONS}
 
 
-def model_metadata(name: str, loaded: Loaded) -> dict[str, Any]:
+def model_metadata(name: str, loaded: Loaded, more: dict[str, str]) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [loaded.version],
         "platform": f"mlflow_{loaded.flavor}",
         "inputs": input_tensors(loaded.plan),
         "outputs": list(loaded.outputs),
-        "properties": properties(loaded),
+        "properties": properties(loaded) | more,
     }
 
 
@@ -33,5 +33,6 @@ def properties(loaded: Loaded) -> dict[str, str]:
         "engine": loaded.choice.name,
         "engine_reason": loaded.choice.reason,
         "model_uri": loaded.source.resolved_uri,
+        "asked_uri": loaded.source.uri,
         "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
     }

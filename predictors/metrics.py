@@ -10,6 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prometheus_client import Gauge
+
     from predictors.model import Loaded
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,7 +52,7 @@ class Metrics:
         )
         self.loaded = Gauge(
             "model_loaded",
-            "Whether the model is loaded and ready (1) or not (0)",
+            "Whether the model is loaded and answers (1) or not (0)",
             MODEL_LABELS,
             multiprocess_mode="livemostrecent",
         )
@@ -71,30 +73,54 @@ class Metrics:
         )
         self.engine = Gauge(
             "model_engine",
-            "What computes the predictions, and why nothing faster does; the value is always 1",
+            "What computes the predictions, and why nothing faster does; 1 for what is served, 0 for what was",
             (*MODEL_LABELS, "engine", "reason"),
             multiprocess_mode="livemax",
         )
         self.info = Gauge(
             "model_info",
-            "What is served; the value is always 1",
+            "What is served (1), and what was before (0)",
             (*MODEL_LABELS, "flavor", "uri", "run_id", "mlflow_version"),
             multiprocess_mode="livemax",
         )
 
+        self.reloads = Counter(
+            "model_reloads",
+            "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+            ("model_name", "outcome"),
+        )
+        self.reload_failing = Gauge(
+            "model_reload_failing",
+            "Whether the version that should be served cannot be (1)",
+            ("model_name",),
+            multiprocess_mode="livemax",
+        )
+
     def model_loaded(self, name: str, loaded: Loaded) -> None:
-        labels = (name, loaded.version)
-        self.loaded.labels(*labels).set(1)
-        self.load_seconds.labels(*labels).set(loaded.seconds)
-        self.engine.labels(*labels, loaded.choice.name, loaded.choice.reason).set(1)
-        content = loaded.mlmodel.content
-        self.info.labels(
-            *labels,
-            loaded.flavor,
-            loaded.source.resolved_uri,
-            str(content.get("run_id") or ""),
-            str(content.get("mlflow_version") or ""),
-        ).set(1)
+        for child in self.about(name, loaded):
+            child.set(1)
+        self.load_seconds.labels(name, loaded.version).set(loaded.seconds)
+        self.reload_failing.labels(name)  # there from the beginning, so that alerts need not guess
+
+    def about(self, name: str, loaded: Loaded) -> list[Gauge]:
+        """What says which model answers."""
+        labels, content = (name, loaded.version), loaded.mlmodel.content
+        return [
+            self.loaded.labels(*labels),
+            self.engine.labels(*labels, loaded.choice.name, loaded.choice.reason),
+            self.info.labels(
+                *labels,
+                loaded.flavor,
+                loaded.source.resolved_uri,
+                str(content.get("run_id") or ""),
+                str(content.get("mlflow_version") or ""),
+            ),
+        ]
+
+    def model_left(self, name: str, loaded: Loaded) -> None:
+        """Another edition answers now; of the old one the counters stay."""
+        for child in self.about(name, loaded):
+            child.set(0)
 
 
 class ModelCounters:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import kserve.errors
 
-from predictors import collector
 from predictors.batching import Batcher
 from predictors.cpus import cpu_limit
 from predictors.engine import Answer
@@ -20,6 +21,7 @@ from predictors.metrics import ModelCounters, metrics, request_counter
 from predictors.model import Loaded, MLflowModel
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import (
+    Conflict,
     InternalError,
     InvalidInput,
     ModelFailure,
@@ -28,12 +30,14 @@ from predictors.protocol.errors import (
     RequestError,
 )
 from predictors.settings import Settings
-from predictors.source import one_line
+from predictors.shared import Shared
 from predictors.wire import SMALL
-from predictors.workers import Shared
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
+
+VERSION_HEADER = "x-model-version"
+WISH_TICK = 0.02  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Lane:
     loaded: Loaded
     batcher: Batcher
     counters: ModelCounters
+    headers: bytes
+    """What every HTTP reply carries."""
 
     def take(
         self,
@@ -85,13 +91,31 @@ class Lane:
         self.batcher.submit(rows, self.model.wants_probabilities(batch), done)
 
 
+@dataclass(frozen=True, eq=False)
+class Edition:
+    """One loaded model. Requests finish on the edition that they began on."""
+
+    number: int
+    model: MLflowModel
+    loaded: Loaded
+    lane: Lane | None
+    """None where every request takes the long way."""
+
+    @cached_property
+    def version_header(self) -> tuple[str, str]:
+        return VERSION_HEADER, quote(self.loaded.version)
+
+
 class Pipeline:
     """What the front and the gRPC service share: the served model and how requests get to it."""
 
     def __init__(self, settings: Settings, shared: Shared, index: int = 0) -> None:
         self.settings = settings
         self.name = settings.model_name
-        self.model: MLflowModel | None = None
+        self.editions: dict[int, Edition] = {}
+        self.current: Edition | None = None
+        self.turned: Callable[[MLflowModel], None] = lambda model: None
+        """Called with each model that begins to answer."""
         self.status = "starting"
         self.strict = settings.nan == "error"
         """Whether NaN and infinity in a JSON reply are an error."""
@@ -100,7 +124,6 @@ class Pipeline:
         self.draining = False
         threads = settings.max_threads or max(4, cpu_limit())
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._lane: Lane | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -119,83 +142,129 @@ class Pipeline:
     def why_not_ready(self) -> str | None:
         if self.draining:
             return "shutting down"
-        if self.shared.unloaded:
+        if self.shared.edition == 0:
             return "unloaded"
-        if self.model is None or not self.model.ready:
+        edition = self.edition
+        if edition is None or not edition.model.ready:
             return self.status
         return None if self.shared.all_ready() else "other workers are still loading"
 
-    def check(self, name: str, version: str | None = None) -> Loaded:
-        """The loaded model, if it is the one that is asked for and can answer."""
+    def check(self, name: str, version: str | None = None) -> Edition:
+        """The edition that answers, if it is of the model that is asked for."""
         if name != self.name:
             raise NotFound(f"unknown model '{name}'; this server has '{self.name}'")
-        if self.model is None or self.shared.unloaded or self.model.loaded is None:
+        edition = self.serving()
+        if version is not None and version != edition.loaded.version:
+            raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{edition.loaded.version}'")
+        return edition
+
+    def serving(self) -> Edition:
+        edition = self.edition
+        if edition is None:
             raise NotReady(f"model '{self.name}' is not ready: {self.why_not_ready}")
-        loaded = self.model.loaded
-        if version is not None and version != loaded.version:
-            raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{loaded.version}'")
-        return loaded
+        return edition
 
-    def serve(self, model: MLflowModel) -> None:
-        """From now on this model answers; it is loaded."""
-        loaded, again = model.serving(), self.model is not None
-        metrics().model_loaded(self.name, loaded)
-        self.model = model
-        proven = loaded.choice.proven
-        most_running = max(1, cpu_limit() // self.shared.workers)
+    # -- editions -----------------------------------------------------------------------------------------------
+
+    @property
+    def edition(self) -> Edition | None:
+        """The one that answers now. All workers look at the same number, so they change over at the same moment."""
+        current = self.current
+        if (
+            current is None
+            or current.number != self.shared.numbers[0]
+            or current.loaded is not current.model.loaded  # somebody has called model.load()
+        ):
+            self.turn()
+        return self.current
+
+    def hold(self, number: int, model: MLflowModel) -> None:
+        """Makes a loaded model ready to answer, beside the one that does."""
+        loaded = model.serving()
+        proven, lane = loaded.choice.proven, None
         if proven is not None and not model.customized:
+            most_running = max(1, cpu_limit() // self.shared.workers)
             batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
-            self._lane = Lane(model, loaded, batcher, self.counters_of(loaded.version))
-        else:
-            self._lane = None
-        collector.settle(again=again)
-        self.shared.set_ready(self.index, True)
+            headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
+            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers)
+        self.editions[number] = Edition(number, model, loaded, lane)
 
-    def serving(self) -> MLflowModel:
-        if self.model is None:
-            raise NotReady(f"model '{self.name}' is not ready: {self.status}")
-        return self.model
+    def turn(self) -> None:
+        """Goes over to the edition that is to answer now."""
+        before, number = self.current, self.shared.edition
+        held = self.editions.get(number)
+        if held is not None and held.loaded is not held.model.loaded:
+            if held.model.loaded is None:
+                held = None
+            else:
+                self.hold(number, held.model)
+                held = self.editions[number]
+        self.current = held
+        if held is before:
+            return
+        if before is not None:
+            metrics().model_left(self.name, before.loaded)
+        if held is not None:
+            metrics().model_loaded(self.name, held.loaded)
+            self.turned(held.model)
+
+    def let_go(self) -> bool:
+        """Gives up the editions that nobody will ask for again; whether there were any."""
+        shared = self.shared
+        wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
+        gone = [one for one in self.editions if one not in wanted]
+        for one in gone:
+            del self.editions[one]
+        return bool(gone)
 
     def unload(self) -> None:
-        """No worker answers any more; the memory is given back where there is one worker only."""
-        self.shared.unloaded = True
-        if self.model is not None and self.model.loaded is not None:
-            metrics().loaded.labels(self.name, self.model.loaded.version).set(0)
-            if self.shared.workers == 1:
-                self.model.ready = False
-                self.model.loaded = self._lane = None
+        """No worker answers any more, and each gives the memory back."""
+        if self.shared.edition:
+            self.shared.previous = self.shared.edition
+        self.shared.edition = 0
+        self.turn()
 
-    async def load_again(self) -> None:
-        """Loads the model anew; a failure leaves things as they are."""
-        model = self.serving()
-        try:
-            await asyncio.to_thread(model.load)
-        except Exception as error:
-            raise InternalError(f"loading failed: {one_line(error)}") from error
-        self.serve(model)
-        self.shared.unloaded = False
+    async def wish(self, wish: str) -> str:
+        """Has the worker that leads change what is served; the version that answers afterwards."""
+        number = self.shared.ask(wish)
+        while (answer := self.shared.answer_to(number)) is None:
+            if self.draining:
+                raise NotReady("shutting down")
+            await asyncio.sleep(WISH_TICK)
+        if "refused" in answer:
+            raise Conflict(answer["refused"])
+        if "failed" in answer:
+            raise InternalError(f"loading failed: {answer['failed']}")
+        return str(answer["version"])
+
+    def reload_properties(self) -> dict[str, str]:
+        """What callers can know of the versions before and after this one."""
+        shared = self.shared
+        previous = self.editions.get(shared.previous)
+        return {
+            "previous_version": previous.loaded.version if previous else "",
+            "reload": shared.reload_status,
+        }
 
     # -- predictions --------------------------------------------------------------------------------------------
 
     @property
     def lane(self) -> Lane | None:
         """The short way to the engine, if requests may take it now."""
-        lane = self._lane
-        if lane is None or self.draining or self.shared.unloaded or lane.model.loaded is not lane.loaded:
-            return None
-        return lane
+        edition = self.edition
+        return None if edition is None else edition.lane
 
     async def predict(
-        self, loaded: Loaded, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, edition: Edition, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes."""
-        lane = self._lane
-        if size > SMALL or lane is None or lane.loaded is not loaded:
-            return await self.counted(loaded, lambda: self.in_thread(loaded, decode, encode))
-        return await self.counted(loaded, lambda: self.in_lane(lane, decode, encode))
+        lane, loaded = edition.lane, edition.loaded
+        if size > SMALL or lane is None:
+            return await self.counted(loaded, lambda: self.in_thread(edition, decode, encode))
+        return await self.counted(loaded, lambda: self.in_lane(edition, lane, decode, encode))
 
     async def in_lane(
-        self, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, edition: Edition, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
@@ -207,14 +276,14 @@ class Pipeline:
                 log.debug("the engine declines", exc_info=True)
             else:
                 return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
-        return await self.in_thread(lane.loaded, lambda: batch, encode)
+        return await self.in_thread(edition, lambda: batch, encode)
 
     async def in_thread(
-        self, loaded: Loaded, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, edition: Edition, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
-            return encode(self.serving().answer(loaded, batch), batch), row_count(batch)
+            return encode(edition.model.answer(edition.loaded, batch), batch), row_count(batch)
 
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
 

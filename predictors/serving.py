@@ -16,19 +16,24 @@ import uvloop
 
 from predictors import collector, grpc_service, sharing
 from predictors.banner import demo_banner
-from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
+from predictors.flavor import FlavorError
 from predictors.front import Front
+from predictors.leader import Leader
 from predictors.model import LoadError, MLflowModel
+from predictors.opening import open_model, open_next
 from predictors.pipeline import Pipeline
 from predictors.ports import Ports, StartError, bound_ports
+from predictors.reload import Reloader
 from predictors.rpc import calls as rpc
 from predictors.settings import Settings
+from predictors.shared import Shared
 from predictors.source import Source, SourceError, is_here, one_line, resolve
 from predictors.web import LastReply, WebServer, web_config
-from predictors.workers import GREETER, Crew, Shared
+from predictors.workers import GREETER, SIGNALS, Crew
 
 log = logging.getLogger("predictors")
 
+POD_DELAY = 10.0  # seconds: longer than it takes a cluster to take a pod out of its services
 GREETING_GRACE = 1  # seconds: nothing that is asked before the model is loaded takes long
 
 
@@ -42,11 +47,13 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.opened: MLflowModel | None = None
+        self.patient = False
+        """Whether there is time to let the world know before the end."""
         self.stuck = False
         """After the end: whether a thread is still at work."""
 
     def registered(self, model: MLflowModel) -> None:
-        """Called with the model that is about to be served."""
+        """Called with each model that begins to be served."""
 
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status of the process."""
@@ -66,7 +73,7 @@ class Serving:
         def work(index: int) -> int:
             return self.work(ports, shared, index)
 
-        crew = Crew(shared)
+        crew = Crew(shared, self.settings.worker_timeout)
         if self.opened is not None:
             return crew.supervise(work)
         crew.greet(work)
@@ -76,7 +83,7 @@ class Serving:
             return crew.dismiss(0 if crew.stopped.is_set() else cannot_load(error))
         if model.flavor not in sharing.FLAVORS:
             return crew.supervise(work)
-        understudy = sharing.Understudy(lambda: Crew(shared).supervise(work))
+        understudy = sharing.Understudy(lambda: Crew(shared, self.settings.worker_timeout).supervise(work))
         note, threads = partial(say, shared), sharing.threads()
         model.status.listeners.append(note)
         try:
@@ -115,16 +122,21 @@ class Serving:
 
         async def until_signal() -> int:
             stop, loop = asyncio.Event(), asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                loop.add_signal_handler(number, stop.set)
+
+            def stopped(number: int) -> None:
+                if stop.is_set():
+                    self.hurry(128 + number, shared)
+                self.patient = number == signal.SIGTERM
+                stop.set()
+
+            for number in SIGNALS:
+                loop.add_signal_handler(number, stopped, number)
             if shared.lifeline is not None:
                 loop.add_reader(shared.lifeline, orphaned, loop, shared.lifeline, stop)
             serve = self.greet if index == GREETER else self.serve
             code = await serve(ports, stop, shared, index)
             if self.stuck:
-                if shared.workers == 1:
-                    shared.close()
-                hurry(code)  # a thread that loads or predicts cannot be stopped, and nobody waits for it any more
+                self.hurry(code, shared)  # a thread that loads or predicts cannot be stopped, and nobody waits for it
             return code
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -133,23 +145,39 @@ class Serving:
     async def serve(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = 0) -> int:
         """Serves on a bound socket until `stop` is set; the exit status."""
         pipeline = Pipeline(self.settings, shared, index)
+        pipeline.turned = self.registered
+        stopping = asyncio.create_task(stop.wait())
+        replaces = bool(shared.complete)  # a worker that has ended; the others answer until the model is here
+        if replaces:
+            loading = self.loading(pipeline, shared)
+            await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done() and loading.exception() is not None:
+                return self.loaded(pipeline, loading)
         web = WebServer(web_config(Front(pipeline), self.settings))
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
-        if index == 0 and not shared.greeted:
-            say_listening(ports)
-        loading = asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
-        stopping = asyncio.create_task(stop.wait())
+        if not replaces:
+            if index == 0 and not shared.greeted:
+                say_listening(ports)
+            loading = self.loading(pipeline, shared)
         await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-        code = 0
+        code, reloading, following, leading = 0, None, None, None
         if loading.done() and not stop.is_set() and not serving.done():
             code = self.loaded(pipeline, loading)
             if code == 0:
-                if index == 0:
+                if index == 0 and not replaces:
                     say_demo(pipeline, ports)
+                reloading = Reloader(pipeline, self.successor)
+                following = asyncio.create_task(reloading.run())
+                settings = self.opened.settings if self.opened else self.settings
+                leading = asyncio.create_task(Leader(reloading, settings).run()) if index == 0 else None
                 await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if leading is not None:
+            leading.cancel()
         idle = await self.shut_down(pipeline, web, serving, grpc)
-        self.stuck = not loading.done() or not idle
+        if following is not None:
+            following.cancel()
+        self.stuck = not loading.done() or not idle or (reloading is not None and reloading.busy)
         return code
 
     async def greet(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = GREETER) -> int:
@@ -160,41 +188,61 @@ class Serving:
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         say_listening(ports)
-        while not (stop.is_set() or serving.done() or shared.all_loaded()):
+        while not (stop.is_set() or serving.done() or shared.complete):
             pipeline.status = shared.status or pipeline.status
             await asyncio.sleep(0.02)
         await web.finish(GREETING_GRACE)
         await self.shut_down(pipeline, web, serving, grpc)
         return 0
 
-    def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel:
-        """Finds the model, picks its flavor and loads it; runs in a thread."""
-        note = pipeline.note
-        model = self.opened or open_model(
-            self.settings, shared.once(lambda: resolve(self.settings, note, shared.folder))
-        )
+    def loading(self, pipeline: Pipeline, shared: Shared) -> asyncio.Task[MLflowModel | None]:
+        return asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
+
+    def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel | None:
+        """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread."""
+        number = shared.edition
+        if number == 0:
+            return None
+        if number > 1:
+            model = self.successor(shared.source(number))
+        elif self.opened is not None:
+            model = self.opened
+        else:
+            model = open_model(self.settings, shared.once(lambda: resolve(self.settings, pipeline.note, shared.folder)))
         model.executor = pipeline.executor
-        model.status.listeners.append(note)
+        model.status.listeners.append(pipeline.note)
         if model.loaded is None:
             model.load()
+        if number == 1:
+            shared.once(lambda: model.serving().source)
         return model
 
-    def loaded(self, pipeline: Pipeline, loading: asyncio.Task[MLflowModel]) -> int:
+    def successor(self, source: Source) -> MLflowModel:
+        """Another version of what is served, not loaded yet."""
+        return open_next(self.settings, self.opened, source)
+
+    def loaded(self, pipeline: Pipeline, loading: asyncio.Task[MLflowModel | None]) -> int:
         try:
             model = loading.result()
         except Exception as error:
             return cannot_load(error)
-        self.registered(model)
-        pipeline.serve(model)
+        if model is not None:
+            pipeline.hold(pipeline.shared.edition, model)
+            pipeline.turn()
+        collector.settle()
+        pipeline.shared.set_ready(pipeline.index, True)
         return 0
 
     async def shut_down(
         self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], grpc: rpc.Server | None
     ) -> bool:
         """Unready at once; what is in flight finishes within the grace period. Whether all of it has."""
+        was_ready = pipeline.ready
         pipeline.draining = True
-        web.should_exit = True
-        finishing = [asyncio.ensure_future(serving)]
+        if self.patient and was_ready and self.delay:
+            log.info("unready; new requests are taken for another %g s", self.delay)
+            await asyncio.sleep(self.delay)
+        finishing = [asyncio.ensure_future(web.leave(serving, self.settings.grace_period))]
         if grpc is not None:
             finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
@@ -202,6 +250,21 @@ class Serving:
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
         done, _ = await asyncio.wait({ended}, timeout=1)
         return bool(done)
+
+    @property
+    def delay(self) -> float:
+        """Seconds that it takes until nobody sends requests here any more."""
+        if self.settings.drain_delay is not None:
+            return self.settings.drain_delay
+        return POD_DELAY if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
+
+    def hurry(self, code: int, shared: Shared) -> NoReturn:
+        """Ends the process without waiting for anything."""
+        if shared.workers == 1:
+            shared.close()
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 async def start_grpc(pipeline: Pipeline, ports: Ports) -> rpc.Server | None:
@@ -218,22 +281,9 @@ def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event
     stop.set()
 
 
-def open_model(settings: Settings, source: Source) -> MLflowModel:
-    """The model of the right flavor for a source, not loaded yet."""
-    mlmodel = read_mlmodel(source.path)
-    flavor = mlmodel.detect() if settings.flavor is None else BY_NAME[settings.flavor]
-    if flavor.name != "pyfunc" and not mlmodel.config(flavor.name):
-        raise FlavorError(f"{source.resolved_uri} has no {flavor.name} flavor (it has {', '.join(mlmodel.flavors)})")
-    require_modules(flavor)
-    model: MLflowModel = getattr(import_flavor(flavor.name), flavor.model)(
-        settings.model_name, source, settings=settings
-    )
-    return model
-
-
 def say_demo(pipeline: Pipeline, ports: Ports) -> None:
     """Where nothing was asked for: what is served instead, and how to try it."""
-    loaded = pipeline.serving().serving()
+    loaded = pipeline.serving().loaded
     if loaded.source.demo:
         url = f"http://localhost:{ports.http_port}"
         print(demo_banner(url, ports.grpc_port, pipeline.name, loaded), flush=True)
@@ -262,10 +312,3 @@ def complain(error: Exception) -> int:
     """The one line with which a process that cannot serve ends."""
     log.error("%s", error)
     return 1
-
-
-def hurry(code: int) -> NoReturn:
-    """Ends the process without waiting for its threads."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)

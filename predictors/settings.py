@@ -180,6 +180,23 @@ class Settings:
         choice("null", "error"),
         group="Predictions",
     )
+    reload_interval: float = setting(
+        30.0,
+        "seconds between looks at the registry, for a URI that can move (an alias, a stage, latest); 0 for none",
+        seconds,
+        env=("MODEL_RELOAD_INTERVAL",),
+        group="Reload",
+    )
+    allow_signature_change: bool = setting(
+        False, "take a new version even if requests of today would not fit it", truth, group="Reload"
+    )
+    webhook_secret_file: str | None = setting(
+        None,
+        "file with the secret of an MLflow registry webhook that POSTs to /hooks/mlflow",
+        env=("MLFLOW_WEBHOOK_SECRET_FILE",),
+        metavar="FILE",
+        group="Reload",
+    )
     host: str = setting("0.0.0.0", "address to listen on")  # noqa: S104 - a container is reached from outside
     http_port: int = setting(8080, "HTTP port, 0 for a free one", port)
     grpc_port: int = setting(8081, "gRPC port, 0 for a free one", port)
@@ -192,7 +209,16 @@ class Settings:
     keep_alive: int = setting(
         65, "seconds that an idle connection is kept", between(1), flags=("--timeout-keep-alive",)
     )
-    grace_period: int = setting(30, "seconds for requests in flight to finish after SIGTERM", between(0))
+    drain_delay: float | None = setting(
+        None,
+        "seconds between SIGTERM, when the server turns unready, and the end of new connections",
+        seconds,
+        shown="10 in a Kubernetes pod, else 0",
+    )
+    grace_period: int = setting(30, "seconds for requests in flight to finish after that", between(0))
+    worker_timeout: float = setting(
+        60.0, "seconds without a sign of life after which one of several workers is replaced; 0 for never", seconds
+    )
     ssl_certfile: str | None = setting(
         None, "certificate file for HTTPS", env=("KSERVE_TLS_CERT_FILE",), metavar="FILE"
     )
@@ -286,7 +312,11 @@ def check(settings: Settings) -> None:
     """What no single setting can tell by itself."""
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
         raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
-    for flag, path in (("--ssl-certfile", settings.ssl_certfile), ("--ssl-keyfile", settings.ssl_keyfile)):
+    for flag, path in (
+        ("--ssl-certfile", settings.ssl_certfile),
+        ("--ssl-keyfile", settings.ssl_keyfile),
+        ("--webhook-secret-file", settings.webhook_secret_file),
+    ):
         if path and not Path(path).is_file():
             raise SettingError(f"{flag}: there is no file {path}")
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):

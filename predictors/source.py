@@ -49,8 +49,16 @@ class Source:
     demo: bool = False
 
 
-def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None, folder: Path | None = None) -> Source:
-    """The model that the settings ask for, downloaded (into `folder`) if need be; `note` is told what is going on."""
+def resolve(
+    settings: Settings,
+    note: Callable[[str], None] = lambda _: None,
+    folder: Path | None = None,
+    have: Source | None = None,
+) -> Source:
+    """The model that the settings ask for, downloaded (into `folder`) if need be; `note` is told what is going on.
+
+    `have` is taken if it is still what the URI names.
+    """
     if settings.model_local_path:
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
@@ -59,8 +67,13 @@ def resolve(settings: Settings, note: Callable[[str], None] = lambda _: None, fo
             if (MOUNTED / MLMODEL).is_file()
             else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
         )
-    here = local_folder(settings.model_uri)
-    return local(here, settings.model_uri) if here else remote(settings, settings.model_uri, note, folder)
+    uri = settings.model_uri
+    here = local_folder(uri)
+    if here:
+        return local(here, uri)
+    note(f"resolving {uri}")
+    found = retried(lambda: pinned(settings, uri), settings, note, f"resolving {uri}")
+    return have if have and found[1] and found[0] == have.resolved_uri else remote(settings, uri, note, folder, found)
 
 
 def is_here(settings: Settings) -> bool:
@@ -93,14 +106,30 @@ def local_folder(uri: str) -> Path | None:
     return None
 
 
-def remote(settings: Settings, uri: str, note: Callable[[str], None], folder: Path | None) -> Source:
-    """Resolves and downloads with MLflow; what may pass by itself is tried again."""
+def is_moving(settings: Settings) -> bool:
+    """Whether the URI may name another version tomorrow, and there is a registry to ask."""
+    uri = settings.model_uri or ""
+    if settings.model_local_path and not settings.tracking_uri:
+        return False
+    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
+        return False
+    return "@" in uri or not uri.rpartition("/")[2].isdigit()
+
+
+def pinned(settings: Settings, uri: str) -> tuple[str, str | None]:
+    """What the URI names now, as a URI that cannot move any more, and its version."""
     configure_mlflow(settings)
-    note(f"resolving {uri}")
-    pinned, version = retried(lambda: pin(uri), settings, note, f"resolving {uri}")
-    note(f"downloading {pinned}")
-    path = retried(lambda: download(pinned, folder), settings, note, f"downloading {pinned}")
-    return Source(path, uri, pinned, version)
+    return pin(uri)
+
+
+def remote(
+    settings: Settings, uri: str, note: Callable[[str], None], folder: Path | None, found: tuple[str, str | None]
+) -> Source:
+    """Downloads what `uri` was found to name; what may pass by itself is tried again."""
+    where, version = found
+    note(f"downloading {where}")
+    path = retried(lambda: download(where, folder), settings, note, f"downloading {where}")
+    return Source(path, uri, where, version)
 
 
 def configure_mlflow(settings: Settings) -> None:

@@ -14,6 +14,8 @@ from predictors.asgi import Receive, Scope, Send
 from predictors.settings import Settings
 from predictors.wire import Connection
 
+LINGER = 0.5  # seconds
+
 ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -31,6 +33,12 @@ class WebServer(uvicorn.Server):
         deadline = time.monotonic() + seconds
         while self.server_state.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+
+    async def leave(self, serving: asyncio.Task[None], seconds: float) -> None:
+        """Ends the server: a request that is on its way to a connection that looks idle is answered too."""
+        await self.finish(min(LINGER, seconds))
+        self.should_exit = True
+        await serving
 
 
 class LastReply:

@@ -66,9 +66,10 @@ class Call:
         self.disconnected = False
         self.response_complete = False
 
-    def reply(self, body: bytes, header_length: int | None) -> None:
+    def reply(self, body: bytes, header_length: int | None, headers: bytes = b"") -> None:
+        """`headers` are lines that go along with the usual ones."""
         self.response_complete = True
-        self.connection.send(self, body, header_length)
+        self.connection.send(self, body, header_length, headers)
 
     def pass_on(self) -> None:
         """To the ASGI application."""
@@ -147,10 +148,10 @@ class Connection(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
-    def send(self, call: Call, body: bytes, header_length: int | None) -> None:
+    def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
             return
-        headers = b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        headers += b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
         if not call.keep_alive:  # the server is about to end
             headers += CLOSE
         if header_length is None:

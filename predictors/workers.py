@@ -2,110 +2,63 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import pickle
-import shutil
+import select
 import signal
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Callable
-from multiprocessing.sharedctypes import RawArray
-from pathlib import Path
-from typing import Any
 
 from predictors.metrics import forget_process
-from predictors.source import Source
+from predictors.shared import Shared
 
 log = logging.getLogger("predictors")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 GREETER, FETCHER, UNDERSTUDY, NOBODY = -1, -2, -3, -4
-
-
-class Shared:
-    """What workers know of each other; made before they are forked."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.flags: Any = RawArray("b", workers + 2)
-        self.text: Any = RawArray("c", 1024)
-        self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
-        """For what is downloaded; it goes with the first process."""
-        self.lifeline: int | None = None
-        """In a worker: a pipe that ends when the process that forked it does."""
-
-    def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def set_ready(self, index: int, ready: bool) -> None:
-        self.flags[index] = int(ready)
-
-    def all_loaded(self) -> bool:
-        return all(self.flags[: self.workers])
-
-    def all_ready(self) -> bool:
-        return self.all_loaded() and not self.greeted
-
-    @property
-    def unloaded(self) -> bool:
-        return bool(self.flags[self.workers])
-
-    @unloaded.setter
-    def unloaded(self, value: bool) -> None:
-        self.flags[self.workers] = int(value)
-
-    @property
-    def greeted(self) -> bool:
-        """Whether another process than the workers may answer yet."""
-        return bool(self.flags[self.workers + 1])
-
-    @greeted.setter
-    def greeted(self, value: bool) -> None:
-        self.flags[self.workers + 1] = int(value)
-
-    @property
-    def status(self) -> str:
-        """How far loading is, where one process loads for all."""
-        return bytes(self.text.value).decode(errors="ignore")
-
-    @status.setter
-    def status(self, text: str) -> None:
-        self.text.value = text.encode()[:1000]
-
-    def once(self, find: Callable[[], Source]) -> Source:
-        """The source, resolved and downloaded by the first worker that comes, for all of them."""
-        kept = self.folder / "source"
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if kept.exists():
-                source: Source = pickle.loads(kept.read_bytes())  # noqa: S301 - our own file, in a folder of ours
-                return source
-            source = find()
-            kept.write_bytes(pickle.dumps(source))
-            return source
+LOOK = 1.0  # seconds between looks at the workers
+LONG_LIFE = 10.0  # seconds; a worker that ends sooner may end again
+LONGEST_PAUSE = 30.0  # seconds before it is started again
 
 
 class Crew:
     """The processes that the first one has forked; signals to it are passed on to them."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, timeout: float = 0.0) -> None:
         self.shared = shared
+        self.timeout = timeout
+        """Seconds that a worker may stand still; 0 for as long as it likes."""
         self.running: dict[int, int] = {}
         """Worker numbers by process id; others have negative ones."""
+        self.started: dict[int, float] = {}
+        self.failures: dict[int, int] = {}
+        self.due: dict[int, float] = {}
+        """When which worker is to be started again."""
+        self.beats: dict[int, tuple[float, int]] = {}
+        """By process: its last sign of life, and how often it has not changed since."""
         self.stopped = threading.Event()
+        self.hurried = 0
+        """The second signal, if there was one."""
         self.lifeline, self.held = os.pipe()
+        self.woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
         for number in SIGNALS:
             signal.signal(number, self.forward)
 
     def forward(self, number: int, frame: object) -> None:
+        """To all workers; the second one ends them."""
+        if self.stopped.is_set():
+            self.hurried = number
         self.stopped.set()
-        signal_all(self.running, number)
+        signal_all(self.running, signal.SIGKILL if self.hurried else number)
 
     def start(self, index: int, work: Callable[[int], int]) -> None:
         self.shared.lifeline = self.lifeline
+        self.started[index] = time.monotonic()
         pid = fork(index, work, self.held)
         self.running[pid] = index
         if self.stopped.is_set():  # the signal may have come before it was in the list
@@ -113,7 +66,7 @@ class Crew:
 
     def greet(self, work: Callable[[int], int]) -> None:
         """Starts a process that answers for the workers until they are all there."""
-        self.shared.greeted = True
+        self.shared.greeted = 1
         self.start(GREETER, work)
 
     def ask_another(self, work: Callable[[int], int]) -> int:
@@ -145,33 +98,79 @@ class Crew:
 
     def wait(self, work: Callable[[int], int]) -> int:
         result = 0
-        while self.running:
-            try:
-                pid, status = os.wait()
-            except InterruptedError:  # pragma: no cover - Python retries by itself
+        while self.running or self.due:
+            pid, status = self.next_end()
+            if not pid:
+                self.start_due(work)
                 continue
             index = self.running.pop(pid, NOBODY)
             code = os.waitstatus_to_exitcode(status)
             if index == GREETER:
-                self.shared.greeted = False
+                self.shared.greeted = 0
             if index == UNDERSTUDY:
                 result = abs(code)
                 signal_all(self.running, signal.SIGTERM)
             forget_process(pid)
             if index < 0:
                 continue
-            was_ready = bool(self.shared.flags[index])
-            self.shared.set_ready(index, False)
+            was_ready = bool(self.shared.ready[index])
+            self.shared.absent(index)
             if self.stopped.is_set():
                 result = result or max(code, 0)
-            elif was_ready:
-                log.error("worker %d ended with status %d; starting another", index, code)
-                self.start(index, work)
+            elif was_ready or self.shared.complete:
+                self.replace(index, code, work)
             else:
                 result = abs(code) or 1
                 self.stopped.set()
                 signal_all(self.running, signal.SIGTERM)
-        return result
+        return 128 + self.hurried if self.hurried else result
+
+    def next_end(self) -> tuple[int, int]:
+        """The next process that ends and its status; a pid of 0 now and then, when others have something to do."""
+        if not self.running:
+            select.select([self.woken], [], [], LOOK)
+            return 0, 0
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            return pid, status
+        if not select.select([self.woken], [], [], LOOK)[0]:
+            self.kill_hung()
+            return 0, 0
+        os.read(self.woken, 1024)
+        return os.waitpid(-1, os.WNOHANG)
+
+    def kill_hung(self) -> None:
+        """A worker whose event loop stands still is not coming back; what it holds is lost either way."""
+        if not self.timeout:
+            return
+        for pid, index in list(self.running.items()):
+            if index < 0 or not self.shared.ready[index]:
+                continue
+            beat, missed = self.beats.get(pid, (0.0, 0))
+            now = float(self.shared.beats[index])
+            missed = missed + 1 if now == beat else 0  # counted, so that a pause of the whole machine is no sign
+            self.beats[pid] = (now, missed)
+            if missed * LOOK >= self.timeout:
+                log.error("worker %d has shown no sign of life for %g s; it is ended", index, self.timeout)
+                signal_all({pid: index}, signal.SIGKILL)
+
+    def replace(self, index: int, code: int, work: Callable[[int], int]) -> None:
+        """Another worker for one that has ended: at once, but not again and again."""
+        lived = time.monotonic() - self.started.get(index, 0.0)
+        self.failures[index] = 0 if lived > LONG_LIFE else self.failures.get(index, -1) + 1
+        pause = min(2.0 ** self.failures[index] - 1, LONGEST_PAUSE)
+        then = f" in {pause:g} s" if pause else ""
+        log.error("worker %d ended with status %d; starting another%s", index, code, then)
+        self.due[index] = time.monotonic() + pause
+        self.start_due(work)
+
+    def start_due(self, work: Callable[[int], int]) -> None:
+        for index, due in list(self.due.items()):
+            if self.stopped.is_set():
+                del self.due[index]
+            elif time.monotonic() >= due:
+                del self.due[index]
+                self.start(index, work)
 
 
 def signal_all(running: dict[int, int], number: int) -> None:
@@ -190,7 +189,8 @@ def fork(index: int, work: Callable[[int], int], held: int) -> int:
     code = 1
     try:
         os.close(held)
-        for number in SIGNALS:
+        signal.set_wakeup_fd(-1)
+        for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         code = work(index)
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ import uvloop
 from predictors.ports import bound_ports
 from predictors.server import Server
 from predictors.settings import Settings
-from predictors.workers import Shared
+from predictors.shared import Shared
 
 START_SECONDS = 90
 DRAIN = 5

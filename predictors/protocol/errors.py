@@ -34,6 +34,13 @@ class MethodNotAllowed(RequestError):
         self.headers = (("allow", allow),)
 
 
+class Conflict(RequestError):
+    """What is asked for does not fit what is served."""
+
+    status = 409
+    kind = "conflict"
+
+
 class TooLarge(RequestError):
     status = 413
     kind = "too_large"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,20 +20,14 @@ from sklearn.linear_model import LinearRegression
 from predictors.flavor import read_mlmodel
 from predictors.settings import Settings
 from predictors.source import Source, SourceError, resolve, served_version
-from tests.serving import answers, free_port, in_thread, process, wait_for
+from tests.registry import MLFLOW_VARIABLES, mlflow_server
+from tests.serving import in_thread, process
 from tests.zoo.case import PIP, numbers
-
-MLFLOW_VARIABLES = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
-)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings go into MLflow's own variables; each test starts without."""
+    """Each test starts without."""
     for variable in MLFLOW_VARIABLES:
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
@@ -43,39 +35,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("tracking")
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/store.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with (folder / "log").open("wb") as log:
-        started = subprocess.Popen(
-            [*command, *store],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PATH": path},
-            cwd=folder,
-            start_new_session=True,
-        )
-    try:
-        with httpx.Client(base_url=uri) as client:
-            wait_for(
-                lambda: answers(client, "/health") == 200,
-                lambda: started.poll() is not None and (folder / "log").read_text(),
-            )
+    with mlflow_server(tmp_path_factory.mktemp("tracking")) as uri:
         yield uri
-    finally:
-        import signal
-
-        if started.poll() is None:
-            os.killpg(started.pid, signal.SIGTERM)
-        started.wait(30)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,212 @@
+"""The worker that leads: it looks at the registry, fulfils wishes, and proposes what all workers load next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from predictors.metrics import metrics
+from predictors.reload import TICK, Refused, Reloader, in_short
+from predictors.settings import Settings
+from predictors.source import Source, is_moving, pinned, remote, resolve
+
+log = logging.getLogger("predictors")
+
+LONGEST_PAUSE = 600.0  # seconds until the next look at a registry that fails
+LONGEST_RETRY = 3600.0  # seconds until a version that could not be served is tried again
+ALL_AGREE = 1.0  # seconds for the workers to notice a change of theirs
+
+
+class Leader:
+    def __init__(self, reloader: Reloader, settings: Settings) -> None:
+        self.reloader = reloader
+        self.pipeline = reloader.pipeline
+        self.shared = reloader.shared
+        self.settings = settings
+        self.watches = settings.reload_interval > 0 and is_moving(settings)
+        self.unheard = 0
+        """How often in a row the registry has failed."""
+        self.failed: tuple[str, int, float] | None = None
+        """A version that cannot be served, how often it was tried, and when it may be tried again."""
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        self.withdraw(self.shared.candidate)  # of a leader that is no more
+        if self.watches:
+            log.info("watching %s every %g s", self.settings.model_uri, self.settings.reload_interval)
+        due = self.now + self.pause()
+        while True:
+            wish = self.shared.next_wish()
+            if wish is not None:
+                await self.fulfil(wish)
+            if wish == "look" or (self.watches and self.now >= due):
+                await self.look(at_once=wish == "look")
+                due = self.now + self.pause()
+            await asyncio.sleep(TICK)
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def pause(self) -> float:
+        """Until the next look; no two pods should keep step, and none should press a registry that is down."""
+        pause = min(
+            self.settings.reload_interval * 2.0**self.unheard, max(LONGEST_PAUSE, self.settings.reload_interval)
+        )
+        return pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+
+    # -- what is asked for --------------------------------------------------------------------------------------
+
+    async def fulfil(self, wish: str) -> None:
+        """Answers whoever asked, whatever comes of it."""
+        deeds: dict[str, Callable[[], Any]] = {"load": self.load, "revert": self.revert}
+        answer: dict[str, Any] = {}
+        try:
+            if wish in deeds:
+                await deeds[wish]()
+        except Refused as error:
+            answer = {"refused": str(error)}
+        except Exception as error:
+            answer = {"failed": in_short(error)}
+        edition = self.pipeline.edition
+        self.shared.answer({**answer, "version": edition.loaded.version if edition else ""})
+
+    async def load(self) -> None:
+        """Whatever the settings name now, loaded anew."""
+        try:
+            await self.renew(self.find)
+        except Exception as error:
+            self.say_failed("what was asked for", error)
+            raise
+        self.shared.left = ""
+
+    def find(self) -> Source:
+        """What the settings name; what is here already and cannot have changed is not downloaded again."""
+        if self.settings.model_uri is None and self.settings.model_local_path is None:
+            return self.source
+        return resolve(self.settings, log.info, self.shared.folder, have=self.source)
+
+    @property
+    def source(self) -> Source:
+        """Of the edition that answers, or last did."""
+        return self.shared.source(self.shared.edition or self.shared.previous)
+
+    async def revert(self) -> None:
+        """Back to the version before; the one that is left is not taken again until the URI names another one."""
+        before = self.shared.previous
+        if not before or not self.shared.edition:
+            raise Refused("there is no version to go back to")
+        left, source = self.source, self.shared.source(before)
+        end = self.now + ALL_AGREE
+        while not all(held == before for held in self.shared.holds) and self.now < end:
+            await asyncio.sleep(TICK)
+        if all(held == before for held in self.shared.holds):
+            self.go_over(before)
+        else:  # a worker that was replaced meanwhile does not have it
+            await self.renew(lambda: source)
+        self.shared.left = left.version or ""
+        self.say_done("reverted", f"went back to version {self.version}")
+
+    # -- the registry -------------------------------------------------------------------------------------------
+
+    async def look(self, *, at_once: bool) -> None:
+        """Whether the URI names another version now; then that is served, if it can be."""
+        settings, uri = self.settings, self.settings.model_uri or ""
+        try:
+            where, version = await self.reloader.in_thread(lambda: pinned(settings, uri))
+        except Exception as error:
+            self.unheard += 1
+            metrics().reloads.labels(self.pipeline.name, "registry_error").inc()
+            self.shared.reload_status = f"{uri} cannot be resolved: {in_short(error)}"
+            log.warning("%s; version %s keeps serving", self.shared.reload_status, self.version)
+            return
+        if self.unheard:
+            log.info("the registry answers again")
+            self.unheard, self.shared.reload_status = 0, ""
+        if self.shared.left and version != self.shared.left:
+            self.shared.left = ""
+        if version is None or self.shared.edition == 0 or version in (self.source.version, self.shared.left):
+            if self.failed is not None and version == self.source.version:
+                self.say_recovered()
+            return
+        tried, due = (self.failed[1], self.failed[2]) if self.failed and self.failed[0] == version else (0, 0.0)
+        if self.now < due and not at_once:
+            return
+        log.info("%s is version %s now", uri, version)
+        try:
+            await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, found=(where, version)))
+        except Exception as error:
+            wait = min(settings.reload_interval * 2.0**tried, LONGEST_RETRY)
+            self.failed = (version, tried + 1, self.now + wait)
+            self.say_failed(f"version {version}", error)
+
+    # -- editions -----------------------------------------------------------------------------------------------
+
+    async def renew(self, find: Callable[[], Source]) -> None:
+        """Another edition in the place of the one that answers, or none and the reason why."""
+        shared = self.shared
+        source = await self.reloader.in_thread(find)
+        shared.newest += 1
+        number = shared.newest
+        shared.keep(number, source)
+        try:
+            await self.reloader.prepare(number, source)  # first here: what fails need not fail in all of them
+            shared.candidate = number
+            await self.agreement(number)
+        except BaseException:
+            self.withdraw(number)
+            raise
+        forgotten = shared.previous if shared.edition else 0
+        self.go_over(number)
+        shared.candidate = 0
+        if forgotten:
+            shared.forget(forgotten)
+        self.failed = None
+        self.say_done("loaded", f"serving version {self.version}")
+
+    async def agreement(self, number: int) -> None:
+        while not all(vote == number for vote in self.shared.votes):
+            for worker, vote in enumerate(self.shared.votes):
+                if vote == -number:
+                    why = (self.shared.folder / f"reason-{worker}").read_text()
+                    raise Refused(f"worker {worker} cannot load it: {why}")
+            await asyncio.sleep(TICK)
+
+    def go_over(self, number: int) -> None:
+        """The one moment in which all workers change over."""
+        if self.shared.edition:
+            self.shared.previous = self.shared.edition
+        self.shared.edition = number
+
+    def withdraw(self, number: int) -> None:
+        if number:
+            self.shared.candidate = 0
+            self.pipeline.editions.pop(number, None)
+            self.shared.forget(number)
+
+    # -- what is said of it -------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> str:
+        edition = self.pipeline.edition
+        return edition.loaded.version if edition else "none"
+
+    def say_done(self, outcome: str, text: str) -> None:
+        metrics().reloads.labels(self.pipeline.name, outcome).inc()
+        self.say_recovered()
+        self.shared.reload_status = text
+        log.info(text)
+
+    def say_recovered(self) -> None:
+        self.failed = None
+        self.shared.reload_status = ""
+        metrics().reload_failing.labels(self.pipeline.name).set(0)
+
+    def say_failed(self, what: str, error: Exception) -> None:
+        metrics().reloads.labels(self.pipeline.name, "failed").inc()
+        metrics().reload_failing.labels(self.pipeline.name).set(1)
+        self.shared.reload_status = f"{what} cannot be served: {in_short(error)}"
+        log.error("%s; version %s keeps serving", self.shared.reload_status, self.version)

@@ -1,0 +1,122 @@
+"""Another version of the model without a restart: loaded beside the one that answers, proved, and swapped in at once.
+
+The worker that leads (predictors/leader.py) proposes an edition, and every worker loads it. When all of them have it,
+one shared number changes, and all answer with it from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from predictors import collector
+from predictors.compatible import incompatible
+from predictors.flavor import FlavorError, read_mlmodel
+from predictors.model import LoadError, MLflowModel
+from predictors.pipeline import Pipeline
+from predictors.shared import write
+from predictors.signature import Plan, compile_plan
+from predictors.source import Source, SourceError, one_line
+
+log = logging.getLogger("predictors")
+T = TypeVar("T")
+
+TICK = 0.05  # seconds
+
+
+class Refused(Exception):
+    """A version that cannot take the place of the one that answers; the message is one line."""
+
+
+class Reloader:
+    """What every worker does: load what is proposed, and go over with the others."""
+
+    def __init__(self, pipeline: Pipeline, successor: Callable[[Source], MLflowModel]) -> None:
+        self.pipeline = pipeline
+        self.shared = pipeline.shared
+        self.index = pipeline.index
+        self.successor = successor
+        self.seen = 0
+        self.voting: asyncio.Task[None] | None = None
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="reload")
+        self.begun: set[Future[object]] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work that nobody can stop."""
+        return any(one.running() for one in self.begun)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        future = self.threads.submit(work)
+        self.begun.add(future)  # type: ignore[arg-type]  # of any kind
+        future.add_done_callback(self.begun.discard)
+        return await asyncio.wrap_future(future)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.shared.beat(self.index)
+            try:
+                self.follow()
+            except Exception:
+                log.exception("following the other workers failed")
+            await asyncio.sleep(TICK)
+
+    def follow(self) -> None:
+        shared, pipeline = self.shared, self.pipeline
+        pipeline.turn()
+        if pipeline.let_go():
+            collector.settle(again=True)
+        shared.holds[self.index] = shared.previous if shared.previous in pipeline.editions else 0
+        candidate = shared.candidate
+        if candidate > self.seen:
+            self.seen = candidate
+            self.voting = asyncio.create_task(self.vote(candidate))
+
+    async def vote(self, candidate: int) -> None:
+        """Says whether this worker could answer with the candidate."""
+        try:
+            if candidate not in self.pipeline.editions:
+                await self.prepare(candidate, self.shared.source(candidate))
+        except Exception as error:
+            log.debug("the proposed version cannot be loaded", exc_info=True)
+            write(self.shared.folder / f"reason-{self.index}", in_short(error).encode())
+            self.shared.votes[self.index] = -candidate
+        else:
+            self.shared.votes[self.index] = candidate
+
+    async def prepare(self, number: int, source: Source) -> None:
+        """Loads an edition beside the one that answers; raises what is wrong with it."""
+        self.pipeline.hold(number, await self.in_thread(lambda: self.load(source)))
+
+    def load(self, source: Source) -> MLflowModel:
+        served = self.pipeline.current
+        if served is not None and not served.model.settings.allow_signature_change:
+            differences = incompatible(plan_in(served.loaded.source), plan_in(source))
+            if differences:
+                raise Refused(
+                    f"its signature does not fit the one that is served: {'; '.join(differences[:10])} "
+                    "(--allow-signature-change serves it all the same)"
+                )
+        model = self.successor(source)
+        model.executor = self.pipeline.executor
+        if self.index == 0:
+            model.status.listeners.append(lambda status: log.info("beside it: %s", status))
+        model.load()
+        collector.settle()
+        return model
+
+
+def plan_in(source: Source) -> Plan:
+    """What the model's signature says, before anything is loaded."""
+    content = read_mlmodel(source.path).content
+    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+
+
+def in_short(error: Exception) -> str:
+    if isinstance(error, (Refused, LoadError, FlavorError, SourceError)):
+        return str(error)
+    return one_line(error)

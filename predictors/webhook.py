@@ -1,0 +1,69 @@
+"""Deliveries of an MLflow registry webhook: only genuine ones, only fresh ones, and each only once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from predictors.protocol import jsontext
+from predictors.protocol.errors import Conflict, InvalidInput, NotFound, Unauthorized
+
+SIGNATURE, DELIVERY, TIMESTAMP = "x-mlflow-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp"
+MOST_AGE = 300  # seconds; as much for clocks that run ahead
+
+
+class Webhook:
+    def __init__(self, secret_file: str | None, seen: Path) -> None:
+        self.secret_file = secret_file
+        self.seen = seen
+        """A folder that all workers share."""
+
+    def event(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+        """What the registry says, once it is clear that it says it."""
+        if self.secret_file is None:
+            raise NotFound("no webhook is expected here; --webhook-secret-file turns them on")
+        delivery, sent = headers.get(DELIVERY, ""), headers.get(TIMESTAMP, "")
+        signature = headers.get(SIGNATURE, "")
+        if not (delivery and sent.isdigit() and signature):
+            raise Unauthorized(f"expected the headers {SIGNATURE}, {DELIVERY} and {TIMESTAMP} of a signed delivery")
+        if not hmac.compare_digest(self.signed(delivery, sent, body), signature.encode("latin-1", "replace")):
+            raise Unauthorized("the signature does not fit the delivery")
+        if abs(time.time() - int(sent)) > MOST_AGE:
+            raise Unauthorized(f"the delivery is more than {MOST_AGE} s old, or a clock is wrong")
+        self.mark(delivery)
+        event = jsontext.parse_object(body)
+        if not isinstance(event.get("data", {}), dict):
+            raise InvalidInput("expected an object in 'data'")
+        return event
+
+    def signed(self, delivery: str, sent: str, body: bytes) -> bytes:
+        secret = Path(self.secret_file or "").read_text().strip()  # each time: it may be rotated
+        content = f"{delivery}.{sent}.".encode("latin-1") + body
+        digest = hmac.new(secret.encode(), content, hashlib.sha256).digest()
+        return b"v1," + base64.b64encode(digest)
+
+    def mark(self, delivery: str) -> None:
+        """Remembers a delivery for as long as it would be fresh."""
+        self.seen.mkdir(exist_ok=True)
+        for one in self.seen.iterdir():
+            if time.time() - one.stat().st_mtime > 3 * MOST_AGE:
+                one.unlink(missing_ok=True)
+        try:
+            (self.seen / hashlib.sha256(delivery.encode()).hexdigest()).touch(exist_ok=False)
+        except FileExistsError:
+            raise Conflict("this delivery has been here before") from None
+
+
+def concerns(event: Mapping[str, Any], uri: str) -> bool:
+    """Whether an event of the registry may move a model URI."""
+    data, kind = event.get("data", {}), event.get("entity")
+    name, _, alias = uri.removeprefix("models:/").rpartition("@")
+    if name:
+        return kind == "model_version_alias" and (data.get("name"), data.get("alias")) == (name, alias)
+    name = uri.removeprefix("models:/").rpartition("/")[0]
+    return kind in ("model_version", "model_version_tag") and data.get("name") == name

@@ -1,0 +1,54 @@
+"""A real MLflow tracking server with a registry, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+
+from tests.serving import answers, free_port, wait_for
+
+# The settings go into MLflow's own variables.
+MLFLOW_VARIABLES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+)
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Its URI, while it runs; what it stores stays in the folder."""
+    port = port or free_port()
+    uri = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/store.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "log").open("wb") as log:
+        started = subprocess.Popen(
+            [*command, *store],
+            stdout=log, stderr=log, env={**os.environ, "PATH": path, **(env or {})}, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+    try:
+        with httpx.Client(base_url=uri) as client:
+            wait_for(
+                lambda: answers(client, "/health") == 200,
+                lambda: started.poll() is not None and (folder / "log").read_text(),
+            )
+        yield uri
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGTERM)
+        started.wait(30)
