@@ -108,7 +108,8 @@ class Leader:
         else:  # a worker that was replaced meanwhile does not have it
             await self.renew(lambda: source)
         self.shared.left = left.version or ""
-        self.say_done("reverted", f"went back to version {self.version}")
+        stays = f"; version {left.version} is taken again once the URI has named another" if self.watches else ""
+        self.say_done("reverted", f"went back to version {self.version}{stays}")
 
     # -- the registry -------------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ class Leader:
             log.info("the registry answers again")
             self.unheard, self.shared.reload_status = 0, ""
         if self.shared.left and version != self.shared.left:
-            self.shared.left = ""
+            self.shared.left = self.shared.reload_status = ""
         if version is None or self.shared.edition == 0 or version in (self.source.version, self.shared.left):
             if self.failed is not None and version == self.source.version:
                 self.say_recovered()
@@ -148,6 +149,7 @@ class Leader:
     async def renew(self, find: Callable[[], Source]) -> None:
         """Another edition in the place of the one that answers, or none and the reason why."""
         shared = self.shared
+        unloads = shared.unloads
         source = await self.reloader.in_thread(find)
         shared.newest += 1
         number = shared.newest
@@ -156,6 +158,8 @@ class Leader:
             await self.reloader.prepare(number, source)  # first here: what fails need not fail in all of them
             shared.candidate = number
             await self.agreement(number)
+            if shared.unloads > unloads:
+                raise Refused("the model was unloaded meanwhile")
         except BaseException:
             self.withdraw(number)
             raise

@@ -222,6 +222,7 @@ class Pipeline:
         if self.shared.edition:
             self.shared.previous = self.shared.edition
         self.shared.edition = 0
+        self.shared.unloads += 1
         self.turn()
 
     async def wish(self, wish: str) -> str:

@@ -73,7 +73,11 @@ class Serving:
         def work(index: int) -> int:
             return self.work(ports, shared, index)
 
-        crew = Crew(shared, self.settings.worker_timeout)
+        def crew_of_its_own() -> Crew:
+            # Once the last worker has closed the ports, they are to be closed, and callers sent elsewhere at once.
+            return Crew(shared, self.settings.worker_timeout, ports.close)
+
+        crew = crew_of_its_own()
         if self.opened is not None:
             return crew.supervise(work)
         crew.greet(work)
@@ -83,7 +87,7 @@ class Serving:
             return crew.dismiss(0 if crew.stopped.is_set() else cannot_load(error))
         if model.flavor not in sharing.FLAVORS:
             return crew.supervise(work)
-        understudy = sharing.Understudy(lambda: Crew(shared, self.settings.worker_timeout).supervise(work))
+        understudy = sharing.Understudy(lambda: crew_of_its_own().supervise(work))
         note, threads = partial(say, shared), sharing.threads()
         model.status.listeners.append(note)
         try:

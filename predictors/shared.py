@@ -65,6 +65,8 @@ class Shared:
     """Whether all workers were ready at some time."""
     newest = Number(7)
     """The edition that was begun last."""
+    unloads = Number(8)
+    """How often the model was unloaded."""
     left = Text()
     """The version that somebody went back from."""
     status = Text()
@@ -74,7 +76,7 @@ class Shared:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.numbers: Any = RawArray("q", 8)
+        self.numbers: Any = RawArray("q", 9)
         self.ready: Any = RawArray("b", workers)
         self.votes: Any = RawArray("q", workers)
         """By worker: the candidate that it has loaded, or failed to load if negative."""

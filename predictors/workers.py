@@ -26,8 +26,10 @@ LONGEST_PAUSE = 30.0  # seconds before it is started again
 class Crew:
     """The processes that the first one has forked; signals to it are passed on to them."""
 
-    def __init__(self, shared: Shared, timeout: float = 0.0) -> None:
+    def __init__(self, shared: Shared, timeout: float, leaving: Callable[[], None]) -> None:
         self.shared = shared
+        self.leaving = leaving
+        """Called when the end has begun and no worker will be started any more."""
         self.timeout = timeout
         """Seconds that a worker may stand still; 0 for as long as it likes."""
         self.running: dict[int, int] = {}
@@ -55,11 +57,12 @@ class Crew:
             self.hurried = number
         self.stopped.set()
         signal_all(self.running, signal.SIGKILL if self.hurried else number)
+        self.leaving()
 
     def start(self, index: int, work: Callable[[int], int]) -> None:
         self.shared.lifeline = self.lifeline
         self.started[index] = time.monotonic()
-        pid = fork(index, work, self.held)
+        pid = fork(index, lambda index: 0 if self.stopped.is_set() else work(index), self.held)
         self.running[pid] = index
         if self.stopped.is_set():  # the signal may have come before it was in the list
             signal_all({pid: index}, signal.SIGTERM)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
+import hmac
 import json
+import os
+import shutil
+import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +30,7 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
-from tests.serving import Process, Running, process, wait_for
+from tests.serving import Process, Running, answers, free_port, in_thread, process, wait_for
 from tests.zoo.case import PIP, numbers
 
 SECRET = "a secret between registry and server"
@@ -42,6 +50,8 @@ class Registry:
 
     uri: str
     client: mlflow.MlflowClient
+    artifacts: Path
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def alias(self, alias: str, version: int | str) -> None:
         self.client.set_registered_model_alias("m", alias, str(version))
@@ -68,8 +78,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     }
-    with mlflow_server(tmp_path_factory.mktemp("registry"), env=env) as uri:
-        made = Registry(uri, mlflow.MlflowClient(uri))
+    folder = tmp_path_factory.mktemp("registry")
+    with mlflow_server(folder, env=env) as uri:
+        made = Registry(uri, mlflow.MlflowClient(uri), folder / "artifacts")
         for factor in (1, 2):
             made.times(factor)
         yield made
@@ -227,3 +238,198 @@ def assert_in_order(answers: list[tuple[float, float, str]], moves: list[tuple[f
         first = min(answered for _, answered, by in answers if by == version and moved < answered < end)
         late = {by for asked, answered, by in answers if first < asked and answered < end}
         assert late <= {version}, (version, late)
+
+
+def test_a_version_that_does_not_fit_is_refused(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("careful", 1)
+    other = registry.times(3, ("b",))
+    flags = ["--model-uri", "models:/m@careful", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
+    with process(tmp_path, *flags) as server:
+        registry.alias("careful", other)
+        wait_for(lambda: metric(server.running, 'model_reload_failing{model_name="model"}') == 1)
+        assert served(server.running) == "1"
+        about = properties(server.running)
+        assert about["reload"].startswith(f"version {other} cannot be served: its signature does not fit")
+        assert "input 'a' is gone; input 'b' is new and required" in about["reload"]
+        assert metric(server.running, 'model_reloads_total{model_name="model",outcome="failed"}') >= 1
+        assert server.running.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([1.0])
+        reply = server.running.post("/v2/repository/models/model/load")
+        assert reply.status_code == 409, reply.text
+        assert "input 'b' is new and required" in reply.json()["error"]
+        # It is not tried again and again, and what follows is not held up by it.
+        registry.alias("careful", 2)
+        wait_for(lambda: served(server.running) == "2")
+        assert metric(server.running, 'model_reload_failing{model_name="model"}') == 0
+        assert properties(server.running)["reload"] == "serving version 2"
+    with process(tmp_path, *flags, "--allow-signature-change") as server:
+        registry.alias("careful", other)
+        wait_for(lambda: served(server.running) == other)
+        assert server.running.predict({"instances": [{"b": 1.0}]}).json()["predictions"] == pytest.approx([3.0])
+
+
+def test_a_version_that_cannot_be_loaded_is_tried_again(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("brittle", 1)
+    other = registry.times(4)
+    where = registry.client.get_model_version("m", other).source
+    stored = next(registry.artifacts.rglob(f"{where.rpartition('/')[2]}/artifacts/model.skops"))
+    content = stored.read_bytes()
+    stored.write_bytes(content[:100])
+    flags = ["--model-uri", "models:/m@brittle", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
+    with process(tmp_path, *flags, "--workers", "2") as server:
+        registry.alias("brittle", other)
+        wait_for(lambda: metric(server.running, 'model_reload_failing{model_name="model"}') == 1)
+        assert served(server.running) == "1"
+        assert f"version {other} cannot be served: the sklearn model in" in server.log
+        assert "version 1 keeps serving" in server.log
+        assert "Traceback" not in server.log
+        stored.write_bytes(content)
+        wait_for(lambda: served(server.running) == other)
+
+
+def test_revert_goes_back_and_stays_there(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("blue", 1)
+    flags = ["--model-uri", "models:/m@blue", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
+    with process(tmp_path, *flags, "--workers", "2") as server:
+        assert server.running.post("/v2/repository/models/model/revert").status_code == 409
+        registry.alias("blue", 2)
+        wait_for(lambda: served(server.running) == "2")
+        reply = server.running.post("/v2/repository/models/model/revert")
+        assert (reply.status_code, reply.json()) == (200, {"name": "model", "revert": True, "version": "1"})
+        assert {httpx.get(f"{server.running.url}/v1/models/model").json()["version"] for _ in range(10)} == {"1"}
+        looks = server.log.count("models:/m@blue is version")
+        assert metric(server.running, 'model_reloads_total{model_name="model",outcome="reverted"}') == 1
+        assert properties(server.running)["reload"].startswith("went back to version 1; version 2 is taken again once")
+        # The alias still names 2; only a move takes it up again, or somebody's wish.
+        assert server.running.post("/v2/repository/models/model/load").json()["version"] == "2"
+        assert server.log.count("models:/m@blue is version") == looks
+        assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
+        registry.alias("blue", 1)
+        wait_for(lambda: properties(server.running)["reload"] == "")
+        registry.alias("blue", 2)
+        wait_for(lambda: served(server.running) == "2")
+
+
+def test_a_folder_whose_files_change(tmp_path: Path) -> None:
+    data = numbers()[["a"]]
+    folder = tmp_path / "model"
+
+    def save(factor: float) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        model = LinearRegression().fit(data, data.a * factor)
+        mlflow.sklearn.save_model(model, folder, signature=infer_signature(data, model.predict(data)))
+
+    save(1)
+    with in_thread(folder) as server:
+        save(5)
+        assert server.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([1.0])
+        assert server.post("/v2/repository/models/model/load").status_code == 200
+        assert server.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([5.0])
+        assert server.post("/v2/repository/models/model/revert").status_code == 200
+        assert server.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([1.0])
+        shutil.rmtree(folder)
+        reply = server.post("/v2/repository/models/model/load")
+        assert reply.status_code == 500
+        assert f"there is no folder {folder}" in reply.json()["error"]
+        assert server.predict({"instances": [{"a": 1.0}]}).status_code == 200
+
+
+def test_a_pinned_version_is_left_alone(registry: Registry, tmp_path: Path) -> None:
+    with process(tmp_path, "--model-uri", "models:/m/1", "--tracking-uri", registry.uri) as server:
+        assert "watching" not in server.log
+        before = properties(server.running)["model_uri"]
+        assert server.running.post("/v2/repository/models/model/load").json()["version"] == "1"
+        assert before == properties(server.running)["model_uri"] == "models:/m/1"
+        assert server.log.count("downloading models:/m/1") == 1
+
+
+def delivery(body: bytes, sent: int | None = None, secret: str = SECRET, name: str | None = None) -> dict[str, str]:
+    """The headers with which MLflow signs a delivery."""
+    name, when = name or str(uuid.uuid4()), str(int(time.time()) if sent is None else sent)
+    digest = hmac.new(secret.encode(), f"{name}.{when}.".encode() + body, hashlib.sha256).digest()
+    signature = "v1," + base64.b64encode(digest).decode()
+    return {"x-mlflow-delivery-id": name, "x-mlflow-timestamp": when, "x-mlflow-signature": signature}
+
+
+def test_the_registry_says_so_itself(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("hooked", 1)
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    flags = ["--model-uri", "models:/m@hooked", "--tracking-uri", registry.uri, "--reload-interval", "0"]
+    with process(tmp_path, *flags, "--workers", "2", "--webhook-secret-file", str(tmp_path / "secret")) as server:
+        url = f"{server.running.url}/hooks/mlflow"
+        hook = registry.client.create_webhook("hook", url, ["model_version_alias.created"], secret=SECRET)
+        try:
+            registry.alias("hooked", 2)
+            wait_for(lambda: served(server.running) == "2")
+        finally:
+            registry.client.delete_webhook(hook.webhook_id)
+
+        def post(body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+            reply = httpx.post(url, content=body, headers=headers)
+            return reply.status_code, reply.json()
+
+        event = {"entity": "model_version_alias", "action": "created", "data": {"name": "m", "alias": "hooked"}}
+        body = json.dumps(event).encode()
+        headers = delivery(body)
+        assert post(body, headers) == (202, {"looking": "models:/m@hooked"})
+        for _ in range(8):  # whichever worker it comes to
+            assert post(body, headers)[0] == 409
+        assert post(body, delivery(body, int(time.time()) - 400))[0] == 401
+        assert post(body, delivery(body, int(time.time()) + 400))[0] == 401
+        assert post(body, delivery(body, secret="another"))[0] == 401
+        assert post(body + b" ", delivery(body))[0] == 401
+        assert post(body, {})[0] == 401
+        assert post(b"[]", delivery(b"[]"))[0] == 400
+        other = json.dumps({**event, "data": {"name": "m", "alias": "other"}}).encode()
+        assert post(other, delivery(other)) == (200, {"ignored": "nothing that is served here"})
+        assert SECRET not in server.log
+    with process(tmp_path, *flags) as server:
+        assert server.running.post("/hooks/mlflow", event).status_code == 404
+
+
+def test_a_registry_that_is_down_changes_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    with mlflow_server(tmp_path, port=port) as uri:
+        made = Registry(uri, mlflow.MlflowClient(uri), tmp_path)
+        for factor in (1, 2):
+            made.times(factor)
+        made.alias("champion", 1)
+        flags = ["--model-uri", "models:/m@champion", "--tracking-uri", uri, "--reload-interval", "0.2"]
+        server = made.stack.enter_context(process(tmp_path, *flags))
+    with made.stack:
+        errors = 'model_reloads_total{model_name="model",outcome="registry_error"}'
+        wait_for(lambda: metric(server.running, errors) >= 1)
+        assert server.running.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([1.0])
+        assert "models:/m@champion cannot be resolved" in properties(server.running)["reload"]
+        with mlflow_server(tmp_path, port=port):
+            made.alias("champion", 2)
+            wait_for(lambda: served(server.running) == "2")
+            assert "the registry answers again" in server.log
+
+
+def workers_of(server: Process) -> list[int]:
+    return [one.pid for one in psutil.Process(server.process.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_worker_that_comes_later_has_the_version_of_today(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("later", 1)
+    flags = ["--model-uri", "models:/m@later", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
+    with process(tmp_path, *flags, "--workers", "2") as server:
+        registry.alias("later", 2)
+        wait_for(lambda: served(server.running) == "2")
+        for gone in workers_of(server):
+            os.kill(gone, signal.SIGKILL)
+            wait_for(lambda gone=gone: len(workers_of(server)) == 2 and gone not in workers_of(server))
+        wait_for(lambda: answers(server.running.client, "/v2/health/ready") == 200)
+        versions = {httpx.get(f"{server.running.url}/v1/models/model").json().get("version") for _ in range(20)}
+        assert versions == {"2"}
+        # The version before is in no worker any more; it is loaded again to go back to it.
+        assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
+        registry.alias("later", 1)
+        wait_for(lambda: properties(server.running)["reload"] == "")
+        registry.alias("later", 2)
+        wait_for(lambda: served(server.running) == "2")
+
+
+def test_the_demo_server_can_be_asked_to_load(demo: Running) -> None:
+    assert demo.post("/v2/repository/models/model/load").json() == {"name": "model", "load": True, "version": "1"}
+    assert demo.get("/v2/models/model").json()["properties"]["previous_version"] == "1"

@@ -603,7 +603,7 @@ def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
     with in_thread(None) as server:
         made = Raw(server)
         assert made.ask(text())[0] == 200
-        assert server.post("/v2/repository/models/model/load").status_code == 503
+        assert server.post("/v2/repository/models/model/load").status_code == 409
         assert made.ask(text())[0] == 503
         assert server.post("/v2/repository/index").json()[0]["reason"] == "unloaded"
         made.close()
