@@ -35,4 +35,12 @@ def properties(loaded: Loaded) -> dict[str, str]:
         "model_uri": loaded.source.resolved_uri,
         "asked_uri": loaded.source.uri,
         "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
+        "dependencies": dependencies(loaded),
     }
+
+
+def dependencies(loaded: Loaded) -> str:
+    """Whether what the model asks for is installed."""
+    if loaded.differences is None:
+        return "not checked"
+    return "; ".join(map(str, loaded.differences)) or "ok"

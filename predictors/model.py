@@ -15,6 +15,7 @@ import kserve.errors
 from kserve import InferRequest, InferResponse, Model
 
 from predictors import safety
+from predictors.dependencies import Difference, preflight
 from predictors.engine import Answer, Candidate, Choice, choose
 from predictors.example import placeholder, read_example
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
@@ -58,6 +59,8 @@ class Loaded:
     choice: Choice = field(default_factory=Choice)
     outputs: tuple[Tensor, ...] = ()
     """Output tensors as the model really answered its example; else as the signature has them."""
+    differences: tuple[Difference, ...] | None = None
+    """What it asks for and what is installed; None if nobody looked."""
     seconds: float = 0.0
 
     @property
@@ -154,6 +157,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         """Loads a model beside whatever is served now."""
         mlmodel = read_mlmodel(source.path)
         require_modules(BY_NAME[self.flavor])
+        differences = preflight(mlmodel, self.settings.dependencies)
         policy = safety.Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
@@ -178,6 +182,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             source=source,
             mlmodel=mlmodel,
             example=read_example(mlmodel),
+            differences=differences,
             outputs=tuple(
                 {"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)}
                 for one in plan.outputs

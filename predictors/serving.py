@@ -16,6 +16,7 @@ import uvloop
 
 from predictors import collector, grpc_service, sharing
 from predictors.banner import demo_banner
+from predictors.dependencies import DependencyError
 from predictors.flavor import FlavorError
 from predictors.front import Front
 from predictors.leader import Leader
@@ -306,7 +307,7 @@ def say(shared: Shared, status: str) -> None:
 def cannot_load(error: Exception) -> int:
     if isinstance(error, Reported):
         return 1
-    if isinstance(error, (LoadError, FlavorError, SourceError)):
+    if isinstance(error, (LoadError, FlavorError, SourceError, DependencyError)):
         return complain(error)
     log.debug("loading failed", exc_info=error)
     return complain(StartError(f"the model cannot be loaded: {one_line(error)}"))

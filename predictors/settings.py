@@ -158,6 +158,27 @@ class Settings:
         group="Safety",
         shown="the model's own list",
     )
+    dependencies: str = setting(
+        "check",
+        "where what is installed differs from what the model asks for: 'check' says so, 'strict' refuses the model, "
+        "'ignore' does not look",
+        choice("check", "strict", "ignore"),
+        group="Dependencies",
+    )
+    env_manager: str = setting(
+        "local",
+        "where the model's packages come from: 'local' is what is installed, 'uv' and 'virtualenv' install what the "
+        "model asks for into an environment that is kept, and serve in it",
+        choice("local", "uv", "virtualenv"),
+        group="Dependencies",
+    )
+    env_cache: str | None = setting(
+        None,
+        "folder that keeps these environments; servers may share it",
+        metavar="FOLDER",
+        group="Dependencies",
+        shown="~/.cache/mlflow-kserve/environments",
+    )
     probabilities: bool = setting(
         True, "add class probabilities to the replies of classifiers", truth, group="Predictions"
     )
@@ -322,5 +343,10 @@ def check(settings: Settings) -> None:
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
         if text is not None and (not text or any(char in text for char in "/:?# ")):
             raise SettingError(f"{flag}: expected a name that can stand in a URL, without / : ? # or blanks")
+    if settings.env_manager != "local" and not settings.allow_code_execution:
+        raise SettingError(
+            f"--env-manager={settings.env_manager} installs what the model names, which may run code of the model: "
+            "it does not go with --allow-code-execution=false"
+        )
     if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:
         raise SettingError(f"--grpc-port and --http-port are both {settings.http_port}")

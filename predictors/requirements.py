@@ -1,0 +1,135 @@
+"""What a model asks for: its Python and its packages, read from the files that MLflow writes beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from predictors.flavor import MLmodel
+
+REQUIREMENTS, PYTHON_ENV, CONDA = "requirements.txt", "python_env.yaml", "conda.yaml"
+COMMENT = re.compile(r"(^|\s)#.*$")
+INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=|(?=[^\s-]))(.+)")
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+CONDA_SPEC = re.compile(r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<spec>\[.*|[=<>!~\s].*)?")
+# Conda has more than Python packages, and some Python packages under names of its own.
+NOT_PYTHON = re.compile(
+    r"(python|pip|setuptools|wheel|conda|nomkl|mkl|blas|openblas|openssl|zlib|ca-certificates|sqlite|git|"
+    r"gcc.*|gxx.*|gfortran.*|clang.*|.*compilers?|cuda.*|cudnn|cmake|make|openjdk|r-.*|lib.*|_.*)"
+)
+CONDA_NAMES = {"pytorch": "torch", "pytorch-cpu": "torch", "tensorflow-base": "tensorflow", "py-xgboost": "xgboost"}
+
+
+class RequirementsError(Exception):
+    """What the model asks for cannot be read; the message is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A model's own words on what it needs."""
+
+    folder: Path
+    python: str | None = None
+    lines: tuple[str, ...] = ()
+    """Requirements and options as pip takes them; files that they include are part of it."""
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """Without options and hashes."""
+        return tuple(line.split(" --")[0].strip() for line in self.lines if not line.startswith("-"))
+
+
+def wanted(mlmodel: MLmodel) -> Wanted:
+    """requirements.txt has the word; conda.yaml adds what conda would have installed, or all if it is alone."""
+    folder = mlmodel.path
+    conda = read_yaml(folder / CONDA)
+    listed = conda.get("dependencies")
+    packages = listed if isinstance(listed, list) else []
+    lines: list[str] = []
+    constraints: list[str] = []
+    if (folder / REQUIREMENTS).is_file():
+        read_lines((folder / REQUIREMENTS).read_text(), folder, lines, constraints)
+    else:
+        for part in packages:
+            if isinstance(part, Mapping):
+                read_lines("\n".join(map(str, part.get("pip") or ())), folder, lines, constraints)
+    named = {canonical(line) for line in lines}
+    conda_lines = [line for line in map(from_conda, packages) if line and canonical(line) not in named]
+    return Wanted(folder, python_of(mlmodel, packages), (*lines, *conda_lines), tuple(constraints))
+
+
+def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0) -> None:
+    for line in logical_lines(text):
+        included = INCLUDE.fullmatch(line)
+        if included is None:
+            lines.append(line)
+            continue
+        file = (folder / included[2].strip()).resolve()
+        if not file.is_relative_to(folder.resolve()) or depth > 5:
+            raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or in circles")
+        try:
+            content = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequirementsError(f"{REQUIREMENTS}: {line!r} cannot be read ({type(error).__name__})") from None
+        if included[1] in ("-c", "--constraint"):
+            constraints += logical_lines(content)
+        else:
+            read_lines(content, folder, lines, constraints, depth + 1)
+
+
+def logical_lines(text: str) -> Iterator[str]:
+    for line in text.removeprefix("\ufeff").replace("\\\n", " ").replace("\\\r\n", " ").splitlines():
+        stripped = COMMENT.sub("", line).strip()
+        if stripped:
+            yield stripped
+
+
+def canonical(text: str) -> str:
+    """The name at the start of a requirement, as package indexes compare names."""
+    found = NAME.match(text)
+    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+
+
+def from_conda(spec: Any) -> str | None:
+    """A package of conda.yaml as a requirement; None for what is no package of Python's."""
+    found = CONDA_SPEC.fullmatch(spec.strip()) if isinstance(spec, str) else None
+    if found is None or NOT_PYTHON.fullmatch(found["name"].lower()):
+        return None
+    name = CONDA_NAMES.get(found["name"].lower(), found["name"])
+    return name + conda_version(found["spec"] or "")
+
+
+def conda_version(spec: str) -> str:
+    """`=1.2` means 1.2 and what starts so; a third part names a build."""
+    text = spec.strip()
+    if not text or text.startswith("["):
+        return ""
+    if text[0] in "<>!~" or text.startswith("=="):
+        return re.sub(r"^(==[^=,\s]+)=.*", r"\1", text).replace(" ", "")
+    version = re.split(r"[=\s]", text.lstrip("= "))[0]
+    return f"=={version}" if version.endswith("*") or "," in version else f"=={version}.*"
+
+
+def python_of(mlmodel: MLmodel, conda_packages: list[Any]) -> str | None:
+    found = read_yaml(mlmodel.path / PYTHON_ENV).get("python")
+    if found is None:
+        specs = (spec for spec in conda_packages if isinstance(spec, str))
+        found = next((m["spec"] for m in map(CONDA_SPEC.fullmatch, specs) if m and m["name"] == "python"), None)
+    found = str(found or mlmodel.pyfunc.get("python_version") or "").strip(" =")
+    return found or None
+
+
+def read_yaml(file: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both safe
+    except FileNotFoundError:
+        return {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequirementsError(f"{file.name} cannot be read: {str(error).splitlines()[0]}") from None
+    return content if isinstance(content, Mapping) else {}
