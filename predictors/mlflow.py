@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from predictors import collector
 from predictors.cpus import limit_threads
+from predictors.handover import launched
 from predictors.lazy import put_off_import
 from predictors.settings import Settings, read_settings
 
@@ -26,6 +27,10 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     )
     sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
     configure_logging(settings)
+    if settings.env_manager != "local" and launched() is None:
+        from predictors.launcher import launch
+
+        raise SystemExit(launch(settings, f"predictors.{module}", arguments))
     limit_threads(settings.workers)
     if settings.workers > 1:
         from predictors.metrics import share_between_processes

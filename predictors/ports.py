@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from predictors.handover import launched
 from predictors.settings import Settings
 
 
@@ -47,7 +48,11 @@ def bound(host: str, port: int, flag: str) -> socket.socket:
 
 
 def bound_ports(settings: Settings) -> Ports:
-    """The sockets of all workers, which share them."""
+    """The sockets of all workers, which share them; a launcher's where there is one."""
+    given = launched()
+    if given is not None:
+        http, *grpc = given.sockets
+        return Ports(http, grpc[0] if grpc else None)
     http = bound(settings.host, settings.http_port, "--http-port")
     if not settings.enable_grpc:
         return Ports(http, None)

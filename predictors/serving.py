@@ -19,6 +19,7 @@ from predictors.banner import demo_banner
 from predictors.dependencies import DependencyError
 from predictors.flavor import FlavorError
 from predictors.front import Front
+from predictors.handover import first_source, launched
 from predictors.leader import Leader
 from predictors.model import LoadError, MLflowModel
 from predictors.opening import open_model, open_next
@@ -28,7 +29,7 @@ from predictors.reload import Reloader
 from predictors.rpc import calls as rpc
 from predictors.settings import Settings
 from predictors.shared import Shared
-from predictors.source import Source, SourceError, is_here, one_line, resolve
+from predictors.source import Source, SourceError, is_here, one_line
 from predictors.web import LastReply, WebServer, web_config
 from predictors.workers import GREETER, SIGNALS, Crew
 
@@ -48,6 +49,9 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.opened: MLflowModel | None = None
+        given = launched()
+        self.takes_over = given is not None and given.takes_over
+        """Whether another server answers until this one can."""
         self.patient = False
         """Whether there is time to let the world know before the end."""
         self.stuck = False
@@ -81,7 +85,8 @@ class Serving:
         crew = crew_of_its_own()
         if self.opened is not None:
             return crew.supervise(work)
-        crew.greet(work)
+        if not self.takes_over:
+            crew.greet(work)
         try:
             model = open_model(self.settings, self.fetched(crew, shared))
         except Exception as error:
@@ -109,7 +114,7 @@ class Serving:
 
     def fetched(self, crew: Crew, shared: Shared) -> Source:
         """The model's folder; MLflow is needed for those that are not here, and not wanted in this process."""
-        find = partial(resolve, self.settings, partial(say, shared), shared.folder)
+        find = partial(first_source, self.settings, partial(say, shared), shared.folder)
 
         def fetch(_: int) -> int:
             try:
@@ -118,7 +123,7 @@ class Serving:
                 return cannot_load(error)
             return 0
 
-        if not is_here(self.settings) and crew.ask_another(fetch):
+        if launched() is None and not is_here(self.settings) and crew.ask_another(fetch):
             raise Reported
         return shared.once(find)
 
@@ -152,7 +157,8 @@ class Serving:
         pipeline = Pipeline(self.settings, shared, index)
         pipeline.turned = self.registered
         stopping = asyncio.create_task(stop.wait())
-        replaces = bool(shared.complete)  # a worker that has ended; the others answer until the model is here
+        # A worker that has ended, or a server in another environment: the others answer until the model is here.
+        replaces = bool(shared.complete) or self.takes_over
         if replaces:
             loading = self.loading(pipeline, shared)
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -213,7 +219,8 @@ class Serving:
         elif self.opened is not None:
             model = self.opened
         else:
-            model = open_model(self.settings, shared.once(lambda: resolve(self.settings, pipeline.note, shared.folder)))
+            find = partial(first_source, self.settings, pipeline.note, shared.folder)
+            model = open_model(self.settings, shared.once(find))
         model.executor = pipeline.executor
         model.status.listeners.append(pipeline.note)
         if model.loaded is None:
@@ -236,6 +243,9 @@ class Serving:
             pipeline.turn()
         collector.settle()
         pipeline.shared.set_ready(pipeline.index, True)
+        given = launched()
+        if given is not None and pipeline.shared.complete:
+            given.say_ready()
         return 0
 
     async def shut_down(
@@ -316,4 +326,7 @@ def cannot_load(error: Exception) -> int:
 def complain(error: Exception) -> int:
     """The one line with which a process that cannot serve ends."""
     log.error("%s", error)
+    given = launched()
+    if given is not None:
+        given.say_failed(str(error))
     return 1
