@@ -17,7 +17,7 @@ log = logging.getLogger("predictors")
 
 CHECK, STRICT, IGNORE = "check", "strict", "ignore"
 NOT_INSTALLED = "not installed"
-EXACT = re.compile(r"([A-Za-z0-9][\w.-]*)\s*==\s*([\w.!+-]+)")
+PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(?:\s*==\s*([\w.!+-]+))?")
 DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 LOCAL_LABEL = re.compile(r"(?<=[\w.])\+[\w.]+")
 # The package that a flavor's models are made with, where it is not called like the flavor.
@@ -105,8 +105,8 @@ def python_difference(asked: str) -> Difference | None:
 
 
 def difference(line: str, frameworks: set[str], installed: Installed) -> Difference | None:
-    pinned = EXACT.fullmatch(line)
-    if pinned is not None and same(installed.version(canonical(line)), pinned[2]):
+    pinned = PINNED.fullmatch(line)
+    if pinned is not None and same(installed.version(canonical(line)), pinned[1]):
         return None  # the usual case, without the time that packaging takes to import
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -152,9 +152,9 @@ class Installed:
         return None
 
 
-def same(found: str | None, asked: str) -> bool:
+def same(found: str | None, asked: str | None) -> bool:
     """`2.13.0+cpu` is another build of 2.13.0."""
-    return found is not None and found.partition("+")[0] == asked.partition("+")[0]
+    return found is not None and (asked is None or found.partition("+")[0] == asked.partition("+")[0])
 
 
 def entries(folder: str) -> list[str]:
@@ -180,8 +180,15 @@ def older(found: str, specifier: str) -> bool:
 
 
 def other_major(found: str, specifier: str) -> bool:
-    """Whether none of the versions that are named has the major version of the one that is there."""
-    return all(major(found) != major(version) for version in versions(specifier))
+    """Whether what is there lies beyond the major version that is asked for."""
+    return any(beyond(found, clause) for clause in specifier.split(",") if not fits(found, clause))
+
+
+def beyond(found: str, clause: str) -> bool:
+    bound = next(iter(versions(clause)), found)
+    if clause.startswith("<") and "=" not in clause and major(found) == major(bound):
+        return not any(release(bound)[len(major(bound)) :])  # <2 leaves out all of 2, <2.5 does not
+    return major(found) != major(bound)
 
 
 def versions(specifier: str) -> list[str]:

@@ -23,9 +23,7 @@ UV_NAMES = {
     "PIP_TRUSTED_HOST": ("UV_INSECURE_HOST",),
     "PIP_CERT": ("SSL_CERT_FILE",),
 }
-PROGRESS = re.compile(
-    r"(Using|Resolved|Prepared|Downloading|Downloaded|Building|Built|Installed|Installing|Successfully|Bytecode)\b.*"
-)
+PROGRESS = re.compile(r"(Resolved|Prepared|Downloading|Building|Built|Installed|Installing|Bytecode)\b.*")
 FAILURE = re.compile(r"\s*(×|error:|ERROR:|Error:|OSError|\[Errno)")
 BOXES = re.compile(r"[×╰─▶├│]+")
 PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
@@ -53,7 +51,7 @@ class Uv:
 
     def install(self, target: Path, arguments: Sequence[str], note: Note) -> None:
         python = str(target / "bin" / "python")
-        command = [self.program, "pip", "install", "--python", python, "--compile-bytecode", *arguments]
+        command = [self.program, "pip", "install", "--python", python, *arguments]
         run(command, target, note, {**os.environ, **uv_environment(os.environ)})
 
 
@@ -116,7 +114,7 @@ def run(command: Sequence[str], folder: Path, note: Note, environ: Mapping[str, 
         for line in started.stdout or ():
             said.append(line.rstrip())
             if PROGRESS.match(line):
-                note(without_passwords(line.strip())[:200])
+                note(f"the model's environment: {without_passwords(line.strip())[:200]}")
         code = started.wait()
     finally:
         if started.poll() is None:  # a signal ends the wait: nobody wants the environment any more
