@@ -196,10 +196,11 @@ def versions(specifier: str) -> list[str]:
 
 
 def release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.match(r"[\d.]*\d", version)[0].split("."))  # type: ignore[index]
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def major(version: str) -> tuple[int, ...]:
     """Before 1.0 the second number is the one that counts."""
     parts = release(version)
-    return parts[:2] if parts[0] == 0 else parts[:1]
+    return parts[:2] if parts[:1] == (0,) else parts[:1]

@@ -176,10 +176,10 @@ def environment(recipe: Recipe, cache: Path, note: Note) -> Path:
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache / f"{recipe.key}.lock", note):
+        with locked(cache / f"{recipe.key}.lock", note) as lock:
             if not is_complete(target):
                 shutil.rmtree(target, ignore_errors=True)
-                build(recipe, target, note)
+                build(recipe, target, note, lock)
     except InstallerError as error:
         raise EnvironmentFailed(f"the model's environment cannot be built: {error}") from error
     except OSError as error:
@@ -200,7 +200,7 @@ def is_complete(target: Path) -> bool:
 
 
 @contextmanager
-def locked(file: Path, note: Note) -> Iterator[None]:
+def locked(file: Path, note: Note) -> Iterator[int]:
     """The kernel lets go of it when its holder dies, however that happens."""
     with file.open("w") as lock:
         try:
@@ -208,11 +208,12 @@ def locked(file: Path, note: Note) -> Iterator[None]:
         except BlockingIOError:
             note("waiting for another process that builds the model's environment")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def build(recipe: Recipe, target: Path, note: Note) -> None:
+def build(recipe: Recipe, target: Path, note: Note, lock: int) -> None:
     installer = INSTALLERS[recipe.manager]()
+    installer.held = (lock,)
     note(f"building the model's environment with {recipe.manager} ({len(recipe.requirements)} requirements)")
     started = time.monotonic()
     try:

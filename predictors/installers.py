@@ -37,6 +37,8 @@ class InstallerError(Exception):
 class Uv:
     overrides = True
     """Whether a model's version can win against the bounds of another package."""
+    held: tuple[int, ...] = ()
+    """Open files that the commands hold, too: an installer that is left behind still has the lock."""
 
     def __init__(self) -> None:
         self.program = find_uv()
@@ -47,16 +49,17 @@ class Uv:
         return done.stdout.strip() or None if done.returncode == 0 else None
 
     def make(self, target: Path, python: str, note: Note) -> None:
-        run([self.program, "venv", "--no-project", "--python", python, str(target)], target.parent, note)
+        run([self.program, "venv", "--no-project", "--python", python, str(target)], target.parent, note, self.held)
 
     def install(self, target: Path, arguments: Sequence[str], note: Note) -> None:
         python = str(target / "bin" / "python")
         command = [self.program, "pip", "install", "--python", python, *arguments]
-        run(command, target, note, {**os.environ, **uv_environment(os.environ)})
+        run(command, target, note, self.held, {**os.environ, **uv_environment(os.environ)})
 
 
 class Pip:
     overrides = False
+    held: tuple[int, ...] = ()
 
     def find_python(self, version: str) -> str | None:
         return shutil.which(f"python{version}")
@@ -66,11 +69,11 @@ class Pip:
             command = [sys.executable, "-m", "virtualenv", "--python", python, str(target)]
         else:
             command = [python, "-m", "venv", str(target)]
-        run(command, target.parent, note)
+        run(command, target.parent, note, self.held)
 
     def install(self, target: Path, arguments: Sequence[str], note: Note) -> None:
         python = str(target / "bin" / "python")
-        run([python, "-m", "pip", "--disable-pip-version-check", "install", *arguments], target, note)
+        run([python, "-m", "pip", "--disable-pip-version-check", "install", *arguments], target, note, self.held)
 
 
 INSTALLERS: Mapping[str, Callable[[], Uv | Pip]] = {"uv": Uv, "virtualenv": Pip}
@@ -100,12 +103,15 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
-def run(command: Sequence[str], folder: Path, note: Note, environ: Mapping[str, str] | None = None) -> None:
+def run(
+    command: Sequence[str], folder: Path, note: Note, held: Sequence[int], environ: Mapping[str, str] | None = None
+) -> None:
     """Runs a command and passes on how far it is; a failure is said in its own words."""
     try:
         started = subprocess.Popen(  # noqa: S603 - our own command
             command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", process_group=0,
+            pass_fds=held,
         )  # fmt: skip
     except OSError as error:
         raise InstallerError(f"{command[0]} cannot be started: {error.strerror}") from error

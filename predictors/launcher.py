@@ -67,7 +67,7 @@ class Launcher:
         self.settings, self.module, self.arguments, self.ports, self.folder = settings, module, arguments, ports, folder
         self.cache = Path(settings.env_cache).absolute() if settings.env_cache else default_cache()
         self.servers: list[Server] = []
-        self.preparing = False
+        self.preparing = self.stopped = False
         self.greeting: tuple[int, socket.socket] | None = None
         """While probes are answered by somebody else than a server: who does, and how to tell what to say."""
 
@@ -92,6 +92,7 @@ class Launcher:
         return status(server.process.wait())
 
     def forward(self, number: int, frame: object) -> None:
+        self.stopped = True
         for server in self.servers:
             server.process.send_signal(number)
         if self.preparing:
@@ -169,6 +170,8 @@ class Launcher:
             )  # fmt: skip
         server = Server(process, Door(ours), folder, source)
         self.servers.append(server)
+        if self.stopped:  # the signal came before it was in the list
+            process.terminate()
         return server
 
     def replaced(self, server: Server, source: Source) -> Server:

@@ -54,7 +54,7 @@ def wanted(mlmodel: MLmodel) -> Wanted:
     lines: list[str] = []
     constraints: list[str] = []
     if (folder / REQUIREMENTS).is_file():
-        read_lines((folder / REQUIREMENTS).read_text(), folder, lines, constraints)
+        read_lines(read_text(folder / REQUIREMENTS), folder, lines, constraints)
     else:
         for part in packages:
             if isinstance(part, Mapping):
@@ -73,18 +73,22 @@ def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str]
         file = (folder / included[2].strip()).resolve()
         if not file.is_relative_to(folder.resolve()) or depth > 5:
             raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or in circles")
-        try:
-            content = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequirementsError(f"{REQUIREMENTS}: {line!r} cannot be read ({type(error).__name__})") from None
+        content = read_text(file)
         if included[1] in ("-c", "--constraint"):
             constraints += logical_lines(content)
         else:
             read_lines(content, folder, lines, constraints, depth + 1)
 
 
+def read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequirementsError(f"{file.name} cannot be read ({type(error).__name__})") from None
+
+
 def logical_lines(text: str) -> Iterator[str]:
-    for line in text.removeprefix("\ufeff").replace("\\\n", " ").replace("\\\r\n", " ").splitlines():
+    for line in text.replace("\\\n", " ").replace("\\\r\n", " ").splitlines():
         stripped = COMMENT.sub("", line).strip()
         if stripped:
             yield stripped

@@ -160,6 +160,10 @@ def wait_for(condition: Any, failed: Any = lambda: False, seconds: float = START
         time.sleep(0.02)
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def free_port() -> int:
     import socket
 

@@ -141,6 +141,15 @@ def test_files_that_are_not(save: Save, line: str, caplog: pytest.LogCaptureFixt
     assert "dependencies cannot be checked" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- not\n: yaml: at: all"], ids=["no-text", "no-yaml"])
+def test_what_cannot_be_read_is_said(save: Save, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    folder = save()
+    (folder / "requirements.txt").unlink()
+    (folder / "conda.yaml").write_bytes(content)
+    assert preflight(read_mlmodel(folder), "check") is None
+    assert "dependencies cannot be checked: conda.yaml cannot be read" in caplog.text
+
+
 def test_check_says_and_serves(save: Save, caplog: pytest.LogCaptureFixture) -> None:
     with in_thread(save("no-such-package==1", "numpy==1.0.0")) as server:
         properties = server.get("/v2/models/model").json()["properties"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -22,7 +24,7 @@ from predictors.environments import COMPLETE, EnvironmentFailed, Recipe, environ
 from predictors.flavor import read_mlmodel
 from predictors.installers import explanation, uv_environment
 from predictors.settings import Settings
-from tests.serving import wait_for
+from tests.serving import children, wait_for
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 UV = Settings(env_manager="uv")
@@ -84,6 +86,30 @@ def test_a_killed_builder_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     os.kill(int(builder.pid or 0), signal.SIGKILL)
     builder.join()
     assert versions(environment(small("six==1.16.0"), tmp_path, QUIET))["six"] == "1.16.0"
+
+
+def build_from(index: str, cache: Path) -> None:
+    os.environ.update(UV_DEFAULT_INDEX=index, UV_NO_CACHE="1")
+    environment(small("six==1.16.0"), cache, QUIET)
+
+
+def test_an_installer_that_is_left_behind_still_has_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / f"{small('six==1.16.0').key}.lock"
+    with socket.socket() as listening:  # takes connections and never answers
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        index = f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
+        builder = multiprocessing.get_context("spawn").Process(target=build_from, args=(index, tmp_path))
+        builder.start()
+        listening.accept()  # the installer asks
+        (installer,) = children(int(builder.pid or 0))
+        builder.kill()
+        builder.join()
+        with lock.open() as file:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.kill(installer, signal.SIGKILL)
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @pytest.mark.parametrize("manager", ["uv", "virtualenv"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from tests.predictors.test_source import registered, tracking  # noqa: F401 - fixtures
-from tests.serving import Process, answers, process, wait_for
+from tests.serving import Process, answers, children, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -62,10 +64,6 @@ def environment_of(server: Process) -> str:
     return Path(f"/proc/{child}/cmdline").read_text().split("\0")[0]
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 # -- the four scenarios ---------------------------------------------------------------------------------------------
 
 
@@ -108,6 +106,17 @@ def test_remote_model_remote_dependencies(
         (kept,) = {Path(word) for word in server.log.split() if word.startswith(cache)}
         assert server.terminate() == 0
     assert kept.is_dir()
+
+
+def test_the_launcher_stays_small() -> None:
+    """It is there as long as its servers, and a start through it should cost next to nothing."""
+    script = """
+import sys
+import predictors.mlflow, predictors.launcher
+print([name for name in ("numpy", "pandas", "mlflow", "kserve", "uvloop", "prometheus_client") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # -- from start to end ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.source import DEMO
-from tests.serving import answers, command, free_port, process, wait_for
+from tests.serving import answers, children, command, free_port, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -328,10 +328,6 @@ def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) 
             wait_for(lambda: answers(client, "/ready") == 200)
         assert httpx.post(url, json=ROWS).status_code == 200
         assert server.terminate() == 0
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
