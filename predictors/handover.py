@@ -6,12 +6,9 @@ that it is ready or why it is not, and asks for another server when a new versio
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -21,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from predictors.settings import Settings
+from predictors.sharing import end_with_parent
 from predictors.source import Source, resolve
 
 VARIABLE = "MLFLOW_KSERVE_HANDOVER"
-PR_SET_PDEATHSIG = 1
 
 
 class ReplaceError(Exception):
@@ -116,12 +113,6 @@ def first_source(settings: Settings, note: Callable[[str], None], folder: Path) 
     """The model to start with: the one that the launcher fetched, else what the settings ask for."""
     given = launched()
     return given.source if given is not None else resolve(settings, note, folder)
-
-
-def end_with_parent() -> None:
-    """However the launcher ends, nobody is left behind. Elsewhere than on Linux a killed launcher leaves its server."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def source_as_json(source: Source) -> dict[str, Any]:

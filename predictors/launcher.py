@@ -26,10 +26,11 @@ import predictors
 from predictors.dependencies import DependencyError
 from predictors.environments import OURS, EnvironmentFailed, default_cache, environment, is_complete, recipe
 from predictors.flavor import FlavorError, read_mlmodel
-from predictors.handover import VARIABLE, Door, end_with_parent, source_as_json, source_from_json
+from predictors.handover import VARIABLE, Door, source_as_json, source_from_json
 from predictors.installers import InstallerError
 from predictors.ports import Ports, StartError, bound_ports
 from predictors.settings import Settings
+from predictors.sharing import end_with_parent
 from predictors.source import Source, SourceError, is_here, one_line, resolve
 
 log = logging.getLogger("predictors")
@@ -51,6 +52,7 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], door: Door, folder: Path, source: Source) -> None:
         self.process, self.door, self.environment, self.source = process, door, folder, source
+        self.leaving = False
 
     def wait_ready(self) -> str | None:
         """Why it is not; None once it is."""
@@ -94,7 +96,8 @@ class Launcher:
     def forward(self, number: int, frame: object) -> None:
         self.stopped = True
         for server in self.servers:
-            server.process.send_signal(number)
+            if not server.leaving:  # a second signal would cut off what it has in flight
+                server.process.send_signal(number)
         if self.preparing:
             self.preparing = False
             raise Stopped
@@ -197,7 +200,9 @@ class Launcher:
             return server
         log.info("%s takes over from %s", source.resolved_uri, server.source.resolved_uri)
         server.door.send(replaced=True)
-        server.process.terminate()
+        # Not SIGTERM, after which a pod that goes takes requests for a while: the other server has the ports now.
+        server.process.send_signal(signal.SIGINT)
+        server.leaving = True
         self.forget(server)
         return candidate
 
@@ -257,7 +262,8 @@ class Launcher:
 
 def greet(settings: Settings, ports: Ports, told: socket.socket) -> None:
     from predictors.serving import Serving
-    from predictors.workers import GREETER, Shared
+    from predictors.shared import Shared
+    from predictors.workers import GREETER
 
     shared = Shared(1)
 

@@ -131,5 +131,6 @@ class Understudy:
 
 
 def end_with_parent() -> None:
-    """Linux ends this process like the first one."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Linux ends this process like the first one; elsewhere it stays."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
