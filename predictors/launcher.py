@@ -36,6 +36,9 @@ from predictors.source import Source, SourceError, is_here, one_line, resolve
 log = logging.getLogger("predictors")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# They speak of another environment; and images that forbid to write bytecode do not mean environments that are kept,
+# where every start would compile everything anew.
+NOT_PASSED_ON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
 PROBLEMS = (SourceError, FlavorError, DependencyError, EnvironmentFailed, InstallerError, OSError)
 
 
@@ -163,7 +166,7 @@ class Launcher:
             "source": source_as_json(source), "sockets": sockets, "door": theirs.fileno(),
             "folder": str(self.folder), "takes_over": takes_over,
         }  # fmt: skip
-        environ = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONHOME")}
+        environ = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
         environ |= {VARIABLE: json.dumps(given), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.folder / "site"), os.environ.get("PYTHONPATH"))))
         with theirs:

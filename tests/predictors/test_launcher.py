@@ -77,10 +77,13 @@ def test_local_model_local_dependencies(zoo: Callable[[str], Path], tmp_path: Pa
 def test_local_model_remote_dependencies(
     zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...], cache: str
 ) -> None:
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
+    images = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv, env=images) as server:
         assert server.running.predict(ROWS).status_code == 200
         assert server.running.get("/v2/models/model").json()["properties"]["dependencies"] == "ok"
         assert environment_of(server).startswith(cache)
+        packages = Path(environment_of(server)).parent.parent / "lib"
+        assert any(packages.glob("python*/site-packages/sklearn/__pycache__/*.pyc")), "the next start need not compile"
         assert server.terminate() == 0
 
 
