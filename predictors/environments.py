@@ -33,8 +33,7 @@ OLDEST_PYTHON = (3, 11)
 NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {"boosting", "test", "lint", "uv", "virtualenv"}
 # KServe bounds them for parts of it that are not used here; a model's version of them is as good.
 UNUSED = frozenset(
-    {"psutil", "pillow", "urllib3", "aiohttp", "cryptography", "tabulate", "six", "pyjwt", "pyasn1"}
-    | {"python-multipart", "h11", "kubernetes"}
+    {"psutil", "pillow", "urllib3", "aiohttp", "tabulate", "six", "pyasn1"} | {"python-multipart", "h11", "kubernetes"}
 )
 
 

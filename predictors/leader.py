@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from predictors.handover import launched
 from predictors.metrics import metrics
 from predictors.reload import TICK, Refused, Reloader, in_short
 from predictors.settings import Settings
@@ -62,26 +63,26 @@ class Leader:
 
     async def fulfil(self, wish: str) -> None:
         """Answers whoever asked, whatever comes of it."""
-        deeds: dict[str, Callable[[], Any]] = {"load": self.load, "revert": self.revert}
+        deeds: dict[str, Callable[[], Awaitable[str]]] = {"load": self.load, "revert": self.revert}
         answer: dict[str, Any] = {}
         try:
             if wish in deeds:
-                await deeds[wish]()
+                answer["version"] = await deeds[wish]()
         except Refused as error:
             answer = {"refused": str(error)}
         except Exception as error:
             answer = {"failed": in_short(error)}
-        edition = self.pipeline.edition
-        self.shared.answer({**answer, "version": edition.loaded.version if edition else ""})
+        self.shared.answer(answer)
 
-    async def load(self) -> None:
-        """Whatever the settings name now, loaded anew."""
+    async def load(self) -> str:
+        """Whatever the settings name now, loaded anew; the version of it."""
         try:
-            await self.renew(self.find)
+            version = await self.renew(self.find)
         except Exception as error:
             self.say_failed("what was asked for", error)
             raise
         self.shared.left = ""
+        return version
 
     def find(self) -> Source:
         """What the settings name; what is here already and cannot have changed is not downloaded again."""
@@ -94,7 +95,7 @@ class Leader:
         """Of the edition that answers, or last did."""
         return self.shared.source(self.shared.edition or self.shared.previous)
 
-    async def revert(self) -> None:
+    async def revert(self) -> str:
         """Back to the version before; the one that is left is not taken again until the URI names another one."""
         before = self.shared.previous
         if not before or not self.shared.edition:
@@ -110,6 +111,7 @@ class Leader:
         self.shared.left = left.version or ""
         stays = f"; version {left.version} is taken again once the URI has named another" if self.watches else ""
         self.say_done("reverted", f"went back to version {self.version}{stays}")
+        return self.version
 
     # -- the registry -------------------------------------------------------------------------------------------
 
@@ -146,11 +148,13 @@ class Leader:
 
     # -- editions -----------------------------------------------------------------------------------------------
 
-    async def renew(self, find: Callable[[], Source]) -> None:
-        """Another edition in the place of the one that answers, or none and the reason why."""
+    async def renew(self, find: Callable[[], Source]) -> str:
+        """Another edition in the place of the one that answers, or none and the reason why; the version of it."""
         shared = self.shared
         unloads = shared.unloads
         source = await self.reloader.in_thread(find)
+        if await self.reloader.in_thread(lambda: self.belongs_elsewhere(source)):
+            return self.say_left(source)
         shared.newest += 1
         number = shared.newest
         shared.keep(number, source)
@@ -170,6 +174,16 @@ class Leader:
             shared.forget(forgotten)
         self.failed = None
         self.say_done("loaded", f"serving version {self.version}")
+        return self.version
+
+    def belongs_elsewhere(self, source: Source) -> bool:
+        """Whether the launcher has started another server for it, in the environment that it needs."""
+        self.reloader.check_signature(source)
+        given = launched()
+        if given is not None:
+            return given.replace(source)
+        self.reloader.check_dependencies(source)
+        return False
 
     async def agreement(self, number: int) -> None:
         while not all(vote == number for vote in self.shared.votes):
@@ -197,6 +211,11 @@ class Leader:
     def version(self) -> str:
         edition = self.pipeline.edition
         return edition.loaded.version if edition else "none"
+
+    def say_left(self, source: Source) -> str:
+        version = source.version or source.resolved_uri
+        self.say_done("loaded", f"another server, in its own environment, serves version {version}")
+        return version
 
     def say_done(self, outcome: str, text: str) -> None:
         metrics().reloads.labels(self.pipeline.name, outcome).inc()

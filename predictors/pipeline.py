@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 VERSION_HEADER = "x-model-version"
 WISH_TICK = 0.02  # seconds
+LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +229,11 @@ class Pipeline:
     async def wish(self, wish: str) -> str:
         """Has the worker that leads change what is served; the version that answers afterwards."""
         number = self.shared.ask(wish)
+        patience = LAST_ANSWERS
         while (answer := self.shared.answer_to(number)) is None:
             if self.draining:
+                patience -= WISH_TICK
+            if patience < 0:
                 raise NotReady("shutting down")
             await asyncio.sleep(WISH_TICK)
         if "refused" in answer:

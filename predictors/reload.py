@@ -14,9 +14,12 @@ from typing import TypeVar
 
 from predictors import collector
 from predictors.compatible import incompatible
-from predictors.flavor import FlavorError, read_mlmodel
+from predictors.dependencies import DependencyError, differences, worse
+from predictors.flavor import FlavorError, MLmodel, read_mlmodel
+from predictors.handover import ReplaceError
 from predictors.model import LoadError, MLflowModel
 from predictors.pipeline import Pipeline
+from predictors.requirements import RequirementsError
 from predictors.shared import write
 from predictors.signature import Plan, compile_plan
 from predictors.source import Source, SourceError, one_line
@@ -29,6 +32,10 @@ TICK = 0.05  # seconds
 
 class Refused(Exception):
     """A version that cannot take the place of the one that answers; the message is one line."""
+
+
+# Errors that say in one line what the operator needs to know.
+SPEAKING = (Refused, LoadError, FlavorError, SourceError, DependencyError, RequirementsError, ReplaceError)
 
 
 class Reloader:
@@ -92,15 +99,31 @@ class Reloader:
         """Loads an edition beside the one that answers; raises what is wrong with it."""
         self.pipeline.hold(number, await self.in_thread(lambda: self.load(source)))
 
-    def load(self, source: Source) -> MLflowModel:
+    def check_signature(self, source: Source) -> None:
+        """Refuses a version that requests of today would not fit."""
         served = self.pipeline.current
-        if served is not None and not served.model.settings.allow_signature_change:
-            differences = incompatible(plan_in(served.loaded.source), plan_in(source))
-            if differences:
-                raise Refused(
-                    f"its signature does not fit the one that is served: {'; '.join(differences[:10])} "
-                    "(--allow-signature-change serves it all the same)"
-                )
+        if served is None or served.model.settings.allow_signature_change:
+            return
+        changes = incompatible(plan_of(served.loaded.mlmodel), plan_of(read_mlmodel(source.path)))
+        if changes:
+            raise Refused(
+                f"its signature does not fit the one that is served: {'; '.join(changes[:10])} "
+                "(--allow-signature-change serves it all the same)"
+            )
+
+    def check_dependencies(self, source: Source) -> None:
+        """Refuses a version that needs what the served one did not, and what is not here."""
+        served = self.pipeline.current
+        if served is None or served.loaded.differences is None:
+            return
+        missing = worse(served.loaded.differences, differences(read_mlmodel(source.path)))
+        if missing:
+            raise Refused(
+                f"it needs another environment: {'; '.join(map(str, missing))} (--env-manager=uv makes one, "
+                "--dependencies=ignore does not look)"
+            )
+
+    def load(self, source: Source) -> MLflowModel:
         model = self.successor(source)
         model.executor = self.pipeline.executor
         if self.index == 0:
@@ -110,13 +133,15 @@ class Reloader:
         return model
 
 
-def plan_in(source: Source) -> Plan:
-    """What the model's signature says, before anything is loaded."""
-    content = read_mlmodel(source.path).content
+def plan_of(mlmodel: MLmodel) -> Plan:
+    """What the signature says; the model itself may not be loaded yet."""
+    content = mlmodel.content
     return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
 
 
 def in_short(error: Exception) -> str:
-    if isinstance(error, (Refused, LoadError, FlavorError, SourceError)):
+    if isinstance(
+        error, (Refused, LoadError, FlavorError, SourceError, DependencyError, RequirementsError, ReplaceError)
+    ):
         return str(error)
     return one_line(error)

@@ -30,24 +30,6 @@ class Model(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Model())
 """
-ASKS_FOR_ANOTHER = """
-import mlflow, os
-from pathlib import Path
-
-class Model(mlflow.pyfunc.PythonModel):
-    def predict(self, context, model_input, params=None):
-        if model_input["a"].iloc[0] != 99:
-            return [1] * len(model_input)
-        from predictors.handover import ReplaceError, launched
-        from predictors.source import Source
-        folder = Path(Path(os.environ["NEXT"]).read_text())
-        try:
-            return [str(launched().replace(Source(folder, "models:/m@champion", "models:/m/2", "2")))]
-        except ReplaceError as error:
-            return [str(error)]
-
-mlflow.models.set_model(Model())
-"""
 
 
 @pytest.fixture(scope="session")
@@ -229,37 +211,40 @@ class Asking:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_another_server_takes_over_without_a_lost_request(tmp_path: Path, uv: tuple[str, ...], workers: str) -> None:
-    one, broken, two, following = (tmp_path / name for name in ("one", "broken", "two", "next"))
-    save(one, ASKS_FOR_ANOTHER, data=numbers())
+    one, broken, two, served = (tmp_path / name for name in ("one", "broken", "two", "served"))
+    save(one, ANSWERS.format(number=1), data=numbers())
     save(broken, ANSWERS.format(number=3), data=numbers())
     save(two, ANSWERS.format(number=2), data=numbers())
     (broken / "broken.py").write_text("raise RuntimeError('no luck')")
-    flags = ("--model-uri", str(one), "--workers", workers, *uv)
-    with process(tmp_path, *flags, env={"NEXT": str(following)}) as server:
+    served.symlink_to(one)
+    with process(tmp_path, "--model-uri", str(served), "--workers", workers, *uv) as server:
 
-        def replaced_by(folder: Path) -> str:
-            following.write_text(str(folder))
-            url = f"{server.running.url}/v1/models/model:predict"
-            return str(httpx.post(url, json={"instances": [[99.0, 0, 0, 0]]}, timeout=120).json()["predictions"][0])
+        def load(folder: Path) -> tuple[int, str]:
+            served.unlink()
+            served.symlink_to(folder)
+            reply = httpx.post(f"{server.running.url}/v2/repository/models/model/load", timeout=120)
+            return reply.status_code, reply.text
 
         before, processes = environment_of(server), children(server.process.pid)
         with Asking(server.running.url) as asking:
-            assert replaced_by(two) == "False", "it needs the same environment"
             (broken / "requirements.txt").write_text("six==1.16.0\nsix==1.15.0\n")
-            assert "the model's environment cannot be built: " in replaced_by(broken)
+            status, words = load(broken)
+            assert (status, "the model's environment cannot be built: " in words) == (500, True), words
             (broken / "requirements.txt").write_text("six==1.16.0\n")
-            assert "cannot be loaded: " in (reason := replaced_by(broken))
-            assert "no luck" in reason
+            status, words = load(broken)
+            assert (status, "cannot be loaded: " in words, "no luck" in words) == (500, True, True), words
             assert set(map(str, asking.answers)) == {"[1]"}
+            assert load(two)[0] == 200  # needs the same environment
             assert children(server.process.pid) == processes
+            wait_for(lambda: [2] in asking.answers)
 
-            (two / "requirements.txt").write_text("six==1.16.0\n")
-            assert replaced_by(two) == "True"
-            wait_for(lambda: [2] in asking.answers and len(children(server.process.pid)) == 1)
+            (one / "requirements.txt").write_text("six==1.16.0\n")
+            moved = len(asking.answers)
+            assert load(one)[0] == 200
+            wait_for(lambda: [1] in asking.answers[moved:] and len(children(server.process.pid)) == 1)
         assert set(map(str, asking.answers)) == {"[1]", "[2]"}
-        replies = [httpx.post(f"{server.running.url}/v1/models/model:predict", json=ROWS).json() for _ in range(5)]
-        assert [(one["predictions"], one["model_version"]) for one in replies] == [([2], "2")] * 5
         assert environment_of(server) != before
-        about = server.running.get("/v2/models/model").json()
-        assert about["properties"]["model_uri"] == "models:/m/2"
+        assert load(two)[0] == 200
+        wait_for(lambda: environment_of(server) == before)  # the one that was replaced may still be leaving
+        assert httpx.post(f"{server.running.url}/v1/models/model:predict", json=ROWS).json()["predictions"] == [2]
         assert server.terminate() == 0

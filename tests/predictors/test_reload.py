@@ -56,19 +56,19 @@ class Registry:
     def alias(self, alias: str, version: int | str) -> None:
         self.client.set_registered_model_alias("m", alias, str(version))
 
-    def log(self, model: Any, signature: Any, **options: Any) -> str:
+    def log(self, model: Any, signature: Any, requirements: list[str]) -> str:
         """Another version of the model; its number."""
         mlflow.set_tracking_uri(self.uri)
         with mlflow.start_run():
             info = mlflow.sklearn.log_model(
-                model, name="m", signature=signature, registered_model_name="m", pip_requirements=PIP, **options
+                model, name="m", signature=signature, registered_model_name="m", pip_requirements=requirements
             )
         return str(info.registered_model_version)
 
-    def times(self, factor: float, columns: tuple[str, ...] = ("a",)) -> str:
+    def times(self, factor: float, columns: tuple[str, ...] = ("a",), requirements: list[str] | None = None) -> str:
         data = numbers()[list(columns)]
         model = LinearRegression().fit(data, data[columns[0]] * factor)
-        return self.log(model, infer_signature(data, model.predict(data)))
+        return self.log(model, infer_signature(data, model.predict(data)), requirements or PIP["pip_requirements"])
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +284,22 @@ def test_a_version_that_cannot_be_loaded_is_tried_again(registry: Registry, tmp_
         assert "Traceback" not in server.log
         stored.write_bytes(content)
         wait_for(lambda: served(server.running) == other)
+
+
+def test_a_version_that_needs_other_packages_is_refused(registry: Registry, tmp_path: Path) -> None:
+    registry.alias("equipped", 1)
+    other = registry.times(6, requirements=["scikit-learn==0.24.2", "no-such-package==1"])
+    flags = ["--model-uri", "models:/m@equipped", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
+    with process(tmp_path, *flags) as server:
+        registry.alias("equipped", other)
+        wait_for(lambda: metric(server.running, 'model_reload_failing{model_name="model"}') == 1)
+        assert served(server.running) == "1"
+        why = properties(server.running)["reload"]
+        assert f"version {other} cannot be served: it needs another environment: " in why
+        assert "scikit-learn: the model wants ==0.24.2, found " in why
+        assert "no-such-package: the model wants ==1, found not installed" in why
+    with process(tmp_path, *flags, "--dependencies", "ignore") as server:
+        assert served(server.running) == other
 
 
 def test_revert_goes_back_and_stays_there(registry: Registry, tmp_path: Path) -> None:
