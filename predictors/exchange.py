@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from predictors.ids import Ids, ids_of
+from predictors.ids import Ids, given, ids_of
 
 access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
@@ -104,7 +104,7 @@ class Exchange:
         """Nobody wants a trace of this one."""
         if self.trace is not None:
             self.trace = None
-            self.ids = Ids(self.ids.request_id, ids_of(self.headers).traceparent)
+            self.ids = Ids(self.ids.request_id, given(self.headers)[1])
 
     def end(self, status: int | str, size: int = 0) -> None:
         """The reply has been made; what ends first counts."""
@@ -112,6 +112,8 @@ class Exchange:
             return
         self.ended, self.status = True, status
         now = self.now()
+        if len(self.steps) == 1:  # the model had it, and gave nothing
+            self.steps.append(("predict", self.steps[0][2], now))
         if self.observer.access_log:
             self.log(size, now - self.started)
         if self.trace is not None and self.trace.sampled:

@@ -49,15 +49,19 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
 
 
 class Quiet(logging.Logger):
-    """Loggers of libraries that bring handlers for the console, and keep their lines from ours."""
+    """Loggers of libraries that bring handlers for the console, and then keep their lines from ours."""
 
     def addHandler(self, hdlr: logging.Handler) -> None:
-        if not isinstance(hdlr, logging.StreamHandler) or isinstance(hdlr, logging.FileHandler):
+        if getattr(hdlr, "stream", None) not in (sys.stderr, sys.stdout):
             super().addHandler(hdlr)
 
-    def callHandlers(self, record: logging.LogRecord) -> None:
-        self.propagate = self.propagate or not self.handlers
-        super().callHandlers(record)
+    @property
+    def propagate(self) -> bool:  # type: ignore[override]
+        return self.passes_on or not self.handlers
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None:
+        self.passes_on = value
 
 
 class TextLines(logging.Formatter):
@@ -108,7 +112,7 @@ def line(fields: dict[str, Any]) -> str:
     try:
         made = orjson.dumps(fields, default=text_of)
         if len(made) < MOST_LINE:
-            return made.decode()
+            return made.decode().replace("\x85", r"\u0085").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
     except TypeError:  # texts that are not Unicode, numbers without end, nests without a floor
         pass
     return json.dumps({plain(name): value if type(value) is int else plain(value) for name, value in fields.items()})
