@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.logs import MOST, MOST_LINE, JSONLines
+from predictors.logs import MOST, MOST_LINE, JSONLines, TextLines
 from tests.predictors.test_ids import PARENT, request
 from tests.serving import Process, command, in_thread, process, wait_for
 from tests.zoo.case import numbers
@@ -207,12 +207,13 @@ def test_a_start_that_fails(flags: tuple[str, ...], env: dict[str, str], words: 
     assert words in errors[0]["message"]
 
 
-def test_text_lines_have_the_request_too(tmp_path: Path) -> None:
+def test_text_lines_have_the_request_too(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     save(tmp_path / "model", model("raise RuntimeError('no luck')"), data=numbers())
-    with process(tmp_path, "--model-uri", str(tmp_path / "model"), "--warm-up=false") as server:
+    caplog.handler.setFormatter(TextLines())
+    with in_thread(tmp_path / "model", warm_up=False) as server:
         bad = {"dataframe_split": numbers().head(1).to_dict(orient="split")}
-        assert server.running.post("/invocations", bad, headers={"x-request-id": "abc"}).status_code == 500
-        assert "ERROR predictors: the model failed (request abc)\nTraceback" in server.log
+        assert server.post("/invocations", bad, headers={"x-request-id": "abc"}).status_code == 500
+        assert "ERROR predictors: the model failed (request abc)\nTraceback" in caplog.text
 
 
 # -- the access log -------------------------------------------------------------------------------------------------------
