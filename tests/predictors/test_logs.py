@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.logs import MOST, MOST_LINE, JSONLines, TextLines
 from tests.predictors.test_ids import PARENT, request
+from tests.predictors.watched import Watched
 from tests.serving import Process, command, in_thread, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import model, save
@@ -194,8 +198,6 @@ def test_workers_have_numbers(tmp_path: Path) -> None:
     ids=["no model", "no model for workers", "bad setting", "unknown flag"],
 )
 def test_a_start_that_fails(flags: tuple[str, ...], env: dict[str, str], words: str, code: int) -> None:
-    import os
-
     ports = ("--http-port", "0", "--grpc-port", "0")
     done = subprocess.run(
         command(*ports, *flags), capture_output=True, text=True, timeout=60, env={**os.environ, **env}
@@ -257,11 +259,39 @@ def test_each_request_is_logged_once(caplog: pytest.LogCaptureFixture, watched: 
         ]
 
 
-def test_who_leaves_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    import socket
+def test_a_request_that_leaves_the_short_way_keeps_its_id() -> None:
+    with in_thread(None, access_log=True) as server:
+        made = [server.predict({"instances": [[1]]}).headers["x-request-id"] for _ in range(3)]
+    numbers = [int(one.partition("-")[2], 16) for one in made]
+    assert [after - before for before, after in pairwise(numbers)] == [1, 1]
 
+
+def test_who_leaves_is_logged(
+    caplog: pytest.LogCaptureFixture, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left() -> list[Any]:
+        return [vars(one)["path"] for one in caplog.records if vars(one).get("status") == 499]
+
+    note = watched.note
+
+    def declines(rows: list[int]) -> None:
+        note(rows)
+        raise RuntimeError
+
+    path = "/v1/models/model:predict"
     with in_thread(None, access_log=True) as server, caplog.at_level(logging.INFO, "predictors.access"):
         host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as left:
-            left.sendall(b"POST /v1/models/model:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 90000\r\n\r\n{")
-        wait_for(lambda: any(vars(one).get("status") == 499 for one in caplog.records))
+        with socket.create_connection((host, int(port))) as made:  # before the request was complete
+            made.sendall(
+                b"POST /invocations HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n{"
+            )
+        wait_for(lambda: left() == ["/invocations"], seconds=20)
+        monkeypatch.setattr(watched, "note", declines)
+        watched.gate.clear()
+        body = json.dumps(ROWS).encode()
+        head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        with socket.create_connection((host, int(port))) as made, watched.one_more():
+            made.sendall(head % (path.encode(), len(body)) + body)
+        server.get("/health/live")  # by now the server knows that nobody is there
+        watched.gate.set()
+        wait_for(lambda: left() == ["/invocations", path], seconds=20)
