@@ -56,7 +56,7 @@ class Quiet(logging.Logger):
             super().addHandler(hdlr)
 
     @property
-    def propagate(self) -> bool:  # type: ignore[override]
+    def propagate(self) -> bool:
         return self.passes_on or not self.handlers
 
     @propagate.setter
