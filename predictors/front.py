@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from kserve.model import InferenceVerb, Model
 
 from predictors import pages, ways
 from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
+from predictors.exchange import GONE, Exchange, current
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
-from predictors.pipeline import Edition, Pipeline, known
+from predictors.model import Loaded
+from predictors.pipeline import Edition, Pipeline, known, row_count
 from predictors.protocol import invocations, jsontext, v1
+from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import (
     MethodNotAllowed,
     NotFound,
@@ -30,10 +32,8 @@ from predictors.protocol.errors import (
 from predictors.source import is_moving
 from predictors.ways import Way
 from predictors.webhook import Webhook, concerns
-from predictors.wire import BINARY_TYPE, Call
+from predictors.wire import BINARY_TYPE, CALL, Call
 from predictors.wire import HEADER_LENGTH as HEADER_LENGTH_NAME
-
-access = logging.getLogger("predictors.access")
 
 Handler = Callable[[Request], Awaitable[Response]]
 BINARY, HEADER_LENGTH = BINARY_TYPE.decode(), HEADER_LENGTH_NAME.decode()
@@ -49,6 +49,8 @@ class Route:
     """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
     kind: str = ""
     """Who asks: callers (predict), operators (admin), probes and scrapers (probe), readers (page), MLflow (hook)."""
+    path: str = ""
+    """What the pattern was made from."""
 
 
 class Front:
@@ -58,7 +60,7 @@ class Front:
         self.pipeline = pipeline
         self.webhook = Webhook(pipeline.settings.webhook_secret_file, pipeline.shared.folder / "deliveries")
         self.routes = [
-            Route(verb, re.compile(path_pattern(path)), handler, protocol, kind)
+            Route(verb, re.compile(path_pattern(path)), handler, protocol, kind, path)
             for kind, verb, path, handler, protocol in self.table()
         ]
         # The paths that nearly every request takes, found without a search.
@@ -68,16 +70,11 @@ class Front:
             f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
             "/invocations": self.find("POST", "/invocations"),
         }
-        # Every request on its way shows in the access log.
-        self.short_ways: dict[bytes, Way] = (
-            {}
-            if pipeline.settings.access_log
-            else {
-                quote(f"/v1/models/{name}:predict", safe="/:").encode(): ways.V1,
-                quote(f"/v2/models/{name}/infer", safe="/:").encode(): ways.V2,
-                b"/invocations": ways.INVOCATIONS,
-            }
-        )
+        self.short_ways: dict[bytes, Way] = {
+            quote(f"/v1/models/{name}:predict", safe="/:").encode(): ways.V1,
+            quote(f"/v2/models/{name}/infer", safe="/:").encode(): ways.V2,
+            b"/invocations": ways.INVOCATIONS,
+        }
 
     def table(self) -> list[tuple[str, str, str, Handler, str]]:
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
@@ -112,22 +109,36 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        protocol = ""
+        protocol, exchange = "", self.exchange(scope)
+        exchange.enter()
         try:
             route, parts = self.route(scope["method"], scope["path"])
-            protocol = route.protocol
+            protocol = exchange.protocol = route.protocol
+            exchange.route = route.path
+            if route.kind == "probe":
+                exchange.leave_trace()
             response = await route.handler(Request(scope, receive, self.pipeline.settings.max_body, parts))
         except ClientGone:
             self.count(protocol, "client_gone")
+            exchange.end(GONE)
             return
         except Exception as error:
-            response = error_response(known(error), protocol or protocol_of(scope["path"]))
+            exchange.error = known(error)
+            response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
         self.count(protocol, response.status)
-        if self.pipeline.settings.access_log:
-            access.info("%s %r %d %d bytes", scope["method"], scope["path"], response.status, len(response.body))
+        exchange.end(response.status, len(response.body))
+        known_by = ((name.decode(), value.decode()) for name, value in exchange.ids.fields)
+        response.headers = (*response.headers, *known_by)
         if self.pipeline.draining:
             response.headers = (*response.headers, ("connection", "close"))
         await response.send(send)
+
+    def exchange(self, scope: Scope) -> Exchange:
+        """The one that began on the short way, or a new one."""
+        call: Call | None = scope.get(CALL)
+        if call is not None and call.exchange is not None:
+            return call.exchange
+        return self.pipeline.observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
 
     def count(self, protocol: str, status: int | str) -> None:
         if protocol:
@@ -163,12 +174,15 @@ class Front:
         return await self.predict(edition, ways.V1, body)
 
     async def predict(self, edition: Edition, way: Way, body: bytes, header_length: str | None = None) -> Response:
-        reply, split = await self.pipeline.predict(
-            edition,
-            len(body),
-            lambda: way.decode(body, header_length),
-            lambda prediction, batch: way.encode(prediction, batch, self.pipeline.strict),
-        )
+        def decode() -> Batch:
+            return way.decode(body, header_length)
+
+        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
+            return way.encode(prediction, batch, self.pipeline.strict)
+
+        exchange = current.get()
+        steps = (decode, encode) if exchange is None else exchange.timed(decode, encode, row_count)
+        reply, split = await self.pipeline.predict(edition, len(body), *steps)
         return of_version(tensor_response(reply, split), edition)
 
     def answer(self, call: Call, way: Way) -> None:
@@ -179,18 +193,31 @@ class Front:
             return
         length = None if call.header_length is None else call.header_length.decode("latin-1")
 
+        def decode() -> Batch:
+            return way.decode(call.body, length)
+
+        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
+            return way.encode(prediction, batch, self.pipeline.strict)
+
         def reply(made: tuple[bytes, int | None]) -> None:
             self.pipeline.count_request(way.protocol, 200)
             if self.pipeline.draining:
                 call.keep_alive = False
+            if call.exchange is not None:
+                call.exchange.end(200, len(made[0]))
             call.reply(*made, lane.headers)
 
-        lane.take(
-            lambda: way.decode(call.body, length),
-            lambda prediction, batch: way.encode(prediction, batch, self.pipeline.strict),
-            reply,
-            call.pass_on,
-        )
+        if self.pipeline.observer.watching:
+            lane.take(*self.watched(call, way, lane.loaded).timed(decode, encode, row_count), reply, call.pass_on)
+        else:
+            lane.take(decode, encode, reply, call.pass_on)
+
+    def watched(self, call: Call, way: Way, loaded: Loaded) -> Exchange:
+        path = unquote(call.path.decode("ascii"))
+        exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
+        exchange.protocol, exchange.route, exchange.loaded = way.protocol, self.hot[path][0].path, loaded
+        call.exchange, call.identity = exchange, exchange.ids.lines
+        return exchange
 
     async def v1_explain(self, request: Request) -> Response:
         edition = self.pipeline.check(request.parts["model"])

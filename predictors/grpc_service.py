@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from predictors.exchange import current
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Edition, Pipeline, known, row_count
@@ -23,9 +24,11 @@ from predictors.protocol.errors import NotFound, RequestError
 from predictors.rpc.calls import Abort, Call, Method, Server, Status
 from predictors.wire import SMALL
 
+Steps: TypeAlias = "tuple[Callable[[], Batch], Callable[[Prediction, Batch], Any]]"
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+PROBES = frozenset({"ServerLive", "ServerReady", "ModelReady", "ServerMetadata"})
 CODES = {
     400: Status.INVALID_ARGUMENT,
     401: Status.UNAUTHENTICATED,
@@ -79,7 +82,10 @@ class InferenceService:
                 response = await self.pipeline.counted(loaded, hooked)
             else:
                 size = request.ByteSize()
-                response = await self.pipeline.predict(edition, size, lambda: codec.decode(request), codec.encode)
+                steps: Steps = (lambda: codec.decode(request)), codec.encode
+                if call.exchange is not None:
+                    steps = call.exchange.timed(*steps, row_count)
+                response = await self.pipeline.predict(edition, size, *steps)
         except Exception as error:
             self.abort(known(error), count=True)
         self.pipeline.count_request("grpc", "OK")
@@ -104,7 +110,11 @@ class InferenceService:
             self.pipeline.count_request("grpc", "OK")
             call.reply(made)
 
-        lane.take(decode, encode, reply, lambda: call.pass_on(message))
+        exchange = call.exchange
+        steps: Steps = (decode, encode)
+        if exchange is not None:
+            exchange.loaded, steps = lane.loaded, exchange.timed(decode, encode, row_count)
+        lane.take(*steps, reply, lambda: call.pass_on(message))
         return True
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
@@ -134,6 +144,9 @@ class InferenceService:
         code = CODES.get(error.status, Status.INTERNAL)
         if count:
             self.pipeline.count_request("grpc", code.name)
+        exchange = current.get()
+        if exchange is not None:
+            exchange.error = error
         raise Abort(code, str(error))
 
 
@@ -177,32 +190,33 @@ def build(pipeline: Pipeline) -> Server:
     service, health = InferenceService(pipeline), HealthService(pipeline)
     reflection = ReflectionServicer([one.full_name for one in (SERVICE, HEALTH, REFLECTION)])
     methods = {
-        path_of(one): unary(getattr(service, one.name), GetMessageClass(one.input_type)) for one in SERVICE.methods
+        path_of(one): unary(getattr(service, one.name), GetMessageClass(one.input_type), one.name in PROBES)
+        for one in SERVICE.methods
     }
     infer = path_of(SERVICE.methods_by_name["ModelInfer"])
     methods[infer] = replace(methods[infer], quick=service.infer_quickly)
-    methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest)
-    methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch)
+    methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest, True)
+    methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch, probe=True)
 
     async def reflect(call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         requests = (parsed(reflection_pb2.ServerReflectionRequest, message) async for message in messages)
         async for response in reflection.ServerReflectionInfo(requests, call):
             yield response.SerializeToString()
 
-    methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect)
-    return Server(methods, pipeline.settings.max_body)
+    methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
+    return Server(methods, pipeline.settings.max_body, pipeline.observer)
 
 
 def path_of(method: Any) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
-def unary(handler: Any, request_type: Any) -> Method:
+def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
     async def answer(call: Call, message: bytes) -> bytes:
         reply: bytes = (await handler(parsed(request_type, message), call)).SerializeToString()
         return reply
 
-    return Method(unary=answer)
+    return Method(unary=answer, probe=probe)
 
 
 def parsed(request_type: Any, message: bytes) -> Any:

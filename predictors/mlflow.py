@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-import logging
 import sys
 from collections.abc import Sequence
 
-from predictors import collector
+from predictors import collector, logs
 from predictors.cpus import limit_threads
 from predictors.handover import launched
 from predictors.lazy import put_off_import
-from predictors.settings import Settings, read_settings
+from predictors.settings import read_settings
 
 
 def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
         forced_flavor=forced_flavor,
     )
     sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
-    configure_logging(settings)
+    logs.configure(settings.log_format, settings.log_level)
     if settings.env_manager != "local" and launched() is None:
         from predictors.launcher import launch
 
@@ -43,12 +42,6 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     gc.freeze()  # modules stay: no need to look at them again
 
     raise SystemExit(Serving(settings).run())
-
-
-def configure_logging(settings: Settings) -> None:
-    """One line per event on stderr; other libraries speak from warnings on."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("predictors").setLevel(settings.log_level.upper())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ import kserve.errors
 from predictors.batching import Batcher
 from predictors.cpus import cpu_limit
 from predictors.engine import Answer
+from predictors.exchange import Observer, current
 from predictors.metrics import ModelCounters, metrics, request_counter
 from predictors.model import Loaded, MLflowModel
 from predictors.protocol.batch import Batch, Prediction
@@ -123,6 +125,7 @@ class Pipeline:
         self.shared = shared
         self.index = index
         self.draining = False
+        self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.counters: dict[str, ModelCounters] = {}
@@ -290,9 +293,14 @@ class Pipeline:
             batch = decode()
             return encode(edition.model.answer(edition.loaded, batch), batch), row_count(batch)
 
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+        # What the model logs and traces belongs to this request, in whichever thread.
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self.executor, run, work)
 
     async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]]) -> T:
+        exchange = current.get()
+        if exchange is not None:
+            exchange.loaded = loaded
         counters = self.counters_of(loaded.version)
         counters.predictions.inc()
         counters.in_flight.inc()

@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
 import uvloop
 
-from predictors import collector, grpc_service, sharing
+from predictors import collector, grpc_service, sharing, telemetry
 from predictors.banner import demo_banner
 from predictors.dependencies import DependencyError
 from predictors.flavor import FlavorError
@@ -36,6 +37,7 @@ from predictors.workers import GREETER, SIGNALS, Crew
 log = logging.getLogger("predictors")
 
 POD_DELAY = 10.0  # seconds: longer than it takes a cluster to take a pod out of its services
+LAST_EXPORT = 5  # seconds at most for telemetry that is left at the end
 GREETING_GRACE = 1  # seconds: nothing that is asked before the model is loaded takes long
 
 
@@ -52,6 +54,7 @@ class Serving:
         given = launched()
         self.takes_over = given is not None and given.takes_over
         """Whether another server answers until this one can."""
+        self.telemetry = telemetry.Telemetry()
         self.patient = False
         """Whether there is time to let the world know before the end."""
         self.stuck = False
@@ -211,6 +214,8 @@ class Serving:
 
     def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel | None:
         """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread."""
+        self.telemetry = telemetry.begin(self.settings, pipeline.index)
+        pipeline.observer.use(self.telemetry.tracing)
         number = shared.edition
         if number == 0:
             return None
@@ -257,11 +262,13 @@ class Serving:
         if self.patient and was_ready and self.delay:
             log.info("unready; new requests are taken for another %g s", self.delay)
             await asyncio.sleep(self.delay)
+        end = time.monotonic() + self.settings.grace_period
         finishing = [asyncio.ensure_future(web.leave(serving, self.settings.grace_period))]
         if grpc is not None:
             finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.telemetry.close, min(max(end - time.monotonic(), 0.5), LAST_EXPORT))
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
         done, _ = await asyncio.wait({ended}, timeout=1)
         return bool(done)
@@ -299,7 +306,7 @@ def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event
 def say_demo(pipeline: Pipeline, ports: Ports) -> None:
     """Where nothing was asked for: what is served instead, and how to try it."""
     loaded = pipeline.serving().loaded
-    if loaded.source.demo:
+    if loaded.source.demo and pipeline.settings.log_format == "text":
         url = f"http://localhost:{ports.http_port}"
         print(demo_banner(url, ports.grpc_port, pipeline.name, loaded), flush=True)
 

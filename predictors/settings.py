@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from predictors.flavor import FLAVORS
+from predictors.logs import FORMATS, error_line
 
 ENV_PREFIX = "MLFLOW_KSERVE_"
 
@@ -246,11 +247,18 @@ class Settings:
     ssl_keyfile: str | None = setting(None, "key file for HTTPS", env=("KSERVE_TLS_KEY_FILE",), metavar="FILE")
     access_log: bool = setting(False, "log a line per request", truth)
     log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"))
+    log_format: str = setting(
+        "text", "log lines as text, or as one JSON object each", choice(*FORMATS), group="Observability"
+    )
 
 
 class Parser(argparse.ArgumentParser):
+    json_lines = False
+    """Whether even this is said in JSON."""
+
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}\nTry {self.prog} --help.", file=sys.stderr)
+        text = f"{self.prog}: {message}"
+        print(error_line(text) if self.json_lines else f"{text}\nTry {self.prog} --help.", file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -308,6 +316,7 @@ def read_settings(
 ) -> Settings:
     """Settings from flags over environment over defaults; ends the process with 2 on a bad one."""
     made = parser(prog, description, forced_flavor)
+    made.json_lines = wants_json(argv, environ)
     given = vars(made.parse_args(argv))
     values: dict[str, Any] = {"flavor": forced_flavor} if forced_flavor else {}
     for one in fields(Settings):
@@ -327,6 +336,13 @@ def read_settings(
     except SettingError as error:
         made.error(str(error))
     return settings
+
+
+def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """What is said of settings that cannot be used is said in the form that one of them asks for."""
+    words = " ".join(argv).replace("=", " ").replace("log_format", "log-format")
+    _, flag, rest = words.rpartition("--log-format ")
+    return (rest.split() or [""])[0] == "json" if flag else environ.get(ENV_PREFIX + "LOG_FORMAT") == "json"
 
 
 def check(settings: Settings) -> None:

@@ -13,11 +13,15 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from predictors import ids
+from predictors.exchange import GONE, Exchange
+
 SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 BINARY_TYPE = b"application/octet-stream"
 # Headers that mean more work than the short way does.
 UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
+NOTED = UNUSUAL | ids.NAMES
 HEADER_LENGTH = b"inference-header-content-length"
 OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
 OK_BINARY = (
@@ -25,6 +29,7 @@ OK_BINARY = (
     b"inference-header-content-length: %d\r\ncontent-length: %d\r\n%b\r\n%b"
 )
 CLOSE = b"connection: close\r\n"
+REQUEST_ID = b"x-request-id: %b\r\n"
 CALL = "mlflow_kserve.call"
 """Where an ASGI scope has the call that began on the short way: what was done for it there is not done again."""
 
@@ -50,7 +55,7 @@ class Call:
     """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
 
     __slots__ = (
-        "body", "connection", "disconnected", "header_length", "headers",
+        "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
         "keep_alive", "path", "response_complete", "way",
     )  # fmt: skip
     message_event = NoEvent()
@@ -65,6 +70,10 @@ class Call:
         self.keep_alive = True
         self.disconnected = False
         self.response_complete = False
+        self.identity = ids.ids_of(connection.headers).lines if connection.has_ids else b""
+        """Lines of the reply's head, if they are known already."""
+        self.exchange: Exchange | None = None
+        """Where somebody watches."""
 
     def reply(self, body: bytes, header_length: int | None, headers: bytes = b"") -> None:
         """`headers` are lines that go along with the usual ones."""
@@ -76,6 +85,8 @@ class Call:
         self.response_complete = True
         if not self.disconnected:
             self.connection.pass_on(self)
+        elif self.exchange is not None:
+            self.exchange.end(GONE)
 
 
 class Connection(HttpToolsProtocol):
@@ -84,6 +95,10 @@ class Connection(HttpToolsProtocol):
     kind: bytes
     header_length: bytes | None
     unusual: bool
+    has_ids: bool
+    defaults: list[tuple[bytes, bytes]] | None = None
+    """The headers of every reply, and what they are as text."""
+    default_lines = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -95,7 +110,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.kind = b""
         self.header_length = None
-        self.unusual = self.expect_100_continue = False
+        self.unusual = self.expect_100_continue = self.has_ids = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -106,7 +121,10 @@ class Connection(HttpToolsProtocol):
             self.header_length = value
         elif name == b"content-length":
             self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > SMALL
-        elif name in UNUSUAL:
+        elif name in NOTED:
+            if name in ids.NAMES:
+                self.has_ids = True
+                return
             self.unusual = True
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
@@ -151,7 +169,10 @@ class Connection(HttpToolsProtocol):
     def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
             return
-        headers += b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        defaults = self.server_state.default_headers
+        if defaults is not self.defaults:  # another second has begun
+            self.defaults, self.default_lines = defaults, b"".join([b"%b: %b\r\n" % pair for pair in defaults])
+        headers += self.default_lines + (call.identity or REQUEST_ID % ids.new_id())
         if not call.keep_alive:  # the server is about to end
             headers += CLOSE
         if header_length is None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from predictors import logs
 from predictors.metrics import forget_process
 from predictors.shared import Shared
 
@@ -190,6 +191,7 @@ def fork(index: int, work: Callable[[int], int], held: int) -> int:
     if pid:
         return pid
     code = 1
+    logs.worker = index if index >= 0 else None
     try:
         os.close(held)
         signal.set_wakeup_fd(-1)

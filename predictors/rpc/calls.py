@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from predictors.exchange import Exchange, Observer
+from predictors.ids import Ids, given, new_id
 from predictors.rpc.connection import Connection
 from predictors.rpc.frames import literal
 from predictors.rpc.headers import Headers
@@ -37,6 +39,7 @@ OK_TRAILERS = literal(b"grpc-status", b"0")
 class Status(IntEnum):
     OK = 0
     CANCELLED = 1
+    UNKNOWN = 2
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
@@ -69,6 +72,8 @@ class Method:
     streaming: Streaming | None = None
     quick: Quick | None = None
     """Tries to answer without a task, now or later; false if it cannot."""
+    probe: bool = False
+    """Asked again and again by machines: nothing to trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Head:
     timeout: float | None
     """Seconds that the caller waits for the end of the call."""
     metadata: tuple[tuple[str, str], ...]
+    request_id: bytes
+    traceparent: bytes
 
 
 @lru_cache(maxsize=256)
@@ -96,6 +103,7 @@ def head_of(headers: Headers) -> Head:
         fields.get(b"grpc-encoding", b"identity"),
         min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
         metadata,
+        *given(headers),
     )
 
 
@@ -115,11 +123,16 @@ class Call(Stream):
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.task: asyncio.Task[None] | None = None
+        self.exchange: Exchange | None = None
+        """There is one where somebody watches, and on the way through a task."""
 
     # -- from the stream ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        if self.server.observer.watching:
+            self.exchange = self.watched()
         if not self.head.is_grpc:
+            self.ended_with("UNKNOWN")
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
         elif self.method is None:
             self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
@@ -127,8 +140,8 @@ class Call(Stream):
             self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
         elif self.method.streaming is not None:
             self.streaming, self.arrived, self.sent = True, asyncio.Event(), asyncio.Event()
-            self.connection.send_headers(self, OK_HEADERS)
             self.start(self.stream(self.method.streaming))
+            self.connection.send_headers(self, self.ok_headers)
 
     def data(self, chunk: bytes) -> None:
         if not self.buffer:
@@ -170,6 +183,7 @@ class Call(Stream):
             self.start(self.answer(self.method.unary, message))
 
     def cancelled(self) -> None:
+        self.ended_with("CANCELLED")
         if self.task is not None:
             self.task.cancel()
 
@@ -230,6 +244,8 @@ class Call(Stream):
     # -- answers ------------------------------------------------------------------------------------------------
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
+        if self.exchange is None:
+            self.exchange = self.watched()
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(work)
         self.server.tasks.add(self.task)
@@ -248,6 +264,7 @@ class Call(Stream):
         self.cancelled()
 
     async def answer(self, unary: Unary, message: bytes) -> None:
+        self.enter()
         try:
             reply = await unary(self, message)
         except Abort as abort:
@@ -258,6 +275,7 @@ class Call(Stream):
             self.reply(reply)
 
     async def stream(self, streaming: Streaming) -> None:
+        self.enter()
         try:
             async for reply in streaming(self, self.messages()):
                 self.sent.clear()
@@ -271,12 +289,14 @@ class Call(Stream):
             self.broken()
         else:
             if not self.closed:
+                self.ended_with("OK")
                 self.connection.send_trailers(self, OK_TRAILERS)
 
     def reply(self, message: bytes) -> None:
         """The one message of a unary call that went well."""
         if not self.closed:
-            self.connection.send_reply(self, OK_HEADERS, packed(message), OK_TRAILERS)
+            self.ended_with("OK", len(message))
+            self.connection.send_reply(self, self.ok_headers, packed(message), OK_TRAILERS)
 
     def refuse(self, abort: Abort) -> None:
         self.fail(abort.status, str(abort))
@@ -288,8 +308,34 @@ class Call(Stream):
     def fail(self, status: Status, details: str) -> None:
         """Ends a call with a status in place of its reply, or of the rest of its replies."""
         if not self.closed:
+            self.ended_with(status.name)
             fields = status_fields(status, details)
-            self.connection.send_trailers(self, fields if self.streaming else OK_HEADERS + fields)
+            self.connection.send_trailers(self, fields if self.streaming else self.ok_headers + fields)
+
+    # -- who watches --------------------------------------------------------------------------------------------
+
+    @property
+    def ok_headers(self) -> bytes:
+        """The block of fields that a reply begins with."""
+        exchange, head = self.exchange, self.head
+        ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
+        return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
+
+    def watched(self) -> Exchange:
+        client = self.connection.transport.get_extra_info("peername")
+        exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
+        exchange.protocol = "grpc"
+        if self.method is not None and self.method.probe:
+            exchange.leave_trace()
+        return exchange
+
+    def enter(self) -> None:
+        if self.exchange is not None:
+            self.exchange.enter()
+
+    def ended_with(self, status: str, size: int = 0) -> None:
+        if self.exchange is not None:
+            self.exchange.end(status, size)
 
 
 def packed(message: bytes) -> bytes:
@@ -305,8 +351,9 @@ def status_fields(status: Status, details: str) -> bytes:
 class Server:
     """Listens on a bound socket and answers the given methods, by path."""
 
-    def __init__(self, methods: dict[str, Method], most_message: int) -> None:
+    def __init__(self, methods: dict[str, Method], most_message: int, observer: Observer | None = None) -> None:
         self.methods = methods
+        self.observer = observer or Observer("")
         self.most_message = most_message
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
