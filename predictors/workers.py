@@ -187,8 +187,11 @@ def signal_all(running: dict[int, int], number: int) -> None:
 
 def fork(index: int, work: Callable[[int], int], held: int) -> int:
     """A worker; `held` is the end of the lifeline that only the first process keeps open."""
+    # A signal that came to the new process while it still has our handlers would be lost.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     code = 1
     logs.worker = index if index >= 0 else None
@@ -197,6 +200,7 @@ def fork(index: int, work: Callable[[int], int], held: int) -> int:
         signal.set_wakeup_fd(-1)
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         code = work(index)
     except KeyboardInterrupt:
         code = 0
