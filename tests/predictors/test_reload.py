@@ -235,7 +235,8 @@ def assert_in_order(answers: list[tuple[float, float, str]], moves: list[tuple[f
     """Once anybody has been answered by the new version, nobody who asks later is answered by the old one."""
     ends = [*(moved for moved, _ in moves[1:]), float("inf")]
     for (moved, version), end in zip(moves, ends, strict=True):
-        first = min(answered for _, answered, by in answers if by == version and moved < answered < end)
+        # Of those who asked since: others may have begun on the last but one, which is the same version again.
+        first = min(answered for asked, answered, by in answers if by == version and moved < asked and answered < end)
         late = {by for asked, answered, by in answers if first < asked and answered < end}
         assert late <= {version}, (version, late)
 
