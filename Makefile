@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint bench format constraints clean
+.PHONY: demo test lint bench overload format constraints clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -20,6 +20,9 @@ lint: .venv/lint ## style, types and the contracts between the folders
 
 bench: .venv/test ## side by side with other servers; QUICK=1 for a look within five minutes
 	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
+
+overload: .venv/test ## five times what the server can do; QUICK=1 for a look within a minute
+	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)
 
 format: .venv/lint
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
+from predictors.room import Room
+from predictors.wire import WORTH_READING
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -17,6 +19,10 @@ JSON = "application/json"
 
 class ClientGone(Exception):
     """The client hung up before its request was complete."""
+
+
+class NoRoom(Exception):
+    """All requests together would hold too many bytes."""
 
 
 @dataclass(slots=True)
@@ -41,9 +47,13 @@ class Request:
     scope: Scope
     receive: Receive
     max_body: int
+    room: Room
+    """Where the bytes of the body are counted, from when they come until `release`."""
     parts: dict[str, str] = field(default_factory=dict)
     """What the path matched, by name."""
     _headers: dict[str, str] | None = None
+    held: int = 0
+    whole: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -60,11 +70,34 @@ class Request:
             raise UnsupportedMediaType(f"unsupported charset; expected utf-8, not {charset[:40]}")
         return kind.strip().lower()
 
+    @property
+    def declared(self) -> int | None:
+        """The length of the body, where it is said beforehand."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isdigit() else None
+
+    def hold(self, size: int) -> None:
+        if not self.room.has(size):
+            raise NoRoom
+        self.room.held += size
+        self.held += size
+
+    def release(self) -> None:
+        self.room.held -= self.held
+        self.held = 0
+
+    @property
+    def much_is_left(self) -> bool:
+        """Whether more of the body is still to come than is worth reading for nothing."""
+        return not self.whole and self.declared is not None and self.declared > WORTH_READING
+
     async def body(self) -> bytes:
         """The whole body, refused as soon as it is known to be too large."""
-        declared = self.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self.max_body:
+        declared = self.declared or 0
+        if declared > self.max_body:
             raise self.too_large()
+        if not self.room.has(declared):
+            raise NoRoom
         chunks: list[bytes] = []
         length = 0
         while True:
@@ -72,11 +105,13 @@ class Request:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             chunk = message.get("body", b"")
+            self.whole = not message.get("more_body", False)
             length += len(chunk)
             if length > self.max_body:
                 raise self.too_large()
+            self.hold(len(chunk))
             chunks.append(chunk)
-            if not message.get("more_body", False):
+            if self.whole:
                 break
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         encoding = self.headers.get("content-encoding", "").strip().lower()
@@ -96,6 +131,7 @@ class Request:
             raise InvalidInput(f"the {encoding} body is truncated")
         if unpacker.unused_data:
             raise InvalidInput(f"something follows the {encoding} body")
+        self.hold(len(unpacked))
         return unpacked
 
     def too_large(self) -> TooLarge:

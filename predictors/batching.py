@@ -29,6 +29,16 @@ class Waiting:
     rows: Array
     probabilities: bool
     done: Done
+    given_up: Callable[[], bool]
+    """Whether nobody waits for the answer any more."""
+
+
+class GivenUp(Exception):
+    """What `done` gets for rows that nobody waited for any more when their turn came."""
+
+
+def never() -> bool:
+    return False
 
 
 class Batcher:
@@ -45,9 +55,15 @@ class Batcher:
         self.queue: deque[Waiting] = deque()
         self.dispatching = False
 
-    def submit(self, rows: Array, probabilities: bool, done: Done) -> None:
+    def soon(self, rows: Array) -> bool:
+        """Whether rows are answered within this turn of the event loop, so that they need not wait for anybody."""
+        return self.proven.seconds(len(rows)) <= self.most_inline and (
+            self.running == 0 or self.proven.together is None
+        )
+
+    def submit(self, rows: Array, probabilities: bool, done: Done, given_up: Callable[[], bool] = never) -> None:
         """`done` gets the answer, or whatever the engine raises for these rows, whoever else was in their batch."""
-        waiting = Waiting(rows, probabilities, done)
+        waiting = Waiting(rows, probabilities, done, given_up)
         if self.proven.together is None and self.proven.seconds(len(rows)) <= self.most_inline:
             settle((waiting,), (attempt(self.proven, waiting),))
             return
@@ -65,7 +81,7 @@ class Batcher:
             else:
                 future.set_result(answer)
 
-        self.submit(rows, probabilities, done)
+        self.submit(rows, probabilities, done, future.done)
         return await future
 
     def wake(self) -> None:
@@ -77,6 +93,8 @@ class Batcher:
     def dispatch(self) -> None:
         self.dispatching = False
         group = self.taken()
+        if not group:
+            return
         if self.proven.seconds(sum(len(one.rows) for one in group)) <= self.most_inline:
             settle(group, answers(self.proven, group))
         else:
@@ -92,11 +110,15 @@ class Batcher:
 
     def taken(self) -> list[Waiting]:
         """The first of the queue and as many more as may be answered with it; alone where batches do not pay."""
-        group = [self.queue.popleft()]
-        left = self.proven.most_rows - len(group[0].rows) if self.proven.together else 0
-        while self.queue and len(self.queue[0].rows) <= left:
-            group.append(self.queue.popleft())
-            left -= len(group[-1].rows)
+        group: list[Waiting] = []
+        left = 0
+        while self.queue and (not group or len(self.queue[0].rows) <= left):
+            one = self.queue.popleft()
+            if one.given_up():
+                settle((one,), (GivenUp(),))
+                continue
+            left = (left if group else self.proven.most_rows if self.proven.together else 0) - len(one.rows)
+            group.append(one)
         return group
 
 

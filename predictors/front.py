@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from urllib.parse import quote, unquote
 from kserve.model import InferenceVerb, Model
 
 from predictors import pages, ways
-from predictors.asgi import JSON, ClientGone, Receive, Request, Response, Scope, Send
+from predictors.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
 from predictors.exchange import GONE, Exchange, current
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
@@ -32,7 +33,7 @@ from predictors.protocol.errors import (
 from predictors.source import is_moving
 from predictors.ways import Way
 from predictors.webhook import Webhook, concerns
-from predictors.wire import BINARY_TYPE, CALL, Call
+from predictors.wire import BINARY_TYPE, CALL, Call, give_up_with_client, has_left
 from predictors.wire import HEADER_LENGTH as HEADER_LENGTH_NAME
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -59,6 +60,7 @@ class Front:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.webhook = Webhook(pipeline.settings.webhook_secret_file, pipeline.shared.folder / "deliveries")
+        self.admission = pipeline.admission
         self.routes = [
             Route(verb, re.compile(path_pattern(path)), handler, protocol, kind, path)
             for kind, verb, path, handler, protocol in self.table()
@@ -111,25 +113,34 @@ class Front:
             return
         protocol, exchange = "", self.exchange(scope)
         exchange.enter()
+        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.room)
         try:
-            route, parts = self.route(scope["method"], scope["path"])
+            route, request.parts = self.route(scope["method"], scope["path"])
             protocol = exchange.protocol = route.protocol
             exchange.route = route.path
             if route.kind == "probe":
                 exchange.leave_trace()
-            response = await route.handler(Request(scope, receive, self.pipeline.settings.max_body, parts))
-        except ClientGone:
+            if protocol:
+                give_up_with_client(scope)
+                if self.admission.full:  # before its body is read
+                    raise self.admission.overloaded()
+            response = await route.handler(request)
+        except (ClientGone, asyncio.CancelledError) as left:
+            if isinstance(left, asyncio.CancelledError) and not has_left(scope):
+                raise
             self.count(protocol, "client_gone")
             exchange.end(GONE)
             return
         except Exception as error:
-            exchange.error = known(error)
+            exchange.error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
             response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
+        finally:
+            request.release()
         self.count(protocol, response.status)
         exchange.end(response.status, len(response.body))
         known_by = ((name.decode(), value.decode()) for name, value in exchange.ids.fields)
         response.headers = (*response.headers, *known_by)
-        if self.pipeline.draining:
+        if self.pipeline.draining or request.much_is_left:
             response.headers = (*response.headers, ("connection", "close"))
         await response.send(send)
 
@@ -188,8 +199,20 @@ class Front:
     def answer(self, call: Call, way: Way) -> None:
         """A request that may take the short way."""
         lane = self.pipeline.lane
+
+        def refuse(error: RequestError) -> None:
+            response = error_response(error, way.protocol)
+            self.count(way.protocol, "client_gone" if call.disconnected else error.status)
+            if call.exchange is not None:
+                call.exchange.error = error
+                call.exchange.end(error.status, len(response.body))
+            call.refuse(response.status, response.headers, response.body)
+
         if lane is None or len(call.body) > self.pipeline.settings.max_body:
-            call.pass_on()
+            if self.admission.full and not self.pipeline.observer.watching:
+                refuse(self.admission.overloaded())
+            else:
+                call.pass_on()
             return
         length = None if call.header_length is None else call.header_length.decode("latin-1")
 
@@ -207,10 +230,14 @@ class Front:
                 call.exchange.end(200, len(made[0]))
             call.reply(*made, lane.headers)
 
+        def gone() -> bool:
+            return call.disconnected
+
         if self.pipeline.observer.watching:
-            lane.take(*self.watched(call, way, lane.loaded).timed(decode, encode, row_count), reply, call.pass_on)
+            steps = self.watched(call, way, lane.loaded).timed(decode, encode, row_count)
+            lane.take(*steps, reply, call.pass_on, refuse, gone)
         else:
-            lane.take(decode, encode, reply, call.pass_on)
+            lane.take(decode, encode, reply, call.pass_on, refuse, gone)
 
     def watched(self, call: Call, way: Way, loaded: Loaded) -> Exchange:
         path = unquote(call.path.decode("ascii"))

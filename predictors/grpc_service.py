@@ -36,6 +36,7 @@ CODES = {
     409: Status.FAILED_PRECONDITION,
     413: Status.RESOURCE_EXHAUSTED,
     429: Status.RESOURCE_EXHAUSTED,
+    499: Status.CANCELLED,
     501: Status.UNIMPLEMENTED,
     503: Status.UNAVAILABLE,
     504: Status.DEADLINE_EXCEEDED,
@@ -85,7 +86,10 @@ class InferenceService:
                 steps: Steps = (lambda: codec.decode(request)), codec.encode
                 if call.exchange is not None:
                     steps = call.exchange.timed(*steps, row_count)
-                response = await self.pipeline.predict(edition, size, *steps)
+                response = await self.pipeline.predict(edition, size, *steps, call.seconds_left)
+        except asyncio.CancelledError:
+            self.pipeline.count_request("grpc", call.ending.name)
+            raise
         except Exception as error:
             self.abort(known(error), count=True)
         self.pipeline.count_request("grpc", "OK")
@@ -94,8 +98,17 @@ class InferenceService:
     def infer_quickly(self, call: Call, message: bytes) -> bool:
         """A call that may take the short way; false if it cannot."""
         lane = self.pipeline.lane
+
+        def refuse(error: RequestError) -> None:
+            code = CODES[error.status]
+            self.pipeline.count_request("grpc", code.name)
+            call.fail(code, str(error))
+
         if lane is None or len(message) > SMALL:
-            return False
+            full = self.pipeline.admission.full
+            if full:
+                refuse(self.pipeline.admission.overloaded())
+            return full
 
         def decode() -> Batch:
             request = pb.ModelInferRequest.FromString(message)
@@ -114,7 +127,7 @@ class InferenceService:
         steps: Steps = (decode, encode)
         if exchange is not None:
             exchange.loaded, steps = lane.loaded, exchange.timed(decode, encode, row_count)
-        lane.take(*steps, reply, lambda: call.pass_on(message))
+        lane.take(*steps, reply, lambda: call.pass_on(message), refuse, lambda: call.closed, call.seconds_left)
         return True
 
     async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
@@ -204,7 +217,13 @@ def build(pipeline: Pipeline) -> Server:
             yield response.SerializeToString()
 
     methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
-    return Server(methods, pipeline.settings.max_body, pipeline.observer)
+    admission, settings = pipeline.admission, pipeline.settings
+
+    def refused() -> None:
+        pipeline.count_request("grpc", Status.UNAVAILABLE.name)
+        admission.no_room()
+
+    return Server(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
 
 
 def path_of(method: Any) -> str:

@@ -68,6 +68,29 @@ class Metrics:
             ("model_name",),
             multiprocess_mode="livesum",
         )
+        self.refused = Counter(
+            "model_requests_refused",
+            "Prediction requests that were refused because the server is overloaded",
+            ("model_name", "reason"),
+        )
+        self.waiting = Gauge(
+            "model_requests_waiting",
+            "Prediction requests that wait for a thread or for the next batch",
+            ("model_name",),
+            multiprocess_mode="livesum",
+        )
+        self.held = Gauge(
+            "model_requests_bytes",
+            "Bytes of prediction requests that are arriving or being answered",
+            ("model_name",),
+            multiprocess_mode="livesum",
+        )
+        self.wait = Gauge(
+            "model_expected_wait_seconds",
+            "How long a prediction request that came now would wait for its turn",
+            ("model_name",),
+            multiprocess_mode="livemax",
+        )
         self.load_seconds = Gauge(
             "model_load_seconds", "Time that loading the model took", MODEL_LABELS, multiprocess_mode="livemax"
         )
@@ -150,6 +173,18 @@ def metrics() -> Metrics:
 @cache
 def request_counter(name: str, protocol: str, status: int | str) -> Any:
     return metrics().requests.labels(name, protocol, str(status))
+
+
+@cache
+def refusal_counter(name: str, reason: str) -> Any:
+    return metrics().refused.labels(name, reason)
+
+
+@cache
+def waiting_gauges(name: str) -> tuple[Any, Any, Any]:
+    """Requests that wait, bytes that are held, and seconds that one more would wait."""
+    all_of_them = metrics()
+    return all_of_them.waiting.labels(name), all_of_them.held.labels(name), all_of_them.wait.labels(name)
 
 
 def exposition(accept: str) -> tuple[bytes, str]:

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import kserve.errors
 
-from predictors.batching import Batcher
+from predictors.admission import Admission, Ticket
+from predictors.batching import Batcher, GivenUp
 from predictors.cpus import cpu_limit
 from predictors.engine import Answer
 from predictors.exchange import Observer, current
@@ -23,16 +25,19 @@ from predictors.metrics import ModelCounters, metrics, request_counter
 from predictors.model import Loaded, MLflowModel
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import (
+    Abandoned,
     Conflict,
     InternalError,
     InvalidInput,
     ModelFailure,
     NotFound,
     NotReady,
+    Overloaded,
     RequestError,
 )
 from predictors.settings import Settings
 from predictors.shared import Shared
+from predictors.turns import Turns
 from predictors.wire import SMALL
 
 log = logging.getLogger("predictors")
@@ -53,6 +58,7 @@ class Lane:
     counters: ModelCounters
     headers: bytes
     """What every HTTP reply carries."""
+    admission: Admission
 
     def take(
         self,
@@ -60,8 +66,14 @@ class Lane:
         encode: Callable[[Prediction, Batch], T],
         reply: Callable[[T], None],
         pass_on: Callable[[], None],
+        refuse: Callable[[RequestError], None],
+        gone: Callable[[], bool],
+        seconds: float = inf,
     ) -> None:
         """Calls `reply`, now or with the next batch; or `pass_on`, if the request is in any way unusual.
+
+        Or `refuse`, if it would wait too long or has waited for longer than `seconds`; `gone` tells whether its caller
+        has left.
 
         Nothing is said here of what is wrong with a request: that is found out once more on the long way.
         """
@@ -74,10 +86,23 @@ class Lane:
         if rows is None:
             pass_on()
             return
-        counters = self.counters
+        counters, ticket = self.counters, None
+        if not self.batcher.soon(rows):
+            try:
+                ticket = self.ticket(refuse, seconds)
+            except Overloaded as error:
+                refuse(error)
+                return
 
         def done(answer: Answer | Exception) -> None:
             counters.in_flight.dec()
+            if ticket is not None:
+                self.admission.leave(ticket)
+                if ticket.expired:  # it has been told
+                    return
+            if isinstance(answer, GivenUp):
+                refuse(Abandoned())
+                return
             try:
                 if isinstance(answer, Exception):
                     raise answer
@@ -91,7 +116,17 @@ class Lane:
             reply(made)
 
         counters.in_flight.inc()
-        self.batcher.submit(rows, self.model.wants_probabilities(batch), done)
+        given_up = gone if ticket is None else lambda: ticket.expired or gone()
+        self.batcher.submit(rows, self.model.wants_probabilities(batch), done, given_up)
+
+    def ticket(self, refuse: Callable[[RequestError], None], seconds: float) -> Ticket:
+        def late() -> None:
+            error = self.admission.timed_out()
+            self.counters.predictions.inc()
+            self.counters.failed(error.kind)
+            refuse(error)
+
+        return self.admission.enter(late, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +163,8 @@ class Pipeline:
         self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self.turns = Turns(self.executor, threads)
+        self.admission = Admission(settings, threads, self.queued)
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -190,7 +227,7 @@ class Pipeline:
             most_running = max(1, cpu_limit() // self.shared.workers)
             batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
             headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
-            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers)
+            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission)
         self.editions[number] = Edition(number, model, loaded, lane)
 
     def turn(self) -> None:
@@ -262,14 +299,24 @@ class Pipeline:
         edition = self.edition
         return None if edition is None else edition.lane
 
+    def queued(self) -> int:
+        """Requests that wait for a thread or for the next batch."""
+        batches = sum(len(one.lane.batcher.queue) for one in self.editions.values() if one.lane is not None)
+        return len(self.turns.waiting) + self.executor._work_queue.qsize() + batches
+
     async def predict(
-        self, edition: Edition, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self,
+        edition: Edition,
+        size: int,
+        decode: Callable[[], Batch],
+        encode: Callable[[Prediction, Batch], T],
+        seconds: float = inf,
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes."""
         lane, loaded = edition.lane, edition.loaded
         if size > SMALL or lane is None:
-            return await self.counted(loaded, lambda: self.in_thread(edition, decode, encode))
-        return await self.counted(loaded, lambda: self.in_lane(edition, lane, decode, encode))
+            return await self.counted(loaded, lambda: self.in_thread(edition, decode, encode), seconds)
+        return await self.counted(loaded, lambda: self.in_lane(edition, lane, decode, encode), seconds)
 
     async def in_lane(
         self, edition: Edition, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
@@ -295,9 +342,12 @@ class Pipeline:
 
         # What the model logs and traces belongs to this request, in whichever thread.
         run = contextvars.copy_context().run
-        return await asyncio.get_running_loop().run_in_executor(self.executor, run, work)
+        found: tuple[T, int] = await self.turns.take(lambda: run(work), self.admission.keep)
+        return found
 
-    async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]]) -> T:
+    async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]], seconds: float = inf) -> T:
+        """Runs a prediction if it need not wait too long, and no longer than `seconds`."""
+        place = self.admission.place(seconds)
         exchange = current.get()
         if exchange is not None:
             exchange.loaded = loaded
@@ -306,7 +356,8 @@ class Pipeline:
         counters.in_flight.inc()
         started = time.perf_counter()
         try:
-            reply, rows = await run()
+            with place:
+                reply, rows = await run()
         except Exception as error:
             failure = known(error)
             counters.failed(failure.kind)

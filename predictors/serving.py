@@ -167,7 +167,7 @@ class Serving:
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if loading.done() and loading.exception() is not None:
                 return self.loaded(pipeline, loading)
-        web = WebServer(web_config(Front(pipeline), self.settings))
+        web = WebServer(web_config(Front(pipeline), self.settings), self.settings.read_timeout)
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         if not replaces:
@@ -198,7 +198,7 @@ class Serving:
         """Answers that nothing is ready yet, until the workers are there."""
         self.settings = replace(self.settings, grace_period=min(GREETING_GRACE, self.settings.grace_period))
         pipeline = Pipeline(self.settings, shared, index)
-        web = WebServer(web_config(LastReply(Front(pipeline)), self.settings))
+        web = WebServer(web_config(LastReply(Front(pipeline)), self.settings), self.settings.read_timeout)
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         say_listening(ports)

@@ -219,6 +219,32 @@ class Settings:
         metavar="FILE",
         group="Reload",
     )
+    max_in_flight: int = setting(
+        1000, "prediction requests that may wait or be worked upon in each process", between(1), group="Overload"
+    )
+    max_in_flight_bytes: int = setting(
+        0,
+        "bytes of prediction requests that each process may hold at a time",
+        size,
+        group="Overload",
+        shown="four times --max-body",
+    )
+    max_wait: float = setting(
+        1.0,
+        "seconds that a request may be expected to wait for its turn before it is refused; 0 for any time",
+        seconds,
+        group="Overload",
+    )
+    request_timeout: float = setting(
+        60.0, "seconds after which a prediction is given up with 504, 0 for never", seconds, group="Overload"
+    )
+    read_timeout: float = setting(
+        30.0,
+        "seconds for a request to arrive, plus one for each 8 KiB of its body; also for a reply of which nothing is "
+        "taken; 0 for any time",
+        seconds,
+        group="Overload",
+    )
     host: str = setting("0.0.0.0", "address to listen on")  # noqa: S104 - a container is reached from outside
     http_port: int = setting(8080, "HTTP port, 0 for a free one", port)
     grpc_port: int = setting(8081, "gRPC port, 0 for a free one", port)
@@ -364,5 +390,7 @@ def check(settings: Settings) -> None:
             f"--env-manager={settings.env_manager} installs what the model names, which may run code of the model: "
             "it does not go with --allow-code-execution=false"
         )
+    if 0 < settings.max_in_flight_bytes < settings.max_body:
+        raise SettingError(f"--max-in-flight-bytes: expected at least --max-body, which is {settings.max_body}")
     if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:
         raise SettingError(f"--grpc-port and --http-port are both {settings.http_port}")

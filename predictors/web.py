@@ -20,11 +20,24 @@ ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its signal handlers: ours decide when it ends."""
+    """uvicorn without its signal handlers: ours decide when it ends. Clients must not be slower than `patience`."""
+
+    def __init__(self, config: uvicorn.Config, patience: float) -> None:
+        super().__init__(config)
+        self.patience = patience
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self.patience and counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now, self.patience)
+        return await super().on_tick(counter)
 
     async def finish(self, seconds: float) -> None:
         """Accepts no more connections, and answers on those that it has."""

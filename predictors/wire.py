@@ -11,11 +11,17 @@ import asyncio
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from predictors import ids
 from predictors.exchange import GONE, Exchange
 
+WORTH_READING = 2**20  # bytes of a request that has been answered already, so that its connection can stay open
+MOST_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
+LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
+SLOWEST = 8 * 1024  # bytes a second of a body
+UNSEEN = -1.0
+MOST_HEADERS = 64 * 1024  # bytes, more or less: they are counted by what arrives together
 SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 BINARY_TYPE = b"application/octet-stream"
@@ -32,6 +38,21 @@ CLOSE = b"connection: close\r\n"
 REQUEST_ID = b"x-request-id: %b\r\n"
 CALL = "mlflow_kserve.call"
 """Where an ASGI scope has the call that began on the short way: what was done for it there is not done again."""
+
+
+GIVE_UP, LEFT = "mlflow_kserve.give_up", "mlflow_kserve.left"
+"""Where an ASGI scope has what to call when the client leaves, and whether it has."""
+
+
+def give_up_with_client(scope: Any) -> None:
+    """This task ends when the client of its request leaves: nobody waits for the reply."""
+    task = asyncio.current_task()
+    if task is not None:
+        scope[GIVE_UP] = task.cancel
+
+
+def has_left(scope: Any) -> bool:
+    return LEFT in scope
 
 
 class Application(Protocol):
@@ -80,6 +101,11 @@ class Call:
         self.response_complete = True
         self.connection.send(self, body, header_length, headers)
 
+    def refuse(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        """An error as the reply."""
+        self.response_complete = True
+        self.connection.send_error(self, status, headers, body)
+
     def pass_on(self) -> None:
         """To the ASGI application."""
         self.response_complete = True
@@ -99,13 +125,51 @@ class Connection(HttpToolsProtocol):
     defaults: list[tuple[bytes, bytes]] | None = None
     """The headers of every reply, and what they are as text."""
     default_lines = b""
+    running: RequestResponseCycle | None = None
+    """The request that the ASGI application is at; of pipelined ones, the first."""
+    heading = False
+    """Whether the headers of a request are arriving."""
+    head_size = 0
+    arriving: float | None = None
+    """Since when a request has been seen to arrive."""
+    body_size = 0
+    unread = 0
+    """Bytes that came of a request after its reply."""
+    reply_left, reply_since = 0, 0.0
+    """What the client has not taken, and since when it takes nothing of it."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.arriving = UNSEEN
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.cycle = None  # it refers to the connection
+        running, self.running = self.running, None
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            scope: Any = running.scope
+            scope[LEFT] = True
+            if GIVE_UP in scope:
+                scope[GIVE_UP]()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def data_received(self, data: bytes) -> None:
+        HttpToolsProtocol.data_received(self, data)
+        if self.heading:
+            self.head_size += len(data)
+            if self.head_size > MOST_HEADERS:
+                self.end_with(431, b"the headers are too long\n")
+        elif self.head_size:
+            self.head_size = 0
 
     def on_message_begin(self) -> None:
         self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
+        self.heading = True
+        self.arriving = UNSEEN
         self.url = b""
         self.headers = []
         self.kind = b""
@@ -130,10 +194,14 @@ class Connection(HttpToolsProtocol):
                 self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
+        self.heading = False
         way = self.app.short_ways.get(self.url)
         if way is None or self.unusual or not self.idle or not self.usual_kind(way):
             self.scope = self.new_scope(self.headers)
             super().on_headers_complete()
+            self.body_size = self.unread = 0
+            if self.unusual:
+                self.cycle.transport = LastWords(self)
         else:
             self.cycle = Call(self, way)
 
@@ -158,9 +226,15 @@ class Connection(HttpToolsProtocol):
         if type(self.cycle) is Call:
             self.cycle.body = self.cycle.body + body if self.cycle.body else body
         else:
+            self.body_size += len(body)
+            if self.cycle.response_complete:
+                self.unread += len(body)
+                if self.unread > WORTH_READING:
+                    self.linger()
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.arriving = None
         if type(self.cycle) is Call:
             self.app.answer(self.cycle, self.cycle.way)
         else:
@@ -169,12 +243,7 @@ class Connection(HttpToolsProtocol):
     def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
             return
-        defaults = self.server_state.default_headers
-        if defaults is not self.defaults:  # another second has begun
-            self.defaults, self.default_lines = defaults, b"".join([b"%b: %b\r\n" % pair for pair in defaults])
-        headers += self.default_lines + (call.identity or REQUEST_ID % ids.new_id())
-        if not call.keep_alive:  # the server is about to end
-            headers += CLOSE
+        headers += self.usual_headers(call)
         if header_length is None:
             self.transport.write(OK_JSON % (len(body), headers, body))
         else:
@@ -182,6 +251,75 @@ class Connection(HttpToolsProtocol):
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def usual_headers(self, call: Call) -> bytes:
+        """Of every reply to a call."""
+        defaults = self.server_state.default_headers
+        if defaults is not self.defaults:  # another second has begun
+            self.defaults, self.default_lines = defaults, b"".join([b"%b: %b\r\n" % pair for pair in defaults])
+        headers = self.default_lines + (call.identity or REQUEST_ID % ids.new_id())
+        return headers if call.keep_alive else headers + CLOSE  # the server is about to end
+
+    def send_error(self, call: Call, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        if call.disconnected or self.transport.is_closing():
+            return
+        lines = [b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body), self.usual_headers(call)]
+        lines += [f"{name}: {value}\r\n".encode() for name, value in headers]
+        self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    # -- clients that are slow or send too much -----------------------------------------------------------------
+
+    def look(self, now: float, patience: float) -> None:
+        """Ends a connection whose client keeps it busy for nothing; asked about once a second."""
+        left = self.transport.get_write_buffer_size()
+        if left == 0 or left < self.reply_left or self.reply_left == 0:
+            self.reply_left, self.reply_since = left, now
+        elif now - self.reply_since > patience:
+            self.transport.abort()
+            return
+        if self.arriving is None or self.transport.is_closing():
+            return
+        if self.arriving == UNSEEN or self.flow.read_paused or (self.heading and not self.answered):
+            self.arriving = now  # or the client waits for us
+        elif now - self.arriving > patience + self.body_size / SLOWEST:
+            if self.heading or (self.cycle is not None and not self.cycle.response_complete):
+                self.end_with(408, b"the request takes too long to arrive (--read-timeout)\n")
+            else:
+                self.transport.close()
+
+    @property
+    def answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def end_with(self, status: int, words: bytes) -> None:
+        """The last reply, where no application is asked."""
+        cycle = self.cycle
+        if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.abort()
+                return
+        self.heading = False
+        head = b"content-type: text/plain\r\ncontent-length: %d\r\n" % len(words)
+        self.transport.write(STATUS_LINE[status] + head + CLOSE + b"\r\n" + words)
+        self.linger()
+
+    def linger(self) -> None:
+        """Ends the connection; a client that still sends is not listened to, but has the time to read its reply."""
+        if self.transport.is_closing():
+            return
+        if self.arriving is None:
+            self.transport.close()
+            return
+        self.transport.resume_reading()
+        self.transport.set_protocol(Deaf(self))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.abort)
 
     def pass_on(self, call: Call) -> None:
         """Starts uvicorn's own cycle for a request that has arrived whole."""
@@ -212,3 +350,34 @@ class Connection(HttpToolsProtocol):
             "server": self.server, "client": self.client, "scheme": self.scheme, "root_path": self.root_path,
             "headers": headers, "query_string": b"", "state": self.app_state.copy(),
         }  # fmt: skip
+
+
+class Deaf(asyncio.Protocol):
+    """What becomes of a connection that listens no more: so much is taken from it, then it is left to itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.left = MOST_IGNORED
+
+    def data_received(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left < 0:
+            self.connection.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connection.connection_lost(exc)
+
+
+class LastWords:
+    """The transport of a request that may not have arrived whole when its reply ends the connection.
+
+    A connection that is closed while data arrives is reset, and the client may lose the reply.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        transport = connection.transport
+        self.write, self.is_closing = transport.write, transport.is_closing
+
+    def close(self) -> None:
+        self.connection.linger()

@@ -58,6 +58,13 @@ class ModelFailure(RequestError):
     kind = "model_error"
 
 
+class Abandoned(RequestError):
+    """The caller has left: nobody reads this, but it is counted."""
+
+    status = 499
+    kind = "client_gone"
+
+
 class InternalError(RequestError):
     """A bug of the server: details are in the log only."""
 
@@ -68,6 +75,22 @@ class InternalError(RequestError):
 class NotSupported(RequestError):
     status = 501
     kind = "not_supported"
+
+
+class Overloaded(RequestError):
+    """Too much is waiting already; later there may be room."""
+
+    status = 503
+    kind = "overloaded"
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.headers = (("retry-after", str(seconds)),)
+
+
+class TimedOut(RequestError):
+    status = 504
+    kind = "timeout"
 
 
 class NotReady(RequestError):

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from math import inf
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from predictors.exchange import Exchange, Observer
 from predictors.ids import Ids, given, new_id
+from predictors.room import Room
 from predictors.rpc.connection import Connection
 from predictors.rpc.frames import literal
 from predictors.rpc.headers import Headers
@@ -28,6 +30,7 @@ CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
+LOOK = 1.0  # seconds between looks for messages that arrive too slowly
 MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
@@ -122,6 +125,8 @@ class Call(Stream):
         self.buffer: bytes | bytearray = b""
         self.method = server.methods.get(self.head.path)
         self.streaming = False
+        self.ending = Status.CANCELLED
+        """How it ends if its task is cancelled."""
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
         """There is one where somebody watches, and on the way through a task."""
@@ -190,6 +195,18 @@ class Call(Stream):
     def drained(self) -> None:
         if self.streaming:
             self.sent.set()
+
+    def too_slow(self) -> None:
+        if not self.streaming:
+            self.fail(Status.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
+
+    def no_room(self) -> None:
+        self.server.refused()
+        self.fail(Status.UNAVAILABLE, "the requests that are on their way hold too many bytes; try again later")
+
+    @property
+    def seconds_left(self) -> float:
+        return inf if self.head.timeout is None else self.head.timeout
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -260,6 +277,7 @@ class Call(Stream):
             self.fail(Status.UNAVAILABLE, "the call was given up in the server")
 
     def expired(self) -> None:
+        self.ending = Status.DEADLINE_EXCEEDED
         self.fail(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
         self.cancelled()
 
@@ -351,10 +369,24 @@ def status_fields(status: Status, details: str) -> bytes:
 class Server:
     """Listens on a bound socket and answers the given methods, by path."""
 
-    def __init__(self, methods: dict[str, Method], most_message: int, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        most_message: int,
+        observer: Observer | None = None,
+        room: Room | None = None,
+        patience: float = 0,
+        refused: Callable[[], object] = object,
+    ) -> None:
         self.methods = methods
         self.observer = observer or Observer("")
         self.most_message = most_message
+        self.room = room or Room()
+        self.patience = patience
+        """Seconds for a message to arrive, and more for a large one; 0 for any time."""
+        self.refused = refused
+        """Called for each call for which there is no room."""
+        self.looking: asyncio.TimerHandle | None = None
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
@@ -367,8 +399,16 @@ class Server:
             return Call(connection, number, headers, self)
 
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(open_call, self.connections, window), sock=sock
+            lambda: Connection(open_call, self.connections, window, self.room), sock=sock
         )
+        if self.patience:
+            self.look()
+
+    def look(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in list(self.connections):
+            connection.look(loop.time(), self.patience)
+        self.looking = loop.call_later(LOOK, self.look)
 
     async def stop(self, grace: float) -> None:
         """No new connections and calls; those in flight finish within `grace` seconds."""
@@ -383,3 +423,5 @@ class Server:
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()
+        if self.looking is not None:
+            self.looking.cancel()

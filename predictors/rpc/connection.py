@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
+from predictors.room import Room
 from predictors.rpc import frames
 from predictors.rpc.frames import ConnectionFault, frame
 from predictors.rpc.headers import HeaderBlocks, Headers
@@ -22,6 +23,7 @@ MINUTE = 60.0
 MOST_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
 ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than what a window has beyond a whole message
 PATIENCE = 60.0  # seconds for a peer that takes nothing of what it was sent, or does not begin
+SLOWEST = 8 * 1024  # bytes a second of a message that arrives
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
 FAREWELL = b"farewell"
 HTTP1_REPLY = (
@@ -34,15 +36,18 @@ Opener: TypeAlias = "Callable[[Connection, int, Headers], Stream]"
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, opener: Opener, connections: set[Connection], window: int) -> None:
+    def __init__(self, opener: Opener, connections: set[Connection], window: int, room: Room | None = None) -> None:
         self.opener = opener
         self.connections = connections
         self.window = window
+        self.room = room or Room()
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one before anything else
         self.buffer = bytearray()
         self.needed = 0
         """How long the buffer must be for its first frame to be whole."""
+        self.partial: tuple[float, object] | None = None
+        """What was found to be arriving in parts, and when: a frame, or headers of several frames."""
         self.begun = False
         self.streams: dict[int, Stream] = {}
         self.last = 0
@@ -84,6 +89,8 @@ class Connection(asyncio.Protocol):
         self.stop_timer()
         self.connections.discard(self)
         streams, self.streams = self.streams, {}
+        self.room.held -= self.held
+        self.held = 0
         for stream in streams.values():
             stream.closed = True
             stream.cancelled()
@@ -119,6 +126,22 @@ class Connection(asyncio.Protocol):
             self.timer.cancel()
             self.timer = None
 
+    def look(self, now: float, patience: float) -> None:
+        """Ends what arrives too slowly; asked about once a second."""
+        part = self.buffer if self.block is None else self.block[2]
+        if self.paused or not part:
+            self.partial = None
+        elif self.partial is None or self.partial[1] is not part:
+            self.partial = (now, part)
+        elif now - self.partial[0] > patience + len(part) / SLOWEST:
+            self.fail(frames.ENHANCE_YOUR_CALM, "a frame takes too long to arrive")
+            return
+        for stream in [one for one in self.streams.values() if not one.ended]:
+            if self.paused or stream.since is None:
+                stream.since = now
+            elif now - stream.since > patience + (stream.received + len(self.buffer)) / SLOWEST:
+                stream.too_slow()
+
     def data_received(self, data: bytes) -> None:
         try:
             self.take(data)
@@ -134,7 +157,7 @@ class Connection(asyncio.Protocol):
             if len(self.buffer) < self.needed:
                 return
             data = bytes(self.buffer)
-            self.buffer.clear()
+            self.buffer = bytearray()
         at = 0
         if not self.begun:
             at = self.begin(data)
@@ -257,12 +280,16 @@ class Connection(asyncio.Protocol):
             self.reset(stream, frames.STREAM_CLOSED)
             return
         self.held += length
+        self.room.held += length
         stream.received = received = stream.received + length
         if received > self.window:
             self.reset(stream, frames.FLOW_CONTROL_ERROR)
             return
         if self.held > self.most_held:
             self.reset(stream, frames.ENHANCE_YOUR_CALM)
+            return
+        if not self.room.has(0):
+            stream.no_room()
             return
         if flags & frames.PADDED:
             self.allow(stream, length - len(payload))
@@ -279,6 +306,7 @@ class Connection(asyncio.Protocol):
             self.write(frames.window_update(stream.number, stream.taken))
             stream.received -= stream.taken
             self.held -= stream.taken
+            self.room.held -= stream.taken
             stream.taken = 0
 
     def on_reset(self, number: int, flags: int, payload: bytes) -> None:
@@ -468,6 +496,7 @@ class Connection(asyncio.Protocol):
         stream.waiting.clear()
         if self.streams.pop(stream.number, None) is not None:
             self.held -= stream.received
+            self.room.held -= stream.received
 
     def fail(self, code: int, words: str) -> None:
         log.debug("a gRPC connection is closed: %s", words)

@@ -25,6 +25,8 @@ class Stream:
         """Of these, what has been done with and may soon be allowed anew."""
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """What flow control holds back: bytes of data, or of a whole frame of trailers."""
+        self.since: float | None = None
+        """When it was first seen to be arriving still."""
         self.closed = False
         """No more of it goes out."""
         self.ended = False
@@ -43,6 +45,13 @@ class Stream:
 
     def cancelled(self) -> None:
         """The peer, or the connection, has gone."""
+
+    def too_slow(self) -> None:
+        """It has been arriving for too long."""
+
+    def no_room(self) -> None:
+        """All requests together hold too many bytes."""
+        raise NotImplementedError
 
     def drained(self) -> None:
         """Nothing waits any more."""

@@ -1,0 +1,209 @@
+"""Requests at a rate that does not ask whether the server keeps up, or one after the other on each connection.
+
+Latency counts from when a request was due, not from when it could be sent: else those who had to wait would be missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+TICK = 0.001
+LAST = 15.0  # seconds that replies are waited for after the end
+MOST_CONNECTIONS = 4000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the requests: latencies in seconds by status; wrong answers and lost connections are statuses."""
+
+    seconds: float = 0.0
+    offered: int = 0
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+    ended: dict[str, list[float]] = field(default_factory=dict)
+    """When replies came, in seconds from the beginning."""
+    without_hint: int = 0
+    """Replies that refuse and do not say when to come back."""
+
+    def note(self, status: str, due: float, began: float) -> None:
+        now = time.perf_counter()
+        self.latencies.setdefault(status, []).append(now - due)
+        self.ended.setdefault(status, []).append(now - began)
+
+    def count(self, status: str) -> int:
+        return len(self.latencies.get(status, ()))
+
+    def rate(self, status: str, skip: float = 0.0) -> float:
+        """Replies a second while requests were offered, without the first `skip` seconds."""
+        times = [one for one in self.ended.get(status, ()) if skip <= one <= self.seconds]
+        return len(times) / (self.seconds - skip)
+
+    def percentile(self, status: str, share: float) -> float:
+        found = sorted(self.latencies.get(status, ()))
+        return found[min(len(found) - 1, int(len(found) * share))] if found else float("nan")
+
+
+class Http(asyncio.Protocol):
+    """One connection with one request on its way at a time."""
+
+    def __init__(self, free: Callable[[Http], None], lost: Callable[[Http], None]) -> None:
+        self.free, self.lost = free, lost
+        self.buffer = b""
+        self.transport: Any = None
+        self.done: Callable[[str, dict[str, str], bytes], None] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def ask(self, data: bytes, done: Callable[[str, dict[str, str], bytes], None]) -> None:
+        self.done = done
+        self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        if len(rest) < int(headers["content-length"]):
+            return
+        self.buffer = b""
+        done, self.done = self.done, None
+        if done is not None:
+            done(lines[0].split()[1], headers, rest)
+        if headers.get("connection") == "close":
+            self.transport.close()
+        else:
+            self.free(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        done, self.done = self.done, None
+        if done is not None:
+            done("lost", {}, b"")
+        self.lost(self)
+
+
+class HttpClient:
+    def __init__(self, port: int, path: str, most: int = MOST_CONNECTIONS) -> None:
+        self.port, self.path, self.most = port, path, most
+        self.idle: deque[Http] = deque()
+        self.open: set[Http] = set()
+
+    async def ask(self, value: float) -> tuple[str, dict[str, str]]:
+        """The status of one request, "wrong" for a 200 with another answer."""
+        body = json.dumps({"instances": [{"x": value}]}).encode()
+        head = f"POST {self.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        status, headers, content = await self.send(head.encode() + b"\r\n\r\n" + body)
+        if status == "200" and json.loads(content)["predictions"] != [value]:
+            status = "wrong"
+        return status, headers
+
+    async def get(self, path: str) -> str:
+        return (await self.send(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode()))[0]
+
+    async def send(self, data: bytes) -> tuple[str, dict[str, str], bytes]:
+        while self.idle and self.idle[-1].transport.is_closing():
+            self.idle.pop()
+        if self.idle:
+            connection = self.idle.pop()
+        elif len(self.open) >= self.most:
+            return "no connection", {}, b""
+        else:
+            loop = asyncio.get_running_loop()
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: Http(self.idle.append, self.open.discard), "127.0.0.1", self.port
+                )
+            except OSError:
+                return "refused connection", {}, b""
+            self.open.add(connection)
+        reply: asyncio.Future[tuple[str, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
+        connection.ask(data, lambda *found: reply.done() or reply.set_result(found))
+        return await reply
+
+    async def close(self) -> None:
+        for connection in list(self.open):
+            connection.transport.close()
+
+
+class GrpcClient:
+    def __init__(self, port: int, name: str, messages: Any = None) -> None:
+        """`messages` has the classes of the protocol, where a process has them from elsewhere: there can be but one."""
+        import grpc
+
+        if messages is None:
+            from tritonclient.grpc import service_pb2 as messages
+
+        self.messages, self.name = messages, name
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        self.infer = self.channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=messages.ModelInferRequest.SerializeToString,
+            response_deserializer=messages.ModelInferResponse.FromString,
+        )
+
+    async def ask(self, value: float) -> tuple[str, dict[str, str]]:
+        import grpc
+
+        request = self.messages.ModelInferRequest(model_name=self.name)
+        tensor = request.inputs.add(name="x", datatype="FP64", shape=[1])
+        tensor.contents.fp64_contents.append(value)
+        try:
+            response = await self.infer(request)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name, {}
+        output = response.outputs[0]
+        return "200" if list(output.contents.fp64_contents) == [value] else "wrong", {}
+
+    async def close(self) -> None:
+        await self.channel.close()
+
+
+async def closed_loop(client: Any, callers: int, seconds: float) -> Outcome:
+    """Each caller sends its next request when it has its reply."""
+    outcome, began = Outcome(seconds), time.perf_counter()
+
+    async def call(caller: int) -> None:
+        while (due := time.perf_counter()) < began + seconds:
+            outcome.offered += 1
+            status, headers = await client.ask(float(caller))
+            outcome.note(status, due, began)
+            outcome.without_hint += status == "503" and "retry-after" not in headers
+
+    await asyncio.gather(*(call(number) for number in range(callers)))
+    return outcome
+
+
+async def open_loop(client: Any, rate: float, seconds: float, watch: Callable[[], object] = object) -> Outcome:
+    """`rate` requests a second, whatever becomes of them; `watch` is called now and then."""
+    outcome, began = Outcome(seconds), time.perf_counter()
+    tasks: set[asyncio.Task[None]] = set()
+    watched = 0.0
+
+    async def call(number: int, due: float) -> None:
+        status, headers = await client.ask(float(number % 100))
+        outcome.note(status, due, began)
+        outcome.without_hint += status == "503" and "retry-after" not in headers
+
+    while (now := time.perf_counter() - began) < seconds:
+        while outcome.offered < now * rate:
+            task = asyncio.create_task(call(outcome.offered, began + outcome.offered / rate))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            outcome.offered += 1
+        if now - watched > 0.5:
+            watched = now
+            watch()
+        await asyncio.sleep(TICK)
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST)
+    for task in list(tasks):
+        task.cancel()
+        outcome.note("no reply", began + seconds, began)
+    return outcome

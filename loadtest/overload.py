@@ -1,0 +1,235 @@
+"""`python -m loadtest.overload`: five times what a server can do, and what becomes of it.
+
+First callers that wait for their replies show what the server can do. Then five times as many requests come, whether it
+keeps up or not. The server has one core, the load generator another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from loadtest.offered import GrpcClient, HttpClient, Outcome, closed_loop, open_loop
+from loadtest.peers import load, payloads
+from loadtest.peers.client import status
+from loadtest.peers.machine import machine
+from loadtest.peers.models import Models, rows
+from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
+from loadtest.peers.process import Child, Failed, free_ports, stop_all
+
+PAGE = ROOT / "docs" / "benchmarks" / "overload.md"
+SPINNING = Path(__file__).with_name("spinning.py")
+FACTOR = 5
+CALLERS = 16
+CROWDS = (16, 64, 256, 1000)
+MIB = 1024**2
+
+
+@dataclass(slots=True)
+class Run:
+    protocol: str
+    flags: str
+    able: float
+    found: Outcome
+    able_per_cpu: float
+    found_per_cpu: float = 0.0
+    """Right answers for each second of processor time: what a busy neighbour does not change."""
+    memory: list[int] = field(default_factory=list)
+    """Before, at most, and after, in bytes."""
+    health: list[float] = field(default_factory=list)
+    """Seconds that liveness took meanwhile."""
+
+    def row(self) -> str:
+        refused = "UNAVAILABLE" if self.protocol == "gRPC" else "503"
+        found, skip = self.found, self.found.seconds / 5
+        good = found.rate("200", skip)
+        others = sum(map(len, found.latencies.values())) - found.count("200") - found.count(refused)
+        per_cpu = self.found_per_cpu / self.able_per_cpu
+        answered, away = times(found, "200"), times(found, refused)
+        before, most, after = (round(one / MIB) for one in self.memory)
+        return (
+            f"| {self.protocol} | {self.flags} | {self.able:,.0f} | {found.offered / found.seconds:,.0f} | {good:,.0f} "
+            f"| **{good / self.able:.0%}** | {per_cpu:.0%} | {answered} | {away} | {others} | {found.without_hint} "
+            f"| {max(self.health, default=0) * 1e3:,.0f} | {before} / {most} / {after} |"
+        )
+
+
+COLUMNS = (
+    "protocol", "settings", "able to", "offered", "answered", "of capacity", "per CPU second", "answered: p50 / p99 ms",
+    "refused: p50 / p99 ms", "other", "no Retry-After", "health, at most ms", "MiB before / at most / after",
+)  # fmt: skip
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
+
+
+def times(found: Outcome, status: str) -> str:
+    if not found.count(status):
+        return "–"
+    return f"{found.percentile(status, 0.5) * 1e3:,.0f} / {found.percentile(status, 0.99) * 1e3:,.0f}"
+
+
+@contextlib.contextmanager
+def served(folder: Path, work: Path, *flags: str) -> Iterator[tuple[Child, int, int]]:
+    http, grpc = free_ports(2)
+    argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={folder}", f"--model-name={payloads.MODEL}"]
+    argv += ["--host=127.0.0.1", f"--http-port={http}", f"--grpc-port={grpc}", *flags]
+    child = Child(argv, cores()[0], work / "server.log", ROOT)
+    try:
+        while status(http, "/v2/health/ready") != 200:
+            if child.exited() is not None or time.perf_counter() - child.started > 120:
+                raise Failed(f"the server is not ready:\n{child.tail()}")
+            time.sleep(0.05)
+        yield child, http, grpc
+    finally:
+        child.stop()
+
+
+async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str, seconds: float) -> Run:
+    client: Any = GrpcClient(grpc, payloads.MODEL) if protocol == "gRPC" else HttpClient(http, payloads.V1_PATH)
+    health = HttpClient(http, "")
+    await closed_loop(client, CALLERS, 1)
+    began = child.cpu_seconds()
+    before = await closed_loop(client, CALLERS, seconds / 2)
+    memory, able = [child.pss_bytes()], before.rate("200", seconds / 8)
+    able_per_cpu = before.count("200") / (child.cpu_seconds() - began)
+    asking: set[asyncio.Task[None]] = set()
+    run = Run(protocol, flags, able, Outcome(), able_per_cpu)
+
+    async def ask() -> None:
+        began = time.perf_counter()
+        if await health.get("/v2/health/live") != "200":
+            raise Failed("the server is not alive")
+        run.health.append(time.perf_counter() - began)
+
+    def watch() -> None:
+        memory.append(child.pss_bytes())
+        asking.add(asyncio.create_task(ask()))
+
+    began = child.cpu_seconds()
+    run.found = await open_loop(client, FACTOR * able, seconds, watch)
+    run.found_per_cpu = run.found.count("200") / (child.cpu_seconds() - began)
+    await asyncio.gather(*asking)
+    run.memory = [memory[0], max(memory), child.pss_bytes()]
+    await client.close()
+    await health.close()
+    return run
+
+
+def slow_model(work: Path, seconds: float) -> list[Run]:
+    """The model that spins, by both protocols, with the settings as they are and with less patience."""
+    folder, found = work / "spinning", []
+    save(folder)
+    for flags in ([], ["--max-wait=0.2"]):
+        with served(folder, work, *flags) as (child, http, grpc):
+            for protocol in ("V1", "gRPC"):
+                words = " ".join(flags) or "default"
+                say(f"{protocol}, a slow model, settings: {words}")
+
+                run = overload(child, http, grpc, protocol, words, seconds)
+                found.append(asyncio.run(run) if protocol == "gRPC" else uvloop.run(run))
+                say(found[-1].row())
+    return found
+
+
+def fast_model(work: Path, seconds: int) -> list[str]:
+    """A model that is faster than the load generator: connections that wait for their replies, more and more."""
+    model = Models(work).get("lr")
+    lines = []
+    posts = [payloads.v1(rows(1, seed)) for seed in range(8)]
+    with served(model.folder, work) as (child, http, _):
+        target = load.Target(child, http, work)
+        load.wrk(target, posts, connections=CALLERS, seconds=1)
+        for connections in CROWDS:
+            burst = load.wrk(target, posts, connections=connections, seconds=seconds)
+            line = f"| {connections:,} | {burst.requests_per_second:,.0f} | {burst.p50:.1f} | {burst.p99:.1f} "
+            lines.append(f"{line}| {child.pss_bytes() / MIB:.0f} |")
+            say(lines[-1])
+    return lines
+
+
+def save(folder: Path) -> None:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    numbers = ModelSignature(Schema([ColSpec("double", "x")]), Schema([ColSpec("double")]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(folder, python_model=str(SPINNING), signature=numbers, pip_requirements=[])
+
+
+def page(runs: list[Run], crowds: list[str], seconds: float) -> str:
+    about = "\n".join(f"- {name}: {what}" for name, what in machine(ROOT).items())
+    return f"""# Five times the capacity
+
+Measured on {time.strftime("%Y-%m-%d")} by `make overload`. What it shows and how to set the limits:
+[Overload](../overload.md).
+
+## A model that takes milliseconds
+
+A custom Python model that computes for some milliseconds and holds the interpreter meanwhile. First {CALLERS} callers
+that wait for their replies show what the server is able to do (requests a second). Then {FACTOR} times as many are
+offered for {seconds:g} s at a constant rate. Latencies count from when a request was due. "Per CPU second" are right
+answers for each second of the server's processor time, against those without overload: a busy neighbour does not
+change it. "Other" are wrong answers, lost connections, other statuses and requests without a reply.
+
+{HEAD}
+{chr(10).join(run.row() for run in runs)}
+
+## A model that takes microseconds
+
+scikit-learn's LogisticRegression through its engine, asked by `wrk` over more and more connections, each of which waits
+for its reply. Here no queue of ours can grow: a request is answered as soon as it is read, and what waits is in the
+sockets, one request for each connection. The number of connections bounds the latency, and nothing is refused.
+
+| connections | requests a second | p50 ms | p99 ms | MiB |
+|---|---|---|---|---|
+{chr(10).join(crowds)}
+
+## The machine
+
+{about}
+"""
+
+
+def say(words: str) -> None:
+    sys.stderr.write(words + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.overload", description="Five times the capacity.")
+    parser.add_argument("--quick", action="store_true", help="a look within a minute; the page is not written")
+    options = parser.parse_args()
+    seconds = 4.0 if options.quick else 20.0
+    stay_off_the_servers_core()
+    work = Path(tempfile.mkdtemp(prefix="overload-"))
+    try:
+        runs, crowds = slow_model(work, seconds), fast_model(work, 2 if options.quick else 5)
+        made = page(runs, crowds, seconds)
+    except (Failed, subprocess.SubprocessError) as error:
+        say(str(error))
+        return 1
+    finally:
+        stop_all()
+        shutil.rmtree(work, ignore_errors=True)
+    if options.quick:
+        sys.stdout.write(made)
+    else:
+        PAGE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

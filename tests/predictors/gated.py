@@ -1,0 +1,42 @@
+"""A model that answers what it is asked, once its gate is open; MLflow loads it from this very file."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc import PythonModel
+
+
+class Gate:
+    """Of all such models of this process."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.event.set()
+        self.asked: list[float] = []
+        self.spin = False
+        """Whether those who wait keep the interpreter busy."""
+
+    def wait(self) -> None:
+        if self.spin:
+            while not self.event.is_set():
+                pass
+        else:
+            assert self.event.wait(60)
+
+
+# The file is loaded more than once, and all of them share one gate.
+GATE: Gate = mlflow.__dict__.setdefault("_gate_of_tests", Gate())
+
+
+class Gated(PythonModel):
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        values: list[Any] = [float(value) for value in model_input["x"]]
+        GATE.asked += values
+        GATE.wait()
+        return values
+
+
+mlflow.models.set_model(Gated())
