@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from math import ceil
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -43,6 +45,7 @@ class Status(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     UNIMPLEMENTED = 12
@@ -54,14 +57,18 @@ class Status(IntEnum):
 class Abort(Exception):
     """Ends a call with a status; `str(error)` is for the caller."""
 
-    def __init__(self, status: Status, details: str) -> None:
+    def __init__(self, status: Status, details: str, retry_after: float | None = None) -> None:
         super().__init__(details)
         self.status = status
+        self.retry_after = retry_after
+        """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
 
 
 Unary: TypeAlias = "Callable[[Call, bytes], Awaitable[bytes]]"
 Streaming: TypeAlias = "Callable[[Call, AsyncIterator[bytes]], AsyncIterator[bytes]]"
 Quick: TypeAlias = "Callable[[Call, bytes], bool]"
+Guard: TypeAlias = "Callable[[Call], None]"
+"""Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class Call(Stream):
         self.buffer: bytes | bytearray = b""
         self.method = server.methods.get(self.head.path)
         self.streaming = False
+        self.admitted = False
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
         """There is one where somebody watches, and on the way through a task."""
@@ -138,10 +146,20 @@ class Call(Stream):
             self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
         elif self.head.encoding not in ENCODINGS:
             self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
+        elif self.server.guard is not None and not self.passes(self.server.guard):
+            return
         elif self.method.streaming is not None:
             self.streaming, self.arrived, self.sent = True, asyncio.Event(), asyncio.Event()
             self.start(self.stream(self.method.streaming))
             self.connection.send_headers(self, self.ok_headers)
+
+    def passes(self, guard: Guard) -> bool:
+        try:
+            guard(self)
+        except Abort as abort:
+            self.refuse(abort)
+            return False
+        return True
 
     def data(self, chunk: bytes) -> None:
         if not self.buffer:
@@ -299,17 +317,20 @@ class Call(Stream):
             self.connection.send_reply(self, self.ok_headers, packed(message), OK_TRAILERS)
 
     def refuse(self, abort: Abort) -> None:
-        self.fail(abort.status, str(abort))
+        pushback = b""
+        if abort.retry_after is not None:
+            pushback = literal(b"grpc-retry-pushback-ms", str(ceil(abort.retry_after * 1000)).encode())
+        self.fail(abort.status, str(abort), pushback)
 
     def broken(self) -> None:
         log.exception("a gRPC call failed in the server")
         self.fail(Status.INTERNAL, "internal error; the server's log has the details")
 
-    def fail(self, status: Status, details: str) -> None:
+    def fail(self, status: Status, details: str, more: bytes = b"") -> None:
         """Ends a call with a status in place of its reply, or of the rest of its replies."""
         if not self.closed:
             self.ended_with(status.name)
-            fields = status_fields(status, details)
+            fields = status_fields(status, details) + more
             self.connection.send_trailers(self, fields if self.streaming else self.ok_headers + fields)
 
     # -- who watches --------------------------------------------------------------------------------------------
@@ -351,15 +372,22 @@ def status_fields(status: Status, details: str) -> bytes:
 class Server:
     """Listens on a bound socket and answers the given methods, by path."""
 
-    def __init__(self, methods: dict[str, Method], most_message: int, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        most_message: int,
+        observer: Observer | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         self.methods = methods
         self.observer = observer or Observer("")
+        self.guard = guard
         self.most_message = most_message
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
 
-    async def start(self, sock: Any) -> None:
+    async def start(self, sock: Any, context: ssl.SSLContext | None = None) -> None:
         # A whole message may be on its way at once, so that none ever waits for a window to open.
         window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
 
@@ -367,7 +395,7 @@ class Server:
             return Call(connection, number, headers, self)
 
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(open_call, self.connections, window), sock=sock
+            lambda: Connection(open_call, self.connections, window), sock=sock, ssl=context
         )
 
     async def stop(self, grace: float) -> None:
