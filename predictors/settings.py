@@ -274,7 +274,7 @@ class Settings:
         group="Access",
     )  # fmt: skip
     admin_token_file: str | None = setting(
-        None, "tokens that open everything, also load and unload", metavar="FILE", group="Access"
+        None, "tokens that open everything, also load, revert and unload", metavar="FILE", group="Access"
     )
     probe_token_file: str | None = setting(
         None, "tokens that open only what --protect names, which those of callers then do not", metavar="FILE",
@@ -292,7 +292,10 @@ class Settings:
         frozenset(), "audience (aud) that JWTs must have, one of these", names, group="Access", shown="none"
     )
     jwt_admin_scope: str | None = setting(
-        None, "scope or role of JWTs that open everything, also load and unload", group="Access", metavar="SCOPE"
+        None,
+        "scope or role of JWTs that open everything, also load, revert and unload",
+        group="Access",
+        metavar="SCOPE",
     )
     rate_limit: Rate | None = setting(None, "predictions for each client: 100/s, 6000/m, 10000/h", rate, group="Access")
     rate_burst: int | None = setting(

@@ -208,6 +208,25 @@ def test_refusals_are_counted_and_nothing_tells_a_token(
         assert secret not in written_down
 
 
+def test_refusals_show_in_the_access_log_under_their_ids(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "predictors.access")
+    with in_thread(None, token_file=written(tmp_path / "callers", ALICE), access_log=True) as server:
+        for number, path in enumerate(PREDICT):
+            reply = server.post(path, ROW, headers={"X-Request-Id": f"refused-{number}"})
+            assert (reply.status_code, reply.headers["x-request-id"]) == (401, f"refused-{number}")
+        with grpc.insecure_channel(server.grpc) as channel:
+            assert code(pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer, request())[0] == "UNAUTHENTICATED"
+    lines = [one.getMessage() for one in caplog.records if one.name == "predictors.access"]
+    assert sum("'/v1/models/model:predict' 401" in line for line in lines) == 2
+    assert sum("ModelInfer' UNAUTHENTICATED" in line for line in lines) == 1
+
+
+def test_the_hook_of_the_registry_needs_no_token(guarded: Running) -> None:
+    assert "--webhook-secret-file" in guarded.post("/hooks/mlflow", {}).json()["error"]
+    refused = guarded.post("/v2/repository/models/model/revert", headers=bearing(ALICE))
+    assert refused.status_code == 403
+
+
 def test_operators_routes_are_closed_to_all_until_somebody_may_use_them(tmp_path: Path) -> None:
     with in_thread(None, token_file=written(tmp_path / "callers", ALICE)) as server:
         for headers in ({}, bearing(ALICE)):
