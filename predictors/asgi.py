@@ -32,13 +32,17 @@ class Response:
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
 
-    async def send(self, send: Send) -> None:
-        headers = [
+    @property
+    def head(self) -> list[tuple[bytes, bytes]]:
+        return [
             (b"content-type", self.content_type.encode()),
+            (b"x-content-type-options", b"nosniff"),
             (b"content-length", str(len(self.body)).encode()),
             *((name.encode(), value.encode()) for name, value in self.headers),
         ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.head})
         await send({"type": "http.response.body", "body": self.body})
 
 

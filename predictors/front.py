@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 from kserve.model import InferenceVerb, Model
 
 from predictors import pages, ways
+from predictors.access.jwts import KeysWanted
 from predictors.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
 from predictors.exchange import GONE, Exchange, current
 from predictors.hooks import hooked_v1, hooked_v2
@@ -49,7 +50,8 @@ class Route:
     protocol: str = ""
     """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
     kind: str = ""
-    """Who asks: callers (predict), operators (admin), probes and scrapers (probe), readers (page), MLflow (hook)."""
+    """Who asks for it: callers (predict), operators (admin), probes (probe), scrapers (metrics), readers (page), MLflow
+    (hook), or anybody (open); with authentication on, what has none of these is for operators."""
     path: str = ""
     """What the pattern was made from."""
 
@@ -59,6 +61,7 @@ class Front:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.gate = pipeline.gate
         self.webhook = Webhook(pipeline.settings.webhook_secret_file, pipeline.shared.folder / "deliveries")
         self.admission = pipeline.admission
         self.routes = [
@@ -101,11 +104,11 @@ class Front:
             ("admin", "POST", "/v2/repository/models/{model}/revert", self.repository_revert, ""),
             ("admin", "POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
             ("hook", "POST", "/hooks/mlflow", self.mlflow_hook, ""),
-            ("probe", "GET", "/metrics", self.metrics, ""),
+            ("metrics", "GET", "/metrics", self.metrics, ""),
             ("page", "GET", "/schema", self.schema, ""),
-            ("page", "GET", "/openapi.json", self.openapi, ""),
-            ("page", "GET", "/docs", self.docs, ""),
-            ("page", "GET", "/docs/{asset}", self.docs_asset, ""),
+            ("open", "GET", "/openapi.json", self.openapi, ""),
+            ("open", "GET", "/docs", self.docs, ""),
+            ("open", "GET", "/docs/{asset}", self.docs_asset, ""),
         ]  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,8 +121,10 @@ class Front:
             route, request.parts = self.route(scope["method"], scope["path"])
             protocol = exchange.protocol = route.protocol
             exchange.route = route.path
-            if route.kind == "probe":
+            if route.kind in ("probe", "metrics"):
                 exchange.leave_trace()
+            if self.gate is not None and not (CALL in scope and scope[CALL].admitted):
+                await self.gate.let_in(route.kind, scope["headers"], peer_of(scope))
             if protocol:
                 give_up_with_client(scope)
                 if self.admission.full:  # before its body is read
@@ -198,18 +203,23 @@ class Front:
 
     def answer(self, call: Call, way: Way) -> None:
         """A request that may take the short way."""
+        if self.gate is not None:
+            try:
+                self.gate.admit("predict", call.headers, call.peer)
+            except KeysWanted:
+                call.pass_on()  # there it can wait for them
+                return
+            except RequestError as error:
+                self.refuse(call, way, error)
+                return
+            call.admitted = True
         lane = self.pipeline.lane
 
         def refuse(error: RequestError) -> None:
-            response = error_response(error, way.protocol)
-            self.count(way.protocol, "client_gone" if call.disconnected else error.status)
-            if call.exchange is not None:
-                call.exchange.error = error
-                call.exchange.end(error.status, len(response.body))
-            call.refuse(response.status, response.headers, response.body)
+            self.refuse(call, way, error)
 
         if lane is None or len(call.body) > self.pipeline.settings.max_body:
-            if self.admission.full and not self.pipeline.observer.watching:
+            if self.admission.full:
                 refuse(self.admission.overloaded())
             else:
                 call.pass_on()
@@ -239,12 +249,24 @@ class Front:
         else:
             lane.take(decode, encode, reply, call.pass_on, refuse, gone)
 
-    def watched(self, call: Call, way: Way, loaded: Loaded) -> Exchange:
+    def watched(self, call: Call, way: Way, loaded: Loaded | None = None) -> Exchange:
         path = unquote(call.path.decode("ascii"))
         exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
         exchange.protocol, exchange.route, exchange.loaded = way.protocol, self.hot[path][0].path, loaded
         call.exchange, call.identity = exchange, exchange.ids.lines
         return exchange
+
+    def refuse(self, call: Call, way: Way, error: RequestError) -> None:
+        """An error as the reply to those who are not worth the long way."""
+        response = error_response(error, way.protocol)
+        self.count(way.protocol, "client_gone" if call.disconnected else response.status)
+        if self.pipeline.observer.watching:
+            exchange = call.exchange or self.watched(call, way)
+            exchange.error = error
+            exchange.end(response.status, len(response.body))
+        if self.pipeline.draining:
+            call.keep_alive = False
+        call.refuse(response.status, response.head, response.body)
 
     async def v1_explain(self, request: Request) -> Response:
         edition = self.pipeline.check(request.parts["model"])
@@ -375,16 +397,21 @@ class Front:
 
     async def openapi(self, request: Request) -> Response:
         edition = self.pipeline.edition
-        return json_response(pages.openapi(self.pipeline.name, edition.loaded if edition else None))
+        loaded = edition.loaded if edition else None
+        bearer = self.gate is not None and self.gate.asks_for_tokens
+        if self.gate is not None and not await self.gate.knows(request.scope["headers"], peer_of(request.scope)):
+            loaded = None  # the routes are no secret, what the model takes may be
+        return json_response(pages.openapi(self.pipeline.name, loaded, bearer=bearer))
 
     async def docs(self, request: Request) -> Response:
-        return Response(pages.docs(self.pipeline.name), content_type="text/html; charset=utf-8")
+        page = pages.docs(self.pipeline.name)
+        return Response(page, content_type="text/html; charset=utf-8", headers=pages.SAFE)
 
     async def docs_asset(self, request: Request) -> Response:
         found = pages.asset(request.parts["asset"])
         if found is None:
             raise NotFound("no such file")
-        return Response(found[0], content_type=found[1], headers=(("cache-control", "max-age=86400"),))
+        return Response(found[0], content_type=found[1], headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
 
 
 def path_pattern(path: str) -> str:
@@ -405,6 +432,11 @@ def of_version(response: Response, edition: Edition) -> Response:
 
 def json_response(value: Any, status: int = 200) -> Response:
     return Response(jsontext.dump(value), status)
+
+
+def peer_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def protocol_of(path: str) -> str:

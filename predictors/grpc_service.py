@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.exchange import current
+from predictors.grpc_guard import put_before
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Edition, Pipeline, known, row_count
@@ -32,6 +33,7 @@ PROBES = frozenset({"ServerLive", "ServerReady", "ModelReady", "ServerMetadata"}
 CODES = {
     400: Status.INVALID_ARGUMENT,
     401: Status.UNAUTHENTICATED,
+    403: Status.PERMISSION_DENIED,
     404: Status.NOT_FOUND,
     409: Status.FAILED_PRECONDITION,
     413: Status.RESOURCE_EXHAUSTED,
@@ -223,7 +225,18 @@ def build(pipeline: Pipeline) -> Server:
         pipeline.count_request("grpc", Status.UNAVAILABLE.name)
         admission.no_room()
 
-    return Server(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
+    server = Server(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
+    if pipeline.gate is not None:
+
+        def refusal(path: str, error: RequestError) -> Abort:
+            code = CODES.get(error.status, Status.INTERNAL)
+            if path == infer:
+                pipeline.count_request("grpc", code.name)
+            seconds = dict(error.headers).get("retry-after")
+            return Abort(code, str(error), None if seconds is None else float(seconds))
+
+        put_before(server, pipeline.gate, refusal)
+    return server
 
 
 def path_of(method: Any) -> str:

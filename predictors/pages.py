@@ -28,6 +28,45 @@ ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
+START = "start.js"
+SCRIPT = """
+// The document says more to those who may read it: once there is a token, it is fetched again with it.
+let token = ""
+const again = {statePlugins: {auth: {wrapActions: {
+  authorize: (act, system) => (given) => {
+    const done = act(given)
+    token = given.bearer ? given.bearer.value : ""
+    system.specActions.download()
+    return done
+  },
+  logout: (act) => (names) => { token = ""; return act(names) },
+}}}}
+SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#ui", tryItOutEnabled: true, plugins: [again],
+  requestInterceptor: (request) => {
+    if (request.loadSpec && token) request.headers.Authorization = `Bearer ${token}`
+    return request
+  },
+})
+"""
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+SAFE = (
+    ("content-security-policy", POLICY),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+)
+"""What browsers are told of pages and their files."""
 
 
 def schema(name: str, loaded: Loaded) -> dict[str, Any]:
@@ -151,8 +190,8 @@ def strict(schema: Any) -> Any:
 # -- OpenAPI --------------------------------------------------------------------------------------------------------
 
 
-def openapi(name: str, loaded: Loaded | None) -> dict[str, Any]:
-    """All routes; the model's own example is filled in once it is loaded."""
+def openapi(name: str, loaded: Loaded | None, *, bearer: bool = False) -> dict[str, Any]:
+    """All routes; the model's own example is filled in once it is loaded. `bearer`: some of them ask for tokens."""
     made = samples(loaded.plan, loaded.example, name) if loaded else {}
     bodies = {form: sample.get("body", {}) for form, sample in made.items()}
     row = request_schema(loaded.plan, loaded) if loaded else {"type": "object"}
@@ -188,11 +227,15 @@ def openapi(name: str, loaded: Loaded | None) -> dict[str, Any]:
         "/openapi.json": get("This document", "Model"),
         "/docs": get("This document as a page", "Model"),
     }
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.0.3",
         "info": {"title": f"{name} – mlflow-kserve", "version": metadata.version("mlflow-kserve")},
         "paths": paths,
     }
+    if bearer:
+        document["components"] = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}}
+        document["security"] = [{"bearer": []}, {}]
+    return document
 
 
 def responses() -> dict[str, Any]:
@@ -236,7 +279,7 @@ def docs(name: str) -> bytes:
 <body>
 <div id="ui"></div>
 <script src="docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({{url: "openapi.json", dom_id: "#ui", tryItOutEnabled: true}})</script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """.encode()
@@ -244,6 +287,8 @@ def docs(name: str) -> bytes:
 
 def asset(file: str) -> tuple[bytes, str] | None:
     """A file of the page and its media type; only those that the page names."""
+    if file == START:
+        return SCRIPT.encode(), "text/javascript"
     if file not in ASSETS:
         return None
     from swagger_ui_bundle import swagger_ui_path

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import kserve.errors
 
+from predictors.access.gate import gate_of
 from predictors.admission import Admission, Ticket
 from predictors.batching import Batcher, GivenUp
 from predictors.cpus import cpu_limit
@@ -159,6 +160,8 @@ class Pipeline:
         """Whether NaN and infinity in a JSON reply are an error."""
         self.shared = shared
         self.index = index
+        self.gate = gate_of(settings, shared.folder / "rates" if shared.workers > 1 else None)
+        """None where everybody may do everything."""
         self.draining = False
         self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())

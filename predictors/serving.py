@@ -31,6 +31,7 @@ from predictors.rpc import calls as rpc
 from predictors.settings import Settings
 from predictors.shared import Shared
 from predictors.source import Source, SourceError, is_here, one_line
+from predictors.tls import server_context
 from predictors.web import LastReply, WebServer, web_config
 from predictors.workers import GREETER, SIGNALS, Crew
 
@@ -293,7 +294,7 @@ async def start_grpc(pipeline: Pipeline, ports: Ports) -> rpc.Server | None:
     if ports.grpc is None:
         return None
     server = grpc_service.build(pipeline)
-    await server.start(ports.grpc)
+    await server.start(ports.grpc, server_context(pipeline.settings, "h2"))
     return server
 
 

@@ -10,10 +10,16 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from predictors.access.addresses import FORWARDED, Network, networks
+from predictors.access.checks import check as check_access
+from predictors.access.limits import Rate, rate
+from predictors.access.watched import Unusable
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
+from predictors.tls import server_context
 
 ENV_PREFIX = "MLFLOW_KSERVE_"
+HTTPS_PORT = 8443  # where KServe has it
 
 
 class SettingError(Exception):
@@ -65,6 +71,16 @@ def names(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
+def some_of(*allowed: str) -> Callable[[str], frozenset[str]]:
+    def parse(text: str) -> frozenset[str]:
+        found = names(text)
+        if not found <= set(allowed):
+            raise ValueError(f"expected some of {', '.join(allowed)}, separated by commas")
+        return found
+
+    return parse
+
+
 def choice(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -87,7 +103,8 @@ def setting(
     metavar: str | None = None,
     secret: bool = False,
 ) -> Any:
-    words = {truth: "BOOL", port: "PORT", seconds: "SECONDS", size: "SIZE", names: "NAMES", str: "TEXT"}
+    words = {truth: "BOOL", port: "PORT", seconds: "SECONDS", size: "SIZE", names: "NAMES", str: "TEXT", rate: "RATE",
+             networks: "NETWORKS"}  # fmt: skip
     metadata = {
         "help": help, "parse": parse, "env": tuple(env), "flags": tuple(flags), "group": group, "shown": shown,
         "metavar": metavar or words.get(parse, "WORD" if hasattr(parse, "choices") else "N"),
@@ -268,10 +285,53 @@ class Settings:
         60.0, "seconds without a sign of life after which one of several workers is replaced; 0 for never", seconds
     )
     ssl_certfile: str | None = setting(
-        None, "certificate file for HTTPS", env=("KSERVE_TLS_CERT_FILE",), metavar="FILE"
+        None,
+        "certificate file for HTTPS and gRPC, with the chain; HTTPS is on port 8443 unless --http-port is given",
+        env=("KSERVE_TLS_CERT_FILE",),
+        metavar="FILE",
     )
-    ssl_keyfile: str | None = setting(None, "key file for HTTPS", env=("KSERVE_TLS_KEY_FILE",), metavar="FILE")
+    ssl_keyfile: str | None = setting(None, "key file for HTTPS and gRPC", env=("KSERVE_TLS_KEY_FILE",), metavar="FILE")
+    ssl_ca_certs: str | None = setting(
+        None, "certificates of authorities; clients must then show a certificate of one of them", metavar="FILE"
+    )
     access_log: bool = setting(False, "log a line per request", truth)
+    token_file: str | None = setting(
+        None, "tokens that callers need, one a line: token, name:token or name:sha256:digest", metavar="FILE",
+        group="Access",
+    )  # fmt: skip
+    admin_token_file: str | None = setting(
+        None, "tokens that open everything, also load, revert and unload", metavar="FILE", group="Access"
+    )
+    probe_token_file: str | None = setting(
+        None, "tokens that open only what --protect names, which those of callers then do not", metavar="FILE",
+        group="Access",
+    )  # fmt: skip
+    protect: frozenset[str] = setting(
+        frozenset(), "what needs a token besides: health, metrics, or both", some_of("health", "metrics"),
+        group="Access", metavar="NAMES", shown="none: both are open",
+    )  # fmt: skip
+    jwt_jwks: str | None = setting(
+        None, "keys of the issuer of JWTs: a JWKS file or its URL", metavar="FILE|URL", group="Access"
+    )
+    jwt_issuer: str | None = setting(None, "issuer (iss) that JWTs must have", metavar="URL", group="Access")
+    jwt_audience: frozenset[str] = setting(
+        frozenset(), "audience (aud) that JWTs must have, one of these", names, group="Access", shown="none"
+    )
+    jwt_admin_scope: str | None = setting(
+        None,
+        "scope or role of JWTs that open everything, also load, revert and unload",
+        group="Access",
+        metavar="SCOPE",
+    )
+    rate_limit: Rate | None = setting(None, "predictions for each client: 100/s, 6000/m, 10000/h", rate, group="Access")
+    rate_burst: int | None = setting(
+        None, "how many of them may come at once", between(1), group="Access", shown="the number in --rate-limit"
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        (), "proxies that tell the addresses of their clients: addresses or networks, separated by commas", networks,
+        group="Access", shown="none",
+    )  # fmt: skip
+    forwarded_header: str = setting(FORWARDED[0], "header in which they tell them", choice(*FORWARDED), group="Access")
     log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"))
     log_format: str = setting(
         "text", "log lines as text, or as one JSON object each", choice(*FORMATS), group="Observability"
@@ -356,6 +416,8 @@ def read_settings(
         except (ValueError, OverflowError) as error:
             reason = str(error) if str(error).startswith("expected") else f"expected a value like {one.default}"
             made.error(f"{source}: {text!r} is not usable: {reason}")
+    if values.get("ssl_certfile") and "http_port" not in values:
+        values["http_port"] = HTTPS_PORT
     settings = Settings(**values)
     try:
         check(settings)
@@ -375,13 +437,15 @@ def check(settings: Settings) -> None:
     """What no single setting can tell by itself."""
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
         raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
-    for flag, path in (
-        ("--ssl-certfile", settings.ssl_certfile),
-        ("--ssl-keyfile", settings.ssl_keyfile),
-        ("--webhook-secret-file", settings.webhook_secret_file),
-    ):
-        if path and not Path(path).is_file():
-            raise SettingError(f"{flag}: there is no file {path}")
+    if settings.webhook_secret_file and not Path(settings.webhook_secret_file).is_file():
+        raise SettingError(f"--webhook-secret-file: there is no file {settings.webhook_secret_file}")
+    if settings.ssl_ca_certs and not settings.ssl_certfile:
+        raise SettingError("--ssl-ca-certs needs --ssl-certfile and --ssl-keyfile")
+    try:
+        server_context(settings, "http/1.1")
+        check_access(settings)
+    except Unusable as error:
+        raise SettingError(str(error)) from None
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
         if text is not None and (not text or any(char in text for char in "/:?# ")):
             raise SettingError(f"{flag}: expected a name that can stand in a URL, without / : ? # or blanks")

@@ -12,6 +12,7 @@ import uvicorn
 
 from predictors.asgi import Receive, Scope, Send
 from predictors.settings import Settings
+from predictors.tls import server_context
 from predictors.wire import Connection
 
 LINGER = 0.5  # seconds
@@ -72,7 +73,7 @@ class LastReply:
 
 
 def web_config(app: Any, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=Connection,
         proxy_headers=False,
@@ -83,6 +84,7 @@ def web_config(app: Any, settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.grace_period,
-        ssl_certfile=settings.ssl_certfile,
-        ssl_keyfile=settings.ssl_keyfile,
     )
+    config.load()
+    config.ssl = server_context(settings, "http/1.1")
+    return config

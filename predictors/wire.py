@@ -29,10 +29,12 @@ BINARY_TYPE = b"application/octet-stream"
 UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
 NOTED = UNUSUAL | ids.NAMES
 HEADER_LENGTH = b"inference-header-content-length"
-OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b"
+NOSNIFF = b"x-content-type-options: nosniff\r\n"  # on every reply, the long way's too
+OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + NOSNIFF + b"content-length: %d\r\n"
 OK_BINARY = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
-    b"inference-header-content-length: %d\r\ncontent-length: %d\r\n%b\r\n%b"
+    + NOSNIFF
+    + b"inference-header-content-length: %d\r\ncontent-length: %d\r\n"
 )
 CLOSE = b"connection: close\r\n"
 REQUEST_ID = b"x-request-id: %b\r\n"
@@ -76,7 +78,7 @@ class Call:
     """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
 
     __slots__ = (
-        "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
+        "admitted", "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
         "keep_alive", "path", "response_complete", "way",
     )  # fmt: skip
     message_event = NoEvent()
@@ -88,6 +90,8 @@ class Call:
         self.headers = connection.headers
         self.header_length = connection.header_length
         self.body = b""
+        self.admitted = False
+        """It has passed the gate, if there is one, and need not do so again."""
         self.keep_alive = True
         self.disconnected = False
         self.response_complete = False
@@ -101,10 +105,16 @@ class Call:
         self.response_complete = True
         self.connection.send(self, body, header_length, headers)
 
-    def refuse(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
-        """An error as the reply."""
+    def refuse(self, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A reply that is no prediction."""
         self.response_complete = True
-        self.connection.send_error(self, status, headers, body)
+        fields = b"".join([b"%b: %b\r\n" % pair for pair in head])
+        self.connection.write(self, STATUS_LINE[status] + fields, body)
+
+    @property
+    def peer(self) -> str:
+        client = self.connection.client
+        return client[0] if client else ""
 
     def pass_on(self) -> None:
         """To the ASGI application."""
@@ -241,31 +251,21 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
+        if header_length is None:
+            self.write(call, OK_JSON % len(body) + headers, body)
+        else:
+            self.write(call, OK_BINARY % (header_length, len(body)) + headers, body)
+
+    def write(self, call: Call, head: bytes, body: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
             return
-        headers += self.usual_headers(call)
-        if header_length is None:
-            self.transport.write(OK_JSON % (len(body), headers, body))
-        else:
-            self.transport.write(OK_BINARY % (header_length, len(body), headers, body))
-        if not call.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
-
-    def usual_headers(self, call: Call) -> bytes:
-        """Of every reply to a call."""
         defaults = self.server_state.default_headers
         if defaults is not self.defaults:  # another second has begun
             self.defaults, self.default_lines = defaults, b"".join([b"%b: %b\r\n" % pair for pair in defaults])
         headers = self.default_lines + (call.identity or REQUEST_ID % ids.new_id())
-        return headers if call.keep_alive else headers + CLOSE  # the server is about to end
-
-    def send_error(self, call: Call, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
-        if call.disconnected or self.transport.is_closing():
-            return
-        lines = [b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body), self.usual_headers(call)]
-        lines += [f"{name}: {value}\r\n".encode() for name, value in headers]
-        self.transport.write(STATUS_LINE[status] + b"".join(lines) + b"\r\n" + body)
+        if not call.keep_alive:  # the server is about to end
+            headers += CLOSE
+        self.transport.write(b"%b%b\r\n%b" % (head, headers, body))
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()

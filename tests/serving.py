@@ -50,7 +50,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
+def in_thread(
+    model: Path | str | None, *, client_options: Mapping[str, Any] | None = None, **settings: Any
+) -> Iterator[Running]:
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
     settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
     made = Settings(
@@ -71,9 +73,9 @@ def in_thread(model: Path | str | None, **settings: Any) -> Iterator[Running]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{ports.http_port}"
+    url = f"{'https' if made.ssl_certfile else 'http'}://127.0.0.1:{ports.http_port}"
     try:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=60, **(client_options or {})) as client:
             wait_ready(client, lambda: not thread.is_alive() and f"the server ended: {result}")
             yield Running(url, f"127.0.0.1:{ports.grpc_port}", made.model_name, client)
     finally:

@@ -20,6 +20,11 @@ class Unauthorized(RequestError):
     kind = "unauthorized"
 
 
+class Forbidden(RequestError):
+    status = 403
+    kind = "forbidden"
+
+
 class NotFound(RequestError):
     status = 404
     kind = "not_found"
@@ -49,6 +54,11 @@ class TooLarge(RequestError):
 class UnsupportedMediaType(RequestError):
     status = 415
     kind = "unsupported_media_type"
+
+
+class TooManyRequests(RequestError):
+    status = 429
+    kind = "too_many_requests"
 
 
 class ModelFailure(RequestError):

@@ -19,6 +19,7 @@ CONTENT_TYPES = ("application/json", "text/csv", "application/vnd.apache.parquet
 ERROR_CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
     405: "BAD_REQUEST",
     413: "REQUEST_LIMIT_EXCEEDED",

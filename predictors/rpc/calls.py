@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from math import inf
+from math import ceil, inf
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -46,6 +47,7 @@ class Status(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     UNIMPLEMENTED = 12
@@ -57,14 +59,18 @@ class Status(IntEnum):
 class Abort(Exception):
     """Ends a call with a status; `str(error)` is for the caller."""
 
-    def __init__(self, status: Status, details: str) -> None:
+    def __init__(self, status: Status, details: str, retry_after: float | None = None) -> None:
         super().__init__(details)
         self.status = status
+        self.retry_after = retry_after
+        """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
 
 
 Unary: TypeAlias = "Callable[[Call, bytes], Awaitable[bytes]]"
 Streaming: TypeAlias = "Callable[[Call, AsyncIterator[bytes]], AsyncIterator[bytes]]"
 Quick: TypeAlias = "Callable[[Call, bytes], bool]"
+Guard: TypeAlias = "Callable[[Call], None]"
+"""Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,7 @@ class Call(Stream):
         self.buffer: bytes | bytearray = b""
         self.method = server.methods.get(self.head.path)
         self.streaming = False
+        self.admitted = False
         self.ending = Status.CANCELLED
         """How it ends if its task is cancelled."""
         self.task: asyncio.Task[None] | None = None
@@ -143,10 +150,20 @@ class Call(Stream):
             self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
         elif self.head.encoding not in ENCODINGS:
             self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
+        elif self.server.guard is not None and not self.passes(self.server.guard):
+            return
         elif self.method.streaming is not None:
             self.streaming, self.arrived, self.sent = True, asyncio.Event(), asyncio.Event()
             self.start(self.stream(self.method.streaming))
             self.connection.send_headers(self, self.ok_headers)
+
+    def passes(self, guard: Guard) -> bool:
+        try:
+            guard(self)
+        except Abort as abort:
+            self.refuse(abort)
+            return False
+        return True
 
     def data(self, chunk: bytes) -> None:
         if not self.buffer:
@@ -317,17 +334,20 @@ class Call(Stream):
             self.connection.send_reply(self, self.ok_headers, packed(message), OK_TRAILERS)
 
     def refuse(self, abort: Abort) -> None:
-        self.fail(abort.status, str(abort))
+        pushback = b""
+        if abort.retry_after is not None:
+            pushback = literal(b"grpc-retry-pushback-ms", str(ceil(abort.retry_after * 1000)).encode())
+        self.fail(abort.status, str(abort), pushback)
 
     def broken(self) -> None:
         log.exception("a gRPC call failed in the server")
         self.fail(Status.INTERNAL, "internal error; the server's log has the details")
 
-    def fail(self, status: Status, details: str) -> None:
+    def fail(self, status: Status, details: str, more: bytes = b"") -> None:
         """Ends a call with a status in place of its reply, or of the rest of its replies."""
         if not self.closed:
             self.ended_with(status.name)
-            fields = status_fields(status, details)
+            fields = status_fields(status, details) + more
             self.connection.send_trailers(self, fields if self.streaming else self.ok_headers + fields)
 
     # -- who watches --------------------------------------------------------------------------------------------
@@ -380,6 +400,7 @@ class Server:
     ) -> None:
         self.methods = methods
         self.observer = observer or Observer("")
+        self.guard: Guard | None = None
         self.most_message = most_message
         self.room = room or Room()
         self.patience = patience
@@ -391,7 +412,7 @@ class Server:
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
 
-    async def start(self, sock: Any) -> None:
+    async def start(self, sock: Any, context: ssl.SSLContext | None = None) -> None:
         # A whole message may be on its way at once, so that none ever waits for a window to open.
         window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
 
@@ -399,7 +420,7 @@ class Server:
             return Call(connection, number, headers, self)
 
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(open_call, self.connections, window, self.room), sock=sock
+            lambda: Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
         )
         if self.patience:
             self.look()

@@ -43,6 +43,8 @@ class Connection(asyncio.Protocol):
         self.room = room or Room()
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one before anything else
+        self.peer = ""
+        """The address at the other end."""
         self.buffer = bytearray()
         self.needed = 0
         """How long the buffer must be for its first frame to be whole."""
@@ -81,6 +83,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.connections.add(self)
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
         # A peer whose machine is gone says no goodbye.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.timer = self.loop.call_later(PATIENCE, self.transport.abort)
