@@ -34,7 +34,7 @@ from tests.serving import Process, Running, answers, free_port, in_thread, proce
 from tests.zoo.case import PIP, numbers
 
 SECRET = "a secret between registry and server"
-MOVES = 8
+MOVES = 12
 
 
 @pytest.fixture(autouse=True)
@@ -333,7 +333,7 @@ def test_a_folder_whose_files_change(tmp_path: Path) -> None:
     def save(factor: float) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         model = LinearRegression().fit(data, data.a * factor)
-        mlflow.sklearn.save_model(model, folder, signature=infer_signature(data, model.predict(data)))
+        mlflow.sklearn.save_model(model, folder, signature=infer_signature(data, model.predict(data)), **PIP)
 
     save(1)
     with in_thread(folder) as server:

@@ -113,7 +113,7 @@ def test_repository() -> None:
         assert server.get("/ready").json() == {"ready": False, "error": "not ready: unloaded"}
         assert server.get("/health/live").status_code == 200
         assert server.post("/v2/repository/index").json()[0]["state"] == "UNAVAILABLE"
-        assert server.post("/v2/repository/models/model/load").json() == {"name": "model", "load": True}
+        assert server.post("/v2/repository/models/model/load").json() == {"name": "model", "load": True, "version": "1"}
         assert server.infer(body).status_code == 200
         assert server.post("/v2/repository/models/other/load").status_code == 404
 
