@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import tempfile
 import threading
@@ -50,6 +51,10 @@ class Door:
             return None
         return dict(json.loads(line)) if line.endswith("\n") else None
 
+    def wait(self, seconds: float) -> None:
+        """For whatever comes next, which is not taken."""
+        select.select([self.socket], [], [], seconds)
+
     def close(self) -> None:
         self.lines.close()
         self.socket.close()
@@ -74,10 +79,14 @@ class Handover:
     def say_failed(self, reason: str) -> None:
         self.door.send(failed=reason)
 
+    def leave(self) -> None:
+        """After another server has taken over, and whoever asked for it knows: this one may be told to end."""
+        self.door.send(told=True)
+
     def replace(self, source: Source) -> bool:
         """Has another server take over with this model, in the environment that it needs.
 
-        True: it answers already, and this one is about to be told to end. False: the model needs the environment that
+        True: it answers already, and this one is told to end once it has called `leave`. False: the model needs the environment that
         this server runs in, so it can be loaded here. Raises `ReplaceError`, after which all is as before. It takes as
         long as building the environment and loading the model: not for the event loop. A model that this server
         downloaded is moved out of its reach once another one gets it.

@@ -35,6 +35,7 @@ from predictors.source import Source, SourceError, is_here, one_line, resolve
 
 log = logging.getLogger("predictors")
 
+FAREWELL = 5.0  # seconds for a server to tell those who asked for another one that it is there
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # They speak of another environment; and images that forbid to write bytecode do not mean environments that are kept,
 # where every start would compile everything anew.
@@ -203,6 +204,7 @@ class Launcher:
             return server
         log.info("%s takes over from %s", source.resolved_uri, server.source.resolved_uri)
         server.door.send(replaced=True)
+        server.door.wait(FAREWELL)
         # Not SIGTERM, after which a pod that goes takes requests for a while: the other server has the ports now.
         server.process.send_signal(signal.SIGINT)
         server.leaving = True

@@ -28,6 +28,8 @@ class Leader:
         self.shared = reloader.shared
         self.settings = settings
         self.watches = settings.reload_interval > 0 and is_moving(settings)
+        self.replaced = False
+        """Whether another server has taken over, in another environment."""
         self.unheard = 0
         """How often in a row the registry has failed."""
         self.failed: tuple[str, int, float] | None = None
@@ -46,6 +48,9 @@ class Leader:
             if wish == "look" or (self.watches and self.now >= due):
                 await self.look(at_once=wish == "look")
                 due = self.now + self.pause()
+            given = launched()
+            if self.replaced and given is not None:
+                return given.leave()
             await asyncio.sleep(TICK)
 
     @property
@@ -213,6 +218,7 @@ class Leader:
         return edition.loaded.version if edition else "none"
 
     def say_left(self, source: Source) -> str:
+        self.replaced = True
         version = source.version or source.resolved_uri
         self.say_done("loaded", f"another server, in its own environment, serves version {version}")
         return version

@@ -81,7 +81,9 @@ def doubles(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | 
     if not data or not count:
         return None
     if type(data[0]) is list:
-        if len(shape) != 2 or len(data) != shape[0] or set(map(len, data)) != {shape[1]}:
+        if len(shape) != 2 or len(data) != shape[0] or any(type(row) is not list for row in data):
+            return None
+        if set(map(len, data)) != {shape[1]}:
             return None
         data = list(chain.from_iterable(data))
     if len(data) != count or (literals and bool in casting.kinds(data)):

@@ -107,6 +107,7 @@ V2_MISTAKES: list[tuple[str, Any, str]] = [
     ("null in an integer", tensor(datatype="INT64", data=[1, 2, 3, None]), "expected INT64 values, got null"),
     ("out-of-range integer", tensor(datatype="INT8", data=[1, 2, 3, 300]), "out of its range"),
     ("ragged data", tensor(data=[[1, 2], [3]]), "ragged"),
+    ("a row and a number", tensor(shape=[2, 1], data=[[1], 0]), "ragged"),
     ("wrong column count", tensor(shape=[2, 2]), "4 columns"),
     ("unknown column", {"inputs": [tensor()["inputs"][0], tensor(name="y")["inputs"][0]]}, "unknown inputs 'x', 'y'"),
     ("input given twice", {"inputs": tensor()["inputs"] * 2}, "input 'x' is given twice"),
