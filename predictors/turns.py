@@ -37,7 +37,7 @@ class Turns:
     async def take(self, work: Callable[[], Any], abandoned: Callable[[], Callable[[], None]]) -> Any:
         """The result of `work` in a thread.
 
-        Work that nobody waits for any more is not begun. If it runs already, it cannot be stopped: then `abandoned` is
+        Work that nobody waits for any more is neither begun nor kept. If it runs already, it cannot be stopped: then `abandoned` is
         called, and what that gives when the work ends.
         """
         turn = Turn(work, asyncio.get_running_loop().create_future())
@@ -48,6 +48,8 @@ class Turns:
         except asyncio.CancelledError:
             if turn in self.running:
                 turn.when_over = abandoned()
+            elif turn in self.waiting:
+                self.waiting.remove(turn)
             raise
 
     def dispatch(self) -> None:

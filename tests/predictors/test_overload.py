@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import select
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from predictors.settings import read_settings
 from predictors.wire import WORTH_READING
 from tests.predictors.gated import GATE, Gate
 from tests.predictors.test_metrics import samples
-from tests.predictors.test_rpc import DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, plain
+from tests.predictors.test_rpc import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, plain
 from tests.predictors.test_wire import HEALTH, JSON, Raw, row, slow, text
 from tests.predictors.watched import Watched
 from tests.serving import Running, in_thread, wait_for
@@ -77,13 +79,15 @@ def answer(server: Running, data: bytes) -> tuple[int, dict[str, str], Any]:
     return status, headers, json.loads(body)
 
 
-def rpc(server: Running, value: float = 0, pad: int = 0, timeout: float = 30) -> str:
+def rpc(
+    server: Running, value: float = 0, pad: int = 0, timeout: float = 30, compression: grpc.Compression | None = None
+) -> str:
     """The status of a call, or its answer."""
     with grpc.insecure_channel(server.grpc) as channel:
         request = pb.ModelInferRequest(model_name="model", id="x" * pad)
         request.inputs.add(name="x", datatype="FP64", shape=[1]).contents.fp64_contents.append(value)
         try:
-            response = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=timeout)
+            response = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=timeout, compression=compression)
         except grpc.RpcError as error:
             return error.code().name
         return str(response.outputs[0].contents.fp64_contents[0])
@@ -468,3 +472,25 @@ def test_settings_that_do_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
         read_settings(["--max-in-flight-bytes", "1k"])
     assert ended.value.code == 2
     assert "--max-in-flight-bytes: expected at least --max-body" in capsys.readouterr().err
+
+
+# -- what nobody waits for, and what nobody takes ---------------------------------------------------------------------
+
+
+def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: Gate) -> None:
+    """While the model stands still, clients come and go."""
+    with in_thread(gated, max_threads=1) as server:
+        gate.event.clear()
+        first = Raw(server)
+        first.send(ask(0))
+        wait_for(lambda: gate.asked == [0])
+        for number in range(3):
+            client = Raw(server)
+            client.send(ask(number))
+            wait_for(lambda: busy(server) == 2)
+            client.close()
+            wait_for(lambda: busy(server) == 1)
+        wait_for(lambda: count(server, "model_requests_waiting") == 0, seconds=5)
+        gate.event.set()
+        assert first.reply()[0] == 200
+        first.close()
