@@ -67,8 +67,7 @@ class Pace:
     def look(self, now: float, *, queued: bool) -> None:
         if not queued:
             self._since = None
-            if now - self._measured > FORGOTTEN:
-                self.each = 0.0
+            self.forget_old(now)
             return
         if self._since is None:
             self._since, self._before = now, self.ended
@@ -78,6 +77,10 @@ class Pace:
             each = seconds / max(ended, 1)
             self.each = (self.each + each) / 2 if self.each else each
             self._since, self._before, self._measured = now, self.ended, now
+
+    def forget_old(self, now: float) -> None:
+        if now - self._measured > FORGOTTEN:
+            self.each = 0.0
 
 
 class Admission:
@@ -104,13 +107,16 @@ class Admission:
 
     def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
         """A place for a request that its caller waits for as long as `seconds`; `expire` is called when it is late."""
-        ahead = len(self.tickets)
+        ahead, now = len(self.tickets), time.monotonic()
+        if not self._sweeping:  # nobody has looked for as long as nobody came
+            self.pace.forget_old(now)
+            self.set_limit()
         if ahead >= self.limit:
             raise self.overloaded()
         patience = min(seconds, self.timeout)
         if (ahead - self.parallel) * self.pace.each > patience:
             raise self.refused("deadline")
-        ticket = Ticket(time.monotonic() + patience, expire)
+        ticket = Ticket(now + patience, expire)
         self.tickets[ticket] = None
         if not self._sweeping:
             self._sweeping = True
@@ -150,15 +156,18 @@ class Admission:
         """Seconds that a request would wait that came now."""
         return max(0, len(self.tickets) - self.parallel) * self.pace.each
 
+    def set_limit(self) -> None:
+        each = self.pace.each
+        fits = self.parallel + self.most_wait / each if each else inf
+        self.limit = int(min(self.most, max(ALWAYS, fits)))
+
     # -- time ---------------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
         now = time.monotonic()
         queued = self.queued()
         self.pace.look(now, queued=queued > 0)
-        each = self.pace.each
-        fits = self.parallel + self.most_wait / each if each else inf
-        self.limit = int(min(self.most, max(ALWAYS, fits)))
+        self.set_limit()
         for ticket in [one for one in self.tickets if one.deadline <= now and not one.expired]:
             ticket.expired = True
             if ticket.expire is not None:

@@ -494,3 +494,22 @@ def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: Gate) -> None:
         gate.event.set()
         assert first.reply()[0] == 200
         first.close()
+
+
+def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
+    with in_thread(gated, max_threads=1, max_wait=0.001) as server:
+        for _ in range(2):
+            gate.event.clear()
+            clients = [Raw(server) for _ in range(60)]
+            for client in clients:
+                client.send(ask(1))
+            wait_for(lambda: busy(server) == 60, seconds=5)
+            wait_for(lambda: count(server, "model_expected_wait_seconds") > 1)
+            gate.event.set()
+            assert {client.reply()[0] for client in clients} == {200}
+            ended = time.monotonic()
+            for client in clients:
+                client.close()
+            wait_for(lambda: busy(server) == 0)
+            wait_for(lambda: time.monotonic() > ended + 0.5)
