@@ -195,6 +195,9 @@ class Call(Stream):
         except Abort as abort:
             self.refuse(abort)
             return
+        if self.buffer[0] and not self.connection.has_room(self, len(message)):
+            self.no_room()
+            return
         self.buffer = b""
         if self.method is None or self.method.quick is None or not self.method.quick(self, message):
             self.pass_on(message)

@@ -303,6 +303,15 @@ class Connection(asyncio.Protocol):
             stream.ended = True
             stream.end()
 
+    def has_room(self, stream: Stream, size: int) -> bool:
+        """Counts bytes that a stream holds beside those that it received, if there is room for them."""
+        if not self.room.has(size):
+            return False
+        stream.received += size
+        self.held += size
+        self.room.held += size
+        return True
+
     def allow(self, stream: Stream, size: int) -> None:
         """The peer may send as much of a stream again as has been done with."""
         stream.taken += size

@@ -496,6 +496,20 @@ def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: Gate) -> None:
         first.close()
 
 
+def test_what_a_message_unpacks_to_counts(gated: Path, gate: Gate) -> None:
+    with in_thread(gated, max_threads=1, max_body=100_000, max_in_flight_bytes=100_000) as server:
+        gate.event.clear()
+        first = Raw(server)
+        first.send(ask(0, pad=60_000))
+        wait_for(lambda: gate.asked == [0])
+        assert rpc(server, 1, pad=60_000, timeout=5, compression=grpc.Compression.Gzip) == "UNAVAILABLE"
+        gate.event.set()
+        assert first.reply()[0] == 200
+        assert rpc(server, 2, pad=60_000, compression=grpc.Compression.Gzip) == "2.0"
+        wait_for(lambda: count(server, "model_requests_bytes") == 0)
+        first.close()
+
+
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
