@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
             self.timer = None
 
     def look(self, now: float, patience: float) -> None:
-        """Ends what arrives too slowly; asked about once a second."""
+        """Ends what arrives too slowly, or is not taken; asked about once a second."""
         part = self.buffer if self.block is None else self.block[2]
         if self.paused or not part:
             self.partial = None
@@ -145,6 +145,12 @@ class Connection(asyncio.Protocol):
                 stream.since = now
             elif now - stream.since > patience + (stream.received + len(self.buffer)) / SLOWEST:
                 stream.too_slow()
+        for stream in [one for one in self.streams.values() if one.waiting]:
+            left = sum(len(data) for data, _ in stream.waiting)
+            if self.paused or left != stream.left:
+                stream.left, stream.left_since = left, now
+            elif now - stream.left_since > patience:  # it keeps what it asked and what it was answered here
+                self.reset(stream, frames.CANCEL)
 
     def data_received(self, data: bytes) -> None:
         try:

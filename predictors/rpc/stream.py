@@ -27,6 +27,8 @@ class Stream:
         """What flow control holds back: bytes of data, or of a whole frame of trailers."""
         self.since: float | None = None
         """When it was first seen to be arriving still."""
+        self.left, self.left_since = 0, 0.0
+        """How much was seen to wait, and since when it is no less."""
         self.closed = False
         """No more of it goes out."""
         self.ended = False

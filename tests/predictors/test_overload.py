@@ -510,6 +510,24 @@ def test_what_a_message_unpacks_to_counts(gated: Path, gate: Gate) -> None:
         first.close()
 
 
+def test_replies_that_no_window_opens_for(impatient: Running) -> None:
+    """A client of gRPC that takes no reply keeps neither that nor its request here."""
+    host, port = impatient.grpc.split(":")
+    request = pb.ModelInferRequest(model_name="model", id="x" * 60_000)
+    request.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend([1, 2, 3, 4])
+    message = request.SerializeToString()
+    closed_window = frame(SETTINGS, 0, 0, struct.pack(">HL", 4, 0))
+    with socket.create_connection((host, int(port)), timeout=20) as peer:
+        peer.sendall(PREFACE + closed_window)
+        peer.sendall(frame(HEADERS, END_HEADERS, 1, plain("/inference.GRPCInferenceService/ModelInfer")))
+        peer.sendall(frame(DATA, END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message))
+        arrived = b""
+        while frame(RST_STREAM, 0, 1, (8).to_bytes(4, "big")) not in arrived:
+            arrived += peer.recv(65536)
+        assert answer(impatient, text(row(1)))[0] == 200
+        wait_for(lambda: count(impatient, "model_requests_bytes") == 0)
+
+
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
