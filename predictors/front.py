@@ -131,11 +131,14 @@ class Front:
                     raise self.admission.overloaded()
             response = await route.handler(request)
         except (ClientGone, asyncio.CancelledError) as left:
-            if isinstance(left, asyncio.CancelledError) and not has_left(scope):
+            if isinstance(left, ClientGone) or has_left(scope):
+                self.count(protocol, "client_gone")
+                exchange.end(GONE)
+                return
+            if not self.pipeline.draining:
                 raise
-            self.count(protocol, "client_gone")
-            exchange.end(GONE)
-            return
+            exchange.error = NotReady("shutting down: the request was not answered within --grace-period")
+            response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
         except Exception as error:
             exchange.error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
             response = error_response(exchange.error, protocol or protocol_of(scope["path"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import threading
@@ -178,3 +179,32 @@ def test_the_others_stay_ready_while_one_is_replaced(tmp_path: Path) -> None:
                 statuses.add(httpx.get(f"{url}/v2/health/ready").status_code)
             assert statuses <= {200}, round
         assert server.log.count("ended with status -9; starting another") == 3
+
+
+SLEEPS = """
+import mlflow, time
+
+class Model(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input):
+        time.sleep(600)
+
+mlflow.models.set_model(Model())
+"""
+
+
+def test_what_outlasts_the_grace_period_is_told_so(tmp_path: Path) -> None:
+    save(tmp_path / "model", SLEEPS)
+    flags = ["--model-uri", str(tmp_path / "model"), "--grace-period", "1", "--max-threads", "1", "--access-log"]
+    with process(tmp_path, *flags) as server, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        url = f"{server.running.url}/v1/models/model:predict"
+        asked = [pool.submit(httpx.post, url, json=ROWS, timeout=60) for _ in range(3)]
+        wait_for(lambda: total(server.running, "model_requests_in_flight") == 3)
+        server.terminate()
+        for one in asked:
+            reply = one.result()
+            assert reply.status_code == 503
+            assert "shutting down" in reply.json()["error"]
+            assert reply.headers["x-request-id"]
+            assert reply.headers["x-request-id"] in server.log
+        assert server.log.count("'/v1/models/model:predict' 503 ") == 3
+        assert "Traceback" not in server.log
