@@ -21,7 +21,8 @@ MOST_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
 LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
 SLOWEST = 8 * 1024  # bytes a second of a body
 UNSEEN = -1.0
-MOST_HEADERS = 64 * 1024  # bytes, more or less: they are counted by what arrives together
+MOST_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
+BEGUN = -1
 SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 BINARY_TYPE = b"application/octet-stream"
@@ -170,7 +171,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         HttpToolsProtocol.data_received(self, data)
         if self.heading:
-            self.head_size += len(data)
+            self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0
             if self.head_size > MOST_HEADERS:
                 self.end_with(431, b"the headers are too long\n")
         elif self.head_size:
@@ -178,7 +179,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
-        self.heading = True
+        self.heading, self.head_size = True, BEGUN
         self.arriving = UNSEEN
         self.url = b""
         self.headers = []

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -648,3 +649,13 @@ def test_requests_while_the_model_comes_and_goes() -> None:
                 assert all(found.values())
         assert in_flight(server) == 0
         made.close()
+
+
+def test_many_pipelined_requests_are_no_long_headers(inline: Running) -> None:
+    """However much of them arrives together, and wherever that is cut."""
+    made, times = Raw(inline), 3000
+    sender = threading.Thread(target=made.send, args=(text(row(1)) * times,))
+    sender.start()
+    assert {made.reply()[0] for _ in range(times)} == {200}
+    sender.join()
+    made.close()
