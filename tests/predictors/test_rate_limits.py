@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,15 @@ def test_workers_limit_a_client_together(tmp_path: Path) -> None:
             found.append(httpx.post(f"{served.running.url}{PREDICT[0]}", json=ROW).status_code)
         assert (found.count(200), found.count(429)) == (20, 20)
         assert "Traceback" not in served.log
+
+
+def test_long_headers_are_not_kept() -> None:
+    addresses = Addresses(networks("10.0.0.0/8"), "x-forwarded-for")
+    tracemalloc.start()
+    for number in range(200):
+        told = b"%d," % number + b"1.2.3.4," * 8000 + b"2.2.2.2"
+        assert addresses.client("10.0.0.1", ((b"x-forwarded-for", told),)) == "address 2.2.2.2"
+        assert addresses.client("3.3.3.3", ((b"x-forwarded-for", told),)) == "address 3.3.3.3"
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2_000_000
