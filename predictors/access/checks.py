@@ -39,6 +39,8 @@ def check(settings: Settings) -> None:
             raise Unusable("--jwt-jwks needs PyJWT and cryptography: pip install 'mlflow-kserve[jwt]'")
         if not is_url(settings.jwt_jwks):
             FileKeys(settings.jwt_jwks, "--jwt-jwks")
+        elif "@" in settings.jwt_jwks.split("/")[2]:
+            raise Unusable("--jwt-jwks: expected a URL without user or password")
     if settings.protect and not (any(tokens.values()) or settings.jwt_jwks):
         raise Unusable("--protect needs something to ask for: --token-file, --probe-token-file or --jwt-jwks")
     if settings.probe_token_file and not settings.protect:

@@ -306,3 +306,12 @@ def test_bad_keys_end_the_start(
     said = ended(capsys, "--jwt-jwks", str(file), "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
     assert "--jwt-jwks" in said
     assert words in said
+
+
+def test_a_url_holds_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would show in the log each time that the keys cannot be fetched."""
+    url = "https://operator:top-secret@issuer.example/keys"
+    said = ended(capsys, "--jwt-jwks", url, "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE)
+    assert "--jwt-jwks" in said
+    assert "user or password" in said
+    assert "top-secret" not in said
