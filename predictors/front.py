@@ -34,7 +34,7 @@ from predictors.protocol.errors import (
 from predictors.source import is_moving
 from predictors.ways import Way
 from predictors.webhook import Webhook, concerns
-from predictors.wire import BINARY_TYPE, CALL, Call, give_up_with_client, has_left
+from predictors.wire import BINARY_TYPE, CALL, GIVE_UP, Call, give_up_with_client, has_left
 from predictors.wire import HEADER_LENGTH as HEADER_LENGTH_NAME
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -135,9 +135,8 @@ class Front:
                 self.count(protocol, "client_gone")
                 exchange.end(GONE)
                 return
-            if not self.pipeline.draining:
-                raise
-            exchange.error = NotReady("shutting down: the request was not answered within --grace-period")
+            late = "shutting down: the request was not answered within --grace-period"
+            exchange.error = NotReady(late if self.pipeline.draining else "the request was given up in the server")
             response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
         except Exception as error:
             exchange.error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
@@ -150,6 +149,7 @@ class Front:
         response.headers = (*response.headers, *known_by)
         if self.pipeline.draining or request.much_is_left:
             response.headers = (*response.headers, ("connection", "close"))
+        scope.pop(GIVE_UP, None)  # there is nothing to give up any more
         await response.send(send)
 
     def exchange(self, scope: Scope) -> Exchange:

@@ -18,6 +18,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 from tests.serving import answers, free_port, wait_for
 
 PROGRAM = """
+import asyncio
 import sys
 
 sys.argv, (http, grpc, stock) = sys.argv[:1], sys.argv[1:]
@@ -31,6 +32,8 @@ from predictors.source import DEMO
 
 class Celsius(SklearnModel):
     async def preprocess(self, payload, headers=None):
+        if "x-cancel" in (headers or {}):
+            raise asyncio.CancelledError
         # Callers send Fahrenheit; the model learnt Celsius-like numbers.
         if isinstance(payload, dict):
             rows = [[(row[0] - 32) / 1.8, *row[1:]] for row in payload["instances"]]
@@ -87,6 +90,15 @@ def test_v1(server: tuple[str, str, str]) -> None:
     assert reply["predictions"] == [1]
     assert reply["probabilities"][0][1] == pytest.approx(0.98345, abs=1e-4)
     assert reply["unit"] == "fahrenheit"
+
+
+def test_hooks_that_were_cancelled(server: tuple[str, str, str]) -> None:
+    """What they waited for was given up: not by the caller, who gets an answer."""
+    which, url, _ = server
+    if which == "ours":
+        reply = httpx.post(f"{url}/v1/models/own:predict", json={"instances": HOT}, headers={"x-cancel": "yes"})
+        assert (reply.status_code, reply.json()) == (503, {"error": "the request was given up in the server"})
+        assert reply.headers["x-request-id"]
 
 
 def test_v1_explain(server: tuple[str, str, str]) -> None:
