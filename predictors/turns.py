@@ -37,8 +37,8 @@ class Turns:
     async def take(self, work: Callable[[], Any], abandoned: Callable[[], Callable[[], None]]) -> Any:
         """The result of `work` in a thread.
 
-        Work that nobody waits for any more is neither begun nor kept. If it runs already, it cannot be stopped: then `abandoned` is
-        called, and what that gives when the work ends.
+        Work that nobody waits for any more is neither begun nor kept. If it runs already, it cannot be stopped: then
+        `abandoned` is called, and what that gives when the work ends.
         """
         turn = Turn(work, asyncio.get_running_loop().create_future())
         self.waiting.append(turn)

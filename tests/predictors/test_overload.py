@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,17 @@ from predictors.settings import read_settings
 from predictors.wire import WORTH_READING
 from tests.predictors.gated import GATE, Gate
 from tests.predictors.test_metrics import samples
-from tests.predictors.test_rpc import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame, plain
+from tests.predictors.test_rpc import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    plain,
+)
 from tests.predictors.test_wire import HEALTH, JSON, Raw, row, slow, text
 from tests.predictors.watched import Watched
 from tests.serving import Running, in_thread, wait_for
@@ -87,7 +98,9 @@ def rpc(
         request = pb.ModelInferRequest(model_name="model", id="x" * pad)
         request.inputs.add(name="x", datatype="FP64", shape=[1]).contents.fp64_contents.append(value)
         try:
-            response = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=timeout, compression=compression)
+            response = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
+                request, timeout=timeout, compression=compression
+            )
         except grpc.RpcError as error:
             return error.code().name
         return str(response.outputs[0].contents.fp64_contents[0])
@@ -528,6 +541,10 @@ def test_replies_that_no_window_opens_for(impatient: Running) -> None:
         wait_for(lambda: count(impatient, "model_requests_bytes") == 0)
 
 
+def past(moment: float) -> bool:
+    return time.monotonic() > moment
+
+
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
@@ -540,8 +557,8 @@ def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: p
             wait_for(lambda: count(server, "model_expected_wait_seconds") > 1)
             gate.event.set()
             assert {client.reply()[0] for client in clients} == {200}
-            ended = time.monotonic()
+            later = time.monotonic() + 0.5
             for client in clients:
                 client.close()
             wait_for(lambda: busy(server) == 0)
-            wait_for(lambda: time.monotonic() > ended + 0.5)
+            wait_for(partial(past, later))
