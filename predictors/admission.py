@@ -48,7 +48,7 @@ class Place:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.admission.leave(self.ticket)
+        self.admission.leave(self.ticket, done=not isinstance(error, asyncio.CancelledError))
         if self.ticket.expired and self.task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
             raise self.admission.timed_out() from None
 
@@ -123,9 +123,10 @@ class Admission:
             asyncio.get_running_loop().call_later(SWEEP, self._sweep)
         return ticket
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket, *, done: bool = True) -> None:
+        """`done`: it has cost what a request costs; those that were given up say nothing of the pace."""
         del self.tickets[ticket]
-        self.pace.ended += 1
+        self.pace.ended += done
 
     def place(self, seconds: float = inf) -> Place:
         return Place(self, seconds)

@@ -156,13 +156,13 @@ class InferenceService:
             self.abort(NotFound(f"unknown model '{name}'; this server has '{self.pipeline.name}'"))
 
     def abort(self, error: RequestError, *, count: bool = False) -> NoReturn:
-        code = CODES.get(error.status, Status.INTERNAL)
+        abort = aborted(error)
         if count:
-            self.pipeline.count_request("grpc", code.name)
+            self.pipeline.count_request("grpc", abort.status.name)
         exchange = current.get()
         if exchange is not None:
             exchange.error = error
-        raise Abort(code, str(error))
+        raise abort
 
 
 class HealthService:
@@ -229,14 +229,18 @@ def build(pipeline: Pipeline) -> Server:
     if pipeline.gate is not None:
 
         def refusal(path: str, error: RequestError) -> Abort:
-            code = CODES.get(error.status, Status.INTERNAL)
+            abort = aborted(error)
             if path == infer:
-                pipeline.count_request("grpc", code.name)
-            seconds = dict(error.headers).get("retry-after")
-            return Abort(code, str(error), None if seconds is None else float(seconds))
+                pipeline.count_request("grpc", abort.status.name)
+            return abort
 
         put_before(server, pipeline.gate, refusal)
     return server
+
+
+def aborted(error: RequestError) -> Abort:
+    seconds = dict(error.headers).get("retry-after")
+    return Abort(CODES.get(error.status, Status.INTERNAL), str(error), None if seconds is None else float(seconds))
 
 
 def path_of(method: Any) -> str:

@@ -86,10 +86,10 @@ class Handover:
     def replace(self, source: Source) -> bool:
         """Has another server take over with this model, in the environment that it needs.
 
-        True: it answers already, and this one is told to end once it has called `leave`. False: the model needs the environment that
-        this server runs in, so it can be loaded here. Raises `ReplaceError`, after which all is as before. It takes as
-        long as building the environment and loading the model: not for the event loop. A model that this server
-        downloaded is moved out of its reach once another one gets it.
+        True: it answers already, and this one is told to end once it has called `leave`. False: the model needs the
+        environment that this server runs in, so it can be loaded here. Raises `ReplaceError`, after which all is as
+        before. It takes as long as building the environment and loading the model: not for the event loop. A model that
+        this server downloaded is moved out of its reach once another one gets it.
         """
         with self.asking:
             self.door.send(replace=source_as_json(source))

@@ -98,7 +98,7 @@ class Lane:
         def done(answer: Answer | Exception) -> None:
             counters.in_flight.dec()
             if ticket is not None:
-                self.admission.leave(ticket)
+                self.admission.leave(ticket, done=not isinstance(answer, GivenUp))
                 if ticket.expired:  # it has been told
                     return
             if isinstance(answer, GivenUp):
@@ -350,11 +350,11 @@ class Pipeline:
 
     async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]], seconds: float = inf) -> T:
         """Runs a prediction if it need not wait too long, and no longer than `seconds`."""
+        counters = self.counters_of(loaded.version)
         place = self.admission.place(seconds)
         exchange = current.get()
         if exchange is not None:
             exchange.loaded = loaded
-        counters = self.counters_of(loaded.version)
         counters.predictions.inc()
         counters.in_flight.inc()
         started = time.perf_counter()
