@@ -11,7 +11,9 @@ import httpx
 import mlflow
 import pytest
 
-from tests.predictors.test_reload import metric, properties, served, workers_of
+from predictors.protocol.errors import Unauthorized
+from predictors.webhook import Webhook
+from tests.predictors.test_reload import delivery, metric, properties, served, workers_of
 from tests.registry import MLFLOW_VARIABLES
 from tests.serving import Process, answers, process, wait_for
 from tests.zoo.case import numbers
@@ -198,3 +200,10 @@ def test_revert_does_not_wait_for_what_is_being_loaded(
         assert predict(server) == 200
         if deed == "alias":  # it is another one than the one that was left
             wait_for(lambda: served(server.running) == "3")
+
+
+def test_an_empty_secret_lets_nobody_in(tmp_path: Path) -> None:
+    webhook = Webhook(str(tmp_path / "secret"), tmp_path / "seen")
+    (tmp_path / "secret").write_text("\n")
+    with pytest.raises(Unauthorized, match="empty"):
+        webhook.event(delivery(b"{}", secret=""), b"{}")
