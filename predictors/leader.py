@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from predictors.handover import launched
 from predictors.metrics import metrics
@@ -15,10 +15,15 @@ from predictors.settings import Settings
 from predictors.source import Source, is_moving, pinned, remote, resolve
 
 log = logging.getLogger("predictors")
+T = TypeVar("T")
 
 LONGEST_PAUSE = 600.0  # seconds until the next look at a registry that fails
 LONGEST_RETRY = 3600.0  # seconds until a version that could not be served is tried again
 ALL_AGREE = 1.0  # seconds for the workers to notice a change of theirs
+
+
+class WentBack(Refused):
+    """What was being loaded is not wanted any more."""
 
 
 class Leader:
@@ -32,26 +37,45 @@ class Leader:
         """Whether another server has taken over, in another environment."""
         self.unheard = 0
         """How often in a row the registry has failed."""
+        self.elsewhere = False
+        """Whether the launcher is at work, whom nobody can stop."""
         self.failed: tuple[str, int, float] | None = None
         """A version that cannot be served, how often it was tried, and when it may be tried again."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        self.withdraw(self.shared.candidate)  # of a leader that is no more
+        self.succeed()
         if self.watches:
             log.info("watching %s every %g s", self.settings.model_uri, self.settings.reload_interval)
         due = self.now + self.pause()
         while True:
-            wish = self.shared.next_wish()
-            if wish is not None:
-                await self.fulfil(wish)
-            if wish == "look" or (self.watches and self.now >= due):
-                await self.look(at_once=wish == "look")
-                due = self.now + self.pause()
+            try:
+                wish = self.shared.next_wish()
+                if wish is not None:
+                    await self.fulfil(wish)
+                if wish == "look" or (self.watches and self.now >= due):
+                    await self.unless_reverted(self.look(at_once=wish == "look"))
+                    due = self.now + self.pause()
+            except WentBack as error:
+                log.info("what was being loaded is given up: %s", error)
+            except Exception:  # such as a full disk: whoever asks next is still to be heard
+                log.exception("leading the other workers failed")
             given = launched()
             if self.replaced and given is not None:
                 return given.leave()
             await asyncio.sleep(TICK)
+
+    def succeed(self) -> None:
+        """Takes over from a leader that is no more; what ended it is not tried again at once."""
+        shared = self.shared
+        shared.candidate = 0
+        shared.tidy()
+        ended = Refused("the worker that led ended while it was loaded")
+        if shared.begun > shared.done:
+            shared.answer({"failed": str(ended)})
+            self.say_failed("what was asked for", ended)
+        if shared.trying:
+            self.put_off(shared.trying, ended)
 
     @property
     def now(self) -> float:
@@ -68,16 +92,30 @@ class Leader:
 
     async def fulfil(self, wish: str) -> None:
         """Answers whoever asked, whatever comes of it."""
-        deeds: dict[str, Callable[[], Awaitable[str]]] = {"load": self.load, "revert": self.revert}
         answer: dict[str, Any] = {}
+        self.shared.begun = self.shared.done + 1
         try:
-            if wish in deeds:
-                answer["version"] = await deeds[wish]()
+            if wish == "load":
+                answer["version"] = await self.unless_reverted(self.load())
+            elif wish == "revert":
+                answer["version"] = await self.revert()
         except Refused as error:
             answer = {"refused": str(error)}
         except Exception as error:
             answer = {"failed": in_short(error)}
         self.shared.answer(answer)
+
+    async def unless_reverted(self, work: Coroutine[None, None, T]) -> T:
+        """Somebody who wants the version before does not wait for the next one, and does not want that either."""
+        begun = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({begun}, timeout=TICK))[0]:
+                if "revert" in self.shared.wishes() and not self.elsewhere:
+                    raise WentBack("somebody went back to the version before meanwhile")
+            return begun.result()
+        finally:
+            begun.cancel()
+            await asyncio.wait({begun})
 
     async def load(self) -> str:
         """Whatever the settings name now, loaded anew; the version of it."""
@@ -144,12 +182,21 @@ class Leader:
         if self.now < due and not at_once:
             return
         log.info("%s is version %s now", uri, version)
+        self.shared.trying, self.shared.tries = version, tried
         try:
             await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, found=(where, version)))
         except Exception as error:
-            wait = min(settings.reload_interval * 2.0**tried, LONGEST_RETRY)
-            self.failed = (version, tried + 1, self.now + wait)
-            self.say_failed(f"version {version}", error)
+            self.put_off(version, error)
+        finally:
+            self.shared.trying = ""
+
+    def put_off(self, version: str, error: Exception) -> None:
+        """Until later, and later each time."""
+        tried = self.shared.tries
+        wait = min(self.settings.reload_interval * 2.0**tried, LONGEST_RETRY)
+        self.failed = (version, tried + 1, self.now + wait)
+        self.shared.trying = ""
+        self.say_failed(f"version {version}", error)
 
     # -- editions -----------------------------------------------------------------------------------------------
 
@@ -158,25 +205,29 @@ class Leader:
         shared = self.shared
         unloads = shared.unloads
         source = await self.reloader.in_thread(find)
-        if await self.reloader.in_thread(lambda: self.belongs_elsewhere(source)):
-            return self.say_left(source)
         shared.newest += 1
         number = shared.newest
-        shared.keep(number, source)
         try:
+            shared.keep(number, source)
+            self.elsewhere = launched() is not None
+            if await self.reloader.in_thread(lambda: self.belongs_elsewhere(source)):
+                return self.say_left(source)
+            self.elsewhere = False
+            ends = list(shared.ends)
             await self.reloader.prepare(number, source)  # first here: what fails need not fail in all of them
             shared.candidate = number
-            await self.agreement(number)
+            await self.agreement(number, ends)
             if shared.unloads > unloads:
                 raise Refused("the model was unloaded meanwhile")
         except BaseException:
+            self.elsewhere = False
             self.withdraw(number)
             raise
-        forgotten = shared.previous if shared.edition else 0
         self.go_over(number)
         shared.candidate = 0
-        if forgotten:
-            shared.forget(forgotten)
+        for one in shared.editions():
+            if one not in (shared.edition, shared.previous):
+                shared.forget(one)
         self.failed = None
         self.say_done("loaded", f"serving version {self.version}")
         return self.version
@@ -190,12 +241,16 @@ class Leader:
         self.reloader.check_dependencies(source)
         return False
 
-    async def agreement(self, number: int) -> None:
-        while not all(vote == number for vote in self.shared.votes):
-            for worker, vote in enumerate(self.shared.votes):
+    async def agreement(self, number: int, ends: list[int]) -> None:
+        """Until all workers have it; one that fails, or that ends (the model may be why), is against it."""
+        shared = self.shared
+        while not all(vote == number for vote in shared.votes):
+            for worker, vote in enumerate(shared.votes):
                 if vote == -number:
-                    why = (self.shared.folder / f"reason-{worker}").read_text()
-                    raise Refused(f"worker {worker} cannot load it: {why}")
+                    reason = shared.folder / f"reason-{worker}"
+                    raise Refused(f"worker {worker} cannot load it: {reason.read_text()}")
+                if shared.ends[worker] > ends[worker]:
+                    raise Refused(f"worker {worker} ended while it was loaded")
             await asyncio.sleep(TICK)
 
     def go_over(self, number: int) -> None:
@@ -205,10 +260,9 @@ class Leader:
         self.shared.edition = number
 
     def withdraw(self, number: int) -> None:
-        if number:
-            self.shared.candidate = 0
-            self.pipeline.editions.pop(number, None)
-            self.shared.forget(number)
+        self.shared.candidate = 0
+        self.pipeline.editions.pop(number, None)
+        self.shared.forget(number)
 
     # -- what is said of it -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from predictors import collector
@@ -90,10 +91,13 @@ class Reloader:
                 await self.prepare(candidate, self.shared.source(candidate))
         except Exception as error:
             log.debug("the proposed version cannot be loaded", exc_info=True)
-            write(self.shared.folder / f"reason-{self.index}", in_short(error).encode())
-            self.shared.votes[self.index] = -candidate
+            with suppress(OSError):  # the vote counts, also when the disk is full
+                write(self.shared.folder / f"reason-{self.index}", in_short(error).encode())
+            vote = -candidate
         else:
-            self.shared.votes[self.index] = candidate
+            vote = candidate
+        if candidate == self.seen:  # else it was given up meanwhile, and another one is proposed
+            self.shared.votes[self.index] = vote
 
     async def prepare(self, number: int, source: Source) -> None:
         """Loads an edition beside the one that answers; raises what is wrong with it."""

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import uvloop
 
@@ -40,6 +40,9 @@ log = logging.getLogger("predictors")
 POD_DELAY = 10.0  # seconds: longer than it takes a cluster to take a pod out of its services
 LAST_EXPORT = 5  # seconds at most for telemetry that is left at the end
 GREETING_GRACE = 1  # seconds: nothing that is asked before the model is loaded takes long
+
+
+Loading: TypeAlias = "asyncio.Task[tuple[int, MLflowModel] | None]"
 
 
 class Reported(Exception):
@@ -210,11 +213,14 @@ class Serving:
         await self.shut_down(pipeline, web, serving, grpc)
         return 0
 
-    def loading(self, pipeline: Pipeline, shared: Shared) -> asyncio.Task[MLflowModel | None]:
+    def loading(self, pipeline: Pipeline, shared: Shared) -> Loading:
         return asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
 
-    def load(self, pipeline: Pipeline, shared: Shared) -> MLflowModel | None:
-        """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread."""
+    def load(self, pipeline: Pipeline, shared: Shared) -> tuple[int, MLflowModel] | None:
+        """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread.
+
+        With the number of the edition that it is: it may have been unloaded by then.
+        """
         self.telemetry = telemetry.begin(self.settings, pipeline.index)
         pipeline.observer.use(self.telemetry.tracing)
         number = shared.edition
@@ -233,19 +239,19 @@ class Serving:
             model.load()
         if number == 1:
             shared.once(lambda: model.serving().source)
-        return model
+        return number, model
 
     def successor(self, source: Source) -> MLflowModel:
         """Another version of what is served, not loaded yet."""
         return open_next(self.settings, self.opened, source)
 
-    def loaded(self, pipeline: Pipeline, loading: asyncio.Task[MLflowModel | None]) -> int:
+    def loaded(self, pipeline: Pipeline, loading: Loading) -> int:
         try:
-            model = loading.result()
+            found = loading.result()
         except Exception as error:
             return cannot_load(error)
-        if model is not None:
-            pipeline.hold(pipeline.shared.edition, model)
+        if found is not None:
+            pipeline.hold(*found)
             pipeline.turn()
         collector.settle()
         pipeline.shared.set_ready(pipeline.index, True)
@@ -306,7 +312,10 @@ def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event
 
 def say_demo(pipeline: Pipeline, ports: Ports) -> None:
     """Where nothing was asked for: what is served instead, and how to try it."""
-    loaded = pipeline.serving().loaded
+    edition = pipeline.edition
+    if edition is None:  # it was unloaded before it was there
+        return
+    loaded = edition.loaded
     if loaded.source.demo and pipeline.settings.log_format == "text":
         url = f"http://localhost:{ports.http_port}"
         print(demo_banner(url, ports.grpc_port, pipeline.name, loaded), flush=True)

@@ -15,7 +15,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
 
-from predictors.source import Source
+from predictors.source import DOWNLOADED, Source
 
 
 class Number:
@@ -67,6 +67,12 @@ class Shared:
     """The edition that was begun last."""
     unloads = Number(8)
     """How often the model was unloaded."""
+    begun = Number(9)
+    """The request that was begun last, of those counted in `asked`."""
+    tries = Number(10)
+    """How often the version in `trying` was tried."""
+    trying = Text()
+    """The version that is being loaded because the URI names it; it stays here if that ends the process."""
     left = Text()
     """The version that somebody went back from."""
     status = Text()
@@ -76,10 +82,12 @@ class Shared:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.numbers: Any = RawArray("q", 9)
+        self.numbers: Any = RawArray("q", 11)
         self.ready: Any = RawArray("b", workers)
         self.votes: Any = RawArray("q", workers)
         """By worker: the candidate that it has loaded, or failed to load if negative."""
+        self.ends: Any = RawArray("q", workers)
+        """By worker: how often it has ended."""
         self.holds: Any = RawArray("q", workers)
         """By worker: `previous`, if it has that edition."""
         self.beats: Any = RawArray("d", workers)
@@ -87,6 +95,7 @@ class Shared:
         self.status_bytes: Any = RawArray("c", 1024)
         self.reload_status_bytes: Any = RawArray("c", 1024)
         self.left_bytes: Any = RawArray("c", 1024)
+        self.trying_bytes: Any = RawArray("c", 1024)
         self.edition = self.newest = 1
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
         """For what is downloaded; it goes with the first process."""
@@ -106,6 +115,7 @@ class Shared:
     def absent(self, index: int) -> None:
         """This worker has ended, and what it had loaded is gone."""
         self.ready[index] = self.votes[index] = self.holds[index] = 0
+        self.ends[index] += 1
 
     def all_ready(self) -> bool:
         """Whether the server has begun; one worker that is replaced later does not matter to the others."""
@@ -118,13 +128,17 @@ class Shared:
 
     def once(self, find: Callable[[], Source]) -> Source:
         """The first source, resolved and downloaded by the first worker that comes, for all of them."""
-        with self.locked():
+        with self.locked("fetching"):
             if not self.kept(1).exists():
                 self.keep(1, find())
         return self.source(1)
 
     def kept(self, edition: int) -> Path:
         return self.folder / f"edition-{edition}"
+
+    def editions(self) -> list[int]:
+        """Those that are kept."""
+        return [int(one.name.partition("-")[2]) for one in self.folder.glob("edition-*")]
 
     def keep(self, edition: int, source: Source) -> None:
         write(self.kept(edition), pickle.dumps(source))
@@ -140,16 +154,26 @@ class Shared:
         except FileNotFoundError:
             return
         self.kept(edition).unlink()
-        others = {self.source(int(one.name.partition("-")[2])).path for one in self.folder.glob("edition-*")}
+        others = {self.source(one).path for one in self.editions()}
         if self.folder in source.path.parents and source.path not in others:
             downloaded = source.path.relative_to(self.folder).parts[0]
             if not any(self.folder / downloaded in other.parents for other in others):
                 shutil.rmtree(self.folder / downloaded, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Forgets all but the editions that may be wanted, and what the process that led before was downloading."""
+        for one in self.editions():
+            if one not in (self.edition, self.previous):
+                self.forget(one)
+        wanted = [self.source(one).path for one in self.editions()]
+        for downloaded in self.folder.glob(f"{DOWNLOADED}*"):
+            if not any(downloaded in (path, *path.parents) for path in wanted):
+                shutil.rmtree(downloaded, ignore_errors=True)
+
     # -- requests from one worker to the one that leads ---------------------------------------------------------
 
     def ask(self, wish: str) -> int:
-        with self.locked():
+        with self.locked("asking"):  # not the lock under which the first model is downloaded
             number = self.asked + 1
             write(self.folder / f"asked-{number}", wish.encode())
             self.asked = number
@@ -160,12 +184,19 @@ class Shared:
             return None
         return (self.folder / f"asked-{self.done + 1}").read_text()
 
+    def wishes(self) -> list[str]:
+        """All that are not dealt with yet."""
+        numbers = range(self.done + 1, self.asked + 1)
+        return [(self.folder / f"asked-{number}").read_text() for number in numbers]
+
     def answer(self, answer: dict[str, Any]) -> None:
         number = self.done + 1
-        write(self.folder / f"answer-{number}", json.dumps(answer).encode())
-        (self.folder / f"asked-{number}").unlink()
-        (self.folder / f"answer-{number - 100}").unlink(missing_ok=True)  # nobody came for it
-        self.done = number
+        try:
+            write(self.folder / f"answer-{number}", json.dumps(answer).encode())
+            (self.folder / f"asked-{number}").unlink()
+            (self.folder / f"answer-{number - 100}").unlink(missing_ok=True)  # nobody came for it
+        finally:
+            self.done = number  # it is not to be done again, also where the disk is full
 
     def answer_to(self, number: int) -> dict[str, Any] | None:
         if self.done < number:
@@ -178,8 +209,8 @@ class Shared:
     # -- files --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        with (self.folder / "lock").open("w") as lock:
+    def locked(self, name: str) -> Iterator[None]:
+        with (self.folder / f".{name}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

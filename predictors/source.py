@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import tempfile
 import time
 import warnings
@@ -21,6 +22,7 @@ from predictors.settings import Settings
 
 MOUNTED = Path("/mnt/models")
 DEMO = Path(__file__).parent / "demo"
+DOWNLOADED = "mlflow-kserve-model-"
 REGISTERED_META = "registered_model_meta"
 T = TypeVar("T")
 
@@ -183,8 +185,12 @@ def latest(client: Any, name: str, stage: str | None) -> int | None:
 def download(uri: str, folder: Path | None) -> Path:
     import mlflow.artifacts
 
-    target = tempfile.mkdtemp(prefix="mlflow-kserve-model-", dir=folder)
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
+    target = tempfile.mkdtemp(prefix=DOWNLOADED, dir=folder)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # whoever tries again begins anew
+        raise
 
 
 def retried(action: Callable[[], T], settings: Settings, note: Callable[[str], None], what: str) -> T:
