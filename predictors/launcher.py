@@ -195,8 +195,12 @@ class Launcher:
         if folder == server.environment:
             server.door.send(replaced=False)
             return server
-        source = self.rescued(source)
-        candidate = self.start(folder, source, takes_over=True)
+        try:
+            source = self.rescued(source)
+            candidate = self.start(folder, source, takes_over=True)
+        except OSError as error:  # such as a full disk
+            server.door.send(error=one_line(error))
+            return server
         reason = candidate.wait_ready()
         if reason is not None:
             self.forget(candidate)

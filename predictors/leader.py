@@ -39,6 +39,9 @@ class Leader:
         """How often in a row the registry has failed."""
         self.elsewhere = False
         """Whether the launcher is at work, whom nobody can stop."""
+        self.named: str | None = None
+        """The version that the URI named when last looked at."""
+        self.failing = False
         self.failed: tuple[str, int, float] | None = None
         """A version that cannot be served, how often it was tried, and when it may be tried again."""
 
@@ -151,8 +154,8 @@ class Leader:
             self.go_over(before)
         else:  # a worker that was replaced meanwhile does not have it
             await self.renew(lambda: source)
-        self.shared.left = left.version or ""
-        stays = f"; version {left.version} is taken again once the URI has named another" if self.watches else ""
+        self.shared.left = self.named or left.version or ""
+        stays = f"; version {self.shared.left} is taken again once the URI has named another" if self.watches else ""
         self.say_done("reverted", f"went back to version {self.version}{stays}")
         return self.version
 
@@ -172,10 +175,11 @@ class Leader:
         if self.unheard:
             log.info("the registry answers again")
             self.unheard, self.shared.reload_status = 0, ""
+        self.named = version
         if self.shared.left and version != self.shared.left:
             self.shared.left = self.shared.reload_status = ""
         if version is None or self.shared.edition == 0 or version in (self.source.version, self.shared.left):
-            if self.failed is not None and version == self.source.version:
+            if self.failing and version == self.source.version:
                 self.say_recovered()
             return
         tried, due = (self.failed[1], self.failed[2]) if self.failed and self.failed[0] == version else (0, 0.0)
@@ -284,12 +288,13 @@ class Leader:
         log.info(text)
 
     def say_recovered(self) -> None:
-        self.failed = None
+        self.failed, self.failing = None, False
         self.shared.reload_status = ""
         metrics().reload_failing.labels(self.pipeline.name).set(0)
 
     def say_failed(self, what: str, error: Exception) -> None:
         metrics().reloads.labels(self.pipeline.name, "failed").inc()
         metrics().reload_failing.labels(self.pipeline.name).set(1)
+        self.failing = True
         self.shared.reload_status = f"{what} cannot be served: {in_short(error)}"
         log.error("%s; version %s keeps serving", self.shared.reload_status, self.version)

@@ -214,7 +214,9 @@ def test_the_alias_moves_under_load(registry: Registry, tmp_path: Path, workers:
             registry.alias("champion", version)
             moved = len(load.answers)
             wait_for(
-                lambda moved=moved, version=version: version in {one[2] for one in load.answers[moved:]},
+                lambda moved=moved, since=moves[-1]: (
+                    since[1] in {by for asked, _, by in load.answers[moved:] if asked > since[0]}
+                ),
                 lambda: load.failures or (server.process.poll() is not None and server.log),
             )
             sizes.append(memory(server))
