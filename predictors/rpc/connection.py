@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         """What was found to be arriving in parts, and when: a frame, or headers of several frames."""
         self.begun = False
         self.streams: dict[int, Stream] = {}
+        self.held_back: dict[int, Stream] = {}
+        """Those of them that have something to send and may not; the peer says so often when they may."""
         self.last = 0
         """The highest number of a stream that the peer opened."""
         self.leaving = False
@@ -93,6 +95,7 @@ class Connection(asyncio.Protocol):
         self.stop_timer()
         self.connections.discard(self)
         streams, self.streams = self.streams, {}
+        self.held_back.clear()
         self.room.held -= self.held
         self.held = 0
         for stream in streams.values():
@@ -471,7 +474,7 @@ class Connection(asyncio.Protocol):
         self.send_some(stream)
 
     def send_waiting(self) -> None:
-        for stream in [one for one in self.streams.values() if one.waiting]:
+        for stream in list(self.held_back.values()):
             self.send_some(stream)
 
     def send_some(self, stream: Stream) -> None:
@@ -484,6 +487,7 @@ class Connection(asyncio.Protocol):
                 return
             room = min(self.send_window, stream.send_window, self.peer_frame)
             if room <= 0 or self.paused:
+                self.held_back[stream.number] = stream
                 return
             part = data[:room]
             self.write(frame(frames.DATA, 0, stream.number, part))
@@ -494,6 +498,7 @@ class Connection(asyncio.Protocol):
             else:
                 stream.waiting.popleft()
         if not stream.waiting:
+            self.held_back.pop(stream.number, None)
             stream.drained()
 
     def forget(self, stream: Stream) -> None:
@@ -513,6 +518,7 @@ class Connection(asyncio.Protocol):
     def drop(self, stream: Stream) -> None:
         stream.closed = stream.ended = True
         stream.waiting.clear()
+        self.held_back.pop(stream.number, None)
         if self.streams.pop(stream.number, None) is not None:
             self.held -= stream.received
             self.room.held -= stream.received
