@@ -99,11 +99,21 @@ class Admission:
         self.limit = self.most
         """Requests that may be on their way, as fast as they end now."""
         self.tickets: dict[Ticket, None] = {}
+        self.coming = 0
         self._sweeping = False
 
     @property
     def full(self) -> bool:
-        return len(self.tickets) >= self.limit
+        return len(self.tickets) + self.coming >= self.limit
+
+    def expect(self) -> None:
+        """A request will enter when its task begins; those that arrive in the same turn are refused before that."""
+        if not self.coming:
+            asyncio.get_running_loop().call_soon(self._come)
+        self.coming += 1
+
+    def _come(self) -> None:
+        self.coming = 0
 
     def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
         """A place for a request that its caller waits for as long as `seconds`; `expire` is called when it is late."""

@@ -225,6 +225,7 @@ class Front:
             if self.admission.full:
                 refuse(self.admission.overloaded())
             else:
+                self.admission.expect()
                 call.pass_on()
             return
         length = None if call.header_length is None else call.header_length.decode("latin-1")

@@ -107,9 +107,12 @@ class InferenceService:
             call.fail(code, str(error))
 
         if lane is None or len(message) > SMALL:
-            full = self.pipeline.admission.full
+            admission = self.pipeline.admission
+            full = admission.full
             if full:
-                refuse(self.pipeline.admission.overloaded())
+                refuse(admission.overloaded())
+            else:
+                admission.expect()
             return full
 
         def decode() -> Batch:
