@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.exchange import current
-from predictors.grpc_guard import put_before
+from predictors.grpc_guard import PROBES, put_before
 from predictors.kserve_types import prediction_of, request_of
 from predictors.metadata import model_metadata, server_metadata
 from predictors.pipeline import Edition, Pipeline, known, row_count
@@ -29,7 +29,6 @@ Steps: TypeAlias = "tuple[Callable[[], Batch], Callable[[Prediction, Batch], Any
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-PROBES = frozenset({"ServerLive", "ServerReady", "ModelReady", "ServerMetadata"})
 CODES = {
     400: Status.INVALID_ARGUMENT,
     401: Status.UNAUTHENTICATED,

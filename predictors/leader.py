@@ -229,10 +229,7 @@ class Leader:
             raise
         self.go_over(number)
         shared.candidate = 0
-        for one in shared.editions():
-            if one not in (shared.edition, shared.previous):
-                shared.forget(one)
-        self.failed = None
+        shared.forget_others()
         self.say_done("loaded", f"serving version {self.version}")
         return self.version
 

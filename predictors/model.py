@@ -318,9 +318,14 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         return list(self.serving().outputs)
 
 
-def plan_of(mlmodel: MLmodel, native: Native) -> Plan:
+def signed_plan(mlmodel: MLmodel) -> Plan:
+    """What the signature says; the model itself need not be loaded."""
     content = mlmodel.content
-    plan = compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+
+
+def plan_of(mlmodel: MLmodel, native: Native) -> Plan:
+    plan = signed_plan(mlmodel)
     return plan if plan.has_signature else replace(plan, width=native.width, names=native.names)
 
 

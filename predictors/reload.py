@@ -16,13 +16,12 @@ from typing import TypeVar
 from predictors import collector
 from predictors.compatible import incompatible
 from predictors.dependencies import DependencyError, differences, worse
-from predictors.flavor import FlavorError, MLmodel, read_mlmodel
+from predictors.flavor import FlavorError, read_mlmodel
 from predictors.handover import ReplaceError
-from predictors.model import LoadError, MLflowModel
+from predictors.model import LoadError, MLflowModel, signed_plan
 from predictors.pipeline import Pipeline
 from predictors.requirements import RequirementsError
 from predictors.shared import write
-from predictors.signature import Plan, compile_plan
 from predictors.source import Source, SourceError, one_line
 
 log = logging.getLogger("predictors")
@@ -108,7 +107,7 @@ class Reloader:
         served = self.pipeline.current
         if served is None or served.model.settings.allow_signature_change:
             return
-        changes = incompatible(plan_of(served.loaded.mlmodel), plan_of(read_mlmodel(source.path)))
+        changes = incompatible(signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path)))
         if changes:
             raise Refused(
                 f"its signature does not fit the one that is served: {'; '.join(changes[:10])} "
@@ -137,15 +136,5 @@ class Reloader:
         return model
 
 
-def plan_of(mlmodel: MLmodel) -> Plan:
-    """What the signature says; the model itself may not be loaded yet."""
-    content = mlmodel.content
-    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
-
-
 def in_short(error: Exception) -> str:
-    if isinstance(
-        error, (Refused, LoadError, FlavorError, SourceError, DependencyError, RequirementsError, ReplaceError)
-    ):
-        return str(error)
-    return one_line(error)
+    return str(error) if isinstance(error, SPEAKING) else one_line(error)

@@ -160,11 +160,15 @@ class Shared:
             if not any(self.folder / downloaded in other.parents for other in others):
                 shutil.rmtree(self.folder / downloaded, ignore_errors=True)
 
-    def tidy(self) -> None:
-        """Forgets all but the editions that may be wanted, and what the process that led before was downloading."""
+    def forget_others(self) -> None:
+        """All but the editions that may be wanted."""
         for one in self.editions():
             if one not in (self.edition, self.previous):
                 self.forget(one)
+
+    def tidy(self) -> None:
+        """The same, and forgets what the process that led before was downloading."""
+        self.forget_others()
         wanted = [self.source(one).path for one in self.editions()]
         for downloaded in self.folder.glob(f"{DOWNLOADED}*"):
             if not any(downloaded in (path, *path.parents) for path in wanted):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import uvloop
 
 from predictors.ports import bound_ports
@@ -173,3 +174,7 @@ def free_port() -> int:
         made.bind(("127.0.0.1", 0))
         port: int = made.getsockname()[1]
         return port
+
+
+def workers_of(server: Process) -> list[int]:
+    return [one.pid for one in psutil.Process(server.process.pid).children() if one.status() != psutil.STATUS_ZOMBIE]

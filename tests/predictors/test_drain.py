@@ -18,7 +18,7 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from tests.serving import Process, Running, answers, process, wait_for
+from tests.serving import Running, answers, process, wait_for, workers_of
 from tests.zoo.python import save
 
 ROWS = {"instances": [[64.2, 0.21, 3, 0.4]]}
@@ -146,10 +146,6 @@ def test_no_request_fails_while_a_server_leaves(tmp_path: Path, workers: str) ->
 def total(running: Running, name: str) -> float:
     lines = httpx.get(f"{running.url}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-
-def workers_of(server: Process) -> list[int]:
-    return [one.pid for one in psutil.Process(server.process.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
-from tests.serving import Process, Running, answers, free_port, in_thread, process, wait_for
+from tests.serving import Process, Running, answers, free_port, in_thread, process, wait_for, workers_of
 from tests.zoo.case import PIP, numbers
 
 SECRET = "a secret between registry and server"
@@ -305,6 +305,14 @@ def test_a_version_that_needs_other_packages_is_refused(registry: Registry, tmp_
         assert served(server.running) == other
 
 
+def move_away_and_back(registry: Registry, server: Process, alias: str) -> None:
+    """After that the version that was left is taken again."""
+    registry.alias(alias, 1)
+    wait_for(lambda: properties(server.running)["reload"] == "")
+    registry.alias(alias, 2)
+    wait_for(lambda: served(server.running) == "2")
+
+
 def test_revert_goes_back_and_stays_there(registry: Registry, tmp_path: Path) -> None:
     registry.alias("blue", 1)
     flags = ["--model-uri", "models:/m@blue", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
@@ -322,10 +330,7 @@ def test_revert_goes_back_and_stays_there(registry: Registry, tmp_path: Path) ->
         assert server.running.post("/v2/repository/models/model/load").json()["version"] == "2"
         assert server.log.count("models:/m@blue is version") == looks
         assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
-        registry.alias("blue", 1)
-        wait_for(lambda: properties(server.running)["reload"] == "")
-        registry.alias("blue", 2)
-        wait_for(lambda: served(server.running) == "2")
+        move_away_and_back(registry, server, "blue")
 
 
 def test_a_folder_whose_files_change(tmp_path: Path) -> None:
@@ -425,10 +430,6 @@ def test_a_registry_that_is_down_changes_nothing(tmp_path: Path) -> None:
             assert "the registry answers again" in server.log
 
 
-def workers_of(server: Process) -> list[int]:
-    return [one.pid for one in psutil.Process(server.process.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
-
-
 def test_a_worker_that_comes_later_has_the_version_of_today(registry: Registry, tmp_path: Path) -> None:
     registry.alias("later", 1)
     flags = ["--model-uri", "models:/m@later", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
@@ -443,10 +444,7 @@ def test_a_worker_that_comes_later_has_the_version_of_today(registry: Registry, 
         assert versions == {"2"}
         # The version before is in no worker any more; it is loaded again to go back to it.
         assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
-        registry.alias("later", 1)
-        wait_for(lambda: properties(server.running)["reload"] == "")
-        registry.alias("later", 2)
-        wait_for(lambda: served(server.running) == "2")
+        move_away_and_back(registry, server, "later")
 
 
 def test_the_demo_server_can_be_asked_to_load(demo: Running) -> None:

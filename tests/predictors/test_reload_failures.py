@@ -13,9 +13,9 @@ import pytest
 
 from predictors.protocol.errors import Unauthorized
 from predictors.webhook import Webhook
-from tests.predictors.test_reload import delivery, metric, properties, served, workers_of
+from tests.predictors.test_reload import delivery, metric, properties, served
 from tests.registry import MLFLOW_VARIABLES
-from tests.serving import Process, answers, process, wait_for
+from tests.serving import Process, answers, process, wait_for, workers_of
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
