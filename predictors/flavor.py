@@ -57,6 +57,11 @@ def image_of(flavor: str, *, registry: str = IMAGE_REGISTRY, tag: str = "latest"
     return f"{registry}/predictor-{BY_NAME[flavor].image}:{tag}"
 
 
+def storage_image(*, registry: str = IMAGE_REGISTRY, tag: str = "latest") -> str:
+    """The image that downloads models and cleans up after them."""
+    return f"{registry}/storage:{tag}"
+
+
 @dataclass(frozen=True)
 class MLmodel:
     """An MLmodel file as it is, with the few things that are asked of it by name."""

@@ -1,0 +1,8 @@
+"""The pure function spec → manifests: everything that a cluster needs to serve an MLflow model with KServe."""
+
+from generator.facts import ModelFacts
+from generator.problems import Problem, SpecError
+from generator.render import render
+from generator.spec import Canary, ServeSpec
+
+__all__ = ["Canary", "ModelFacts", "Problem", "ServeSpec", "SpecError", "render"]

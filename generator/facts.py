@@ -1,0 +1,50 @@
+"""What is known of a model before it is served: what its MLmodel file says. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from predictors.flavor import MLmodel
+
+REGISTRY_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "mlflow:")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The flavor of a model, its size, and what MLflow calls it."""
+
+    flavor: str
+    size: int | None = None
+    """Bytes, where MLflow wrote them down."""
+    mlflow_version: str | None = None
+
+    @classmethod
+    def of(cls, mlmodel: Mapping[str, Any], where: str = "the model") -> ModelFacts:
+        """The facts that the content of an MLmodel file tells."""
+        size = mlmodel.get("model_size_bytes")
+        flavor = MLmodel(Path(where), mlmodel).detect().name
+        version = mlmodel.get("mlflow_version")
+        return cls(flavor, size if isinstance(size, int) else None, None if version is None else str(version))
+
+
+def is_mlflow(uri: str) -> bool:
+    """Whether only MLflow knows where the URI leads."""
+    return uri.startswith(REGISTRY_SCHEMES)
+
+
+def is_moving(uri: str) -> bool:
+    """Whether the URI may name another version tomorrow."""
+    name = uri.partition("models:/")[2] or uri.partition("mlflow://models/")[2]
+    if not name or name.startswith("m-"):
+        return False
+    return "@" in name or not name.rpartition("/")[2].isdigit()
+
+
+def version_of(uri: str) -> str | None:
+    """The version or alias that a URI of a registered model ends on."""
+    if not uri.startswith(("models:/", "mlflow://models/")):
+        return None
+    return uri.rpartition("@")[2] if "@" in uri else uri.rpartition("/")[2]

@@ -1,0 +1,221 @@
+"""From a spec to decisions: what was left open is decided here, each decision with its reason."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from generator.facts import ModelFacts, is_mlflow, is_moving, version_of
+from generator.problems import SpecError, problem
+from generator.spec import ServeSpec
+from generator.spec.values import quantity, seconds
+from predictors.flavor import image_of
+
+MIB = 2**20
+LARGE = 2**30  # bytes from which a cache on a volume pays for itself
+Strategy = Literal["container", "emptydir", "pvc", "server"]
+Scaler = Literal["knative", "hpa", "keda", "none", "external"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One model of a serve: the stable one or the canary."""
+
+    uri: str
+    flavor: str
+    image: str
+    name: str | None = None
+    """The name of its predictor, where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    value: Any
+    why: str
+
+
+@dataclass
+class Plan:
+    """A spec with nothing left open."""
+
+    spec: ServeSpec
+    stable: Served
+    canary: Served | None
+    strategy: Strategy
+    scaler: Scaler
+    cores: str
+    memory: str
+    max_replicas: int
+    reasons: dict[str, Reason] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What the person who applies it has to know."""
+
+    @property
+    def knative(self) -> bool:
+        return self.spec.mode == "Knative"
+
+    @property
+    def workload(self) -> str:
+        """The name that KServe gives the Deployment or the Knative Service of the stable predictor."""
+        revision = f"-{self.spec.revision}" if self.spec.revision else ""
+        return f"{self.spec.name}{revision}-predictor"
+
+    @property
+    def termination(self) -> int:
+        """Seconds that a pod has to end: longer than the server needs."""
+        return math.ceil(seconds(self.spec.drain_delay) + seconds(self.spec.grace_period)) + 10
+
+
+def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
+    """What the spec leaves open, decided; `facts` tells of the models by URI."""
+    facts = facts or {}
+    reasons: dict[str, Reason] = {}
+    notes: list[str] = []
+
+    def because(where: str, value: Any, why: str) -> Any:
+        reasons[where] = Reason(value, why)
+        return value
+
+    known = facts.get(spec.model)
+    flavor = because("flavor", *flavor_of(spec, known))
+    image = because("image", *image_for(spec, flavor))
+    stable = Served(spec.model, flavor, image, spec.revision)
+    canary = canary_of(spec, facts, stable, because)
+    size = quantity(spec.model_size) if spec.model_size else known.size if known else None
+    return Plan(
+        spec=spec,
+        stable=stable,
+        canary=canary,
+        strategy=because("storage.strategy", *strategy_of(spec, size)),
+        scaler=because("scaling.by", *scaler_of(spec)),
+        cores=because("resources.cores", *cores_of(spec, flavor)),
+        memory=because("resources.memory", *memory_of(spec, flavor, size)),
+        max_replicas=because("replicas.max", *max_of(spec)),
+        reasons=reasons,
+        notes=notes,
+    )
+
+
+def flavor_of(spec: ServeSpec, known: ModelFacts | None) -> tuple[str, str]:
+    if spec.flavor:
+        return spec.flavor, "said in the spec"
+    if known:
+        return known.flavor, "the model's MLmodel file says so"
+    raise SpecError(
+        [problem("flavor", f"cannot be read from {spec.model}: expected one of the flavors, such as flavor: sklearn")]
+    )
+
+
+def image_for(spec: ServeSpec, flavor: str) -> tuple[str, str]:
+    if spec.image:
+        return spec.image, "said in the spec"
+    return (
+        image_of(flavor, registry=spec.image_registry, tag=spec.image_tag),
+        f"the image for the flavor {flavor}, with image_registry and image_tag",
+    )
+
+
+def canary_of(spec: ServeSpec, facts: Mapping[str, ModelFacts], stable: Served, because: Any) -> Served | None:
+    canary = spec.canary
+    if canary is None:
+        return None
+    known = facts.get(canary.model)
+    flavor = canary.flavor or (known.flavor if known else stable.flavor)
+    why = "said in the spec" if canary.flavor else "its MLmodel file says so" if known else "that of the stable model"
+    because("canary.flavor", flavor, why)
+    if canary.image:
+        image = because("canary.image", canary.image, "said in the spec")
+    else:
+        image = because("canary.image", *image_for(spec, flavor))
+    name = None
+    if spec.mode == "Standard":
+        name = because(
+            "canary.name",
+            canary.name or name_for(canary.model),
+            "said in the spec" if canary.name else "from the version in its model URI",
+        )
+    return Served(canary.model, flavor, image, name)
+
+
+def name_for(uri: str) -> str:
+    """A name for the predictor of a model, as good as the URI allows."""
+    version = version_of(uri)
+    slug = re.sub(r"[^a-z0-9]+", "-", (version or "").lower()).strip("-")[:20].strip("-")
+    if not slug:
+        return "canary"
+    return f"v{slug}" if slug[0].isdigit() else slug
+
+
+def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
+    asked = spec.storage.strategy
+    if asked != "auto":
+        return asked, "said in the spec"
+    if not is_mlflow(spec.model):
+        return "container", "KServe's own storage initializer knows this kind of URI"
+    if spec.mode == "Knative":
+        return (
+            "container",
+            "Knative takes no init containers by default; the ClusterStorageContainer knows MLflow's URIs",
+        )
+    if spec.predictor == "runtime":
+        return "container", "whoever installed the ServingRuntime installed the ClusterStorageContainer with it"
+    if "cache" in spec.storage.model_fields_set and (size is None or size >= LARGE):
+        return "pvc", "there is a cache, and the model is large or of unknown size"
+    if size is not None and size >= LARGE:
+        return "emptydir", "no cache is named in storage.cache, though a model of this size would be worth one"
+    return "emptydir", "needs nothing on the cluster" + ("" if size is None else ", and the model is small")
+
+
+def scaler_of(spec: ServeSpec) -> tuple[Scaler, str]:
+    scaling = spec.scaling
+    if scaling.by != "auto":
+        return scaling.by, "said in the spec"
+    if spec.mode == "Knative":
+        return "knative", "Knative scales what it runs"
+    beyond = [rule for rule in scaling.rules if rule not in ("cpu", "memory")]
+    if beyond:
+        return "keda", f"{' and '.join(beyond)} cannot be followed by a HorizontalPodAutoscaler"
+    if scaling.schedule and all(window.max is None for window in scaling.schedule):
+        return "keda", "KEDA knows the clock"
+    if spec.replicas.min == 0:
+        return "keda", "a HorizontalPodAutoscaler never goes to zero"
+    return "hpa", "Kubernetes' own, which follows cpu and memory"
+
+
+def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
+    if spec.resources.cores:
+        return spec.resources.cores, "said in the spec"
+    if flavor in ("pytorch", "tensorflow", "transformers"):
+        return "2", f"a start for {flavor}: measure it, and say it"
+    return "1", "one core serves thousands of requests a second of a tabular model"
+
+
+def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, str]:
+    """Room for the framework and for three models: the one that serves, the one before, and the next."""
+    if spec.resources.memory:
+        return spec.resources.memory, "said in the spec"
+    base = {"pytorch": 1024, "tensorflow": 1536, "transformers": 1536}.get(flavor, 512)
+    if size is None:
+        return f"{base * 2}Mi", f"for {flavor}, with the size of the model unknown"
+    need = base + 3 * 2 * size / MIB
+    rounded = math.ceil(need / 256) * 256
+    return (
+        f"{rounded}Mi",
+        f"{base}Mi for {flavor}, and six times the model's {size / MIB:.1f} MiB: "
+        "in memory it is about twice as large, and there may be three versions at a time",
+    )
+
+
+def max_of(spec: ServeSpec) -> tuple[int, str]:
+    if spec.replicas.max is not None:
+        return spec.replicas.max, "said in the spec"
+    if spec.scaling.by == "none":
+        return max(spec.replicas.min, 1), "nobody scales, so as many as replicas.min"
+    most = max([5, spec.replicas.min, *(window.min for window in spec.scaling.schedule)])
+    return most, "five, or as many as replicas.min and the schedule ask for"
+
+
+__all__ = ["LARGE", "Plan", "Reason", "Scaler", "Served", "Strategy", "decide", "is_moving"]

@@ -1,0 +1,34 @@
+"""The pure function: a spec, and what is known of its models, become resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from generator.facts import ModelFacts
+from generator.plan import Plan, decide
+from generator.problems import SpecError
+from generator.resources.inference_service import inference_service
+from generator.resources.meta import Resource
+from generator.rules import problems
+from generator.spec import ServeSpec
+
+
+def render(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> list[Resource]:
+    """The resources of a serve, in the order in which they should be applied.
+
+    `facts` tells by model URI what is known of the models; without it the spec has to name the flavor.
+    Raises SpecError with everything that is wrong.
+    """
+    return resources(planned(spec, facts))
+
+
+def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
+    """The spec with nothing left open, if it can be rendered."""
+    plan = decide(spec, facts)
+    if found := problems(plan):
+        raise SpecError(found)
+    return plan
+
+
+def resources(plan: Plan) -> list[Resource]:
+    return [inference_service(plan)]

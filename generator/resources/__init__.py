@@ -1,0 +1,1 @@
+"""The Kubernetes resources that a plan becomes, a module for each concern."""

@@ -1,0 +1,146 @@
+"""The predictor's container and the one that fetches the model before it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from generator.plan import Plan, Served
+from generator.resources import environment
+from generator.resources.environment import CACHE_DIR, MODEL_DIR, env_from, variables
+from generator.resources.volumes import cache, model, volumes
+from generator.spec.values import seconds
+from predictors.flavor import storage_image
+
+CONTAINER = "kserve-container"
+DOWNLOADER = "model-downloader"
+HTTP, HTTPS, GRPC = 8080, 8443, 8081
+
+
+def predictor(plan: Plan, served: Served) -> dict[str, Any]:
+    """The container that serves."""
+    return {
+        "name": CONTAINER,
+        "image": served.image,
+        "imagePullPolicy": plan.spec.image_pull_policy,
+        "args": [f"--model-name={plan.spec.name}", *plan.spec.args],
+        "ports": ports(plan),
+    } | shared(plan, served)
+
+
+def shared(plan: Plan, served: Served) -> dict[str, Any]:
+    """What a container of ours says just as a reference to a ServingRuntime does."""
+    spec = plan.spec
+    return {
+        "env": variables(stored(plan, served) | environment.predictor(plan, served)),
+        "envFrom": env_from(
+            environment.tracking_secrets(plan)
+            + spec.env_from
+            + (spec.storage.secrets if plan.strategy == "server" else [])
+        )
+        or None,
+        "resources": resources(plan),
+        "securityContext": security(plan),
+        "volumeMounts": [volume.mount() for volume in volumes(plan)] or None,
+        **probes(plan),
+    }
+
+
+def stored(plan: Plan, served: Served) -> dict[str, Any]:
+    """How KServe is told to fetch the model for a container of ours."""
+    if plan.strategy == "container" and plan.spec.predictor == "container":
+        return {"STORAGE_URI": served.uri}
+    return {}
+
+
+def downloader(plan: Plan, served: Served) -> dict[str, Any]:
+    """The init container: the model is there, complete, before the server starts."""
+    spec = plan.spec
+    with_cache = plan.strategy == "pvc"
+    env: dict[str, Any] = {"MODEL_URI": served.uri, "OUTPUT_PATH": MODEL_DIR, "STORAGE_STRATEGY": plan.strategy}
+    if with_cache:
+        env |= {"CACHE_PATH": CACHE_DIR, "CACHE_LINK": "symlink"}
+    env |= {"MAX_RETRIES": spec.storage.retries, "BACKOFF_SECONDS": seconds(spec.storage.backoff)}
+    listed = variables(env | environment.tracking(plan))
+    if with_cache:
+        listed += [downward(name, path) for name, path in POD.items()]
+    return {
+        "name": DOWNLOADER,
+        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "imagePullPolicy": spec.image_pull_policy,
+        "env": listed,
+        "envFrom": env_from(environment.tracking_secrets(plan) + spec.storage.secrets) or None,
+        "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "securityContext": security(plan),
+        "volumeMounts": [
+            *([{"name": "tmp", "mountPath": "/tmp"}] if spec.security != "off" else []),  # noqa: S108
+            model(plan).mount(read_only=False),
+            *([cache(plan).mount(read_only=False)] if with_cache else []),
+        ],
+    }
+
+
+# By these the clean-up job knows who uses an entry of the cache.
+POD = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
+
+
+def downward(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def ports(plan: Plan) -> list[dict[str, Any]]:
+    """The first is what the service leads to; Knative takes no second one."""
+    http = (
+        {"name": "https", "containerPort": HTTPS}
+        if plan.spec.auth.tls_secret
+        else {"name": "http1", "containerPort": HTTP}
+    )
+    grpc = {"name": "h2c", "containerPort": GRPC}
+    both = [grpc, http] if plan.spec.protocol == "grpc" else [http, grpc]
+    return [{**port, "protocol": "TCP"} for port in (both[:1] if plan.knative else both)]
+
+
+def resources(plan: Plan) -> dict[str, Any]:
+    asked = plan.spec.resources
+    gpu = {asked.gpu_resource: str(asked.gpu)} if asked.gpu else {}
+    return {
+        "requests": {"cpu": plan.cores, "memory": plan.memory, **gpu},
+        # No limit on cpu unless it is asked for: what is free may be used, and nobody is throttled.
+        "limits": {"cpu": asked.limits.cores, "memory": asked.limits.memory or plan.memory, **gpu},
+    }
+
+
+def security(plan: Plan) -> dict[str, Any] | None:
+    """The container's part of Kubernetes' restricted policy."""
+    wanted = plan.spec.security
+    if wanted == "off":
+        return None
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": wanted.run_as_user,
+        "runAsGroup": wanted.run_as_group,
+        "readOnlyRootFilesystem": wanted.read_only_root or None,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": wanted.seccomp},
+    }
+
+
+def probes(plan: Plan) -> dict[str, Any]:
+    """Ready once the model is loaded and proved itself; alive as long as the process answers."""
+    wanted = plan.spec.probes
+    period = max(1, round(seconds(wanted.period)))
+    often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(wanted.timeout)))}
+    starting = {"failureThreshold": math.ceil(seconds(wanted.start_within) / period)}
+    return {
+        "startupProbe": ask(plan, "/v2/health/ready") | often | starting,
+        "readinessProbe": ask(plan, "/v2/health/ready") | often | {"failureThreshold": 2},
+        "livenessProbe": ask(plan, "/v2/health/live") | often | {"failureThreshold": 6},
+    }
+
+
+def ask(plan: Plan, path: str) -> dict[str, Any]:
+    if plan.knative and plan.spec.protocol == "grpc":
+        return {"grpc": {"port": GRPC}}  # the one port that Knative knows of
+    port, scheme = (HTTPS, "HTTPS") if plan.spec.auth.tls_secret else (HTTP, None)
+    return {"httpGet": {"path": path, "port": port, "scheme": scheme}}

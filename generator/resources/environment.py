@@ -1,0 +1,131 @@
+"""Variables of containers: the predictor's settings and what the spec adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import Plan, Served
+from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
+from generator.spec.values import seconds
+
+MODEL_DIR = "/mnt/models"
+CACHE_DIR = "/model-cache"
+SECRETS_DIR = "/etc/mlflow-kserve"
+
+
+def variable(name: str, value: EnvValue) -> dict[str, Any]:
+    """One entry of a container's env."""
+    if isinstance(value, SecretKey):
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": value.secret, "key": value.key}}}
+    if isinstance(value, ConfigMapKey):
+        return {"name": name, "valueFrom": {"configMapKeyRef": {"name": value.config_map, "key": value.key}}}
+    if isinstance(value, bool):
+        return {"name": name, "value": "true" if value else "false"}
+    return {"name": name, "value": f"{value:g}" if isinstance(value, float) else str(value)}
+
+
+def variables(values: dict[str, EnvValue]) -> list[dict[str, Any]]:
+    return [variable(name, value) for name, value in values.items()]
+
+
+def env_from(names: list[str]) -> list[dict[str, Any]]:
+    return [{"secretRef": {"name": name}} for name in dict.fromkeys(names)]
+
+
+def tracking(plan: Plan) -> dict[str, EnvValue]:
+    uri = plan.spec.tracking.uri
+    return {"MLFLOW_TRACKING_URI": uri} if uri else {}
+
+
+def tracking_secrets(plan: Plan) -> list[str]:
+    return [plan.spec.tracking.secret] if plan.spec.tracking.secret else []
+
+
+def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
+    """The predictor's settings, by the variables that it reads them from; its defaults are not repeated."""
+    spec = plan.spec
+    env: dict[str, EnvValue] = {}
+    if plan.strategy != "container":
+        env["MODEL_URI"] = served.uri
+    if plan.strategy != "server":
+        env["MODEL_LOCAL_PATH"] = MODEL_DIR
+    env |= tracking(plan)
+    if spec.flavor or (plan.spec.canary and plan.spec.canary.flavor):
+        env["MLFLOW_KSERVE_FLAVOR"] = served.flavor
+    if spec.workers > 1:
+        env["MLFLOW_KSERVE_WORKERS"] = spec.workers
+    if spec.protocol != "grpc" and plan.knative:
+        env["MLFLOW_KSERVE_ENABLE_GRPC"] = False  # Knative routes to one port
+    env["MLFLOW_KSERVE_REQUEST_TIMEOUT"] = seconds(spec.timeout)
+    # Knative's proxy keeps requests away from a pod that ends before the pod knows of it.
+    env["MLFLOW_KSERVE_DRAIN_DELAY"] = 0 if plan.knative else seconds(spec.drain_delay)
+    env["MLFLOW_KSERVE_GRACE_PERIOD"] = seconds(spec.grace_period)
+    return env | behaviour(plan) | access(plan) | telemetry(plan) | features(plan) | spec.env
+
+
+def behaviour(plan: Plan) -> dict[str, EnvValue]:
+    reload, dependencies = plan.spec.reload, plan.spec.dependencies
+    env: dict[str, EnvValue] = {}
+    if reload.interval is not None:
+        env["MODEL_RELOAD_INTERVAL"] = seconds(reload.interval)
+    if reload.allow_signature_change:
+        env["MLFLOW_KSERVE_ALLOW_SIGNATURE_CHANGE"] = True
+    if reload.webhook_secret:
+        env["MLFLOW_WEBHOOK_SECRET_FILE"] = f"{SECRETS_DIR}/webhook/secret"
+    if dependencies.policy != "check":
+        env["MLFLOW_KSERVE_DEPENDENCIES"] = dependencies.policy
+    if dependencies.env_manager != "local":
+        env["MLFLOW_KSERVE_ENV_MANAGER"] = dependencies.env_manager
+        env["MLFLOW_KSERVE_ENV_CACHE"] = "/environments"
+    return env
+
+
+def access(plan: Plan) -> dict[str, EnvValue]:
+    auth = plan.spec.auth
+    env: dict[str, EnvValue] = {}
+    if auth.tokens:
+        env["MLFLOW_KSERVE_TOKEN_FILE"] = f"{SECRETS_DIR}/tokens/tokens"
+    if auth.admin_tokens:
+        env["MLFLOW_KSERVE_ADMIN_TOKEN_FILE"] = f"{SECRETS_DIR}/admin-tokens/tokens"
+    if auth.jwt:
+        env["MLFLOW_KSERVE_JWT_JWKS"] = auth.jwt.jwks
+        for name, value in (
+            ("ISSUER", auth.jwt.issuer),
+            ("AUDIENCE", auth.jwt.audience),
+            ("ADMIN_SCOPE", auth.jwt.admin_scope),
+        ):
+            if value:
+                env[f"MLFLOW_KSERVE_JWT_{name}"] = value
+    if auth.rate_limit:
+        env["MLFLOW_KSERVE_RATE_LIMIT"] = auth.rate_limit
+    if auth.tls_secret:
+        env["KSERVE_TLS_CERT_FILE"] = f"{SECRETS_DIR}/tls/tls.crt"
+        env["KSERVE_TLS_KEY_FILE"] = f"{SECRETS_DIR}/tls/tls.key"
+    return env
+
+
+def telemetry(plan: Plan) -> dict[str, EnvValue]:
+    logging, tracing = plan.spec.logging, plan.spec.tracing
+    env: dict[str, EnvValue] = {"MLFLOW_KSERVE_LOG_FORMAT": logging.format}
+    if logging.access_log:
+        env["MLFLOW_KSERVE_ACCESS_LOG"] = True
+    if logging.level != "info":
+        env["MLFLOW_KSERVE_LOG_LEVEL"] = logging.level
+    if tracing:
+        env["OTEL_SERVICE_NAME"] = plan.spec.name
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"] = tracing.endpoint
+        env["OTEL_TRACES_SAMPLER"] = "parentbased_traceidratio"
+        env["OTEL_TRACES_SAMPLER_ARG"] = tracing.sample
+    return env
+
+
+def features(plan: Plan) -> dict[str, EnvValue]:
+    feast = plan.spec.feast
+    if feast is None:
+        return {}
+    named = {
+        "FEAST_FEATURE_SERVICE": feast.feature_service,
+        "FEAST_SERVER_URL": feast.server_url,
+        "FEAST_REPO_PATH": feast.repo_path,
+    }
+    return {name: value for name, value in named.items() if value}

@@ -1,0 +1,169 @@
+"""The InferenceService: the predictor's pod, its mode, its traffic."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from generator.plan import Plan, Served
+from generator.resources import containers, placement, scaling
+from generator.resources.meta import Resource, compact, resource
+from generator.resources.volumes import volumes
+from generator.spec.values import seconds
+
+MODE = "serving.kserve.io/deploymentMode"
+PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
+
+
+def inference_service(plan: Plan) -> Resource:
+    spec = plan.spec
+    visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
+    made = resource(
+        plan,
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+        spec.name,
+        {"spec": {"predictor": predictor(plan)}},
+        annotations={MODE: spec.mode, **scaling.annotations_of(plan), **scraping(plan), **spec.annotations},
+    )
+    made["metadata"]["labels"] |= visible
+    if plan.canary and not plan.knative:
+        made["spec"]["canary"] = [canary(plan, plan.canary)]
+    return made
+
+
+def predictor(plan: Plan) -> Any:
+    """The stable predictor. In Knative the canary is the newest revision, and the stable one is the revision before."""
+    spec = plan.spec
+    served = plan.canary if plan.canary and plan.knative else plan.stable
+    return compact(
+        {
+            "name": spec.revision,
+            "canaryTrafficPercent": spec.canary.percent if spec.canary and plan.knative else None,
+            "minReplicas": plan.spec.replicas.min,
+            "maxReplicas": plan.max_replicas,
+            **scaling.fields_of(plan),
+            "containerConcurrency": spec.container_concurrency,
+            "timeout": math.ceil(seconds(spec.timeout)),
+            "deploymentStrategy": strategy(plan),
+            "batcher": batcher(plan),
+            "logger": logger(plan),
+            **implementation(plan, served),
+            **pod(plan),
+        }
+    )
+
+
+def canary(plan: Plan, served: Served) -> dict[str, Any]:
+    """The canary in Standard: KServe lays it over the stable predictor, so it says only what is different."""
+    wanted = plan.spec.canary
+    assert wanted is not None  # noqa: S101 - a served canary comes from the spec's
+    named = {"name": served.name, "minReplicas": wanted.replicas, **implementation(plan, served)}
+    return {"trafficPercent": wanted.percent, "predictor": compact(named)}
+
+
+def implementation(plan: Plan, served: Served) -> dict[str, Any]:
+    """What serves the model, and what fetches it."""
+    downloads = plan.strategy in ("emptydir", "pvc")
+    init = {"initContainers": [containers.downloader(plan, served)]} if downloads else {}
+    if plan.spec.predictor == "runtime":
+        return {"model": reference(plan, served), **init}
+    return {"containers": [containers.predictor(plan, served)], **init}
+
+
+def reference(plan: Plan, served: Served) -> dict[str, Any]:
+    """A model that a ServingRuntime serves; the runtime knows the image and the arguments."""
+    spec = plan.spec
+    own_image = served.image if spec.image or (spec.canary and served.image == spec.canary.image) else None
+    return {
+        "modelFormat": {"name": "mlflow", "version": "3"},
+        "runtime": spec.runtime or f"mlflow-kserve-{family(served.flavor)}",
+        "protocolVersion": PROTOCOLS[spec.protocol],
+        "storageUri": served.uri if plan.strategy == "container" else None,
+        "image": own_image,
+        "args": spec.args or None,
+        **containers.shared(plan, served),
+    }
+
+
+def family(flavor: str) -> str:
+    """The image family of a flavor, by which its runtime is named."""
+    from predictors.flavor import BY_NAME
+
+    return BY_NAME[flavor].image
+
+
+def pod(plan: Plan) -> dict[str, Any]:
+    """The parts of the pod that are not the container."""
+    spec = plan.spec
+    return {
+        "storageContainerName": spec.storage.storage_container,
+        "serviceAccountName": account(plan),
+        # The predictor never asks the cluster for anything.
+        "automountServiceAccountToken": False,
+        "imagePullSecrets": [{"name": name} for name in spec.image_pull_secrets] or None,
+        "terminationGracePeriodSeconds": None if plan.knative else plan.termination,
+        "securityContext": pod_security(plan),
+        "volumes": [volume.of_pod() for volume in volumes(plan)] or None,
+        **placement.fields_of(plan),
+    }
+
+
+def account(plan: Plan) -> str | None:
+    wanted = plan.spec.service_account
+    return wanted.name or (plan.spec.name if wanted.create else None)
+
+
+def pod_security(plan: Plan) -> dict[str, Any] | None:
+    """Knative takes these for the container only."""
+    wanted = plan.spec.security
+    if wanted == "off" or plan.knative:
+        return None
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": wanted.fs_group,
+        "fsGroupChangePolicy": "OnRootMismatch" if wanted.fs_group is not None else None,
+        "seccompProfile": {"type": wanted.seccomp},
+    }
+
+
+def strategy(plan: Plan) -> dict[str, Any] | None:
+    """One pod more and none less: KServe's own default would take a quarter of them away first."""
+    if plan.knative:
+        return None
+    rolling = plan.spec.rolling
+    surge, unavailable = (rolling.surge, rolling.unavailable) if rolling else (1, 0)
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+
+
+def batcher(plan: Plan) -> dict[str, Any] | None:
+    wanted = plan.spec.batcher
+    if wanted is None:
+        return None
+    return {
+        "maxBatchSize": wanted.max_batch_size,
+        "maxLatency": max(1, round(seconds(wanted.max_latency) * 1000)),
+        "timeout": math.ceil(seconds(wanted.timeout)) if wanted.timeout else None,
+    }
+
+
+def logger(plan: Plan) -> dict[str, Any] | None:
+    wanted = plan.spec.payload_logger
+    if wanted is None:
+        return None
+    return {"mode": wanted.mode, "url": wanted.url, "metadataHeaders": wanted.metadata_headers or None}
+
+
+def scraping(plan: Plan) -> dict[str, str]:
+    """Annotations by which Prometheus finds the pods: KServe's own are right for Knative only."""
+    if plan.spec.monitoring.scrape != "annotations":
+        return {}
+    if plan.knative:
+        return {
+            "serving.kserve.io/enable-metric-aggregation": "true",
+            "serving.kserve.io/enable-prometheus-scraping": "true",
+        }
+    tls = plan.spec.auth.tls_secret is not None
+    port = containers.HTTPS if tls else containers.HTTP
+    scheme = {"prometheus.io/scheme": "https"} if tls else {}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics", **scheme}

@@ -1,0 +1,41 @@
+"""What every resource of a serve has in common: names, labels, and nothing that is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from generator.plan import Plan
+
+Resource = dict[str, Any]
+POD_LABEL = "serving.kserve.io/inferenceservice"
+"""KServe puts it on every pod of the serve."""
+
+
+def compact(content: Any) -> Any:
+    """The same without keys whose value is None. An empty {} or [] stays: it may mean something."""
+    if isinstance(content, Mapping):
+        return {key: compact(value) for key, value in content.items() if value is not None}
+    if isinstance(content, list):
+        return [compact(value) for value in content]
+    return content
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": plan.spec.name,
+        "app.kubernetes.io/managed-by": "mlflow-kserve",
+        **plan.spec.labels,
+    }
+
+
+def resource(
+    plan: Plan, api_version: str, kind: str, name: str, content: Mapping[str, Any], **metadata: Any
+) -> Resource:
+    """A resource in the serve's namespace, with the labels that all of them have."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": compact({"name": name, "namespace": plan.spec.namespace, "labels": labels(plan), **metadata}),
+        **compact(content),
+    }

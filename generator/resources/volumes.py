@@ -1,0 +1,94 @@
+"""Volumes of the predictor's pods, each with its mount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources.environment import CACHE_DIR, MODEL_DIR, SECRETS_DIR
+from generator.spec.pods import Mount, SecretKey
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume of the pod and where the predictor's container sees it."""
+
+    name: str
+    path: str
+    source: dict[str, Any]
+    read_only: bool = True
+
+    def of_pod(self) -> dict[str, Any]:
+        return {"name": self.name, **self.source}
+
+    def mount(self, read_only: bool | None = None) -> dict[str, Any]:
+        protected = self.read_only if read_only is None else read_only
+        return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if protected else {})
+
+
+def model(plan: Plan) -> Volume:
+    """Where an init container puts the model; the server only reads it."""
+    return Volume("model", MODEL_DIR, {"emptyDir": {}})
+
+
+def cache(plan: Plan) -> Volume:
+    return Volume("model-cache", CACHE_DIR, {"persistentVolumeClaim": {"claimName": plan.spec.storage.cache.claim}})
+
+
+def volumes(plan: Plan) -> list[Volume]:
+    """All volumes of the pod."""
+    spec = plan.spec
+    found: list[Volume] = []
+    if spec.security != "off":
+        # Everything else is read-only; frameworks and shared memory want a place to write.
+        found.append(Volume("tmp", "/tmp", {"emptyDir": {"sizeLimit": spec.security.tmp_size}}, read_only=False))  # noqa: S108
+    if plan.strategy in ("emptydir", "pvc"):
+        found.append(model(plan))
+    if plan.strategy == "pvc":
+        found.append(cache(plan))
+    found += secret_files(plan)
+    if spec.dependencies.env_manager != "local":
+        claim = spec.dependencies.cache_claim
+        source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
+        found.append(Volume("environments", "/environments", source, read_only=False))
+    if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
+        found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
+    return found + [volume_of(mount) for mount in spec.volumes]
+
+
+def secret_files(plan: Plan) -> list[Volume]:
+    """Secrets that the predictor reads from files, so that they can change without a restart."""
+    spec = plan.spec
+    found = [
+        Volume(name, f"{SECRETS_DIR}/{name}", one_key(key, file))
+        for name, key, file in (
+            ("tokens", spec.auth.tokens, "tokens"),
+            ("admin-tokens", spec.auth.admin_tokens, "tokens"),
+            ("webhook", spec.reload.webhook_secret, "secret"),
+        )
+        if key is not None
+    ]
+    if spec.auth.tls_secret:
+        found.append(Volume("tls", f"{SECRETS_DIR}/tls", {"secret": {"secretName": spec.auth.tls_secret}}))
+    return found
+
+
+def one_key(key: SecretKey, file: str) -> dict[str, Any]:
+    return {"secret": {"secretName": key.secret, "items": [{"key": key.key, "path": file}]}}
+
+
+def volume_of(mount: Mount) -> Volume:
+    """A volume that the spec names."""
+    source: dict[str, Any]
+    if mount.secret:
+        source = {"secret": {"secretName": mount.secret}}
+    elif mount.config_map:
+        source = {"configMap": {"name": mount.config_map}}
+    elif mount.pvc:
+        source = {"persistentVolumeClaim": {"claimName": mount.pvc}}
+    elif mount.csi:
+        source = {"csi": mount.csi}
+    else:
+        source = {"emptyDir": {} if mount.empty_dir == "unlimited" else {"sizeLimit": mount.empty_dir}}
+    return Volume(mount.name, mount.path, source, mount.read_only and mount.empty_dir is None)

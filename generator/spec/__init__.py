@@ -1,0 +1,5 @@
+"""The spec of a serve, part by part."""
+
+from generator.spec.serve import Canary, ServeSpec
+
+__all__ = ["Canary", "ServeSpec"]

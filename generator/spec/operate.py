@@ -1,0 +1,115 @@
+"""How the predictor behaves once it runs: reload, dependencies, access, logs, features, monitoring."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from generator.spec.pods import SecretKey
+from generator.spec.values import Annotations, Duration, Labels, Name, Part, Subdomain, Url, matching
+
+
+class Reload(Part):
+    """Following an alias while it serves."""
+
+    interval: Duration | None = Field(
+        None, description="between looks at the registry; 0s for never; 30s when left out"
+    )
+    webhook_secret: SecretKey | None = Field(None, description="the secret of the registry's webhook to /hooks/mlflow")
+    allow_signature_change: bool = False
+
+
+class Dependencies(Part):
+    """What happens when the model asks for other packages than the image has."""
+
+    policy: Literal["check", "strict", "off"] = "check"
+    env_manager: Literal["local", "uv", "virtualenv"] = "local"
+    cache_claim: Subdomain | None = Field(
+        None, description="claim that keeps the environments that uv or virtualenv made"
+    )
+
+
+class Jwt(Part):
+    jwks: str = Field(description="URL of the issuer's keys")
+    issuer: str | None = None
+    audience: str | None = None
+    admin_scope: str | None = None
+
+
+class Auth(Part):
+    """What callers of the predictor must show."""
+
+    tokens: SecretKey | None = Field(None, description="file of tokens, one a line")
+    admin_tokens: SecretKey | None = None
+    jwt: Jwt | None = None
+    rate_limit: Annotated[str, matching(r"\d+(\.\d+)?/[smh]", "a rate: expected such as 100/s")] | None = None
+    tls_secret: Subdomain | None = Field(
+        None, description="Secret of type kubernetes.io/tls that the predictor serves with"
+    )
+
+
+class PayloadLogger(Part):
+    """KServe's logger: sends requests and responses as CloudEvents."""
+
+    mode: Literal["all", "request", "response"] = "all"
+    url: Url | None = None
+    metadata_headers: list[str] = []
+
+
+class Batcher(Part):
+    """KServe's batcher beside the predictor; ours batches by itself, for every protocol."""
+
+    max_batch_size: Annotated[int, Field(ge=1)] = 32
+    max_latency: Duration = "10ms"
+    timeout: Duration | None = None
+
+
+class Feast(Part):
+    """Features that the predictor looks up."""
+
+    feature_service: str | None = None
+    server_url: Url | None = None
+    repo_path: str | None = None
+    repo_config_map: Subdomain | None = Field(
+        None, description="ConfigMap with feature_store.yaml, mounted at repo_path"
+    )
+
+    @model_validator(mode="after")
+    def reachable(self) -> Feast:
+        if (self.server_url is None) == (self.repo_path is None):
+            raise ValueError("expected either server_url or repo_path")
+        return self
+
+
+class Logging(Part):
+    access_log: bool = False
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "json"
+
+
+class Tracing(Part):
+    endpoint: Url
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class Monitoring(Part):
+    """Who collects the metrics, and what is made of them."""
+
+    scrape: Literal["annotations", "podmonitor", "servicemonitor", "off"] = "annotations"
+    interval: Duration = "30s"
+    labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
+    namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
+
+
+class ServiceAccount(Part):
+    """The identity of the pods."""
+
+    name: Name | None = Field(
+        None, description="an existing one, or the one to create; the serve's name when created and left out"
+    )
+    create: bool = False
+    annotations: Annotations = Field({}, description="for workload identities: eks.amazonaws.com/role-arn, …")
+
+
+Extra = dict[str, Any]

@@ -1,0 +1,53 @@
+"""How the model gets into the pod."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from generator.spec.values import Duration, Memory, Name, Part, Subdomain
+
+
+class Cache(Part):
+    """A volume that keeps downloaded models for all pods of the namespace."""
+
+    claim: Subdomain = Field("model-cache", description="the PersistentVolumeClaim")
+    create: bool = Field(False, description="emit the claim as well")
+    size: Memory = "50Gi"
+    storage_class: Subdomain | None = None
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
+    cleanup: bool = Field(False, description="emit the job that removes what nobody uses any more, and its rights")
+    cleanup_schedule: str = "17 3 * * *"
+    ttl_days: Annotated[float, Field(gt=0)] = 7
+    max_size_gb: Annotated[float, Field(ge=0)] = 0
+
+
+class Storage(Part):
+    """Who fetches the model, and where it is kept."""
+
+    strategy: Literal["auto", "container", "emptydir", "pvc", "server"] = Field(
+        "auto",
+        description="who fetches it: 'container' is KServe (storageUri), 'emptydir' and 'pvc' "
+        "an init container without and with a cache, 'server' the predictor; 'auto' goes by mode and size",
+    )
+    storage_container: Name | None = Field(None, description="ClusterStorageContainer by name (KServe 0.20 or newer)")
+    image: str | None = Field(None, description="image of the init container")
+    cache: Cache = Cache()
+    retries: Annotated[int, Field(ge=0)] = 3
+    backoff: Duration = "5s"
+    secrets: list[Subdomain] = Field(
+        [], description="Secrets whose keys become variables of whoever fetches: AWS_…, HF_TOKEN, …"
+    )
+
+
+class Tracking(Part):
+    """The MLflow tracking server."""
+
+    uri: str | None = None
+    secret: Subdomain | None = Field(
+        None,
+        description="Secret with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    )
+    namespace: Name | None = Field(None, description="where it runs in this cluster, for the NetworkPolicy")
+    port: Annotated[int, Field(ge=1, le=65535)] = 5000

@@ -1,0 +1,116 @@
+"""The small values of a spec: names, quantities, durations, percentages; each says what it expects."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+FACTORS = {
+    "": 1.0,
+    "m": 1e-3,
+    **{unit: 1e3**power for power, unit in enumerate("kMGTP", 1)},
+    **{unit: 1024.0**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)},
+}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DNS_LABEL = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+
+class Part(BaseModel):
+    """A part of the spec: unknown fields are mistakes, and nothing changes after it has been read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches as a whole."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError(f"{text!r} is not {expected}")
+        return text
+
+    return AfterValidator(check)
+
+
+def text_of(value: Any) -> Any:
+    """Numbers are welcome where a quantity is written."""
+    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def quantity(text: str) -> float:
+    """The number that a Kubernetes quantity stands for."""
+    found = QUANTITY.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a quantity: expected a number with a unit such as 500m, 2, 512Mi or 4Gi")
+    return float(found[1]) * FACTORS[found[2] or ""]
+
+
+def checked_quantity(text: str) -> str:
+    if quantity(text) <= 0:
+        raise ValueError(f"{text!r} must be more than nothing")
+    return text
+
+
+def memory_quantity(text: str) -> str:
+    if quantity(checked_quantity(text)) < 2**20:
+        raise ValueError(f"{text!r} is less than a mebibyte: is a unit missing, as in 4Gi?")
+    return text
+
+
+def seconds(text: str) -> float:
+    """The number of seconds that a duration stands for."""
+    found = DURATION.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a duration: expected a number with ms, s, m, h or d, such as 500ms or 30s")
+    return float(found[1]) * SECONDS[found[2]]
+
+
+def checked_duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+def seconds_text(value: Any) -> Any:
+    """A plain number is seconds."""
+    return f"{value:g}s" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    matching(DNS_LABEL, "a name that Kubernetes takes: small letters, digits and -, a letter first, no - last"),
+]
+Subdomain = Annotated[
+    str, Field(min_length=1, max_length=253), matching(DNS_SUBDOMAIN, "a name of small letters, digits, - and .")
+]
+Cores = Annotated[str, BeforeValidator(text_of), AfterValidator(checked_quantity)]
+Memory = Annotated[str, BeforeValidator(text_of), AfterValidator(memory_quantity)]
+Duration = Annotated[str, BeforeValidator(seconds_text), AfterValidator(checked_duration)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Utilization = Annotated[int, Field(ge=1, le=100)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+LabelKey = Annotated[
+    str,
+    matching(
+        rf"({DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        "a key of a label: [prefix/]name of at most 63",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    BeforeValidator(text_of),
+    matching(
+        r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?",
+        "a value of a label: letters, digits, -, _ and ., at most 63",
+    ),
+]
+EnvName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "a name of an environment variable")]
+Url = Annotated[str, matching(r"https?://[^\s/]+\S*", "a URL: expected http://… or https://…")]
+Labels = dict[LabelKey, LabelValue]
+Annotations = dict[LabelKey, Annotated[str, BeforeValidator(text_of)]]
