@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from generator.facts import ModelFacts, is_mlflow, is_moving, version_of
+from generator.facts import ModelFacts, is_mlflow, version_of
 from generator.problems import SpecError, problem
-from generator.spec import ServeSpec
+from generator.spec import Canary, ServeSpec
 from generator.spec.values import quantity, seconds
 from predictors.flavor import image_of
 
+T = TypeVar("T")
 MIB = 2**20
 LARGE = 2**30  # bytes from which a cache on a volume pays for itself
 Strategy = Literal["container", "emptydir", "pvc", "server"]
@@ -22,11 +23,15 @@ Scaler = Literal["knative", "hpa", "keda", "none", "external"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model of a serve: the stable one or the canary."""
+    """One model of a serve, the stable one or the canary, and what serving it takes."""
 
     uri: str
     flavor: str
+    forced: bool
+    """The flavor is what a person said, not what the MLmodel file says."""
     image: str
+    cores: str
+    memory: str
     name: str | None = None
     """The name of its predictor, where it has one."""
 
@@ -46,12 +51,8 @@ class Plan:
     canary: Served | None
     strategy: Strategy
     scaler: Scaler
-    cores: str
-    memory: str
     max_replicas: int
     reasons: dict[str, Reason] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    """What the person who applies it has to know."""
 
     @property
     def knative(self) -> bool:
@@ -73,29 +74,30 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
     """What the spec leaves open, decided; `facts` tells of the models by URI."""
     facts = facts or {}
     reasons: dict[str, Reason] = {}
-    notes: list[str] = []
 
-    def because(where: str, value: Any, why: str) -> Any:
-        reasons[where] = Reason(value, why)
-        return value
+    def because(where: str, decision: tuple[T, str]) -> T:
+        reasons[where] = Reason(*decision)
+        return decision[0]
 
     known = facts.get(spec.model)
-    flavor = because("flavor", *flavor_of(spec, known))
-    image = because("image", *image_for(spec, flavor))
-    stable = Served(spec.model, flavor, image, spec.revision)
-    canary = canary_of(spec, facts, stable, because)
     size = quantity(spec.model_size) if spec.model_size else known.size if known else None
+    flavor = because("flavor", flavor_of(spec, known))
     return Plan(
         spec=spec,
-        stable=stable,
-        canary=canary,
-        strategy=because("storage.strategy", *strategy_of(spec, size)),
-        scaler=because("scaling.by", *scaler_of(spec)),
-        cores=because("resources.cores", *cores_of(spec, flavor)),
-        memory=because("resources.memory", *memory_of(spec, flavor, size)),
-        max_replicas=because("replicas.max", *max_of(spec)),
+        stable=Served(
+            uri=spec.model,
+            flavor=flavor,
+            forced=spec.flavor is not None,
+            image=because("image", image_for(spec, flavor)),
+            cores=because("resources.cores", cores_of(spec, flavor)),
+            memory=because("resources.memory", memory_of(spec, flavor, size)),
+            name=spec.revision,
+        ),
+        canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
+        strategy=because("storage.strategy", strategy_of(spec, size)),
+        scaler=because("scaling.by", scaler_of(spec)),
+        max_replicas=because("replicas.max", max_of(spec)),
         reasons=reasons,
-        notes=notes,
     )
 
 
@@ -118,26 +120,36 @@ def image_for(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     )
 
 
-def canary_of(spec: ServeSpec, facts: Mapping[str, ModelFacts], stable: Served, because: Any) -> Served | None:
-    canary = spec.canary
-    if canary is None:
-        return None
-    known = facts.get(canary.model)
-    flavor = canary.flavor or (known.flavor if known else stable.flavor)
-    why = "said in the spec" if canary.flavor else "its MLmodel file says so" if known else "that of the stable model"
-    because("canary.flavor", flavor, why)
-    if canary.image:
-        image = because("canary.image", canary.image, "said in the spec")
+def canary_of(
+    spec: ServeSpec,
+    canary: Canary,
+    stable: str,
+    known: ModelFacts | None,
+    because: Callable[[str, tuple[str, str]], str],
+) -> Served:
+    """The canary; what is not said of it, nor known from its MLmodel file, is as for the stable model."""
+    if canary.flavor:
+        flavor = canary.flavor, "said in the spec"
+    elif known:
+        flavor = known.flavor, "its MLmodel file says so"
     else:
-        image = because("canary.image", *image_for(spec, flavor))
+        flavor = stable, "that of the stable model"
+    because("canary.flavor", flavor)
     name = None
     if spec.mode == "Standard":
-        name = because(
-            "canary.name",
-            canary.name or name_for(canary.model),
-            "said in the spec" if canary.name else "from the version in its model URI",
-        )
-    return Served(canary.model, flavor, image, name)
+        named = (canary.name, "said in the spec") if canary.name else (name_for(canary.model), "from its model URI")
+        name = because("canary.name", named)
+    return Served(
+        uri=canary.model,
+        flavor=flavor[0],
+        forced=canary.flavor is not None or (spec.flavor is not None and known is None),
+        image=because(
+            "canary.image", (canary.image, "said in the spec") if canary.image else image_for(spec, flavor[0])
+        ),
+        cores=because("canary.cores", cores_of(spec, flavor[0])),
+        memory=because("canary.memory", memory_of(spec, flavor[0], known.size if known else None)),
+        name=name,
+    )
 
 
 def name_for(uri: str) -> str:
@@ -216,6 +228,3 @@ def max_of(spec: ServeSpec) -> tuple[int, str]:
         return max(spec.replicas.min, 1), "nobody scales, so as many as replicas.min"
     most = max([5, spec.replicas.min, *(window.min for window in spec.scaling.schedule)])
     return most, "five, or as many as replicas.min and the schedule ask for"
-
-
-__all__ = ["LARGE", "Plan", "Reason", "Scaler", "Served", "Strategy", "decide", "is_moving"]

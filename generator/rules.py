@@ -4,26 +4,187 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from generator.facts import is_mlflow, is_moving
 from generator.plan import Plan
 from generator.problems import Problem, problem
+from generator.resources.volumes import RESERVED
+from generator.spec.values import quantity, seconds
 
 Rule = Callable[[Plan], Iterator[Problem]]
+OURS = {
+    "PYTHONPATH": "KServe's webhook refuses it",
+    "STORAGE_URI": "the model comes from 'model', and who fetches it from 'storage.strategy'",
+    "PROTOCOL": "it comes from 'protocol'",
+}
+SAID_ELSEWHERE = {
+    "serving.kserve.io/deploymentMode": "mode",
+    "serving.kserve.io/autoscalerClass": "scaling.by",
+    "networking.kserve.io/visibility": "exposure.visibility",
+}
 
 
-def knative(plan: Plan) -> Iterator[Problem]:
-    """What only Deployments have."""
+def versions(plan: Plan) -> Iterator[Problem]:
+    """What the KServe of the cluster does not know yet."""
+    spec = plan.spec
+    have = kserve(plan)
+    if have < (0, 16):
+        yield problem("kserve", f"{spec.kserve} is too old: KServe calls its modes Standard and Knative since 0.16")
+    if spec.storage.storage_container and have < (0, 20):
+        yield problem(
+            "storage.storage_container", f"KServe {spec.kserve} picks by the URI alone: it needs 0.20 or newer"
+        )
+
+
+def kserve(plan: Plan) -> tuple[int, ...]:
+    return tuple(int(part) for part in plan.spec.kserve.split("."))
+
+
+def knative_or_standard(plan: Plan) -> Iterator[Problem]:
+    """What only one of the modes has."""
     spec = plan.spec
     if not plan.knative:
+        if spec.container_concurrency is not None:
+            yield problem("container_concurrency", "only Knative limits it: leave it out, or use mode: Knative")
         return
     if spec.rolling:
         yield problem(
-            "rolling", "KServe refuses a deployment strategy in Knative mode: leave it out, or use mode: Standard"
+            "rolling",
+            "KServe refuses it in Knative, which starts a new revision before it ends the old one: leave it out",
         )
     if spec.revision:
         yield problem("revision", "Knative names revisions by itself: leave it out")
+    if spec.auth.tls_secret:
+        yield problem(
+            "auth.tls_secret", "Knative's proxy speaks to the pod in plain text, and does TLS itself: leave it out"
+        )
+    if seconds(spec.grace_period) > seconds(spec.timeout):
+        yield problem(
+            "grace_period",
+            f"Knative ends a pod after the timeout ({spec.timeout}): expected at most that, or a longer timeout",
+        )
 
 
-RULES: tuple[Rule, ...] = (knative,)
+def canary(plan: Plan) -> Iterator[Problem]:
+    """What KServe asks of a canary in each mode."""
+    wanted, served = plan.spec.canary, plan.canary
+    if wanted is None or served is None:
+        return
+    if plan.knative:
+        if (served.uri, served.image) == (plan.stable.uri, plan.stable.image):
+            yield problem(
+                "canary.model", "is the stable model in the same image: expected another version, or another image"
+            )
+        for name in ("name", "replicas"):
+            if getattr(wanted, name) is not None:
+                yield problem(
+                    f"canary.{name}", "is for mode: Standard; Knative names revisions and counts their pods itself"
+                )
+        return
+    if kserve(plan) < (0, 20):
+        yield problem(
+            "canary",
+            f"KServe {plan.spec.kserve} has none in Standard mode, and ignores canaryTrafficPercent there: "
+            "expected 0.20 or newer, or mode: Knative",
+        )
+    if plan.strategy != "container":
+        yield problem(
+            "canary",
+            "KServe tells the predictors of a canary apart by their storageUri: expected storage.strategy: container "
+            f"(it is {plan.strategy}), which needs the ClusterStorageContainer",
+        )
+    if served.uri == plan.stable.uri:
+        yield problem(
+            "canary.model", "is the stable model: KServe takes a promotion only where the model's URI changes"
+        )
+    if served.name == plan.stable.name:
+        yield problem("canary.name", f"{served.name!r} is the name of the stable predictor: expected another one")
+    if wanted.replicas is not None and wanted.replicas > max(plan.spec.replicas.min, 1):
+        yield problem(
+            "canary.replicas", f"KServe takes at most replicas.min of the stable predictor ({plan.spec.replicas.min})"
+        )
+
+
+def storage(plan: Plan) -> Iterator[Problem]:
+    """Who can fetch what."""
+    spec = plan.spec
+    for where, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
+        if "://" not in uri and not is_mlflow(uri):
+            yield problem(
+                where, f"{uri!r} is not on the cluster: expected a URI such as models:/NAME/VERSION, s3://… or pvc://…"
+            )
+        if uri.startswith("pvc://") and plan.strategy != "container":
+            yield problem(
+                "storage.strategy", f"only KServe itself mounts {uri}: expected container, not {plan.strategy}"
+            )
+    if spec.storage.storage_container and plan.strategy != "container":
+        yield problem("storage.storage_container", f"is not asked with storage.strategy: {plan.strategy}")
+    if spec.predictor == "container" and spec.runtime:
+        yield problem("runtime", "is not asked by a container of its own: expected predictor: runtime with it")
+    if spec.reload.interval and seconds(spec.reload.interval) and is_moving(spec.model) and not knows_registry(plan):
+        yield problem(
+            "reload.interval",
+            "the predictor needs the registry to follow an alias: expected tracking.uri or tracking.secret",
+        )
+
+
+def knows_registry(plan: Plan) -> bool:
+    spec = plan.spec
+    return bool(spec.tracking.uri or spec.tracking.secret or spec.env_from or "MLFLOW_TRACKING_URI" in spec.env)
+
+
+def sidecars(plan: Plan) -> Iterator[Problem]:
+    """KServe's agent stands between callers and the predictor; it speaks HTTP, and batches V1."""
+    spec = plan.spec
+    if spec.batcher and spec.protocol != "v1":
+        yield problem(
+            "batcher",
+            f"KServe's batcher knows 'instances' of V1 only, not {spec.protocol}: leave it out, the predictor batches",
+        )
+    for name, part in (("batcher", spec.batcher), ("payload_logger", spec.payload_logger)):
+        if part and spec.protocol == "grpc" and name != "batcher":
+            yield problem(name, "KServe's agent passes on HTTP only, not gRPC: leave it out, or use protocol: v2")
+        if part and spec.auth.tls_secret:
+            yield problem(
+                name, "KServe's agent speaks to the predictor in plain text: leave out one of this and auth.tls_secret"
+            )
+
+
+def resources(plan: Plan) -> Iterator[Problem]:
+    for name, served in (("cores", plan.stable.cores), ("memory", plan.stable.memory)):
+        limit = getattr(plan.spec.resources.limits, name)
+        if limit is not None and quantity(limit) < quantity(served):
+            yield problem(f"resources.limits.{name}", f"{limit} is less than the {served} that a pod asks for")
+
+
+def placement(plan: Plan) -> Iterator[Problem]:
+    wanted, known = plan.spec.node_capacity, plan.spec.node_capacities
+    if wanted is not None and wanted not in known:
+        yield problem(
+            "node_capacity", f"{wanted!r} is not in node_capacities: expected {' or '.join(known) or 'an entry there'}"
+        )
+
+
+def pods(plan: Plan) -> Iterator[Problem]:
+    """Names and paths that are taken, variables that are set elsewhere, times that do not add up."""
+    spec = plan.spec
+    for name in spec.env.keys() & OURS.keys():
+        yield problem(f"env.{name}", f"cannot be set here: {OURS[name]}")
+    for key in spec.annotations.keys() & SAID_ELSEWHERE.keys():
+        yield Problem(("annotations", key), f"say {SAID_ELSEWHERE[key]} instead")
+    names, paths = set(RESERVED), set(RESERVED.values())
+    for position, mount in enumerate(spec.volumes):
+        sources = [mount.secret, mount.config_map, mount.pvc, mount.empty_dir, mount.csi]
+        if sum(source is not None for source in sources) != 1:
+            yield Problem(("volumes", position), "expected exactly one of secret, config_map, pvc, empty_dir and csi")
+        for field, value, taken in (("name", mount.name, names), ("path", mount.path.rstrip("/"), paths)):
+            if value in taken:
+                yield Problem(("volumes", position, field), f"{value!r} is taken already")
+            taken.add(value)
+    if seconds(spec.probes.start_within) < seconds(spec.probes.period):
+        yield problem("probes.start_within", f"expected at least the period of {spec.probes.period}")
+
+
+RULES: list[Rule] = [versions, knative_or_standard, canary, storage, sidecars, resources, placement, pods]
 
 
 def problems(plan: Plan) -> list[Problem]:

@@ -39,7 +39,7 @@ def shared(plan: Plan, served: Served) -> dict[str, Any]:
             + (spec.storage.secrets if plan.strategy == "server" else [])
         )
         or None,
-        "resources": resources(plan),
+        "resources": resources(plan, served),
         "securityContext": security(plan),
         "volumeMounts": [volume.mount() for volume in volumes(plan)] or None,
         **probes(plan),
@@ -47,10 +47,11 @@ def shared(plan: Plan, served: Served) -> dict[str, Any]:
 
 
 def stored(plan: Plan, served: Served) -> dict[str, Any]:
-    """How KServe is told to fetch the model for a container of ours."""
-    if plan.strategy == "container" and plan.spec.predictor == "container":
-        return {"STORAGE_URI": served.uri}
-    return {}
+    """What KServe reads from the variables of a container that is not a ServingRuntime's."""
+    if plan.spec.predictor == "runtime":
+        return {}
+    protocol = {"PROTOCOL": "v2"} if plan.spec.protocol == "v2" else {}
+    return protocol | ({"STORAGE_URI": served.uri} if plan.strategy == "container" else {})
 
 
 def downloader(plan: Plan, served: Served) -> dict[str, Any]:
@@ -100,13 +101,13 @@ def ports(plan: Plan) -> list[dict[str, Any]]:
     return [{**port, "protocol": "TCP"} for port in (both[:1] if plan.knative else both)]
 
 
-def resources(plan: Plan) -> dict[str, Any]:
+def resources(plan: Plan, served: Served) -> dict[str, Any]:
     asked = plan.spec.resources
     gpu = {asked.gpu_resource: str(asked.gpu)} if asked.gpu else {}
     return {
-        "requests": {"cpu": plan.cores, "memory": plan.memory, **gpu},
-        # No limit on cpu unless it is asked for: what is free may be used, and nobody is throttled.
-        "limits": {"cpu": asked.limits.cores, "memory": asked.limits.memory or plan.memory, **gpu},
+        "requests": {"cpu": served.cores, "memory": served.memory, **gpu},
+        # KServe sets a limit of one core where none is said, less than many ask for.
+        "limits": {"cpu": asked.limits.cores or served.cores, "memory": asked.limits.memory or served.memory, **gpu},
     }
 
 

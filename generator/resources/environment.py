@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from generator.facts import is_mlflow
 from generator.plan import Plan, Served
 from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
 from generator.spec.values import seconds
@@ -45,12 +46,12 @@ def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
     """The predictor's settings, by the variables that it reads them from; its defaults are not repeated."""
     spec = plan.spec
     env: dict[str, EnvValue] = {}
-    if plan.strategy != "container":
-        env["MODEL_URI"] = served.uri
+    if plan.strategy == "server" or is_mlflow(served.uri):
+        env["MODEL_URI"] = served.uri  # with a folder beside it, what the registry is asked about
     if plan.strategy != "server":
         env["MODEL_LOCAL_PATH"] = MODEL_DIR
     env |= tracking(plan)
-    if spec.flavor or (plan.spec.canary and plan.spec.canary.flavor):
+    if served.forced:
         env["MLFLOW_KSERVE_FLAVOR"] = served.flavor
     if spec.workers > 1:
         env["MLFLOW_KSERVE_WORKERS"] = spec.workers

@@ -9,6 +9,16 @@ from generator.plan import Plan
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, SECRETS_DIR
 from generator.spec.pods import Mount, SecretKey
 
+# Names and paths of volumes that are ours, whether this serve has them or not.
+RESERVED = {
+    "tmp": "/tmp",  # noqa: S108
+    "model": MODEL_DIR,
+    "model-cache": CACHE_DIR,
+    "environments": "/environments",
+    "feast": "/feast",
+    **{name: f"{SECRETS_DIR}/{name}" for name in ("tokens", "admin-tokens", "webhook", "tls")},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:

@@ -1,0 +1,64 @@
+"""What the person who applies the resources has to know: what they need of the cluster, and what will surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator.facts import is_mlflow
+from generator.plan import LARGE, Plan
+from generator.rules import knows_registry
+from generator.spec.values import quantity, seconds
+
+
+def notes(plan: Plan) -> list[str]:
+    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan)]
+
+
+def storage(plan: Plan) -> Iterator[str]:
+    spec = plan.spec
+    if not is_mlflow(spec.model):
+        return
+    if plan.strategy == "container":
+        yield "needs the ClusterStorageContainer for MLflow's URIs, which kserve/ has"
+    elif not knows_registry(plan) and not spec.storage.secrets:
+        yield "no tracking server is named: the model is found only if tracking.uri or tracking.secret says where"
+
+
+def knative(plan: Plan) -> Iterator[str]:
+    """Parts of pods that Knative takes only where its config-features say so."""
+    if not plan.knative:
+        return
+    spec, where = plan.spec, plan.spec.placement
+    capacity = spec.node_capacities.get(spec.node_capacity or "")
+    claims = plan.strategy == "pvc" or spec.dependencies.cache_claim or any(mount.pvc for mount in spec.volumes)
+    for flag, used in (
+        ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
+        ("podspec-persistent-volume-claim", claims),
+        ("podspec-persistent-volume-write", plan.strategy == "pvc" or spec.dependencies.cache_claim),
+        ("podspec-nodeselector", where.node_selector or (capacity and capacity.node_selector)),
+        ("podspec-tolerations", where.tolerations or (capacity and capacity.tolerations)),
+        ("podspec-affinity", where.affinity),
+        ("podspec-topologyspreadconstraints", where.topology_spread not in ("off", [])),
+        ("podspec-priorityclassname", where.priority_class),
+        ("podspec-volumes-csi", any(mount.csi for mount in spec.volumes)),
+    ):
+        if used:
+            yield f"needs kubernetes.{flag}: enabled in Knative's config-features"
+    if seconds(spec.timeout) > 600:
+        yield "needs max-revision-timeout-seconds above 600 in Knative's config-defaults"
+
+
+def canary(plan: Plan) -> Iterator[str]:
+    if plan.canary is None:
+        return
+    if plan.knative:
+        yield "a serve that is new gives all of its traffic to the canary: apply it without one first"
+    else:
+        yield "a canary in Standard mode needs KServe's Gateway API ingress"
+
+
+def sizes(plan: Plan) -> Iterator[str]:
+    if plan.spec.workers > max(1.0, quantity(plan.stable.cores)):
+        yield f"{plan.spec.workers} workers share {plan.stable.cores} cores"
+    if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE:
+        yield "a large model is downloaded by every pod that starts: storage.cache saves that"

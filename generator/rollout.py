@@ -1,0 +1,117 @@
+"""A new model on part of the traffic, then on all or none of it: a step is a new spec and patches that lead there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from generator.facts import ModelFacts
+from generator.patches import json_patch, merge_patch
+from generator.plan import Plan
+from generator.problems import SpecError, problem
+from generator.render import planned, resources
+from generator.resources.meta import Resource
+from generator.spec import Canary, ServeSpec
+
+Facts = Mapping[str, ModelFacts] | None
+PatchType = Literal["merge", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What changes in one resource."""
+
+    kind: str
+    name: str
+    namespace: str
+    content: Any
+    type: PatchType
+
+    @property
+    def command(self) -> str:
+        """The line that applies it."""
+        what = f"kubectl patch {self.kind.lower()} {self.name} --namespace {self.namespace} --type {self.type}"
+        return f"{what} --patch {shlex.quote(json.dumps(self.content))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a rollout."""
+
+    spec: ServeSpec
+    """The serve after it: what `render` makes of it is what the patches lead to."""
+    patches: list[Patch]
+    note: str
+
+
+def canary(spec: ServeSpec, wanted: Canary, facts: Facts = None, type: PatchType = "merge") -> Step:
+    """Part of the traffic goes to another model, or another part than before."""
+    after = spec.model_copy(update={"canary": wanted})
+    what = f"{wanted.percent} % of the traffic goes to {wanted.model}, the rest to {spec.model}"
+    return step(spec, after, facts, type, what)
+
+
+def promote(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
+    """The canary becomes what is served."""
+    wanted = having(spec)
+    plan = planned(spec, facts)
+    assert plan.canary is not None  # noqa: S101 - the plan of a spec with a canary has one
+    after = spec.model_copy(
+        update={
+            "model": wanted.model,
+            "canary": None,
+            "revision": plan.canary.name if not plan.knative else None,
+            "flavor": plan.canary.flavor if plan.canary.forced else None,
+            "image": wanted.image or spec.image,
+            # The size of the model that goes is not that of the one that stays.
+            "model_size": None if wanted.model != spec.model else spec.model_size,
+        }
+    )
+    return step(spec, after, facts, type, f"all of the traffic goes to {wanted.model}")
+
+
+def rollback(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
+    """No traffic goes to the canary any more.
+
+    Knative keeps the canary as a revision without traffic, so that nothing has to be started; the next `render`
+    without a canary makes the old model the newest revision. Standard takes the canary away.
+    """
+    wanted = having(spec)
+    after = spec.model_copy(
+        update={"canary": wanted.model_copy(update={"percent": 0}) if spec.mode == "Knative" else None}
+    )
+    return step(spec, after, facts, type, f"none of the traffic goes to {wanted.model}, all of it to {spec.model}")
+
+
+def having(spec: ServeSpec) -> Canary:
+    if spec.canary is None:
+        raise SpecError(
+            [problem("canary", "there is none: expected canary: {model: …, percent: …}, as the cluster has it")]
+        )
+    return spec.canary
+
+
+def step(before: ServeSpec, after: ServeSpec, facts: Facts, type: PatchType, note: str) -> Step:
+    old, new = planned(before, facts), planned(after, facts)
+    return Step(after, patches(keyed(old), keyed(new), type), note)
+
+
+def patches(
+    old: Mapping[tuple[str, str], Resource], new: Mapping[tuple[str, str], Resource], type: PatchType
+) -> list[Patch]:
+    """A patch for each resource that is different; a rollout neither adds nor removes resources."""
+    make = merge_patch if type == "merge" else json_patch
+    found = []
+    for key, resource in new.items():
+        if content := make(old[key], resource):
+            found.append(
+                Patch(resource["kind"], resource["metadata"]["name"], resource["metadata"]["namespace"], content, type)
+            )
+    return found
+
+
+def keyed(plan: Plan) -> dict[tuple[str, str], Resource]:
+    return {(resource["kind"], resource["metadata"]["name"]): resource for resource in resources(plan)}
