@@ -3,6 +3,19 @@
 from generator.facts import ModelFacts
 from generator.problems import Problem, SpecError
 from generator.render import render
+from generator.rollout import Patch, Step, canary, promote, rollback
 from generator.spec import Canary, ServeSpec
 
-__all__ = ["Canary", "ModelFacts", "Problem", "ServeSpec", "SpecError", "render"]
+__all__ = [
+    "Canary",
+    "ModelFacts",
+    "Patch",
+    "Problem",
+    "ServeSpec",
+    "SpecError",
+    "Step",
+    "canary",
+    "promote",
+    "render",
+    "rollback",
+]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from generator.facts import is_mlflow, is_moving
 from generator.plan import Plan
 from generator.problems import Problem, problem
-from generator.resources.volumes import RESERVED
+from generator.resources.environment import MODEL_DIR
+from generator.resources.volumes import ours
 from generator.spec.values import quantity, seconds
 
 Rule = Callable[[Plan], Iterator[Problem]]
@@ -171,15 +172,16 @@ def pods(plan: Plan) -> Iterator[Problem]:
         yield problem(f"env.{name}", f"cannot be set here: {OURS[name]}")
     for key in spec.annotations.keys() & SAID_ELSEWHERE.keys():
         yield Problem(("annotations", key), f"say {SAID_ELSEWHERE[key]} instead")
-    names, paths = set(RESERVED), set(RESERVED.values())
+    taken = ours(plan)
+    names, paths = {volume.name for volume in taken}, {MODEL_DIR, *(volume.path for volume in taken)}
     for position, mount in enumerate(spec.volumes):
         sources = [mount.secret, mount.config_map, mount.pvc, mount.empty_dir, mount.csi]
         if sum(source is not None for source in sources) != 1:
             yield Problem(("volumes", position), "expected exactly one of secret, config_map, pvc, empty_dir and csi")
-        for field, value, taken in (("name", mount.name, names), ("path", mount.path.rstrip("/"), paths)):
-            if value in taken:
+        for field, value, others in (("name", mount.name, names), ("path", mount.path.rstrip("/"), paths)):
+            if value in others:
                 yield Problem(("volumes", position, field), f"{value!r} is taken already")
-            taken.add(value)
+            others.add(value)
     if seconds(spec.probes.start_within) < seconds(spec.probes.period):
         yield problem("probes.start_within", f"expected at least the period of {spec.probes.period}")
 

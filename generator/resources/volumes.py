@@ -9,16 +9,6 @@ from generator.plan import Plan
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, SECRETS_DIR
 from generator.spec.pods import Mount, SecretKey
 
-# Names and paths of volumes that are ours, whether this serve has them or not.
-RESERVED = {
-    "tmp": "/tmp",  # noqa: S108
-    "model": MODEL_DIR,
-    "model-cache": CACHE_DIR,
-    "environments": "/environments",
-    "feast": "/feast",
-    **{name: f"{SECRETS_DIR}/{name}" for name in ("tokens", "admin-tokens", "webhook", "tls")},
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -48,6 +38,11 @@ def cache(plan: Plan) -> Volume:
 
 def volumes(plan: Plan) -> list[Volume]:
     """All volumes of the pod."""
+    return ours(plan) + [volume_of(mount) for mount in plan.spec.volumes]
+
+
+def ours(plan: Plan) -> list[Volume]:
+    """The volumes that the serve needs by itself."""
     spec = plan.spec
     found: list[Volume] = []
     if spec.security != "off":
@@ -64,7 +59,7 @@ def volumes(plan: Plan) -> list[Volume]:
         found.append(Volume("environments", "/environments", source, read_only=False))
     if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
         found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
-    return found + [volume_of(mount) for mount in spec.volumes]
+    return found
 
 
 def secret_files(plan: Plan) -> list[Volume]:

@@ -1,0 +1,26 @@
+"""The real kubectl, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+needed = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+def kubectl(*arguments: str, given: str | None = None) -> str:
+    done = subprocess.run(["kubectl", *arguments], input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def patched(resource: dict[str, Any], content: Any, kind: str) -> dict[str, Any]:
+    """What kubectl makes of a resource and a patch."""
+    given = json.dumps(resource)
+    arguments = ("patch", "--local", f"--type={kind}", "--filename", "-", "--patch", json.dumps(content))
+    return dict(yaml.safe_load(kubectl(*arguments, "--output", "yaml", given=given)))

@@ -1,0 +1,134 @@
+"""The predictor's container says what the predictor understands, and runs as it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator import ModelFacts, ServeSpec, render
+from generator.resources.environment import MODEL_DIR
+from predictors.flavor import FLAVORS, image_of, read_mlmodel
+from predictors.settings import Settings, env_of, read_settings
+from tests.serving import process
+
+EVERYTHING: dict[str, Any] = {
+    "name": "fraud",
+    "model": "models:/fraud@champion",
+    "flavor": "sklearn",
+    "workers": 2,
+    "tracking": {"uri": "http://mlflow.mlflow:5000", "secret": "mlflow"},
+    "timeout": "2m",
+    "drain_delay": "1500ms",
+    "reload": {
+        "interval": "1m",
+        "webhook_secret": {"secret": "hook", "key": "secret"},
+        "allow_signature_change": True,
+    },
+    "dependencies": {"policy": "strict", "env_manager": "uv", "cache_claim": "environments"},
+    "auth": {
+        "tokens": {"secret": "callers", "key": "tokens"},
+        "admin_tokens": {"secret": "operators", "key": "tokens"},
+        "jwt": {
+            "jwks": "https://issuer.example.com/keys",
+            "issuer": "issuer",
+            "audience": "fraud",
+            "admin_scope": "admin",
+        },
+        "rate_limit": "100/s",
+        "tls_secret": "fraud-tls",
+    },
+    "logging": {"access_log": True, "level": "debug", "format": "text"},
+    "tracing": {"endpoint": "http://collector:4318", "sample": 0.25},
+    "feast": {"server_url": "http://feast:6566", "feature_service": "fraud"},
+    "env": {"GREETING": "hello", "NUMBER": 0.5, "KEY": {"secret": "keys", "key": "one"}},
+}
+# Read by OpenTelemetry, by Feast, by KServe, or by whoever wrote the spec.
+OTHERS = ("OTEL_", "FEAST_", "PROTOCOL", "STORAGE_URI", "GREETING", "NUMBER", "KEY")
+
+
+def predictor(spec: dict[str, Any], facts: dict[str, ModelFacts] | None = None) -> dict[str, Any]:
+    made = render(ServeSpec.model_validate(spec), facts)
+    return next(found["spec"]["predictor"] for found in made if found["kind"] == "InferenceService")
+
+
+def env_of_container(spec: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in predictor(spec)["containers"][0]["env"]}
+
+
+def test_every_variable_is_one_that_the_server_reads() -> None:
+    env = env_of_container(EVERYTHING)
+    known = {name for one in fields(Settings) for name in env_of(one)}
+    assert [name for name in env if name not in known and not name.startswith(OTHERS)] == []
+
+
+def test_the_server_takes_every_value() -> None:
+    env = {name: value for name, value in env_of_container(EVERYTHING).items() if "FILE" not in name}
+    settings = read_settings(["--model-name=fraud"], env)
+    assert settings.model_name == "fraud"
+    assert settings.model_uri == "models:/fraud@champion"
+    assert str(settings.model_local_path) == MODEL_DIR
+    assert settings.tracking_uri == "http://mlflow.mlflow:5000"
+    assert settings.request_timeout == 120
+    assert settings.drain_delay == 1.5
+    assert settings.reload_interval == 60
+    assert settings.workers == 2
+    assert settings.rate_limit is not None
+    assert settings.dependencies == "strict"
+    assert settings.access_log
+
+
+def test_files_of_secrets_are_mounted_where_the_server_reads_them() -> None:
+    made = predictor(EVERYTHING)
+    (container,) = made["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    sources = {volume["name"]: volume for volume in made["volumes"]}
+    assert mounts.keys() == sources.keys()
+    files = {one["value"] for one in container["env"] if one["name"].endswith("_FILE")}
+    there = set()
+    for name, path in mounts.items():
+        secret = sources[name].get("secret")
+        if secret:
+            there |= {
+                f"{path}/{item['path']}" for item in secret.get("items", [{"path": "tls.crt"}, {"path": "tls.key"}])
+            }
+    assert files == there
+
+
+def test_a_server_runs_by_what_the_manifest_says(zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    """The arguments and variables of the container start a real server, and its probes are answered."""
+    spec = {"name": "fraud", "model": "models:/fraud@champion", "protocol": "v2", "timeout": "20s"}
+    model = zoo("sklearn-logistic")
+    facts = {"models:/fraud@champion": ModelFacts.of(read_mlmodel(model).content)}
+    (container,) = predictor(spec, facts)["containers"]
+    env = {one["name"]: one["value"] for one in container["env"]} | {"MODEL_LOCAL_PATH": str(model)}
+    with process(tmp_path, *container["args"], env=env) as started:
+        server = started.running
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert server.get(container[probe]["httpGet"]["path"]).status_code == 200
+        assert server.get("/v2/models/fraud").status_code == 200
+
+
+@pytest.mark.parametrize("flavor", [flavor.name for flavor in FLAVORS])
+def test_each_flavor_gets_its_image(flavor: str) -> None:
+    spec = {
+        "name": "x",
+        "model": "models:/x/1",
+        "flavor": flavor,
+        "image_registry": "example.com/ml",
+        "image_tag": "1.2",
+    }
+    (container,) = predictor(spec)["containers"]
+    assert container["image"] == image_of(flavor, registry="example.com/ml", tag="1.2")
+
+
+def test_times_agree_with_the_server() -> None:
+    """A pod is not ended before the server is done: drain, grace, and something over."""
+    made = predictor({**EVERYTHING, "drain_delay": "20s", "grace_period": "45s"})
+    settings = read_settings(
+        [], env_of_container({**EVERYTHING, "auth": {}, "reload": {}, "drain_delay": "20s", "grace_period": "45s"})
+    )
+    assert made["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period

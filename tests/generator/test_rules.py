@@ -1,0 +1,127 @@
+"""What a cluster would refuse, or ignore without a word, is refused before it gets there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from generator import ModelFacts, ServeSpec, SpecError, render
+
+BASE: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn"}
+KNATIVE = {"mode": "Knative"}
+CANARY = {"model": "models:/fraud/8", "percent": 10}
+CONTAINER = {"storage": {"strategy": "container"}}
+
+# what is said, where it is wrong, a word of why, and what makes it right
+REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
+    "old KServe": ({"kserve": "0.15"}, "kserve", "0.16", {"kserve": "0.16"}),
+    "storage container by name": (
+        {"kserve": "0.19", "storage": {"strategy": "container", "storage_container": "mine"}},
+        "storage.storage_container", "0.20", {"kserve": "0.20"},
+    ),
+    "storage container that nobody asks": (
+        {"storage": {"strategy": "emptydir", "storage_container": "mine"}},
+        "storage.storage_container", "emptydir", {"storage": {"strategy": "container", "storage_container": "mine"}},
+    ),
+    "container concurrency in Standard": ({"container_concurrency": 4}, "container_concurrency", "Knative", KNATIVE),
+    "rolling in Knative": ({**KNATIVE, "rolling": {"surge": 2}}, "rolling", "Knative", {"mode": "Standard"}),
+    "revision in Knative": ({**KNATIVE, "revision": "v7"}, "revision", "Knative", {"mode": "Standard"}),
+    "TLS in Knative": ({**KNATIVE, "auth": {"tls_secret": "tls"}}, "auth.tls_secret", "plain text", {"mode": "Standard"}),
+    "grace above the timeout in Knative": (
+        {**KNATIVE, "grace_period": "90s"}, "grace_period", "60s", {"timeout": "90s"},
+    ),
+    "canary of old KServe in Standard": (
+        {**CONTAINER, "canary": CANARY, "kserve": "0.19"}, "canary", "ignores canaryTrafficPercent", KNATIVE,
+    ),
+    "canary in Standard without storageUri": ({"canary": CANARY}, "canary", "storage.strategy: container", CONTAINER),
+    "canary in Standard of the same model": (
+        {**CONTAINER, "canary": {**CANARY, "model": "models:/fraud/7"}}, "canary.model", "URI changes", {"canary": CANARY},
+    ),
+    "canary with the name of the stable one": (
+        {**CONTAINER, "canary": CANARY, "revision": "v8"}, "canary.name", "'v8'", {"revision": "v7"},
+    ),
+    "canary with more pods": (
+        {**CONTAINER, "canary": {**CANARY, "replicas": 3}, "replicas": {"min": 2}},
+        "canary.replicas", "replicas.min", {"replicas": {"min": 3}},
+    ),
+    "canary in Knative that changes nothing": (
+        {**KNATIVE, "canary": {**CANARY, "model": "models:/fraud/7"}},
+        "canary.model", "another", {"canary": {**CANARY, "model": "models:/fraud/7", "image": "other:1"}},
+    ),
+    "name of a canary in Knative": ({**KNATIVE, "canary": {**CANARY, "name": "x"}}, "canary.name", "Standard", {"canary": CANARY}),
+    "pods of a canary in Knative": (
+        {**KNATIVE, "canary": {**CANARY, "replicas": 1}}, "canary.replicas", "Standard", {"canary": CANARY},
+    ),
+    "a folder of this machine": ({"model": "/home/me/model"}, "model", "not on the cluster", {"model": "s3://bucket/model"}),
+    "pvc by an init container": (
+        {"model": "pvc://claim/model", "storage": {"strategy": "emptydir"}}, "storage.strategy", "container", CONTAINER,
+    ),
+    "runtime of a container": ({"runtime": "mine"}, "runtime", "predictor: runtime", {"predictor": "runtime"}),
+    "reload without a registry": (
+        {"model": "models:/fraud@champion", "reload": {"interval": "10s"}},
+        "reload.interval", "tracking.uri", {"tracking": {"uri": "http://mlflow:5000"}},
+    ),
+    "batcher with V2": ({"batcher": {}}, "batcher", "V1 only", {"protocol": "v1"}),
+    "payload logger with gRPC": (
+        {"payload_logger": {}, "protocol": "grpc"}, "payload_logger", "gRPC", {"protocol": "v2"},
+    ),
+    "payload logger with TLS": (
+        {"payload_logger": {}, "auth": {"tls_secret": "tls"}}, "payload_logger", "plain text", {"auth": {}},
+    ),
+    "limit below what is asked for": (
+        {"resources": {"cores": 2, "limits": {"cores": "500m"}}},
+        "resources.limits.cores", "500m is less than the 2", {"resources": {"cores": 2, "limits": {"cores": "2500m"}}},
+    ),
+    "memory limit below what is asked for": (
+        {"resources": {"limits": {"memory": "64Mi"}}},
+        "resources.limits.memory", "64Mi", {"resources": {"memory": "32Mi", "limits": {"memory": "64Mi"}}},
+    ),
+    "unknown word for nodes": ({"node_capacity": "cheap"}, "node_capacity", "spot or on-demand", {"node_capacity": "spot"}),
+    "PYTHONPATH": ({"env": {"PYTHONPATH": "/x"}}, "env.PYTHONPATH", "webhook refuses", {"env": {"MY_PATH": "/x"}}),
+    "STORAGE_URI": ({"env": {"STORAGE_URI": "s3://x"}}, "env.STORAGE_URI", "model", {"env": {}}),
+    "mode as an annotation": (
+        {"annotations": {"serving.kserve.io/deploymentMode": "Knative"}},
+        "annotations.serving.kserve.io/deploymentMode", "say mode", {"annotations": {"example.com/a": "b"}},
+    ),
+    "volume without a source": (
+        {"volumes": [{"name": "x", "path": "/x"}]},
+        "volumes[0]", "exactly one", {"volumes": [{"name": "x", "path": "/x", "secret": "x"}]},
+    ),
+    "volume at a place that is taken": (
+        {"volumes": [{"name": "x", "path": "/tmp/", "secret": "x"}]},
+        "volumes[0].path", "taken", {"volumes": [{"name": "x", "path": "/tmp2", "secret": "x"}]},
+    ),
+    "volumes of one name": (
+        {"volumes": [{"name": "x", "path": "/x", "secret": "x"}, {"name": "x", "path": "/y", "secret": "x"}]},
+        "volumes[1].name", "taken", {"volumes": [{"name": "x", "path": "/x", "secret": "x"}]},
+    ),
+    "start that is over before the first question": (
+        {"probes": {"period": "60s", "start_within": "10s"}}, "probes.start_within", "60s", {"probes": {"period": "5s"}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_a_reason_and_a_way_out(case: str) -> None:
+    said, where, word, mended = REFUSED[case]
+    with pytest.raises(SpecError) as caught:
+        render(ServeSpec.model_validate(BASE | said))
+    (found,) = [problem for problem in caught.value.problems if problem.where == where]
+    assert word in found.message
+    render(ServeSpec.model_validate(BASE | said | mended))
+
+
+def test_everything_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        render(
+            ServeSpec.model_validate({**BASE, "kserve": "0.15", "node_capacity": "x", "batcher": {}, "runtime": "x"})
+        )
+    assert {found.where for found in caught.value.problems} == {"kserve", "node_capacity", "batcher", "runtime"}
+
+
+def test_a_flavor_that_nobody_knows() -> None:
+    spec = ServeSpec(name="fraud", model="models:/fraud/7")
+    with pytest.raises(SpecError, match="flavor: cannot be read from models:/fraud/7"):
+        render(spec)
+    render(spec, {"models:/fraud/7": ModelFacts("sklearn")})
