@@ -23,6 +23,7 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="write the pages of docs/ that are made from tests")
+    parser.addoption("--crds", type=Path, help="a folder with KServe's CRDs to hold the manifests against")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,0 +1,94 @@
+"""Custom resource definitions in a folder, and what they find wrong with a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generator.structural import Problem, Schema, shown, suggestion, walk
+
+
+class CrdError(Exception):
+    """The folder holds no CRDs that can be used; the message is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class Crds:
+    """The kinds that CRDs define: (apiVersion, kind) to schema, and which of the kinds belong to no namespace."""
+
+    schemas: Mapping[tuple[str, str], Schema]
+    cluster_scoped: frozenset[tuple[str, str]]
+
+    def knows(self, document: Mapping[str, Any]) -> bool:
+        """Whether the document's API group is among these CRDs, whatever its version and kind."""
+        group = str(document.get("apiVersion", "")).partition("/")[0]
+        return any(version.partition("/")[0] == group for version, _ in self.schemas)
+
+    def problems(self, document: object) -> list[Problem]:
+        """Everything that the API server would refuse about the document; empty when it is good."""
+        if not isinstance(document, Mapping):
+            return [Problem("", f"expected a Kubernetes object, found {shown(document)}")]
+        version, kind = document.get("apiVersion"), document.get("kind")
+        for name, value in (("apiVersion", version), ("kind", kind)):
+            if not isinstance(value, str) or not value:
+                return [Problem(name, f"expected a string, found {shown(value)}" if name in document else "missing")]
+        key = (str(version), str(kind))
+        schema = self.schemas.get(key)
+        if schema is None:
+            return [self._unknown_kind(*key)]
+        found = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
+        metadata = document.get("metadata")
+        if key in self.cluster_scoped and isinstance(metadata, Mapping) and metadata.get("namespace"):
+            found.append(Problem("metadata.namespace", f"a {kind} belongs to the whole cluster: expected no namespace"))
+        return found
+
+    def _unknown_kind(self, version: str, kind: str) -> Problem:
+        if versions := sorted(v for v, k in self.schemas if k == kind):
+            return Problem("apiVersion", f"no CRD defines {kind} in {version!r}; expected {' or '.join(versions)}")
+        hint = suggestion(kind, sorted({k for _, k in self.schemas}))
+        return Problem("kind", f"no CRD defines {kind!r} in {version!r}{hint}")
+
+
+@cache
+def load(folder: Path) -> Crds:
+    """All CRDs in the folder's YAML and JSON files, read once."""
+    if not folder.is_dir():
+        raise CrdError(f"{folder} is not a folder")
+    schemas: dict[tuple[str, str], Schema] = {}
+    cluster_scoped = set()
+    for file in sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml", ".json"}):
+        for document in _definitions(file):
+            try:
+                spec = document["spec"]
+                found = {
+                    (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): version["schema"]["openAPIV3Schema"]
+                    for version in spec["versions"]
+                    if version.get("served", True)
+                }
+            except (KeyError, TypeError):
+                raise CrdError(f"{file}: a CustomResourceDefinition of apiextensions.k8s.io/v1 is expected") from None
+            schemas |= found
+            if spec.get("scope") == "Cluster":
+                cluster_scoped |= found.keys()
+    if not schemas:
+        raise CrdError(f"{folder} holds no CustomResourceDefinition (in files that end in .yaml, .yml or .json)")
+    return Crds(schemas, frozenset(cluster_scoped))
+
+
+def _definitions(file: Path) -> Iterator[Mapping[str, Any]]:
+    """The CRDs in a file; other objects are passed over, lists are opened."""
+    try:
+        documents = list(yaml.load_all(file.read_bytes(), yaml.CSafeLoader))
+    except yaml.YAMLError as error:
+        raise CrdError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise CrdError(f"{file} cannot be read: {error.strerror}") from None
+    for document in documents:
+        if isinstance(document, Mapping):
+            objects = document.get("items") or [] if document.get("kind") == "List" else [document]
+            yield from (entry for entry in objects if entry.get("kind") == "CustomResourceDefinition")
