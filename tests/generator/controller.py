@@ -9,13 +9,12 @@ from tests.generator.services import (
     AUTOSCALER,
     MAIN,
     MODE,
-    SCHEMES,
     SCRAPING,
     Document,
     annotations,
+    laid_over,
     mode_of,
     predictors,
-    storage_uri,
 )
 
 
@@ -24,7 +23,7 @@ def ignored(service: Document) -> list[str]:
     found = [*_ignored_mode(service), *_ignored_canaries(service)]
     standard = mode_of(service) == "Standard"
     stable, *canaries = predictors(service)
-    for predictor in (stable, *canaries):
+    for predictor in (stable, *(laid_over(stable, canary) for canary in canaries)):
         found += _ignored_always(predictor)
     found += _ignored_standard(service, stable) if standard else _ignored_knative(stable)
     return found
@@ -47,14 +46,13 @@ def _ignored_mode(service: Document) -> Iterator[str]:
 
 
 def _ignored_canaries(service: Document) -> Iterator[str]:
-    """A canary is the stable predictor with the canary's fields laid over it, and of its extensions only the pods."""
     stable, *canaries = predictors(service)
     for canary in canaries:
         if canary.get("containers") and stable.get("model") is not None:
             yield "spec.canary: the container is merged into a predictor that keeps the stable one's model"
         if canary.get("model") is not None and stable.get("containers"):
             yield "spec.canary: the model is merged into a predictor that keeps the stable one's containers"
-        merged = {**stable, **canary}
+        merged = laid_over(stable, canary)
         if "storageUris" in merged:
             yield "spec.canary: storageUris are not fetched for it"
         for field in ("logger", "batcher"):
@@ -80,9 +78,6 @@ def _ignored_always(predictor: Document) -> Iterator[str]:
             yield f"containers: none is called {MAIN}"
         elif names[0] != MAIN:
             yield f"containers: {names[0]} is overwritten, since {MAIN} is not the first"
-    uri = storage_uri(predictor)
-    if uri is not None and "://" in uri and not uri.startswith(SCHEMES) and ".blob.core.windows.net/" not in uri:
-        yield f"storageUri: {uri} needs a ClusterStorageContainer"
 
 
 def _ignored_standard(service: Document, predictor: Document) -> Iterator[str]:

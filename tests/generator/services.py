@@ -53,6 +53,14 @@ def predictors(service: Document) -> list[Document]:
     return [spec.get("predictor", {}), *(entry.get("predictor", {}) for entry in spec.get("canary") or ())]
 
 
+def laid_over(stable: Document, canary: Document) -> Document:
+    """What a canary runs: the stable predictor with the canary's fields laid over it, lists as a whole."""
+    merged = {**stable, **canary}
+    if stable.get("model") is not None and canary.get("model") is not None:
+        merged["model"] = {**stable["model"], **canary["model"]}
+    return merged
+
+
 def implementations(predictor: Document) -> list[Document]:
     """What serves: a framework's field, `model` or custom containers."""
     found = [predictor[name] for name in (*FRAMEWORKS, "model") if predictor.get(name) is not None]

@@ -208,15 +208,12 @@ def test_bad_runtimes(runtimes: list[Document], why: str) -> None:
     assert any(why in problem for problem in runtime_rejections(runtimes))
 
 
-S3 = changed(canary(), P + "model.storageUri", "s3://a/b")
 HARMLESS = {
     **{name: GOOD[name] for name in ("hpa", "Knative rps", "Knative zero", "Knative HPA", "strategy")},
     "own variable": custom(env=[{"name": "MODEL_URI", "value": "models:/fraud/3"}]),
     "keda": scaled(KEDA, EXTERNAL),
     "blob": changed(service(), P + "model.storageUri", "https://a.blob.core.windows.net/b/c"),
-    "canary": changed(
-        S3, "spec.canary.0.predictor.model", {"modelFormat": {"name": "mlflow"}, "protocolVersion": "v2"}
-    ),
+    "canary": canary(),
 }
 
 
@@ -241,7 +238,6 @@ SILENT = {
         changed(custom(), P + "containers", [{"name": "a"}, {"name": "kserve-container"}]),
         "a is overwritten",
     ),
-    "scheme": (changed(service(), P + "model.storageUri", "mlflow-artifacts://a/b"), "ClusterStorageContainer"),
     "canaryTrafficPercent": (service(canaryTrafficPercent=20), "canaryTrafficPercent: Knative only"),
     "containerConcurrency": (service(containerConcurrency=1), "containerConcurrency: Knative only"),
     "scraping": (service(annotations={"serving.kserve.io/enable-prometheus-scraping": "true"}), "9091"),
