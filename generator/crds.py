@@ -60,7 +60,7 @@ def load(folder: Path) -> Crds:
     if not folder.is_dir():
         raise CrdError(f"{folder} is not a folder")
     schemas: dict[tuple[str, str], Schema] = {}
-    cluster_scoped = set()
+    cluster_scoped: set[tuple[str, str]] = set()
     for file in sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml", ".json"}):
         for document in _definitions(file):
             try:

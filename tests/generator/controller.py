@@ -52,6 +52,8 @@ def _ignored_canaries(service: Document) -> Iterator[str]:
             yield "spec.canary: the container is merged into a predictor that keeps the stable one's model"
         if canary.get("model") is not None and stable.get("containers"):
             yield "spec.canary: the model is merged into a predictor that keeps the stable one's containers"
+        if (canary.get("model") or {}).get("name", MAIN) != MAIN:
+            yield f"spec.canary: model.name names the container, which is {MAIN}"
         merged = laid_over(stable, canary)
         if "storageUris" in merged:
             yield "spec.canary: storageUris are not fetched for it"
@@ -95,7 +97,7 @@ def _ignored_standard(service: Document, predictor: Document) -> Iterator[str]:
         yield from (f"{field}: the autoscaler class is {autoscaler}" for field in rules)
         if "maxReplicas" in predictor:
             yield f"maxReplicas: the autoscaler class is {autoscaler}"
-    if autoscaler == "external" and "minReplicas" in predictor:
+    if autoscaler == "external" and "minReplicas" in predictor and not service["spec"].get("canary"):
         yield "minReplicas: the autoscaler class is external"
     metrics = predictor.get("autoScaling", {}).get("metrics") or ()
     behavior = predictor.get("autoScaling", {}).get("behavior") or {}

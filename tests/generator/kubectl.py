@@ -24,3 +24,15 @@ def patched(resource: dict[str, Any], content: Any, kind: str) -> dict[str, Any]
     given = json.dumps(resource)
     arguments = ("patch", "--local", f"--type={kind}", "--filename", "-", "--patch", json.dumps(content))
     return dict(yaml.safe_load(kubectl(*arguments, "--output", "yaml", given=given)))
+
+
+def parsed(text: str) -> list[dict[str, Any]]:
+    """The documents that kubectl reads in a text; it takes them through a harmless change, for without one it asks a cluster."""
+    given = kubectl("annotate", "--local", "--filename", "-", "read=yes", "--output", "yaml", given=text)
+    documents: list[dict[str, Any]] = [document for document in yaml.safe_load_all(given) if document]
+    for document in documents:
+        notes = document["metadata"]["annotations"]
+        del notes["read"]
+        if not notes:
+            del document["metadata"]["annotations"]
+    return documents

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from generator.crds import CrdError, Crds, load
 from generator.structural import walk
-from tests.generator.documents import GONE, Document, changed, custom, runtime, service, storage_container
+from tests.generator.documents import GONE, Document, canary, changed, custom, runtime, service, storage_container
 
 SIZE = {
     "type": "object",
@@ -321,8 +321,24 @@ def test_the_same_verdict_as_jsonschema(schema: Any, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [service(), service("Knative"), custom(), runtime(), runtime("mine", "ServingRuntime"), storage_container()],
-    ids=["Standard", "Knative", "custom", "ClusterServingRuntime", "ServingRuntime", "ClusterStorageContainer"],
+    [
+        service(),
+        service("Knative"),
+        custom(),
+        canary(),
+        runtime(),
+        runtime("mine", "ServingRuntime"),
+        storage_container(),
+    ],
+    ids=[
+        "Standard",
+        "Knative",
+        "custom",
+        "canary",
+        "ClusterServingRuntime",
+        "ServingRuntime",
+        "ClusterStorageContainer",
+    ],
 )
 def test_good_kserve_documents(kserve_crds: Crds, document: Document) -> None:
     assert problems(kserve_crds, document) == []
@@ -377,3 +393,8 @@ def test_good_kserve_documents(kserve_crds: Crds, document: Document) -> None:
 )
 def test_bad_kserve_documents(kserve_crds: Crds, path: str, value: Any, problem: str | None) -> None:
     assert problems(kserve_crds, changed(service(), path, value)) == ([problem] if problem else [])
+
+
+def test_the_model_of_a_canary_has_a_name(kserve_crds: Crds) -> None:
+    nameless = changed(canary(), "spec.canary.0.predictor.model.name", GONE)
+    assert problems(kserve_crds, nameless) == ["spec.canary[0].predictor.model.name: missing; expected a string"]

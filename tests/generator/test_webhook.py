@@ -268,6 +268,7 @@ SILENT = {
         "deploymentStrategy: Standard only",
     ),
     "canary of another make": (canary(containers=[{"name": "kserve-container"}]), "keeps the stable one's model"),
+    "canary with another name": (changed(canary(), "spec.canary.0.predictor.model.name", "v4"), "names the container"),
     "canary with a logger": (changed(canary(), P + "logger", {"mode": "all"}), "past the logger"),
     "canary with storageUris": (canary(storageUris=[]), "not fetched"),
     "canary with KEDA": (changed(canary(), "metadata.annotations", KEDA), "ScaledObject with no trigger"),
