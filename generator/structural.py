@@ -203,7 +203,9 @@ def _combined(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
             failures = [list(walk(option, value, path, False)) for option in options]
             good = sum(not failure for failure in failures)
             if not good:
-                yield Problem(path, "expected " + ", or ".join(str(failure[0]) for failure in failures))
+                names = [" with ".join(option.get("required", ())) for option in options]
+                why = " or ".join(names) if all(names) else ", or ".join(str(failure[0]) for failure in failures)
+                yield Problem(path, f"expected {why}")
             elif name == "oneOf" and good > 1:
                 yield Problem(path, f"expected to fit exactly one of {len(options)} alternatives, fits {good}")
 
