@@ -26,7 +26,13 @@ SIZE = {
         "live": {"type": "boolean"},
         "when": {"type": "string", "format": "date-time", "nullable": True},
         "port": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
-        "labels": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 1},
+        "labels": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+        "size": {"type": "integer", "format": "int32"},
         "tags": {
             "type": "array",
             "items": {"type": "string"},
@@ -102,6 +108,7 @@ def problems(crds: Crds, document: object) -> list[str]:
     [
         {},
         {"weight": 0},
+        {"size": -(2**31)},
         {"weight": None},  # pruned, then the default
         {"share": 0.25},
         {"share": 1},
@@ -146,6 +153,8 @@ def test_good_values(things: Crds, spec: Document) -> None:
         ({"labels": {"a": 1}}, "spec.labels.a: expected a string, found a number; put it in quotes"),
         ({"labels": {"a.b/c": True}}, 'spec.labels["a.b/c"]: expected a string, found a boolean; put it in quotes'),
         ({"labels": {"a": "b", "c": "d"}}, "spec.labels: expected at most 1 fields, found 2"),
+        ({"labels": {}}, "spec.labels: expected at least 1 fields, found 0"),
+        ({"size": 2**31}, "spec.size: expected a whole number of 32 bits, found 2147483648"),
         ({"labels": {1: "b"}}, "spec.labels.1: field names are strings, found a number; put it in quotes"),
         ({"tags": []}, "spec.tags: expected at least 1 entries, found 0"),
         ({"tags": ["a", "b", "c"]}, "spec.tags: expected at most 2 entries, found 3"),

@@ -109,6 +109,17 @@ BAD = {
     "relative path": (changed(GOOD["storageUris"], P + "storageUris.0.mountPath", "models"), "absolute"),
     "dots": (changed(GOOD["storageUris"], P + "storageUris.0.mountPath", "/mnt/../x"), "absolute"),
     "no common folder": (changed(GOOD["storageUris"], P + "storageUris.0.mountPath", "/opt/a"), "in common"),
+    "volumes at one path": (
+        changed(
+            GOOD["storageUris"],
+            P + "storageUris",
+            [
+                *({"uri": f"s3://a/{name}", "mountPath": f"/mnt/{name}"} for name in "ab"),
+                *({"uri": f"pvc://{name}", "mountPath": "/mnt/c"} for name in "cd"),
+            ],
+        ),
+        "the same path",
+    ),
     "nothing that serves": (changed(service(), P + "model", GONE), "found 0"),
     "two that serve": (changed(service(), P + "containers", custom()["spec"]["predictor"]["containers"]), "found 2"),
     "two frameworks": (changed(service(), P + "sklearn", {}), "found 2"),
