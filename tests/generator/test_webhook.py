@@ -178,6 +178,7 @@ BAD = {
     "canary with scaleTarget": (canary(scaleTarget=5), "scaleTarget is not allowed"),
     "canary with autoScaling": (canary(autoScaling={}), "autoScaling is not allowed"),
     "canary with workers": (canary(workerSpec={}), "workerSpec is not allowed"),
+    "canary of less than nothing": (canary(minReplicas=-1), "spec.canary[0]: minReplicas is less"),
     "big canary": (canary(minReplicas=2), "more than the stable"),
 }
 
@@ -279,6 +280,10 @@ SILENT = {
         "deploymentStrategy: Standard only",
     ),
     "canary of another make": (canary(containers=[{"name": "kserve-container"}]), "keeps the stable one's model"),
+    "canary with a model over a container": (
+        changed(changed(canary(), P + "model", GONE), P + "containers", [{"name": "kserve-container"}]),
+        "keeps the stable one's containers",
+    ),
     "canary with another name": (changed(canary(), "spec.canary.0.predictor.model.name", "v4"), "names the container"),
     "canary with a logger": (changed(canary(), P + "logger", {"mode": "all"}), "past the logger"),
     "canary with storageUris": (canary(storageUris=[]), "not fetched"),

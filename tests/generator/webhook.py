@@ -238,7 +238,7 @@ def _canaries(service: Document) -> Iterator[str]:
             yield f"{place}: trafficPercent must be 0 to 100"
         if (count := len(implementations(predictor))) != 1:
             yield f"{place}: exactly one implementation is expected, found {count}"
-        for problem in (*_implementation(predictor), *_extension({"maxReplicas": 0, **predictor})):
+        for problem in (*_implementation(predictor), *_extension(predictor)):
             yield f"{place}: {problem}"
         for field in ("scaleTarget", "scaleMetric", "autoScaling", "workerSpec"):
             if field in predictor:
