@@ -267,6 +267,10 @@ SILENT = {
         noted({**HPA, "serving.kserve.io/autoscalerClass": "external"}, scaleTarget=5),
         "scaleTarget: the autoscaler class is external",
     ),
+    "external and a number": (
+        noted({**HPA, "serving.kserve.io/autoscalerClass": "external"}),
+        "minReplicas: the autoscaler class is external",
+    ),
     "KEDA target": (noted(KEDA, scaleTarget=5, autoScaling={"metrics": [CPU]}), "KEDA reads autoScaling only"),
     "KEDA with nothing": (noted(KEDA), "no trigger"),
     "KEDA with no address": (metric(EXTERNAL, "external.metric.serverAddress", GONE), "no serverAddress"),
@@ -287,7 +291,7 @@ SILENT = {
     "canary with another name": (changed(canary(), "spec.canary.0.predictor.model.name", "v4"), "names the container"),
     "canary with a logger": (changed(canary(), P + "logger", {"mode": "all"}), "past the logger"),
     "canary with storageUris": (canary(storageUris=[]), "not fetched"),
-    "canary with KEDA": (changed(canary(), "metadata.annotations", KEDA), "ScaledObject with no trigger"),
+    "canary with KEDA": (changed(canary(), "metadata.annotations", KEDA), "with the class keda"),
 }
 
 
