@@ -385,3 +385,12 @@ def test_a_secret_is_mounted_read_only() -> None:
 def test_quantities(text: object, number: float) -> None:
     assert amount(text) == number
     assert amount("1 Gi") != amount("1 Gi")
+
+
+def test_one_of_several_containers_has_the_port() -> None:
+    portless = changed(changed(FIT, P + "containers", [{"name": "side"}]), P + "model.ports", GONE)
+    assert knative.refusals(portless) == [
+        "with several containers one needs the port",
+        "model: livenessProbe is allowed in the container with the port only",
+        "model: readinessProbe is allowed in the container with the port only",
+    ]
