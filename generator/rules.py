@@ -97,6 +97,12 @@ def canary(plan: Plan) -> Iterator[Problem]:
         yield problem(
             "canary.model", "is the stable model: KServe takes a promotion only where the model's URI changes"
         )
+    for name, part in (("batcher", plan.spec.batcher), ("payload_logger", plan.spec.payload_logger)):
+        if part:
+            yield problem(
+                name,
+                "KServe's agent does not stand before a canary in Standard mode: leave it out, or use mode: Knative",
+            )
     if served.name == plan.stable.name:
         yield problem("canary.name", f"{served.name!r} is the name of the stable predictor: expected another one")
     if wanted.replicas is not None and wanted.replicas > max(plan.spec.replicas.min, 1):

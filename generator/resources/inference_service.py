@@ -59,6 +59,9 @@ def canary(plan: Plan, served: Served) -> dict[str, Any]:
     wanted = plan.spec.canary
     assert wanted is not None  # noqa: S101 - a served canary comes from the spec's
     named = {"name": served.name, "minReplicas": wanted.replicas, **implementation(plan, served)}
+    if "model" in named:
+        # KServe's CRD asks for a container's name here, and its webhook refuses one for the stable predictor.
+        named["model"] = {"name": containers.CONTAINER, **named["model"]}
     return {"trafficPercent": wanted.percent, "predictor": compact(named)}
 
 

@@ -69,6 +69,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "payload logger with TLS": (
         {"payload_logger": {}, "auth": {"tls_secret": "tls"}}, "payload_logger", "plain text", {"auth": {}},
     ),
+    "payload logger with a canary in Standard": (
+        {**CONTAINER, "canary": CANARY, "payload_logger": {}}, "payload_logger", "agent", KNATIVE,
+    ),
     "limit below what is asked for": (
         {"resources": {"cores": 2, "limits": {"cores": "500m"}}},
         "resources.limits.cores", "500m is less than the 2", {"resources": {"cores": 2, "limits": {"cores": "2500m"}}},
