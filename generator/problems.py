@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-Where = Sequence[str | int]
+Path = tuple[str | int, ...]
+
+
+def path_text(path: Sequence[str | int]) -> str:
+    """A path as one would write it: `scaling.schedule[0].start`, `labels[app.kubernetes.io/name]`."""
+    text = ""
+    for part in path:
+        plain = isinstance(part, str) and all(char.isalnum() or char in "_-" for char in part)
+        text += f"{'.' if text else ''}{part}" if plain else f"[{part}]"
+    return text or "(the whole)"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong."""
 
-    path: tuple[str | int, ...]
+    path: Path
     message: str
     line: int | None = None
+    source: str | None = None
+    """The file, or the flag."""
 
     @property
     def where(self) -> str:
-        """The path as one would write it: `scaling.schedule[0].start`."""
-        text = ""
-        for part in self.path:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-        return text or "(the whole)"
+        """The path in words."""
+        return path_text(self.path)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"

@@ -23,7 +23,7 @@ DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 class Part(BaseModel):
     """A part of the spec: unknown fields are mistakes, and nothing changes after it has been read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 def matching(pattern: str, expected: str) -> AfterValidator:
