@@ -22,6 +22,12 @@ class Declared:
     info: FieldInfo
 
     @property
+    def words(self) -> str:
+        """What it is for."""
+        of_part = [str(model.__doc__) for model in models(self.info.annotation)]
+        return self.info.description or (of_part[0].partition("\n")[0].rstrip(".") if of_part else "")
+
+    @property
     def default(self) -> Any:
         return None if self.info.is_required() else self.info.get_default(call_default_factory=True)
 

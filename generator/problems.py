@@ -14,7 +14,7 @@ def path_text(path: Sequence[str | int]) -> str:
     for part in path:
         plain = isinstance(part, str) and all(char.isalnum() or char in "_-" for char in part)
         text += f"{'.' if text else ''}{part}" if plain else f"[{part}]"
-    return text or "(the whole)"
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Problem:
         return path_text(self.path)
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return f"{self.where}: {self.message}" if self.path else self.message
 
 
 class SpecError(ValueError):

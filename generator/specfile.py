@@ -30,7 +30,7 @@ class SpecFile:
 
     def placed(self, error: SpecError) -> SpecError:
         """The same problems, with their lines."""
-        return SpecError([placed(each, self.layers.written) for each in error.problems])
+        return SpecError(in_order(placed(each, self.layers.written) for each in error.problems))
 
 
 def read_spec(text: str, environment: str | None = None, source: str = "spec") -> ServeSpec:
@@ -49,7 +49,8 @@ def spec_file(
         return SpecFile(ServeSpec.model_validate(layers.written.data), layers)
     except ValidationError as error:
         found = problems_of(error, layers.written.data)
-        raise SpecError([placed(each, layers.written) for each in found + rest(layers.written, found)]) from None
+        every = found + rest(layers.written, found)
+        raise SpecError(in_order(placed(each, layers.written) for each in every)) from None
 
 
 def rest(written: Written, found: list[Problem]) -> list[Problem]:
@@ -90,6 +91,11 @@ def cut(data: Any, path: Path) -> Any:
 def related(one: Path, other: Path) -> bool:
     length = min(len(one), len(other))
     return one[:length] == other[:length]
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """As they stand in the file, each once."""
+    return sorted(dict.fromkeys(problems), key=lambda each: (each.source or "", each.line or 0))
 
 
 def placed(problem: Problem, written: Written) -> Problem:

@@ -180,7 +180,7 @@ def mapping(path: Path) -> str:
 
 
 def missing(path: Path) -> str:
-    what = next((each.info.description for each in declared() if each.path == generic(path)), None)
+    what = next((each.words for each in declared() if each.path == generic(path)), None)
     return "is missing" + (f": {what}" if what else "")
 
 
@@ -203,10 +203,10 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
     plain = snake(name)
     if plain in here:
         return plain
-    if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.75):
-        return close[0]
     if plain in ELSEWHERE and ELSEWHERE[plain] != path_text(above):
         return ELSEWHERE[plain]
+    if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.75):
+        return close[0]
     places = everywhere().get(plain, [])
     inner = [place for place in places if place[: len(above)] == above] or places
     return path_text(min(inner, key=len)) if inner else None

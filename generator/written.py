@@ -258,14 +258,3 @@ def plain(text: str) -> Any:
         return text
     number.text = text
     return number
-
-
-def as_plain(value: Any) -> Any:
-    """The same with numbers that have forgotten how they were written."""
-    if isinstance(value, dict):
-        return {key: as_plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [as_plain(item) for item in value]
-    if isinstance(value, WrittenInt):
-        return int(value)
-    return float(value) if isinstance(value, WrittenFloat) else value

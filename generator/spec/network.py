@@ -20,8 +20,11 @@ class Peer(Part):
     """One side of a connection: a namespace of the cluster or a network, and ports."""
 
     namespace: Name | None = None
+    """name of a namespace of this cluster"""
     pod_labels: Labels = {}
+    """only pods with these labels"""
     cidr: Cidr | None = None
+    """a network, such as 10.0.0.0/8"""
     ports: list[Port] = Field([], description="any port when left out")
 
     @model_validator(mode="after")
@@ -40,6 +43,7 @@ class NetworkPolicy(Part):
         [], description="namespaces whose pods may call; those of gateways and Prometheus as well"
     )
     allow_from: list[Peer] = []
+    """who else may call"""
     allow_to: list[Peer] = Field([], description="object stores, Feast and whatever else the pods need")
 
 
@@ -47,6 +51,7 @@ class Exposure(Part):
     """Where callers find it."""
 
     visibility: Literal["external", "cluster-local"] = "external"
+    """whether callers outside the cluster reach it"""
     domain_suffix: Subdomain | None = Field(
         None, description="what the platform appends to names; only said in messages and docs of the serve"
     )
@@ -61,9 +66,13 @@ class Istio(Part):
 
     principals: list[str] = Field([], description="such as cluster.local/ns/shop/sa/checkout")
     namespaces: list[Name] = []
+    """namespaces whose workloads may call"""
     issuer: str | None = None
+    """whose JWTs are good"""
     jwks_uri: str | None = None
+    """where its keys are; found by the issuer when left out"""
     audiences: list[str] = []
+    """for whom the JWTs must be made"""
 
     @model_validator(mode="after")
     def keys_need_an_issuer(self) -> Istio:

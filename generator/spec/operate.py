@@ -18,23 +18,31 @@ class Reload(Part):
     )
     webhook_secret: SecretKey | None = Field(None, description="the secret of the registry's webhook to /hooks/mlflow")
     allow_signature_change: bool = False
+    """take a new version even if requests of today would not fit it"""
 
 
 class Dependencies(Part):
     """What happens when the model asks for other packages than the image has."""
 
     policy: Literal["check", "strict", "off"] = "check"
+    """where packages differ: 'check' says so, 'strict' refuses the model, 'off' does not look"""
     env_manager: Literal["local", "uv", "virtualenv"] = "local"
+    """'local' is what the image has; the others install what the model asks for"""
     cache_claim: Subdomain | None = Field(
         None, description="claim that keeps the environments that uv or virtualenv made"
     )
 
 
 class Jwt(Part):
+    """JWTs that callers may show."""
+
     jwks: str = Field(description="URL of the issuer's keys")
     issuer: str | None = None
+    """issuer (iss) that JWTs must have"""
     audience: str | None = None
+    """audience (aud) that JWTs must have"""
     admin_scope: str | None = None
+    """scope or role that opens everything, also load, revert and unload"""
 
 
 class Auth(Part):
@@ -42,8 +50,11 @@ class Auth(Part):
 
     tokens: SecretKey | None = Field(None, description="file of tokens, one a line")
     admin_tokens: SecretKey | None = None
+    """tokens that open everything, also load, revert and unload"""
     jwt: Jwt | None = None
+    """JWTs that are good"""
     rate_limit: Annotated[str, matching(r"\d+(\.\d+)?/[smh]", "a rate: expected such as 100/s")] | None = None
+    """predictions for each client, such as 100/s"""
     tls_secret: Subdomain | None = Field(
         None, description="Secret of type kubernetes.io/tls that the predictor serves with"
     )
@@ -53,24 +64,33 @@ class PayloadLogger(Part):
     """KServe's logger: sends requests and responses as CloudEvents."""
 
     mode: Literal["all", "request", "response"] = "all"
+    """what is sent"""
     url: Url | None = None
+    """where to; the cluster's own sink when left out"""
     metadata_headers: list[str] = []
+    """headers of requests that are sent along"""
 
 
 class Batcher(Part):
     """KServe's batcher beside the predictor; ours batches by itself, for every protocol."""
 
     max_batch_size: Annotated[int, Field(ge=1)] = 32
+    """requests in one batch"""
     max_latency: Duration = "10ms"
+    """how long the first waits for others"""
     timeout: Duration | None = None
+    """for the answer to a batch"""
 
 
 class Feast(Part):
     """Features that the predictor looks up."""
 
     feature_service: str | None = None
+    """name of the feature service"""
     server_url: Url | None = None
+    """address of Feast's server"""
     repo_path: str | None = None
+    """folder with feature_store.yaml in the container"""
     repo_config_map: Subdomain | None = Field(
         None, description="ConfigMap with feature_store.yaml, mounted at repo_path"
     )
@@ -83,21 +103,32 @@ class Feast(Part):
 
 
 class Logging(Part):
+    """What the predictor logs."""
+
     access_log: bool = False
+    """a line for each request"""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least that is logged"""
     format: Literal["text", "json"] = "json"
+    """lines of text, or one JSON object each"""
 
 
 class Tracing(Part):
+    """Spans of OpenTelemetry."""
+
     endpoint: Url
+    """where spans go, over OTLP"""
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """share of the requests that begin a trace"""
 
 
 class Monitoring(Part):
     """Who collects the metrics, and what is made of them."""
 
     scrape: Literal["annotations", "podmonitor", "servicemonitor", "off"] = "annotations"
+    """how Prometheus finds the pods"""
     interval: Duration = "30s"
+    """between two looks of Prometheus, with a monitor"""
     labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
     namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
 
@@ -109,6 +140,7 @@ class ServiceAccount(Part):
         None, description="an existing one, or the one to create; the serve's name when created and left out"
     )
     create: bool = False
+    """emit it"""
     annotations: Annotations = Field({}, description="for workload identities: eks.amazonaws.com/role-arn, …")
 
 

@@ -30,23 +30,31 @@ class Query(Part):
     """A Prometheus query whose value is shared by the pods: each may have as much as the threshold."""
 
     query: Annotated[str, Field(min_length=1)]
+    """in PromQL, one number"""
     threshold: Annotated[float, Field(gt=0)]
+    """how much of it each pod may have"""
 
 
 class Latency(Part):
     """Pods are added while the latency is above this."""
 
     quantile: Literal["p50", "p95", "p99"] = "p95"
+    """which part of the requests is looked at"""
     below: Duration
+    """the latency to stay below"""
 
 
 class Window(Part):
     """A time with a number of pods of its own."""
 
     start: Cron
+    """when it begins, a cron line such as 0 8 * * 1-5"""
     end: Cron
+    """when it ends, a cron line"""
     timezone: TimeZone = "UTC"
+    """of both"""
     min: Annotated[int, Field(ge=0)]
+    """pods at least in that time"""
     max: Annotated[int, Field(ge=1)] | None = Field(None, description="as replicas.max when left out")
 
 
@@ -65,6 +73,7 @@ class Scaling(Part):
     )
     latency: Latency | None = None
     queries: list[Query] = []
+    """Prometheus queries of your own (KEDA)"""
     target_utilization: Utilization | None = Field(None, description="percent of the target that is aimed at (Knative)")
     window: Duration | None = Field(None, description="over which Knative averages; between 6s and 1h")
     initial_scale: Annotated[int, Field(ge=0)] | None = Field(None, description="pods of a new revision (Knative)")
@@ -74,6 +83,7 @@ class Scaling(Part):
     prometheus: Url | None = Field(None, description="address of Prometheus for rps, latency and queries with KEDA")
     prometheus_auth: Name | None = Field(None, description="KEDA TriggerAuthentication for it")
     schedule: list[Window] = []
+    """times with a number of pods of their own"""
     cooldown: Duration | None = Field(
         None, description="with KEDA: how long nothing must happen before the last pods go"
     )
@@ -119,4 +129,5 @@ class Replicas(Part):
     """How many pods there may be."""
 
     min: Annotated[int, Field(ge=0)] = 1
+    """pods at least; 0 lets the serve sleep where that is possible"""
     max: Annotated[int, Field(ge=1)] | None = Field(None, description="5, or min if that is more, when left out")

@@ -32,7 +32,7 @@ from generator.spec.pods import (
 )
 from generator.spec.scaling import Replicas, Scaling
 from generator.spec.storage import Storage, Tracking
-from generator.spec.values import Annotations, Duration, Labels, Memory, Name, Part, Percent, Subdomain, matching
+from generator.spec.values import Annotations, Duration, Labels, Memory, Name, NumberToo, Part, Percent, Subdomain, matching
 from predictors.flavor import BY_NAME, IMAGE_REGISTRY
 
 Mode = Literal["Standard", "Knative"]
@@ -42,7 +42,7 @@ FlavorName = Literal[FLAVORS]  # type: ignore[valid-type]
 ModelUri = Annotated[
     str, Field(min_length=1, description="models:/name@alias, models:/name/3, runs:/…, s3://…, pvc://…")
 ]
-Version = Annotated[str, matching(r"\d+\.\d+(\.\d+)?", "a version of KServe: expected such as 0.21")]
+Version = Annotated[str, matching(r"\d+\.\d+(\.\d+)?", "a version of KServe: expected such as 0.21"), NumberToo]
 
 NODE_CAPACITIES = {
     "spot": NodeCapacity(
@@ -60,11 +60,14 @@ class Canary(Part):
 
     model: ModelUri
     percent: Percent
+    """percent of the traffic that it gets"""
     name: Name | None = Field(
         None, description="name of its predictor (Standard); from the model's version when left out"
     )
     flavor: FlavorName | None = None
+    """its flavor; from its MLmodel file, or that of the stable model, when left out"""
     image: str | None = None
+    """its image; the one for its flavor when left out"""
     replicas: Annotated[int, Field(ge=1)] | None = Field(
         None, description="pods of the canary (Standard); its share of the traffic when left out"
     )
@@ -76,6 +79,7 @@ class ServeSpec(Part):
     name: Name = Field(description="name of the InferenceService, and of the model in URLs")
     model: ModelUri
     namespace: Name = "default"
+    """namespace of everything that is emitted"""
     canary: Canary | None = None
     revision: Name | None = Field(
         None, description="name of the stable predictor, as a promotion of a named canary leaves it (Standard)"
@@ -87,15 +91,20 @@ class ServeSpec(Part):
     mode: Mode = Field("Standard", description="KServe's deployment mode")
     kserve: Version = Field("0.21", description="version of KServe on the cluster")
     protocol: Protocol = "v2"
+    """what callers speak first; 'grpc' makes the gRPC port the one that the service leads to"""
     predictor: Literal["container", "runtime"] = Field(
         "container", description="a container of ours, or a reference to a ServingRuntime with modelFormat mlflow"
     )
     runtime: Name | None = Field(None, description="the ServingRuntime; the one for the flavor when left out")
     image: str | None = Field(None, description="image of the predictor; the one for the flavor when left out")
     image_registry: str = IMAGE_REGISTRY
-    image_tag: str = "latest"
+    """where images come from when none is named"""
+    image_tag: Annotated[str, NumberToo] = "latest"
+    """their tag"""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """when nodes pull images; Kubernetes' own rule when left out"""
     image_pull_secrets: list[Subdomain] = []
+    """Secrets of type kubernetes.io/dockerconfigjson"""
 
     replicas: Replicas = Replicas()
     scaling: Scaling = Scaling()
@@ -114,12 +123,16 @@ class ServeSpec(Part):
     storage: Storage = Storage()
     tracking: Tracking = Tracking()
     volumes: list[Mount] = []
+    """more volumes of the predictor's container"""
     env: Env = {}
+    """more variables of the predictor: text, {secret, key} or {config_map, key}"""
     env_from: list[Subdomain] = Field([], description="Secrets whose keys all become variables")
     args: list[str] = Field([], description="more flags of the predictor")
 
     labels: Labels = {}
+    """more labels of everything that is emitted"""
     annotations: Annotations = {}
+    """more annotations of the InferenceService, and so of its pods"""
     service_account: ServiceAccount = ServiceAccount()
     security: Security | Literal["off"] = Security()
     probes: Probes = Probes()

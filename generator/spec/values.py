@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 FACTORS = {
@@ -23,24 +34,43 @@ DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 class Part(BaseModel):
     """A part of the spec: unknown fields are mistakes, and nothing changes after it has been read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, coerce_numbers_to_str=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        # Numbers are welcome where text is wanted, as they were written.
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
-def matching(pattern: str, expected: str) -> AfterValidator:
-    """A text that matches as a whole."""
-    compiled = re.compile(pattern)
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text that matches as a whole; editors learn the pattern from the JSON Schema."""
 
-    def check(text: str) -> str:
-        if not compiled.fullmatch(text):
-            raise ValueError(f"{text!r} is not {expected}")
+    pattern: str
+    expected: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^({self.pattern})$"}
+
+    def check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(f"{text!r} is not {self.expected}")
         return text
 
-    return AfterValidator(check)
+
+def matching(pattern: str, expected: str) -> Matching:
+    return Matching(pattern, expected)
 
 
-def text_of(value: Any) -> Any:
-    """Numbers are welcome where a quantity is written."""
-    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+def word_of(value: Any) -> Any:
+    """True and false are words where text is wanted."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def quantity(text: str) -> float:
@@ -78,8 +108,11 @@ def checked_duration(text: str) -> str:
 
 def seconds_text(value: Any) -> Any:
     """A plain number is seconds."""
-    return f"{value:g}s" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    return f"{value!s}s" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
+
+NumberToo = WithJsonSchema({"type": ["string", "number"]})
+WordToo = WithJsonSchema({"type": ["string", "number", "boolean"]})
 
 Name = Annotated[
     str,
@@ -89,9 +122,9 @@ Name = Annotated[
 Subdomain = Annotated[
     str, Field(min_length=1, max_length=253), matching(DNS_SUBDOMAIN, "a name of small letters, digits, - and .")
 ]
-Cores = Annotated[str, BeforeValidator(text_of), AfterValidator(checked_quantity)]
-Memory = Annotated[str, BeforeValidator(text_of), AfterValidator(memory_quantity)]
-Duration = Annotated[str, BeforeValidator(seconds_text), AfterValidator(checked_duration)]
+Cores = Annotated[str, AfterValidator(checked_quantity), NumberToo]
+Memory = Annotated[str, AfterValidator(memory_quantity), NumberToo]
+Duration = Annotated[str, BeforeValidator(seconds_text), AfterValidator(checked_duration), NumberToo]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Utilization = Annotated[int, Field(ge=1, le=100)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -104,13 +137,14 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[
     str,
-    BeforeValidator(text_of),
+    BeforeValidator(word_of),
     matching(
         r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?",
         "a value of a label: letters, digits, -, _ and ., at most 63",
     ),
+    WordToo,
 ]
 EnvName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "a name of an environment variable")]
 Url = Annotated[str, matching(r"https?://[^\s/]+\S*", "a URL: expected http://… or https://…")]
 Labels = dict[LabelKey, LabelValue]
-Annotations = dict[LabelKey, Annotated[str, BeforeValidator(text_of)]]
+Annotations = dict[LabelKey, Annotated[str, BeforeValidator(word_of), WordToo]]
