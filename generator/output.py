@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
 
 from generator.resources.meta import Resource
+
+KUSTOMIZATION = "kustomization.yaml"
+# Texts that other readers of YAML than PyYAML take for a number or a truth.
+OTHERWISE = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?0[oxb][0-9a-fA-F_]+|[yYnN]")
 
 
 class Writer(yaml.SafeDumper):
@@ -21,7 +26,8 @@ class Writer(yaml.SafeDumper):
 
 
 def text(dumper: yaml.SafeDumper, content: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", content, style="|" if "\n" in content else None)
+    style = "|" if "\n" in content else "'" if OTHERWISE.fullmatch(content) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", content, style=style)
 
 
 Writer.add_representer(str, text)
@@ -31,10 +37,30 @@ def document(content: Any) -> str:
     return yaml.dump(content, Dumper=Writer, sort_keys=False, width=120, allow_unicode=True)
 
 
-def stream(resources: Iterable[Resource], header: str) -> str:
+def stream(resources: Iterable[Resource], header: str, notes: Sequence[str] = ()) -> str:
     """All resources as one text that `kubectl apply -f -` takes."""
-    comment = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
-    return "".join(f"---\n{comment}{document(resource)}" for resource in resources)
+    return "".join(f"---\n{commented(resource, header, notes)}" for resource in resources)
+
+
+def files(resources: Sequence[Resource], header: str, notes: Sequence[str] = ()) -> dict[str, str]:
+    """The same as files of a folder, with the kustomization that names them."""
+    made = {file_name(resource): commented(resource, header, notes) for resource in resources}
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(made),
+    }
+    return {**made, KUSTOMIZATION: comment(header) + document(kustomization)}
+
+
+def commented(resource: Resource, header: str, notes: Sequence[str]) -> str:
+    """What the person who applies it has to know stands in the InferenceService."""
+    told = notes if resource["kind"] == "InferenceService" else ()
+    return comment("\n".join([header, *(f"Note: {note}." for note in told)])) + document(resource)
+
+
+def comment(lines: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines.splitlines())
 
 
 def file_name(resource: Resource) -> str:

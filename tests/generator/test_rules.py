@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "STORAGE_URI": ({"env": {"STORAGE_URI": "s3://x"}}, "env.STORAGE_URI", "model", {"env": {}}),
     "mode as an annotation": (
         {"annotations": {"serving.kserve.io/deploymentMode": "Knative"}},
-        "annotations.serving.kserve.io/deploymentMode", "say mode", {"annotations": {"example.com/a": "b"}},
+        "annotations[serving.kserve.io/deploymentMode]", "say mode", {"annotations": {"example.com/a": "b"}},
     ),
     "volume without a source": (
         {"volumes": [{"name": "x", "path": "/x"}]},

@@ -1,0 +1,72 @@
+"""Writing: whole files or none, and nothing of an earlier run left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from generator.cli.saying import Stop, say
+from generator.output import KUSTOMIZATION
+
+MARK = "# Made by mlflow-kserve "
+SERVE = "app.kubernetes.io/name"
+
+
+def write(file: Path, text: str) -> None:
+    """All of it or nothing."""
+    try:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            Path(name).chmod(0o666 & ~umask())
+            Path(name).replace(file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Stop(f"{file}: cannot be written: {error.strerror or error}") from None
+
+
+def umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_folder(folder: Path, texts: Mapping[str, str], serve: str) -> None:
+    """The files of a serve; those of an earlier run that are not made any more go, those of others stay."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(file for file in folder.iterdir() if file.suffix == ".yaml")
+        heads = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in there}
+    except OSError as error:
+        raise Stop(f"{folder}: cannot be written: {error.strerror or error}") from None
+    old = []
+    for name, text in heads.items():
+        if not text.startswith(MARK):
+            if name in texts:
+                raise Stop(f"{folder / name}: is not ours, and would be overwritten: expected another folder")
+            say(f"{folder / name}: is not ours, and stays; {KUSTOMIZATION} does not name it")
+        elif name != KUSTOMIZATION and (owner := serve_of(text)) != serve:
+            raise Stop(f"{folder}: holds the serve {owner!r}: expected a folder for each serve")
+        elif name not in texts:
+            old.append(folder / name)
+    for name, text in texts.items():
+        write(folder / name, text)
+    for file in old:
+        file.unlink()
+        say(f"{file}: is not made any more, and is gone")
+
+
+def serve_of(text: str) -> str | None:
+    """Which serve a file of ours belongs to."""
+    try:
+        content = yaml.safe_load(text)
+        return str(content["metadata"]["labels"][SERVE])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return None

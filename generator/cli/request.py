@@ -1,0 +1,119 @@
+"""From arguments to a plan: reads files, lays flags over them, looks the model up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from generator.cli.arguments import command_line, layers_of
+from generator.cli.main import release
+from generator.cli.saying import UNREACHABLE, Stop
+from generator.facts import ModelFacts
+from generator.lookup import Unreachable, fact
+from generator.notes import notes
+from generator.overlay import names
+from generator.plan import Plan
+from generator.problems import SpecError
+from generator.render import planned, resources
+from generator.resources.meta import Resource
+from generator.spec import ServeSpec
+from generator.specfile import SpecFile, spec_file
+from generator.written import Written, read
+
+
+@dataclass
+class Request:
+    """A serve that somebody asks for."""
+
+    file: SpecFile
+    command: str
+    tracking_uri: str | None = None
+    mlmodel: str | None = None
+    said: list[str] = field(default_factory=list)
+    """What has to be said of the way here."""
+
+    @property
+    def spec(self) -> ServeSpec:
+        return self.file.spec
+
+    @cached_property
+    def facts(self) -> dict[str, ModelFacts]:
+        """What is known of the models; nobody is asked about one whose flavor is said."""
+        if self.spec.flavor is not None:
+            return {}
+        wanted = {self.spec.model: self.mlmodel or self.spec.model}
+        if self.spec.canary and self.spec.canary.flavor is None:
+            wanted[self.spec.canary.model] = self.spec.canary.model
+        try:
+            return {uri: fact(where, self.tracking_uri) for uri, where in wanted.items()}
+        except Unreachable as error:
+            raise Stop(str(error), UNREACHABLE) from None
+
+    @cached_property
+    def plan(self) -> Plan:
+        facts = self.facts
+        try:
+            return planned(self.spec, facts)
+        except SpecError as error:
+            raise self.file.placed(error) from None
+
+    @property
+    def resources(self) -> list[Resource]:
+        return resources(self.plan)
+
+    @property
+    def notes(self) -> list[str]:
+        return notes(self.plan)
+
+    @property
+    def header(self) -> str:
+        return f"Made by mlflow-kserve {release()}: {self.command}. Change the spec, not this."
+
+
+def requested(args: argparse.Namespace, command: str) -> Request:
+    """The serve that a file, its environment and flags describe."""
+    flags = layers_of(args)
+    name = getattr(args, "file", None)
+    if name is None and getattr(args, "said_model", None) is None:
+        raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
+                   f"Try python -m generator {command} --help.")  # fmt: skip
+    file = written(name) if name else Written({})
+    shared = written(args.environments) if getattr(args, "environments", None) else None
+    made = spec_file(file, args.env, shared, flags)
+    request = Request(made, command_line(args, command), reading_from(args, made.spec), getattr(args, "mlmodel", None))
+    known = dict.fromkeys(name for each in (shared, file) if each for name in names(each))
+    if args.env is None and known:
+        request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")
+    return request
+
+
+def reading_from(args: argparse.Namespace, spec: ServeSpec) -> str | None:
+    """Where this machine finds MLflow: MLFLOW_TRACKING_URI unless a flag says otherwise, else where pods do."""
+    import os
+
+    return getattr(args, "said_tracking_uri", None) or (
+        None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri
+    )
+
+
+def written(name: str) -> Written:
+    """A file as it is written; - is stdin."""
+    return read(text_of(name), "stdin" if name == "-" else name)
+
+
+def text_of(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise Stop(f"{name}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise Stop(f"{name}: is not UTF-8 text (byte {error.start})") from None
+
+
+def first_of(values: Sequence[str]) -> str | None:
+    return values[0] if values else None

@@ -1,0 +1,115 @@
+"""What is known of models: their MLmodel files, from a folder or through MLflow. The one module that asks anybody."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from generator.facts import ModelFacts, is_mlflow
+from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
+
+PATIENCE = 30.0
+"""Seconds for a tracking server to tell."""
+STORES = ("s3", "gs", "abfss", "wasbs", "hdfs", "dbfs")
+"""Object stores that MLflow can read by itself, if its client library is there."""
+LOCAL_STORES = ("mlflow.db", "mlruns")
+
+
+class Unreachable(Exception):
+    """A model of which nothing can be learned; the message is one line."""
+
+
+def facts_of(
+    uris: Iterable[str], tracking_uri: str | None = None, patience: float = PATIENCE
+) -> dict[str, ModelFacts]:
+    """What the MLmodel files of these models tell."""
+    return {uri: fact(uri, tracking_uri, patience) for uri in dict.fromkeys(uris)}
+
+
+def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) -> ModelFacts:
+    folder = local_folder(uri)
+    if folder:
+        return read(folder, uri)
+    scheme = uri.partition(":")[0]
+    if not is_mlflow(uri) and scheme not in STORES:
+        raise unreachable(uri, f"only the cluster can read {scheme}://")
+    if is_mlflow(uri) and not tracking_uri and not knows_mlflow():
+        raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
+    with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
+        limited(lambda: download(as_mlflow(uri), tracking_uri, target), uri, patience)
+        return read(Path(target), uri)
+
+
+def local_folder(uri: str) -> Path | None:
+    if uri.startswith("file:"):
+        return Path(unquote(urlparse(uri).path))
+    return None if re.match(r"[a-z][a-z0-9-]*:/", uri) else Path(uri)
+
+
+def knows_mlflow() -> bool:
+    """Whether MLflow is told where to ask; by itself it would begin a store of its own in this folder."""
+    told = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
+    return bool(told) or any(Path(name).exists() for name in LOCAL_STORES)
+
+
+def read(folder: Path, uri: str) -> ModelFacts:
+    try:
+        return ModelFacts.of(read_mlmodel(folder).content, uri)
+    except FlavorError as error:
+        raise unreachable(uri, str(error).replace(str(folder), uri)) from None
+
+
+def as_mlflow(uri: str) -> str:
+    """`mlflow://models/…` and `mlflow://runs/…` as MLflow itself spells them."""
+    found = re.fullmatch(r"mlflow://(models|runs)/(.+)", uri)
+    return f"{found[1]}:/{found[2]}" if found else uri
+
+
+def download(uri: str, tracking_uri: str | None, target: str) -> None:
+    """Only the MLmodel file."""
+    # MLflow's own seven silent retries would take minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if tracking_uri:
+            mlflow.set_tracking_uri(tracking_uri)
+        get_artifact_repository(uri).download_artifacts(MLMODEL, target)
+
+
+def limited(action: Any, uri: str, patience: float) -> None:
+    """Runs it, not for longer than anybody would wait."""
+    failed: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            action()
+        except BaseException as error:  # whatever it is, it is told in the other thread
+            failed.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(patience)
+    if thread.is_alive():
+        raise unreachable(uri, f"no answer within {patience:g} s")
+    if failed:
+        text = str(failed[0]).strip().splitlines() or [""]
+        raise unreachable(uri, f"{type(failed[0]).__name__}: {text[0][:300]}".removesuffix(": "))
+
+
+def unreachable(uri: str, why: str) -> Unreachable:
+    flavors = ", ".join(flavor.name for flavor in FLAVORS)
+    return Unreachable(f"{uri} cannot be looked at: {why}; give --flavor ({flavors}) to go on without it")
