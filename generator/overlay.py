@@ -14,6 +14,7 @@ from typing import Any
 
 from generator.fields import inside, models_at
 from generator.problems import Path, Problem, SpecError
+from generator.spec.scaling import parse_line
 from generator.words import shown
 from generator.written import Place, Written, at
 
@@ -68,7 +69,7 @@ def source_of(written: Written) -> str:
 
 def names(written: Written) -> list[str]:
     """The environments of a file."""
-    found = written.data.get(ENVIRONMENTS)
+    found = written.data.get(ENVIRONMENTS) if isinstance(written.data, dict) else None
     return list(found) if isinstance(found, dict) else []
 
 
@@ -146,17 +147,41 @@ def over(lower: Written, upper: Written) -> Written:
     places = dict(lower.places)
 
     def merged(below: Any, above: Any, path: Path) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            result = dict(below)
-            for key, value in above.items():
-                result[key] = merged(below.get(key), value, (*path, key))
-            return result
-        for known in [known for known in places if known[: len(path)] == path]:
-            del places[known]
-        return above
+        if isinstance(above, dict) and above and all(isinstance(key, int) for key in above):
+            return items(below, above, path)
+        if isinstance(above, dict) and isinstance(below, str) and path == ("scaling",):
+            below = line_of(below)
+        if not (isinstance(below, dict) and isinstance(above, dict)):
+            for known in [known for known in places if known[: len(path)] == path]:
+                del places[known]
+        if not isinstance(above, dict):
+            return above
+        result = dict(below) if isinstance(below, dict) else {}
+        for key, value in above.items():
+            result[key] = merged(result.get(key), value, (*path, key))
+        return result
+
+    def items(below: Any, above: dict[int, Any], path: Path) -> list[Any]:
+        """Single items of a list, by their positions; the one after the last is a new one."""
+        result = list(below) if isinstance(below, list) else []
+        for position, value in above.items():
+            if position > len(result):
+                place = upper.places.get((*path, position)) or Place("the spec")
+                raise SpecError([Problem((*path, position), f"there are only {len(result)}", place.line, place.source)])
+            old = result[position] if position < len(result) else None
+            result[position : position + 1] = [merged(old, value, (*path, position))]
+        return result
 
     data = merged(lower.data, upper.data, ())
     return Written(data, places | {path: place for path, place in upper.places.items() if path or not lower.places})
+
+
+def line_of(text: str) -> Any:
+    """A line of scaling rules as fields, so that others can be laid over them."""
+    try:
+        return parse_line(text)
+    except ValueError:
+        return text
 
 
 def without_nothing(written: Written) -> None:

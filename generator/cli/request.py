@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +71,10 @@ class Request:
 
     @property
     def header(self) -> str:
-        return f"Made by mlflow-kserve {release()}: {self.command}. Change the spec, not this."
+        layers = self.file.layers
+        where = f"\nFor the environment {layers.environment}" if layers.environment else ""
+        where += f" on the cluster {layers.cluster}." if layers.cluster else "." if where else ""
+        return f"Made by mlflow-kserve {release()}: {self.command}. Change the spec, not this.{where}"
 
 
 def requested(args: argparse.Namespace, command: str) -> Request:
@@ -84,20 +87,17 @@ def requested(args: argparse.Namespace, command: str) -> Request:
     file = written(name) if name else Written({})
     shared = written(args.environments) if getattr(args, "environments", None) else None
     made = spec_file(file, args.env, shared, flags)
-    request = Request(made, command_line(args, command), reading_from(args, made.spec), getattr(args, "mlmodel", None))
+    tracking_uri = reading_from(made.spec, getattr(args, "said_tracking_uri", None))
+    request = Request(made, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
     known = dict.fromkeys(name for each in (shared, file) if each for name in names(each))
     if args.env is None and known:
         request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")
     return request
 
 
-def reading_from(args: argparse.Namespace, spec: ServeSpec) -> str | None:
+def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:
     """Where this machine finds MLflow: MLFLOW_TRACKING_URI unless a flag says otherwise, else where pods do."""
-    import os
-
-    return getattr(args, "said_tracking_uri", None) or (
-        None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri
-    )
+    return flag or (None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri)
 
 
 def written(name: str) -> Written:
@@ -113,7 +113,3 @@ def text_of(name: str) -> str:
         raise Stop(f"{name}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise Stop(f"{name}: is not UTF-8 text (byte {error.start})") from None
-
-
-def first_of(values: Sequence[str]) -> str | None:
-    return values[0] if values else None

@@ -1,0 +1,31 @@
+"""Every value of a serve, where it comes from, and why it is what it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from generator.cli.arguments import add_spec_arguments
+from generator.cli.request import requested
+from generator.cli.saying import OK, say
+from generator.explain import explain, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_spec_arguments(parser)
+    parser.add_argument("--all", action="store_true", help="also what is not set at all")
+    parser.add_argument("--json", action="store_true", help="as a JSON list of {path, value, source, why}")
+
+
+def run(args: argparse.Namespace) -> int:
+    request = requested(args, "explain")
+    rows = [row for row in explain(request.plan, request.file.layers.written) if args.all or row.value not in (None, [], {})]
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        sys.stdout.write(table(rows))
+    for line in [*request.said, *request.notes]:
+        say(f"Note: {line}.")
+    return OK

@@ -1,0 +1,84 @@
+"""Everything that is wrong with spec files, each with its line; every environment of a file is looked at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from generator.cli.arguments import add_environment
+from generator.cli.request import written
+from generator.cli.saying import OK, WRONG, Stop, problem_line, say
+from generator.lookup import Unreachable, fact
+from generator.overlay import names
+from generator.problems import Problem, SpecError
+from generator.specfile import SpecFile, against_rules, in_order, spec_file
+from generator.written import Written
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="+", metavar="serve.yaml", help="spec files; - reads stdin")
+    add_environment(parser)
+    parser.add_argument("--json", action="store_true", help="as a JSON list of {file, line, path, message}")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = [problem for name in args.file for problem in in_order(problems_in(name, args))]
+    if args.json:
+        listed = [
+            {"file": each.source, "line": each.line, "path": each.where, "message": each.message} for each in found
+        ]
+        print(json.dumps(listed, indent=2, ensure_ascii=False))
+    else:
+        for problem in found:
+            print(problem_line(problem))
+    if not found:
+        say(f"{', '.join(args.file)}: nothing is wrong")
+    return WRONG if found else OK
+
+
+def problems_in(name: str, args: argparse.Namespace) -> list[Problem]:
+    """What is wrong with a file in any of its environments."""
+    try:
+        file = written(name)
+        shared = written(args.environments) if args.environments else None
+    except SpecError as error:
+        return error.problems
+    known = list(dict.fromkeys(known for each in (shared, file) if each for known in names(each)))
+    wanted = [args.env] if args.env else known or [None]
+    return [found for environment in wanted for found in problems_for(file, environment, shared, args)]
+
+
+def problems_for(
+    file: Written, environment: str | None, shared: Written | None, args: argparse.Namespace
+) -> list[Problem]:
+    try:
+        made = spec_file(file, environment, shared)
+        facts = known_of(made.spec)
+        if found := against_rules(made.spec, facts):
+            return made.placed(SpecError(found)).problems
+        return against_crds(made, facts, args.crds) if args.crds else []
+    except SpecError as error:
+        return error.problems
+
+
+def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
+    """What is known of the model; that nobody can be asked is no fault of the file."""
+    if spec.flavor is not None:
+        return {}
+    try:
+        return {spec.model: fact(spec.model, reading_from(spec))}
+    except Unreachable as error:
+        say(f"Note: {error}.")
+        return {}
+
+
+def against_crds(made: SpecFile, facts: Mapping[str, ModelFacts], folder: str) -> list[Problem]:
+    """What the API server of a cluster with these CRDs would refuse."""
+    crds = loaded(folder)
+    plan = decide(made.spec if facts else made.spec.model_copy(update={"flavor": made.spec.flavor or "pyfunc"}), facts)
+    return [
+        Problem((), f"{file_name(resource)}: {finding}", None, folder)
+        for resource in resources(plan)
+        for finding in crds.problems(resource)
+    ]
