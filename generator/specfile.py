@@ -68,9 +68,13 @@ def rest(written: Written, found: list[Problem]) -> list[Problem]:
 
 def against_rules(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> list[Problem]:
     """What the rules say, also of a model of which nothing is known."""
-    if spec.model not in (facts or {}) and spec.flavor is None:
-        spec = spec.model_copy(update={"flavor": "pyfunc"})
-    return rule_problems(decide(spec, facts))
+    return rule_problems(decide(stood_in(spec, facts), facts))
+
+
+def stood_in(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ServeSpec:
+    """The spec with a flavor, if nobody knows it."""
+    known = spec.flavor is not None or spec.model in (facts or {})
+    return spec if known else spec.model_copy(update={"flavor": "pyfunc"})
 
 
 def cut(data: Any, path: Path) -> Any:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from pathlib import Path
 
 from generator.cli.arguments import add_environment
-from generator.cli.request import written
+from generator.cli.request import reading_from, written
 from generator.cli.saying import OK, WRONG, Stop, problem_line, say
+from generator.crds import CrdError, load
+from generator.facts import ModelFacts
 from generator.lookup import Unreachable, fact
+from generator.output import file_name
 from generator.overlay import names
+from generator.plan import decide
 from generator.problems import Problem, SpecError
-from generator.specfile import SpecFile, against_rules, in_order, spec_file
+from generator.render import resources
+from generator.spec import ServeSpec
+from generator.specfile import SpecFile, against_rules, in_order, spec_file, stood_in
 from generator.written import Written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="+", metavar="serve.yaml", help="spec files; - reads stdin")
     add_environment(parser)
+    parser.add_argument("--crds", metavar="DIR", help="hold what is rendered against the CRDs in this folder, too")
     parser.add_argument("--json", action="store_true", help="as a JSON list of {file, line, path, message}")
 
 
@@ -75,10 +83,13 @@ def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
 
 def against_crds(made: SpecFile, facts: Mapping[str, ModelFacts], folder: str) -> list[Problem]:
     """What the API server of a cluster with these CRDs would refuse."""
-    crds = loaded(folder)
-    plan = decide(made.spec if facts else made.spec.model_copy(update={"flavor": made.spec.flavor or "pyfunc"}), facts)
+    try:
+        crds = load(Path(folder))
+    except CrdError as error:
+        raise Stop(f"--crds: {error}") from None
     return [
         Problem((), f"{file_name(resource)}: {finding}", None, folder)
-        for resource in resources(plan)
+        for resource in resources(decide(stood_in(made.spec, facts), facts))
+        if crds.knows(resource)
         for finding in crds.problems(resource)
     ]

@@ -1,0 +1,89 @@
+"""What would change from one spec or manifest to another, in words. Ends with 0 if nothing does, else with 1."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generator.cli.request import requested, text_of
+from generator.cli.saying import OK, USAGE, WRONG, Stop, say_problems
+from generator.compare import compare, summary
+from generator.output import document
+from generator.problems import SpecError
+from generator.resources.meta import Resource
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", metavar="A", help="a spec file, a rendered YAML file, or a folder of those; - is stdin")
+    parser.add_argument("after", metavar="B", nargs="?", help="the same; A again when left out, with two --env")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME", help="for both; given twice, for A and then for B"
+    )
+    parser.add_argument("--environments", metavar="FILE", help="a file of environments that many serves share")
+    parser.add_argument("--yaml", action="store_true", help="as a unified diff of the manifests")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.after is None and len(args.env) != 2:
+        raise Stop("python -m generator diff: expected two files, or one with two --env")
+    if len(args.env) > 2:
+        raise Stop("python -m generator diff: --env may be given twice, not more often")
+    names = [args.before, args.after or args.before]
+    environments = [*args.env, *args.env][:2] if len(args.env) == 1 else args.env or [None, None]
+    try:
+        before, after = (
+            resources_of(name, environment, args.environments)
+            for name, environment in zip(names, environments, strict=True)
+        )
+    except SpecError as error:
+        say_problems(error.problems)
+        return USAGE  # 1 is for differences
+    if args.yaml:
+        lines = list(difflib.unified_diff(*(text(each).splitlines(keepends=True) for each in (before, after)), *names))
+        sys.stdout.writelines(lines)
+        return WRONG if lines else OK
+    changes = compare(before, after)
+    for change in changes:
+        print(change)
+    if changes:
+        print(summary(changes, after))
+    return WRONG if changes else OK
+
+
+def text(resources: list[Resource]) -> str:
+    return "".join(f"---\n{document(resource)}" for resource in resources)
+
+
+def resources_of(name: str, environment: str | None, shared: str | None) -> list[Resource]:
+    """The resources that a spec file stands for, or those that a manifest has."""
+    folder = Path(name)
+    if name != "-" and folder.is_dir():
+        return [
+            resource
+            for file in sorted(folder.glob("*.yaml"))
+            if file.name != "kustomization.yaml"
+            for resource in manifests(text_of(str(file))) or []
+        ]
+    content = None if name == "-" else manifests(text_of(name))
+    if content is not None:
+        return content
+    return requested(argparse.Namespace(file=name, env=environment, environments=shared), "diff").resources
+
+
+def manifests(content: str) -> list[Resource] | None:
+    """The documents, if they are Kubernetes' own."""
+    try:
+        documents: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return None
+    good = all(
+        isinstance(each, dict) and isinstance(each.get("kind"), str) and isinstance(each.get("metadata"), dict)
+        and "name" in each["metadata"] and "apiVersion" in each
+        for each in documents
+    )  # fmt: skip
+    return documents if documents and good else None

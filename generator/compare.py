@@ -1,0 +1,157 @@
+"""What changes from one set of resources to another, in words, and whether it restarts pods."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from generator.resources.meta import Resource
+
+Key = tuple[str, str]
+MODE = "serving.kserve.io/deploymentMode"
+# In words what is most often looked at: a pattern of the path, and what is said of it.
+WORDS = [
+    (r"predictor\.minReplicas", "replicas: at least"),
+    (r"predictor\.maxReplicas", "replicas: at most"),
+    (r"predictor\.canaryTrafficPercent", "percent of the traffic to the canary"),
+    (r"canary\[(.*)\]\.trafficPercent", r"percent of the traffic to the canary \1"),
+    (r"predictor\.timeout", "seconds for an answer"),
+    (r"predictor\.scaleTarget", "target of the autoscaler"),
+    (r"predictor\.scaleMetric", "metric of the autoscaler"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.image", "image"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.cpu", "cores that a pod asks for"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.cpu", "cores that a pod may use"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.memory", "memory that a pod asks for"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.memory", "memory that a pod may use"),
+    (r"predictor\.model\.storageUri", "model"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.env\[(STORAGE_URI|MODEL_URI)\](?:\.value)?", r"model (\1)"),
+    (r"predictor\.initContainers\[model-downloader\]\.env\[MODEL_URI\](?:\.value)?", "model to download"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.env\[([^\]]+)\](?:\.value)?", r"variable \1"),
+    (r"metadata\.labels\.(.+)", r"label \1"),
+    (r"metadata\.annotations\.(.+)", r"annotation \1"),
+]
+# What KServe keeps out of the pods' template: in Standard; a Knative revision has nearly everything in it.
+OUTSIDE = re.compile(
+    r"predictor\.(minReplicas|maxReplicas|scaleTarget|scaleMetric|scaleMetricType|autoScaling|canaryTrafficPercent"
+    r"|deploymentStrategy|timeout)\b.*|canary\b.*"
+)
+OUTSIDE_KNATIVE = re.compile(
+    r"predictor\.canaryTrafficPercent|metadata\.annotations\.serving\.knative\.dev/rollout-duration"
+    r"|metadata\.labels\.networking\.kserve\.io/visibility"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is different."""
+
+    resource: str
+    text: str
+    restarts: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.text}"
+
+
+def compare(before: Sequence[Resource], after: Sequence[Resource]) -> list[Change]:
+    """Everything that is different, in the order of the resources."""
+    old, new = keyed(before), keyed(after)
+    changes: list[Change] = []
+    for key in dict.fromkeys([*old, *new]):
+        name = f"{key[0]} {key[1]}"
+        if key not in new:
+            changes.append(Change(name, "is no longer made: apply --prune, or delete it"))
+        elif key not in old:
+            changes.append(Change(name, "is new"))
+        elif old[key] != new[key]:
+            changes += changed(name, old[key], new[key])
+    return changes
+
+
+def keyed(resources: Sequence[Resource]) -> dict[Key, Resource]:
+    return {(resource["kind"], resource["metadata"]["name"]): resource for resource in resources}
+
+
+def changed(name: str, old: Resource, new: Resource) -> Iterator[Change]:
+    spaces = [each["metadata"].get("namespace", "default") for each in (old, new)]
+    if spaces[0] != spaces[1]:
+        yield Change(name, f"namespace {spaces[0]} → {spaces[1]}: is made anew there, and stays where it was")
+    modes = [each["metadata"].get("annotations", {}).get(MODE) for each in (old, new)]
+    if modes[0] != modes[1]:
+        yield Change(name, f"mode {modes[0]} → {modes[1]}: KServe refuses this change, so delete the serve first", True)
+    serves = new["kind"] == "InferenceService"
+    for path, before, after in differences(old, new, ""):
+        if path not in ("metadata.namespace", f"metadata.annotations.{MODE}"):
+            short = path.removeprefix("spec.") if serves else path
+            yield Change(name, said(short, before, after), serves and restarts(short, modes[1] == "Knative"))
+
+
+def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Paths whose values differ; items of lists go by their names."""
+    if old == new:
+        return
+    if isinstance(old, list) and isinstance(new, list) and (names := by_name(old, new)):
+        for name in dict.fromkeys([*names[0], *names[1]]):
+            yield from differences(names[0].get(name), names[1].get(name), f"{path}[{name}]")
+        if list(names[0]) != list(names[1]) and set(names[0]) == set(names[1]):
+            yield path, "one order", "another"
+    elif isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    else:
+        yield path, old, new
+
+
+def by_name(old: list[Any], new: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Both lists by the names of their items, where all have one."""
+    found = []
+    for items in (old, new):
+        names = [name_of(item) for item in items]
+        if None in names or len(set(names)) != len(names):
+            return None
+        found.append({str(name): item for name, item in zip(names, items, strict=True)})
+    return found[0], found[1]
+
+
+def name_of(item: Any) -> str | None:
+    if not isinstance(item, dict):
+        return None
+    inner = item.get("predictor")
+    name = item.get("name") or (inner.get("name") if isinstance(inner, dict) else None)
+    return name if isinstance(name, str) else None
+
+
+def said(path: str, before: Any, after: Any) -> str:
+    """A difference in words."""
+    what = next(
+        (re.sub(f"^{pattern}$", text, path) for pattern, text in WORDS if re.fullmatch(pattern, path)), f"{path}:"
+    )
+    if before is None:
+        return f"{what} {shown(after)} (new)"
+    if after is None:
+        return f"{what} {shown(before)} (gone)"
+    return f"{what} {shown(before)} → {shown(after)}"
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"name", "value"}:
+        value = value["value"]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def restarts(path: str, knative: bool) -> bool:
+    """Whether the change reaches the template of the pods, so that they are replaced."""
+    if not path.startswith(("predictor", "canary", "metadata.labels", "metadata.annotations")):
+        return False
+    return not (OUTSIDE_KNATIVE if knative else OUTSIDE).fullmatch(path)
+
+
+def summary(changes: Sequence[Change], resources: Sequence[Resource]) -> str:
+    """What it means for the pods."""
+    if not any(change.restarts for change in changes):
+        return "Does not restart the pods."
+    modes = {resource["metadata"].get("annotations", {}).get(MODE) for resource in resources}
+    return "Restarts the pods" + (", as a new revision of Knative." if "Knative" in modes else ", one after another.")
