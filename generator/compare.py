@@ -139,7 +139,8 @@ def said(path: str, before: Any, after: Any) -> str:
 def shown(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"name", "value"}:
         value = value["value"]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:119] + "…"
 
 
 def restarts(path: str, knative: bool) -> bool:

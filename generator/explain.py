@@ -41,9 +41,7 @@ def explain(plan: Plan, written: Written) -> list[Explained]:
         for each in found
     ]
     return explained + [
-        Explained(where, reason.value, "decided", reason.why)
-        for where, reason in decided.items()
-        if where not in known
+        Explained(where, reason.value, "decided", reason.why) for where, reason in decided.items() if where not in known
     ]
 
 

@@ -27,9 +27,7 @@ class Unreachable(Exception):
     """A model of which nothing can be learned; the message is one line."""
 
 
-def facts_of(
-    uris: Iterable[str], tracking_uri: str | None = None, patience: float = PATIENCE
-) -> dict[str, ModelFacts]:
+def facts_of(uris: Iterable[str], tracking_uri: str | None = None, patience: float = PATIENCE) -> dict[str, ModelFacts]:
     """What the MLmodel files of these models tell."""
     return {uri: fact(uri, tracking_uri, patience) for uri in dict.fromkeys(uris)}
 

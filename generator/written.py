@@ -81,7 +81,9 @@ def read(text: str, source: str) -> Written:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SpecError([at(source, line, "has a character that cannot be seen and that YAML does not allow")]) from None
+        raise SpecError(
+            [at(source, line, "has a character that cannot be seen and that YAML does not allow")]
+        ) from None
     except yaml.MarkedYAMLError as error:
         raise SpecError([unreadable(error, text, source)]) from None
     except (RecursionError, ValueError):

@@ -99,7 +99,9 @@ def setting(text: str) -> Written:
     try:
         value = read(f"{{value: {written}\n}}" if written[:1] in "[{" and written else f"value: {written}", source)
     except SpecError:
-        raise Stop(f"{source}: {written!r} cannot be read: expected a value as in a file, in quotes if need be") from None
+        raise Stop(
+            f"{source}: {written!r} cannot be read: expected a value as in a file, in quotes if need be"
+        ) from None
     return nested(path, value.data["value"], source)
 
 

@@ -19,7 +19,9 @@ from generator.resources.meta import Resource
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="A", help="a spec file, a rendered YAML file, or a folder of those; - is stdin")
+    parser.add_argument(
+        "before", metavar="A", help="a spec file, a rendered YAML file, or a folder of those; - is stdin"
+    )
     parser.add_argument("after", metavar="B", nargs="?", help="the same; A again when left out, with two --env")
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME", help="for both; given twice, for A and then for B"

@@ -21,7 +21,6 @@ from generator.spec.values import (
 )
 
 
-
 def plain(value: Any) -> Any:
     """The same with numbers that have forgotten how they were written."""
     if isinstance(value, dict):

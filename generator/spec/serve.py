@@ -32,7 +32,18 @@ from generator.spec.pods import (
 )
 from generator.spec.scaling import Replicas, Scaling
 from generator.spec.storage import Storage, Tracking
-from generator.spec.values import Annotations, Duration, Labels, Memory, Name, NumberToo, Part, Percent, Subdomain, matching
+from generator.spec.values import (
+    Annotations,
+    Duration,
+    Labels,
+    Memory,
+    Name,
+    NumberToo,
+    Part,
+    Percent,
+    Subdomain,
+    matching,
+)
 from predictors.flavor import BY_NAME, IMAGE_REGISTRY
 
 Mode = Literal["Standard", "Knative"]

@@ -1,0 +1,29 @@
+"""The JSON Schema of spec files (draft 2020-12), for editors; `docs/schema/serve.json` is the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from generator.cli.files import write
+from generator.cli.saying import OK
+from generator.schema import json_schema
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", default="-", metavar="FILE", help="write it there; - is stdout [default]")
+
+
+def run(args: argparse.Namespace) -> int:
+    text = schema_text()
+    if args.output == "-":
+        sys.stdout.write(text)
+    else:
+        write(Path(args.output), text)
+    return OK
+
+
+def schema_text() -> str:
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
