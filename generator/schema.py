@@ -58,7 +58,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def plainer(schema: Any) -> Any:
-    """Without titles made of names and defaults of whole parts, which say nothing; names that do not match are wrong."""
+    """Without titles made of names and defaults of whole parts; names that do not match are wrong."""
     if isinstance(schema, list):
         return [plainer(item) for item in schema]
     if not isinstance(schema, dict):

@@ -110,7 +110,7 @@ def meant(found: Sequence[Found], data: Any) -> list[Found]:
         for one in found:
             if one.union == union:
                 branches.setdefault(one.branch, []).append(one)
-        further = [
+        further: list[list[Found]] = [
             each
             for each in branches.values()
             if all(one.path != union or one.type in ("value_error", "missing") for one in each)

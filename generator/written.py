@@ -81,9 +81,7 @@ def read(text: str, source: str) -> Written:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SpecError(
-            [at(source, line, "has a character that cannot be seen and that YAML does not allow")]
-        ) from None
+        raise SpecError([at(source, line, "has a character that YAML does not allow")]) from None
     except yaml.MarkedYAMLError as error:
         raise SpecError([unreadable(error, text, source)]) from None
     except (RecursionError, ValueError):
@@ -166,6 +164,7 @@ class Reader:
             return self.mapping(node, path, (*above, node))
         if isinstance(node, SequenceNode):
             return self.sequence(node, path, (*above, node))
+        assert isinstance(node, ScalarNode)  # noqa: S101 - there are no others
         return self.scalar(node, path)
 
     def count(self) -> None:
@@ -235,7 +234,7 @@ class Reader:
 
 def implied(text: str) -> str:
     """The tag that the parser gives the text where the file says none."""
-    return str(RESOLVER.resolve(ScalarNode, text, (True, False)))
+    return str(RESOLVER.resolve(ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
 
 
 RESOLVER = yaml.resolver.Resolver()

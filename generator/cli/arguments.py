@@ -97,11 +97,9 @@ def setting(text: str) -> Written:
         raise Stop(f"--set {text}: expected PATH=VALUE, such as timeout=30s or scaling.schedule[0].min=2")
     source = f"--set {path_text(path)}"
     try:
-        value = read(f"{{value: {written}\n}}" if written[:1] in "[{" and written else f"value: {written}", source)
+        value = read(f"value: {written}", source)
     except SpecError:
-        raise Stop(
-            f"{source}: {written!r} cannot be read: expected a value as in a file, in quotes if need be"
-        ) from None
+        raise Stop(f"{source}: {written!r} is not a value: expected one as in a file") from None
     return nested(path, value.data["value"], source)
 
 

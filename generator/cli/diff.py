@@ -19,9 +19,7 @@ from generator.resources.meta import Resource
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "before", metavar="A", help="a spec file, a rendered YAML file, or a folder of those; - is stdin"
-    )
+    parser.add_argument("before", metavar="A", help="a spec file, a manifest, or a folder of those; - is stdin")
     parser.add_argument("after", metavar="B", nargs="?", help="the same; A again when left out, with two --env")
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME", help="for both; given twice, for A and then for B"
@@ -46,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         say_problems(error.problems)
         return USAGE  # 1 is for differences
     if args.yaml:
-        lines = list(difflib.unified_diff(*(text(each).splitlines(keepends=True) for each in (before, after)), *names))
+        old, new = (text(each).splitlines(keepends=True) for each in (before, after))
+        lines = list(difflib.unified_diff(old, new, *names))
         sys.stdout.writelines(lines)
         return WRONG if lines else OK
     changes = compare(before, after)

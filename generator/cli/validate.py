@@ -53,7 +53,7 @@ def problems_in(name: str, args: argparse.Namespace) -> list[Problem]:
     except SpecError as error:
         return error.problems
     known = list(dict.fromkeys(known for each in (shared, file) if each for known in names(each)))
-    wanted = [args.env] if args.env else known or [None]
+    wanted: list[str | None] = [args.env] if args.env else [*known] or [None]
     return [found for environment in wanted for found in problems_for(file, environment, shared, args)]
 
 
