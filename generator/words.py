@@ -116,7 +116,7 @@ def meant(found: Sequence[Found], data: Any) -> list[Found]:
             if all(one.path != union or one.type in ("value_error", "missing") for one in each)
         ]
         if further and isinstance(value_at(union, data), (dict, list)):
-            kept += min(further, key=len)
+            kept += sorted(further, key=len)[0]
         else:
             kept += [one for each in branches.values() for one in each]
     return kept
@@ -180,12 +180,9 @@ def mapping(path: Path) -> str:
 
 
 def missing(path: Path) -> str:
-    what = next((each.words for each in declared() if each.path == generic(path)), None)
+    fields = [model.model_fields[str(path[-1])] for model in models_at(path[:-1]) if path[-1] in model.model_fields]
+    what = next((field.description for field in fields if field.description), None)
     return "is missing" + (f": {what}" if what else "")
-
-
-def generic(path: Path) -> Path:
-    return tuple(0 if isinstance(part, int) else part for part in path)
 
 
 def unknown(path: Path) -> str:
@@ -205,7 +202,7 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
         return plain
     if plain in ELSEWHERE and ELSEWHERE[plain] != path_text(above):
         return ELSEWHERE[plain]
-    if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.75):
+    if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.66):
         return close[0]
     places = everywhere().get(plain, [])
     inner = [place for place in places if place[: len(above)] == above] or places
