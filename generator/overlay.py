@@ -185,7 +185,7 @@ def line_of(text: str) -> Any:
 
 
 def without_nothing(written: Written) -> None:
-    """Takes out what is null: not said, or in an environment taken back. Of a variable null says nothing good."""
+    """Takes out what is null: not said, or taken back by an environment or a flag. A variable cannot be null."""
 
     def clean(value: Any, path: Path) -> Any:
         if isinstance(value, list):
@@ -206,7 +206,7 @@ def says_something(path: Path, written: Written) -> bool:
     above = models_at(path[:-1])
     if not above:  # a free name, such as that of a variable
         place = written.place(path)
-        return place is None or place.environment is None
+        return place is None or (place.environment is None and place.line is not None)
     fields = [model.model_fields[str(path[-1])] for model in above if path[-1] in model.model_fields]
     return any(field.default is not None and type(None) in inside(field.annotation) for field in fields if not
                field.is_required())  # fmt: skip

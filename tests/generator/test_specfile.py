@@ -175,7 +175,9 @@ def test_an_environment_is_laid_over_the_spec() -> None:
 
 
 def test_null_takes_back_what_the_spec_says() -> None:
-    text = HEAD + "timeout: 5s\ncanary: {model: models:/fraud/4, percent: 5}\nenvironments: {prod: {timeout: , canary: }}"
+    text = (
+        HEAD + "timeout: 5s\ncanary: {model: models:/fraud/4, percent: 5}\nenvironments: {prod: {timeout: , canary: }}"
+    )
     assert (read_spec(text).timeout, read_spec(text, "prod").timeout) == ("5s", "60s")
     assert read_spec(text, "prod").canary is None
 
@@ -208,7 +210,14 @@ def test_an_environment_that_is_not_there() -> None:
 # Texts that are nearly specs, so that what comes after the parser is reached.
 LINES = st.lists(
     st.sampled_from(
-        [*HEAD.splitlines(), *PROD.splitlines(), *(text for text, *_ in WRONG.values()), "  - a", "    b: &x 1", "c: *x"]
+        [
+            *HEAD.splitlines(),
+            *PROD.splitlines(),
+            *(text for text, *_ in WRONG.values()),
+            "  - a",
+            "    b: &x 1",
+            "c: *x",
+        ]
     ),
     max_size=12,
 ).map("\n".join)

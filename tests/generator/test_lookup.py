@@ -1,0 +1,103 @@
+"""What is known of models: from a registry of MLflow, from a folder, or a line that says why not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+from generator import ModelFacts
+from generator.cli.main import main
+from generator.lookup import Unreachable, fact
+from tests.registry import MLFLOW_VARIABLES, mlflow_server
+
+DEMO = Path(__file__).parent.parent.parent / "predictors" / "demo"
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """MLflow's variables and its own memory of the server are as they were."""
+    for name in (*MLFLOW_VARIABLES, "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with one model, registered as version 1, champion."""
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
+        client = mlflow.MlflowClient(uri)
+        run = client.create_run("0")
+        client.log_artifacts(run.info.run_id, str(DEMO), "model")
+        client.create_registered_model("fraud")
+        client.create_model_version("fraud", f"{run.info.artifact_uri}/model", run.info.run_id)
+        client.set_registered_model_alias("fraud", "champion", "1")
+        client.set_tag(run.info.run_id, "id", run.info.run_id)
+        yield f"{uri} {run.info.run_id}"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/fraud@champion", "models:/fraud/1", "mlflow://models/fraud/1", "mlflow://models/fraud@champion",
+        "models:/fraud/latest", "runs:/RUN/model", "mlflow://runs/RUN/model", "mlflow-artifacts:/0/RUN/artifacts/model",
+    ],
+)  # fmt: skip
+def test_a_registry_tells(registry: str, uri: str) -> None:
+    server, run = registry.split()
+    found = fact(uri.replace("RUN", run), server)
+    assert found == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    assert found.flavor == "sklearn"
+    assert not any(Path().iterdir())  # nothing is left in the folder
+
+
+def test_render_asks_the_server_that_the_environment_names(
+    registry: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.split()[0])
+    assert main(["--model", "models:/fraud@champion", "--name", "fraud", "--tracking-secret", "mlflow"]) == 0
+    made = capsys.readouterr().out
+    assert "predictor-sklearn" in made
+    assert "127.0.0.1" not in made  # of no use in a pod
+    assert main(["init", "--model", "models:/fraud@champion"]) == 0
+    assert "name: fraud  #" in capsys.readouterr().out
+
+
+def test_a_model_that_is_not_there(registry: str) -> None:
+    with pytest.raises(Unreachable, match="^models:/other/1 cannot be looked at: .*not found; give --flavor"):
+        fact("models:/other/1", registry.split()[0])
+
+
+def test_a_server_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="no answer within 0.5 s"):
+            fact("models:/fraud/1", address, patience=0.5)
+
+
+def test_without_a_server_mlflow_does_not_begin_a_store_of_its_own() -> None:
+    with pytest.raises(Unreachable, match="no tracking server is named"):
+        fact("runs:/0123/model")
+    assert not any(Path().iterdir())
+
+
+def test_a_folder_tells(tmp_path: Path) -> None:
+    assert fact(str(DEMO)) == fact(f"file://{DEMO}") == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    with pytest.raises(Unreachable, match="is not an MLflow model"):
+        fact(str(tmp_path))
+    (tmp_path / "MLmodel").write_text("flavors: {spark: {}}\n")
+    with pytest.raises(Unreachable, match=r"has no flavor that can be served \(found: spark\)"):
+        fact(str(tmp_path))
+
+
+@pytest.mark.parametrize("uri", ["pvc://models/fraud", "hf://org/model", "oci://registry/model"])
+def test_what_only_the_cluster_can_read(uri: str) -> None:
+    with pytest.raises(Unreachable, match="only the cluster can read"):
+        fact(uri)
