@@ -1,13 +1,18 @@
 """The pure function spec → manifests: everything that a cluster needs to serve an MLflow model with KServe."""
 
+from generator.compare import Change, compare
 from generator.facts import ModelFacts
+from generator.output import stream as to_yaml
 from generator.problems import Problem, SpecError
 from generator.render import render
 from generator.rollout import Patch, Step, canary, promote, rollback
+from generator.schema import json_schema
 from generator.spec import Canary, ServeSpec
+from generator.specfile import read_spec
 
 __all__ = [
     "Canary",
+    "Change",
     "ModelFacts",
     "Patch",
     "Problem",
@@ -15,7 +20,11 @@ __all__ = [
     "SpecError",
     "Step",
     "canary",
+    "compare",
+    "json_schema",
     "promote",
+    "read_spec",
     "render",
     "rollback",
+    "to_yaml",
 ]

@@ -37,7 +37,7 @@ def document(content: Any) -> str:
     return yaml.dump(content, Dumper=Writer, sort_keys=False, width=120, allow_unicode=True)
 
 
-def stream(resources: Iterable[Resource], header: str, notes: Sequence[str] = ()) -> str:
+def stream(resources: Iterable[Resource], header: str = "", notes: Sequence[str] = ()) -> str:
     """All resources as one text that `kubectl apply -f -` takes."""
     return "".join(f"---\n{commented(resource, header, notes)}" for resource in resources)
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,7 @@ class Ran:
 
 
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Ran]]:
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Runs a command in a folder with serve.yaml."""
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
@@ -66,7 +64,7 @@ def run(
         said = capsys.readouterr()
         return Ran(status, said.out, said.err)
 
-    yield call
+    return call
 
 
 def command(*argv: str, env: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess[str]:

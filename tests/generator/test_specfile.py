@@ -223,7 +223,7 @@ LINES = st.lists(
 ).map("\n".join)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("name model env security x".split()), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "model", "env", "security", "x"]), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
 FIELDS = st.sampled_from(sorted(__import__("generator").ServeSpec.model_fields))
@@ -240,10 +240,7 @@ SPECS = st.dictionaries(FIELDS, VALUES, max_size=4).map(lambda data: HEAD + "\n"
 @example(text="<<: &a\n  <<: *a")
 @example(text="9" * 5000 + ": " + "9" * 5000)
 def test_no_text_is_too_much(text: str) -> None:
-    try:
-        read_spec(text)
-    except SpecError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert "\n" not in problem.message
-            assert not any(word in problem.message for word in ("Input should", "pydantic", "function-", "type="))
+    wrong = found(text)
+    for problem in wrong:
+        assert "\n" not in problem.message
+        assert not any(word in problem.message for word in ("Input should", "pydantic", "function-", "type="))
