@@ -68,7 +68,10 @@ def rest(written: Written, found: list[Problem]) -> list[Problem]:
 
 def against_rules(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> list[Problem]:
     """What the rules say, also of a model of which nothing is known."""
-    return rule_problems(decide(stood_in(spec, facts), facts))
+    known = stood_in(spec, facts)
+    found = rule_problems(decide(known, facts))
+    # What a model of which nothing is known asks for is a guess that no limit has to bear.
+    return found if known is spec else [each for each in found if each.path[:2] != ("resources", "limits")]
 
 
 def stood_in(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ServeSpec:

@@ -17,6 +17,9 @@ from generator.output import document
 from generator.problems import SpecError
 from generator.resources.meta import Resource
 
+NOTED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "finalizers", "selfLink")
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("before", metavar="A", help="a spec file, a manifest, or a folder of those; - is stdin")
@@ -77,9 +80,11 @@ def resources_of(name: str, environment: str | None, shared: str | None) -> list
 
 
 def manifests(content: str) -> list[Resource] | None:
-    """The documents, if they are Kubernetes' own."""
+    """The documents, if they are Kubernetes' own, without what a cluster notes down on them."""
     try:
-        documents: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
+        found: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
+        lists = [each["items"] if is_list(each) else [each] for each in found]
+        documents: list[Any] = [each for items in lists for each in items]
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
     good = all(
@@ -87,4 +92,17 @@ def manifests(content: str) -> list[Resource] | None:
         and "name" in each["metadata"] and "apiVersion" in each
         for each in documents
     )  # fmt: skip
-    return documents if documents and good else None
+    return [as_applied(each) for each in documents] if documents and good else None
+
+
+def is_list(document: Any) -> bool:
+    """What `kubectl get` makes of several objects."""
+    return isinstance(document, dict) and document.get("kind") == "List" and isinstance(document.get("items"), list)
+
+
+def as_applied(resource: Resource) -> Resource:
+    """An object of a cluster as somebody might have written it."""
+    metadata = {key: value for key, value in resource["metadata"].items() if key not in NOTED}
+    if annotations := metadata.get("annotations"):
+        metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
+    return {**{key: value for key, value in resource.items() if key != "status"}, "metadata": metadata}

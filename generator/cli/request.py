@@ -42,12 +42,15 @@ class Request:
 
     @cached_property
     def facts(self) -> dict[str, ModelFacts]:
-        """What is known of the models; nobody is asked about one whose flavor is said."""
-        if self.spec.flavor is not None:
+        return self.known_of(self.spec)
+
+    def known_of(self, spec: ServeSpec) -> dict[str, ModelFacts]:
+        """What is known of the models of a spec; nobody is asked about one whose flavor is said."""
+        if spec.flavor is not None:
             return {}
-        wanted = {self.spec.model: self.mlmodel or self.spec.model}
-        if self.spec.canary and self.spec.canary.flavor is None:
-            wanted[self.spec.canary.model] = self.spec.canary.model
+        wanted = {spec.model: self.mlmodel or spec.model}
+        if spec.canary and spec.canary.flavor is None:
+            wanted.setdefault(spec.canary.model, spec.canary.model)
         try:
             return {uri: fact(where, self.tracking_uri) for uri, where in wanted.items()}
         except Unreachable as error:

@@ -306,6 +306,37 @@ def test_diff_takes_what_was_rendered(run: Callable[..., Ran]) -> None:
     assert run("diff", "old.yaml", "serve.yaml").status == 2
 
 
+def test_diff_takes_what_a_cluster_has(run: Callable[..., Ran]) -> None:
+    (live,) = run("render", "serve.yaml", "--env", "prod").documents
+    live["metadata"] |= {"uid": "1", "resourceVersion": "7", "generation": 2}
+    live["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "{}"
+    live["status"] = {"url": "http://fraud"}
+    for content in (live, {"apiVersion": "v1", "kind": "List", "items": [live]}):
+        Path("live.yaml").write_text(yaml.safe_dump(content))
+        assert run("diff", "live.yaml", "serve.yaml", "--env", "prod").out == ""
+
+
+def test_validate_holds_what_is_rendered_against_crds(run: Callable[..., Ran]) -> None:
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"model": {"type": "string"}}}}}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "spec": {
+            "group": "serving.kserve.io", "names": {"kind": "InferenceService"}, "scope": "Namespaced",
+            "versions": [{"name": "v1beta1", "served": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }  # fmt: skip
+    Path("crds").mkdir()
+    Path("crds/isvc.yaml").write_text(yaml.safe_dump(crd))
+    ran = run("validate", "serve.yaml", "--env", "prod", "--crds", "crds")
+    assert ran.status == 1
+    assert ran.out.startswith("crds: inferenceservice-fraud.yaml: spec.predictor")
+
+
+def test_validate_takes_no_guess_for_a_fact(run: Callable[..., Ran]) -> None:
+    Path("serve.yaml").write_text("name: fraud\nmodel: models:/fraud/3\nresources: {limits: {memory: 900Mi}}\n")
+    assert run("validate", "serve.yaml").status == 0
+
+
 def test_init_makes_a_spec_that_is_valid_as_it_is_and_uncommented(run: Callable[..., Ran]) -> None:
     text = run("init", "--model", "models:/Fraud_EU@champion", "--mlmodel", str(DEMO), "--schema", "./serve.json").out
     assert text.startswith("# yaml-language-server: $schema=./serve.json\n")
