@@ -8,9 +8,8 @@ import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 from generator.facts import ModelFacts, is_mlflow
@@ -27,12 +26,8 @@ class Unreachable(Exception):
     """A model of which nothing can be learned; the message is one line."""
 
 
-def facts_of(uris: Iterable[str], tracking_uri: str | None = None, patience: float = PATIENCE) -> dict[str, ModelFacts]:
-    """What the MLmodel files of these models tell."""
-    return {uri: fact(uri, tracking_uri, patience) for uri in dict.fromkeys(uris)}
-
-
 def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) -> ModelFacts:
+    """What the MLmodel file of a model tells; raises Unreachable."""
     folder = local_folder(uri)
     if folder:
         return read(folder, uri)
@@ -88,7 +83,7 @@ def download(uri: str, tracking_uri: str | None, target: str) -> None:
         get_artifact_repository(uri).download_artifacts(MLMODEL, target)
 
 
-def limited(action: Any, uri: str, patience: float) -> None:
+def limited(action: Callable[[], None], uri: str, patience: float) -> None:
     """Runs it, not for longer than anybody would wait."""
     failed: list[BaseException] = []
 

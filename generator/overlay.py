@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.fields import inside, models_at
-from generator.problems import Path, Problem, SpecError
+from generator.problems import Path, Problem, SpecError, at
 from generator.spec.scaling import parse_line
 from generator.words import shown
-from generator.written import Place, Written, at
+from generator.written import Place, Written
 
 ENVIRONMENTS = "environments"
 PLATFORM_FIELDS = ("cluster", "domain_suffix", "defaults", "overrides")

@@ -47,3 +47,8 @@ class SpecError(ValueError):
 def problem(where: str, message: str) -> Problem:
     """A problem at a dotted path."""
     return Problem(tuple(where.split(".")) if where else (), message)
+
+
+def at(source: str, line: int | None, message: str, path: Path = ()) -> Problem:
+    """A problem at a line of a file."""
+    return Problem(path, message, line, source)
