@@ -30,11 +30,12 @@ class Patch:
     content: Any
     type: PatchType
 
-    @property
-    def command(self) -> str:
-        """The line that applies it."""
-        what = f"kubectl patch {self.kind.lower()} {self.name} --namespace {self.namespace} --type {self.type}"
-        return f"{what} --patch {shlex.quote(json.dumps(self.content))}"
+    def command(self, context: str | None = None, file: str | None = None) -> str:
+        """The line that applies it, from a file if it stands in one."""
+        patch = ["--patch-file", file] if file else ["--patch", json.dumps(self.content, ensure_ascii=False)]
+        where = ["--context", context] if context else []
+        what = ["kubectl", *where, "patch", self.kind.lower(), self.name, "--namespace", self.namespace]
+        return shlex.join([*what, "--type", self.type, *patch])
 
 
 @dataclass(frozen=True, slots=True)

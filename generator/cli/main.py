@@ -20,6 +20,9 @@ COMMANDS = {
     "validate": "everything that is wrong with spec files, with lines",
     "explain": "every value, and why it is what it is",
     "diff": "what would change, in words",
+    "canary": "part of the traffic for another model, as a patch",
+    "promote": "all of the traffic for the canary, as a patch",
+    "rollback": "none of the traffic for the canary, as a patch",
     "init": "a commented spec file for a model",
     "schema": "the JSON Schema of spec files, for editors",
 }

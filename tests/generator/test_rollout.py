@@ -177,7 +177,7 @@ def test_kubectl_makes_of_them_the_same(mode: str, type: Any) -> None:
 
 def test_the_command_is_what_a_shell_runs() -> None:
     patch = canary(spec("knative", env={"QUOTE": "it's $HOME"}), EIGHT, FACTS).patches[0]
-    words = shlex.split(patch.command)
+    words = shlex.split(patch.command())
     assert words[:7] == ["kubectl", "patch", "inferenceservice", "fraud", "--namespace", "ml", "--type"]
     assert "it's $HOME" in words[-1]
 

@@ -1,0 +1,22 @@
+"""The canary gets no traffic any more: prints the patches and the kubectl lines."""
+
+from __future__ import annotations
+
+import argparse
+
+from generator import rollout
+from generator.cli.steps import add_step_arguments, asked, finish
+from generator.problems import SpecError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_step_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    request = asked(args, "rollback")
+    try:
+        step = rollout.rollback(request.spec, request.facts, args.type)
+    except SpecError as error:
+        raise request.file.placed(error) from None
+    return finish(args, request, step)

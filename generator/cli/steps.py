@@ -1,0 +1,119 @@
+"""What the commands of a rollout share: the patches they print or write, and the spec file that they change."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generator.cli.arguments import add_environment, add_lookup
+from generator.cli.files import write
+from generator.cli.request import Request, requested, text_of
+from generator.cli.saying import OK, Stop, say
+from generator.problems import SpecError
+from generator.rewriting import GONE, rewritten
+from generator.rollout import Patch, Step
+from generator.written import read
+
+
+def add_step_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="serve.yaml", help="the spec file, as the cluster has it")
+    add_environment(parser)
+    add_lookup(parser)
+    parser.add_argument("--type", choices=["merge", "json"], default="merge", help="kind of the patches [merge]")
+    parser.add_argument(
+        "--only", choices=["patch", "command"], help="print only the patches, or only the kubectl lines"
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", help="write the patches and a script with the lines there")
+    parser.add_argument("--write", action="store_true", help="change the spec file as well")
+
+
+def asked(args: argparse.Namespace, command: str) -> Request:
+    if args.write and args.file == "-":
+        raise Stop(f"python -m generator {command}: --write needs a file to change, not stdin")
+    return requested(args, command)
+
+
+def finish(args: argparse.Namespace, request: Request, step: Step) -> int:
+    """Prints or writes the patches, and tells or writes what the spec says from now on."""
+    context = request.file.layers.cluster
+    if args.output:
+        write_patches(Path(args.output), step, context)
+    else:
+        sys.stdout.write(printed(step, context, args.only))
+    said = changes(request, step)
+    if args.write:
+        write(Path(args.file), changed_text(args, request, said))
+        say(f"{args.file}: changed; {step.note}.")
+    else:
+        shown = {key: None if value is GONE else value for key, value in said.items()}
+        say(f"{step.note}. {args.file} should say so from then on (--write does it):")
+        say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+    return OK
+
+
+def printed(step: Step, context: str | None, only: str | None) -> str:
+    found = []
+    for patch in step.patches:
+        if only is None:
+            found.append(f"# {patch.kind} {patch.name}: {step.note}\n")
+        if only != "command":
+            found.append(content_of(patch))
+        if only != "patch":
+            found.append(f"{patch.command(context)}\n")
+    return "".join(found)
+
+
+def content_of(patch: Patch) -> str:
+    return json.dumps(patch.content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_patches(folder: Path, step: Step, context: str | None) -> None:
+    """A file for each patch, and a script that applies them from their folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Stop(f"{folder}: cannot be written: {error.strerror or error}") from None
+    lines = ["#!/bin/sh", f"# {step.note}", "set -e", 'cd "$(dirname "$0")"']
+    for patch in step.patches:
+        name = f"{patch.kind.lower()}-{patch.name}.patch.json"
+        write(folder / name, content_of(patch))
+        lines.append(patch.command(context, file=name))
+    write(folder / "patch.sh", "\n".join(lines) + "\n")
+    say(f"{folder}: {len(step.patches)} patch{'es' if len(step.patches) != 1 else ''}; sh {folder / 'patch.sh'}")
+
+
+def changes(request: Request, step: Step) -> dict[str, Any]:
+    """The fields of the spec that are different after the step."""
+    before, after = (spec.model_dump(mode="json", exclude_none=True) for spec in (request.spec, step.spec))
+    found = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
+    if isinstance(found.get("canary"), dict) and step.spec.canary:
+        found["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return dict(sorted(found.items(), key=lambda each: each[0] == "canary"))
+
+
+def changed_text(args: argparse.Namespace, request: Request, said: Mapping[str, Any]) -> str:
+    """The file with these fields; for an environment they are said there, and the others stay as they are."""
+    text = text_of(args.file)
+    layers = request.file.layers
+    base = read(text, args.file).data
+    for key, value in said.items():
+        place = layers.written.place((key,))
+        if place and "overrides" in place.path[:3]:
+            raise Stop(f"{args.file}: {key} is an override ({place}): change it there")
+        try:
+            if not layers.environment:
+                text = rewritten(text, (), {key: value})
+                continue
+            at = ("environments", layers.environment)
+            text = rewritten(text, at, {key: value})
+            if value is GONE and key in base:
+                text = rewritten(text, at, {key: None})
+        except SpecError as error:
+            raise Stop(f"{args.file}: {error}") from None
+    return text
