@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from generator import notes_around
 from generator.facts import is_mlflow
 from generator.plan import LARGE, Plan
 from generator.rules import knows_registry
@@ -11,7 +12,7 @@ from generator.spec.values import quantity, seconds
 
 
 def notes(plan: Plan) -> list[str]:
-    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan)]
+    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan), *notes_around.notes(plan)]
 
 
 def storage(plan: Plan) -> Iterator[str]:
