@@ -9,6 +9,7 @@ from generator.plan import Plan, Served
 from generator.resources import containers, monitors, placement, scaling
 from generator.resources.accounts import account
 from generator.resources.meta import Resource, compact, resource
+from generator.resources.runtimes import runtime_name
 from generator.resources.volumes import volumes
 from generator.spec.values import seconds
 
@@ -83,20 +84,13 @@ def reference(plan: Plan, served: Served) -> dict[str, Any]:
     own_image = served.image if spec.image or (spec.canary and served.image == spec.canary.image) else None
     return {
         "modelFormat": {"name": "mlflow", "version": "3"},
-        "runtime": spec.runtime or f"mlflow-kserve-{family(served.flavor)}",
+        "runtime": spec.runtime or runtime_name(served.flavor),
         "protocolVersion": PROTOCOLS[spec.protocol],
         "storageUri": served.uri if plan.strategy == "container" else None,
         "image": own_image,
         "args": spec.args or None,
         **containers.shared(plan, served),
     }
-
-
-def family(flavor: str) -> str:
-    """The image family of a flavor, by which its runtime is named."""
-    from predictors.flavor import BY_NAME
-
-    return BY_NAME[flavor].image
 
 
 def pod(plan: Plan) -> dict[str, Any]:
