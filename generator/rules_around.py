@@ -135,6 +135,16 @@ def cache(plan: Plan) -> Iterator[Problem]:
         )
 
 
+def runtime(plan: Plan) -> Iterator[Problem]:
+    """KServe lays the reference over the runtime, and a probe may ask in one way only."""
+    if plan.knative and plan.spec.protocol == "grpc" and plan.spec.predictor == "runtime" and not plan.spec.runtime:
+        yield problem(
+            "predictor",
+            "Knative probes the gRPC port, and our ServingRuntimes are probed over HTTP: expected container, "
+            "or a runtime of yours",
+        )
+
+
 def names(plan: Plan) -> Iterator[Problem]:
     """KServe names its Deployments, Services and labels after the serve; none may be longer than a label."""
     most = LABEL - (0 if plan.knative else len(APP_LABEL))
@@ -148,4 +158,4 @@ def names(plan: Plan) -> Iterator[Problem]:
             yield problem("canary.name", f"KServe makes {canary} of it, where {most} characters are the most")
 
 
-RULES = [network_policy, budget, monitoring, exposure, mesh, accounts, cache, names]
+RULES = [network_policy, budget, monitoring, exposure, mesh, accounts, cache, runtime, names]

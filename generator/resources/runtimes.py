@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from generator.facts import ModelFacts
 from generator.plan import Plan, decide
 from generator.resources import containers
@@ -62,13 +64,11 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
     }
 
 
-def formats(flavor: str) -> list[dict[str, str | bool | int]]:
+def formats(flavor: str) -> list[dict[str, Any]]:
     """KServe's webhook refuses two runtimes that select themselves for the same with the same priority; one is enough,
     since nothing in an InferenceService tells it of what flavor the model is."""
-    chosen: dict[str, str | bool | int] = (
-        {"autoSelect": True, "priority": PRIORITY} if family(flavor) == DEFAULT else {}
-    )
-    return [{"name": "mlflow", "version": version} | chosen for version in FORMAT_VERSIONS]
+    chosen = {"autoSelect": True, "priority": PRIORITY} if family(flavor) == DEFAULT else {}
+    return [{"name": "mlflow", "version": version, **chosen} for version in FORMAT_VERSIONS]
 
 
 def typical(flavor: str, registry: str, tag: str) -> Plan:
