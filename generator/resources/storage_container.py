@@ -46,6 +46,13 @@ def storage_container(registry: str, tag: str) -> Resource:
 
 def tracking_secret(namespace: str) -> Resource:
     """A template: a server that asks for no password needs the address only."""
+    address = "http://mlflow.mlflow.svc:5000"
+    how = (
+        "Where MLflow is, and who asks. Instead of writing a password into this file: "
+        f"kubectl create secret generic {TRACKING_SECRET} --namespace {namespace} "
+        f"--from-literal=MLFLOW_TRACKING_URI={address} --from-literal=MLFLOW_TRACKING_USERNAME=… "
+        "--from-literal=MLFLOW_TRACKING_PASSWORD=…"
+    )
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -53,10 +60,11 @@ def tracking_secret(namespace: str) -> Resource:
             "name": TRACKING_SECRET,
             "namespace": namespace,
             "labels": {"app.kubernetes.io/name": TRACKING_SECRET, **MANAGED_BY},
+            "annotations": {"kubernetes.io/description": how},
         },
         "type": "Opaque",
         "stringData": {
-            "MLFLOW_TRACKING_URI": "http://mlflow.mlflow.svc:5000",
+            "MLFLOW_TRACKING_URI": address,
             "MLFLOW_TRACKING_USERNAME": "",
             "MLFLOW_TRACKING_PASSWORD": "",
         },
