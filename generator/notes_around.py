@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from generator.facts import is_mlflow
 from generator.plan import Plan
 
-LABEL = 63
-
 
 def notes(plan: Plan) -> list[str]:
     return [*hosts(plan), *network_policy(plan), *monitoring(plan), *mesh(plan), *cache(plan)]
@@ -24,9 +22,6 @@ def hosts(plan: Plan) -> Iterator[str]:
             f"answers at http://{spec.name}{between}{spec.namespace}.{wanted.domain_suffix}, "
             "unless the platform names its domains otherwise"
         )
-    label = f"{spec.name}-predictor-{spec.namespace}"
-    if not plan.knative and len(label) > LABEL:
-        yield f"{label} is too long for a host name: the ingress never gets ready with KServe's own domainTemplate"
     if wanted.host is None:
         return
     if plan.knative:

@@ -13,8 +13,6 @@ from generator.spec.values import seconds
 
 LABEL = 63
 CRON_JOB = 52  # Kubernetes adds the time to it
-APP_LABEL = "isvc."
-"""KServe puts it before the name of a Deployment, and that into a label."""
 
 
 def network_policy(plan: Plan) -> Iterator[Problem]:
@@ -146,16 +144,16 @@ def runtime(plan: Plan) -> Iterator[Problem]:
 
 
 def names(plan: Plan) -> Iterator[Problem]:
-    """KServe names its Deployments, Services and labels after the serve; none may be longer than a label."""
-    most = LABEL - (0 if plan.knative else len(APP_LABEL))
-    if len(plan.workload) > most:
-        yield problem(
-            "name", f"KServe makes {plan.workload} of it, where {most} characters are the most: make it shorter"
-        )
+    """KServe makes names of the serve's: of Deployments and Services, a label, and a part of a host name."""
+    made = {"name": plan.workload}
     if plan.canary and not plan.knative:
-        canary = f"{plan.spec.name}-{plan.canary.name}-predictor"
-        if len(canary) > most:
-            yield problem("canary.name", f"KServe makes {canary} of it, where {most} characters are the most")
+        made["canary.name"] = f"{plan.spec.name}-{plan.canary.name}-predictor"
+    for where, workload in made.items():
+        longest = workload if plan.knative else max(f"isvc.{workload}", f"{workload}-{plan.spec.namespace}", key=len)
+        if len(longest) > LABEL:
+            yield problem(
+                where, f"KServe makes {longest} of it, where {LABEL} characters are the most: make it shorter"
+            )
 
 
 RULES = [network_policy, budget, monitoring, exposure, mesh, accounts, cache, runtime, names]

@@ -16,8 +16,8 @@ NAMESPACE = "kubernetes.io/metadata.name"
 """Kubernetes itself gives it to every namespace."""
 DNS = 53
 AGENT = 9081
-# Knative's proxy stands before the predictor: HTTP/1, HTTP/2, TLS; and what the autoscaler asks.
-QUEUE_PROXY = (8012, 8013, 8112)
+# Knative's proxy stands before the predictor, and is what the autoscaler asks.
+QUEUE_HTTP, QUEUE_HTTP2, QUEUE_TLS = 8012, 8013, 8112
 AUTOSCALING = 9090
 ISTIOD = 15012
 
@@ -45,7 +45,7 @@ def ingress(plan: Plan) -> Iterable[Rule]:
     for peer in wanted.allow_from:
         yield rule("from", [selector(peer)], peer.ports)
     if plan.knative:
-        yield rule("from", [namespace("knative-serving")], [*QUEUE_PROXY, AUTOSCALING])
+        yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING])
     if scraped.namespace and scraped.scrape != "off":
         yield rule("from", [namespace(scraped.namespace)], [containers.http(plan)])
 
@@ -70,7 +70,7 @@ def egress(plan: Plan) -> Iterable[Rule]:
 def serving(plan: Plan) -> list[int]:
     """Ports on which predictions are asked for."""
     if plan.knative:
-        return list(QUEUE_PROXY)
+        return [QUEUE_HTTP2 if plan.spec.protocol == "grpc" else QUEUE_HTTP, QUEUE_TLS]
     agent = [AGENT] if plan.spec.batcher or plan.spec.payload_logger else []
     return [port["containerPort"] for port in containers.ports(plan)] + agent
 

@@ -12,8 +12,7 @@ def lets(policy: dict[str, Any], direction: str, peer: str, port: int, protocol:
     return any(
         any(is_meant(one, peer, labels) for one in rule[direction])
         and (
-            "ports" not in rule
-            or any(open["port"] == port and open["protocol"] == protocol for open in rule["ports"])
+            "ports" not in rule or any(open["port"] == port and open["protocol"] == protocol for open in rule["ports"])
         )
         for rule in rules
     )

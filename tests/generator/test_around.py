@@ -55,7 +55,9 @@ def test_an_account_without_a_token() -> None:
 
 def test_annotations_ask_for_an_account_of_their_own() -> None:
     found = made(service_account={"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"}})
-    assert found["ServiceAccount"]["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"}
+    assert found["ServiceAccount"]["metadata"]["annotations"] == {
+        "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"
+    }
     assert found["InferenceService"]["spec"]["predictor"]["serviceAccountName"] == "fraud"
 
 
@@ -157,12 +159,13 @@ def test_kserves_agent_is_what_callers_reach() -> None:
 
 def test_knatives_proxy_and_parts() -> None:
     found = policy(**KNATIVE, monitoring={"namespace": "monitoring"})
-    for port in (8012, 8013, 8112):
+    for port in (8012, 8112):
         assert lets(found, "from", "shop", port)
         assert lets(found, "from", "knative-serving", port)
     assert lets(found, "from", "knative-serving", 9090)
     assert not lets(found, "from", "shop", 8080)
     assert lets(found, "from", "monitoring", 8080)
+    assert lets(policy(**KNATIVE, protocol="grpc"), "from", "knative-serving", 8013)
 
 
 def test_the_mesh_needs_its_control_plane() -> None:
@@ -253,8 +256,12 @@ def test_the_services_first_port_is_the_protocols() -> None:
 
 def test_the_route_splits_as_kserves_own_does() -> None:
     canary = {"model": "models:/fraud/8", "percent": 20}
-    found = made(exposure={"host": "fraud.example.com"}, canary=canary, revision="v7", storage={"strategy": "container"})
-    shares = [{one["name"]: one["weight"] for one in rule["backendRefs"]} for rule in found["HTTPRoute"]["spec"]["rules"]]
+    found = made(
+        exposure={"host": "fraud.example.com"}, canary=canary, revision="v7", storage={"strategy": "container"}
+    )
+    shares = [
+        {one["name"]: one["weight"] for one in rule["backendRefs"]} for rule in found["HTTPRoute"]["spec"]["rules"]
+    ]
     assert shares == [{"fraud-v7-predictor": 80, "fraud-v8-predictor": 20}] * 2
 
 

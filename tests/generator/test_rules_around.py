@@ -115,8 +115,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "gRPC of a runtime in Knative": (
         {**KNATIVE, "protocol": "grpc", "predictor": "runtime"}, "predictor", "probes", {"runtime": "mine"},
     ),
-    "a name that gets too long": ({"name": "a" + LONG}, "name", "58", {"name": LONG}),
-    "a revision that gets too long": ({"name": LONG, "revision": "v7"}, "name", "58", {"revision": None}),
+    "a name that gets too long": ({"name": LONG + "a"}, "name", "isvc.", {"name": LONG}),
+    "a name that gets too long in Knative": ({**KNATIVE, "name": LONG + "aaaaaa"}, "name", "63", {"name": LONG + "aaaaa"}),
+    "a namespace that gets too long": ({"name": LONG, "namespace": "mlops"}, "name", "-predictor-mlops", {"namespace": "prod"}),
+    "a revision that gets too long": ({"name": LONG, "revision": "v7"}, "name", "63", {"revision": None}),
     "a canary that gets too long": (
         {"name": LONG, "canary": {"model": "models:/fraud/8", "percent": 1}, "storage": {"strategy": "container"}},
         "canary.name", "v8", {"name": "fraud"},
@@ -148,7 +150,6 @@ def test_a_cache_that_auto_does_not_use_is_no_mistake() -> None:
 NOTED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "URL in Standard": ({"exposure": {"domain_suffix": "x.io"}}, "http://fraud-ml.x.io", {"exposure": {}}),
     "URL in Knative": ({**KNATIVE, "exposure": {"domain_suffix": "x.io"}}, "http://fraud.ml.x.io", {"exposure": {}}),
-    "long label": ({"name": "a" * 45, "namespace": "b" * 20}, "too long for a host name", {"namespace": "b"}),
     "gateway of a host": ({"exposure": {"host": "a.x.io"}}, "listener of the Gateway", {"exposure": {}}),
     "claim of a domain": ({**KNATIVE, "exposure": {"host": "a.x.io"}}, "ClusterDomainClaim", {"mode": "Standard"}),
     "canary with a host": (
