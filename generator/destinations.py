@@ -12,6 +12,8 @@ from generator.facts import is_mlflow
 from generator.plan import Plan
 
 IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\..+)?")
+# A Service by its short name; domains of two words speak TLS.
+IN_CLUSTER_SHORT = re.compile(r"[^.]+\.(?P<namespace>[^.]*[a-z][^.]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,10 @@ def helpers(plan: Plan) -> Iterator[Destination]:
 def of_url(plan: Plan, path: str, url: str) -> Iterator[Destination]:
     """At most one. Ports of Services are not those of their pods, so that any port of a namespace may be meant."""
     host = urlsplit(url).hostname or ""
-    if found := IN_CLUSTER.fullmatch(host):
+    found = IN_CLUSTER.fullmatch(host)
+    if not found and url.startswith("http://"):
+        found = IN_CLUSTER_SHORT.fullmatch(host)
+    if found:
         yield Destination(path, host, namespace=found["namespace"])
         return
     try:
@@ -89,7 +94,7 @@ def of_url(plan: Plan, path: str, url: str) -> Iterator[Destination]:
     except ValueError:
         if host == "localhost" or not host:
             return
-        # Without a dot it is a Service beside the serve; with one it may be a namespace or a domain.
+        # Without a dot it is a Service beside the serve.
         yield Destination(path, host, namespace=None if "." in host else plan.spec.namespace)
         return
     if not address.is_loopback:

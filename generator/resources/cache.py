@@ -11,6 +11,7 @@ from generator.resources.meta import MANAGED_BY, Resource, compact
 from generator.spec.pods import EnvValue
 from predictors.flavor import storage_image
 
+HOUR = 3600
 TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 
 
@@ -54,7 +55,10 @@ def schedule(plan: Plan, account: str) -> dict[str, Any]:
     return {
         "schedule": plan.spec.storage.cache.cleanup_schedule,
         "concurrencyPolicy": "Forbid",
-        "jobTemplate": {"spec": {"backoffLimit": 1, "template": {"spec": pod(plan, account)}}},
+        # What it could not do tonight it does tomorrow.
+        "jobTemplate": {
+            "spec": {"backoffLimit": 0, "activeDeadlineSeconds": HOUR, "template": {"spec": pod(plan, account)}}
+        },
     }
 
 

@@ -115,10 +115,11 @@ def test_pods_by_their_labels() -> None:
         ({"namespace": "ops", "port": 8000}, "ops", 8000),
         ({"uri": "https://mlflow.ops.svc.cluster.local", "port": 8000}, "ops", 8000),
         ({"uri": "http://mlflow.ops.svc"}, "ops", 5000),
+        ({"uri": "http://mlflow.ops:8080"}, "ops", 8080),
         ({"uri": "http://mlflow:5000"}, "ml", 5000),
         ({"uri": "http://10.3.4.5:5001"}, "10.3.4.5", 5001),
     ],
-    ids=["said", "other port", "port of the Service", "beside it", "address"],
+    ids=["said", "other port", "port of the Service", "short name", "beside it", "address"],
 )
 def test_where_the_tracking_server_is(tracking: dict[str, Any], peer: str, port: int) -> None:
     assert lets(policy(tracking=tracking), "to", peer, port)

@@ -88,9 +88,8 @@ def test_a_cluster_takes_it_or_it_is_refused(said: dict[str, Any], optional_crds
     spec = ServeSpec.model_validate(said)
     try:
         found = render(spec)
-    except SpecError as error:
+    except SpecError:
         event("refused")
-        assert error.problems
         return
     event("rendered")
     assert judge(found, optional_crds, FEATURES).problems == []

@@ -45,7 +45,7 @@ def test_nothing_has_drifted(path: Any) -> None:
 
 def test_nothing_else_lies_there() -> None:
     """Least of all a module: it would hide KServe's own package."""
-    specs = {path for path in FOLDER.glob(f"examples/*{SPEC}")}
+    specs = set(FOLDER.glob(f"examples/*{SPEC}"))
     assert {path for path in FOLDER.rglob("*") if path.is_file()} == set(MADE) | specs
     assert len(EXAMPLES) == len(specs)
 

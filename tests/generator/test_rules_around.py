@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         "network_policy.allow_to", "mlflow.example.com", OPEN,
     ),
     "a name of two words": (
-        {**SHOP, "tracking": {"uri": "http://mlflow.ops:5000"}}, "network_policy.allow_to", "mlflow.ops", TRACKED,
+        {**SHOP, "tracking": {"uri": "https://mlflow.com"}}, "network_policy.allow_to", "mlflow.com", TRACKED,
     ),
     "no way to the object store": (
         {**SHOP, "model": "s3://bucket/fraud"}, "network_policy.allow_to", "s3://bucket/fraud", {"model": "pvc://claim/fraud"},
