@@ -53,8 +53,7 @@ def ingress(plan: Plan) -> Iterable[Rule]:
 def egress(plan: Plan) -> Iterable[Rule]:
     wanted = plan.spec.network_policy
     assert wanted is not None  # noqa: S101 - asked by resources_of
-    both = [{"protocol": protocol, "port": DNS} for protocol in ("UDP", "TCP")]
-    yield {"to": [namespace("kube-system")], "ports": both}
+    yield rule("to", [namespace("kube-system")], [DNS])
     for known in destinations(plan):
         if known.namespace:
             yield rule("to", [namespace(known.namespace)], known.ports)
@@ -76,7 +75,8 @@ def serving(plan: Plan) -> list[int]:
 
 
 def rule(direction: str, peers: list[Rule], ports: Iterable[int]) -> Rule:
-    listed = [{"protocol": "TCP", "port": port} for port in ports]
+    both = ("UDP", "TCP")
+    listed = [{"protocol": way, "port": port} for port in ports for way in (both if port == DNS else both[1:])]
     return {direction: peers} | ({"ports": listed} if listed else {})
 
 

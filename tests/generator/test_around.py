@@ -107,6 +107,10 @@ def test_pods_by_their_labels() -> None:
     assert not lets(found, "from", "shop", 8081, app="cart")
     assert lets(found, "to", "10.1.2.3", 443)
     assert not lets(found, "to", "10.2.2.3", 443)
+    cached = policy(
+        network_policy={"from_namespaces": ["shop"], "allow_to": [{"cidr": "169.254.20.10/32", "ports": [53]}]}
+    )
+    assert lets(cached, "to", "169.254.20.10", 53, "UDP")
 
 
 @pytest.mark.parametrize(
