@@ -138,7 +138,7 @@ def runtime(plan: Plan) -> Iterator[Problem]:
     if plan.knative and plan.spec.protocol == "grpc" and plan.spec.predictor == "runtime" and not plan.spec.runtime:
         yield problem(
             "predictor",
-            "Knative probes the gRPC port, and our ServingRuntimes are probed over HTTP: expected container, "
+            "Knative probes the gRPC port, and our ServingRuntimes say to do it over HTTP: expected container, "
             "or a runtime of yours",
         )
 
