@@ -70,6 +70,8 @@ def test_an_account_that_is_there_is_only_used() -> None:
 def test_kserve_finds_the_credentials_in_the_account() -> None:
     found = made(model="s3://bucket/fraud", storage={"secrets": ["s3"]}, service_account={"create": True})
     assert found["ServiceAccount"]["secrets"] == [{"name": "s3"}]
+    found = made(storage={"strategy": "server", "secrets": ["s3"]}, service_account={"create": True})
+    assert "secrets" not in found["ServiceAccount"]  # the predictor has them as variables
 
 
 # The network
