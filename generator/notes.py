@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from generator import notes_around
 from generator.facts import is_mlflow
 from generator.plan import LARGE, Plan
+from generator.resources.storage_container import TRACKING_SECRET
 from generator.rules import knows_registry
 from generator.spec.values import quantity, seconds
 
 
 def notes(plan: Plan) -> list[str]:
-    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan)]
+    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan), *notes_around.notes(plan)]
 
 
 def storage(plan: Plan) -> Iterator[str]:
@@ -19,7 +21,10 @@ def storage(plan: Plan) -> Iterator[str]:
     if not is_mlflow(spec.model):
         return
     if plan.strategy == "container":
-        yield "needs the ClusterStorageContainer for MLflow's URIs, which kserve/ has"
+        yield (
+            "needs the ClusterStorageContainer for MLflow's URIs, which kserve/ has, "
+            f"and the Secret {TRACKING_SECRET} in {spec.namespace}, which tells it where MLflow is"
+        )
     elif not knows_registry(plan) and not spec.storage.secrets:
         yield "no tracking server is named: the model is found only if tracking.uri or tracking.secret says where"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from generator.facts import ModelFacts
 from generator.plan import Plan, decide
 from generator.problems import SpecError
+from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes
 from generator.resources.inference_service import inference_service
 from generator.resources.meta import Resource
 from generator.rules import problems
@@ -31,4 +32,14 @@ def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> P
 
 
 def resources(plan: Plan) -> list[Resource]:
-    return [inference_service(plan)]
+    """In the order in which they need each other."""
+    return [
+        *accounts.resources_of(plan),
+        *cache.resources_of(plan),
+        *network.resources_of(plan),
+        inference_service(plan),
+        *disruption.resources_of(plan),
+        *routes.resources_of(plan),
+        *mesh.resources_of(plan),
+        *monitors.resources_of(plan),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from generator import rules_around
 from generator.facts import is_mlflow, is_moving
 from generator.plan import Plan
 from generator.problems import Problem, problem
@@ -192,7 +193,17 @@ def pods(plan: Plan) -> Iterator[Problem]:
         yield problem("probes.start_within", f"expected at least the period of {spec.probes.period}")
 
 
-RULES: list[Rule] = [versions, knative_or_standard, canary, storage, sidecars, resources, placement, pods]
+RULES: list[Rule] = [
+    versions,
+    knative_or_standard,
+    canary,
+    storage,
+    sidecars,
+    resources,
+    placement,
+    pods,
+    *rules_around.RULES,
+]
 
 
 def problems(plan: Plan) -> list[Problem]:

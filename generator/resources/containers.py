@@ -24,7 +24,6 @@ def predictor(plan: Plan, served: Served) -> dict[str, Any]:
         "image": served.image,
         "imagePullPolicy": plan.spec.image_pull_policy,
         "args": [f"--model-name={plan.spec.name}", *plan.spec.args],
-        "ports": ports(plan),
     } | shared(plan, served)
 
 
@@ -32,6 +31,7 @@ def shared(plan: Plan, served: Served) -> dict[str, Any]:
     """What a container of ours says just as a reference to a ServingRuntime does."""
     spec = plan.spec
     return {
+        "ports": ports(plan),
         "env": variables(stored(plan, served) | environment.predictor(plan, served)),
         "envFrom": env_from(
             environment.tracking_secrets(plan)
@@ -91,14 +91,15 @@ def downward(name: str, path: str) -> dict[str, Any]:
 
 def ports(plan: Plan) -> list[dict[str, Any]]:
     """The first is what the service leads to; Knative takes no second one."""
-    http = (
-        {"name": "https", "containerPort": HTTPS}
-        if plan.spec.auth.tls_secret
-        else {"name": "http1", "containerPort": HTTP}
-    )
-    grpc = {"name": "h2c", "containerPort": GRPC}
-    both = [grpc, http] if plan.spec.protocol == "grpc" else [http, grpc]
+    web: dict[str, Any] = {"name": "https" if plan.spec.auth.tls_secret else "http1", "containerPort": http(plan)}
+    grpc: dict[str, Any] = {"name": "h2c", "containerPort": GRPC}
+    both = [grpc, web] if plan.spec.protocol == "grpc" else [web, grpc]
     return [{**port, "protocol": "TCP"} for port in (both[:1] if plan.knative else both)]
+
+
+def http(plan: Plan) -> int:
+    """Where REST, probes and metrics are asked."""
+    return HTTPS if plan.spec.auth.tls_secret else HTTP
 
 
 def resources(plan: Plan, served: Served) -> dict[str, Any]:
@@ -127,6 +128,19 @@ def security(plan: Plan) -> dict[str, Any] | None:
     }
 
 
+def pod_security(plan: Plan) -> dict[str, Any] | None:
+    """The pod's part of it."""
+    wanted = plan.spec.security
+    if wanted == "off":
+        return None
+    return {
+        "runAsNonRoot": True,
+        "fsGroup": wanted.fs_group,
+        "fsGroupChangePolicy": "OnRootMismatch" if wanted.fs_group is not None else None,
+        "seccompProfile": {"type": wanted.seccomp},
+    }
+
+
 def probes(plan: Plan) -> dict[str, Any]:
     """Ready once the model is loaded and proved itself; alive as long as the process answers."""
     wanted = plan.spec.probes
@@ -143,5 +157,4 @@ def probes(plan: Plan) -> dict[str, Any]:
 def ask(plan: Plan, path: str) -> dict[str, Any]:
     if plan.knative and plan.spec.protocol == "grpc":
         return {"grpc": {"port": GRPC}}  # the one port that Knative knows of
-    port, scheme = (HTTPS, "HTTPS") if plan.spec.auth.tls_secret else (HTTP, None)
-    return {"httpGet": {"path": path, "port": port, "scheme": scheme}}
+    return {"httpGet": {"path": path, "port": http(plan), "scheme": "HTTPS" if plan.spec.auth.tls_secret else None}}

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from generator.plan import Plan, Served
-from generator.resources import containers, placement, scaling
+from generator.resources import containers, monitors, placement, scaling
+from generator.resources.accounts import account
 from generator.resources.meta import Resource, compact, resource
+from generator.resources.runtimes import runtime_name
 from generator.resources.volumes import volumes
 from generator.spec.values import seconds
 
@@ -24,7 +26,12 @@ def inference_service(plan: Plan) -> Resource:
         "InferenceService",
         spec.name,
         {"spec": {"predictor": predictor(plan)}},
-        annotations={MODE: spec.mode, **scaling.annotations_of(plan), **scraping(plan), **spec.annotations},
+        annotations={
+            MODE: spec.mode,
+            **scaling.annotations_of(plan),
+            **monitors.annotations_of(plan),
+            **spec.annotations,
+        },
     )
     made["metadata"]["labels"] |= visible
     if plan.canary and not plan.knative:
@@ -80,20 +87,13 @@ def reference(plan: Plan, served: Served) -> dict[str, Any]:
     own_image = served.image if spec.image or (spec.canary and served.image == spec.canary.image) else None
     return {
         "modelFormat": {"name": "mlflow", "version": "3"},
-        "runtime": spec.runtime or f"mlflow-kserve-{family(served.flavor)}",
+        "runtime": spec.runtime or runtime_name(served.flavor),
         "protocolVersion": PROTOCOLS[spec.protocol],
         "storageUri": served.uri if plan.strategy == "container" else None,
         "image": own_image,
         "args": spec.args or None,
         **containers.shared(plan, served),
     }
-
-
-def family(flavor: str) -> str:
-    """The image family of a flavor, by which its runtime is named."""
-    from predictors.flavor import BY_NAME
-
-    return BY_NAME[flavor].image
 
 
 def pod(plan: Plan) -> dict[str, Any]:
@@ -106,27 +106,10 @@ def pod(plan: Plan) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "imagePullSecrets": [{"name": name} for name in spec.image_pull_secrets] or None,
         "terminationGracePeriodSeconds": None if plan.knative else plan.termination,
-        "securityContext": pod_security(plan),
+        # Knative takes these for the container only.
+        "securityContext": None if plan.knative else containers.pod_security(plan),
         "volumes": [volume.of_pod() for volume in volumes(plan)] or None,
         **placement.fields_of(plan),
-    }
-
-
-def account(plan: Plan) -> str | None:
-    wanted = plan.spec.service_account
-    return wanted.name or (plan.spec.name if wanted.create else None)
-
-
-def pod_security(plan: Plan) -> dict[str, Any] | None:
-    """Knative takes these for the container only."""
-    wanted = plan.spec.security
-    if wanted == "off" or plan.knative:
-        return None
-    return {
-        "runAsNonRoot": True,
-        "fsGroup": wanted.fs_group,
-        "fsGroupChangePolicy": "OnRootMismatch" if wanted.fs_group is not None else None,
-        "seccompProfile": {"type": wanted.seccomp},
     }
 
 
@@ -155,18 +138,3 @@ def logger(plan: Plan) -> dict[str, Any] | None:
     if wanted is None:
         return None
     return {"mode": wanted.mode, "url": wanted.url, "metadataHeaders": wanted.metadata_headers or None}
-
-
-def scraping(plan: Plan) -> dict[str, str]:
-    """Annotations by which Prometheus finds the pods: KServe's own are right for Knative only."""
-    if plan.spec.monitoring.scrape != "annotations":
-        return {}
-    if plan.knative:
-        return {
-            "serving.kserve.io/enable-metric-aggregation": "true",
-            "serving.kserve.io/enable-prometheus-scraping": "true",
-        }
-    tls = plan.spec.auth.tls_secret is not None
-    port = containers.HTTPS if tls else containers.HTTP
-    scheme = {"prometheus.io/scheme": "https"} if tls else {}
-    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics", **scheme}

@@ -10,6 +10,7 @@ from generator.plan import Plan
 Resource = dict[str, Any]
 POD_LABEL = "serving.kserve.io/inferenceservice"
 """KServe puts it on every pod of the serve."""
+MANAGED_BY = {"app.kubernetes.io/managed-by": "mlflow-kserve"}
 
 
 def compact(content: Any) -> Any:
@@ -24,7 +25,7 @@ def compact(content: Any) -> Any:
 def labels(plan: Plan) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": plan.spec.name,
-        "app.kubernetes.io/managed-by": "mlflow-kserve",
+        **MANAGED_BY,
         **plan.spec.labels,
     }
 

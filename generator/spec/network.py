@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from generator.spec.values import Labels, Name, Part, Port, Subdomain, matching
+from generator.spec.values import DNS_LABEL, DNS_SUBDOMAIN, Labels, Name, Part, Port, Subdomain, Url, matching
 
 Cidr = Annotated[
     str,
@@ -37,14 +37,16 @@ class Peer(Part):
 
 
 class NetworkPolicy(Part):
-    """Only these may call, and only these are called; DNS and the tracking server are let through by themselves."""
+    """Only these may call, and only these are called.
+
+    DNS, the tracking server and whatever the spec names by a URL inside of the cluster are let through by themselves.
+    """
 
     from_namespaces: list[Name] = Field(
-        [], description="namespaces whose pods may call; those of gateways and Prometheus as well"
+        [], description="namespaces whose pods may call; calls through a gateway come from the gateway's pods"
     )
-    allow_from: list[Peer] = []
-    """who else may call"""
-    allow_to: list[Peer] = Field([], description="object stores, Feast and whatever else the pods need")
+    allow_from: list[Peer] = Field([], description="other callers: by their labels, or outside of the cluster")
+    allow_to: list[Peer] = Field([], description="object stores and whatever else outside of the cluster the pods need")
 
 
 class Exposure(Part):
@@ -53,26 +55,26 @@ class Exposure(Part):
     visibility: Literal["external", "cluster-local"] = "external"
     """whether callers outside the cluster reach it"""
     domain_suffix: Subdomain | None = Field(
-        None, description="what the platform appends to names; only said in messages and docs of the serve"
+        None, description="the domain of the cluster's ingress: then the URL to expect is said"
     )
     host: Subdomain | None = Field(
         None, description="a name of its own, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
     )
-    gateway: str = Field("kserve/kserve-ingress-gateway", description="namespace/name of the Gateway for the HTTPRoute")
+    gateway: Annotated[str, matching(rf"{DNS_LABEL}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
+        "kserve/kserve-ingress-gateway", description="namespace/name of the Gateway for the HTTPRoute (Standard)"
+    )
 
 
 class Istio(Part):
     """Rules of the mesh: which identities may call, and whose JWTs are good."""
 
-    principals: list[str] = Field([], description="such as cluster.local/ns/shop/sa/checkout")
-    namespaces: list[Name] = []
-    """namespaces whose workloads may call"""
-    issuer: str | None = None
-    """whose JWTs are good"""
-    jwks_uri: str | None = None
-    """where its keys are; found by the issuer when left out"""
-    audiences: list[str] = []
-    """for whom the JWTs must be made"""
+    principals: list[str] = Field(
+        [], description="identities that may call (Standard), such as cluster.local/ns/shop/sa/checkout"
+    )
+    namespaces: list[Name] = Field([], description="namespaces all of whose identities may call (Standard)")
+    issuer: str | None = Field(None, description="whose JWTs are good; then every call needs one")
+    jwks_uri: Url | None = Field(None, description="the issuer's keys; found by its discovery document when left out")
+    audiences: list[str] = Field([], description="whom a JWT has to be meant for; any when left out")
 
     @model_validator(mode="after")
     def keys_need_an_issuer(self) -> Istio:

@@ -15,6 +15,7 @@ from generator.spec.values import (
     Memory,
     Name,
     Part,
+    Share,
     Subdomain,
     WordToo,
     word_of,
@@ -153,9 +154,9 @@ class Probes(Part):
 class DisruptionBudget(Part):
     """How many pods a drain of nodes must leave; exactly one of both."""
 
-    min_available: Annotated[int, Field(ge=0)] | str | None = None
+    min_available: Annotated[int, Field(ge=0)] | Share | None = None
     """pods, or percent of them such as 50%, that must stay"""
-    max_unavailable: Annotated[int, Field(ge=0)] | str | None = None
+    max_unavailable: Annotated[int, Field(ge=0)] | Share | None = None
     """pods, or percent of them, that may go"""
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from generator.spec.scaling import Cron
 from generator.spec.values import Duration, Memory, Name, Part, Subdomain
 
 
@@ -15,19 +16,18 @@ class Cache(Part):
 
     claim: Subdomain = Field("model-cache", description="the PersistentVolumeClaim")
     create: bool = Field(False, description="emit the claim as well")
-    size: Memory = "50Gi"
-    """of the claim that is emitted"""
-    storage_class: Subdomain | None = None
-    """of the claim that is emitted; the cluster's own when left out"""
-    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = "ReadWriteMany"
-    """of the claim that is emitted"""
+    size: Memory = Field("50Gi", description="what the claim asks for")
+    storage_class: Subdomain | None = Field(None, description="of the claim; the cluster's default when left out")
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+        "ReadWriteMany", description="ReadWriteOnce is for pods on one node"
+    )
     cleanup: bool = Field(False, description="emit the job that removes what nobody uses any more, and its rights")
-    cleanup_schedule: str = "17 3 * * *"
+    cleanup_schedule: Cron = "17 3 * * *"
     """when the job runs, a cron line"""
-    ttl_days: Annotated[float, Field(gt=0)] = 7
-    """days without use after which a model may go"""
-    max_size_gb: Annotated[float, Field(ge=0)] = 0
-    """size above which the longest unused go first; 0 for any size"""
+    ttl_days: Annotated[float, Field(gt=0)] = Field(7, description="models that no pod used for longer are removed")
+    max_size_gb: Annotated[float, Field(ge=0)] = Field(
+        0, description="a larger cache loses what was not used for longest; 0 for no limit"
+    )
 
 
 class Storage(Part):
@@ -72,5 +72,4 @@ class Tracking(Part):
         description="Secret with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
     )
     namespace: Name | None = Field(None, description="where it runs in this cluster, for the NetworkPolicy")
-    port: Annotated[int, Field(ge=1, le=65535)] = 5000
-    """its port, for the NetworkPolicy"""
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(5000, description="of its pods, for the NetworkPolicy")

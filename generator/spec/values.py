@@ -145,6 +145,7 @@ LabelValue = Annotated[
     WordToo,
 ]
 EnvName = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "a name of an environment variable")]
+Share = Annotated[str, matching(r"100%|\d{1,2}%", "a share: expected a number of pods, or a percentage such as 25%")]
 Url = Annotated[str, matching(r"https?://[^\s/]+\S*", "a URL: expected http://… or https://…")]
 Labels = dict[LabelKey, LabelValue]
 Annotations = dict[LabelKey, Annotated[str, BeforeValidator(word_of), WordToo]]

@@ -1,0 +1,105 @@
+"""The volume that keeps models for all serves of a namespace, and the job that removes what none of them uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources import containers, environment, volumes
+from generator.resources.environment import CACHE_DIR
+from generator.resources.meta import MANAGED_BY, Resource, compact
+from generator.spec.pods import EnvValue
+from predictors.flavor import storage_image
+
+HOUR = 3600
+TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    """Named after the claim, and without the serve's labels: several serves share it, and each makes the same of it."""
+    if plan.strategy != "pvc":
+        return []
+    cache = plan.spec.storage.cache
+    return [*([claim(plan)] if cache.create else []), *(cleanup(plan) if cache.cleanup else [])]
+
+
+def claim(plan: Plan) -> Resource:
+    cache = plan.spec.storage.cache
+    content = {
+        "accessModes": [cache.access_mode],
+        "storageClassName": cache.storage_class,
+        "resources": {"requests": {"storage": cache.size}},
+    }
+    return common(plan, "v1", "PersistentVolumeClaim", cache.claim, {"spec": content})
+
+
+def cleanup(plan: Plan) -> list[Resource]:
+    """The job, and the only right that it needs: to see which pods there are."""
+    name = f"{plan.spec.storage.cache.claim}-cleanup"
+    rbac = "rbac.authorization.k8s.io"
+    role = {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]}
+    binding = {
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": plan.spec.namespace}],
+    }
+    pull = [{"name": secret} for secret in plan.spec.image_pull_secrets] or None
+    return [
+        common(plan, "v1", "ServiceAccount", name, {"automountServiceAccountToken": False, "imagePullSecrets": pull}),
+        common(plan, f"{rbac}/v1", "Role", name, role),
+        common(plan, f"{rbac}/v1", "RoleBinding", name, binding),
+        common(plan, "batch/v1", "CronJob", name, {"spec": schedule(plan, name)}),
+    ]
+
+
+def schedule(plan: Plan, account: str) -> dict[str, Any]:
+    return {
+        "schedule": plan.spec.storage.cache.cleanup_schedule,
+        "concurrencyPolicy": "Forbid",
+        # What it could not do tonight it does tomorrow.
+        "jobTemplate": {
+            "spec": {"backoffLimit": 0, "activeDeadlineSeconds": HOUR, "template": {"spec": pod(plan, account)}}
+        },
+    }
+
+
+def pod(plan: Plan, account: str) -> dict[str, Any]:
+    """As the user whose files they are: the one that downloads them."""
+    wanted = plan.spec.security
+    restricted = wanted != "off"
+    return {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": True,
+        "restartPolicy": "Never",
+        "securityContext": containers.pod_security(plan),
+        "containers": [container(plan)],
+        "volumes": [volumes.cache(plan).of_pod(), *([TMP] if restricted else [])],
+    }
+
+
+def container(plan: Plan) -> dict[str, Any]:
+    spec = plan.spec
+    cache = spec.storage.cache
+    env: dict[str, EnvValue] = {"CACHE_PATH": CACHE_DIR, "TTL_DAYS": cache.ttl_days, "MAX_SIZE_GB": cache.max_size_gb}
+    mounts = [volumes.cache(plan).mount(read_only=False)]
+    if spec.security != "off":
+        mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - the rest is read-only
+    return {
+        "name": "cleanup",
+        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "imagePullPolicy": spec.image_pull_policy,
+        "command": ["python", "-m", "predictors.cleanup"],
+        "env": environment.variables(env),
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": containers.security(plan),
+        "volumeMounts": mounts,
+    }
+
+
+def common(plan: Plan, api_version: str, kind: str, name: str, content: dict[str, Any]) -> Resource:
+    labels = {"app.kubernetes.io/name": plan.spec.storage.cache.claim, **MANAGED_BY}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": plan.spec.namespace, "labels": labels},
+        **compact(content),
+    }

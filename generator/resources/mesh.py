@@ -1,0 +1,62 @@
+"""Istio's rules: which identities may call, and whose JWTs are good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources.meta import POD_LABEL, Resource, resource
+from generator.spec.network import Istio
+
+API = "security.istio.io/v1"
+# Asked by Prometheus and by probes, which have neither an identity nor a token.
+OPEN = ["/metrics", "/v2/health/live", "/v2/health/ready"]
+KNATIVE = ["/metrics", "/healthz"]
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    wanted = plan.spec.istio
+    if wanted is None:
+        return []
+    found = [policy(plan, wanted)]
+    return [authentication(plan, wanted), *found] if wanted.issuer else found
+
+
+def authentication(plan: Plan, wanted: Istio) -> Resource:
+    """Refuses bad tokens only: that there has to be one, the policy says."""
+    rule = {
+        "issuer": wanted.issuer,
+        "jwksUri": wanted.jwks_uri,
+        "audiences": wanted.audiences or None,
+        # Where the predictor looks at it as well.
+        "forwardOriginalToken": True if plan.spec.auth.jwt else None,
+    }
+    content = {"spec": {"selector": selector(plan), "jwtRules": [rule]}}
+    return resource(plan, API, "RequestAuthentication", plan.spec.name, content)
+
+
+def policy(plan: Plan, wanted: Istio) -> Resource:
+    """Who is named in none of the rules is refused."""
+    rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(wanted)]}]
+    rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
+    if plan.knative:
+        # The autoscaler and the activator ask the proxy in the pod.
+        rules.append(
+            {
+                "from": [{"source": {"namespaces": ["knative-serving"]}}],
+                "to": [{"operation": {"methods": ["GET"], "paths": KNATIVE}}],
+            }
+        )
+    content = {"spec": {"selector": selector(plan), "action": "ALLOW", "rules": rules}}
+    return resource(plan, API, "AuthorizationPolicy", plan.spec.name, content)
+
+
+def sources(wanted: Istio) -> list[dict[str, list[str]]]:
+    """Fields of one source must all be met, and one of several sources: so identities and namespaces stand apart."""
+    token = {"requestPrincipals": [f"{wanted.issuer}/*"]} if wanted.issuer else {}
+    callers = {"principals": wanted.principals, "namespaces": wanted.namespaces}
+    return [{name: listed, **token} for name, listed in callers.items() if listed] or [token]
+
+
+def selector(plan: Plan) -> dict[str, Any]:
+    return {"matchLabels": {POD_LABEL: plan.spec.name}}

@@ -1,0 +1,90 @@
+"""How Prometheus finds the metrics of the predictor: by annotations of the pods, or by the operator's resources."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources import containers
+from generator.resources.meta import POD_LABEL, Resource, resource
+from generator.spec.values import seconds
+
+PATH = "/metrics"
+DEFAULT_TIMEOUT = 10  # seconds that Prometheus waits, which may not be longer than the interval
+
+
+def annotations_of(plan: Plan) -> dict[str, str]:
+    """The same in both modes, since the predictor's own port answers beside Knative's proxy as well.
+
+    KServe's annotation is switched off, because it puts the port of Knative's proxy in the place of ours: that one
+    knows requests, but not the model.
+    """
+    if plan.spec.monitoring.scrape != "annotations":
+        return {}
+    return {
+        "serving.kserve.io/enable-prometheus-scraping": "false",
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(containers.http(plan)),
+        "prometheus.io/path": PATH,
+        **({"prometheus.io/scheme": "https"} if plan.spec.auth.tls_secret else {}),
+    }
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    """A monitor of all pods of the serve, the canary's too, whatever KServe names their Deployments and Services."""
+    wanted = plan.spec.monitoring
+    kinds = {"podmonitor": ("PodMonitor", "podMetricsEndpoints"), "servicemonitor": ("ServiceMonitor", "endpoints")}
+    if wanted.scrape not in kinds:
+        return []
+    kind, field = kinds[wanted.scrape]
+    content = {
+        "spec": {
+            "selector": {"matchLabels": {POD_LABEL: plan.spec.name}},
+            "podTargetLabels": [POD_LABEL],
+            field: [endpoint(plan)],
+        }
+    }
+    made = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, content)
+    made["metadata"]["labels"] |= wanted.labels
+    return [made]
+
+
+def endpoint(plan: Plan) -> dict[str, Any]:
+    interval = math.ceil(seconds(plan.spec.monitoring.interval))
+    tls = plan.spec.auth.tls_secret
+    return {
+        "port": port(plan),
+        "path": PATH,
+        "interval": f"{interval}s",
+        "scrapeTimeout": f"{interval}s" if interval < DEFAULT_TIMEOUT else None,
+        "scheme": "https" if tls else None,
+        # Prometheus asks each pod by its address; the certificate is for the name that callers use.
+        "tlsConfig": {
+            "ca": {"secret": {"name": tls, "key": "ca.crt"}},
+            "serverName": f"{plan.workload}.{plan.spec.namespace}.svc",
+        }
+        if tls
+        else None,
+        "relabelings": moved(plan) or None,
+    }
+
+
+def port(plan: Plan) -> str:
+    """The port's name: Knative gives the one that it knows a name of its own."""
+    if plan.knative:
+        return "user-port"
+    return "https" if plan.spec.auth.tls_secret else "http1"
+
+
+def moved(plan: Plan) -> list[dict[str, Any]]:
+    """In Knative a gRPC server has one port with a name, and metrics are at another."""
+    if not plan.knative or plan.spec.protocol != "grpc":
+        return []
+    return [
+        {
+            "sourceLabels": ["__meta_kubernetes_pod_ip"],
+            "targetLabel": "__address__",
+            "replacement": f"$1:{containers.HTTP}",
+        }
+    ]

@@ -1,0 +1,99 @@
+"""Who may reach the pods, and what they may reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from generator.destinations import destinations
+from generator.plan import Plan
+from generator.resources import containers
+from generator.resources.meta import POD_LABEL, Resource, resource
+from generator.spec.network import Peer
+
+Rule = dict[str, Any]
+NAMESPACE = "kubernetes.io/metadata.name"
+"""Kubernetes itself gives it to every namespace."""
+DNS = 53
+AGENT = 9081
+# Knative's proxy stands before the predictor, and is what the autoscaler asks.
+QUEUE_HTTP, QUEUE_HTTP2, QUEUE_TLS = 8012, 8013, 8112
+AUTOSCALING = 9090
+ISTIOD = 15012
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    if plan.spec.network_policy is None:
+        return []
+    content = {
+        "spec": {
+            "podSelector": {"matchLabels": {POD_LABEL: plan.spec.name}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": distinct(ingress(plan)),
+            "egress": distinct(egress(plan)),
+        }
+    }
+    return [resource(plan, "networking.k8s.io/v1", "NetworkPolicy", plan.spec.name, content)]
+
+
+def ingress(plan: Plan) -> Iterable[Rule]:
+    """Callers, Knative's own parts, Prometheus. The kubelet's probes pass always."""
+    wanted, scraped = plan.spec.network_policy, plan.spec.monitoring
+    assert wanted is not None  # noqa: S101 - asked by resources_of
+    if wanted.from_namespaces:
+        yield rule("from", [namespace(name) for name in wanted.from_namespaces], serving(plan))
+    for peer in wanted.allow_from:
+        yield rule("from", [selector(peer)], peer.ports)
+    if plan.knative:
+        yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING])
+    if scraped.namespace and scraped.scrape != "off":
+        yield rule("from", [namespace(scraped.namespace)], [containers.http(plan)])
+
+
+def egress(plan: Plan) -> Iterable[Rule]:
+    wanted = plan.spec.network_policy
+    assert wanted is not None  # noqa: S101 - asked by resources_of
+    yield rule("to", [namespace("kube-system")], [DNS])
+    for known in destinations(plan):
+        if known.namespace:
+            yield rule("to", [namespace(known.namespace)], known.ports)
+        elif known.cidr:
+            yield rule("to", [{"ipBlock": {"cidr": known.cidr}}], known.ports)
+    for peer in wanted.allow_to:
+        yield rule("to", [selector(peer)], peer.ports)
+    if plan.spec.istio:
+        # Without its control plane the proxy in the pod never gets ready.
+        yield rule("to", [namespace("istio-system")], [ISTIOD])
+
+
+def serving(plan: Plan) -> list[int]:
+    """Ports on which predictions are asked for."""
+    if plan.knative:
+        return [QUEUE_HTTP2 if plan.spec.protocol == "grpc" else QUEUE_HTTP, QUEUE_TLS]
+    agent = [AGENT] if plan.spec.batcher or plan.spec.payload_logger else []
+    return [port["containerPort"] for port in containers.ports(plan)] + agent
+
+
+def rule(direction: str, peers: list[Rule], ports: Iterable[int]) -> Rule:
+    both = ("UDP", "TCP")
+    listed = [{"protocol": way, "port": port} for port in ports for way in (both if port == DNS else both[1:])]
+    return {direction: peers} | ({"ports": listed} if listed else {})
+
+
+def namespace(name: str) -> Rule:
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE: name}}}
+
+
+def selector(peer: Peer) -> Rule:
+    if peer.namespace is None:
+        return {"ipBlock": {"cidr": peer.cidr}}
+    return namespace(peer.namespace) | ({"podSelector": {"matchLabels": peer.pod_labels}} if peer.pod_labels else {})
+
+
+def distinct(rules: Iterable[Rule]) -> list[Rule]:
+    """Features and models may come from the same place."""
+    found: list[Rule] = []
+    for one in rules:
+        if one not in found:
+            found.append(one)
+    return found

@@ -1,0 +1,68 @@
+"""A host name of the serve's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources import containers
+from generator.resources.meta import Resource, resource
+from generator.spec.values import seconds
+
+SERVICE_PORT = 80
+GRPC_SERVICES = ("inference.GRPCInferenceService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    host = plan.spec.exposure.host
+    if host is None:
+        return []
+    return [mapping(plan, host) if plan.knative else route(plan, host)]
+
+
+def mapping(plan: Plan, host: str) -> Resource:
+    """Knative maps a name to a Service, which splits the traffic as KServe tells it to."""
+    reference = {"kind": "Service", "name": plan.workload, "apiVersion": "serving.knative.dev/v1"}
+    return resource(plan, "serving.knative.dev/v1beta1", "DomainMapping", host, {"spec": {"ref": reference}})
+
+
+def route(plan: Plan, host: str) -> Resource:
+    """Beside KServe's own route, which knows only the names of the cluster's domain."""
+    namespace, _, gateway = plan.spec.exposure.gateway.partition("/")
+    content = {
+        "spec": {
+            "parentRefs": [{"namespace": namespace, "name": gateway}],
+            "hostnames": [host],
+            "rules": [
+                rule(plan, [path(f"/{service}") for service in GRPC_SERVICES], containers.GRPC),
+                rule(plan, [path("/")], containers.HTTP),
+            ],
+        }
+    }
+    return resource(plan, "gateway.networking.k8s.io/v1", "HTTPRoute", f"{plan.spec.name}-host", content)
+
+
+def rule(plan: Plan, matches: list[dict[str, Any]], port: int) -> dict[str, Any]:
+    """The first port of the pods is the Service's port 80, any other has its own number there."""
+    first = containers.ports(plan)[0]["containerPort"]
+    return {
+        "matches": matches,
+        "backendRefs": [
+            {"name": name, "port": SERVICE_PORT if port == first else port, "weight": weight}
+            for name, weight in backends(plan)
+        ],
+        "timeouts": {"request": f"{math.ceil(seconds(plan.spec.timeout))}s"},
+    }
+
+
+def path(prefix: str) -> dict[str, Any]:
+    return {"path": {"type": "PathPrefix", "value": prefix}}
+
+
+def backends(plan: Plan) -> list[tuple[str, int | None]]:
+    """KServe's Services and their shares of the traffic."""
+    if plan.canary is None or plan.spec.canary is None:
+        return [(plan.workload, None)]
+    percent = plan.spec.canary.percent
+    return [(plan.workload, 100 - percent), (f"{plan.spec.name}-{plan.canary.name}-predictor", percent)]

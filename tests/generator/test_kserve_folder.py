@@ -1,0 +1,161 @@
+"""kserve/ is what the generator makes, a cluster takes it as it is, and it takes over from KServe's own runtimes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from generator.crds import Crds
+from generator.platform import platform
+from generator.resources.runtimes import runtime_name
+from predictors.flavor import FLAVORS
+from tests.generator.judge import judge
+from tests.generator.kubectl import kubectl, needed
+from tools.kserve_folder import FOLDER, ROOT, SPEC, contents
+
+MADE = contents()
+EXAMPLES = [path for path in MADE if path.parent.name == "examples"]
+Document = dict[str, Any]
+
+# As KServe installs it, as far as the choice goes.
+MLSERVER: Document = {
+    "metadata": {"name": "kserve-mlserver"},
+    "spec": {
+        "supportedModelFormats": [
+            {"name": "mlflow", "version": version, "autoSelect": True, "priority": 1} for version in ("1", "2")
+        ],
+        "protocolVersions": ["v2"],
+    },
+}
+
+
+def documents(*names: str) -> list[Document]:
+    """Those of files of the folder, without kustomize's."""
+    texts = [MADE[FOLDER / name] for name in names] or list(MADE.values())
+    found = [document for text in texts for document in yaml.safe_load_all(text)]
+    return [document for document in found if document["kind"] != "Kustomization"]
+
+
+@pytest.mark.parametrize("path", MADE, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_nothing_has_drifted(path: Any) -> None:
+    assert path.read_text() == MADE[path], "run: make manifests"
+
+
+def test_nothing_else_lies_there() -> None:
+    """Least of all a module: it would hide KServe's own package."""
+    specs = set(FOLDER.glob(f"examples/*{SPEC}"))
+    assert {path for path in FOLDER.rglob("*") if path.is_file()} == set(MADE) | specs
+    assert len(EXAMPLES) == len(specs)
+
+
+def test_a_cluster_takes_the_platform(optional_crds: Crds | None) -> None:
+    verdict = judge(documents("runtimes.yaml", "storage.yaml", "namespace/cache.yaml"), optional_crds)
+    assert verdict.problems == []
+    assert verdict.external == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_cluster_with_the_platform_takes_the_examples(path: Any, optional_crds: Crds | None) -> None:
+    example = list(yaml.safe_load_all(MADE[path]))
+    verdict = judge(documents("runtimes.yaml", "storage.yaml") + example, optional_crds)
+    assert verdict.problems == []
+    assert {one for one in verdict.external if "mlflow-tracking" not in one} == set()
+
+
+def test_each_example_says_the_command_that_made_it() -> None:
+    for path in EXAMPLES:
+        target = path.relative_to(ROOT)
+        spec = target.with_name(target.stem + SPEC)
+        assert f"\n# Made by: python -m generator render {spec} > {target}\n" in MADE[path]
+
+
+@needed
+@pytest.mark.parametrize("folder", ["", "namespace"], ids=["cluster", "namespace"])
+def test_kustomize_finds_everything(folder: str) -> None:
+    built = list(yaml.safe_load_all(kubectl("kustomize", str(FOLDER / folder))))
+    names = ["namespace/cache.yaml"] if folder else ["runtimes.yaml", "storage.yaml"]
+    key = lambda document: (document["kind"], document["metadata"]["name"])  # noqa: E731
+    assert sorted(built, key=key) == sorted(documents(*names), key=key)
+
+
+def test_the_tracking_secret_is_not_applied_with_the_rest() -> None:
+    """It would empty the one that somebody has filled in."""
+    for name in ("kustomization.yaml", "namespace/kustomization.yaml"):
+        assert not any("secret" in file for file in yaml.safe_load(MADE[FOLDER / name])["resources"])
+
+
+# Which runtime KServe chooses
+
+
+def chosen(version: str | None, protocol: str, runtimes: list[Document]) -> list[str]:
+    """The runtimes that KServe may select for modelFormat mlflow without a runtime, the first choice first."""
+    fitting = []
+    for runtime in runtimes:
+        formats = [
+            one
+            for one in runtime["spec"]["supportedModelFormats"]
+            if one.get("autoSelect") and one["name"] == "mlflow" and version in (None, one["version"])
+        ]
+        if formats and protocol in runtime["spec"]["protocolVersions"]:
+            fitting.append((-formats[0].get("priority", 0), runtime["metadata"]["name"]))
+    return [name for _, name in sorted(fitting)]
+
+
+@pytest.mark.parametrize("version", [None, "1", "2", "3"])
+@pytest.mark.parametrize("protocol", ["v1", "v2", "grpc-v2"])
+def test_ours_is_chosen_before_mlserver(version: str | None, protocol: str) -> None:
+    both = [MLSERVER, *documents("runtimes.yaml")]
+    assert chosen(version, protocol, both)[0] == "mlflow-kserve-boosting"
+    assert chosen(version, protocol, [MLSERVER]) == (["kserve-mlserver"] if protocol == "v2" and version != "3" else [])
+
+
+def test_the_webhook_finds_no_two_of_one_priority() -> None:
+    taken = [
+        (one["name"], one["version"], one["priority"])
+        for runtime in [MLSERVER, *documents("runtimes.yaml")]
+        for one in runtime["spec"]["supportedModelFormats"]
+        if one.get("autoSelect")
+    ]
+    assert len(taken) == len(set(taken))
+
+
+def test_every_flavor_has_a_runtime_with_its_image() -> None:
+    images = {
+        one["metadata"]["name"]: one["spec"]["containers"][0]["image"]
+        for one in platform("reg.io", "1.2")["runtimes.yaml"]
+    }
+    assert {flavor.name: images[runtime_name(flavor.name)] for flavor in FLAVORS} == {
+        flavor.name: f"reg.io/predictor-{flavor.image}:1.2" for flavor in FLAVORS
+    }
+
+
+def test_a_runtime_fits_every_mode_and_every_grace_period() -> None:
+    for runtime in documents("runtimes.yaml"):
+        (container,) = runtime["spec"]["containers"]
+        said = {variable["name"]: variable["value"] for variable in container["env"]}
+        assert "ports" not in container  # Knative takes one, and which one is the protocol's
+        assert "MLFLOW_KSERVE_FLAVOR" not in said  # a family serves several
+        assert "MODEL_URI" not in said
+        # A runtime cannot say terminationGracePeriodSeconds, which is 30 then.
+        assert float(said["MLFLOW_KSERVE_DRAIN_DELAY"]) + float(said["MLFLOW_KSERVE_GRACE_PERIOD"]) < 30
+
+
+def test_the_storage_container_takes_mlflows_uris_only() -> None:
+    (container,) = documents("storage.yaml")
+    prefixes = tuple(one["prefix"] for one in container["spec"]["supportedUriFormats"])
+    for uri in (
+        "models:/fraud/3",
+        "models:/fraud@champion",
+        "runs:/1/model",
+        "mlflow-artifacts:/1/a",
+        "mlflow://models/a/1",
+    ):
+        assert uri.startswith(prefixes)
+    for uri in ("s3://bucket/x", "gs://bucket/x", "hf://org/model", "pvc://claim/x", "https://host/x"):
+        assert not uri.startswith(prefixes)
+    assert "args" not in container["spec"]["container"]  # KServe's part
+    (source,) = container["spec"]["container"]["envFrom"]
+    assert source["secretRef"] == {"name": "mlflow-tracking", "optional": True}
+    assert documents("namespace/tracking-secret.yaml")[0]["metadata"]["name"] == "mlflow-tracking"
