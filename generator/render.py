@@ -8,7 +8,9 @@ from generator.facts import ModelFacts
 from generator.plan import Plan, decide
 from generator.problems import SpecError
 from generator.resources.inference_service import inference_service
+from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
+from generator.resources.schedule import schedule
 from generator.rules import problems
 from generator.spec import ServeSpec
 
@@ -31,4 +33,4 @@ def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> P
 
 
 def resources(plan: Plan) -> list[Resource]:
-    return [inference_service(plan)]
+    return [inference_service(plan), *scaled_object(plan), *schedule(plan)]

@@ -9,6 +9,8 @@ from generator.plan import Plan
 from generator.problems import Problem, problem
 from generator.resources.environment import MODEL_DIR
 from generator.resources.volumes import ours
+from generator.rules_scaling import RULES as SCALING
+from generator.rules_schedule import RULES as SCHEDULE
 from generator.spec.values import quantity, seconds
 
 Rule = Callable[[Plan], Iterator[Problem]]
@@ -192,7 +194,18 @@ def pods(plan: Plan) -> Iterator[Problem]:
         yield problem("probes.start_within", f"expected at least the period of {spec.probes.period}")
 
 
-RULES: list[Rule] = [versions, knative_or_standard, canary, storage, sidecars, resources, placement, pods]
+RULES: list[Rule] = [
+    versions,
+    knative_or_standard,
+    canary,
+    storage,
+    sidecars,
+    resources,
+    placement,
+    pods,
+    *SCALING,
+    *SCHEDULE,
+]
 
 
 def problems(plan: Plan) -> list[Problem]:
