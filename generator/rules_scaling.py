@@ -140,6 +140,10 @@ def zero(plan: Plan) -> Iterator[Problem]:
     if plan.knative or lowest(spec) > 0:
         return
     rules = plan.scaling.rules
+    if plan.canary:
+        yield problem(
+            "replicas.min", "KServe would leave the canary without a pod: expected 1 or more as long as there is one"
+        )
     if plan.scaler == "hpa":
         yield problem(
             "replicas.min",

@@ -56,21 +56,21 @@ def count(text: str) -> int:
 
 def scale(name: str, namespace: str, least: int, most: int | None) -> None:
     """Change both numbers in one patch: between two the larger of them could be the smaller."""
-    from kubernetes.client import ApiException
+    from kubernetes.client import ApiException, CustomObjectsApi
     from urllib3.exceptions import HTTPError
 
     client = connect()
-    where = f"{client.configuration.host}"
+    where = client.configuration.host
     numbers = {"minReplicas": least, **({} if most is None else {"maxReplicas": most})}
     try:
-        client.call_api(
-            f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}/{{name}}",
-            "PATCH",
-            path_params={"namespace": namespace, "name": name},
-            header_params={"Content-Type": "application/merge-patch+json", "Accept": "application/json"},
+        CustomObjectsApi(client).patch_namespaced_custom_object(
+            group=GROUP,
+            version=VERSION,
+            namespace=namespace,
+            plural=PLURAL,
+            name=name,
             body={"spec": {"predictor": numbers}},
-            auth_settings=["BearerToken"],
-            _preload_content=False,
+            _content_type="application/merge-patch+json",
             _request_timeout=(CONNECT, READ),
         )
     except ApiException as error:

@@ -46,7 +46,8 @@ def whole(duration: str | None) -> str | None:
 def fields_of(plan: Plan) -> dict[str, Any]:
     """Fields of the predictor; what somebody else is to know is not said to KServe, which would ignore it."""
     if plan.scaler == "external" or plan.scaled_object == "us":
-        return {}
+        # KServe counts the pods of a canary by it.
+        return {"minReplicas": plan.spec.replicas.min} if plan.canary else {}
     if plan.scaler == "none":
         return {"minReplicas": plan.spec.replicas.min}
     return {"minReplicas": plan.spec.replicas.min, "maxReplicas": plan.max_replicas, **rules(plan)}
