@@ -16,6 +16,7 @@ from typing import Any
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 CONNECT, READ = 5.0, 20.0  # seconds
 TRIES = 4
+BACKOFF = 0.5  # seconds, doubled with each try
 BUSY = (429, 500, 502, 503, 504)
 LONGEST_PAUSE = 10  # seconds, whatever Retry-After asks for
 
@@ -91,7 +92,7 @@ def connect() -> Any:
         if "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=made)
         else:
-            config.load_kube_config(client_configuration=made)
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=made)
     except Exception as error:  # a file that is broken in any way
         raise ScaleError(f"there is no way to the Kubernetes API: {one_line(error)}") from error
     # The same patch twice is the same as once, so it may be repeated.
@@ -99,7 +100,7 @@ def connect() -> Any:
         TRIES - 1,
         allowed_methods=None,
         status_forcelist=BUSY,
-        backoff_factor=0.5,
+        backoff_factor=BACKOFF,
         retry_after_max=LONGEST_PAUSE,
         raise_on_status=False,
     )

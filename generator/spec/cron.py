@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated
@@ -29,9 +29,13 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )
 ITEM = re.compile(r"(?P<every>[*?])|(?P<first>\w+)(?:-(?P<last>\w+))?")
 ANY = {"*", "?", "*/1", "?/1"}
-DAYS = [date(2000, 1, 1) + timedelta(number) for number in range(28 * 365 + 7)]
-CALENDAR = tuple((day.month, day.day, day.isoweekday() % 7) for day in DAYS)
-"""Each day of 28 years, after which they repeat: every combination that happens at all."""
+CALENDAR = [
+    (month, day, weekday)
+    for month in range(1, 13)
+    for day in range(1, monthrange(2024, month)[1] + 1)
+    for weekday in range(7)
+]
+"""Each day of a year on each day of the week: all of them happen, sooner or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,10 @@ class Cron:
     either: bool
     """Both kinds of days are restricted: then one of them is enough."""
 
+    @property
     def dates(self) -> frozenset[int]:
         """The days of the calendar on which something happens."""
-        return frozenset(number for number, day in enumerate(CALENDAR) if self.on(*day))
+        return dates(self)
 
     def on(self, month: int, day: int, weekday: int) -> bool:
         fits = (day in self.days, weekday in self.weekdays)
@@ -56,11 +61,16 @@ class Cron:
 
     def meets(self, other: Cron) -> bool:
         """Whether there is a moment that both name."""
-        return bool(self.minutes & other.minutes and self.hours & other.hours and self.dates() & other.dates())
+        return bool(self.minutes & other.minutes and self.hours & other.hours and self.dates & other.dates)
 
     def within(self, other: Cron) -> bool:
         """Whether the other names all of the moments that this one names."""
-        return self.minutes <= other.minutes and self.hours <= other.hours and self.dates() <= other.dates()
+        return self.minutes <= other.minutes and self.hours <= other.hours and self.dates <= other.dates
+
+
+@cache
+def dates(said: Cron) -> frozenset[int]:
+    return frozenset(number for number, day in enumerate(CALENDAR) if said.on(*day))
 
 
 @cache
@@ -72,7 +82,7 @@ def parse(line: str) -> Cron:
     minutes, hours, days, months, weekdays = (field(text, *about) for text, about in zip(texts, FIELDS, strict=True))
     either = not any(ANY & set(text.split(",")) for text in (texts[2], texts[4]))
     made = Cron(minutes, hours, days, months, weekdays, either)
-    if not made.dates():
+    if not made.dates:
         raise ValueError(f"{line!r} never happens: no month that it names has such a day")
     return made
 
