@@ -170,10 +170,10 @@ def keda(plan: Plan) -> Iterator[Problem]:
     if plan.knative or plan.scaler != "keda":
         return
     asking = [name for name in ASKS_PROMETHEUS if name in said.rules]
-    if asking and said.prometheus is None:
+    if asking and plan.scaling.prometheus is None:
         yield problem(
             "scaling.prometheus",
-            f"KEDA asks Prometheus for {' and '.join(asking)}: expected its address, "
+            f"KEDA asks Prometheus for {' and '.join(asking)}: expected its address here or in monitoring.prometheus, "
             "such as http://prometheus-operated.monitoring:9090",
         )
     scraped = [name for name in asking if name != "queries"]

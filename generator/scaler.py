@@ -79,8 +79,9 @@ def rule_of(spec: ServeSpec, scaler: Scaler, clock: Clock | None, cores: str) ->
 
 
 def followed(spec: ServeSpec, rule: tuple[str, int, str] | None) -> Scaling:
-    """The scaling of the spec with the rule that it left out."""
-    return spec.scaling.model_copy(update={rule[0]: rule[1]}) if rule else spec.scaling
+    """The scaling of the spec with what it left out: the rule, and where Prometheus is."""
+    found: dict[str, object] = {"prometheus": spec.scaling.prometheus or spec.monitoring.prometheus}
+    return spec.scaling.model_copy(update=found | ({rule[0]: rule[1]} if rule else {}))
 
 
 def max_of(spec: ServeSpec, scaler: Scaler) -> tuple[int, str]:

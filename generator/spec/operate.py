@@ -100,6 +100,7 @@ class Monitoring(Part):
     interval: Duration = "30s"
     labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
     namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
+    prometheus: Url | None = Field(None, description="its address, for scaling by what it measures")
 
 
 class ServiceAccount(Part):

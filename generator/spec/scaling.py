@@ -71,7 +71,7 @@ class Scaling(Part):
     scale_down_delay: Duration | None = Field(
         None, description="how long less load must last before pods are taken away"
     )
-    prometheus: Url | None = Field(None, description="address of Prometheus for rps, latency and queries with KEDA")
+    prometheus: Url | None = Field(None, description="what KEDA asks; monitoring.prometheus when left out")
     prometheus_auth: PrometheusAuth | None = None
     schedule: list[Window] = []
     cooldown: Duration | None = Field(

@@ -111,6 +111,11 @@ def test_concurrency_and_queries_of_ones_own() -> None:
     ]
 
 
+def test_the_line_with_the_address_where_the_platform_says_it() -> None:
+    said = {"scaling": "70% CPU or 100 RPS per pod", "monitoring": PROMETHEUS}
+    assert service(**said)[0] == service(scaling={"cpu": 70, "rps": 100, **PROMETHEUS})[0]
+
+
 def test_what_keda_shows_to_prometheus() -> None:
     said = {"rps": 100, **PROMETHEUS, "prometheus_auth": {"name": "prometheus", "modes": "basic"}}
     predictor, _ = service(scaling=said)
