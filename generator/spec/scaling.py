@@ -25,30 +25,40 @@ class Query(Part):
     """A Prometheus query whose value is shared by the pods: each may have as much as the threshold."""
 
     query: Annotated[str, Field(min_length=1)]
+    """in PromQL, one number"""
     threshold: Annotated[float, Field(gt=0)]
+    """how much of it each pod may have"""
 
 
 class Latency(Part):
     """Pods are added while the latency is above this."""
 
     quantile: Literal["p50", "p95", "p99"] = "p95"
+    """which part of the requests is looked at"""
     below: Duration
+    """the latency to stay below"""
 
 
 class PrometheusAuth(Part):
     """What KEDA shows to Prometheus."""
 
-    name: Subdomain = Field(description="a TriggerAuthentication in the namespace of the serve")
+    name: Subdomain
+    """a TriggerAuthentication in the namespace of the serve"""
     modes: Literal["bearer", "basic", "tls", "custom", "tls,basic", "tls,bearer"] = "bearer"
+    """what it holds"""
 
 
 class Window(Part):
     """A time with a number of pods of its own."""
 
     start: CronLine
+    """when it begins, a cron line such as 0 8 * * 1-5"""
     end: CronLine
+    """when it ends, a cron line"""
     timezone: TimeZone = "UTC"
+    """of both"""
     min: Annotated[int, Field(ge=0)]
+    """pods at least in that time"""
     max: Annotated[int, Field(ge=1)] | None = Field(None, description="as replicas.max when left out")
 
 
@@ -65,6 +75,7 @@ class Scaling(Part):
     concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="requests at a time for each pod")
     latency: Latency | None = None
     queries: list[Query] = []
+    """Prometheus queries of your own (KEDA)"""
     target_utilization: Utilization | None = Field(None, description="percent of the target that is aimed at (Knative)")
     window: Duration | None = Field(None, description="over which Knative averages; between 6s and 1h")
     initial_scale: Annotated[int, Field(ge=0)] | None = Field(None, description="pods of a new revision (Knative)")
@@ -73,7 +84,9 @@ class Scaling(Part):
     )
     prometheus: Url | None = Field(None, description="what KEDA asks; monitoring.prometheus when left out")
     prometheus_auth: PrometheusAuth | None = None
+    """what KEDA shows to Prometheus"""
     schedule: list[Window] = []
+    """times with a number of pods of their own"""
     cooldown: Duration | None = Field(
         None, description="how long nothing must happen before the last pods go (Knative, KEDA)"
     )
@@ -124,4 +137,5 @@ class Replicas(Part):
     """How many pods there may be."""
 
     min: Annotated[int, Field(ge=0)] = 1
+    """pods at least; 0 lets the serve sleep where that is possible"""
     max: Annotated[int, Field(ge=1)] | None = Field(None, description="5, or min if that is more, when left out")
