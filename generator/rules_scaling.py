@@ -33,8 +33,9 @@ def replicas(plan: Plan) -> Iterator[Problem]:
     wanted = plan.spec.replicas
     if wanted.max is not None and wanted.min > wanted.max:
         yield problem("replicas.min", f"{wanted.min} is more than replicas.max ({wanted.max})")
-    for key in plan.spec.annotations.keys() & ELSEWHERE.keys():
-        yield Problem(("annotations", key), f"say {ELSEWHERE[key]} instead")
+    for key in plan.spec.annotations:
+        if key in ELSEWHERE:
+            yield Problem(("annotations", key), f"say {ELSEWHERE[key]} instead")
 
 
 def mode(plan: Plan) -> Iterator[Problem]:
@@ -179,8 +180,10 @@ def keda(plan: Plan) -> Iterator[Problem]:
     scraped = [name for name in asking if name != "queries"]
     if scraped and spec.monitoring.scrape == "off":
         yield problem("monitoring.scrape", f"Prometheus must collect the metrics for {' and '.join(scraped)}: not off")
-    if said.latency and seconds(said.latency.below) > SLOWEST:
-        yield problem("scaling.latency.below", f"the metric does not tell beyond {SLOWEST}s: expected at most that")
+    if said.latency and not 0 < seconds(said.latency.below) <= SLOWEST:
+        yield problem(
+            "scaling.latency.below", f"the metric tells of more than nothing and at most {SLOWEST}s: expected that"
+        )
     if said.scale_down_delay and not (seconds(said.scale_down_delay) <= HOUR and whole(said.scale_down_delay)):
         yield problem("scaling.scale_down_delay", f"{said.scale_down_delay}: expected whole seconds of at most an hour")
     name = spec.name if plan.scaled_object == "us" else plan.workload

@@ -69,6 +69,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "a latency beyond the metric": (
         {"scaling": {"latency": {"below": "31s"}, **PROMETHEUS}}, "scaling.latency.below", "30s", {"scaling": {"latency": {"below": "30s"}, **PROMETHEUS}},
     ),
+    "no latency at all": (
+        {"scaling": {"latency": {"below": "0s"}, **PROMETHEUS}}, "scaling.latency.below", "nothing", {"scaling": {"latency": {"below": "1ms"}, **PROMETHEUS}},
+    ),
     "a delay beyond an hour": ({"scaling": {"scale_down_delay": "2h"}}, "scaling.scale_down_delay", "an hour", {"scaling": {"scale_down_delay": "1h"}}),
     "a name too long for KEDA": ({"name": "f" * 45, "scaling": KEDA}, "name", "keda-hpa-", {"name": "f" * 44}),
     "cooldown above zero": ({"scaling": {**QUERY, "cooldown": "1m"}}, "scaling.cooldown", "going to zero", ZERO),
