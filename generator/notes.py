@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from generator import notes_around
 from generator.facts import is_mlflow
 from generator.plan import LARGE, Plan
+from generator.resources.promql import queries
 from generator.resources.storage_container import TRACKING_SECRET
 from generator.rules import knows_registry
+from generator.scaler import lowest
 from generator.spec.values import quantity, seconds
 
 
 def notes(plan: Plan) -> list[str]:
-    return [*storage(plan), *knative(plan), *canary(plan), *sizes(plan), *notes_around.notes(plan)]
+    return [
+        *storage(plan),
+        *knative(plan),
+        *canary(plan),
+        *scaling(plan),
+        *sizes(plan),
+        *notes_around.notes(plan),
+    ]
 
 
 def storage(plan: Plan) -> Iterator[str]:
@@ -60,6 +69,22 @@ def canary(plan: Plan) -> Iterator[str]:
         yield "a serve that is new gives all of its traffic to the canary: apply it without one first"
     else:
         yield "a canary in Standard mode needs KServe's Gateway API ingress"
+
+
+def scaling(plan: Plan) -> Iterator[str]:
+    said = plan.scaling
+    if plan.scaler == "keda":
+        yield "needs KEDA on the cluster"
+        if queries(plan):
+            yield f"needs Prometheus at {said.prometheus} to name each metric's namespace and pod, as its operator does"
+        if lowest(plan.spec) == 0:
+            yield "while there are no pods nobody holds requests: they fail until the first one is ready"
+    if plan.knative and plan.scaler == "hpa":
+        yield "needs Knative's extension for HorizontalPodAutoscalers (serving-hpa.yaml)"
+    if said.initial_scale == 0:
+        yield "needs allow-zero-initial-scale: true in Knative's config-autoscaler"
+    if plan.clock == "jobs":
+        yield "a window counts from its next start on, and again only from there after the resources are applied anew"
 
 
 def sizes(plan: Plan) -> Iterator[str]:

@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeVar
 
 from generator.facts import ModelFacts, is_mlflow, version_of
 from generator.problems import SpecError, problem
+from generator.scaler import Clock, Maker, Scaler, clock_of, followed, maker_of, max_of, rule_of, scaler_of
 from generator.spec import Canary, ServeSpec
+from generator.spec.scaling import Scaling
 from generator.spec.values import quantity, seconds
 from predictors.flavor import image_of
 
@@ -18,7 +20,6 @@ T = TypeVar("T")
 MIB = 2**20
 LARGE = 2**30  # bytes from which a cache on a volume pays for itself
 Strategy = Literal["container", "emptydir", "pvc", "server"]
-Scaler = Literal["knative", "hpa", "keda", "none", "external"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class Plan:
     canary: Served | None
     strategy: Strategy
     scaler: Scaler
+    scaling: Scaling
+    """As the spec has it, with the rule that it left out."""
+    clock: Clock | None
+    """Who begins and ends the windows of the schedule."""
+    scaled_object: Maker | None
+    """Who makes KEDA's object."""
     max_replicas: int
     reasons: dict[str, Reason] = field(default_factory=dict)
 
@@ -82,6 +89,11 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
     known = facts.get(spec.model)
     size = quantity(spec.model_size) if spec.model_size else known.size if known else None
     flavor = because("flavor", flavor_of(spec, known))
+    cores = because("resources.cores", cores_of(spec, flavor))
+    scaler = because("scaling.by", scaler_of(spec))
+    clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
+    if rule := rule_of(spec, scaler, clock, cores):
+        because(f"scaling.{rule[0]}", rule[1:])
     return Plan(
         spec=spec,
         stable=Served(
@@ -89,14 +101,17 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
             flavor=flavor,
             forced=spec.flavor is not None,
             image=because("image", image_for(spec, flavor)),
-            cores=because("resources.cores", cores_of(spec, flavor)),
+            cores=cores,
             memory=because("resources.memory", memory_of(spec, flavor, size)),
             name=spec.revision,
         ),
         canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
         strategy=because("storage.strategy", strategy_of(spec, size)),
-        scaler=because("scaling.by", scaler_of(spec)),
-        max_replicas=because("replicas.max", max_of(spec)),
+        scaler=scaler,
+        scaling=followed(spec, rule),
+        clock=clock,
+        scaled_object=because("scaling.scaled_object", maker_of(spec, clock)) if scaler == "keda" else None,
+        max_replicas=because("replicas.max", max_of(spec, scaler)),
         reasons=reasons,
     )
 
@@ -181,22 +196,6 @@ def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
     return "emptydir", "needs nothing on the cluster" + ("" if size is None else ", and the model is small")
 
 
-def scaler_of(spec: ServeSpec) -> tuple[Scaler, str]:
-    scaling = spec.scaling
-    if scaling.by != "auto":
-        return scaling.by, "said in the spec"
-    if spec.mode == "Knative":
-        return "knative", "Knative scales what it runs"
-    beyond = [rule for rule in scaling.rules if rule not in ("cpu", "memory")]
-    if beyond:
-        return "keda", f"{' and '.join(beyond)} cannot be followed by a HorizontalPodAutoscaler"
-    if scaling.schedule and all(window.max is None for window in scaling.schedule):
-        return "keda", "KEDA knows the clock"
-    if spec.replicas.min == 0:
-        return "keda", "a HorizontalPodAutoscaler never goes to zero"
-    return "hpa", "Kubernetes' own, which follows cpu and memory"
-
-
 def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if spec.resources.cores:
         return spec.resources.cores, "said in the spec"
@@ -219,12 +218,3 @@ def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, st
         f"{base}Mi for {flavor}, and six times the model's {size / MIB:.1f} MiB: "
         "in memory it is about twice as large, and there may be three versions at a time",
     )
-
-
-def max_of(spec: ServeSpec) -> tuple[int, str]:
-    if spec.replicas.max is not None:
-        return spec.replicas.max, "said in the spec"
-    if spec.scaling.by == "none":
-        return max(spec.replicas.min, 1), "nobody scales, so as many as replicas.min"
-    most = max([5, spec.replicas.min, *(window.min for window in spec.scaling.schedule)])
-    return most, "five, or as many as replicas.min and the schedule ask for"

@@ -9,7 +9,9 @@ from generator.plan import Plan, decide
 from generator.problems import SpecError
 from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes
 from generator.resources.inference_service import inference_service
+from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
+from generator.resources.schedule import schedule
 from generator.rules import problems
 from generator.spec import ServeSpec
 
@@ -38,6 +40,8 @@ def resources(plan: Plan) -> list[Resource]:
         *cache.resources_of(plan),
         *network.resources_of(plan),
         inference_service(plan),
+        *scaled_object(plan),
+        *schedule(plan),
         *disruption.resources_of(plan),
         *routes.resources_of(plan),
         *mesh.resources_of(plan),

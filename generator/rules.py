@@ -10,6 +10,8 @@ from generator.plan import Plan
 from generator.problems import Problem, problem
 from generator.resources.environment import MODEL_DIR
 from generator.resources.volumes import ours
+from generator.rules_scaling import RULES as SCALING
+from generator.rules_schedule import RULES as SCHEDULE
 from generator.spec.values import quantity, seconds
 
 Rule = Callable[[Plan], Iterator[Problem]]
@@ -203,6 +205,8 @@ RULES: list[Rule] = [
     placement,
     pods,
     *rules_around.RULES,
+    *SCALING,
+    *SCHEDULE,
 ]
 
 

@@ -47,8 +47,6 @@ def predictor(plan: Plan) -> Any:
         {
             "name": spec.revision,
             "canaryTrafficPercent": spec.canary.percent if spec.canary and plan.knative else None,
-            "minReplicas": plan.spec.replicas.min,
-            "maxReplicas": plan.max_replicas,
             **scaling.fields_of(plan),
             "containerConcurrency": spec.container_concurrency,
             "timeout": math.ceil(seconds(spec.timeout)),
@@ -65,7 +63,12 @@ def canary(plan: Plan, served: Served) -> dict[str, Any]:
     """The canary in Standard: KServe lays it over the stable predictor, so it says only what is different."""
     wanted = plan.spec.canary
     assert wanted is not None  # noqa: S101 - a served canary comes from the spec's
-    named = {"name": served.name, "minReplicas": wanted.replicas, **implementation(plan, served)}
+    named = {
+        "name": served.name,
+        "annotations": scaling.annotations_of_canary(plan),
+        "minReplicas": wanted.replicas,
+        **implementation(plan, served),
+    }
     if "model" in named:
         # KServe's CRD asks for a container's name here, and its webhook refuses one for the stable predictor.
         named["model"] = {"name": containers.CONTAINER, **named["model"]}

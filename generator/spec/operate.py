@@ -131,6 +131,7 @@ class Monitoring(Part):
     """between two looks of Prometheus, with a monitor"""
     labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
     namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
+    prometheus: Url | None = Field(None, description="its address, for scaling by what it measures")
 
 
 class ServiceAccount(Part):

@@ -7,21 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from generator.spec.values import Duration, Name, Part, Url, Utilization, matching
+from generator.spec.cron import CronLine, TimeZone
+from generator.spec.values import Duration, Part, Subdomain, Url, Utilization
 
-CRON_FIELD = r"[\d*,/\-A-Za-z]+"
-Cron = Annotated[
-    str, matching(rf"{CRON_FIELD}( {CRON_FIELD}){{4}}", "a cron line: expected five fields, such as '0 8 * * 1-5'")
-]
-TimeZone = Annotated[
-    str, matching(r"UTC|[A-Za-z_]+(/[A-Za-z0-9_+\-]+)+", "a time zone: expected UTC or one such as Europe/Berlin")
-]
-
-# "70% CPU or 100 RPS per pod": each clause is a number, a word, and for latency a quantile before them.
+# "70% CPU or 100 RPS per pod": what the clauses between the 'or' look like; blanks and case do not matter.
 CLAUSE = re.compile(
-    r"(?:(?P<target>\d+)\s*%?\s*(?P<what>cpu|memory|rps|requests/s|concurrency|concurrent(?: requests)?)"
-    r"|(?P<quantile>p50|p95|p99)\s*(?:latency\s*)?(?:<|below|under)\s*(?P<limit>\d+(?:\.\d+)?(?:ms|s)))"
-    r"(?:\s+(?:per|a)\s+pod)?",
+    r"(?:(?P<share>\d+)\s*%?\s*(?:of\s+)?(?P<resource>cpu|memory)"
+    r"|(?P<rps>\d+)\s*(?:rps|requests\s*/\s*s|requests\s+a\s+second)"
+    r"|(?P<concurrency>\d+)\s*(?:concurrency|concurrent(?:\s+requests)?)"
+    r"|(?P<quantile>p50|p95|p99)\s*(?:latency\s*)?(?:<|below|under)\s*(?P<limit>\d+(?:\.\d+)?)\s*(?P<unit>ms|s))"
+    r"(?:\s*(?:per|a|/)\s*pod)?",
     re.IGNORECASE,
 )
 
@@ -44,12 +39,21 @@ class Latency(Part):
     """the latency to stay below"""
 
 
+class PrometheusAuth(Part):
+    """What KEDA shows to Prometheus."""
+
+    name: Subdomain
+    """a TriggerAuthentication in the namespace of the serve"""
+    modes: Literal["bearer", "basic", "tls", "custom", "tls,basic", "tls,bearer"] = "bearer"
+    """what it holds"""
+
+
 class Window(Part):
     """A time with a number of pods of its own."""
 
-    start: Cron
+    start: CronLine
     """when it begins, a cron line such as 0 8 * * 1-5"""
-    end: Cron
+    end: CronLine
     """when it ends, a cron line"""
     timezone: TimeZone = "UTC"
     """of both"""
@@ -68,9 +72,7 @@ class Scaling(Part):
     cpu: Utilization | None = Field(None, description="percent of the cores that pods ask for")
     memory: Utilization | None = Field(None, description="percent of the memory that pods ask for")
     rps: Annotated[int, Field(ge=1)] | None = Field(None, description="requests a second for each pod")
-    concurrency: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="requests at a time for each pod (Knative)"
-    )
+    concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="requests at a time for each pod")
     latency: Latency | None = None
     queries: list[Query] = []
     """Prometheus queries of your own (KEDA)"""
@@ -80,12 +82,13 @@ class Scaling(Part):
     scale_down_delay: Duration | None = Field(
         None, description="how long less load must last before pods are taken away"
     )
-    prometheus: Url | None = Field(None, description="address of Prometheus for rps, latency and queries with KEDA")
-    prometheus_auth: Name | None = Field(None, description="KEDA TriggerAuthentication for it")
+    prometheus: Url | None = Field(None, description="what KEDA asks; monitoring.prometheus when left out")
+    prometheus_auth: PrometheusAuth | None = None
+    """what KEDA shows to Prometheus"""
     schedule: list[Window] = []
     """times with a number of pods of their own"""
     cooldown: Duration | None = Field(
-        None, description="with KEDA: how long nothing must happen before the last pods go"
+        None, description="how long nothing must happen before the last pods go (Knative, KEDA)"
     )
 
     @model_validator(mode="before")
@@ -113,16 +116,21 @@ def parse_line(line: str) -> dict[str, Any]:
                 f"{clause!r} is not a scaling rule: expected such as '70% CPU', '100 RPS per pod', '10 concurrent' or "
                 "'p95 below 500ms', joined by 'or'"
             )
-        if match["quantile"]:
-            name, value = "latency", {"quantile": match["quantile"].lower(), "below": match["limit"]}
-        else:
-            word = match["what"].lower()
-            name = "concurrency" if word.startswith("concurren") else "rps" if word == "requests/s" else word
-            value = int(match["target"])  # type: ignore[assignment]
+        name, value = rule_of({key: text.lower() for key, text in match.groupdict().items() if text})
         if name in found:
             raise ValueError(f"{line!r} names {name} twice")
         found[name] = value
     return found
+
+
+def rule_of(found: dict[str, str]) -> tuple[str, Any]:
+    """Name and value of the rule whose parts were found in a clause."""
+    if "quantile" in found:
+        return "latency", {"quantile": found["quantile"], "below": found["limit"] + found["unit"]}
+    if "resource" in found:
+        return found["resource"], int(found["share"])
+    name, number = found.popitem()
+    return name, int(number)
 
 
 class Replicas(Part):

@@ -60,7 +60,8 @@ def _ignored_canaries(service: Document) -> Iterator[str]:
         for field in ("logger", "batcher"):
             if field in merged:
                 yield f"spec.canary: its Service leads past the {field}"
-        if annotations(service).get(AUTOSCALER) == "keda":
+        # A predictor's own annotations win.
+        if {**annotations(service), **canary.get("annotations", {})}.get(AUTOSCALER) == "keda":
             yield "spec.canary: with the class keda it gets a ScaledObject with no trigger, which is refused"
 
 

@@ -169,12 +169,16 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 def _knative(draw: st.DrawFn) -> dict[str, Any]:
     scaling = draw(
         st.sampled_from(
-            ["80 concurrent", "100 RPS per pod", {}, {"concurrency": 10, "target_utilization": 70, "window": "30s"}]
+            [
+                *("80 concurrent", "100 RPS per pod", {}),
+                {"concurrency": 10, "target_utilization": 70, "window": "30s"},
+                {"rps": 10, "initial_scale": 1, "scale_down_delay": "1m"},
+            ]
         )
     )
     found: dict[str, Any] = {"scaling": scaling}
     if draw(st.booleans()):
-        found["container_concurrency"] = draw(st.integers(0, 100))
+        found["container_concurrency"] = draw(st.sampled_from([0, 80, 100]))
     if draw(st.booleans()):
         found["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
     return found
@@ -183,20 +187,26 @@ def _knative(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def _standard(draw: st.DrawFn, low: int) -> dict[str, Any]:
     prometheus = {"prometheus": "http://prometheus.monitoring:9090"}
+    window = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "min": low + 1}
     choices: list[Any] = [
-        *({"by": "external"}, {"rps": 100, **prometheus}, {"latency": {"below": "500ms"}, **prometheus}),
+        {"by": "external"},
         {"queries": [{"query": "sum(up)", "threshold": 3}], "scale_down_delay": "5m", **prometheus},
-        {
-            "schedule": [{"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "min": 3}],
-            **prometheus,
-        },
+        {"by": "keda", "schedule": [window]},
+        {"rps": 100, "schedule": [{**window, "max": 9}], **prometheus},
     ]
     if low:
-        choices += ["70% CPU", {"cpu": 60, "memory": 80}, {}, {"by": "none"}]
+        choices += [
+            *("70% CPU", {"cpu": 60, "memory": 80}, {}),
+            *({"rps": 100, **prometheus}, {"cpu": 70, "latency": {"below": "500ms"}, **prometheus}),
+            {
+                "by": "hpa",
+                "schedule": [window, {**window, "start": "0 18 * * 1-5", "end": "0 8 * * 6", "min": low + 2}],
+            },
+        ]
     found: dict[str, Any] = {"scaling": draw(st.sampled_from(choices))}
     if draw(st.booleans()):
         found["rolling"] = {"surge": draw(st.sampled_from([1, "25%"])), "unavailable": 0}
-    if draw(st.integers(0, 2)) == 0:
+    if low and draw(st.integers(0, 2)) == 0:
         found["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
         found["storage"] = {"strategy": "container"}
     elif draw(st.booleans()):

@@ -1,0 +1,58 @@
+"""A ScaledObject of our own, where KEDA is to know what KServe does not pass on: the clock, and how long to wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources.meta import Resource, resource
+from generator.resources.promql import Query, queries
+from generator.resources.scaling import behavior
+from generator.spec.scaling import Window
+from generator.spec.values import seconds
+
+
+def scaled_object(plan: Plan) -> list[Resource]:
+    if plan.scaled_object != "us":
+        return []
+    wanted = plan.scaling
+    calm = behavior(plan)
+    spec = {
+        "scaleTargetRef": {"name": plan.workload},
+        "minReplicaCount": plan.spec.replicas.min,
+        "maxReplicaCount": plan.max_replicas,
+        "cooldownPeriod": round(seconds(wanted.cooldown)) if wanted.cooldown else None,
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": calm}} if calm else None,
+        "triggers": [
+            *(prometheus(plan, query) for query in queries(plan)),
+            *(cron(window) for window in wanted.schedule),
+        ],
+    }
+    return [resource(plan, "keda.sh/v1alpha1", "ScaledObject", plan.spec.name, {"spec": spec})]
+
+
+def prometheus(plan: Plan, query: Query) -> dict[str, Any]:
+    auth = plan.scaling.prometheus_auth
+    return {
+        "type": "prometheus",
+        "metadata": {
+            "serverAddress": plan.scaling.prometheus,
+            "query": query.query,
+            "threshold": query.threshold,
+            "authModes": auth.modes if auth else None,
+        },
+        "authenticationRef": {"name": auth.name} if auth else None,
+    }
+
+
+def cron(window: Window) -> dict[str, Any]:
+    """In the window there are at least as many; which rule asks for the most pods wins."""
+    return {
+        "type": "cron",
+        "metadata": {
+            "timezone": window.timezone,
+            "start": window.start,
+            "end": window.end,
+            "desiredReplicas": str(window.min),
+        },
+    }

@@ -1,0 +1,93 @@
+"""Windows of time with their own number of pods: jobs that say it to the InferenceService when they begin and end.
+
+Only the numbers change, so that KServe adjusts the autoscaler and starts no pod anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import Plan
+from generator.resources import containers
+from generator.resources.meta import Resource, labels, resource
+from generator.spec.cron import parse
+from generator.spec.scaling import Window
+from predictors.flavor import storage_image
+
+
+def schedule(plan: Plan) -> list[Resource]:
+    """The jobs and what they may do, which is to patch this one InferenceService."""
+    if plan.clock != "jobs":
+        return []
+    spec, name = plan.spec, account(plan)
+    found = rights(plan)
+    for position, window in enumerate(spec.scaling.schedule):
+        numbers = (window.min, window.max or plan.max_replicas)
+        found.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
+        if not taken_over(window, spec.scaling.schedule):
+            usual = (spec.replicas.min, plan.max_replicas)
+            found.append(job(plan, f"{name}-{position}-end", window.end, window.timezone, *usual))
+    return found
+
+
+def account(plan: Plan) -> str:
+    return f"{plan.spec.name}-scale"
+
+
+def taken_over(window: Window, windows: list[Window]) -> bool:
+    """Whether another window begins whenever this one ends: then there is nothing to go back to."""
+    end = parse(window.end)
+    return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
+
+
+def rights(plan: Plan) -> list[Resource]:
+    name, namespace = account(plan), plan.spec.namespace
+    rule = {
+        "apiGroups": ["serving.kserve.io"],
+        "resources": ["inferenceservices"],
+        "resourceNames": [plan.spec.name],
+        "verbs": ["patch"],
+    }
+    group = "rbac.authorization.k8s.io"
+    binding = {
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    }
+    return [
+        resource(plan, "v1", "ServiceAccount", name, {}),
+        resource(plan, f"{group}/v1", "Role", name, {"rules": [rule]}),
+        resource(plan, f"{group}/v1", "RoleBinding", name, binding),
+    ]
+
+
+def job(plan: Plan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
+    numbers = ["--min", str(least), *(["--max", str(most)] if plan.scaler != "none" else [])]
+    spec = plan.spec
+    container = {
+        "name": "scale",
+        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "imagePullPolicy": spec.image_pull_policy,
+        "command": ["python", "-m", "predictors.scale"],
+        "args": [spec.name, "--namespace", spec.namespace, *numbers],
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": containers.security(plan),
+    }
+    pod: dict[str, Any] = {
+        "serviceAccountName": account(plan),
+        "restartPolicy": "Never",
+        "imagePullSecrets": [{"name": secret} for secret in spec.image_pull_secrets] or None,
+        "containers": [container],
+    }
+    # A mesh's proxy would keep running after the job is done.
+    template = {"metadata": {"labels": labels(plan) | {"sidecar.istio.io/inject": "false"}}, "spec": pod}
+    content = {
+        "schedule": when,
+        "timeZone": timezone,
+        "concurrencyPolicy": "Forbid",
+        # Late is better than never, but not when the window may be over.
+        "startingDeadlineSeconds": 600,
+        "successfulJobsHistoryLimit": 1,
+        "failedJobsHistoryLimit": 1,
+        "jobTemplate": {"spec": {"backoffLimit": 3, "activeDeadlineSeconds": 300, "template": template}},
+    }
+    return resource(plan, "batch/v1", "CronJob", name, {"spec": content})

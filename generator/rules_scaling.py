@@ -1,0 +1,225 @@
+"""What of scaling does not go together: each scaler follows some rules, and silently ignores the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator.plan import Plan
+from generator.problems import Problem, problem
+from generator.scaler import RESOURCES, lowest
+from generator.spec.values import seconds
+
+HOUR = 3600
+SLOWEST = 30  # seconds: the largest bucket of the latency
+KEDA_HPA, LABEL = "keda-hpa-", 63
+ONLY_KNATIVE = ("target_utilization", "window", "initial_scale")
+ASKS_PROMETHEUS = ("rps", "concurrency", "latency", "queries")
+# Annotations that would be set beside the field that says the same.
+ELSEWHERE = {
+    "autoscaling.knative.dev/min-scale": "replicas.min",
+    "autoscaling.knative.dev/max-scale": "replicas.max",
+    "autoscaling.knative.dev/class": "scaling.by",
+    "autoscaling.knative.dev/metric": "scaling.concurrency or scaling.rps",
+    "autoscaling.knative.dev/target": "scaling.concurrency or scaling.rps",
+    "autoscaling.knative.dev/target-utilization-percentage": "scaling.target_utilization",
+    "autoscaling.knative.dev/window": "scaling.window",
+    "autoscaling.knative.dev/initial-scale": "scaling.initial_scale",
+    "autoscaling.knative.dev/scale-down-delay": "scaling.scale_down_delay",
+    "autoscaling.knative.dev/scale-to-zero-pod-retention-period": "scaling.cooldown",
+}
+
+
+def replicas(plan: Plan) -> Iterator[Problem]:
+    wanted = plan.spec.replicas
+    if wanted.max is not None and wanted.min > wanted.max:
+        yield problem("replicas.min", f"{wanted.min} is more than replicas.max ({wanted.max})")
+    for key in plan.spec.annotations:
+        if key in ELSEWHERE:
+            yield Problem(("annotations", key), f"say {ELSEWHERE[key]} instead")
+
+
+def mode(plan: Plan) -> Iterator[Problem]:
+    """Who can scale in which mode."""
+    by = plan.spec.scaling.by
+    if not plan.knative and by == "knative":
+        yield problem("scaling.by", "Knative scales in mode: Knative only: expected hpa, keda, none or external")
+    if plan.knative and by in ("keda", "external"):
+        yield problem("scaling.by", "Knative scales what it runs: expected knative or hpa, or mode: Standard")
+    if plan.knative and by == "none":
+        yield problem(
+            "scaling.by", "Knative always scales: for a fixed number say the same in replicas.min and replicas.max"
+        )
+
+
+def knative(plan: Plan) -> Iterator[Problem]:
+    """Knative follows one thing at a time, and not everything."""
+    said = plan.spec.scaling
+    if not plan.knative:
+        return
+    for name in said.rules:
+        if name == "memory":
+            yield problem("scaling.memory", "Knative counts it in MiB, of which KServe takes 100 at most: say cpu")
+        elif name in ("latency", "queries"):
+            yield problem(f"scaling.{name}", "Knative does not know it: say concurrency or rps, or use mode: Standard")
+        elif name not in (("cpu",) if plan.scaler == "hpa" else ("concurrency", "rps")):
+            yield problem(f"scaling.{name}", f"is not what by: {plan.scaler} follows in Knative: leave out one of them")
+    if len(said.rules) > 1:
+        yield problem(
+            f"scaling.{said.rules[1]}",
+            f"Knative follows one rule, not {' and '.join(said.rules)}: leave out all but one, or use mode: Standard",
+        )
+    if plan.scaler == "hpa":
+        for name in ("target_utilization", "scale_down_delay", "cooldown"):
+            if getattr(said, name) is not None:
+                yield problem(f"scaling.{name}", "is for concurrency and rps, not for cpu: leave out one of them")
+        if plan.spec.replicas.min == 0:
+            yield problem(
+                "replicas.min", "Knative goes to zero with concurrency or rps only, not with cpu: expected 1 or more"
+            )
+
+
+def knative_numbers(plan: Plan) -> Iterator[Problem]:
+    """Limits of Knative's own settings."""
+    spec, said = plan.spec, plan.spec.scaling
+    if not plan.knative:
+        return
+    hard = spec.container_concurrency
+    if hard and said.concurrency and said.concurrency > hard:
+        yield problem(
+            "scaling.concurrency",
+            f"{said.concurrency} is never reached: container_concurrency lets {hard} in",
+        )
+    for name, least in (("window", 6), ("scale_down_delay", 0), ("cooldown", 0)):
+        value = getattr(said, name)
+        if value is not None and not (least <= seconds(value) <= HOUR and seconds(value).is_integer()):
+            yield problem(f"scaling.{name}", f"{value} is not for Knative: expected whole seconds from {least}s to 1h")
+    if said.initial_scale is not None and said.initial_scale > plan.max_replicas:
+        yield problem("scaling.initial_scale", f"{said.initial_scale} is more than replicas.max ({plan.max_replicas})")
+
+
+def standard(plan: Plan) -> Iterator[Problem]:
+    """What only one of the scalers of Deployments knows."""
+    said = plan.spec.scaling
+    if plan.knative:
+        return
+    for name in ONLY_KNATIVE:
+        if getattr(said, name) is not None:
+            yield problem(f"scaling.{name}", "only Knative knows it: leave it out, or use mode: Knative")
+    if plan.scaler == "hpa":
+        for name in said.rules:
+            if name not in RESOURCES:
+                yield problem(
+                    f"scaling.{name}", "KServe's HorizontalPodAutoscaler follows cpu and memory: expected by: keda"
+                )
+        for name in ("scale_down_delay", "cooldown"):
+            if getattr(said, name) is not None:
+                yield problem(f"scaling.{name}", "KServe has none for a HorizontalPodAutoscaler: expected by: keda")
+    if plan.scaler in ("none", "external"):
+        whose = "nobody scales" if plan.scaler == "none" else "somebody else scales"
+        for name in [*said.rules, "scale_down_delay", "cooldown"]:
+            if getattr(said, name) is not None:
+                yield problem(f"scaling.{name}", f"{whose}, says by: {plan.scaler}: leave out one of them")
+
+
+def fixed(plan: Plan) -> Iterator[Problem]:
+    """Pods that nobody adds or takes away."""
+    spec = plan.spec
+    if plan.scaler == "none" and not plan.knative:
+        if lowest(spec) == 0:
+            yield problem(
+                "replicas.min",
+                "nobody scales, so there would never be a pod: expected 1 or more, or the annotation "
+                "serving.kserve.io/stop: 'true' to stop the serve",
+            )
+        if spec.replicas.max not in (None, spec.replicas.min):
+            yield problem("replicas.max", "nobody scales, so replicas.min is the number of pods: leave it out")
+
+
+def zero(plan: Plan) -> Iterator[Problem]:
+    """Who can go to zero, and who wakes it again."""
+    spec = plan.spec
+    if plan.knative or lowest(spec) > 0:
+        return
+    rules = plan.scaling.rules
+    if plan.canary:
+        yield problem(
+            "replicas.min", "KServe would leave the canary without a pod: expected 1 or more as long as there is one"
+        )
+    if plan.scaler == "hpa":
+        yield problem(
+            "replicas.min",
+            "0 is 1 for a HorizontalPodAutoscaler: expected 1, mode: Knative, or by: keda with queries or a schedule",
+        )
+    if plan.scaler != "keda" or "queries" in rules:
+        return
+    if plan.clock == "jobs" and set(rules) <= RESOURCES:
+        yield problem(
+            "replicas.min",
+            "KEDA does not go to zero by cpu or memory alone: expected 1 or more, or a rule such as rps or queries",
+        )
+    elif not any(count > 0 for count in (spec.replicas.min, *(window.min for window in spec.scaling.schedule))):
+        yield problem(
+            "replicas.min",
+            f"nothing would wake it: without pods there is no {' and '.join(rules)} to follow. Expected 1 or more, "
+            "scaling.queries about something outside of the pods, a schedule, or mode: Knative, which holds requests",
+        )
+
+
+def keda(plan: Plan) -> Iterator[Problem]:
+    """What KEDA needs to know, and what it takes."""
+    spec, said = plan.spec, plan.spec.scaling
+    if plan.knative or plan.scaler != "keda":
+        return
+    asking = [name for name in ASKS_PROMETHEUS if name in said.rules]
+    if asking and plan.scaling.prometheus is None:
+        yield problem(
+            "scaling.prometheus",
+            f"KEDA asks Prometheus for {' and '.join(asking)}: expected its address here or in monitoring.prometheus, "
+            "such as http://prometheus-operated.monitoring:9090",
+        )
+    scraped = [name for name in asking if name != "queries"]
+    if scraped and spec.monitoring.scrape == "off":
+        yield problem("monitoring.scrape", f"Prometheus must collect the metrics for {' and '.join(scraped)}: not off")
+    if said.latency and not 0 < seconds(said.latency.below) <= SLOWEST:
+        yield problem(
+            "scaling.latency.below", f"the metric tells of more than nothing and at most {SLOWEST}s: expected that"
+        )
+    if said.scale_down_delay and not (seconds(said.scale_down_delay) <= HOUR and whole(said.scale_down_delay)):
+        yield problem("scaling.scale_down_delay", f"{said.scale_down_delay}: expected whole seconds of at most an hour")
+    name = spec.name if plan.scaled_object == "us" else plan.workload
+    if len(KEDA_HPA + name) > LABEL:
+        yield problem("name", f"KEDA calls its autoscaler {KEDA_HPA}{name}, which is longer than {LABEL}: shorten it")
+
+
+def cooldown(plan: Plan) -> Iterator[Problem]:
+    """The last pods are a matter of their own."""
+    said, where = plan.spec.scaling, "scaling.cooldown"
+    if said.cooldown is None:
+        return
+    if plan.scaler in ("knative", "keda") and lowest(plan.spec) > 0:
+        yield problem(where, "is about going to zero, and replicas.min is more: leave it out, or say replicas.min: 0")
+    if plan.scaler != "keda" or plan.knative:
+        return
+    if not whole(said.cooldown):
+        yield problem(where, f"{said.cooldown}: expected whole seconds")
+    if plan.clock == "jobs":
+        yield problem(
+            where,
+            "goes with a schedule only where KEDA follows the clock itself: leave out cpu, memory "
+            "and max of the windows",
+        )
+    elif RESOURCES & set(said.rules):
+        yield problem(
+            where,
+            "needs a ScaledObject of its own, which KEDA refuses to take with cpu or memory before the Deployment is "
+            "there: leave out one of them",
+        )
+
+
+def whole(duration: str) -> bool:
+    return seconds(duration).is_integer()
+
+
+RULES = (
+    replicas, mode, knative, knative_numbers, standard, fixed, zero, keda, cooldown
+)  # fmt: skip

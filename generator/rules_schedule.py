@@ -1,0 +1,86 @@
+"""What of a schedule cannot be followed, does nothing, or contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from generator.plan import Plan
+from generator.problems import Problem, problem
+from generator.spec.cron import parse
+from generator.spec.scaling import Window
+
+LONGEST = 52  # characters in the name of a CronJob
+
+
+def followed(plan: Plan) -> Iterator[Problem]:
+    """Who can follow a schedule at all."""
+    spec = plan.spec
+    if not spec.scaling.schedule:
+        return
+    if plan.knative:
+        yield problem(
+            "scaling.schedule",
+            "Knative would make a new revision, and start all pods anew, each time that the numbers change: "
+            "leave it out, or use mode: Standard",
+        )
+    elif plan.scaler == "external":
+        yield problem(
+            "scaling.schedule", "the one who scales from outside would not know it: expected by: hpa, keda or none"
+        )
+    room = LONGEST - len(f"-scale-{len(spec.scaling.schedule)}-start")
+    if plan.clock == "jobs" and len(spec.name) > room:
+        yield problem("name", f"is too long for the jobs of a schedule: expected at most {room} characters")
+
+
+def windows(plan: Plan) -> Iterator[Problem]:
+    """Each window for itself."""
+    spec = plan.spec
+    usual = (spec.replicas.min, plan.max_replicas)
+    for position, window in enumerate(spec.scaling.schedule):
+        if plan.scaler == "none" and window.max not in (None, window.min):
+            yield at(position, "max", "nobody scales, so min is the number of pods: leave it out")
+        most = plan.max_replicas if window.max is None else window.max
+        if parse(window.start) == parse(window.end):
+            yield at(position, "end", "is its start: expected another time")
+        if plan.scaler != "none" and window.min > most:
+            yield at(position, "min", f"{window.min} is more than the {most} that there may be")
+        if (window.min, most if plan.scaler != "none" else usual[1]) == usual:
+            yield at(position, "min", "changes nothing: the numbers are those of replicas")
+        canary = spec.canary.replicas if spec.canary else None
+        if plan.clock == "jobs" and canary is not None and canary > max(window.min, 1):
+            yield problem(
+                "canary.replicas", f"KServe would refuse the window with {window.min}: expected at most that many"
+            )
+
+
+def contradictions(plan: Plan) -> Iterator[Problem]:
+    """Jobs that run at the same moment: which of them wins would be chance."""
+    schedule = plan.spec.scaling.schedule
+    if plan.clock != "jobs":
+        return
+    for (one, first), (other, second) in combinations(enumerate(schedule), 2):
+        if first.timezone == second.timezone and parse(first.start).meets(parse(second.start)):
+            yield at(other, "start", f"scaling.schedule[{one}] begins at the same moment: expected one of them")
+    for one, first in enumerate(schedule):
+        for other, second in enumerate(schedule):
+            if one != other and torn(first, second):
+                yield at(
+                    one,
+                    "end",
+                    f"is sometimes the moment at which scaling.schedule[{other}] begins, and sometimes not: "
+                    "expected days at which it always begins, or never",
+                )
+
+
+def torn(first: Window, second: Window) -> bool:
+    """The end of the first is the start of the second on some days only."""
+    end, start = parse(first.end), parse(second.start)
+    return first.timezone == second.timezone and end.meets(start) and not end.within(start)
+
+
+def at(position: int, name: str, message: str) -> Problem:
+    return Problem(("scaling", "schedule", position, name), message)
+
+
+RULES = (followed, windows, contradictions)
