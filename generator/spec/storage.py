@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from generator.spec.scaling import Cron
+from generator.spec.cron import CronLine
 from generator.spec.values import Duration, Memory, Name, Part, Subdomain
 
 
@@ -22,7 +22,7 @@ class Cache(Part):
         "ReadWriteMany", description="ReadWriteOnce is for pods on one node"
     )
     cleanup: bool = Field(False, description="emit the job that removes what nobody uses any more, and its rights")
-    cleanup_schedule: Cron = "17 3 * * *"
+    cleanup_schedule: CronLine = "17 3 * * *"
     """when the job runs, a cron line"""
     ttl_days: Annotated[float, Field(gt=0)] = Field(7, description="models that no pod used for longer are removed")
     max_size_gb: Annotated[float, Field(ge=0)] = Field(
