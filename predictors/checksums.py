@@ -70,7 +70,7 @@ def differences(folder: Path, files: Mapping[str, Sum], *, full: bool = True) ->
     def look(name: str) -> str | None:
         path, expected = folder / name, files[name]
         try:
-            found = path.lstat()
+            found = path.stat()
             if not stat.S_ISREG(found.st_mode):
                 return f"{name} is not a file"
             if found.st_size != expected.size:
@@ -83,8 +83,7 @@ def differences(folder: Path, files: Mapping[str, Sum], *, full: bool = True) ->
             return f"{name} cannot be read: {error.strerror}"
         return None
 
-    wrong = [line for line in in_parallel(look, sorted(files)) if line]
-    return wrong + [f"{name} does not belong there" for name in sorted(set(regular_files(folder)) - set(files))]
+    return [line for line in in_parallel(look, sorted(files)) if line]
 
 
 def in_parallel(work: Callable[[str], T], names: list[str]) -> list[T]:
