@@ -81,6 +81,9 @@ BY_WORDS: tuple[tuple[type[StorageError], str], ...] = (
     ),
 )
 STATUS = re.compile(r"(?:error|status) code:? (\d{3})|\b(\d{3}) (?:client|server) error|HTTP (\d{3})", re.IGNORECASE)
+NO_CONNECTION = re.compile(
+    r"Max retries exceeded.*?(?:Failed to establish a new connection: |Failed to resolve |Caused by \w+\()([^)]{3,200})"
+)
 CREDENTIALS = {
     "models": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
@@ -135,6 +138,9 @@ def status_of(error: BaseException) -> int:
 def reason_of(error: BaseException) -> str:
     """What the client said, on one line, without secrets."""
     text = " ".join(line.strip(" #") for line in str(error).splitlines() if line.strip(" #"))
+    broken = NO_CONNECTION.search(text)
+    if broken:  # of all that requests and urllib3 have to say, what counts is short
+        return f"no connection: {without_secrets(broken[1])}"
     text = without_secrets(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     return text if len(text) <= MOST else f"{text[:MOST]}…"
 

@@ -83,9 +83,10 @@ def resolve(
 ) -> Source:
     """The model that the settings ask for, downloaded (into `folder`) if need be; `note` is told what is going on.
 
-    `have` is taken if it is still what the URI names.
+    `have` is taken if it is still what the URI names. A folder that is here already counts at the start; once its model
+    is served, a URI that moves says what comes next.
     """
-    if settings.model_local_path:
+    if settings.model_local_path and not (have and is_moving(settings)):
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
         return (

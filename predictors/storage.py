@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command; ends the process with the exit code of docs/storage.md."""
     jobs = read_settings(sys.argv[1:] if argv is None else argv)
     logs.configure(jobs[0].log_format, jobs[0].log_level)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # our own retries say what they do, and no signed URLs
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     for settings in jobs:
