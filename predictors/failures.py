@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import zlib
 from collections.abc import Iterator
+from gzip import BadGzipFile
 
 from predictors.provenance import without_secrets
 from predictors.uris import scheme_of
@@ -100,6 +102,8 @@ def explained(error: BaseException, uri: str) -> StorageError:
             return one
         if isinstance(one, ImportError):
             return Unusable(f"{one.name or one} is not installed: pip install 'mlflow-kserve[storage]'")
+        if isinstance(one, (EOFError, zlib.error, BadGzipFile)):
+            return Unsafe(f"{without_secrets(uri)} is no archive that can be read: {one}")
         if isinstance(one, OSError) and one.errno in BY_ERRNO and one.filename:
             return on_volume(one)
     reason = reason_of(error)

@@ -158,7 +158,7 @@ class Initializer:
         key = cache.key_of(resolved, self.server(resolved))
         fresh = False
         for _ in range(ATTEMPTS):
-            with cache.locked(root, key, shared=True):
+            with self.lock(root, key, shared=True):
                 entry = cache.entry(root, key)
                 wrong = self.wrong(entry, full=self.full and not fresh)
                 if entry and entry.manifest and not wrong:
@@ -167,7 +167,7 @@ class Initializer:
                     self.output.take(entry.model, known, self.settings.cache_link)
                     self.tell(known, "downloaded" if fresh else "from the cache")
                     return
-            with self.alone(root, key) as certain:
+            with self.lock(root, key) as certain:
                 now = cache.entry(root, key)
                 if now and entry and wrong and now.manifest == entry.manifest:
                     log.warning("the cache's copy is put aside: %s", "; ".join(wrong[:3]))
@@ -186,15 +186,15 @@ class Initializer:
         return differences(entry.model, entry.manifest.files, full=full)
 
     @contextlib.contextmanager
-    def alone(self, root: Path, key: str) -> Iterator[bool]:
-        """Holds the entry exclusively; says so if that takes waiting."""
+    def lock(self, root: Path, key: str, *, shared: bool = False) -> Iterator[bool]:
+        """Holds the entry; says so if that takes waiting."""
         with contextlib.ExitStack() as stack:
             try:
-                certain = stack.enter_context(cache.locked(root, key, wait=False))
+                certain = stack.enter_context(cache.locked(root, key, shared=shared, wait=False))
             except cache.Busy:
                 log.info("another process has %s: waiting for it", key)
-                certain = stack.enter_context(cache.locked(root, key))
-            if not certain:
+                certain = stack.enter_context(cache.locked(root, key, shared=shared))
+            if not (certain or shared):
                 log.warning("%s knows no locks: another pod may download the same at the same time", root)
             yield certain
 

@@ -55,7 +55,12 @@ def test_what_was_packed(tmp_path: Path, folder: Path, name: str) -> None:
     if name == "m.zip":
         zipped(tmp_path / name, **{"MLmodel": b"", "data/": b"", "data/a": b"xxx", "./code/b.py": b"x"})
     else:
-        files = member("./MLmodel"), member("data", tarfile.DIRTYPE), member("data/a", size=3), member("code/b.py", size=1)
+        files = (
+            member("./MLmodel"),
+            member("data", tarfile.DIRTYPE),
+            member("data/a", size=3),
+            member("code/b.py", size=1),
+        )
         tar(tmp_path / name, *files, mode="w:gz" if "gz" in name else "w")
     unpack(tmp_path / name, folder, PLENTY)
     assert tree(folder) == {"MLmodel": b"", "data/a": b"xxx", "code/b.py": b"x"}
@@ -94,9 +99,13 @@ def test_links_and_devices(tmp_path: Path, folder: Path, members: list[tarfile.T
 
 
 def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:
-    links = member("e/l", tarfile.SYMTYPE, "../d/f"), member("h", tarfile.LNKTYPE, "d/f"), member("s", tarfile.SYMTYPE, "h")
+    links = (
+        member("e/l", tarfile.SYMTYPE, "../d/f"),
+        member("h", tarfile.LNKTYPE, "d/f"),
+        member("s", tarfile.SYMTYPE, "h"),
+    )
     unpack(tar(tmp_path / "m.tar", *links, member("d/f", size=2)), folder, PLENTY)
-    assert tree(folder) == {name: b"xx" for name in ("d/f", "e/l", "h", "s")}
+    assert tree(folder) == dict.fromkeys(("d/f", "e/l", "h", "s"), b"xx")
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
@@ -163,7 +172,9 @@ def test_nothing_ever_lands_outside(members: list[tuple[str, bytes, str]]) -> No
         base = Path(made)
         target = base / "1" / "2" / "3"
         target.mkdir(parents=True)
-        archive = tar(base / "m.tar", *(member(name, kind, link, size=kind == tarfile.REGTYPE) for name, kind, link in members))
+        archive = tar(
+            base / "m.tar", *(member(name, kind, link, size=kind == tarfile.REGTYPE) for name, kind, link in members)
+        )
         try:
             unpack(archive, target, PLENTY)
         except Unsafe:
