@@ -24,7 +24,7 @@ from predictors import cache, logs
 from predictors.checksums import checksums, differences
 from predictors.failures import NotFound, StorageError, Unusable, VolumeError, explained
 from predictors.fetching import by_mlflow, fetch
-from predictors.output import Output, OutputError, remove
+from predictors.output import PLACING, Output, OutputError, remove
 from predictors.provenance import Provenance, provenance, without_secrets
 from predictors.source import SourceError, configure_mlflow, pin, retried
 from predictors.storage_settings import StorageSettings, read_settings
@@ -65,10 +65,16 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:
         child.terminate()
     for folder in list(half_done):
         for _ in range(20):
-            shutil.rmtree(folder, ignore_errors=True)
+            throw_away(folder)
             if not folder.exists():
                 break
     os._exit(128 + number)
+
+
+def throw_away(folder: Path) -> None:
+    """Unless it tells the next run what is being put in place."""
+    if not (folder / PLACING).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -77,7 +83,7 @@ def removed_when_stopped(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        throw_away(folder)
         raise
     finally:
         half_done.discard(folder)
@@ -151,7 +157,7 @@ class Initializer:
         with removed_when_stopped(self.output.stage):
             folder = self.output.staged()
             known = self.downloaded(resolved, version, folder)
-        self.output.move(folder, known)
+            self.output.move(folder, known)
         self.tell(known, "downloaded")
 
     def through_cache(self, root: Path, resolved: str, version: str | None) -> None:
@@ -164,7 +170,8 @@ class Initializer:
                 if entry and entry.manifest and not wrong:
                     cache.mark_used(entry.path, cache.this_pod())
                     known = replace(entry.manifest, uri=self.shown)
-                    self.output.take(entry.model, known, self.settings.cache_link)
+                    with removed_when_stopped(self.output.stage):
+                        self.output.take(entry.model, known, self.settings.cache_link)
                     self.tell(known, "downloaded" if fresh else "from the cache")
                     return
             with self.lock(root, key) as certain:
