@@ -56,6 +56,8 @@ def unpack(archive: Path, folder: Path, most: int) -> None:
             unpack_tar(archive, folder, allowance)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise Unsafe(f"{archive.name} is no archive that can be read: {type(error).__name__}: {error}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Unsafe(f"{archive.name}: {Path(error.filename).name!r} is both a file and a folder of it") from error
     except RuntimeError as error:  # of zipfile: encrypted
         raise Unsafe(f"{archive.name}: {error}") from error
 
@@ -134,14 +136,11 @@ def inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None
 
 def write(file: IO[bytes], target: Path) -> None:
     """What is there already under the name is replaced, never written through."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_symlink() or target.is_file():
-            target.unlink()
-        with target.open("xb") as made:
-            shutil.copyfileobj(file, made, 1 << 20)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise Unsafe(f"{target.name!r} is both a file and a folder of the archive") from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    with target.open("xb") as made:
+        shutil.copyfileobj(file, made, 1 << 20)
 
 
 def links_of(folder: Path) -> Iterator[Path]:

@@ -89,8 +89,22 @@ def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix
         ([member("p", tarfile.FIFOTYPE)], "a device or a pipe"),
         ([member("c", tarfile.CHRTYPE)], "a device or a pipe"),
         ([member("f", size=1), member("f/x", size=1)], "both a file and a folder"),
+        ([member("f", size=1), member("f", tarfile.DIRTYPE)], "both a file and a folder"),
+        ([member("f", size=1), member("f/d", tarfile.DIRTYPE)], "both a file and a folder"),
     ],
-    ids=["absolute", "above", "hard", "dangling", "circle", "folder", "pipe", "device", "file-and-folder"],
+    ids=[
+        "absolute",
+        "above",
+        "hard",
+        "dangling",
+        "circle",
+        "folder",
+        "pipe",
+        "device",
+        "below-a-file",
+        "folder-over-file",
+        "folder-below-a-file",
+    ],
 )
 def test_links_and_devices(tmp_path: Path, folder: Path, members: list[tarfile.TarInfo], words: str) -> None:
     with pytest.raises(Unsafe, match=words):
