@@ -84,7 +84,8 @@ BY_WORDS: tuple[tuple[type[StorageError], str], ...] = (
 )
 STATUS = re.compile(r"(?:error|status) code:? (\d{3})|\b(\d{3}) (?:client|server) error|HTTP (\d{3})", re.IGNORECASE)
 NO_CONNECTION = re.compile(
-    r"Max retries exceeded.*(?:Failed to establish a new connection: |Failed to resolve |Caused by \w+\()([^)\"]{3,200})"
+    r"Max retries exceeded.*"
+    r"(?:Failed to establish a new connection: |Failed to resolve |Caused by \w+\()([^)\"]{3,200})"
 )
 CREDENTIALS = {
     "models": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
