@@ -34,6 +34,7 @@ def properties(loaded: Loaded) -> dict[str, str]:
         "engine_reason": loaded.choice.reason,
         "model_uri": loaded.source.resolved_uri,
         "asked_uri": loaded.source.uri,
+        "digest": loaded.source.digest or "",
         "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
         "dependencies": dependencies(loaded),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from predictors.access.watched import Unusable
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
 from predictors.tls import server_context
+from predictors.uris import spelled
 
 ENV_PREFIX = "MLFLOW_KSERVE_"
 HTTPS_PORT = 8443  # where KServe has it
@@ -119,7 +120,9 @@ class Settings:
     model_uri: str | None = setting(
         None,
         "what to serve: a folder, models:/name/3, models:/name@alias, models:/name/Stage, models:/name/latest, "
-        "models:/m-…, runs:/id/path, mlflow-artifacts:/…, s3://…, or anything else MLflow resolves",
+        "models:/m-…, runs:/id/path, mlflow-artifacts:/…, s3://…, or anything else MLflow resolves; also with KServe's "
+        "scheme: mlflow://models/name@alias",
+        spelled,
         env=("MLFLOW_MODEL_URI", "MODEL_URI"),
         metavar="URI",
         group="Model",
@@ -358,7 +361,7 @@ def env_of(one: Field[Any]) -> list[str]:
     return [*one.metadata["env"], ENV_PREFIX + one.name.upper()]
 
 
-def parser(prog: str, description: str, forced_flavor: str | None = None) -> Parser:
+def parser(prog: str, description: str, forced_flavor: str | None = None, of: type[Any] = Settings) -> Parser:
     made = Parser(
         prog=prog,
         description=description,
@@ -367,7 +370,7 @@ def parser(prog: str, description: str, forced_flavor: str | None = None) -> Par
         epilog="Flags win over the environment. Flags may also be spelled with underscores (--model_name).",
     )
     groups: dict[str, Any] = {}
-    for one in fields(Settings):
+    for one in fields(of):
         if one.name == "flavor" and forced_flavor:
             continue
         metadata = one.metadata
@@ -402,20 +405,8 @@ def read_settings(
 ) -> Settings:
     """Settings from flags over environment over defaults; ends the process with 2 on a bad one."""
     made = parser(prog, description, forced_flavor)
-    made.json_lines = wants_json(argv, environ)
-    given = vars(made.parse_args(argv))
     values: dict[str, Any] = {"flavor": forced_flavor} if forced_flavor else {}
-    for one in fields(Settings):
-        source, text = next(((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None))
-        if one.name in given:
-            source, text = flags_of(one)[0], given[one.name]
-        if source is None or text is None or one.name in values:
-            continue
-        try:
-            values[one.name] = one.metadata["parse"](text)
-        except (ValueError, OverflowError) as error:
-            reason = str(error) if str(error).startswith("expected") else f"expected a value like {one.default}"
-            made.error(f"{source}: {text!r} is not usable: {reason}")
+    values |= given_values(made, argv, environ, Settings, values)
     if values.get("ssl_certfile") and "http_port" not in values:
         values["http_port"] = HTTPS_PORT
     settings = Settings(**values)
@@ -424,6 +415,27 @@ def read_settings(
     except SettingError as error:
         made.error(str(error))
     return settings
+
+
+def given_values(
+    made: Parser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
+) -> dict[str, Any]:
+    """What flags and environment say of the settings that are not fixed."""
+    made.json_lines = wants_json(argv, environ)
+    given = vars(made.parse_args(argv))
+    values: dict[str, Any] = {}
+    for one in fields(of):
+        source, text = next(((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None))
+        if one.name in given:
+            source, text = flags_of(one)[0], given[one.name]
+        if source is None or text is None or one.name in fixed:
+            continue
+        try:
+            values[one.name] = one.metadata["parse"](text)
+        except (ValueError, OverflowError) as error:
+            reason = str(error) if str(error).startswith("expected") else f"expected a value like {one.default}"
+            made.error(f"{source}: {text!r} is not usable: {reason}")
+    return values
 
 
 def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:

@@ -12,12 +12,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlparse
 
 import yaml
 
+from predictors.failures import StorageError
 from predictors.flavor import MLMODEL, MLmodel
+from predictors.provenance import BESIDE, read_provenance
 from predictors.settings import Settings
 
 MOUNTED = Path("/mnt/models")
@@ -31,6 +33,26 @@ PERMANENT = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
     | {"ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "NOT_FOUND", "INVALID_STATE", "UNAUTHORIZED"}
 )
+
+
+class Connection(Protocol):
+    """Settings of a tracking server."""
+
+    @property
+    def tracking_uri(self) -> str | None: ...
+    @property
+    def tracking_username(self) -> str | None: ...
+    @property
+    def tracking_password(self) -> str | None: ...
+
+
+class Patience(Protocol):
+    """Settings of what is tried again."""
+
+    @property
+    def download_retries(self) -> int: ...
+    @property
+    def download_backoff(self) -> float: ...
 
 
 class SourceError(Exception):
@@ -49,6 +71,8 @@ class Source:
     version: str | None = None
     """The registry's version, where the model comes from a registry."""
     demo: bool = False
+    digest: str | None = None
+    """Of all files, where the storage initializer has put them there."""
 
 
 def resolve(
@@ -59,9 +83,10 @@ def resolve(
 ) -> Source:
     """The model that the settings ask for, downloaded (into `folder`) if need be; `note` is told what is going on.
 
-    `have` is taken if it is still what the URI names.
+    `have` is taken if it is still what the URI names. A folder that is here already counts at the start; once its model
+    is served, a URI that moves says what comes next.
     """
-    if settings.model_local_path:
+    if settings.model_local_path and not (have and is_moving(settings)):
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
         return (
@@ -86,6 +111,9 @@ def is_here(settings: Settings) -> bool:
 def local(folder: Path, uri: str | None = None) -> Source:
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}")
+    known = read_provenance(folder / BESIDE)
+    if known:
+        return Source(folder, uri or known.uri, known.resolved_uri, known.version, digest=known.digest)
     asked = uri or str(folder)
     return Source(folder, asked, asked, version_in(folder))
 
@@ -118,7 +146,7 @@ def is_moving(settings: Settings) -> bool:
     return "@" in uri or not uri.rpartition("/")[2].isdigit()
 
 
-def pinned(settings: Settings, uri: str) -> tuple[str, str | None]:
+def pinned(settings: Connection, uri: str) -> tuple[str, str | None]:
     """What the URI names now, as a URI that cannot move any more, and its version."""
     configure_mlflow(settings)
     return pin(uri)
@@ -134,7 +162,7 @@ def remote(
     return Source(path, uri, where, version)
 
 
-def configure_mlflow(settings: Settings) -> None:
+def configure_mlflow(settings: Connection) -> None:
     """MLflow reads its connection from the environment, also in the processes that it starts."""
     for variable, value in (
         ("MLFLOW_TRACKING_URI", settings.tracking_uri),
@@ -193,7 +221,7 @@ def download(uri: str, folder: Path | None) -> Path:
         raise
 
 
-def retried(action: Callable[[], T], settings: Settings, note: Callable[[str], None], what: str) -> T:
+def retried(action: Callable[[], T], settings: Patience, note: Callable[[str], None], what: str) -> T:
     pause = settings.download_backoff
     for left in range(settings.download_retries, -1, -1):
         try:
@@ -211,6 +239,8 @@ def retried(action: Callable[[], T], settings: Settings, note: Callable[[str], N
 
 
 def is_permanent(error: BaseException) -> bool:
+    if isinstance(error, StorageError):
+        return error.permanent
     code = getattr(error, "error_code", None)
     if code is not None:
         return str(code) in PERMANENT

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from predictors.failures import StorageError
 from predictors.metrics import metrics
 from tests.serving import Running, in_thread
-from tools.settings_page import PAGE, page
+from tools.settings_page import PAGES as TABLES
+from tools.settings_page import page
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,11 +85,18 @@ def test_links_lead_somewhere(file: Path) -> None:
         assert (file.parent / target).exists(), target
 
 
-def test_the_table_of_settings_is_current(request: pytest.FixtureRequest) -> None:
-    text = PAGE.read_text()
+@pytest.mark.parametrize("file", TABLES, ids=lambda file: file.name)
+def test_the_tables_of_settings_are_current(file: Path, request: pytest.FixtureRequest) -> None:
+    text = file.read_text()
     if request.config.getoption("--write-docs"):
-        PAGE.write_text(page(text))
-    assert PAGE.read_text() == page(text), "run: python tools/settings_page.py"
+        file.write_text(page(text, TABLES[file]))
+    assert file.read_text() == page(text, TABLES[file]), "run: python tools/settings_page.py"
+
+
+def test_the_table_of_exit_codes_is_complete() -> None:
+    text = (ROOT / "docs" / "storage.md").read_text()
+    for kind in StorageError.__subclasses__():
+        assert f"| {kind.code} | `{kind.__name__}`: " in text
 
 
 def test_the_table_of_metrics_is_complete() -> None:

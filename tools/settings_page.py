@@ -1,19 +1,22 @@
-"""Makes the table in docs/settings.md from the settings themselves: `python tools/settings_page.py`."""
+"""Makes the tables of docs/ from the settings themselves: `python tools/settings_page.py`."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from predictors.settings import Settings, env_of, flags_of
+from predictors.storage_settings import StorageSettings
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES: dict[Path, type[Any]] = {DOCS / "settings.md": Settings, DOCS / "storage.md": StorageSettings}
 START, END = "<!-- table: tools/settings_page.py -->", "<!-- end of table -->"
 
 
-def table() -> str:
+def table(of: type[Any]) -> str:
     lines = ["| flag | environment | default | meaning |", "|---|---|---|---|"]
-    for one in fields(Settings):
+    for one in fields(of):
         metadata = one.metadata
         flags = ", ".join(f"`{flag}`" for flag in flags_of(one) if "_" not in flag)
         environment = ", ".join(f"`{name}`" for name in env_of(one))
@@ -24,10 +27,11 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def page(text: str) -> str:
+def page(text: str, of: type[Any]) -> str:
     head, rest = text.split(START)
-    return f"{head}{START}\n\n{table()}\n\n{END}{rest.split(END)[1]}"
+    return f"{head}{START}\n\n{table(of)}\n\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    for file, settings in PAGES.items():
+        file.write_text(page(file.read_text(), settings))

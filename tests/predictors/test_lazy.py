@@ -114,3 +114,13 @@ absent = [name for name in ("mlflow", "kubernetes", "torch", "skops.io", "sklear
 print(absent)
 """
     assert run(KSERVE + script) == "[]"
+
+
+def test_the_storage_initializer_runs_in_a_small_image() -> None:
+    script = """
+import sys
+import predictors.storage
+heavy = {"kserve", "kserve_storage", "uvicorn", "fastapi", "mlflow", "numpy", "pandas", "grpc", "prometheus_client"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    run(script)

@@ -18,7 +18,7 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from predictors.flavor import read_mlmodel
-from predictors.settings import Settings
+from predictors.settings import Settings, read_settings
 from predictors.source import Source, SourceError, resolve, served_version
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, process
@@ -221,3 +221,27 @@ def test_user_and_password_are_sent(door: Any, registered: dict[str, str]) -> No
     resolve(settings)
     assert set(door.seen) == {"Basic " + base64.b64encode(b"ada:pw").decode()}
     assert "pw" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("mlflow://models/fraud@champion", "models:/fraud@champion"),
+        ("mlflow://models/fraud/3", "models:/fraud/3"),
+        ("mlflow://models/m-0123", "models:/m-0123"),
+        ("mlflow://models:/fraud@champion", "models:/fraud@champion"),
+        ("mlflow://runs/0123/model", "runs:/0123/model"),
+        ("mlflow://artifacts/0/0123/artifacts/model", "mlflow-artifacts:/0/0123/artifacts/model"),
+        ("models:/fraud/3", "models:/fraud/3"),
+        ("s3://bucket/mlflow", "s3://bucket/mlflow"),
+    ],
+)
+def test_kserves_spelling(asked: str, meant: str) -> None:
+    assert read_settings(["--model-uri", asked]).model_uri == meant
+
+
+def test_a_spelling_that_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read_settings([], {"MODEL_URI": "mlflow://fraud/3"})
+    assert end.value.code == 2
+    assert "MODEL_URI: 'mlflow://fraud/3' is not usable: expected mlflow://models/…" in capsys.readouterr().err
