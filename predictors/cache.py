@@ -88,10 +88,13 @@ def key_of(resolved_uri: str, server: str = "") -> str:
     return f"{slug}-{hashlib.sha256(f'{server} {resolved_uri}'.encode()).hexdigest()[:16]}"
 
 
+def keys(root: Path) -> list[str]:
+    """Of the entries; folders of others on the same volume are none of ours."""
+    return sorted(path.name for path in root.iterdir() if KEY.fullmatch(path.name))
+
+
 def entries(root: Path) -> list[Entry]:
-    """What is in the cache; folders of others on the same volume are none of ours."""
-    found = (entry(root, path.name) for path in sorted(root.iterdir()) if KEY.fullmatch(path.name))
-    return [one for one in found if one is not None]
+    return [one for key in keys(root) if (one := entry(root, key)) is not None]
 
 
 def entry(root: Path, key: str) -> Entry | None:

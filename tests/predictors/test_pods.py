@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from predictors.pods import EVERYWHERE, TRIES, Cluster, ClusterError, Refused
+from predictors.cleanup.pods import EVERYWHERE, TRIES, Cluster, ClusterError, Refused
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import free_port
 
@@ -108,7 +108,7 @@ def test_a_wrong_token_is_not_shown(cluster_api: Api, tmp_path: Path) -> None:
 
 
 def test_an_api_that_hangs(cluster_api: Api, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predictors.pods.READ_SECONDS", 0.2)
+    monkeypatch.setattr("predictors.cleanup.pods.READ", 0.2)
     cluster_api.hang = True
     with pytest.raises(ClusterError, match="cannot be reached: Read timed out"):
         cluster.live_pods("models")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 EVERYWHERE = "*"
 PAGE = 500
-CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
+CONNECT, READ = 5.0, 20.0  # seconds
 TRIES = 3
 LONGEST_PAUSE = 10  # seconds, whatever Retry-After asks for
 BUSY = (429, 500, 502, 503, 504)
@@ -80,10 +80,9 @@ class Cluster:
         from urllib3.exceptions import HTTPError
 
         api = CoreV1Api(self.client)
-        how = {
-            "limit": PAGE, "_preload_content": False, "_request_timeout": (CONNECT_SECONDS, READ_SECONDS),
-            **({"_continue": page} if page else {}),
-        }  # fmt: skip
+        how: dict[str, Any] = {"limit": PAGE, "_preload_content": False, "_request_timeout": (CONNECT, READ)}
+        if page:
+            how["_continue"] = page
         try:
             if namespace == EVERYWHERE:
                 response = api.list_pod_for_all_namespaces(**how)

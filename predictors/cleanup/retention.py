@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+GB = 10**9
 HOUR = 3600.0
 DAY = 24 * HOUR
 UNITS = (("day", DAY), ("hour", HOUR), ("minute", 60.0))
@@ -104,7 +105,7 @@ def verdicts(candidates: Iterable[Candidate], limits: Limits, now: float, tally:
         elif one.broken:
             settle(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
         elif idle > limits.ttl:
-            settle(one, True, used)
+            settle(one, True, f"{used}, TTL_DAYS={limits.ttl / DAY:g}")
     for one in ordered:
         if one.key in made:
             continue
@@ -113,9 +114,9 @@ def verdicts(candidates: Iterable[Candidate], limits: Limits, now: float, tally:
         if left.bytes <= limits.most:
             settle(one, False, used)
         elif idle <= limits.young:
-            settle(one, False, f"{used}, too recently to go for its size")
+            settle(one, False, f"{used}, too recently to make room")
         else:
-            settle(one, True, f"{used}, and the cache is too large")
+            settle(one, True, f"{used}, least recently of a cache above MAX_SIZE_GB={limits.most / GB:g}")
     return [made[one.key] for one in ordered]
 
 
