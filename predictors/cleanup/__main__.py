@@ -9,7 +9,7 @@ from predictors.cache import Busy, locked
 from predictors.cleanup.pods import Cluster, ClusterError
 from predictors.cleanup.report import Report
 from predictors.cleanup.run import Run
-from predictors.cleanup.settings import Settings, read_settings
+from predictors.cleanup.settings import CleanupSettings, read_settings
 
 DONE, NO_ANSWER, NOT_ALL = 0, 1, 3  # 2: a setting cannot be used
 ITSELF = ".cleanup"
@@ -24,12 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def clean(settings: Settings, report: Report) -> int:
+def clean(settings: CleanupSettings, report: Report) -> int:
     try:
         if settings.dry_run:
             return finished(Run(settings, report))
         # Two at once would each make room, and remove more than the limit asks for.
-        with locked(settings.cache_path, ITSELF, wait=False):
+        with locked(settings.root, ITSELF, wait=False):
             return finished(Run(settings, report))
     except Busy:
         report.note("another clean-up of this cache is at work: nothing to do")
@@ -38,7 +38,7 @@ def clean(settings: Settings, report: Report) -> int:
         report.fail(f"{error}; nothing was removed")
         return NO_ANSWER
     except OSError as error:
-        report.fail(f"CACHE_PATH: {settings.cache_path} cannot be cleaned: {error.strerror or error}")
+        report.fail(f"CACHE_PATH: {settings.root} cannot be cleaned: {error.strerror or error}")
         return NOT_ALL
 
 

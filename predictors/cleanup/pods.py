@@ -22,7 +22,7 @@ LONGEST_PAUSE = 10  # seconds, whatever Retry-After asks for
 BUSY = (429, 500, 502, 503, 504)
 EXPIRED = 410
 OVER = frozenset({"Succeeded", "Failed"})  # none of its containers runs, or will ever again
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 class ClusterError(Exception):
@@ -49,9 +49,6 @@ class Pod:
 
 class Cluster:
     """Asks when it is first needed: the client takes a moment to import."""
-
-    def __init__(self, kubeconfig: Path | None = None) -> None:
-        self.kubeconfig = kubeconfig
 
     def live_pods(self, namespace: str) -> list[Pod]:
         """All that are not over, of one namespace or EVERYWHERE."""
@@ -119,10 +116,10 @@ class Cluster:
 
         made = Configuration()
         try:
-            if self.kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
+            if "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
                 config.load_incluster_config(client_configuration=made)
             else:
-                config.load_kube_config(self.kubeconfig and str(self.kubeconfig), client_configuration=made)
+                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=made)
         except Exception as error:  # a file that is broken in any way
             raise ClusterError(f"there is no way to the Kubernetes API: {one_line(error)}") from error
         made.retries = Retry(

@@ -13,7 +13,7 @@ from predictors.cleanup.holders import Holders
 from predictors.cleanup.pods import Cluster
 from predictors.cleanup.report import FAILED, KEPT, REMOVED, Kind, Line, Report, amount
 from predictors.cleanup.retention import DAY, GB, HOUR, Candidate, Limits, Tally, Verdict, ago, verdicts
-from predictors.cleanup.settings import Settings
+from predictors.cleanup.settings import CleanupSettings
 from predictors.cleanup.sweep import Stays, Sweep, files_of
 from predictors.provenance import LAYOUT
 
@@ -23,14 +23,14 @@ T = TypeVar("T", Entry, Partial)
 class Run:
     """Looks at all that is in the cache when it is made: the cluster is asked only after that, see `Holders`."""
 
-    def __init__(self, settings: Settings, report: Report) -> None:
+    def __init__(self, settings: CleanupSettings, report: Report) -> None:
         self.settings, self.report = settings, report
         self.limits = Limits(
             ttl=settings.ttl_days * DAY,
             most=settings.max_size_gb * GB or math.inf,
             young=settings.min_age_minutes * 60,
         )
-        root = settings.cache_path
+        root = settings.root
         self.sweep = Sweep(root, settings.dry_run)
         self.now = time.time()
         self.entries = {key: one for key in keys(root) if (one := self.look_at(key))}
@@ -38,18 +38,18 @@ class Run:
         everything: tuple[Entry | Partial, ...] = (*self.entries.values(), *self.downloads, *self.trash)
         self.files = {one.path: files_of(one.path) for one in everything}
         self.tally = Tally(self.files.values())
-        self.held = {key: why for key, one in self.entries.items() if (why := newer(one))}
+        self.held = {key: why for key, one in self.entries.items() if (why := unclear(one))}
 
     def look_at(self, key: str) -> Entry | None:
         try:
-            return entry(self.settings.cache_path, key)
+            return entry(self.settings.root, key)
         except OSError as error:
             self.report.add(Line(FAILED, "entry", key, None, 0, f"cannot be read: {error.strerror}"))
             return None
 
     def clean(self, cluster: Cluster) -> None:
         if not self.files:
-            self.report.note(f"there is no model in the cache at {self.settings.cache_path}")
+            self.report.note(f"there is no model in the cache at {self.settings.root}")
         elif self.needs_cluster():
             self.clean_with(Holders(cluster, self.settings.namespace))
         else:
@@ -146,13 +146,17 @@ def flaw(one: Entry) -> str | None:
     return None if one.manifest else f"broken: no complete model with an {ENTRY} that can be read"
 
 
-def newer(one: Entry) -> str | None:
+def unclear(one: Entry) -> str | None:
     """Not broken, but not ours to judge either."""
     if one.manifest:
         return None
     try:
         layout = json.loads((one.path / ENTRY).read_text(encoding="utf-8"))["layout"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{ENTRY} cannot be read: {error.strerror}"
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     newer = isinstance(layout, int) and layout > LAYOUT
     return f"has layout {layout}, which this version does not know" if newer else None

@@ -1,60 +1,32 @@
-"""The settings of the clean-up: few, and of its own, since its image holds no server."""
+"""The settings of the clean-up: few, and of its own."""
 
 from __future__ import annotations
 
-import argparse
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
-from predictors.cleanup.pods import EVERYWHERE, SERVICE_ACCOUNT
+from predictors.cache import NAMESPACE_FILE
+from predictors.cleanup.pods import EVERYWHERE
+from predictors.settings import given_values, parser, setting, truth
 
 PROG = "python -m predictors.cleanup"
-ENV_PREFIX = "MLFLOW_KSERVE_"
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    cache_path: Path
-    namespace: str
-    ttl_days: float
-    max_size_gb: float
-    min_age_minutes: float
-    dry_run: bool
-    json: bool
-
-
-def number(expected: str) -> Callable[[str], float]:
+def number(what: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            value = math.nan
+            value = -1
         if not value >= 0:
-            raise ValueError(expected)
+            raise ValueError(f"expected a number of {what}, 0 or more, such as 7 or 0.5")
         return value
 
     return parse
-
-
-def truth(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError("expected true or false")
-
-
-def folder(text: str) -> Path:
-    found = Path(text)
-    if not found.is_dir():
-        raise ValueError("there is no such folder; expected the one where the volume with the cache is mounted")
-    return found.resolve()
 
 
 def namespace(text: str) -> str:
@@ -63,95 +35,56 @@ def namespace(text: str) -> str:
     return text
 
 
-def own_namespace(environ: Mapping[str, str]) -> str | None:
-    try:
-        return environ.get("POD_NAMESPACE") or (SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except OSError:
-        return None
-
-
 @dataclass(frozen=True, slots=True)
-class Setting:
-    name: str
-    default: str | None
-    parse: Callable[[str], Any]
-    metavar: str
-    help: str
-    shown: str | None = None
+class CleanupSettings:
+    """What to clean, and how much of it."""
 
-    @property
-    def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
-
-    @property
-    def env(self) -> tuple[str, str]:
-        return self.name.upper(), ENV_PREFIX + self.name.upper()
-
-
-SETTINGS = (
-    Setting("cache_path", "/model-cache", folder, "FOLDER", "where the volume with the cache is mounted"),
-    Setting(
-        "namespace", None, namespace, "NAME", f"whose pods may use the cache; '{EVERYWHERE}' for all namespaces",
-        shown="that of the pod",
-    ),
-    Setting(
-        "ttl_days", "7", number("expected a number of days, 0 or more, such as 7 or 0.5"), "DAYS",
-        "entries that nobody used for longer are removed; inf for none",
-    ),
-    Setting(
-        "max_size_gb", "0", number("expected a number of GB (1000 MB), 0 or more, such as 50 or 0.5"), "GB",
-        "a larger cache loses the least recently used entries, 1 GB being 10^9 bytes; 0 for no limit",
-    ),
-    Setting(
-        "min_age_minutes", "60", number("expected a number of minutes, 0 or more"), "MINUTES",
-        "entries used more recently are not removed for the size",
-    ),
-    Setting("dry_run", "false", truth, "BOOL", "say what would be removed, and touch nothing"),
-    Setting("json", "false", truth, "BOOL", "write the report as one JSON object"),
-)  # fmt: skip
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def parser() -> Parser:
-    made = Parser(
-        prog=PROG,
-        description="Remove from a model cache what no pod uses any more.",
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
-        epilog="Flags win over the environment. Flags may also be spelled with underscores (--cache_path).",
+    cache_path: str = setting(
+        "/model-cache", "where the volume with the cache is mounted", env=("CACHE_PATH",), group="Cache",
+        metavar="FOLDER",
+    )  # fmt: skip
+    namespace: str = setting(
+        "", f"whose pods use the cache; '{EVERYWHERE}' for those of all namespaces", namespace, env=("NAMESPACE",),
+        group="Cache", metavar="NAME", shown="that of the pod",
+    )  # fmt: skip
+    ttl_days: float = setting(
+        7.0, "what nobody used for longer is removed; inf for nothing", number("days"), env=("TTL_DAYS",),
+        group="Limits", metavar="DAYS", shown="7",
+    )  # fmt: skip
+    max_size_gb: float = setting(
+        0.0, "above this the least recently used goes, in GB of 10^9 bytes; 0 for no limit", number("GB"),
+        env=("MAX_SIZE_GB",), group="Limits", metavar="GB", shown="0",
+    )  # fmt: skip
+    min_age_minutes: float = setting(
+        60.0, "what was used more recently does not go for the size", number("minutes"), env=("MIN_AGE_MINUTES",),
+        group="Limits", metavar="MINUTES", shown="60",
+    )  # fmt: skip
+    dry_run: bool = setting(
+        False, "say what would be removed, and touch nothing", truth, env=("DRY_RUN",), group="Report"
     )
-    for one in SETTINGS:
-        argument = made.add_argument(
-            one.flag,
-            dest=one.name,
-            default=argparse.SUPPRESS,
-            metavar=one.metavar,
-            nargs="?" if one.parse is truth else None,
-            const="true" if one.parse is truth else None,
-            help=f"{one.help} [{', '.join(one.env)}; default: {one.shown or one.default}]",
-        )
-        # Registered beside the argument, so that --help shows one spelling.
-        made._option_string_actions[f"--{one.name}"] = argument
-    return made
+    json: bool = setting(False, "say it as one JSON object", truth, group="Report")
+
+    @property
+    def root(self) -> Path:
+        return Path(self.cache_path)
 
 
-def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Flags over environment over defaults; ends the process with 2 and one line on a bad one."""
-    made = parser()
-    given = vars(made.parse_args(argv))
-    values: dict[str, Any] = {}
-    for one in SETTINGS:
-        named = [(name, environ[name]) for name in one.env if environ.get(name)]
-        default = own_namespace(environ) if one.name == "namespace" else one.default
-        source, text = (one.flag, given[one.name]) if one.name in given else (*named, (one.env[0], default))[0]
-        if text is None:
-            made.error("NAMESPACE: whose pods use the cache? Outside of a pod there is no default")
-        try:
-            values[one.name] = one.parse(text)
-        except ValueError as error:
-            made.error(f"{source}: {text!r} is not usable: {error}")
-    return Settings(**values)
+def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> CleanupSettings:
+    """Flags over environment over defaults; ends the process with 2 on a bad one."""
+    made = parser(PROG, "Remove from a model cache what no pod uses any more.", of=CleanupSettings)
+    values = given_values(made, argv, environ, CleanupSettings)
+    if not values.get("namespace"):
+        values["namespace"] = own_namespace(environ)
+    settings = CleanupSettings(**values)
+    if not settings.namespace:
+        made.error("NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of a pod")
+    if not settings.root.is_dir():
+        made.error(f"CACHE_PATH: there is no folder {settings.cache_path}: expected the volume with the cache there")
+    return settings
+
+
+def own_namespace(environ: Mapping[str, str]) -> str:
+    try:
+        return environ.get("POD_NAMESPACE") or NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

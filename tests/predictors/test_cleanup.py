@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import pytest
 from predictors.cache import User, entry, key_of, locked, mark_used, partial, publish
 from predictors.checksums import checksums
 from predictors.cleanup.__main__ import main
-from predictors.cleanup.settings import SETTINGS, parser
+from predictors.cleanup.settings import CleanupSettings
 from predictors.provenance import provenance
+from predictors.settings import env_of
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import free_port, wait_for
 
@@ -96,30 +97,37 @@ class Done:
 
 
 class Command:
-    """The command as the job runs it, in a process of its own."""
+    """The command with what a job would have in its environment; in this process, or `start`ed in one of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")},
             "CACHE_PATH": str(folder / "cache"), "NAMESPACE": "models", "KUBECONFIG": str(folder / "kubeconfig"),
         }  # fmt: skip
 
+    def __call__(self, *flags: str, **env: str) -> Done:
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in {**self.env, **env}.items():
+                patched.setenv(name, value)
+            self.capsys.readouterr()
+            try:
+                status = main(flags)
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return Done(status, *self.capsys.readouterr())
+
     def start(self, *flags: str, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "predictors.cleanup", *flags], env={**self.env, **env}, text=True,
+            [sys.executable, "-m", "predictors.cleanup", *flags], env={**os.environ, **self.env, **env}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def __call__(self, *flags: str, **env: str) -> Done:
-        process = self.start(*flags, **env)
-        out, err = process.communicate(timeout=120)
-        assert "Traceback" not in err, err
-        return Done(process.returncode, out, err)
-
 
 @pytest.fixture
-def cleanup(tmp_path: Path) -> Command:
-    return Command(tmp_path)
+def cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    for name in ("KUBERNETES_SERVICE_HOST", *(name for one in fields(CleanupSettings) for name in env_of(one))):
+        monkeypatch.delenv(name, raising=False)
+    return Command(tmp_path, capsys)
 
 
 def test_what_nobody_used_for_days_is_removed(cache: Cache, cluster: Api, cleanup: Command) -> None:
@@ -223,10 +231,218 @@ def test_data_with_several_names_counts_once(cache: Cache, cluster: Api, cleanup
     os.link(three / "model" / "MLmodel", tmp_path / "linked")
     done = cleanup()
     assert done.out.splitlines()[-1] == "removed 2, kept 1; 1.0 MB freed, 1.0 MB left"
+    manifest = (three / "entry.json").stat().st_size
     cache.age(three, 30)
-    assert cleanup().out.splitlines()[-1] == "removed 1, kept 0; 0.0 MB freed, 0 bytes left".replace("0.0 MB", freed_beside())
+    assert cleanup().out.splitlines()[-1] == f"removed 1, kept 0; {manifest} bytes freed, 0 bytes left"
 
 
-def freed_beside() -> str:
-    """entry.json; the model itself has a name elsewhere."""
-    return "269 bytes"
+def test_users_that_are_gone_are_forgotten(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cluster.pods = [pod("here"), pod("over", phase="Failed")]
+    made = cache.add("models:/m/1", days=1, users=(user("here"), user("gone"), user("over"), user("here", uid="old")))
+    assert cleanup().status == 0
+    assert [file.name for file in (made / "users").iterdir()] == ["models.here.uid-of-here"]
+
+
+def test_a_pod_made_again_under_its_name_is_not_forgotten(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    """It writes the file of the pod before it again, while the cluster is asked."""
+    made = cache.add("models:/m/1", days=1, users=(user("p", uid=None),))
+    cluster.before_answer = lambda: mark_used(made, User("models", "p", None, "2026-01-01T00:00:09+00:00"))
+    cleanup()
+    assert [file.name for file in (made / "users").iterdir()] == ["models.p."]
+
+
+def test_users_in_other_namespaces(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cluster.readable = frozenset({"models", "shared"})
+    cluster.pods = [pod("p", "shared")]
+    cache.add("models:/shared/1", users=(user("p", "shared"),))
+    cache.add("models:/shared/2", users=(user("q", "shared"),))
+    hidden = cache.add("models:/hidden/1", users=(user("p", "hidden"),))
+    done = cleanup()
+    assert done.status == 0
+    assert cache.uris == {"models:/shared/1", "models:/hidden/1"}
+    assert "perhaps in use by pod hidden/p: the pods of that namespace are not ours to see (403)" in done.out
+    assert list((hidden / "users").iterdir())
+
+
+def test_all_namespaces(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cluster.pods = [pod("p", "one"), pod("p", "two", args=["models:/m/2"])]
+    cache.add("models:/m/1", users=(user("p", "one"),))
+    cache.add("models:/m/2", users=(user("gone", "three"),))
+    cache.add("models:/m/3", users=(user("p", "three"),))
+    assert cleanup(NAMESPACE="*").status == 0
+    assert cache.uris == {"models:/m/1", "models:/m/2"}
+    assert cluster.asked == ["/api/v1/pods?limit=500"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["real", "dry"])
+@pytest.mark.parametrize("how", ["403", "401", "500", "garbage", "refused", "no-config"])
+def test_when_the_api_fails_nothing_is_removed(
+    cache: Cache, cluster: Api, cleanup: Command, tmp_path: Path, how: str, flags: tuple[str, ...]
+) -> None:
+    cache.add("models:/m/1", users=(user("gone"),))
+    cache.download("models:/m/2", hours=9)
+    (cache.root / ".trash" / f"{key_of('models:/m/3')}.abcd").mkdir(parents=True)
+    if how == "403":
+        cluster.readable = frozenset()
+    elif how.isdigit():
+        cluster.failures, cluster.always = [(int(how), {})], True
+    elif how == "garbage":
+        cluster.body = b"{}"
+    elif how == "refused":
+        kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{free_port()}")
+    else:
+        (tmp_path / "kubeconfig").unlink()
+    before = snapshot(cache.root / ".partial") | snapshot(cache.root / ".trash")
+    done = cleanup(*flags)
+    assert done.status == 1
+    assert done.out == ""
+    assert "Kubernetes API" in done.err
+    assert done.err.endswith("; nothing was removed\n")
+    assert done.err.count("\n") == 1
+    assert TOKEN not in done.err
+    assert cache.uris == {"models:/m/1"}
+    assert snapshot(cache.root / ".partial") | snapshot(cache.root / ".trash") == before
+    assert list(cache.root.glob("*/users/*"))
+
+
+def test_a_later_page_that_fails_counts_as_failure(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cluster.pods, cluster.page = [pod("a"), pod("b")], 1
+    cache.add("models:/m/1")
+
+    def fail_second() -> None:
+        cluster.failures, cluster.always = [(500, {})] if len(cluster.asked) > 1 else [], True
+
+    cluster.before_answer = fail_second
+    assert cleanup().status == 1
+    assert cache.uris == {"models:/m/1"}
+
+
+def test_the_cluster_is_not_asked_for_nothing(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    done = cleanup()
+    assert (done.status, cluster.asked) == (0, [])
+    assert "there is no model in the cache" in done.err
+    cache.add("models:/m/1", days=1)
+    assert cleanup().line("kept").endswith("used 1 day ago")
+    assert cluster.asked == []
+
+
+@contextlib.contextmanager
+def holding(root: Path, key: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Another process that holds the lock, as one that downloads (exclusive) or one that takes the entry (shared)."""
+    (root / ".locks").mkdir(exist_ok=True)
+    script = f"import fcntl; f = open({str(root / '.locks' / key)!r}, 'a'); fcntl.flock(f, {how}); print(); input()"
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["real", "dry"])
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH], ids=["exclusive", "shared"])
+def test_what_another_process_holds_stays(
+    cache: Cache, cluster: Api, cleanup: Command, how: int, flags: tuple[str, ...]
+) -> None:
+    made = cache.add("models:/m/1")
+    with holding(cache.root, made.name, how):
+        done = cleanup(*flags)
+        assert done.status == 0
+        assert done.line("kept").endswith("being downloaded, or taken by a pod just now")
+        assert cache.uris == {"models:/m/1"}
+    assert cleanup(*flags).line("would remove" if flags else "removed")
+
+
+def test_what_is_held_makes_others_go_for_the_size(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    first = cache.add("models:/m/1", days=3)
+    cache.add("models:/m/2", days=2)
+    cache.add("models:/m/3", days=1)
+    with holding(cache.root, first.name):
+        cleanup(MAX_SIZE_GB="0.0021")
+    assert cache.uris == {"models:/m/1", "models:/m/3"}
+
+
+@pytest.mark.parametrize("mark", ["used", "user"])
+def test_an_entry_that_a_pod_takes_while_the_cluster_is_asked(
+    cache: Cache, cluster: Api, cleanup: Command, mark: str
+) -> None:
+    made = cache.add("models:/m/1", users=(user("p"),))
+
+    def take() -> None:
+        mark_used(made, user("q") if mark == "user" else None)
+        if mark == "user":
+            cache.age(made, 30)
+
+    cluster.before_answer = take
+    done = cleanup()
+    assert done.line("kept").endswith("taken or removed by another meanwhile")
+    assert cache.uris == {"models:/m/1"}
+
+
+def test_abandoned_downloads_go(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    old, young = cache.download("models:/m/1", hours=5), cache.download("models:/m/2", hours=0.5)
+    going_on = cache.download("models:/m/3", hours=5)
+    with holding(cache.root, key_of("models:/m/3")):
+        done = cleanup()
+    assert [path.exists() for path in (old, young, going_on)] == [False, True, True]
+    assert "(download, 1.0 MB): abandoned, last written 5 hours ago" in done.line("removed")
+    assert "may be going on, last written 30 minutes ago" in done.line(f"kept {key_of('models:/m/2')}")
+    assert done.out.splitlines()[-1] == "removed 1, kept 2; 1.0 MB freed, 2.0 MB left"
+
+
+def test_trash_and_lock_files_go(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    left = cache.root / ".trash" / f"{key_of('models:/m/1')}.abcd"
+    (left / "model").mkdir(parents=True)
+    (left / "model" / "weights").write_bytes(b"\0" * MB)
+    kept = cache.add("models:/m/2", days=1)
+    cache.add("models:/m/3")
+    (cache.root / ".locks" / key_of("models:/failed/1")).touch()
+    with holding(cache.root, key_of("models:/begun/1")):
+        done = cleanup()
+    assert not left.exists()
+    assert "(leftover, 1.0 MB): an earlier removal was cut short" in done.out
+    names = {file.name for file in (cache.root / ".locks").iterdir()} - {".cleanup"}
+    assert names == {kept.name, key_of("models:/begun/1")}
+
+
+@pytest.mark.parametrize("harm", ["absent", "garbage", "no-model"])
+def test_broken_entries_go_after_an_hour(cache: Cache, cluster: Api, cleanup: Command, harm: str) -> None:
+    cluster.pods = [pod("p")]
+    made = [
+        cache.add("models:/m/1", days=0.1),
+        cache.add("models:/m/2", days=0.02),
+        cache.add("models:/m/3", days=0.1, users=(user("p"),)),
+    ]
+    for path in made:
+        if harm == "absent":
+            (path / "entry.json").unlink()
+        elif harm == "garbage":
+            (path / "entry.json").write_text("{")
+        else:
+            shutil.rmtree(path / "model")
+    done = cleanup()
+    assert [path.exists() for path in made] == [False, True, True]
+    assert "broken: no complete model with an entry.json that can be read, changed 2 hours ago" in done.line("removed")
+
+
+def test_an_entry_of_a_newer_layout_is_not_broken(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    made = cache.add("models:/m/1")
+    said = json.loads((made / "entry.json").read_text())
+    (made / "entry.json").write_text(json.dumps(said | {"layout": 2}))
+    assert "has layout 2, which this version does not know" in cleanup().line("kept")
+    assert made.exists()
+
+
+def test_folders_of_others_are_left_alone(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    for name in ("lost+found", "data-2020", "fraud-0123456789abcde", ".hidden-0123456789abcdef"):
+        (cache.root / name).mkdir()
+        os.utime(cache.root / name, (0, 0))
+    cache.add("models:/m/1")
+    cleanup(TTL_DAYS="0")
+    assert (
+        len([path for path in cache.root.iterdir() if not path.name.startswith((".locks", ".partial", ".trash"))]) == 4
+    )

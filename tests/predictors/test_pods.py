@@ -19,8 +19,14 @@ def cluster_api(tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
-def cluster(cluster_api: Api, tmp_path: Path) -> Cluster:
-    return Cluster(kubeconfig=tmp_path / "kubeconfig")
+def cluster(cluster_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    return cluster_by(tmp_path / "kubeconfig", monkeypatch)
+
+
+def cluster_by(file: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    return Cluster()
 
 
 def test_every_page_is_read(cluster_api: Api, cluster: Cluster) -> None:
@@ -99,10 +105,10 @@ def test_refused(cluster_api: Api, cluster: Cluster) -> None:
         cluster.live_pods(EVERYWHERE)
 
 
-def test_a_wrong_token_is_not_shown(cluster_api: Api, tmp_path: Path) -> None:
+def test_a_wrong_token_is_not_shown(cluster_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = kubeconfig(tmp_path / "wrong", cluster_api.address.replace("//", "//me:hush@"), token=f"not-{TOKEN}")
     with pytest.raises(ClusterError, match="401 Unauthorized") as caught:
-        Cluster(kubeconfig=wrong).live_pods("models")
+        cluster_by(wrong, monkeypatch).live_pods("models")
     assert TOKEN not in str(caught.value)
     assert "hush" not in str(caught.value)
 
@@ -115,12 +121,12 @@ def test_an_api_that_hangs(cluster_api: Api, cluster: Cluster, monkeypatch: pyte
     assert len(cluster_api.asked) == TRIES
 
 
-def test_nobody_is_there(tmp_path: Path) -> None:
+def test_nobody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = kubeconfig(tmp_path / "nowhere", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(
         ClusterError, match=r"^the Kubernetes API at http://127\.0\.0\.1:\d+ cannot be reached: .*refused$"
     ):
-        Cluster(kubeconfig=nowhere).live_pods("models")
+        cluster_by(nowhere, monkeypatch).live_pods("models")
 
 
 @pytest.mark.parametrize(
@@ -136,10 +142,10 @@ def test_an_answer_that_is_no_list_of_pods(cluster_api: Api, cluster: Cluster, b
 @pytest.mark.parametrize(
     "text", [None, "", "{", "kind: Config\ncurrent-context: c\n"], ids=["absent", "empty", "broken", "hollow"]
 )
-def test_no_way_to_the_cluster(tmp_path: Path, text: str | None) -> None:
+def test_no_way_to_the_cluster(tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "kubeconfig"
     if text is not None:
         file.write_text(text)
     with pytest.raises(ClusterError, match="there is no way to the Kubernetes API: ") as caught:
-        Cluster(kubeconfig=file).live_pods("models")
+        cluster_by(file, monkeypatch).live_pods("models")
     assert "\n" not in str(caught.value)
