@@ -233,7 +233,11 @@ def remove(one: Entry) -> None:
 
 def discard(path: Path, root: Path, key: str) -> None:
     trash = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=made(root / TRASH)))
-    path.rename(trash)  # over the empty folder
+    try:
+        path.rename(trash)  # over the empty folder
+    except OSError:
+        trash.rmdir()
+        raise
     shutil.rmtree(trash)
 
 

@@ -87,37 +87,40 @@ class Tally:
 
 
 def verdicts(candidates: Iterable[Candidate], limits: Limits, now: float, tally: Tally) -> list[Verdict]:
-    """One for each, the least recently used first. What is held stays; `tally` is of all that is in the cache."""
-    left = tally.copy()
-    made: dict[str, Verdict] = {}
+    """One for each, the least recently used first; `tally` is of all that is in the cache."""
     ordered = sorted(candidates, key=lambda one: (one.last_used, one.key))
-
-    def settle(one: Candidate, removed: bool, why: str) -> None:
-        made[one.key] = Verdict(one, removed, why)
-        if removed:
-            left.remove(one.files)
-
+    left = tally.copy()
+    made = {one.key: verdict for one in ordered if (verdict := whatever_the_size(one, limits, now))}
+    for verdict in made.values():
+        if verdict.removed:
+            left.remove(verdict.candidate.files)
     for one in ordered:
-        idle = now - one.last_used
-        used = f"used {ago(idle)}"
-        if one.held:
-            settle(one, False, one.held)
-        elif one.broken:
-            settle(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
-        elif idle > limits.ttl:
-            settle(one, True, f"{used}, TTL_DAYS={limits.ttl / DAY:g}")
-    for one in ordered:
-        if one.key in made:
-            continue
-        idle = now - one.last_used
-        used = f"used {ago(idle)}"
-        if left.bytes <= limits.most:
-            settle(one, False, used)
-        elif idle <= limits.young:
-            settle(one, False, f"{used}, too recently to make room")
-        else:
-            settle(one, True, f"{used}, least recently of a cache above MAX_SIZE_GB={limits.most / GB:g}")
+        if one.key not in made:
+            made[one.key] = verdict = for_the_size(one, limits, now, left.bytes)
+            if verdict.removed:
+                left.remove(one.files)
     return [made[one.key] for one in ordered]
+
+
+def whatever_the_size(one: Candidate, limits: Limits, now: float) -> Verdict | None:
+    idle = now - one.last_used
+    if one.held:
+        return Verdict(one, False, one.held)
+    if one.broken:
+        return Verdict(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
+    if idle > limits.ttl:
+        return Verdict(one, True, f"used {ago(idle)}, TTL_DAYS={limits.ttl / DAY:g}")
+    return None
+
+
+def for_the_size(one: Candidate, limits: Limits, now: float, left: int) -> Verdict:
+    idle = now - one.last_used
+    if left <= limits.most:
+        return Verdict(one, False, f"used {ago(idle)}")
+    if idle <= limits.young:
+        return Verdict(one, False, f"used {ago(idle)}, too recently to make room")
+    above = f"MAX_SIZE_GB={limits.most / GB:g}"
+    return Verdict(one, True, f"used {ago(idle)}, least recently of a cache above {above}")
 
 
 def ago(seconds: float) -> str:

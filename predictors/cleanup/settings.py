@@ -76,10 +76,10 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) 
     if not values.get("namespace"):
         values["namespace"] = own_namespace(environ)
     settings = CleanupSettings(**values)
-    if not settings.namespace:
-        made.error("NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of a pod")
     if not settings.root.is_dir():
         made.error(f"CACHE_PATH: there is no folder {settings.cache_path}: expected the volume with the cache there")
+    if not settings.namespace:
+        made.error("NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of a pod")
     return settings
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from predictors.cache import User, entry, key_of, locked, mark_used, partial, publish
+from predictors.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.checksums import checksums
-from predictors.cleanup.__main__ import main
-from predictors.cleanup.settings import CleanupSettings
+from predictors.cleanup.__main__ import clean, main
+from predictors.cleanup.report import Report
+from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.provenance import provenance
 from predictors.settings import env_of
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
@@ -116,9 +120,9 @@ class Command:
                 status = int(end.code or 0)
         return Done(status, *self.capsys.readouterr())
 
-    def start(self, *flags: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, *flags: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "predictors.cleanup", *flags], env={**os.environ, **self.env, **env}, text=True,
+            [sys.executable, "-m", "predictors.cleanup", *flags], env={**os.environ, **self.env}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -446,3 +450,165 @@ def test_folders_of_others_are_left_alone(cache: Cache, cluster: Api, cleanup: C
     assert (
         len([path for path in cache.root.iterdir() if not path.name.startswith((".locks", ".partial", ".trash"))]) == 4
     )
+
+
+def test_two_at_once(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    """Each would make room for itself: together they remove what one would, and both end well."""
+    for number in range(1, 9):
+        cache.add(f"models:/m/{number}", days=8 - number + 0.5, size=MB // 10)
+    both_ask = threading.Event()
+    cluster.before_answer = lambda: both_ask.wait(60) and None
+    first = cleanup.start("--max-size-gb", "0.00045")
+    wait_for(lambda: cluster.asked)
+    second = cleanup.start("--max-size-gb", "0.00045")
+    said = second.communicate(timeout=60)
+    both_ask.set()
+    out, err = first.communicate(timeout=60)
+    assert (first.returncode, second.returncode, err) == (0, 0, "")
+    assert said[1] == "another clean-up of this cache is at work: nothing to do\n"
+    assert out.splitlines()[-1].startswith("removed 4, kept 4; ")
+    assert cache.uris == {f"models:/m/{number}" for number in (5, 6, 7, 8)}
+
+
+def test_many_at_once_without_locks(
+    cache: Cache, cluster: Api, cleanup: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that knows none: what one has removed is no error to another."""
+
+    def no_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    for number in range(20):
+        cache.add(f"models:/m/{number}", size=1000)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    settings = read_settings(["--cache-path", str(cache.root), "--namespace", "models", "--json"])
+    monkeypatch.setenv("KUBECONFIG", cleanup.env["KUBECONFIG"])
+    with ThreadPoolExecutor(4) as threads:
+        reports = [Report(as_json=True) for _ in range(4)]
+        assert set(threads.map(lambda report: clean(settings, report), reports)) == {0}
+    assert cache.uris == set()
+    assert sum(report.count("removed") for report in reports) == 20
+
+
+def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cache.add("models:/m/1")
+    cluster.hang = True
+    first = cleanup.start()
+    wait_for(lambda: cluster.asked)
+    first.kill()
+    first.communicate()
+    cluster.hang = False
+    assert cleanup().line("removed")
+
+
+def test_as_json(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cluster.pods = [pod("p")]
+    gone, kept = cache.add("models:/m/1"), cache.add("models:/m/2", users=(user("p"),))
+    done = cleanup("--json", DRY_RUN="true")
+    said = json.loads(done.out)
+    assert done.err == ""
+    assert {name: said[name] for name in ("dry_run", "removed", "kept", "failed", "notes", "error")} == {
+        "dry_run": True, "removed": 1, "kept": 1, "failed": 0, "notes": [], "error": None,
+    }  # fmt: skip
+    size = sum(file.stat().st_size for file in gone.rglob("*") if file.is_file())
+    assert said["freed"] == size
+    assert said["lines"] == [
+        {"action": "removed", "kind": "entry", "key": gone.name, "uri": "models:/m/1", "bytes": size, "why": "used 30 days ago, TTL_DAYS=7"},
+        {"action": "kept", "kind": "entry", "key": kept.name, "uri": "models:/m/2", "bytes": said["left"], "why": "in use by pod models/p"},
+    ]  # fmt: skip
+    cluster.readable = frozenset()
+    failed = cleanup("--json")
+    assert failed.status == 1
+    assert json.loads(failed.out)["error"] == failed.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"TTL_DAYS": "-1"}, "TTL_DAYS: '-1' is not usable: expected a number of days, 0 or more, such as 7 or 0.5"),
+        ({"TTL_DAYS": "7d"}, "TTL_DAYS: '7d' is not usable: expected a number of days"),
+        ({"TTL_DAYS": "nan"}, "TTL_DAYS: 'nan' is not usable: expected a number of days"),
+        ({"MAX_SIZE_GB": "50Gi"}, "MAX_SIZE_GB: '50Gi' is not usable: expected a number of GB"),
+        ({"MIN_AGE_MINUTES": "-5"}, "MIN_AGE_MINUTES: '-5' is not usable: expected a number of minutes"),
+        ({"DRY_RUN": "maybe"}, "DRY_RUN: 'maybe' is not usable: expected true or false"),
+        ({"NAMESPACE": "My Models"}, "NAMESPACE: 'My Models' is not usable: expected the name of a namespace, or *"),
+        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of"),
+        ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the volume"),
+    ],
+    ids=lambda value: next(iter(f"{name}={text}" for name, text in value.items())) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_settings_that_cannot_be_used(cache: Cache, cleanup: Command, env: dict[str, str], said: str) -> None:
+    cache.add("models:/m/1")
+    done = cleanup(**env)
+    assert done.status == 2
+    assert done.err.startswith(f"python -m predictors.cleanup: {said}")
+    assert cache.uris == {"models:/m/1"}
+
+
+def test_flags_win_in_both_spellings(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cache.add("models:/m/1", days=3)
+    assert cleanup("--ttl_days", "0.5", "--dry_run", "--cache_path", str(cache.root), TTL_DAYS="9").line("would remove")
+    assert cleanup("--ttl-days=0.5", "--dry-run=false", DRY_RUN="true", CACHE_PATH="/nowhere").status == 2
+    assert cleanup("--dry-run=false", DRY_RUN="true", MLFLOW_KSERVE_TTL_DAYS="0.5").line("removed")
+    cache.add("models:/m/2", days=3000)
+    assert cleanup("--ttl-days=inf").line("kept")
+
+
+def test_the_namespace_of_the_pod_itself(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cache.add("models:/m/1")
+    assert cleanup(NAMESPACE="", POD_NAMESPACE="mine").status == 0
+    assert cluster.asked == ["/api/v1/namespaces/mine/pods?limit=500"]
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *, read_only: bool = False) -> Iterator[None]:
+    """The folder mounted on itself: it cannot be moved then; or it is read-only as a whole volume may be."""
+    if os.geteuid() != 0 or subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
+        pytest.skip("mounting is refused here")
+    try:
+        if read_only:
+            subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_volume_that_cannot_be_written_to(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cache.add("models:/m/1")
+    with mounted(cache.root, read_only=True):
+        done = cleanup()
+        assert (done.status, done.out) == (3, "")
+        assert done.err == f"CACHE_PATH: {cache.root} cannot be cleaned: Read-only file system\n"
+    assert cache.uris == {"models:/m/1"}
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    fixed = cache.add("models:/m/1")
+    cache.add("models:/m/2")
+    with mounted(fixed):
+        done = cleanup()
+    assert done.status == 3
+    assert done.line("failed").endswith("TTL_DAYS=7, but it cannot be removed: Device or resource busy")
+    assert done.out.splitlines()[-1].startswith("removed 1, kept 0, 1 failed; ")
+    assert cache.uris == {"models:/m/1"}
+    assert not list((cache.root / ".trash").iterdir())
+
+
+def test_what_cannot_be_read_is_not_taken_for_broken(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    made = cache.add("models:/m/1")
+    (made / "entry.json").unlink()
+    (made / "entry.json").symlink_to("entry.json")
+    assert cleanup().line("kept").endswith("entry.json cannot be read: Too many levels of symbolic links")
+    assert made.exists()
+
+
+def test_without_anything_to_do_the_client_is_not_imported(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    cache.add("models:/m/1", days=1)
+    script = (
+        "import sys; from predictors.cleanup.__main__ import main; main([]); "
+        "print([name for name in ('kubernetes', 'mlflow', 'kserve', 'numpy', 'pandas', 'uvicorn') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **cleanup.env}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
