@@ -30,7 +30,7 @@ OURS = "mlflow-kserve"
 COMPLETE = "complete.json"
 OLDEST_PYTHON = (3, 11)
 # Extras that say nothing of what a server here can do.
-NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {"boosting", "test", "lint", "uv", "virtualenv"}
+NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {"boosting", "test", "lint", "uv", "virtualenv", "cleanup"}
 # KServe bounds them for parts of it that are not used here; a model's version of them is as good.
 UNUSED = frozenset(
     {"psutil", "pillow", "urllib3", "aiohttp", "tabulate", "six", "pyasn1"} | {"python-multipart", "h11", "kubernetes"}

@@ -6,6 +6,7 @@ import re
 
 from predictors.cache import Entry, User
 from predictors.cleanup.pods import EVERYWHERE, Cluster, Pod, Refused
+from predictors.uris import KSERVE_SCHEME, SPELLINGS
 
 LONGEST_HOST_NAME = 63
 
@@ -70,10 +71,14 @@ def is_same(user: User, pod: Pod) -> bool:
 
 def names_of(entry: Entry) -> list[str]:
     """Its folder, under whatever path it is mounted, and the URI of exactly this model as it may be spelled."""
-    if entry.manifest is None:
-        return [entry.key]
-    uri = entry.manifest.resolved_uri
-    return [entry.key, uri, "mlflow://" + uri.replace(":/", "/", 1)]
+    names = [entry.key]
+    if entry.manifest:
+        uri = entry.manifest.resolved_uri
+        names.append(uri)
+        for kind, scheme in SPELLINGS.items():
+            if uri.startswith(scheme):
+                names.append(f"{KSERVE_SCHEME}{kind}/{uri.removeprefix(scheme)}")
+    return names
 
 
 def is_named(names: list[str], words: str) -> bool:

@@ -18,7 +18,7 @@ EVERYWHERE = "*"
 PAGE = 500
 CONNECT, READ = 5.0, 20.0  # seconds
 TRIES = 3
-LONGEST_PAUSE = 10  # seconds, whatever Retry-After asks for
+BACKOFF = 1.0  # seconds, doubled each time, whatever Retry-After asks for: it might be an hour
 BUSY = (429, 500, 502, 503, 504)
 EXPIRED = 410
 OVER = frozenset({"Succeeded", "Failed"})  # none of its containers runs, or will ever again
@@ -73,10 +73,11 @@ class Cluster:
 
     def page(self, namespace: str, page: str) -> Any:
         """The reply as it is: the client's own classes would refuse pods of a newer cluster."""
+        client = self.client
         from kubernetes.client import ApiException, CoreV1Api
         from urllib3.exceptions import HTTPError
 
-        api = CoreV1Api(self.client)
+        api = CoreV1Api(client)
         how: dict[str, Any] = {"limit": PAGE, "_preload_content": False, "_request_timeout": (CONNECT, READ)}
         if page:
             how["_continue"] = page
@@ -110,10 +111,14 @@ class Cluster:
     @cached_property
     def client(self) -> Any:
         """In a pod as its service account, elsewhere as a kubeconfig file says."""
-        from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
-        from urllib3.util.retry import Retry
-
+        try:
+            from kubernetes import config
+            from kubernetes.client import ApiClient, Configuration
+            from urllib3.util.retry import Retry
+        except ImportError as error:
+            raise ClusterError(
+                f"the Kubernetes API needs {error.name}, which is not installed: pip install 'mlflow-kserve[cleanup]'"
+            ) from error
         made = Configuration()
         try:
             if "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
@@ -123,7 +128,11 @@ class Cluster:
         except Exception as error:  # a file that is broken in any way
             raise ClusterError(f"there is no way to the Kubernetes API: {one_line(error)}") from error
         made.retries = Retry(
-            TRIES - 1, status_forcelist=BUSY, backoff_factor=0.5, retry_after_max=LONGEST_PAUSE, raise_on_status=False
+            TRIES - 1,
+            status_forcelist=BUSY,
+            backoff_factor=BACKOFF,
+            respect_retry_after_header=False,
+            raise_on_status=False,
         )
         return ApiClient(made)
 

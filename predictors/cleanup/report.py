@@ -63,12 +63,13 @@ class Report:
             print(json.dumps(said, indent=1))
         if self.as_json or self.error:
             return
-        would, free = ("would be ", "to free") if self.dry_run else ("", "freed")
-        failed = f", {self.count(FAILED)} failed" if self.has_failed else ""
-        print(
-            f"{would}removed {self.count(REMOVED)}, kept {self.count(KEPT)}{failed}; "
-            f"{amount(self.freed)} {free}, {amount(self.left)} left"
-        )
+        removed, kept, failed = (self.count(action) for action in (REMOVED, KEPT, FAILED))
+        freed, left = amount(self.freed), amount(self.left)
+        besides = f", {failed} failed" if failed else ""
+        if self.dry_run:
+            print(f"would remove {removed}, keep {kept}{besides}; would free {freed}, {left} left")
+        else:
+            print(f"removed {removed}, kept {kept}{besides}; {freed} freed, {left} left")
 
 
 def amount(count: float) -> str:

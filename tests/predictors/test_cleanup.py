@@ -131,6 +131,7 @@ class Command:
 def cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     for name in ("KUBERNETES_SERVICE_HOST", *(name for one in fields(CleanupSettings) for name in env_of(one))):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("predictors.cleanup.pods.BACKOFF", 0)
     return Command(tmp_path, capsys)
 
 
@@ -156,7 +157,7 @@ def test_a_dry_run_touches_nothing(cache: Cache, cluster: Api, cleanup: Command)
     assert snapshot(cache.root) == before
     assert done.line("would remove").startswith(f"would remove {key_of('models:/fraud/3')} (download")
     assert f"would remove {old.name} (models:/fraud/1" in done.out
-    assert "would be removed 2, kept 1; 2.0 MB to free, 1.0 MB left" in done.out
+    assert "would remove 2, keep 1; would free 2.0 MB, 1.0 MB left" in done.out
 
 
 def snapshot(root: Path) -> dict[str, float]:
@@ -488,6 +489,46 @@ def test_many_at_once_without_locks(
         assert set(threads.map(lambda report: clean(settings, report), reports)) == {0}
     assert cache.uris == set()
     assert sum(report.count("removed") for report in reports) == 20
+
+
+def test_pods_that_start_meanwhile_get_their_model(
+    cache: Cache, cluster: Api, cleanup: Command, tmp_path: Path
+) -> None:
+    """Storage initializers that fill and use the cache, and clean-ups that remove whatever they may, all the time."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "MLmodel").write_text("flavors: {}\n")
+    (source / "weights").write_bytes(os.urandom(3 * MB))
+    cluster.pods = [pod("live")]
+
+    def start(name: str, link: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "predictors.storage", str(source), str(tmp_path / name)], text=True,
+            env={
+                **os.environ, **cleanup.env, "STORAGE_STRATEGY": "pvc", "CACHE_UNVERSIONED": "true", "CACHE_LINK": link,
+                "POD_NAMESPACE": "models", "POD_NAME": name, "POD_UID": f"uid-of-{name}",
+            },
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def finish(pods: dict[str, subprocess.Popen[str]]) -> int:
+        removed = 0
+        while any(one.poll() is None for one in pods.values()):
+            done = cleanup(TTL_DAYS="0")
+            assert done.status == 0, done.err
+            removed += done.out.count("removed ") - 1
+        for name, process in pods.items():
+            out, _ = process.communicate()
+            assert process.returncode == 0, out
+            assert (tmp_path / name / "weights").read_bytes() == (source / "weights").read_bytes()
+        return removed
+
+    assert finish({f"gone-{number}": start(f"gone-{number}", "hardlink") for number in range(4)})
+    finish({"live": start("live", "symlink")})
+    assert "in use by pod models/live" in cleanup(TTL_DAYS="0").line("kept")
+    assert (tmp_path / "live" / "weights").is_symlink()
+    cluster.pods = []
+    assert cleanup(TTL_DAYS="0").line("removed")
 
 
 def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: Cache, cluster: Api, cleanup: Command) -> None:

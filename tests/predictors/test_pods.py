@@ -26,6 +26,7 @@ def cluster(cluster_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def cluster_by(file: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(file))
+    monkeypatch.setattr("predictors.cleanup.pods.BACKOFF", 0)
     return Cluster()
 
 
@@ -72,7 +73,7 @@ def test_fields_of_a_newer_cluster_do_no_harm(cluster_api: Api, cluster: Cluster
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_api_is_asked_again(cluster_api: Api, cluster: Cluster, status: int) -> None:
     cluster_api.pods = [pod("a")]
-    cluster_api.failures = [(status, {"Retry-After": "0"})]
+    cluster_api.failures = [(status, {"Retry-After": "3600"})]
     assert [one.name for one in cluster.live_pods("models")] == ["a"]
     assert len(cluster_api.asked) == 2
 
