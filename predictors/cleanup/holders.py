@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from predictors.cache import Entry, User
-from predictors.cleanup.pods import EVERYWHERE, Cluster, Pod, Refused
+from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, Pod, Refused
 from predictors.uris import KSERVE_SCHEME, SPELLINGS
 
 LONGEST_HOST_NAME = 63
@@ -57,7 +57,7 @@ class Holders:
 
 def is_pod(user: User) -> bool:
     """What else lies among the files of the users names none."""
-    return bool(user.namespace and user.pod)
+    return bool(NAMESPACE.fullmatch(user.namespace) and user.pod)
 
 
 def is_same(user: User, pod: Pod) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 EVERYWHERE = "*"
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 PAGE = 500
 CONNECT, READ = 5.0, 20.0  # seconds
 TRIES = 3

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from predictors.cache import NAMESPACE_FILE
-from predictors.cleanup.pods import EVERYWHERE
+from predictors.cleanup.pods import EVERYWHERE, NAMESPACE
 from predictors.settings import given_values, parser, setting, truth
 
 PROG = "python -m predictors.cleanup"
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def number(what: str) -> Callable[[str], float]:

@@ -399,6 +399,26 @@ def test_abandoned_downloads_go(cache: Cache, cluster: Api, cleanup: Command) ->
     assert done.out.splitlines()[-1] == "removed 1, kept 2; 1.0 MB freed, 2.0 MB left"
 
 
+def test_a_download_that_goes_on_after_all(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    """As on a file system without locks, after a pause of hours."""
+    folder = cache.download("models:/m/1", hours=5)
+    cluster.before_answer = lambda: (folder / "model" / "more").touch()
+    assert cleanup().line("kept").endswith("finished or removed by another meanwhile")
+    assert folder.exists()
+
+
+def test_what_lies_among_the_users_and_names_no_pod(cache: Cache, cluster: Api, cleanup: Command) -> None:
+    made = cache.add("models:/m/1", users=(user("gone"),))
+    for name in (".nfs0001", "README", "My Space.pod.uid", "models..uid"):
+        (made / "users" / name).write_text("?")
+    (made / "users" / "models.torn.uid-of-torn").write_text('{"namespace": "mod')
+    cluster.pods = [pod("torn")]
+    assert cleanup().line("kept").endswith("in use by pod models/torn")
+    assert cluster.asked == ["/api/v1/namespaces/models/pods?limit=500"]
+    cluster.pods = []
+    assert cleanup().line("removed")
+
+
 def test_trash_and_lock_files_go(cache: Cache, cluster: Api, cleanup: Command) -> None:
     left = cache.root / ".trash" / f"{key_of('models:/m/1')}.abcd"
     (left / "model").mkdir(parents=True)
