@@ -99,8 +99,15 @@ def limited(action: Callable[[], None], uri: str, patience: float) -> None:
     if thread.is_alive():
         raise unreachable(uri, f"no answer within {patience:g} s")
     if failed:
-        text = str(failed[0]).strip().splitlines() or [""]
-        raise unreachable(uri, f"{type(failed[0]).__name__}: {text[0][:300]}".removesuffix(": "))
+        raise unreachable(uri, reason(failed[0]))
+
+
+def reason(error: BaseException) -> str:
+    """The error in one line, without what an address may hold of a secret."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    if refused := re.match(r"API request to (\w+://)(?:[^/@]*@)?([^/]+)\S* failed with exception", text):
+        return f"no connection to {refused[1]}{refused[2]}"
+    return re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {text[:300]}").removesuffix(": ")
 
 
 def unreachable(uri: str, why: str) -> Unreachable:

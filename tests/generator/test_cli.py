@@ -135,6 +135,10 @@ def test_flags_win_and_are_laid_over_lists_too(run: Callable[..., Ran]) -> None:
     )  # fmt: skip
     container = made.predictor["containers"][0]
     assert made.predictor["maxReplicas"] == 6
+    rows = json.loads(run("explain", "serve.yaml", "--set", "scaling.memory=60", "--json").out)
+    assert {("scaling.cpu", 70), ("scaling.memory", 60)} <= {
+        (row["path"], row["value"]) for row in rows if row["path"] in ("scaling.cpu", "scaling.memory")
+    }
     assert container["args"][1:] == ["a", "c", "d"]
     assert {"name": "B", "value": "007"} in container["env"]
     assert "A" not in {each["name"] for each in container["env"]}

@@ -82,6 +82,13 @@ def test_a_server_that_does_not_answer() -> None:
             fact("models:/fraud/1", address, patience=0.5)
 
 
+def test_a_server_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(Unreachable, match=f"cannot be looked at: no connection to http://{address}; give --flavor"):
+        fact("models:/fraud/1", f"http://me:secret@{address}")
+
+
 def test_without_a_server_mlflow_does_not_begin_a_store_of_its_own() -> None:
     with pytest.raises(Unreachable, match="no tracking server is named"):
         fact("runs:/0123/model")

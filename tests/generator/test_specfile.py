@@ -52,6 +52,7 @@ WRONG = {
     "fields of a union": ("disruption_budget: {min_availble: 1}\n", 4, "disruption_budget.min_availble", "mean min_available?"),
     "union of a quantity and a word": ("volumes: [{name: x, path: /x, empty_dir: 5x}]\n", 4, "volumes[0].empty_dir", "'5x' is not a quantity"),
     "variable from half a key": ("env:\n  A: {secret: x}\n", 5, "env.A.key", "is missing: key in it"),
+    "variable from half a key of a config map": ("env:\n  A: {config_map: x}\n", 5, "env.A.key", "is missing: key in it"),
     "variable without value": ("env:\n  A:\n", 5, "env.A", "found nothing"),
     "name of a variable": ("env:\n  A B: 1\n", 5, "env[A B]", "'A B' is not a name of an environment variable"),
     "number that is none": ("tracing: {endpoint: http://x, sample: .nan}\n", 4, "tracing.sample", "expected a number that ends"),
