@@ -43,11 +43,15 @@ auth:
     secret: callers
     key: tokens
 
-# Only these may reach the pods; DNS and MLflow stay reachable.
+# Only these may reach the pods, and only these are reached by them, besides DNS.
 network_policy:
   from_namespaces:
     - istio-system
     - monitoring
+  allow_to:
+    - namespace: mlflow
+      ports:
+        - 5000
 
 # Which protocol callers speak first: v1, v2 or grpc.
 protocol: v1

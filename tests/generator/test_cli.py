@@ -23,6 +23,7 @@ name: fraud
 model: models:/fraud/3
 flavor: sklearn
 replicas: {min: 2, max: 8}
+disruption_budget: off
 environments:
   staging: {replicas: {max: 3}}
   prod:
@@ -248,12 +249,12 @@ def test_validate_looks_at_every_environment_of_every_file(run: Callable[..., Ra
     ran = run("validate", "serve.yaml", "bad.yaml")
     assert ran.status == 1
     assert ran.out.splitlines() == [
-        "bad.yaml:12: environments.prod.rolling: KServe refuses it in Knative, which starts a new revision before it "
+        "bad.yaml:13: environments.prod.rolling: KServe refuses it in Knative, which starts a new revision before it "
         "ends the old one: leave it out",
-        "bad.yaml:13: timeot: is not a field: did you mean timeout?",
+        "bad.yaml:14: timeot: is not a field: did you mean timeout?",
     ]
     listed = json.loads(run("validate", "bad.yaml", "--json", "--env", "staging").out)
-    assert [(each["file"], each["line"], each["path"]) for each in listed] == [("bad.yaml", 13, "timeot")]
+    assert [(each["file"], each["line"], each["path"]) for each in listed] == [("bad.yaml", 14, "timeot")]
     fine = run("validate", "serve.yaml")
     assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: nothing is wrong\n")
 
@@ -272,7 +273,7 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
         for row in json.loads(run("explain", "serve.yaml", "--env", "prod", "--max", "9", "--json").out)
     }
     assert [rows[path]["source"] for path in ("name", "replicas.min", "replicas.max", "image_tag", "image", "timeout")] == [
-        "serve.yaml:1", "serve.yaml:4", "--max", "serve.yaml:10 (prod)", "decided", "default",
+        "serve.yaml:1", "serve.yaml:4", "--max", "serve.yaml:11 (prod)", "decided", "default",
     ]  # fmt: skip
     assert rows["image"]["value"] == "mlflow-kserve/predictor-sklearn:1.10"
     assert rows["resources.memory"]["why"] == "for sklearn, with the size of the model unknown"
