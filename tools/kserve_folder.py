@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
-import yaml
-
-from generator import ServeSpec, render
-from generator.output import stream
-from generator.platform import platform
+from generator.cli import platform
+from generator.cli.main import main as generator
+from predictors.flavor import IMAGE_REGISTRY
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "kserve"
@@ -17,14 +17,19 @@ SPEC = ".spec.yaml"
 
 def contents() -> dict[Path, str]:
     """Every file that is made, and what belongs in it."""
-    command = "python -m generator platform -o kserve"
-    files = {FOLDER / name: stream(resources, f"Made by: {command}") for name, resources in platform().items()}
+    files = {FOLDER / name: text for name, text in platform.texts(IMAGE_REGISTRY, "latest", "models").items()}
     for spec in sorted((FOLDER / "examples").glob(f"*{SPEC}")):
-        target = spec.with_name(spec.name.replace(SPEC, ".yaml"))
-        command = f"python -m generator render {spec.relative_to(ROOT)} > {target.relative_to(ROOT)}"
-        resources = render(ServeSpec.model_validate(yaml.safe_load(spec.read_text())))
-        files[target] = stream(resources, f"Made by: {command}")
+        files[spec.with_name(spec.name.replace(SPEC, ".yaml"))] = rendered(spec.relative_to(ROOT))
     return files
+
+
+def rendered(spec: Path) -> str:
+    """What the command writes that the file names at its top."""
+    out = StringIO()
+    with chdir(ROOT), redirect_stdout(out), redirect_stderr(StringIO()) as said:
+        if generator(["render", str(spec)]):
+            raise SystemExit(said.getvalue())
+    return out.getvalue()
 
 
 def main() -> None:

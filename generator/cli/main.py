@@ -24,6 +24,7 @@ COMMANDS = {
     "promote": "all of the traffic for the canary, as a patch",
     "rollback": "none of the traffic for the canary, as a patch",
     "init": "a commented spec file for a model",
+    "platform": "what a platform team applies once: runtimes, storage container, cache",
     "schema": "the JSON Schema of spec files, for editors",
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from generator.cli.main import main
 from generator.crds import Crds
 from generator.platform import platform
 from generator.resources.runtimes import runtime_name
@@ -66,9 +68,21 @@ def test_a_cluster_with_the_platform_takes_the_examples(path: Any, optional_crds
 
 def test_each_example_says_the_command_that_made_it() -> None:
     for path in EXAMPLES:
-        target = path.relative_to(ROOT)
-        spec = target.with_name(target.stem + SPEC)
-        assert f"\n# Made by: python -m generator render {spec} > {target}\n" in MADE[path]
+        spec = path.relative_to(ROOT).with_name(path.stem + SPEC)
+        assert f": python -m generator render {spec}. Change the spec, not this.\n" in MADE[path].split("apiVersion")[0]
+
+
+def test_the_command_writes_the_folder(tmp_path: Path) -> None:
+    assert main(["platform", "-o", str(tmp_path / "made")]) == 0
+    written = {path.relative_to(tmp_path / "made"): path.read_text() for path in (tmp_path / "made").rglob("*.yaml")}
+    assert written == {path.relative_to(FOLDER): text for path, text in MADE.items() if path not in EXAMPLES}
+
+
+def test_the_command_takes_images_of_ones_own(tmp_path: Path) -> None:
+    assert main(["platform", "-o", str(tmp_path), "--registry", "reg.io", "--tag", "1.2", "--namespace", "ml"]) == 0
+    assert "image: reg.io/predictor-sklearn:1.2\n" in (tmp_path / "runtimes.yaml").read_text()
+    assert "image: reg.io/storage:1.2\n" in (tmp_path / "storage.yaml").read_text()
+    assert "namespace: ml\n" in (tmp_path / "namespace" / "kustomization.yaml").read_text()
 
 
 @needed

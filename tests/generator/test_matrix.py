@@ -43,8 +43,10 @@ def test_kubectl_reads_what_is_written(spec: dict[str, Any]) -> None:
     assert kubectl.parsed(stream(documents, "made for a test")) == documents
 
 
-@pytest.mark.parametrize("predictor", ["container", "runtime"])
-@pytest.mark.parametrize("protocol", ["v1", "v2", "grpc"])
+@pytest.mark.parametrize(
+    ("protocol", "predictor"),
+    [("v1", "container"), ("v2", "container"), ("grpc", "container"), ("v1", "runtime"), ("v2", "runtime")],
+)
 def test_knative_needs_no_flags_by_itself(optional_crds: Crds | None, protocol: str, predictor: str) -> None:
     spec = {"name": "fraud", "model": "models:/fraud/3", "flavor": "sklearn", "mode": "Knative"}
     documents = render(ServeSpec.model_validate({**spec, "protocol": protocol, "predictor": predictor}))
