@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -435,6 +436,10 @@ def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 def check(settings: Settings) -> None:
     """What no single setting can tell by itself."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise SettingError("nothing can be written to /tmp: mount a volume there, or name another in TMPDIR") from None
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
         raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
     if settings.webhook_secret_file and not Path(settings.webhook_secret_file).is_file():
