@@ -67,8 +67,8 @@ class Containers:
             self.output("rm", "--force", name)
 
     def config(self, image: str) -> dict[str, Any]:
-        config: dict[str, Any] = json.loads(self.output("image", "inspect", image))[0]["Config"]
-        return config
+        found = json.loads(self.output("image", "inspect", image))[0]
+        return {"Healthcheck": found.get("Healthcheck"), **found["Config"]}  # Podman has it beside the rest
 
 
 @dataclass

@@ -193,14 +193,7 @@ def test_no_compiler_is_found(containers: Containers, images: dict[str, str], na
 
 def test_the_build_leaves_no_secrets(layers: Layers) -> None:
     """Neither where packages came from nor what the build trusted stays anywhere."""
-    allowed = (
-        "opt/venv/",
-        "usr/lib/x86_64-linux-gnu/libgomp",
-        "usr/share/doc/",
-        "var/lib/dpkg/",
-        "var/log/",
-        "var/cache/",
-    )
+    allowed = ("opt/venv/", "usr/lib/x86_64-linux-gnu/libgomp.so.1")
     assert [name for name in layers.names if not name.startswith(allowed)] == []
     settings = pip_settings()
     secrets = [
