@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NoReturn
 
 from predictors.access.addresses import FORWARDED, Network, networks
@@ -437,7 +437,7 @@ def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
 def check(settings: Settings) -> None:
     """What no single setting can tell by itself."""
     try:
-        tempfile.gettempdir()
+        gettempdir()
     except FileNotFoundError:
         raise SettingError("nothing can be written to /tmp: mount a volume there, or name another in TMPDIR") from None
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
