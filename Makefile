@@ -36,9 +36,10 @@ constraints: ## write the versions that a fresh environment resolves to
 	.venv-constraints/bin/pip freeze --exclude mlflow-kserve | sed 's/+cpu$$//' > $(CONSTRAINTS)
 	rm -rf .venv-constraints
 
-images: .venv/demo ## build the images; FLAVOR=sklearn REGISTRY=… TAG=… BASE=… PYTHON_VERSION=3.12
+images: .venv/demo ## build the images; FLAVOR=sklearn REGISTRY=… TAG=… BASE=… PYTHON_VERSION=3.12; SIZES=1 writes sizes to docs/images.md
 	$(BIN)/python -m tools.images $(if $(FLAVOR),--flavor $(FLAVOR)) $(if $(REGISTRY),--registry $(REGISTRY)) \
-		$(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION))
+		$(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) \
+		$(if $(SIZES),--write-sizes)
 
 images-test: .venv/test ## build images, run them and compare their numbers with MLflow's; FLAVOR=sklearn BASE=…
 	$(BIN)/python -m pytest tests/images --timeout 1800 $(if $(FLAVOR),--flavors $(FLAVOR)) $(if $(BASE),--base $(BASE))
