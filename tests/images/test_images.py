@@ -78,6 +78,36 @@ def test_a_registered_model_is_fetched_and_served(
         assert "a dependency differs, and this one matters" not in container.log
 
 
+def test_what_the_storage_image_keeps_it_does_not_remove_unasked(
+    containers: Containers,
+    images: dict[str, str],
+    tracking: str,
+    fetched: Callable[[str], Path],
+    family: str,
+    volumes: Any,
+) -> None:
+    """Through the cache; and the clean-up in the same image finds no cluster to ask, so everything stays."""
+    model = MODELS[family][0]
+    fetched(model)  # it is registered then
+    cache, volume = volumes("cache"), volumes("again")
+    kept = (*TMP, f"--volume={cache}:/model-cache")
+    options = (
+        *kept,
+        f"--volume={volume}:/mnt/models",
+        f"--env=MLFLOW_TRACKING_URI={tracking}",
+        "--env=STORAGE_STRATEGY=pvc",
+    )
+    storage = containers.run(images["storage"], f"models:/{model}@champion", "/mnt/models", options=options)
+    assert storage.returncode == 0, storage.stderr
+    assert (volume / "MLmodel").is_file()
+    before = sorted(path.name for path in cache.rglob("*"))
+    cleanup = ("-m", "predictors.cleanup", "--namespace", "models", "--ttl-days", "0")
+    done = containers.run(images["storage"], *cleanup, options=(*kept, "--entrypoint=python"))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [name for name in before if (name == "MLmodel")] and set(before) <= {path.name for path in cache.rglob("*")}
+
+
 def test_it_is_healthy_by_its_own_check(
     container: Container, containers: Containers, images: dict[str, str], family: str
 ) -> None:
