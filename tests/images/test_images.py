@@ -78,7 +78,7 @@ def test_a_registered_model_is_fetched_and_served(
         assert "a dependency differs, and this one matters" not in container.log
 
 
-def test_what_the_storage_image_keeps_it_does_not_remove_unasked(
+def test_the_storage_image_removes_nothing_without_asking_a_cluster(
     containers: Containers,
     images: dict[str, str],
     tracking: str,
@@ -105,7 +105,8 @@ def test_what_the_storage_image_keeps_it_does_not_remove_unasked(
     done = containers.run(images["storage"], *cleanup, options=(*kept, "--entrypoint=python"))
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert [name for name in before if (name == "MLmodel")] and set(before) <= {path.name for path in cache.rglob("*")}
+    assert "MLmodel" in before
+    assert set(before) <= {path.name for path in cache.rglob("*")}
 
 
 def test_it_is_healthy_by_its_own_check(
