@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint bench overload format constraints manifests clean
+.PHONY: demo test lint bench overload format constraints manifests images images-test image-locks clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -17,6 +17,7 @@ lint: .venv/lint ## style, types and the contracts between the folders
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint predictors/images/Dockerfile
 
 bench: .venv/test ## side by side with other servers; QUICK=1 for a look within five minutes
 	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
@@ -37,6 +38,17 @@ constraints: ## write the versions that a fresh environment resolves to
 
 manifests: .venv/test ## write kserve/ from the generator
 	$(BIN)/python -m tools.kserve_folder
+
+images: .venv/demo ## build the images; FLAVOR=sklearn REGISTRY=… TAG=… BASE=… PYTHON_VERSION=3.12; SIZES=1 writes sizes to docs/images.md
+	$(BIN)/python -m tools.images $(if $(FLAVOR),--flavor $(FLAVOR)) $(if $(REGISTRY),--registry $(REGISTRY)) \
+		$(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) \
+		$(if $(SIZES),--write-sizes)
+
+images-test: .venv/test ## build images, run them and compare their numbers with MLflow's; FLAVOR=sklearn BASE=…
+	$(BIN)/python -m pytest tests/images --timeout 1800 $(if $(FLAVOR),--flavors $(FLAVOR)) $(if $(BASE),--base $(BASE))
+
+image-locks: .venv/test ## write the versions and hashes that images are built with
+	$(BIN)/python -m tools.image_locks
 
 clean:
 	rm -rf .venv

@@ -50,16 +50,22 @@ BY_NAME = {flavor.name: flavor for flavor in FLAVORS}
 # Names of flavors in MLmodel files that differ from ours: before MLflow 2, Keras models had their own.
 ALIASES = {"keras": "tensorflow", "python_function": "pyfunc"}
 IMAGE_REGISTRY = "mlflow-kserve"
+FAMILIES = tuple(sorted({flavor.image for flavor in FLAVORS}))
+STORAGE = "storage"
 
 
 def image_of(flavor: str, *, registry: str = IMAGE_REGISTRY, tag: str = "latest") -> str:
     """The image that serves a flavor."""
-    return f"{registry}/predictor-{BY_NAME[flavor].image}:{tag}"
+    return family_image(BY_NAME[flavor].image, registry=registry, tag=tag)
+
+
+def family_image(family: str, *, registry: str = IMAGE_REGISTRY, tag: str = "latest") -> str:
+    return f"{registry}/predictor-{family}:{tag}"
 
 
 def storage_image(*, registry: str = IMAGE_REGISTRY, tag: str = "latest") -> str:
     """The image that downloads models and cleans up after them."""
-    return f"{registry}/storage:{tag}"
+    return f"{registry}/{STORAGE}:{tag}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NoReturn
 
 from predictors.access.addresses import FORWARDED, Network, networks
@@ -447,6 +448,10 @@ def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 def check(settings: Settings) -> None:
     """What no single setting can tell by itself."""
+    try:
+        gettempdir()
+    except FileNotFoundError:
+        raise SettingError("nothing can be written to /tmp: mount a volume there, or name another in TMPDIR") from None
     if bool(settings.ssl_certfile) != bool(settings.ssl_keyfile):
         raise SettingError("--ssl-certfile and --ssl-keyfile belong together")
     if settings.webhook_secret_file and not Path(settings.webhook_secret_file).is_file():

@@ -6,7 +6,8 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
-from io import BytesIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
+from mlflow.pyfunc import load_model
+from mlflow.pyfunc.scoring_server import predictions_to_json
 
 from tests.serving import Running
 from tests.zoo import CASES, Case
@@ -243,6 +246,24 @@ def ways_of(case: Case) -> list[str]:
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "pyfunc-nested-types": ("/invocations Parquet",),  # a Parquet column has one type, Any has several
 }
+
+
+# -- what MLflow says ------------------------------------------------------------------------------------------------
+
+
+def own_answer(case: Case, folder: Path) -> Any:
+    """MLflow's own answer to the sample."""
+    sample = case.sample()
+    return plain(case.native(folder, sample) if case.native else load_model(str(folder)).predict(sample))
+
+
+def plain(result: Any) -> Any:
+    """What MLflow's own server would write for a result, as values; a Series as a plain list."""
+    if isinstance(result, pd.Series):
+        result = result.to_numpy()
+    out = StringIO()
+    predictions_to_json(result, out)
+    return json.loads(out.getvalue())["predictions"]
 
 
 # -- comparing ------------------------------------------------------------------------------------------------------

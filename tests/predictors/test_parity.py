@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
-from mlflow.pyfunc import load_model
-from mlflow.pyfunc.scoring_server import predictions_to_json
 
-from tests.predictors.parity import WAYS, assert_same, matrix, ways_of
+from tests.predictors.parity import WAYS, assert_same, matrix, own_answer, ways_of
 from tests.serving import in_thread
 from tests.zoo import CASES, Case
 
@@ -27,8 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
 def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Path]) -> None:
     folder = zoo(case.id)
     sample = case.sample()
-    result = case.native(folder, sample) if case.native else load_model(str(folder)).predict(sample)
-    expected = plain(result)
+    expected = own_answer(case, folder)
     with in_thread(folder, model_name="m") as server:
         ways = ways_of(case)
         assert ways, "no way to send the sample"
@@ -53,12 +46,3 @@ def test_the_matrix_in_the_docs_is_the_one_that_is_tested(request: pytest.Fixtur
     if request.config.getoption("--write-docs"):
         DOCS.write_text(matrix())
     assert DOCS.read_text() == matrix(), "run: pytest tests/predictors/test_parity.py --write-docs"
-
-
-def plain(result: Any) -> Any:
-    """What MLflow's own server would write for a result, as values; a Series as a plain list."""
-    if isinstance(result, pd.Series):
-        result = result.to_numpy()
-    out = StringIO()
-    predictions_to_json(result, out)
-    return json.loads(out.getvalue())["predictions"]

@@ -1,0 +1,98 @@
+"""Containers as a careful cluster runs them: nobody in particular, no rights, nothing to write to but what is mounted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.serving import Running, free_port, wait_ready
+from tools.images import Engine
+
+RESTRICTED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host")
+# Podman would mount folders of its own, and raise limits, which is not allowed everywhere.
+PODMAN = ("--read-only-tmpfs=false", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
+TMP = ("--tmpfs=/tmp",)
+
+
+@dataclass
+class Containers:
+    """Runs containers with the engine that built the images."""
+
+    engine: Engine
+
+    def command(self, *words: str) -> list[str]:
+        # Where control groups are of both versions runc works and crun does not.
+        runtime = shutil.which("runc") if self.engine.name == "podman" else None
+        return [self.engine.name, *(["--runtime", runtime] if runtime else []), *words]
+
+    def output(self, *words: str) -> str:
+        return subprocess.run(self.command(*words), check=True, capture_output=True, text=True).stdout.strip()
+
+    def flags(self, options: Sequence[str]) -> list[str]:
+        return [*RESTRICTED, *(PODMAN if self.engine.name == "podman" else ()), *options]
+
+    def run(self, image: str, *arguments: str, options: Sequence[str] = TMP) -> subprocess.CompletedProcess[str]:
+        """One that ends by itself."""
+        command = self.command("run", "--rm", *self.flags(options), image, *arguments)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    @contextlib.contextmanager
+    def serving(self, image: str, model: Path, *arguments: str, options: Sequence[str] = TMP) -> Iterator[Container]:
+        """A predictor that is ready."""
+        name, http, grpc = f"mlflow-kserve-{uuid4().hex[:12]}", free_port(), free_port()
+        subprocess.run(
+            self.command(
+                "run", "--detach", "--name", name, *self.flags(options), f"--volume={model}:/mnt/models:ro", image,
+                *("--model-uri", "/mnt/models", "--http-port", str(http), "--grpc-port", str(grpc), *arguments),
+            ),
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{http}"
+        try:
+            with httpx.Client(base_url=url, timeout=60) as client:
+                made = Container(self, name, Running(url, f"127.0.0.1:{grpc}", "model", client))
+                wait_ready(client, lambda: not made.state["Running"] and made.log)
+                yield made
+        finally:
+            self.output("rm", "--force", name)
+
+    def config(self, image: str) -> dict[str, Any]:
+        found = json.loads(self.output("image", "inspect", image))[0]
+        return {"Healthcheck": found.get("Healthcheck"), **found["Config"]}  # Podman has it beside the rest
+
+
+@dataclass
+class Container:
+    """One that serves."""
+
+    containers: Containers
+    name: str
+    running: Running
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self.containers.output("container", "inspect", self.name))[0]["State"]
+        return state
+
+    @property
+    def log(self) -> str:
+        done = subprocess.run(self.containers.command("logs", self.name), capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.containers.command("exec", self.name, *words), capture_output=True, text=True)
+
+    def terminate(self) -> int:
+        """Sends SIGTERM, as a cluster does; the exit status."""
+        self.containers.output("kill", "--signal", "TERM", self.name)
+        return int(self.containers.output("wait", self.name))
