@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "a name too long for the jobs": ({"name": "f" * 39, "scaling": {"schedule": [NIGHT]}}, "name", "38", {"name": "f" * 38}),
     "an annotation beside the field": (
         {**KNATIVE, "annotations": {"autoscaling.knative.dev/min-scale": "2"}},
-        "annotations.autoscaling.knative.dev/min-scale", "replicas.min", {"annotations": {}},
+        "annotations[autoscaling.knative.dev/min-scale]", "replicas.min", {"annotations": {}},
     ),
 }  # fmt: skip
 
