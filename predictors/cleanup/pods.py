@@ -6,29 +6,19 @@ The permission to list pods in the namespace is all that it takes. Whatever is n
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+from predictors.cluster import CONNECT, READ, TRIES, ClusterError, address, connect, one_line, reason
 
 EVERYWHERE = "*"
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 PAGE = 500
-CONNECT, READ = 5.0, 20.0  # seconds
-TRIES = 3
-BACKOFF = 1.0  # seconds, doubled each time, whatever Retry-After asks for: it might be an hour
-BUSY = (429, 500, 502, 503, 504)
 EXPIRED = 410
 OVER = frozenset({"Succeeded", "Failed"})  # none of its containers runs, or will ever again
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-
-
-class ClusterError(Exception):
-    """The cluster did not say which pods there are; the message is one line for the operator."""
 
 
 class Refused(ClusterError):
@@ -113,35 +103,11 @@ class Cluster:
     @cached_property
     def client(self) -> Any:
         """In a pod as its service account, elsewhere as a kubeconfig file says."""
-        try:
-            from kubernetes import config
-            from kubernetes.client import ApiClient, Configuration
-            from urllib3.util.retry import Retry
-        except ImportError as error:
-            raise ClusterError(
-                f"the Kubernetes API needs {error.name}, which is not installed: pip install 'mlflow-kserve[cleanup]'"
-            ) from error
-        made = Configuration()
-        try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
-                config.load_incluster_config(client_configuration=made)
-            else:
-                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=made)
-        except Exception as error:  # a file that is broken in any way
-            raise ClusterError(f"there is no way to the Kubernetes API: {one_line(error)}") from error
-        made.retries = Retry(
-            TRIES - 1,
-            status_forcelist=BUSY,
-            backoff_factor=BACKOFF,
-            respect_retry_after_header=False,
-            raise_on_status=False,
-        )
-        return ApiClient(made)
+        return connect()
 
     @property
     def where(self) -> str:
-        address = urlsplit(str(self.client.configuration.host))
-        return f"the Kubernetes API at {address.scheme}://{address.netloc.rpartition('@')[2]}"
+        return address(self.client)
 
 
 class Expired(Exception):
@@ -165,15 +131,3 @@ def texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from texts(inner)
-
-
-def reason(error: BaseException) -> str:
-    """The innermost cause, without the connection that urllib3 prints before it."""
-    inner = getattr(error, "reason", None)
-    if isinstance(inner, BaseException):
-        return reason(inner)
-    return one_line(error).rpartition("): ")[2]
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -131,7 +131,7 @@ class Command:
 def cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     for name in ("KUBERNETES_SERVICE_HOST", *(name for one in fields(CleanupSettings) for name in env_of(one))):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("predictors.cleanup.pods.BACKOFF", 0)
+    monkeypatch.setattr("predictors.cluster.BACKOFF", 0)
     return Command(tmp_path, capsys)
 
 

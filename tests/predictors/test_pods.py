@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from predictors.cleanup.pods import EVERYWHERE, TRIES, Cluster, ClusterError, Refused
+from predictors.cleanup.pods import EVERYWHERE, Cluster, Refused
+from predictors.cluster import TRIES, ClusterError
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import free_port
 
@@ -26,7 +27,7 @@ def cluster(cluster_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def cluster_by(file: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.setattr("predictors.cleanup.pods.BACKOFF", 0)
+    monkeypatch.setattr("predictors.cluster.BACKOFF", 0)
     return Cluster()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from predictors import cluster as way
 from predictors import scale
 
 
@@ -51,7 +52,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]
         file.write_text(yaml.safe_dump(kubeconfig(f"http://127.0.0.1:{server.server_port}")))
         monkeypatch.setenv("KUBECONFIG", str(file))
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.setattr(scale, "BACKOFF", 0.01)
+        monkeypatch.setattr(way, "BACKOFF", 0.01)
         yield server
         server.shutdown()
 
@@ -94,7 +95,7 @@ def test_a_cluster_that_is_busy_is_asked_again(cluster: Server) -> None:
 def test_but_not_for_ever(cluster: Server, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = [(500, {"message": "etcd is\naway"})] * 9
     assert scale.main(["fraud", "--min", "5"]) == 1
-    assert len(cluster.asked) == scale.TRIES
+    assert len(cluster.asked) == way.TRIES
     error = capsys.readouterr().err
     assert error.endswith("did not change default/fraud: 500 etcd is away\n")
     assert error.count("\n") == 1
@@ -110,13 +111,13 @@ def test_a_refusal_is_final_and_told(status: int, cluster: Server, capsys: pytes
 
 def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setattr(scale, "BACKOFF", 0.01)
+    monkeypatch.setattr(way, "BACKOFF", 0.01)
     file = tmp_path / "config"
     file.write_text(yaml.safe_dump(kubeconfig("http://127.0.0.1:9")))
     monkeypatch.setenv("KUBECONFIG", str(file))
     assert scale.main(["fraud", "--min", "5"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("http://127.0.0.1:9 cannot be reached: ")
+    assert error.startswith("the Kubernetes API at http://127.0.0.1:9 cannot be reached: ")
     assert error.count("\n") == 1
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert scale.main(["fraud", "--min", "5"]) == 1
