@@ -32,7 +32,7 @@ TOLD = ("index-url", "extra-index-url", "no-index", "trusted-host", "timeout", "
 CERTIFICATES = "/run/secrets/ca.crt"
 NO_TORCH = (
     "the CPU build of PyTorch is not on pip's indexes: "
-    "set PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu, or PIP_FIND_LINKS to a folder that has it"
+    "set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds, or PIP_FIND_LINKS to a folder that has it"
 )
 
 
