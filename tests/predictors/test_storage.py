@@ -30,7 +30,7 @@ from moto.server import ThreadedMotoServer
 from predictors import cache
 from predictors.output import PLACING, STAGE
 from predictors.provenance import BESIDE, read_provenance
-from predictors.source import DEMO
+from predictors.source import DEMO, local
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, wait_for
 from tests.storage import Initializer, start
@@ -304,6 +304,14 @@ def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: Place, r
         assert server.get("/v2/models/model").json()["versions"] == ["2"]
         assert server.post("/v2/repository/models/model/load").status_code == 200
         assert properties()["model_uri"] == "models:/fraud/2"  # the folder still holds version 1
+
+
+def test_a_model_that_is_linked_to_the_cache_is_served(pod: Place) -> None:
+    pod.run("models:/fraud/1", CACHE_LINK="symlink")
+    with in_thread(None, model_local_path=str(pod.models)) as server:
+        assert server.get("/v2/models/model").json()["properties"]["model_uri"] == "models:/fraud/1"
+    (pod.entry().path / cache.ENTRY).write_text("{}")
+    assert local(pod.models).path == pod.models  # what is no entry is judged as any folder: its links are refused
 
 
 # -- what goes wrong ----------------------------------------------------------------------------------------------
