@@ -140,7 +140,7 @@ class Initializer:
 
     def cache_root(self, resolved: str) -> Path | None:
         """The cache, if the model goes through it."""
-        strategy, root = self.settings.storage_strategy, Path(self.settings.cache_path)
+        strategy, root = self.settings.storage_strategy, Path(self.settings.cache_path).absolute()  # links lead there
         if strategy == "emptydir":
             return None
         if strategy == "auto" and not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):

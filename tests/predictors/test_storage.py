@@ -252,6 +252,12 @@ def test_what_is_in_the_cache_needs_no_server(pod: Place) -> None:
     assert pod.entry().key == key
 
 
+def test_links_to_a_cache_under_a_relative_path(pod: Place) -> None:
+    path = Path(os.path.relpath(pod.cache))
+    pod.run("models:/fraud/1", CACHE_LINK="symlink", CACHE_PATH=path)
+    assert (pod.models / "MLmodel").is_file()
+
+
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
 def test_how_the_folder_is_filled(pod: Place, link: str) -> None:
     pod.run("models:/fraud/1", CACHE_LINK=link)
