@@ -176,12 +176,11 @@ class Initializer:
                     return
             with self.lock(root, key) as certain:
                 now = cache.entry(root, key)
-                if now and entry and wrong and now.manifest == entry.manifest:
-                    log.warning("the cache's copy is put aside: %s", "; ".join(wrong[:3]))
-                    cache.remove(now)
-                    now = None
-                if now is None:
-                    self.download_into(root, key, resolved, version, certain)
+                spoilt = now and entry and wrong and now.manifest == entry.manifest
+                if spoilt:
+                    log.warning("the cache's copy is to be replaced: %s", "; ".join(wrong[:3]))
+                if spoilt or now is None:
+                    self.download_into(root, key, resolved, version, certain, now)
                     fresh = True
         raise VolumeError(f"{root / key} was removed or changed {ATTEMPTS} times by others")
 
@@ -205,7 +204,10 @@ class Initializer:
                 log.warning("%s knows no locks: another pod may download the same at the same time", root)
             yield certain
 
-    def download_into(self, root: Path, key: str, resolved: str, version: str | None, certain: bool) -> None:
+    def download_into(
+        self, root: Path, key: str, resolved: str, version: str | None, certain: bool, spoilt: cache.Entry | None
+    ) -> None:
+        """What is spoilt stays until the download is complete, and its users stay known: pods may be linked to it."""
         for left in cache.partials(root) if certain else ():
             if left.key == key:
                 log.info("removing what a download that was killed has left: %.1f MB", left.bytes / 1e6)
@@ -214,7 +216,10 @@ class Initializer:
             (folder / cache.MODEL).mkdir()
             known = self.downloaded(resolved, version, folder / cache.MODEL)
             known.write(folder / cache.ENTRY)
-            cache.mark_used(folder, cache.this_pod())
+            for user in (*(spoilt.users if spoilt else ()), cache.this_pod()):
+                cache.mark_used(folder, user)
+            if spoilt:
+                cache.remove(spoilt)
             cache.publish(folder, root, key)
 
     def downloaded(self, resolved: str, version: str | None, folder: Path) -> Provenance:

@@ -418,15 +418,26 @@ def test_a_spoilt_entry_is_downloaded_anew(pod: Place, registry: Registry) -> No
     spoil(pod.entry().model / BLOB)
     assert "from the cache" in pod.run("models:/fraud/1", pod.path / "b", VERIFY="size", CACHE_LINK="copy")
     log = pod.run("models:/fraud/1", pod.path / "c")
-    assert f"put aside: {BLOB} has another checksum" in log
+    assert f"to be replaced: {BLOB} has another checksum" in log
     assert (pod.path / "c" / BLOB).read_bytes() == good
     spoil(pod.entry().model / "MLmodel", shorter=True)
     log = pod.run("models:/fraud/1", pod.path / "d", VERIFY="size")
-    assert "put aside: MLmodel has " in log
+    assert "to be replaced: MLmodel has " in log
     (pod.entry().path / cache.ENTRY).write_text("{")
     assert "entry.json cannot be read" in pod.run("models:/fraud/1", pod.path / "e")
     assert len(registry.door.seen) == 4
     assert cache.trash(pod.cache) == []
+
+
+def test_a_spoilt_entry_stays_what_others_are_linked_to(pod: Place, registry: Registry) -> None:
+    pod.run("models:/fraud/1", CACHE_LINK="symlink", POD_NAMESPACE="models", POD_NAME="one")
+    spoil(pod.entry().model / BLOB)
+    registry.door.refusals = 9
+    pod.run("models:/fraud/1", pod.path / "other", code=5, MAX_RETRIES=0, STORAGE_STRATEGY="pvc")
+    assert (pod.models / "MLmodel").is_file()
+    registry.door.refusals = 0
+    pod.run("models:/fraud/1", pod.path / "other", POD_NAMESPACE="models", POD_NAME="two")
+    assert [user.pod for user in pod.entry().users] == ["one", "two"]  # a clean-up asks for both
 
 
 def test_an_entry_in_use_elsewhere_can_be_used(pod: Place) -> None:
