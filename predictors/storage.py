@@ -10,6 +10,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from typing import NoReturn, TypeVar
 
 from predictors import cache, logs
 from predictors.checksums import checksums, differences
-from predictors.failures import NotFound, StorageError, Unusable, VolumeError, explained
+from predictors.failures import FULL, NotFound, StorageError, Unusable, VolumeError, explained
 from predictors.fetching import by_mlflow, fetch
 from predictors.output import PLACING, Output, OutputError, remove
 from predictors.provenance import Provenance, provenance, without_secrets
@@ -87,6 +88,17 @@ def removed_when_stopped(folder: Path) -> Iterator[None]:
         raise
     finally:
         half_done.discard(folder)
+
+
+@contextlib.contextmanager
+def named_when_full(folder: Path) -> Iterator[None]:
+    """Clients say that there is no space left, but not on which volume: that of the cache, or of the folder."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(explained(error, ""), VolumeError) and re.search(FULL, str(error), re.IGNORECASE):
+            raise VolumeError(f"the volume of {folder} is full") from error
+        raise
 
 
 class Initializer:
@@ -227,7 +239,8 @@ class Initializer:
             for left in folder.parent.iterdir():
                 remove(left)  # of the attempt before
             folder.mkdir()
-            fetch(resolved, folder, self.settings.max_unpacked_size)
+            with named_when_full(folder):
+                fetch(resolved, folder, self.settings.max_unpacked_size)
 
         log.info("downloading %s", without_secrets(resolved))
         self.patiently(attempt, f"downloading {without_secrets(resolved)}")
