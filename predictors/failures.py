@@ -63,9 +63,10 @@ BY_ERRNO = {
     errno.EPERM: "may not be written by this user",
 }
 BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 407: Forbidden, 410: NotFound}
+FULL = r"no space left on device|errno 28\b|disk quota exceeded"
 # How clients of many makes say it; the first that fits counts.
 BY_WORDS: tuple[tuple[type[StorageError], str], ...] = (
-    (VolumeError, r"no space left on device|errno 28\b|disk quota exceeded|read-only file system"),
+    (VolumeError, rf"{FULL}|read-only file system|errno 13\b"),
     (
         Forbidden,
         r"unauthenticated|permission_denied|unauthorized|credential|authentication failed|access ?denied|forbidden"

@@ -40,7 +40,7 @@ class Output:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """One process at a time; what a killed one left is cleaned up first."""
-        with speaking():
+        with speaking(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -49,7 +49,7 @@ class Output:
             except OSError as error:
                 if error.errno not in NO_FLOCK:
                     raise
-            with speaking():
+            with speaking(self.path):
                 self.clean()
             yield
         finally:
@@ -81,14 +81,14 @@ class Output:
 
     def staged(self) -> Path:
         """An empty folder on the same file system."""
-        with speaking():
+        with speaking(self.path):
             folder = self.stage / "model"
             folder.mkdir(parents=True)
             return folder
 
     def move(self, folder: Path, known: Provenance) -> None:
         """A model that was downloaded into the stage goes into place."""
-        with speaking():
+        with speaking(self.path):
             for parent, folders, names in os.walk(folder):
                 for name in (*folders, *names):
                     open_to_group(Path(parent) / name, others=True)
@@ -97,7 +97,7 @@ class Output:
     def take(self, model: Path, known: Provenance, link: str) -> None:
         """A model of the cache is linked or copied."""
         folder = self.staged()
-        with speaking():
+        with speaking(self.path):
             if link == "symlink":
                 for path in model.iterdir():
                     (folder / path.name).symlink_to(path)
@@ -174,11 +174,13 @@ def some(names: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def speaking() -> Iterator[None]:
+def speaking(folder: Path) -> Iterator[None]:
     """What the file system refuses is said of the output, and not of the cache."""
     try:
         yield
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(f"{error.filename}: {error.strerror}") from error
     except OSError as error:
+        if error.filename is None:  # a write that found no space
+            error.filename = f"the volume of {folder}"
         raise OutputError(str(on_volume(error))) from error

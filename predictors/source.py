@@ -17,9 +17,10 @@ from urllib.parse import unquote, urlparse
 
 import yaml
 
+from predictors.cache import ENTRY, MODEL
 from predictors.failures import StorageError
 from predictors.flavor import MLMODEL, MLmodel
-from predictors.provenance import BESIDE, read_provenance
+from predictors.provenance import BESIDE, Provenance, read_provenance
 from predictors.settings import Settings
 
 MOUNTED = Path("/mnt/models")
@@ -113,9 +114,20 @@ def local(folder: Path, uri: str | None = None) -> Source:
         raise SourceError(f"there is no folder {folder}")
     known = read_provenance(folder / BESIDE)
     if known:
-        return Source(folder, uri or known.uri, known.resolved_uri, known.version, digest=known.digest)
+        path = in_cache(folder, known) or folder
+        return Source(path, uri or known.uri, known.resolved_uri, known.version, digest=known.digest)
     asked = uri or str(folder)
     return Source(folder, asked, asked, version_in(folder))
+
+
+def in_cache(folder: Path, known: Provenance) -> Path | None:
+    """The model in the cache that the storage initializer has linked the folder to: it is judged and read where it is,
+    since links that lead out of a model's folder are refused."""
+    if not (folder / MLMODEL).is_symlink():
+        return None
+    model = (folder / MLMODEL).resolve().parent
+    entry = read_provenance(model.parent / ENTRY) if model.name == MODEL else None
+    return model if entry and entry.digest == known.digest else None
 
 
 def version_in(folder: Path) -> str | None:

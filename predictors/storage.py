@@ -10,6 +10,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,7 +23,7 @@ from typing import NoReturn, TypeVar
 
 from predictors import cache, logs
 from predictors.checksums import checksums, differences
-from predictors.failures import NotFound, StorageError, Unusable, VolumeError, explained
+from predictors.failures import FULL, NotFound, StorageError, Unusable, VolumeError, explained
 from predictors.fetching import by_mlflow, fetch
 from predictors.output import PLACING, Output, OutputError, remove
 from predictors.provenance import Provenance, provenance, without_secrets
@@ -89,6 +90,17 @@ def removed_when_stopped(folder: Path) -> Iterator[None]:
         half_done.discard(folder)
 
 
+@contextlib.contextmanager
+def named_when_full(folder: Path) -> Iterator[None]:
+    """Clients say that there is no space left, but not on which volume: that of the cache, or of the folder."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(explained(error, ""), VolumeError) and re.search(FULL, str(error), re.IGNORECASE):
+            raise VolumeError(f"the volume of {folder} is full") from error
+        raise
+
+
 class Initializer:
     """One model on its way into one folder."""
 
@@ -140,7 +152,7 @@ class Initializer:
 
     def cache_root(self, resolved: str) -> Path | None:
         """The cache, if the model goes through it."""
-        strategy, root = self.settings.storage_strategy, Path(self.settings.cache_path)
+        strategy, root = self.settings.storage_strategy, Path(self.settings.cache_path).absolute()  # links lead there
         if strategy == "emptydir":
             return None
         if strategy == "auto" and not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):
@@ -176,12 +188,11 @@ class Initializer:
                     return
             with self.lock(root, key) as certain:
                 now = cache.entry(root, key)
-                if now and entry and wrong and now.manifest == entry.manifest:
-                    log.warning("the cache's copy is put aside: %s", "; ".join(wrong[:3]))
-                    cache.remove(now)
-                    now = None
-                if now is None:
-                    self.download_into(root, key, resolved, version, certain)
+                spoilt = now and entry and wrong and now.manifest == entry.manifest
+                if spoilt:
+                    log.warning("the cache's copy is to be replaced: %s", "; ".join(wrong[:3]))
+                if spoilt or now is None:
+                    self.download_into(root, key, resolved, version, certain, now)
                     fresh = True
         raise VolumeError(f"{root / key} was removed or changed {ATTEMPTS} times by others")
 
@@ -205,7 +216,10 @@ class Initializer:
                 log.warning("%s knows no locks: another pod may download the same at the same time", root)
             yield certain
 
-    def download_into(self, root: Path, key: str, resolved: str, version: str | None, certain: bool) -> None:
+    def download_into(
+        self, root: Path, key: str, resolved: str, version: str | None, certain: bool, spoilt: cache.Entry | None
+    ) -> None:
+        """What is spoilt stays until the download is complete, and its users stay known: pods may be linked to it."""
         for left in cache.partials(root) if certain else ():
             if left.key == key:
                 log.info("removing what a download that was killed has left: %.1f MB", left.bytes / 1e6)
@@ -214,7 +228,10 @@ class Initializer:
             (folder / cache.MODEL).mkdir()
             known = self.downloaded(resolved, version, folder / cache.MODEL)
             known.write(folder / cache.ENTRY)
-            cache.mark_used(folder, cache.this_pod())
+            for user in (*(spoilt.users if spoilt else ()), cache.this_pod()):
+                cache.mark_used(folder, user)
+            if spoilt:
+                cache.remove(spoilt)
             cache.publish(folder, root, key)
 
     def downloaded(self, resolved: str, version: str | None, folder: Path) -> Provenance:
@@ -222,7 +239,8 @@ class Initializer:
             for left in folder.parent.iterdir():
                 remove(left)  # of the attempt before
             folder.mkdir()
-            fetch(resolved, folder, self.settings.max_unpacked_size)
+            with named_when_full(folder):
+                fetch(resolved, folder, self.settings.max_unpacked_size)
 
         log.info("downloading %s", without_secrets(resolved))
         self.patiently(attempt, f"downloading {without_secrets(resolved)}")
