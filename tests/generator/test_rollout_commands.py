@@ -87,6 +87,15 @@ def test_files(file: Path, tmp_path: Path) -> None:
     assert "--patch-file inferenceservice-fraud.patch.json" in (folder / "patch.sh").read_text()
 
 
+def test_no_patch_is_printed_if_the_spec_cannot_follow(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SPEC.replace("prod:\n    cluster: prod-eu", "staging: &all\n    cluster: eu\n  prod: *all")
+    file.write_text(text)
+    assert main(["canary", str(file), "--env", "prod", *CANARY, "--write"]) == 2
+    caught = capsys.readouterr()
+    assert (caught.out, file.read_text()) == ("", text)
+    assert "environments.prod: cannot be changed in place" in caught.err
+
+
 def test_what_is_written_is_what_the_step_says(file: Path) -> None:
     """Rolled back in Knative, the canary stays with no traffic; the spec knows."""
     main(["canary", str(file), *CANARY, "--write"])
