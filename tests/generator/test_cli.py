@@ -388,6 +388,28 @@ def test_the_same_bytes_whatever_the_order_of_hashes() -> None:
     assert outs != {""}
 
 
+def test_the_same_bytes_whatever_the_locale() -> None:
+    spec = SPEC + "annotations: {motto: für €}\n"
+    outs = {
+        command("render", "-", input=spec, encoding="utf-8", env={"PYTHONIOENCODING": each}).stdout
+        for each in ("ascii", "latin-1", "utf-8")
+    }
+    assert len(outs) == 1
+    assert "für €" in outs.pop()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("argv", [["schema"], ["--version"]], ids=["long", "short"])
+def test_a_full_disk_is_told_in_one_line(argv: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "generator", *argv],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+    assert done.stderr == "stdout: cannot be written: No space left on device\n"
+    assert done.returncode == 2
+
+
 def test_a_pipe_that_ends_early_is_no_error() -> None:
     shell = shutil.which("bash")
     line = f"{sys.executable} -m generator schema | head -1"
