@@ -199,7 +199,7 @@ def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]
         ran = run("--model", uri, "--name", "fraud")
         assert ran.status == 3
         assert why in ran.err
-        assert "give --flavor (xgboost," in ran.err
+        assert "say its flavor (xgboost," in ran.err
         assert ran.err.count("\n") == 1
 
 
