@@ -277,9 +277,22 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
     ]  # fmt: skip
     assert rows["image"]["value"] == "mlflow-kserve/predictor-sklearn:1.10"
     assert rows["resources.memory"]["why"] == "for sklearn, with the size of the model unknown"
+    assert rows["resources.limits.cores"]["value"] == rows["resources.cores"]["value"]
     assert "canary" not in rows
     assert "\ncanary " in run("explain", "serve.yaml", "--all").out
     assert run("explain", "serve.yaml").out.splitlines()[0].split()[:3] == ["name", "fraud", "serve.yaml:1"]
+
+
+@pytest.mark.parametrize("pods", ["1", "2"])
+def test_explain_tells_of_the_budget_and_the_limits_that_are_made(run: Callable[..., Ran], pods: str) -> None:
+    serve = [*ONE_LINER, "--min", pods, "--cores", "3", "--set", "resources.limits.memory=8Gi"]
+    rows = {row["path"]: row["value"] for row in json.loads(run("explain", *serve, "--json").out)}
+    made = run("render", *serve)
+    limits = made.predictor["containers"][0]["resources"]["limits"]
+    assert (rows["resources.limits.cores"], rows["resources.limits.memory"]) == ("3", "8Gi")
+    assert limits == {"cpu": "3", "memory": "8Gi"}
+    budget = next((each["spec"] for each in made.documents if each["kind"] == "PodDisruptionBudget"), None)
+    assert rows["disruption_budget"] == ({"max_unavailable": budget["maxUnavailable"]} if budget else "off")
 
 
 def test_diff_in_words(run: Callable[..., Ran]) -> None:
