@@ -41,6 +41,8 @@ def changed(text: str, at: Sequence[str], key: str, value: Any) -> str:
 
 def mapping_at(text: str, at: Sequence[str]) -> yaml.MappingNode:
     node = node_at(text, at)[1]
+    if node is None:
+        raise SpecError([Problem(tuple(at), "is not in this file: expected it there before it can be changed")])
     if not isinstance(node, yaml.MappingNode) or (node.flow_style and (node.value or not at)):
         raise in_place(at)
     return node

@@ -43,6 +43,8 @@ def finish(args: argparse.Namespace, request: Request, step: Step) -> int:
     """Prints or writes the patches, and tells or writes what the spec says from now on."""
     context = request.file.layers.cluster
     said = changes(request, step)
+    if not (step.patches or said):
+        raise Stop(f"{args.file}: says so already: {step.note}")
     # The spec before anything is printed: a patch that is piped to a shell while the spec cannot follow is undone by
     # the next render.
     text = changed_text(args, request, said) if args.write else None

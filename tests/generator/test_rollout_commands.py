@@ -134,6 +134,33 @@ def test_the_same_canary_again_is_said(file: Path, capsys: pytest.CaptureFixture
     assert "says so already" in capsys.readouterr().err
 
 
+def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["canary", str(file), *CANARY, "--write"])
+    main(["rollback", str(file), "--write"])
+    capsys.readouterr()
+    assert main(["rollback", str(file)]) == 2
+    caught = capsys.readouterr()
+    assert "says so already: none of the traffic" in caught.err
+    assert caught.out == ""
+
+
+def test_the_file_behind_a_link_is_changed_and_keeps_its_mode(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.yaml"
+    link.symlink_to(file.name)
+    file.chmod(0o600)
+    assert main(["canary", str(link), *CANARY, "--write"]) == 0
+    assert link.is_symlink()
+    assert "models:/fraud/8" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_environment_of_another_file_is_not_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = file.with_name("platform.yaml")
+    shared.write_text("environments:\n  test:\n    namespace: test\n")
+    assert main(["canary", str(file), "--env", "test", "--environments", str(shared), *CANARY, "--write"]) == 2
+    assert "environments.test: is not in this file" in capsys.readouterr().err
+
+
 def test_a_spec_error_names_the_place() -> None:
     with pytest.raises(SpecError, match="canary: there is none"):
         rollback(read_spec(SPEC))
