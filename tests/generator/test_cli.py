@@ -259,6 +259,17 @@ def test_validate_looks_at_every_environment_of_every_file(run: Callable[..., Ra
     assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: nothing is wrong\n")
 
 
+def test_validate_goes_on_after_what_it_cannot_read(run: Callable[..., Ran]) -> None:
+    Path("bad.yaml").write_text(
+        "name: fraud\nmodel: models:/fraud/3\nflavor: sklearn\nmode: Knative\nname: again\ntimeout: !!binary x\n"
+        "replicas: {mn: 2}\nenvironments:\n  staging: [1]\n  prod:\n    namespac: ml\n"
+    )
+    found = json.loads(run("validate", "bad.yaml", "--json").out)
+    assert [(each["line"], each["path"]) for each in found] == [
+        (5, "name"), (6, "timeout"), (7, "replicas.mn"), (9, "environments.staging"), (11, "environments.prod.namespac"),
+    ]  # fmt: skip
+
+
 def test_validate_goes_on_without_the_model(run: Callable[..., Ran]) -> None:
     Path("serve.yaml").write_text("name: fraud\nmodel: models:/fraud/3\ncontainer_concurrency: 3\n")
     ran = run("validate", "serve.yaml")
