@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,14 @@ def version_of(uri: str) -> str | None:
     if not uri.startswith(("models:/", "mlflow://models/")):
         return None
     return uri.rpartition("@")[2] if "@" in uri else uri.rpartition("/")[2]
+
+
+def is_unversioned(uri: str) -> bool:
+    """Whether a registered model is named without version or alias; `models:/m-…` is a logged model by its id."""
+    return bool(re.fullmatch(r"(models:/|mlflow://models/)(?!m-)[^/@]+/?", uri))
+
+
+def version_wanted(uri: str) -> str:
+    """What is said of such a URI."""
+    name = uri.rstrip("/")
+    return f"names no version: expected {name}/VERSION or {name}@ALIAS"

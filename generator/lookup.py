@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from generator.facts import ModelFacts, is_mlflow
+from generator.facts import ModelFacts, is_mlflow, is_unversioned, version_wanted
 from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
 
 PATIENCE = 30.0
@@ -34,6 +34,8 @@ def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) 
     scheme = uri.partition(":")[0]
     if not is_mlflow(uri) and scheme not in STORES:
         raise unreachable(uri, f"only the cluster can read {scheme}://")
+    if is_unversioned(uri):
+        raise unreachable(uri, f"it {version_wanted(uri)}")
     if is_mlflow(uri) and not tracking_uri and not knows_mlflow():
         raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
@@ -112,4 +114,5 @@ def reason(error: BaseException) -> str:
 
 def unreachable(uri: str, why: str) -> Unreachable:
     flavors = ", ".join(flavor.name for flavor in FLAVORS)
-    return Unreachable(f"{uri} cannot be looked at: {why}; give --flavor ({flavors}) to go on without it")
+    way = f"to go on without it say its flavor ({flavors}), with --flavor or in the spec"
+    return Unreachable(f"{uri} cannot be looked at: {why.removesuffix('.')}; {way}")

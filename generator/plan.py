@@ -90,6 +90,11 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
     size = quantity(spec.model_size) if spec.model_size else known.size if known else None
     flavor = because("flavor", flavor_of(spec, known))
     cores = because("resources.cores", cores_of(spec, flavor))
+    memory = because("resources.memory", memory_of(spec, flavor, size))
+    for name, asked in (("cores", cores), ("memory", memory)):
+        limit = getattr(spec.resources.limits, name)
+        because(f"resources.limits.{name}", (limit, "said in the spec") if limit else (asked, "what a pod asks for"))
+    because("disruption_budget", budget_of(spec))
     scaler = because("scaling.by", scaler_of(spec))
     clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
     if rule := rule_of(spec, scaler, clock, cores):
@@ -102,7 +107,7 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
             forced=spec.flavor is not None,
             image=because("image", image_for(spec, flavor)),
             cores=cores,
-            memory=because("resources.memory", memory_of(spec, flavor, size)),
+            memory=memory,
             name=spec.revision,
         ),
         canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
@@ -202,6 +207,15 @@ def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if flavor in ("pytorch", "tensorflow", "transformers"):
         return "2", f"a start for {flavor}: measure it, and say it"
     return "1", "one core serves thousands of requests a second of a tabular model"
+
+
+def budget_of(spec: ServeSpec) -> tuple[Any, str]:
+    if spec.disruption_budget != "auto":
+        return spec.disruption_budget, "said in the spec"
+    if spec.replicas.min < 2:
+        # A budget would either mean nothing, or keep the pod's node from ever being drained.
+        return "off", "of a single pod none may have to stay, or its node could not be drained"
+    return {"max_unavailable": 1}, "one pod at a time may go when nodes are drained"
 
 
 def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, str]:

@@ -26,7 +26,18 @@ ELSEWHERE = {
     "protocol_version": "protocol",
     "deployment_mode": "mode",
     "requests": "resources",
+    "cpu": "resources.cores",
+    "cpus": "resources.cores",
+    "ram": "resources.memory",
+    "mem": "resources.memory",
+    "memory": "resources.memory",
     "gpus": "resources.gpu",
+    "tracking_uri": "tracking.uri",
+    "env_vars": "env",
+    "cache": "storage.cache",
+    "liveness_probe": "probes",
+    "readiness_probe": "probes",
+    "startup_probe": "probes",
     "canary_traffic_percent": "canary.percent",
     "traffic_percent": "percent",
     "service_account_name": "service_account.name",
@@ -201,7 +212,10 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
     if plain in here:
         return plain
     if plain in ELSEWHERE and ELSEWHERE[plain] != path_text(above):
-        return ELSEWHERE[plain]
+        last = ELSEWHERE[plain].rpartition(".")[2]
+        return last if last in here else ELSEWHERE[plain]
+    if swapped := next((field for field in here if sorted(field) == sorted(plain)), None):
+        return swapped  # two letters that changed places: modle is model, though mode looks nearer
     if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.66):
         return close[0]
     places = everywhere().get(plain, [])

@@ -73,8 +73,11 @@ class Written:
         return None
 
 
-def read(text: str, source: str) -> Written:
-    """The one document of a text; SpecError says what keeps it from being read."""
+def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
+    """The one document of a text; SpecError says what keeps it from being read.
+
+    What is wrong with single values goes to `wrong`, if given, and the rest is read.
+    """
     if len(text) > MOST_CHARACTERS:
         raise SpecError([at(source, None, f"has {len(text):,} characters: expected at most {MOST_CHARACTERS:,}")])
     try:
@@ -95,8 +98,10 @@ def read(text: str, source: str) -> Written:
     reader = Reader(source)
     reader.places[()] = Place(source, documents[0].start_mark.line + 1)
     data = reader.value(documents[0], (), ())
-    if reader.problems:
+    if reader.problems and wrong is None:
         raise SpecError(reader.problems)
+    if wrong is not None:
+        wrong += reader.problems
     return Written(data, reader.places)
 
 

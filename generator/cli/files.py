@@ -17,14 +17,16 @@ SERVE = "app.kubernetes.io/name"
 
 
 def write(file: Path, text: str) -> None:
-    """All of it or nothing."""
+    """All of it or nothing; a file that is there keeps its mode, and a link goes on leading to it."""
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        target = file.resolve()
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask()
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
                 opened.write(text)
-            Path(name).chmod(0o666 & ~umask())
-            Path(name).replace(file)
+            Path(name).chmod(mode)
+            Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

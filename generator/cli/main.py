@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the status tells how it went."""
     given = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes in every locale
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         status = run(given)
         sys.stdout.flush()
@@ -49,11 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         return say_problems(error.problems)
     except BrokenPipeError:
-        # Whoever reads has seen enough; nothing is left to be flushed into nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()  # whoever reads has seen enough
         return OK
+    except OSError as error:
+        forget_stdout()
+        what = f"{error.filename}: cannot be used" if error.filename else "stdout: cannot be written"
+        say(f"{what}: {error.strerror or error}")
+        return USAGE
     except KeyboardInterrupt:
         return 130
+
+
+def forget_stdout() -> None:
+    """Leaves nothing to be flushed into nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(argv: list[str]) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from generator.cli.files import write
+import yaml
+
+from generator.cli.files import MARK, write
 from generator.cli.main import release
 from generator.cli.saying import OK, Stop, say
 from generator.output import stream
 from generator.platform import platform
 from predictors.flavor import IMAGE_REGISTRY
+
+TO_FILL = "namespace/tracking-secret.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     folder = Path(args.output)
-    for name, text in texts(args.registry, args.tag, args.namespace).items():
+    made = texts(args.registry, args.tag, args.namespace)
+    there = {name: old for name in made if (old := old_text(folder / name)) is not None}
+    for name, old in there.items():
+        if name != TO_FILL and MARK not in old:
+            raise Stop(f"{folder / name}: is not ours, and would be overwritten: expected another folder")
+    if TO_FILL in there and filled(there[TO_FILL], made[TO_FILL]):
+        say(f"{folder / TO_FILL}: has been filled in, and stays")
+        del made[TO_FILL]
+    for name, text in made.items():
         file = folder / name
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +43,26 @@ def run(args: argparse.Namespace) -> int:
         write(file, text)
     say(f"{folder}: kubectl apply -k {folder}, and -k {folder / 'namespace'} where models are cached")
     return OK
+
+
+def old_text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Stop(f"{file}: cannot be read: {error.strerror or error}") from None
+
+
+def filled(old: str, new: str) -> bool:
+    """Whether a Secret says something else than the template; one that cannot be read may be encrypted."""
+    try:
+        data, template = (
+            [content.get(key) for key in ("data", "stringData")] for content in map(yaml.safe_load, (old, new))
+        )
+    except (yaml.YAMLError, AttributeError):
+        return True
+    return data != template
 
 
 def texts(registry: str, tag: str, namespace: str) -> dict[str, str]:

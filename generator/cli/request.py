@@ -17,7 +17,7 @@ from generator.lookup import Unreachable, fact
 from generator.notes import notes
 from generator.overlay import names
 from generator.plan import Plan
-from generator.problems import SpecError
+from generator.problems import Problem, SpecError
 from generator.render import planned, resources
 from generator.resources.meta import Resource
 from generator.spec import ServeSpec
@@ -103,9 +103,9 @@ def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:
     return flag or (None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri)
 
 
-def written(name: str) -> Written:
+def written(name: str, wrong: list[Problem] | None = None) -> Written:
     """A file as it is written; - is stdin."""
-    return read(text_of(name), "stdin" if name == "-" else name)
+    return read(text_of(name), "stdin" if name == "-" else name, wrong)
 
 
 def text_of(name: str) -> str:

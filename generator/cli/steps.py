@@ -42,13 +42,19 @@ def asked(args: argparse.Namespace, command: str) -> Request:
 def finish(args: argparse.Namespace, request: Request, step: Step) -> int:
     """Prints or writes the patches, and tells or writes what the spec says from now on."""
     context = request.file.layers.cluster
+    said = changes(request, step)
+    if not (step.patches or said):
+        raise Stop(f"{args.file}: says so already: {step.note}")
+    # The spec before anything is printed: a patch that is piped to a shell while the spec cannot follow is undone by
+    # the next render.
+    text = changed_text(args, request, said) if args.write else None
     if args.output:
         write_patches(Path(args.output), step, context)
-    else:
+    if text is not None:
+        write(Path(args.file), text)
+    if not args.output:
         sys.stdout.write(printed(step, context, args.only))
-    said = changes(request, step)
     if args.write:
-        write(Path(args.file), changed_text(args, request, said))
         say(f"{args.file}: changed; {step.note}.")
     else:
         shown = {key: None if value is GONE else value for key, value in said.items()}

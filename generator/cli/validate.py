@@ -14,12 +14,12 @@ from generator.crds import CrdError, load
 from generator.facts import ModelFacts
 from generator.lookup import Unreachable, fact
 from generator.output import file_name
-from generator.overlay import names
+from generator.overlay import ENVIRONMENTS, misshapen, names
 from generator.plan import decide
 from generator.problems import Problem, SpecError
 from generator.render import resources
 from generator.spec import ServeSpec
-from generator.specfile import SpecFile, against_rules, in_order, spec_file, stood_in
+from generator.specfile import SpecFile, against_rules, cut, in_order, related, spec_file, stood_in
 from generator.written import Written
 
 
@@ -47,14 +47,21 @@ def run(args: argparse.Namespace) -> int:
 
 def problems_in(name: str, args: argparse.Namespace) -> list[Problem]:
     """What is wrong with a file in any of its environments."""
+    wrong: list[Problem] = []
     try:
-        file = written(name)
+        file = written(name, wrong)
         shared = written(args.environments) if args.environments else None
     except SpecError as error:
         return error.problems
+    # What cannot be read, or laid over anything, is told; the rest is looked at without it.
+    wrong += [each for each in misshapen(file) if each.path]
+    for problem in wrong:
+        file = Written(cut(file.data, problem.path), file.places) if problem.path[:1] == (ENVIRONMENTS,) else file
     known = list(dict.fromkeys(known for each in (shared, file) if each for known in names(each)))
-    wanted: list[str | None] = [args.env] if args.env else [*known] or [None]
-    return [found for environment in wanted for found in problems_for(file, environment, shared, args)]
+    unlaid = any(each.path == (ENVIRONMENTS, args.env) for each in wrong)
+    wanted: list[str | None] = [args.env] if args.env and not unlaid else [*known] or [None]
+    rest = [found for environment in wanted for found in problems_for(file, environment, shared, args)]
+    return wrong + [each for each in rest if not (each.path and any(related(each.path, other.path) for other in wrong))]
 
 
 def problems_for(

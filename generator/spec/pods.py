@@ -41,13 +41,13 @@ class Limits(Part):
     """What a pod may use at most; what it asks for when left out."""
 
     cores: Cores | None = None
-    """CPU that a pod may use; no limit when left out"""
+    """CPU that a pod may use; what it asks for when left out"""
     memory: Memory | None = None
     """memory that a pod may use; what it asks for when left out"""
 
 
 class Resources(Part):
-    """What a pod asks for and may use. Memory is guaranteed: its limit is what it asks for unless said otherwise."""
+    """What a pod asks for and may use; its limits are what it asks for unless said otherwise."""
 
     cores: Cores | None = Field(None, description="CPU that a pod asks for, such as 2 or 500m")
     memory: Memory | None = Field(

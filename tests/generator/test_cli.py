@@ -199,7 +199,7 @@ def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]
         ran = run("--model", uri, "--name", "fraud")
         assert ran.status == 3
         assert why in ran.err
-        assert "give --flavor (xgboost," in ran.err
+        assert "say its flavor (xgboost," in ran.err
         assert ran.err.count("\n") == 1
 
 
@@ -259,6 +259,17 @@ def test_validate_looks_at_every_environment_of_every_file(run: Callable[..., Ra
     assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: nothing is wrong\n")
 
 
+def test_validate_goes_on_after_what_it_cannot_read(run: Callable[..., Ran]) -> None:
+    Path("bad.yaml").write_text(
+        "name: fraud\nmodel: models:/fraud/3\nflavor: sklearn\nmode: Knative\nname: again\ntimeout: !!binary x\n"
+        "replicas: {mn: 2}\nenvironments:\n  staging: [1]\n  prod:\n    namespac: ml\n"
+    )
+    found = json.loads(run("validate", "bad.yaml", "--json").out)
+    assert [(each["line"], each["path"]) for each in found] == [
+        (5, "name"), (6, "timeout"), (7, "replicas.mn"), (9, "environments.staging"), (11, "environments.prod.namespac"),
+    ]  # fmt: skip
+
+
 def test_validate_goes_on_without_the_model(run: Callable[..., Ran]) -> None:
     Path("serve.yaml").write_text("name: fraud\nmodel: models:/fraud/3\ncontainer_concurrency: 3\n")
     ran = run("validate", "serve.yaml")
@@ -277,9 +288,22 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
     ]  # fmt: skip
     assert rows["image"]["value"] == "mlflow-kserve/predictor-sklearn:1.10"
     assert rows["resources.memory"]["why"] == "for sklearn, with the size of the model unknown"
+    assert rows["resources.limits.cores"]["value"] == rows["resources.cores"]["value"]
     assert "canary" not in rows
     assert "\ncanary " in run("explain", "serve.yaml", "--all").out
     assert run("explain", "serve.yaml").out.splitlines()[0].split()[:3] == ["name", "fraud", "serve.yaml:1"]
+
+
+@pytest.mark.parametrize("pods", ["1", "2"])
+def test_explain_tells_of_the_budget_and_the_limits_that_are_made(run: Callable[..., Ran], pods: str) -> None:
+    serve = [*ONE_LINER, "--min", pods, "--cores", "3", "--set", "resources.limits.memory=8Gi"]
+    rows = {row["path"]: row["value"] for row in json.loads(run("explain", *serve, "--json").out)}
+    made = run("render", *serve)
+    limits = made.predictor["containers"][0]["resources"]["limits"]
+    assert (rows["resources.limits.cores"], rows["resources.limits.memory"]) == ("3", "8Gi")
+    assert limits == {"cpu": "3", "memory": "8Gi"}
+    budget = next((each["spec"] for each in made.documents if each["kind"] == "PodDisruptionBudget"), None)
+    assert rows["disruption_budget"] == ({"max_unavailable": budget["maxUnavailable"]} if budget else "off")
 
 
 def test_diff_in_words(run: Callable[..., Ran]) -> None:
@@ -386,6 +410,28 @@ def test_the_same_bytes_whatever_the_order_of_hashes() -> None:
     outs = {command("render", "-", "--env", "prod", input=SPEC, env={"PYTHONHASHSEED": seed}).stdout for seed in "12"}
     assert len(outs) == 1
     assert outs != {""}
+
+
+def test_the_same_bytes_whatever_the_locale() -> None:
+    spec = SPEC + "annotations: {motto: für €}\n"
+    outs = {
+        command("render", "-", input=spec, encoding="utf-8", env={"PYTHONIOENCODING": each}).stdout
+        for each in ("ascii", "latin-1", "utf-8")
+    }
+    assert len(outs) == 1
+    assert "für €" in outs.pop()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("argv", [["schema"], ["--version"]], ids=["long", "short"])
+def test_a_full_disk_is_told_in_one_line(argv: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "generator", *argv],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False,
+        )  # fmt: skip
+    assert done.stderr == "stdout: cannot be written: No space left on device\n"
+    assert done.returncode == 2
 
 
 def test_a_pipe_that_ends_early_is_no_error() -> None:

@@ -100,6 +100,24 @@ def test_the_tracking_secret_is_not_applied_with_the_rest() -> None:
         assert not any("secret" in file for file in yaml.safe_load(MADE[FOLDER / name])["resources"])
 
 
+def test_a_filled_in_secret_and_files_of_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["platform", "-o", str(tmp_path)]) == 0
+    secret = tmp_path / "namespace" / "tracking-secret.yaml"
+    assert main(["platform", "-o", str(tmp_path), "--namespace", "ml"]) == 0
+    assert "namespace: ml\n" in secret.read_text()  # a template still
+    filled = secret.read_text().replace("PASSWORD: ''", "PASSWORD: secret")
+    secret.write_text(filled)
+    capsys.readouterr()
+    assert main(["platform", "-o", str(tmp_path), "--tag", "2"]) == 0
+    assert secret.read_text() == filled
+    assert f"{secret}: has been filled in, and stays\n" in capsys.readouterr().err
+    runtimes = (tmp_path / "runtimes.yaml").read_text()
+    (tmp_path / "kustomization.yaml").write_text("resources: [mine.yaml]\n")
+    assert main(["platform", "-o", str(tmp_path), "--tag", "3"]) == 2
+    assert "kustomization.yaml: is not ours, and would be overwritten" in capsys.readouterr().err
+    assert (tmp_path / "runtimes.yaml").read_text() == runtimes
+
+
 # Which runtime KServe chooses
 
 

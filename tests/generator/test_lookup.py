@@ -71,8 +71,15 @@ def test_render_asks_the_server_that_the_environment_names(
 
 
 def test_a_model_that_is_not_there(registry: str) -> None:
-    with pytest.raises(Unreachable, match="^models:/other/1 cannot be looked at: .*not found; give --flavor"):
+    with pytest.raises(
+        Unreachable, match="^models:/other/1 cannot be looked at: .*not found; to go on without it say its flavor"
+    ):
         fact("models:/other/1", registry.split()[0])
+
+
+def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
+    with pytest.raises(Unreachable, match="it names no version: expected models:/fraud/VERSION or models:/fraud@ALIAS"):
+        fact("models:/fraud", "http://127.0.0.1:1")
 
 
 def test_a_server_that_does_not_answer() -> None:
@@ -85,7 +92,9 @@ def test_a_server_that_does_not_answer() -> None:
 def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(Unreachable, match=f"cannot be looked at: no connection to http://{address}; give --flavor"):
+    with pytest.raises(
+        Unreachable, match=f"cannot be looked at: no connection to http://{address}; to go on without it say its flavor"
+    ):
         fact("models:/fraud/1", f"http://me:secret@{address}")
 
 

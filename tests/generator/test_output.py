@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
 import yaml
 
@@ -26,3 +28,7 @@ def test_notes_stand_where_the_serve_is() -> None:
         "---\n# Made.\nkind: Role\nmetadata:\n  name: x\n"
         "---\n# Made.\n# Note: needs this.\nkind: InferenceService\nmetadata:\n  name: x\n"
     )
+
+
+def test_whoever_imports_the_package_has_its_types() -> None:
+    assert (files("generator") / "py.typed").is_file()

@@ -66,11 +66,48 @@ def test_a_text_without_an_end_of_line() -> None:
     assert yaml.safe_load(rewritten("name: fraud", (), {"canary": CANARY})) == {"name": "fraud", "canary": CANARY}
 
 
-@pytest.mark.parametrize("text", ["{name: fraud}", "environments: {prod: {}}"])
-def test_what_is_written_on_one_line_is_left_alone(text: str) -> None:
-    at = ("environments", "prod") if "prod" in text else ()
+ONE_LINE = (
+    "environments:\n  staging: {namespace: ml}  # for all\n  prod: {kserve: 0.20, replicas: {min: 2}}  # for some\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        (
+            ONE_LINE,
+            "environments:\n  staging: {namespace: ml}  # for all\n  prod:\n    kserve: 0.20\n"
+            "    replicas: {min: 2}  # for some\n    revision: v8\n",
+        ),
+        ("environments: {prod: {a: 1}}", "environments:\n  prod:\n    a: 1\n    revision: v8\n"),
+        ("environments: {prod: {}}  # ours\n", "environments:\n  prod:\n    revision: v8  # ours\n"),
+        ("environments:\n  prod:\n    {}\n", "environments:\n  prod:\n    revision: v8\n"),
+    ],
+    ids=["on one line", "all on one line", "empty", "emptied"],
+)
+def test_an_environment_on_one_line_is_spread(text: str, made: str) -> None:
+    assert rewritten(text, ("environments", "prod"), {"revision": "v8"}) == made
+
+
+def test_an_environment_that_lost_its_only_field_takes_another() -> None:
+    text = rewritten("environments:\n  prod:\n    canary: {}\nname: a\n", ("environments", "prod"), {"canary": GONE})
+    text = rewritten(text, ("environments", "prod"), {"canary": None})
+    assert yaml.safe_load(text) == {"environments": {"prod": {"canary": None}}, "name": "a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "key"),
+    [
+        ("{name: fraud}", (), "canary"),
+        ("environments: {prod: {a: 1,\n b: 2}}", ("environments", "prod"), "canary"),
+        ("environments:\n  staging: &s\n    a: 1\n  prod: *s\n", ("environments", "prod"), "canary"),
+        ("a: &c {model: x}\ncanary: *c\nz: 1\n", (), "canary"),
+    ],
+    ids=["all on one line", "several lines in braces", "an alias of another environment", "an alias"],
+)
+def test_what_cannot_be_changed_alone_is_left_alone(text: str, at: tuple[str, ...], key: str) -> None:
     with pytest.raises(SpecError, match="cannot be changed in place"):
-        rewritten(text, at, {"canary": CANARY})
+        rewritten(text, at, {key: CANARY})
 
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=8)

@@ -87,6 +87,15 @@ def test_files(file: Path, tmp_path: Path) -> None:
     assert "--patch-file inferenceservice-fraud.patch.json" in (folder / "patch.sh").read_text()
 
 
+def test_no_patch_is_printed_if_the_spec_cannot_follow(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SPEC.replace("prod:\n    cluster: prod-eu", "staging: &all\n    cluster: eu\n  prod: *all")
+    file.write_text(text)
+    assert main(["canary", str(file), "--env", "prod", *CANARY, "--write"]) == 2
+    caught = capsys.readouterr()
+    assert (caught.out, file.read_text()) == ("", text)
+    assert "environments.prod: cannot be changed in place" in caught.err
+
+
 def test_what_is_written_is_what_the_step_says(file: Path) -> None:
     """Rolled back in Knative, the canary stays with no traffic; the spec knows."""
     main(["canary", str(file), *CANARY, "--write"])
@@ -123,6 +132,33 @@ def test_the_same_canary_again_is_said(file: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["canary", str(file), *CANARY]) == 2
     assert "says so already" in capsys.readouterr().err
+
+
+def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["canary", str(file), *CANARY, "--write"])
+    main(["rollback", str(file), "--write"])
+    capsys.readouterr()
+    assert main(["rollback", str(file)]) == 2
+    caught = capsys.readouterr()
+    assert "says so already: none of the traffic" in caught.err
+    assert caught.out == ""
+
+
+def test_the_file_behind_a_link_is_changed_and_keeps_its_mode(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.yaml"
+    link.symlink_to(file.name)
+    file.chmod(0o600)
+    assert main(["canary", str(link), *CANARY, "--write"]) == 0
+    assert link.is_symlink()
+    assert "models:/fraud/8" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_environment_of_another_file_is_not_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = file.with_name("platform.yaml")
+    shared.write_text("environments:\n  test:\n    namespace: test\n")
+    assert main(["canary", str(file), "--env", "test", "--environments", str(shared), *CANARY, "--write"]) == 2
+    assert "environments.test: is not in this file" in capsys.readouterr().err
 
 
 def test_a_spec_error_names_the_place() -> None:
