@@ -74,7 +74,7 @@ class Plan:
     @property
     def termination(self) -> int:
         """Seconds that a pod has to end: longer than the server needs."""
-        return math.ceil(seconds(self.spec.drain_delay) + seconds(self.spec.grace_period)) + 10
+        return math.ceil(seconds(self.spec.drain_delay)) + math.ceil(seconds(self.spec.grace_period)) + 10
 
 
 def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Plan:

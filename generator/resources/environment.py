@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from generator.facts import is_mlflow
@@ -60,7 +61,7 @@ def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
     env["MLFLOW_KSERVE_REQUEST_TIMEOUT"] = seconds(spec.timeout)
     # Knative's proxy keeps requests away from a pod that ends before the pod knows of it.
     env["MLFLOW_KSERVE_DRAIN_DELAY"] = 0 if plan.knative else seconds(spec.drain_delay)
-    env["MLFLOW_KSERVE_GRACE_PERIOD"] = seconds(spec.grace_period)
+    env["MLFLOW_KSERVE_GRACE_PERIOD"] = math.ceil(seconds(spec.grace_period))  # it takes whole ones only
     return env | behaviour(plan) | access(plan) | telemetry(plan) | features(plan) | spec.env
 
 
@@ -74,7 +75,7 @@ def behaviour(plan: Plan) -> dict[str, EnvValue]:
     if reload.webhook_secret:
         env["MLFLOW_WEBHOOK_SECRET_FILE"] = f"{SECRETS_DIR}/webhook/secret"
     if dependencies.policy != "check":
-        env["MLFLOW_KSERVE_DEPENDENCIES"] = dependencies.policy
+        env["MLFLOW_KSERVE_DEPENDENCIES"] = {"off": "ignore"}.get(dependencies.policy, dependencies.policy)
     if dependencies.env_manager != "local":
         env["MLFLOW_KSERVE_ENV_MANAGER"] = dependencies.env_manager
         env["MLFLOW_KSERVE_ENV_CACHE"] = "/environments"

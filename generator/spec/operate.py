@@ -37,9 +37,9 @@ class Jwt(Part):
     """JWTs that callers may show."""
 
     jwks: str = Field(description="URL of the issuer's keys")
-    issuer: str | None = None
+    issuer: Annotated[str, Field(min_length=1)]
     """issuer (iss) that JWTs must have"""
-    audience: str | None = None
+    audience: Annotated[str, Field(min_length=1)]
     """audience (aud) that JWTs must have"""
     admin_scope: str | None = None
     """scope or role that opens everything, also load, revert and unload"""
@@ -53,7 +53,7 @@ class Auth(Part):
     """tokens that open everything, also load, revert and unload"""
     jwt: Jwt | None = None
     """JWTs that are good"""
-    rate_limit: Annotated[str, matching(r"\d+(\.\d+)?/[smh]", "a rate: expected such as 100/s")] | None = None
+    rate_limit: Annotated[str, matching(r"[1-9]\d{0,8}/[smh]", "a rate: expected such as 100/s")] | None = None
     """predictions for each client, such as 100/s"""
     tls_secret: Subdomain | None = Field(
         None, description="Secret of type kubernetes.io/tls that the predictor serves with"

@@ -129,7 +129,7 @@ class ServeSpec(Part):
         None, description="how pods are replaced (Standard); one more, none less, when left out"
     )
     disruption_budget: DisruptionBudget | Literal["auto", "off"] = "auto"
-    workers: Annotated[int, Field(ge=1)] = Field(1, description="server processes in each pod")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="server processes in each pod")
 
     storage: Storage = Storage()
     tracking: Tracking = Tracking()

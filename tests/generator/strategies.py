@@ -135,7 +135,7 @@ COMMON: dict[str, Part] = {
         [{"server_url": "http://feast:6566"}, {"repo_path": "/feast", "repo_config_map": "feast"}]
     ),
     "dependencies": part(
-        policy=st.sampled_from(["check", "strict"]),
+        policy=st.sampled_from(["check", "strict", "off"]),
         env_manager=st.sampled_from(["local", "uv"]),
         cache_claim=st.just("envs"),
     ),

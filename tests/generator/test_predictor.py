@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from generator import ModelFacts, ServeSpec, render
 from generator.resources.environment import MODEL_DIR
@@ -132,3 +133,35 @@ def test_times_agree_with_the_server() -> None:
         [], env_of_container({**EVERYTHING, "auth": {}, "reload": {}, "drain_delay": "20s", "grace_period": "45s"})
     )
     assert made["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"dependencies": {"policy": "off"}},
+        {"dependencies": {"policy": "strict"}},
+        {"grace_period": "2500ms"},
+        {"drain_delay": "250ms"},
+        {"timeout": "1500ms"},
+        {"workers": 256},
+        {"auth": {"rate_limit": "6000/m"}},
+        {"storage": {"strategy": "server", "backoff": "100ms"}},
+    ],
+)
+def test_the_server_takes_each_value_that_a_spec_may_have(more: dict[str, Any]) -> None:
+    env = env_of_container({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
+    assert read_settings(["--model-name=fraud"], env).model_name == "fraud"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"workers": 257},
+        {"auth": {"rate_limit": "0/s"}},
+        {"auth": {"rate_limit": "1.5/s"}},
+        {"auth": {"jwt": {"jwks": "https://issuer.example.com/keys"}}},
+    ],
+)
+def test_what_the_server_would_end_on_is_no_spec(more: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ServeSpec.model_validate({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
