@@ -9,7 +9,6 @@ from generator.facts import is_mlflow
 from generator.plan import LARGE, Plan
 from generator.resources.promql import queries
 from generator.resources.storage_container import TRACKING_SECRET
-from generator.rules import knows_registry
 from generator.scaler import lowest
 from generator.spec.values import quantity, seconds
 
@@ -34,7 +33,12 @@ def storage(plan: Plan) -> Iterator[str]:
             "needs the ClusterStorageContainer for MLflow's URIs, which kserve/ has, "
             f"and the Secret {TRACKING_SECRET} in {spec.namespace}, which tells it where MLflow is"
         )
-    elif not knows_registry(plan) and not spec.storage.secrets:
+    elif plan.follows and spec.storage.secrets and not spec.image:
+        yield (
+            "the predictor's images have no clients of object stores: other versions of the model can be loaded while "
+            "it serves only if MLflow itself serves the artifacts, or with an image that has them"
+        )
+    elif not plan.knows_registry and not spec.storage.secrets:
         yield "no tracking server is named: the model is found only if tracking.uri or tracking.secret says where"
 
 

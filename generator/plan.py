@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from generator.facts import ModelFacts, is_mlflow, version_of
+from generator.facts import ModelFacts, is_mlflow, is_moving, version_of
 from generator.problems import SpecError, problem
 from generator.scaler import Clock, Maker, Scaler, clock_of, followed, maker_of, max_of, rule_of, scaler_of
 from generator.spec import Canary, ServeSpec
@@ -64,6 +64,20 @@ class Plan:
     @property
     def knative(self) -> bool:
         return self.spec.mode == "Knative"
+
+    @property
+    def knows_registry(self) -> bool:
+        """Whether the predictor is told where MLflow is."""
+        spec = self.spec
+        return bool(spec.tracking.uri or spec.tracking.secret or spec.env_from or "MLFLOW_TRACKING_URI" in spec.env)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the predictor downloads other versions while it serves."""
+        reload = self.spec.reload
+        looks = reload.interval is None or seconds(reload.interval) > 0 or reload.webhook_secret is not None
+        uris = [self.stable.uri, *([self.canary.uri] if self.canary else [])]
+        return looks and self.knows_registry and any(is_moving(uri) for uri in uris)
 
     @property
     def workload(self) -> str:

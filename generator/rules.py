@@ -13,8 +13,11 @@ from generator.resources.volumes import ours
 from generator.rules_scaling import RULES as SCALING
 from generator.rules_schedule import RULES as SCHEDULE
 from generator.spec.values import quantity, seconds
+from predictors.flavor import BY_NAME
 
 Rule = Callable[[Plan], Iterator[Problem]]
+WITH_UV = "onnx"
+"""The family of images that has uv."""
 OURS = {
     "PYTHONPATH": "KServe's webhook refuses it",
     "STORAGE_URI": "the model comes from 'model', and who fetches it from 'storage.strategy'",
@@ -132,16 +135,38 @@ def storage(plan: Plan) -> Iterator[Problem]:
         yield problem("storage.storage_container", f"is not asked with storage.strategy: {plan.strategy}")
     if spec.predictor == "container" and spec.runtime:
         yield problem("runtime", "is not asked by a container of its own: expected predictor: runtime with it")
-    if spec.reload.interval and seconds(spec.reload.interval) and is_moving(spec.model) and not knows_registry(plan):
-        yield problem(
-            "reload.interval",
-            "the predictor needs the registry to follow an alias: expected tracking.uri or tracking.secret",
-        )
+    for name, said in (
+        ("interval", spec.reload.interval and seconds(spec.reload.interval)),
+        ("webhook_secret", spec.reload.webhook_secret),
+    ):
+        if said and is_moving(spec.model) and not plan.knows_registry:
+            yield problem(
+                f"reload.{name}",
+                "the predictor needs the registry to follow an alias: expected tracking.uri or tracking.secret",
+            )
 
 
-def knows_registry(plan: Plan) -> bool:
+def images(plan: Plan) -> Iterator[Problem]:
+    """What our own images have not got; of others nothing is known."""
     spec = plan.spec
-    return bool(spec.tracking.uri or spec.tracking.secret or spec.env_from or "MLFLOW_TRACKING_URI" in spec.env)
+    models = [(plan.stable, spec.image)]
+    if plan.canary and spec.canary:
+        models.append((plan.canary, spec.canary.image or spec.image))
+    for served, image in models:
+        if image or spec.runtime:
+            continue
+        if spec.dependencies.env_manager == "uv" and BY_NAME[served.flavor].image != WITH_UV:
+            yield problem(
+                "dependencies.env_manager",
+                f"the image for {served.flavor} has no uv, only that for pyfunc and onnx has: expected virtualenv, or "
+                "an image that has it",
+            )
+        if plan.strategy == "server" and not is_mlflow(served.uri):
+            yield problem(
+                "storage.strategy",
+                f"the predictor's image has no client for {served.uri}: expected emptydir, pvc or container, or "
+                "an image that has one",
+            )
 
 
 def sidecars(plan: Plan) -> Iterator[Problem]:
@@ -202,6 +227,7 @@ RULES: list[Rule] = [
     knative_or_standard,
     canary,
     storage,
+    images,
     sidecars,
     resources,
     placement,

@@ -36,7 +36,7 @@ def shared(plan: Plan, served: Served) -> dict[str, Any]:
         "envFrom": env_from(
             environment.tracking_secrets(plan)
             + spec.env_from
-            + (spec.storage.secrets if plan.strategy == "server" else [])
+            + (spec.storage.secrets if plan.strategy == "server" or plan.follows else [])
         )
         or None,
         "resources": resources(plan, served),

@@ -47,7 +47,7 @@ def ours(plan: Plan) -> list[Volume]:
     found: list[Volume] = []
     if spec.security != "off":
         # Everything else is read-only; frameworks and shared memory want a place to write.
-        found.append(Volume("tmp", "/tmp", {"emptyDir": {"sizeLimit": spec.security.tmp_size}}, read_only=False))  # noqa: S108
+        found.append(Volume("tmp", "/tmp", {"emptyDir": scratch(plan, spec.security.tmp_size)}, read_only=False))  # noqa: S108
     if plan.strategy in ("emptydir", "pvc"):
         found.append(model(plan))
     if plan.strategy == "pvc":
@@ -60,6 +60,13 @@ def ours(plan: Plan) -> list[Volume]:
     if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
         found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
     return found
+
+
+def scratch(plan: Plan, said: str | None) -> dict[str, Any]:
+    """Kubernetes ends a pod that writes more than the limit; models and packages may be of any size."""
+    installs = plan.spec.dependencies.env_manager != "local"
+    limit = said or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
+    return {"sizeLimit": limit} if limit else {}
 
 
 def secret_files(plan: Plan) -> list[Volume]:

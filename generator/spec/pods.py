@@ -137,8 +137,11 @@ class Security(Part):
     """whether only volumes may be written"""
     seccomp: Literal["RuntimeDefault", "Localhost", "Unconfined"] = "RuntimeDefault"
     """profile of system calls"""
-    tmp_size: Memory = "1Gi"
-    """room in /tmp"""
+    tmp_size: Memory | None = Field(
+        None,
+        description="room in /tmp; when left out 1Gi, or no limit where the predictor itself downloads models or "
+        "installs packages",
+    )
 
 
 class Probes(Part):

@@ -19,7 +19,7 @@ from tests.serving import process
 EVERYTHING: dict[str, Any] = {
     "name": "fraud",
     "model": "models:/fraud@champion",
-    "flavor": "sklearn",
+    "flavor": "pyfunc",
     "workers": 2,
     "tracking": {"uri": "http://mlflow.mlflow:5000", "secret": "mlflow"},
     "timeout": "2m",
@@ -165,3 +165,31 @@ def test_the_server_takes_each_value_that_a_spec_may_have(more: dict[str, Any]) 
 def test_what_the_server_would_end_on_is_no_spec(more: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ServeSpec.model_validate({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
+
+
+FOLLOWING = {"model": "models:/fraud@champion", "tracking": {"uri": "http://mlflow:5000"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "limit"),
+    [
+        ({}, "1Gi"),
+        ({"model": "models:/fraud@champion"}, "1Gi"),
+        ({**FOLLOWING, "reload": {"interval": "0s"}}, "1Gi"),
+        (FOLLOWING, None),
+        ({**FOLLOWING, "security": {"tmp_size": "3Gi"}}, "3Gi"),
+        ({"storage": {"strategy": "server"}}, None),
+        ({"dependencies": {"env_manager": "virtualenv"}}, None),
+    ],
+)
+def test_what_the_predictor_downloads_does_not_end_the_pod(more: dict[str, Any], limit: str | None) -> None:
+    found = predictor({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
+    tmp = next(volume for volume in found["volumes"] if volume["name"] == "tmp")
+    assert tmp["emptyDir"].get("sizeLimit") == limit
+
+
+def test_whoever_loads_the_next_version_has_what_the_first_was_fetched_with() -> None:
+    spec = {"name": "fraud", "flavor": "sklearn", "storage": {"strategy": "emptydir", "secrets": ["bucket"]}}
+    follows = predictor({**spec, **FOLLOWING})["containers"][0]
+    assert follows["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+    assert "envFrom" not in predictor({**spec, "model": "models:/fraud/7"})["containers"][0]

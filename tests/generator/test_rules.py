@@ -57,6 +57,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "pvc by an init container": (
         {"model": "pvc://claim/model", "storage": {"strategy": "emptydir"}}, "storage.strategy", "container", CONTAINER,
     ),
+    "uv in an image that has none": (
+        {"dependencies": {"env_manager": "uv"}}, "dependencies.env_manager", "has no uv", {"flavor": "pyfunc"},
+    ),
+    "a bucket that the server's image cannot read": (
+        {"model": "s3://bucket/model", "storage": {"strategy": "server"}},
+        "storage.strategy", "no client", {"image": "mine/predictor:1"},
+    ),
+    "webhook of a registry that nobody named": (
+        {"model": "models:/fraud@champion", "reload": {"webhook_secret": {"secret": "hook", "key": "secret"}}},
+        "reload.webhook_secret", "tracking.uri", {"tracking": {"uri": "http://mlflow:5000"}},
+    ),
     "runtime of a container": ({"runtime": "mine"}, "runtime", "predictor: runtime", {"predictor": "runtime"}),
     "reload without a registry": (
         {"model": "models:/fraud@champion", "reload": {"interval": "10s"}},
