@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from generator import rules_around
 from generator.facts import is_mlflow, is_moving, is_unversioned, version_wanted
 from generator.plan import Plan
-from generator.problems import Problem, problem
+from generator.problems import Path, Problem, problem
 from generator.resources.environment import MODEL_DIR
 from generator.resources.volumes import ours
 from generator.rules_scaling import RULES as SCALING
@@ -15,6 +15,7 @@ from generator.rules_schedule import RULES as SCHEDULE
 from generator.spec.values import quantity, seconds
 from predictors.flavor import BY_NAME
 
+SCRAPING = "serving.kserve.io/enable-prometheus-scraping"
 Rule = Callable[[Plan], Iterator[Problem]]
 WITH_UV = "onnx"
 """The family of images that has uv."""
@@ -28,6 +29,27 @@ SAID_ELSEWHERE = {
     "serving.kserve.io/autoscalerClass": "scaling.by",
     "networking.kserve.io/visibility": "exposure.visibility",
 }
+# Settings of the predictor that the rest of the pod relies on: with others it would never be ready, or end too early.
+RELIED_ON = {
+    "http_port": "probes, Service and monitors ask the port that it has",
+    "grpc_port": "the Service leads to the port that it has",
+    "model_name": "it is 'name'",
+    "model_local_path": "it is where the model is put",
+    "model_dir": "it is where the model is put",
+    "drain_delay": "say drain_delay instead",
+    "grace_period": "say grace_period instead",
+    "ssl_certfile": "say auth.tls_secret instead",
+    "ssl_keyfile": "say auth.tls_secret instead",
+    "ssl_ca_certs": "probes have no certificate to show",
+}
+# Other names of the same.
+ALSO = {
+    "MODEL_NAME": "model_name",
+    "MODEL_LOCAL_PATH": "model_local_path",
+    "KSERVE_TLS_CERT_FILE": "ssl_certfile",
+    "KSERVE_TLS_KEY_FILE": "ssl_keyfile",
+}
+KNATIVES = ("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION")
 
 
 def versions(plan: Plan) -> Iterator[Problem]:
@@ -193,6 +215,25 @@ def resources(plan: Plan) -> Iterator[Problem]:
             yield problem(f"resources.limits.{name}", f"{limit} is less than the {served} that a pod asks for")
 
 
+def settings(plan: Plan) -> Iterator[Problem]:
+    """Settings of the predictor, as variables and as flags, that contradict the pod around it."""
+    said: dict[Path, tuple[str, str]] = {}
+    for variable, value in plan.spec.env.items():
+        name = ALSO.get(variable) or variable.removeprefix("MLFLOW_KSERVE_").lower()
+        said["env", variable] = (name, value if isinstance(value, str) else "")
+    args = plan.spec.args
+    for position, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        following = args[position + 1] if position + 1 < len(args) else ""
+        if flag.startswith("--"):
+            said["args", position] = (flag[2:].replace("-", "_"), value if equals else following)
+    for where, (name, value) in said.items():
+        if name in RELIED_ON:
+            yield Problem(where, f"cannot be set here: {RELIED_ON[name]}")
+        elif name == "protect" and "health" in value:
+            yield Problem(where, "probes have no token to show, so no pod would be ready: expected metrics at most")
+
+
 def placement(plan: Plan) -> Iterator[Problem]:
     wanted, known = plan.spec.node_capacity, plan.spec.node_capacities
     if wanted is not None and wanted not in known:
@@ -204,13 +245,26 @@ def placement(plan: Plan) -> Iterator[Problem]:
 def pods(plan: Plan) -> Iterator[Problem]:
     """Names and paths that are taken, variables that are set elsewhere, times that do not add up."""
     spec = plan.spec
-    for name in spec.env.keys() & OURS.keys():
+    for name in sorted(spec.env.keys() & OURS.keys()):
         yield problem(f"env.{name}", f"cannot be set here: {OURS[name]}")
-    for key in spec.annotations.keys() & SAID_ELSEWHERE.keys():
-        yield Problem(("annotations", key), f"say {SAID_ELSEWHERE[key]} instead")
+    if plan.knative:
+        for name in sorted(spec.env.keys() & set(KNATIVES)):
+            yield problem(f"env.{name}", "cannot be set here: Knative sets it")
+    for field, keys in (("annotations", spec.annotations), ("labels", spec.labels)):
+        for key in sorted(keys.keys() & SAID_ELSEWHERE.keys()):
+            yield Problem((field, key), f"say {SAID_ELSEWHERE[key]} instead")
+    if not plan.knative and spec.annotations.get(SCRAPING) == "true":
+        yield Problem(
+            ("annotations", SCRAPING),
+            "names the port of Knative's proxy, which Standard has not got: leave it out, monitoring.scrape does it",
+        )
     taken = ours(plan)
     names, paths = {volume.name for volume in taken}, {MODEL_DIR, *(volume.path for volume in taken)}
     for position, mount in enumerate(spec.volumes):
+        if plan.knative and mount.csi and not mount.read_only:
+            yield Problem(("volumes", position, "read_only"), "Knative mounts such a volume only so: leave it out")
+        if not mount.path.strip("/"):
+            yield Problem(("volumes", position, "path"), "would hide the image: expected a folder below /")
         sources = [mount.secret, mount.config_map, mount.pvc, mount.empty_dir, mount.csi]
         if sum(source is not None for source in sources) != 1:
             yield Problem(("volumes", position), "expected exactly one of secret, config_map, pvc, empty_dir and csi")
@@ -230,6 +284,7 @@ RULES: list[Rule] = [
     images,
     sidecars,
     resources,
+    settings,
     placement,
     pods,
     *rules_around.RULES,

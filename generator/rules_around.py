@@ -141,6 +141,12 @@ def runtime(plan: Plan) -> Iterator[Problem]:
             "Knative probes the gRPC port, and our ServingRuntimes say to do it over HTTP: expected container, "
             "or a runtime of yours",
         )
+    if plan.spec.predictor == "runtime" and plan.spec.security == "off" and not plan.spec.runtime:
+        yield problem(
+            "security",
+            "our ServingRuntimes say what a container may do, and a reference cannot take it back: expected fields of "
+            "it such as read_only_root: false, predictor: container, or a runtime of yours",
+        )
 
 
 def names(plan: Plan) -> Iterator[Problem]:

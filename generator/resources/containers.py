@@ -121,7 +121,7 @@ def security(plan: Plan) -> dict[str, Any] | None:
         "runAsNonRoot": True,
         "runAsUser": wanted.run_as_user,
         "runAsGroup": wanted.run_as_group,
-        "readOnlyRootFilesystem": wanted.read_only_root or None,
+        "readOnlyRootFilesystem": wanted.read_only_root,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": wanted.seccomp},

@@ -51,6 +51,8 @@ def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
         env["MODEL_URI"] = served.uri  # with a folder beside it, what the registry is asked about
     if plan.strategy != "server":
         env["MODEL_LOCAL_PATH"] = MODEL_DIR
+    elif spec.predictor == "runtime":
+        env["MODEL_LOCAL_PATH"] = ""  # our ServingRuntimes say it
     env |= tracking(plan)
     if served.forced:
         env["MLFLOW_KSERVE_FLAVOR"] = served.flavor

@@ -58,7 +58,8 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
                 "supportedModelFormats": formats(flavor),
                 "protocolVersions": ["v1", "v2", "grpc-v2"],
                 "containers": [container],
-                "volumes": [volume.of_pod() for volume in volumes(plan)],
+                # A limit could be changed by an InferenceService, but not taken away.
+                "volumes": [{"name": volume.name, "emptyDir": {}} for volume in volumes(plan)],
             }
         ),
     }

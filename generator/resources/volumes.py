@@ -93,6 +93,7 @@ def one_key(key: SecretKey, file: str) -> dict[str, Any]:
 def volume_of(mount: Mount) -> Volume:
     """A volume that the spec names."""
     source: dict[str, Any]
+    kept = mount.secret is not None or mount.config_map is not None  # read-only, whatever is asked for
     if mount.secret:
         source = {"secret": {"secretName": mount.secret}}
     elif mount.config_map:
@@ -103,4 +104,4 @@ def volume_of(mount: Mount) -> Volume:
         source = {"csi": mount.csi}
     else:
         source = {"emptyDir": {} if mount.empty_dir == "unlimited" else {"sizeLimit": mount.empty_dir}}
-    return Volume(mount.name, mount.path, source, mount.read_only and mount.empty_dir is None)
+    return Volume(mount.name, mount.path, source, (mount.read_only and mount.empty_dir is None) or kept)

@@ -32,6 +32,12 @@ class Dependencies(Part):
         None, description="claim that keeps the environments that uv or virtualenv made"
     )
 
+    @model_validator(mode="after")
+    def kept(self) -> Dependencies:
+        if self.cache_claim and self.env_manager == "local":
+            raise ValueError("cache_claim keeps what env_manager: uv or virtualenv makes, and 'local' makes nothing")
+        return self
+
 
 class Jwt(Part):
     """JWTs that callers may show."""
@@ -99,6 +105,8 @@ class Feast(Part):
     def reachable(self) -> Feast:
         if (self.server_url is None) == (self.repo_path is None):
             raise ValueError("expected either server_url or repo_path")
+        if self.repo_config_map and not self.repo_path:
+            raise ValueError("repo_config_map is mounted at repo_path: expected it")
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from generator.spec.values import (
     Cores,
@@ -135,7 +135,7 @@ class Security(Part):
     """group of the volumes (Standard); null for none"""
     read_only_root: bool = True
     """whether only volumes may be written"""
-    seccomp: Literal["RuntimeDefault", "Localhost", "Unconfined"] = "RuntimeDefault"
+    seccomp: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
     """profile of system calls"""
     tmp_size: Memory | None = Field(
         None,
@@ -166,10 +166,16 @@ class DisruptionBudget(Part):
 class Rolling(Part):
     """How pods are replaced by new ones (Standard only)."""
 
-    surge: Annotated[int, Field(ge=0)] | str = 1
+    surge: Annotated[int, Field(ge=0)] | Share = 1
     """pods, or percent such as 25%, that may be there besides"""
-    unavailable: Annotated[int, Field(ge=0)] | str = 0
+    unavailable: Annotated[int, Field(ge=0)] | Share = 0
     """pods, or percent, that may be missing meanwhile"""
+
+    @model_validator(mode="after")
+    def moves(self) -> Rolling:
+        if {self.surge, self.unavailable} <= {0, "0%", "00%"}:
+            raise ValueError("nothing could ever be replaced: expected surge or unavailable above 0")
+        return self
 
 
 EnvValue = str | bool | int | float | SecretKey | ConfigMapKey

@@ -113,7 +113,7 @@ class ServeSpec(Part):
     image_tag: Annotated[str, NumberToo] = "latest"
     """their tag"""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """when nodes pull images; Kubernetes' own rule when left out"""
+    """when nodes pull images; when left out IfNotPresent, also for the tag latest"""
     image_pull_secrets: list[Subdomain] = []
     """Secrets of type kubernetes.io/dockerconfigjson"""
 

@@ -137,7 +137,7 @@ def test_where_the_tracking_server_is(tracking: dict[str, Any], peer: str, port:
         {"feast": {"server_url": "http://feast.there.svc:6566"}},
         {"tracing": {"endpoint": "http://otel.there.svc:4318"}},
         {"payload_logger": {"url": "http://sink.there.svc"}},
-        {"auth": {"jwt": {"jwks": "https://id.there.svc/keys"}}},
+        {"auth": {"jwt": {"jwks": "https://id.there.svc/keys", "issuer": "id", "audience": "fraud"}}},
     ],
     ids=lambda said: next(iter(said)),
 )

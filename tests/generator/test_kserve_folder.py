@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from generator import ServeSpec, render
 from generator.cli.main import main
 from generator.crds import Crds
 from generator.platform import platform
@@ -191,3 +192,57 @@ def test_the_storage_container_takes_mlflows_uris_only() -> None:
     (source,) = container["spec"]["container"]["envFrom"]
     assert source["secretRef"] == {"name": "mlflow-tracking", "optional": True}
     assert documents("namespace/tracking-secret.yaml")[0]["metadata"]["name"] == "mlflow-tracking"
+
+
+CONTAINER = {"strategy": "container"}
+
+
+def over(runtime: Document, reference: Document) -> Document:
+    """As KServe merges the pod of a reference over that of its runtime: lists of named things by name, key by key."""
+    merged = dict(runtime)
+    for key, value in reference.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = over(below, value)
+        elif isinstance(below, list) and all("name" in one for one in [*below, *value]):
+            named = {one["name"]: one for one in below}
+            merged[key] = list((named | {one["name"]: over(named.get(one["name"], {}), one) for one in value}).values())
+        else:
+            merged[key] = value
+    return merged
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"mode": "Knative", "grace_period": "10s"},
+        {"storage": {"strategy": "server"}},
+        {"storage": {"strategy": "emptydir"}},
+        {"protocol": "grpc", "auth": {"tls_secret": "tls"}},
+        {"security": {"read_only_root": False, "tmp_size": "4Gi"}},
+        {"dependencies": {"env_manager": "virtualenv"}},
+    ],
+)
+def test_a_reference_laid_over_its_runtime_is_the_container_that_the_spec_asks_for(more: Document) -> None:
+    spec = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "storage": CONTAINER, **more}
+    reference, own = (
+        next(
+            made["spec"]["predictor"]
+            for made in render(ServeSpec.model_validate({**spec, "predictor": kind}))
+            if made["kind"] == "InferenceService"
+        )
+        for kind in ("runtime", "container")
+    )
+    runtime = next(one for one in documents("runtimes.yaml") if one["metadata"]["name"] == runtime_name("sklearn"))
+    found = over(runtime["spec"]["containers"][0], reference["model"])
+    expected = own["containers"][0]
+    for part in ("ports", "resources", "securityContext", "startupProbe", "readinessProbe", "livenessProbe"):
+        assert found.get(part) == expected.get(part), part
+    assert sorted(map(str, found["volumeMounts"])) == sorted(map(str, expected["volumeMounts"]))
+    env, wanted = ({one["name"]: one["value"] for one in each["env"]} for each in (found, expected))
+    said_to_kserve = {"PROTOCOL", "STORAGE_URI"}
+    assert {name: value for name, value in env.items() if value} == {
+        name: value for name, value in wanted.items() if name not in said_to_kserve
+    }
+    assert over({"volumes": runtime["spec"]["volumes"]}, {"volumes": reference["volumes"]})["volumes"] == own["volumes"]

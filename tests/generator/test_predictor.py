@@ -160,9 +160,15 @@ def test_the_server_takes_each_value_that_a_spec_may_have(more: dict[str, Any]) 
         {"auth": {"rate_limit": "0/s"}},
         {"auth": {"rate_limit": "1.5/s"}},
         {"auth": {"jwt": {"jwks": "https://issuer.example.com/keys"}}},
+        {"rolling": {"surge": 0}},
+        {"rolling": {"surge": "0%", "unavailable": 0}},
+        {"rolling": {"surge": "many"}},
+        {"security": {"seccomp": "Localhost"}},
+        {"feast": {"server_url": "http://feast:6566", "repo_config_map": "feast"}},
+        {"dependencies": {"cache_claim": "environments"}},
     ],
 )
-def test_what_the_server_would_end_on_is_no_spec(more: dict[str, Any]) -> None:
+def test_what_could_never_run_or_would_be_ignored_is_no_spec(more: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ServeSpec.model_validate({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
 

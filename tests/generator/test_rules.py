@@ -68,6 +68,37 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         {"model": "models:/fraud@champion", "reload": {"webhook_secret": {"secret": "hook", "key": "secret"}}},
         "reload.webhook_secret", "tracking.uri", {"tracking": {"uri": "http://mlflow:5000"}},
     ),
+    "a port that nothing leads to": (
+        {"env": {"MLFLOW_KSERVE_HTTP_PORT": "9000"}}, "env.MLFLOW_KSERVE_HTTP_PORT", "probes", {"env": {}},
+    ),
+    "a port that nothing leads to, as a flag": ({"args": ["--http_port=9000"]}, "args[0]", "probes", {"args": ["--nan=error"]}),
+    "probes without the token that they need": (
+        {"args": ["--protect", "health,metrics"]}, "args[0]", "no token", {"args": ["--protect", "metrics"]},
+    ),
+    "grace that the pod is not given": (
+        {"env": {"MLFLOW_KSERVE_GRACE_PERIOD": "300"}},
+        "env.MLFLOW_KSERVE_GRACE_PERIOD", "say grace_period", {"env": {}, "grace_period": "300s"},
+    ),
+    "a variable of Knative": ({**KNATIVE, "env": {"PORT": "1"}}, "env.PORT", "Knative sets it", {"mode": "Standard"}),
+    "a volume that Knative does not let write": (
+        {**KNATIVE, "volumes": [{"name": "s", "path": "/s", "csi": {"driver": "d"}, "read_only": False}]},
+        "volumes[0].read_only", "Knative", {"mode": "Standard"},
+    ),
+    "a volume in the place of the image": (
+        {"volumes": [{"name": "s", "path": "/", "empty_dir": "1Gi"}]}, "volumes[0].path", "hide the image", {"volumes": []},
+    ),
+    "visibility as a label": (
+        {"labels": {"networking.kserve.io/visibility": "cluster-local"}},
+        "labels[networking.kserve.io/visibility]", "exposure.visibility",
+        {"labels": {}, "exposure": {"visibility": "cluster-local"}},
+    ),
+    "the scraping of Knative in Standard": (
+        {"annotations": {"serving.kserve.io/enable-prometheus-scraping": "true"}},
+        "annotations[serving.kserve.io/enable-prometheus-scraping]", "monitoring.scrape", KNATIVE,
+    ),
+    "no security by a reference": (
+        {"predictor": "runtime", "security": "off"}, "security", "ServingRuntimes", {"runtime": "mine"},
+    ),
     "runtime of a container": ({"runtime": "mine"}, "runtime", "predictor: runtime", {"predictor": "runtime"}),
     "reload without a registry": (
         {"model": "models:/fraud@champion", "reload": {"interval": "10s"}},
