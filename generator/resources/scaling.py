@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from generator.plan import Plan
@@ -10,6 +11,8 @@ from generator.spec.values import seconds
 
 CLASS = "serving.kserve.io/autoscalerClass"
 KNATIVE = "autoscaling.knative.dev"
+PROGRESS = "serving.knative.dev/progress-deadline"
+PROGRESS_DEFAULT = 600  # seconds
 
 
 def annotations_of(plan: Plan) -> dict[str, str]:
@@ -28,6 +31,9 @@ def knative(plan: Plan) -> dict[str, str]:
     """Annotations that KServe passes on to the revision."""
     wanted = plan.scaling
     by_hpa = {f"{KNATIVE}/class": f"hpa.{KNATIVE}"} if plan.scaler == "hpa" else {}
+    start = math.ceil(seconds(plan.spec.probes.start_within))
+    # Else Knative gives a new revision up after ten minutes, and takes its pods away.
+    patience = {PROGRESS: f"{start}s"} if start > PROGRESS_DEFAULT else {}
     said = {
         "target-utilization-percentage": wanted.target_utilization,
         "window": whole(wanted.window),
@@ -35,7 +41,7 @@ def knative(plan: Plan) -> dict[str, str]:
         "scale-down-delay": whole(wanted.scale_down_delay),
         "scale-to-zero-pod-retention-period": whole(wanted.cooldown),
     }
-    return by_hpa | {f"{KNATIVE}/{name}": str(value) for name, value in said.items() if value is not None}
+    return by_hpa | patience | {f"{KNATIVE}/{name}": str(value) for name, value in said.items() if value is not None}
 
 
 def whole(duration: str | None) -> str | None:

@@ -199,3 +199,11 @@ def test_whoever_loads_the_next_version_has_what_the_first_was_fetched_with() ->
     follows = predictor({**spec, **FOLLOWING})["containers"][0]
     assert follows["envFrom"] == [{"secretRef": {"name": "bucket"}}]
     assert "envFrom" not in predictor({**spec, "model": "models:/fraud/7"})["containers"][0]
+
+
+@pytest.mark.parametrize(("within", "deadline"), [("10m", None), ("30m", "1800s")])
+def test_knative_waits_as_long_as_the_startup_probe(within: str, deadline: str | None) -> None:
+    spec = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "probes": {"start_within": within}}
+    made = render(ServeSpec.model_validate({**spec, "mode": "Knative"}))
+    notes = next(found["metadata"]["annotations"] for found in made if found["kind"] == "InferenceService")
+    assert notes.get("serving.knative.dev/progress-deadline") == deadline
