@@ -72,9 +72,7 @@ AUTH = part(
     tokens=SECRET_KEYS,
     admin_tokens=SECRET_KEYS,
     rate_limit=st.just("100/s"),
-    jwt=part(issuer=st.just("https://issuer.example"), audience=st.just("fraud")).map(
-        lambda rest: {"jwks": "https://issuer.example/keys", **rest}
-    ),
+    jwt=st.just({"jwks": "https://issuer.example/keys", "issuer": "https://issuer.example", "audience": "fraud"}),
 )
 STORAGE = part(
     retries=st.integers(0, 5),
@@ -114,7 +112,7 @@ COMMON: dict[str, Part] = {
     "volumes": VOLUMES,
     "env": ENV,
     "env_from": st.lists(SECRETS, unique=True, max_size=2),
-    "args": st.just(["--trust-skops"]),
+    "args": st.just(["--nan=error"]),
     "labels": LABELS,
     "annotations": ANNOTATIONS,
     "service_account": part(name=st.just("fraud-sa"), create=st.booleans(), annotations=ANNOTATIONS),
@@ -134,10 +132,8 @@ COMMON: dict[str, Part] = {
     "feast": st.sampled_from(
         [{"server_url": "http://feast:6566"}, {"repo_path": "/feast", "repo_config_map": "feast"}]
     ),
-    "dependencies": part(
-        policy=st.sampled_from(["check", "strict", "off"]),
-        env_manager=st.sampled_from(["local", "uv"]),
-        cache_claim=st.just("envs"),
+    "dependencies": st.sampled_from(
+        [{"policy": "off"}, {"policy": "strict"}, {"env_manager": "virtualenv", "cache_claim": "envs"}]
     ),
     "exposure": part(visibility=st.sampled_from(["external", "cluster-local"])),
     "monitoring": MONITORING,
