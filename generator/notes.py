@@ -49,10 +49,15 @@ def knative(plan: Plan) -> Iterator[str]:
     spec, where = plan.spec, plan.spec.placement
     capacity = spec.node_capacities.get(spec.node_capacity or "")
     claims = plan.strategy == "pvc" or spec.dependencies.cache_claim or any(mount.pvc for mount in spec.volumes)
+    writes = (
+        plan.strategy == "pvc"
+        or spec.dependencies.cache_claim
+        or any(mount.pvc and not mount.read_only for mount in spec.volumes)
+    )
     for flag, used in (
         ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
         ("podspec-persistent-volume-claim", claims),
-        ("podspec-persistent-volume-write", plan.strategy == "pvc" or spec.dependencies.cache_claim),
+        ("podspec-persistent-volume-write", writes),
         ("podspec-nodeselector", where.node_selector or (capacity and capacity.node_selector)),
         ("podspec-tolerations", where.tolerations or (capacity and capacity.tolerations)),
         ("podspec-affinity", where.affinity),

@@ -22,6 +22,12 @@ def hosts(plan: Plan) -> Iterator[str]:
             f"answers at http://{spec.name}{between}{spec.namespace}.{wanted.domain_suffix}, "
             "unless the platform names its domains otherwise"
         )
+    if spec.auth.tls_secret:
+        yield (
+            "the gateway speaks plain HTTP to the pods, which answer HTTPS only: callers from outside need a "
+            f"BackendTLSPolicy for the Service {plan.workload}; where there are none, say exposure.visibility: "
+            "cluster-local"
+        )
     if wanted.host is None:
         return
     if plan.knative:

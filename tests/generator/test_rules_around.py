@@ -165,6 +165,13 @@ NOTED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"monitoring": {"scrape": "podmonitor"}, "auth": {"tls_secret": "tls"}}, "fraud-predictor.ml.svc", {"auth": {}},
     ),
     "mesh": ({"istio": {"namespaces": ["shop"]}}, "istio-injection", {"istio": None}),
+    "gateway in plain text": (
+        {"auth": {"tls_secret": "tls"}}, "BackendTLSPolicy", {"exposure": {"visibility": "cluster-local"}},
+    ),
+    "claim that Knative lets write": (
+        {**KNATIVE, "volumes": [{"name": "d", "path": "/d", "pvc": "d", "read_only": False}]},
+        "persistent-volume-write", {"volumes": [{"name": "d", "path": "/d", "pvc": "d"}]},
+    ),
     "claim for one node": (
         {"storage": {"strategy": "pvc", "cache": {"access_mode": "ReadWriteOnce"}}}, "ReadWriteOnce",
         {"replicas": {"max": 1}},
