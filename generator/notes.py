@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from generator import notes_around
-from generator.facts import is_mlflow
+from generator.facts import is_mlflow, is_moving
 from generator.plan import LARGE, Plan
 from generator.resources.promql import queries
 from generator.resources.storage_container import TRACKING_SECRET
@@ -16,12 +16,19 @@ from generator.spec.values import quantity, seconds
 def notes(plan: Plan) -> list[str]:
     return [
         *storage(plan),
+        *reload(plan),
         *knative(plan),
         *canary(plan),
         *scaling(plan),
         *sizes(plan),
         *notes_around.notes(plan),
     ]
+
+
+def reload(plan: Plan) -> Iterator[str]:
+    spec = plan.spec
+    if (spec.reload.interval or spec.reload.webhook_secret) and not is_moving(spec.model):
+        yield f"reload says how an alias is followed, and {spec.model} stays what it is"
 
 
 def storage(plan: Plan) -> Iterator[str]:

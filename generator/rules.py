@@ -86,7 +86,9 @@ def knative_or_standard(plan: Plan) -> Iterator[Problem]:
         yield problem(
             "auth.tls_secret", "Knative's proxy speaks to the pod in plain text, and does TLS itself: leave it out"
         )
-    if seconds(spec.grace_period) > seconds(spec.timeout):
+    if seconds(spec.timeout) == 0:
+        yield problem("timeout", "Knative takes none for its own default: expected more than 0s")
+    elif seconds(spec.grace_period) > seconds(spec.timeout):
         yield problem(
             "grace_period",
             f"Knative ends a pod after the timeout ({spec.timeout}): expected at most that, or a longer timeout",

@@ -31,6 +31,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "grace above the timeout in Knative": (
         {**KNATIVE, "grace_period": "90s"}, "grace_period", "60s", {"timeout": "90s"},
     ),
+    "no timeout in Knative": ({**KNATIVE, "timeout": "0s"}, "timeout", "default", {"timeout": "60s"}),
     "canary of old KServe in Standard": (
         {**CONTAINER, "canary": CANARY, "kserve": "0.19"}, "canary", "ignores canaryTrafficPercent", KNATIVE,
     ),
