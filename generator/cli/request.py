@@ -12,7 +12,7 @@ from pathlib import Path
 from generator.cli.arguments import command_line, layers_of
 from generator.cli.main import release
 from generator.cli.saying import UNREACHABLE, Stop
-from generator.facts import ModelFacts
+from generator.facts import ModelFacts, is_mlflow
 from generator.lookup import Unreachable, fact
 from generator.notes import notes
 from generator.overlay import names
@@ -21,6 +21,7 @@ from generator.problems import Problem, SpecError
 from generator.render import planned, resources
 from generator.resources.meta import Resource
 from generator.spec import ServeSpec
+from generator.spec.storage import seen_by_pods
 from generator.specfile import SpecFile, spec_file
 from generator.written import Written, read
 
@@ -82,8 +83,10 @@ class Request:
 
 def requested(args: argparse.Namespace, command: str) -> Request:
     """The serve that a file, its environment and flags describe."""
-    flags = layers_of(args)
     name = getattr(args, "file", None)
+    if name is None and getattr(args, "said_tracking_uri", None) is None:
+        args.said_tracking_uri = tracking_of_all(getattr(args, "said_model", None))
+    flags = layers_of(args)
     if name is None and getattr(args, "said_model", None) is None:
         raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
                    f"Try python -m generator {command} --help.")  # fmt: skip
@@ -96,6 +99,20 @@ def requested(args: argparse.Namespace, command: str) -> Request:
     if args.env is None and known:
         request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")
     return request
+
+
+def tracking_of_all(model: str | None) -> str | None:
+    """The tracking server of this environment, for a serve that flags alone make, if pods can reach it as well.
+
+    It stands in the header as if it had been said. A spec file means the same wherever it is rendered.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if model is None or not is_mlflow(model) or not uri.startswith(("http://", "https://")):
+        return None
+    try:
+        return seen_by_pods(uri)
+    except ValueError:
+        return None
 
 
 def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:

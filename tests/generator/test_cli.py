@@ -451,3 +451,25 @@ def test_what_needs_no_model_does_not_wait_for_mlflow() -> None:
     )
     assert done.stdout == "False\n"
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://mlflow.example.com:5000", True),
+        ("http://localhost:5000", False),
+        ("http://me:secret@mlflow.example.com", False),
+        ("sqlite:///mlflow.db", False),
+    ],
+    ids=["for all", "loopback", "with a password", "a file"],
+)
+def test_flags_alone_tell_pods_where_mlflow_is(
+    run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, uri: str, told: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    made = run("--model", "models:/fraud/3", "--name", "fraud", "--flavor", "sklearn")
+    env = {one["name"]: one.get("value") for one in made.predictor["containers"][0]["env"]}
+    assert env.get("MLFLOW_TRACKING_URI") == (uri if told else None)
+    assert (f"--tracking-uri {uri}" in made.out.splitlines()[1]) is told
+    assert "me:secret" not in made.out
+    assert "MLFLOW_TRACKING_URI" not in run("render", "serve.yaml", "--set", "tracking=null").out
