@@ -1,4 +1,4 @@
-"""`python -m loadtest run | compare | capacity`: exit code 0 for good, 1 for not, 2 for a test that cannot be."""
+"""`python -m loadtest run | report | compare | capacity`: exit code 0 for good, 1 for not, 2 for what cannot be."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from loadtest.outcome import LATE
 from loadtest.payloads import PROTOCOLS
 from loadtest.profiles import PROFILES, STAIRS
 from loadtest.target import Target, Unusable
+
+PRINTED = Path("-")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,9 +41,15 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--rps", type=positive, default=100.0, help="requests a second (default: %(default)g)")
     run.add_argument("--duration", type=positive, default=60.0, help="seconds (default: %(default)g)")
-    run.add_argument("--out", type=Path, default=Path("loadtest.json"), help="the result (default: %(default)s)")
+    run.add_argument(
+        "--out", type=Path, default=Path("loadtest.json"), help="the result, - prints it (default: %(default)s)"
+    )
     run.add_argument("--html", type=Path, help="the report (default: beside the result)")
     run.set_defaults(run=run_test)
+    shown = commands.add_parser("report", help="write the HTML report of a result")
+    shown.add_argument("result", type=Path, metavar="RESULT.json")
+    shown.add_argument("--html", type=Path, help="default: beside the result")
+    shown.set_defaults(run=run_report)
     both = commands.add_parser("compare", help="whether B is worse than A, such as a canary than what is stable")
     both.add_argument("a", type=Path, metavar="A.json")
     both.add_argument("b", type=Path, metavar="B.json")
@@ -107,20 +115,33 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
 def run_test(options: argparse.Namespace) -> int:
     if options.profile == "step" and options.duration < 10:
         raise Unusable("--duration: a test in steps takes 10 seconds at least")
-    page = options.html or options.out.with_suffix(".html")
+    page = options.html or (None if options.out == PRINTED else options.out.with_suffix(".html"))
     for file in (options.out, page):
         writable(file)
     found = measure(plan(options))
-    found.write(options.out)
-    page.write_text(report.html(found))
+    if options.out == PRINTED:
+        print(found.line())
+    else:
+        options.out.write_text(found.line() + "\n")
+    if page:
+        page.write_text(report.html(found))
     for one in found.checks:
         print(one)
     if found.profile == "step":
         print(held(found))
     if found.outcome.late >= LATE:
         print(f"the load generator itself was late, {slo.seconds(found.outcome.late)} for 1 % of its requests")
-    print(f"{'the SLO was kept' if found.kept else 'the SLO was missed'}: {options.out}, {page}")
+    where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
+    print(f"the SLO was {'kept' if found.kept else 'missed'}{where and ': '}{where}")
     return 0 if found.kept else 1
+
+
+def run_report(options: argparse.Namespace) -> int:
+    page = options.html or options.result.with_suffix(".html")
+    writable(page)
+    page.write_text(report.html(results.read(options.result)))
+    print(page)
+    return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:
@@ -158,7 +179,9 @@ def held(found: results.Result) -> str:
     return f"the SLO held at {best:g} requests a second" if best else "the SLO held on no stair"
 
 
-def writable(file: Path) -> None:
+def writable(file: Path | None) -> None:
+    if file is None or file == PRINTED:
+        return
     if not file.parent.is_dir():
         raise Unusable(f"{file}: there is no folder {file.parent}")
     try:

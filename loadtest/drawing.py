@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 WIDTH, HEIGHT = 600, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 34, 38
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 34, 46
 COLOURS = ("#3b76c4", "#d0632b", "#1a7f4b", "#8250df", "#9a6700", "#59636e")
 BAD = "#cf222e"
 BEHIND = "due"
@@ -122,8 +122,8 @@ def legend(names: list[str]) -> list[str]:
     parts, x = [], float(LEFT)
     for number, name in enumerate(names):
         colour = COLOURS[number % len(COLOURS)]
-        parts.append(f"<rect x='{x}' y='{HEIGHT - 12}' width='10' height='10' rx='2' fill='{colour}'/>")
-        parts.append(text(x + 15, HEIGHT - 3, name, size=11, fill=FAINT))
+        parts.append(f"<rect x='{x}' y='{HEIGHT - 18}' width='10' height='10' rx='2' fill='{colour}'/>")
+        parts.append(text(x + 15, HEIGHT - 9, name, size=11, fill=FAINT))
         x += 32 + 6.5 * len(name)
     return parts
 

@@ -64,8 +64,9 @@ class Result:
         }
         return {"kind": KIND, "version": VERSION, **content, "summary": summary, "outcome": found.plain()}
 
-    def write(self, file: Path) -> None:
-        file.write_text(json.dumps(self.plain(), indent=1) + "\n")
+    def line(self) -> str:
+        """The file's content, without a line break: a log may hold it."""
+        return json.dumps(self.plain(), separators=(",", ":"))
 
 
 def read(file: Path) -> Result:
