@@ -12,7 +12,7 @@ from loadtest import capacity, compare, report, results, slo
 from loadtest.measuring import Plan, measure
 from loadtest.outcome import LATE
 from loadtest.payloads import PROTOCOLS
-from loadtest.profiles import PROFILES, STAIRS
+from loadtest.profiles import PROFILES
 from loadtest.target import Target, Unusable
 
 PRINTED = Path("-")
@@ -127,8 +127,8 @@ def run_test(options: argparse.Namespace) -> int:
         page.write_text(report.html(found))
     for one in found.checks:
         print(one)
-    if found.profile == "step":
-        print(held(found))
+    if found.held is not None:
+        print(report.held(found))
     if found.outcome.late >= LATE:
         print(f"the load generator itself was late, {slo.seconds(found.outcome.late)} for 1 % of its requests")
     where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
@@ -166,17 +166,6 @@ def run_capacity(options: argparse.Namespace) -> int:
     if options.target_rps and found.rps:
         print(found.pods_line(options.target_rps, options.pods, options.headroom))
     return 0 if found.rps else 1
-
-
-def held(found: results.Result) -> str:
-    """The highest stair whose requests met the SLO."""
-    size, best = found.duration / STAIRS, 0.0
-    for stair in range(STAIRS):
-        part = found.outcome.between(round(stair * size), round((stair + 1) * size))
-        if not all(one.kept for one in part.checks(slo.parse(found.slo))):
-            break
-        best = found.rps * (stair + 1) / STAIRS
-    return f"the SLO held at {best:g} requests a second" if best else "the SLO held on no stair"
 
 
 def writable(file: Path | None) -> None:

@@ -134,6 +134,7 @@ class Caller(User):
     def on_start(self) -> None:
         if self.protocol not in PREPARED:
             raise StopUser
+        self.to = target(self.environment)
         self.numbers, self.due, self.sent = count(id(self) % VARIATIONS), time.perf_counter(), Group()
 
     def on_stop(self) -> None:
@@ -161,7 +162,7 @@ class Http(Caller, FastHttpUser):
     concurrency = 1000  # connections of one user; they are made when they are needed
 
     def ask(self, payload: Payload, due: float) -> None:
-        headers = {**payload.headers, **target(self.environment).headers}
+        headers = {**payload.headers, **self.to.headers}
         with self.client.post(
             payload.path, data=payload.body, headers=headers, name=self.protocol, catch_response=True
         ) as reply:
@@ -189,7 +190,6 @@ class Grpc(Caller):
 
     def on_start(self) -> None:
         super().on_start()
-        self.to = target(self.environment)
         self.channel = grpc.insecure_channel(self.to.grpc)
         self.infer = self.channel.unary_unary(GRPC_METHOD)
 

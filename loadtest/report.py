@@ -17,8 +17,8 @@ table { border-collapse: collapse; background: #fff } td, th { border: 1px solid
 th { text-align: left } td.number { text-align: right; font-variant-numeric: tabular-nums }
 .kept { color: #1a7f4b } .missed { color: #cf222e } .warn { background: #fff8c5; padding: .5rem .8rem }
 .verdict { font-size: 1.15rem; font-weight: 600 } .faint { color: #59636e }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 1rem }
-svg { width: 100%; height: auto; border: 1px solid #d1d9e0; border-radius: 6px }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 1rem }
+svg { box-sizing: border-box; width: 100%; height: auto; border: 1px solid #d1d9e0; border-radius: 6px }
 """
 BAR = 5
 """Steps of a histogram, 1 % each, in one bar."""
@@ -67,7 +67,14 @@ def checks(result: Result) -> str:
         ]
         for one in result.checks
     ]
-    return "<h2>Objectives</h2>" + table(["objective", "limit", "found", ""], rows)
+    steps = "" if result.held is None else f"<p>{escape(held(result))}</p>"
+    return "<h2>Objectives</h2>" + table(["objective", "limit", "found", ""], rows) + steps
+
+
+def held(result: Result) -> str:
+    if not result.held:
+        return "the SLO held on no step"
+    return f"the SLO held at {result.held:g} requests a second"
 
 
 def pictures(result: Result) -> str:

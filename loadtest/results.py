@@ -10,6 +10,7 @@ from typing import Any
 from loadtest import slo
 from loadtest.histogram import SHARES
 from loadtest.outcome import Outcome, outcome_from
+from loadtest.profiles import STAIRS
 from loadtest.slo import Check
 from loadtest.target import Unusable
 
@@ -41,8 +42,21 @@ class Result:
         return self.outcome.checks(slo.parse(self.slo))
 
     @property
+    def held(self) -> float | None:
+        """Of a test in steps: the highest rate whose own requests met the SLO."""
+        if self.profile != "step":
+            return None
+        objectives, size, best = slo.parse(self.slo), self.duration / STAIRS, 0.0
+        for stair in range(STAIRS):
+            part = self.outcome.between(round(stair * size), round((stair + 1) * size))
+            if not all(one.kept for one in part.checks(objectives)):
+                break
+            best = self.rps * (stair + 1) / STAIRS
+        return best
+
+    @property
     def kept(self) -> bool:
-        return all(one.kept for one in self.checks)
+        return all(one.kept for one in self.checks) and self.held in (None, self.rps)
 
     def plain(self) -> dict[str, Any]:
         content = {key: value for key, value in asdict(self).items() if key != "outcome"}
@@ -50,6 +64,7 @@ class Result:
         latencies = found.latencies
         summary = {
             "kept": self.kept,
+            "held_rps": self.held,
             "checks": [
                 {"name": one.objective.name, "limit": one.objective.limit, "found": one.found, "kept": one.kept}
                 for one in self.checks

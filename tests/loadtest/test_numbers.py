@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -97,6 +98,16 @@ def test_one_with_errors_is_worse() -> None:
 def test_tests_that_differ_are_not_compared() -> None:
     with pytest.raises(Unusable, match="differ in rps: 100.0 and 50.0"):
         compare(result(), result(rps=50.0), 0.1)
+
+
+def test_a_step_that_broke_is_not_made_up_for_by_those_before() -> None:
+    made = result()
+    made.profile, made.slo = "step", "p50=20ms"
+    assert (made.held, made.kept) == (100, True)
+    for at in range(48, 60):
+        made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
+    assert all(one.kept for one in made.checks)
+    assert (made.held, made.kept) == (80, False)
 
 
 def test_pods_for_a_rate() -> None:

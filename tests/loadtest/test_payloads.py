@@ -19,8 +19,8 @@ from tests.serving import Running, in_thread
 from tests.zoo.case import PIP, mixed
 
 MODELS = [
-    "sklearn-linear-regression", "sklearn-logistic", "sklearn-tensor", "sklearn-no-signature", "sklearn-text",
-    "sklearn-pipeline-mixed-columns", "sklearn-two-targets", "pyfunc-nested-types", "pyfunc-datetime-binary-optional",
+    "sklearn-linear-regression", "sklearn-tensor", "sklearn-no-signature", "sklearn-text",
+    "sklearn-pipeline-mixed-columns", "pyfunc-nested-types", "pyfunc-datetime-binary-optional",
     "pyfunc-named-tensors",
 ]  # fmt: skip
 
