@@ -62,6 +62,7 @@ def prepare(environment: Any, **_: Any) -> None:
         if given.headless:
             sys.exit(2)
         gevent.spawn(environment.runner.stop)
+    environment.shape_class.reset_time()  # it took a while; the test begins now
 
 
 @events.quitting.add_listener
