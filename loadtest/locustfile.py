@@ -1,0 +1,210 @@
+"""Locust for any served model: `locust -f loadtest/locustfile.py --host http://localhost:8080 [V1 V2 V2Binary …]`.
+
+A class of users for each protocol, whose requests are made from the server's /schema; `--shape` says how the number of
+users changes, `--open-rate` lets each of them send whether or not there was a reply.
+"""
+
+# ruff: noqa: E402 - gRPC has to know of gevent before anything uses it, and Python where this folder is
+from __future__ import annotations
+
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+import grpc.experimental.gevent
+from gevent.pool import Group
+from locust import FastHttpUser, LoadTestShape, User, constant, events, task
+from locust.exception import StopUser
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+grpc.experimental.gevent.init_gevent()
+
+from loadtest import profiles, slo
+from loadtest.__main__ import headers_of
+from loadtest.payloads import GRPC_METHOD, Payload
+from loadtest.target import Target, Unusable
+
+VARIATIONS = 64
+DURATION = 60
+PREPARED: dict[str, list[Payload]] = {}
+
+
+@events.init_command_line_parser.add_listener
+def options(parser: Any) -> None:
+    parser.add_argument("--shape", choices=profiles.PROFILES, default="steady", help="how the number of users changes")
+    parser.add_argument("--open-rate", type=float, default=0.0, help="a second, of each user, whatever the replies")
+    parser.add_argument("--slo", default=slo.DEFAULT, help="what is promised: it decides on the exit code")
+    parser.add_argument("--rows", type=int, default=1, help="rows in each request")
+    parser.add_argument("--seed", type=int, default=0, help="of the made-up values")
+    parser.add_argument("--grpc", default="", help="host:port of the gRPC server (default: port 8081 of the host)")
+    parser.add_argument("--header", action="append", default=[], help="'NAME: VALUE'", include_in_web_ui=False)
+    parser.add_argument("--token-file", type=Path, help="a bearer token", include_in_web_ui=False)
+
+
+def target(environment: Any) -> Target:
+    given = environment.parsed_options
+    return Target(environment.host or "", given.grpc, headers_of(given))
+
+
+@events.test_start.add_listener
+def prepare(environment: Any, **_: Any) -> None:
+    PREPARED.clear()
+    given = environment.parsed_options
+    try:
+        slo.parse(given.slo)
+        for kind in environment.user_classes:
+            PREPARED[kind.protocol] = target(environment).payloads(kind.protocol, given.rows, given.seed, VARIATIONS)[0]
+    except Unusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        if given.headless:
+            sys.exit(2)
+        gevent.spawn(environment.runner.stop)
+    environment.shape_class.reset_time()  # it took a while; the test begins now
+
+
+@events.quitting.add_listener
+def judge(environment: Any, **_: Any) -> None:
+    if environment.process_exit_code is None and not environment.parsed_options.worker:
+        found = checks(environment, environment.stats.total.get_response_time_percentile)
+        print("\n".join(map(str, found)))
+        environment.process_exit_code = 0 if all(one.kept for one in found) else 1
+
+
+def checks(environment: Any, percentile: Any) -> list[slo.Check]:
+    total = environment.stats.total
+
+    def found(name: str) -> float | None:
+        if name == "errors":
+            return float(total.fail_ratio)
+        if name in ("mean", "max"):
+            return float(total.avg_response_time if name == "mean" else total.max_response_time) / 1e3
+        value = percentile(float(name[1:]) / 100)
+        return None if value is None else value / 1e3
+
+    return [slo.Check(one, found(one.name)) for one in slo.parse(environment.parsed_options.slo)]
+
+
+class Profile(LoadTestShape):
+    """`--users` at most and `--run-time` in all; "step" ends where the SLO breaks."""
+
+    use_common_options = True
+    stair = 0
+
+    def reset_time(self) -> None:
+        super().reset_time()
+        self.stair = 0
+
+    def tick(self) -> tuple[int, float] | None:
+        environment = self.runner.environment
+        given = environment.parsed_options
+        moment = self.get_run_time() / float(given.run_time or DURATION)
+        users = given.num_users or 1
+        if moment >= 1 or (given.shape == "step" and self.broken(environment, moment, users)):
+            return None
+        rate = given.spawn_rate or users if given.shape == "steady" else users
+        return max(1, round(users * profiles.share(given.shape, moment))), max(1, rate)
+
+    def broken(self, environment: Any, moment: float, users: int) -> bool:
+        now = profiles.stair(moment)
+        if now == self.stair:
+            return False
+        self.stair = now
+        missed = [one for one in checks(environment, recent(environment)) if not one.kept]
+        if missed:
+            before, after = (round(users * step / profiles.STAIRS) for step in (now - 1, now))
+            print(f"the SLO broke at {after} users and held at {before}: {'; '.join(map(str, missed))}")
+        return bool(missed)
+
+
+def recent(environment: Any) -> Any:
+    """Percentiles of the last ten seconds, or of all of them if there are not as many."""
+    total = environment.stats.total
+    return lambda share: total.get_current_response_time_percentile(share) or total.get_response_time_percentile(share)
+
+
+class Caller(User):
+    """Sends one request after the other, or as many as are due."""
+
+    abstract = True
+    protocol: ClassVar[str]
+    wait_time = constant(0)
+
+    def on_start(self) -> None:
+        if self.protocol not in PREPARED:
+            raise StopUser
+        self.to = target(self.environment)
+        self.numbers, self.due, self.sent = count(id(self) % VARIATIONS), time.perf_counter(), Group()
+
+    def on_stop(self) -> None:
+        self.sent.join(timeout=5)
+        self.sent.kill()
+
+    @task
+    def call(self) -> None:
+        rate = self.environment.parsed_options.open_rate
+        payload = PREPARED[self.protocol][next(self.numbers) % len(PREPARED[self.protocol])]
+        if not rate:
+            self.ask(payload, time.perf_counter())
+            return
+        self.due += 1 / rate
+        gevent.sleep(max(0.0, self.due - time.perf_counter()))
+        self.sent.spawn(self.ask, payload, self.due)
+
+    def ask(self, payload: Payload, due: float) -> None:
+        """Its latency counts from `due`."""
+        raise NotImplementedError
+
+
+class Http(Caller, FastHttpUser):
+    abstract = True
+    concurrency = 1000  # connections of one user; they are made when they are needed
+
+    def ask(self, payload: Payload, due: float) -> None:
+        headers = {**payload.headers, **self.to.headers}
+        with self.client.post(
+            payload.path, data=payload.body, headers=headers, name=self.protocol, catch_response=True
+        ) as reply:
+            reply.request_meta["response_time"] = (time.perf_counter() - due) * 1e3
+
+
+class V1(Http):
+    protocol = "v1"
+
+
+class V2(Http):
+    protocol = "v2"
+
+
+class V2Binary(Http):
+    protocol = "v2-binary"
+
+
+class Invocations(Http):
+    protocol = "invocations"
+
+
+class Grpc(Caller):
+    protocol = "grpc"
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.channel = grpc.insecure_channel(self.to.grpc)
+        self.infer = self.channel.unary_unary(GRPC_METHOD)
+
+    def on_stop(self) -> None:
+        super().on_stop()
+        self.channel.close()
+
+    def ask(self, payload: Payload, due: float) -> None:
+        error, reply = None, b""
+        try:
+            reply = self.infer(payload.body, timeout=10, metadata=self.to.metadata)
+        except grpc.RpcError as failed:
+            error = failed
+        self.environment.events.request.fire(
+            request_type="gRPC", name=self.protocol, response_time=(time.perf_counter() - due) * 1e3,
+            response_length=len(reply), exception=error, context={},
+        )  # fmt: skip

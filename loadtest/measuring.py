@@ -1,0 +1,113 @@
+"""One test from the first request to its result."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import uvloop
+
+from loadtest import profiles, scrape, slo
+from loadtest.clients import GrpcClient, HttpClient
+from loadtest.offer import offer
+from loadtest.outcome import Outcome
+from loadtest.results import Result
+from loadtest.target import Target
+
+VARIATIONS = 64
+"""Different requests, sent one after the other, again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    target: Target
+    protocol: str = "v1"
+    profile: str = "steady"
+    rps: float = 100.0
+    duration: float = 60.0
+    slo: str = slo.DEFAULT
+    rows: int = 1
+    seed: int = 0
+    timeout: float = 10.0
+    warmup: float = 1.0
+    metrics_url: str = ""
+    say: Callable[[str], None] = field(default=lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def measure(plan: Plan) -> Result:
+    """Runs the test; `Unusable` if it cannot be begun."""
+    payloads, vary = plan.target.payloads(plan.protocol, plan.rows, plan.seed, VARIATIONS)
+    schema = plan.target.schema()
+    if vary.value != "all values":
+        plan.say(f"the model does not take any values: varied is {vary.value}")
+    result = Result(
+        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), plan.target.url, schema["model_name"],
+        str(schema.get("model_version", "")), str(schema.get("flavor", "")), plan.protocol, plan.profile, plan.rps,
+        plan.duration, plan.rows, plan.seed, vary.value, plan.slo, Outcome(),
+    )  # fmt: skip
+    objectives = slo.parse(plan.slo)
+
+    async def run() -> None:
+        dues = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
+        before = (profiles.due_times("ramp", plan.rps, plan.warmup) - plan.warmup).tolist()
+        scrapes: list[tuple[float, str]] = []
+        waiting: set[asyncio.Task[None]] = set()
+        told = 0.0
+
+        kind = GrpcClient if plan.protocol == "grpc" else HttpClient
+        async with HttpClient(plan.target, plan.timeout) as http, kind(plan.target, plan.timeout) as client:
+
+            async def look(at: float) -> None:
+                status, text = await http.get(plan.metrics_url or f"{plan.target.url}/metrics")
+                if status == 200:
+                    scrapes.append((at, text))
+                elif not scrapes:
+                    result.server["missing"] = f"/metrics answers {status or text}"
+
+            def watch(now: float) -> bool:
+                nonlocal told
+                if now - told < 1 or now < 0:
+                    return True
+                told = now
+                task = asyncio.create_task(look(now))
+                waiting.add(task)
+                task.add_done_callback(waiting.discard)
+                plan.say(progress(result.outcome, now, plan.duration))
+                if plan.profile != "step":
+                    return True
+                # The stair before this one is judged once it is over.
+                size = plan.duration / profiles.STAIRS
+                end = round(size * profiles.stair(now / plan.duration))
+                part = result.outcome.between(round(end - size), end)
+                return not end or all(one.kept for one in part.checks(objectives))
+
+            await offer(client, payloads, before, Outcome())
+            await look(0)
+            began = time.perf_counter()
+            await offer(client, payloads, dues, result.outcome, watch)
+            await asyncio.gather(*waiting)
+            await look(time.perf_counter() - began)
+        if len(scrapes) > 1:
+            result.server = scrape.difference(sorted(scrapes), result.model)
+
+    # gRPC's own poller does not run in uvloop.
+    asyncio.run(run()) if plan.protocol == "grpc" else uvloop.run(run())
+    return result
+
+
+def progress(found: Outcome, now: float, duration: float) -> str:
+    """One line for the last two seconds, whose replies are mostly here."""
+    recent = found.between(max(int(now) - 2, 0), int(now) + 1)
+    latencies = recent.latencies
+    times = (
+        ", ".join(f"p{share:g} {slo.seconds(latencies.percentile(share / 100))}" for share in (50, 95, 99))
+        if latencies.count
+        else "no reply yet"
+    )
+    errors = found.errors
+    tail = f", {errors.total()} errors ({', '.join(sorted(errors))})" if errors else ""
+    return f"{now:4.0f} s of {duration:.0f}: {found.offered} sent, {times}{tail}"

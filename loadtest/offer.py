@@ -1,0 +1,85 @@
+"""Requests that come when they are due, whether the server keeps up or not.
+
+Latency counts from when a request was due, not from when it could be sent: a server that stalls cannot hide the
+requests that had to wait meanwhile (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from loadtest.outcome import Outcome
+from loadtest.payloads import Payload
+
+MOST = 10_000
+"""Requests without a reply, after which no more are sent: those that are due then are errors."""
+LOST = "too many unanswered"
+
+
+class Client(Protocol):
+    async def send(self, payload: Payload) -> str: ...
+
+
+async def offer(
+    client: Client,
+    payloads: Sequence[Payload],
+    due_times: Sequence[float],
+    outcome: Outcome,
+    watch: Callable[[float], bool] = lambda now: True,
+    most: int = MOST,
+) -> None:
+    """Sends a request at each of `due_times`; those before 0 warm up and are not counted.
+
+    `watch` is called four times a second; what it says tells whether to go on.
+    """
+    began = time.perf_counter() - (due_times[0] if len(due_times) else 0)
+    tasks: set[asyncio.Task[None]] = set()
+    watched, number = 0.0, 0
+
+    async def send(payload: Payload, due: float) -> None:
+        lag = time.perf_counter() - began - due
+        error = await client.send(payload)
+        if due >= 0:
+            outcome.lags.add(lag)
+            note(due, error)
+
+    def note(due: float, error: str) -> None:
+        if error:
+            outcome.at(due).errors[error] += 1
+        else:
+            outcome.at(due).latencies.add(time.perf_counter() - began - due)
+
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a pause of this process would be counted as the server's
+    try:
+        while number < len(due_times):
+            now = time.perf_counter() - began
+            while number < len(due_times) and due_times[number] <= now:
+                due = float(due_times[number])
+                if due >= 0:
+                    outcome.at(due).offered += 1
+                if len(tasks) < most:
+                    task = asyncio.create_task(send(payloads[number % len(payloads)], due))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                elif due >= 0:
+                    note(due, LOST)
+                number += 1
+            if now - watched > 0.25:
+                watched = now
+                if not watch(now):
+                    break
+            if number < len(due_times):
+                # A millisecond at least: what is due within it is sent together, a little late and counted as such.
+                wait = due_times[number] - (time.perf_counter() - began)
+                await asyncio.sleep(min(max(wait, 0.001), 0.25))
+        if tasks:
+            await asyncio.wait(tasks)  # each has its time limit
+    finally:
+        gc.enable()
+        gc.unfreeze()

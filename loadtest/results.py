@@ -1,0 +1,102 @@
+"""A test and what it found, as it is kept in a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadtest import slo
+from loadtest.histogram import SHARES
+from loadtest.outcome import Outcome, outcome_from
+from loadtest.profiles import STAIRS
+from loadtest.slo import Check
+from loadtest.target import Unusable
+
+KIND = "mlflow-kserve load test"
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Result:
+    when: str
+    url: str
+    model: str
+    model_version: str
+    flavor: str
+    protocol: str
+    profile: str
+    rps: float
+    duration: float
+    rows: int
+    seed: int
+    varied: str
+    slo: str
+    outcome: Outcome
+    server: dict[str, Any] = field(default_factory=dict)
+    """What /metrics counted; `missing` says why there is nothing."""
+
+    @property
+    def checks(self) -> list[Check]:
+        return self.outcome.checks(slo.parse(self.slo))
+
+    @property
+    def held(self) -> float | None:
+        """Of a test in steps: the highest rate whose own requests met the SLO."""
+        if self.profile != "step":
+            return None
+        objectives, size, best = slo.parse(self.slo), self.duration / STAIRS, 0.0
+        for stair in range(STAIRS):
+            part = self.outcome.between(round(stair * size), round((stair + 1) * size))
+            if not all(one.kept for one in part.checks(objectives)):
+                break
+            best = self.rps * (stair + 1) / STAIRS
+        return best
+
+    @property
+    def kept(self) -> bool:
+        return all(one.kept for one in self.checks) and self.held in (None, self.rps)
+
+    def plain(self) -> dict[str, Any]:
+        content = {key: value for key, value in asdict(self).items() if key != "outcome"}
+        found = self.outcome
+        latencies = found.latencies
+        summary = {
+            "kept": self.kept,
+            "held_rps": self.held,
+            "checks": [
+                {"name": one.objective.name, "limit": one.objective.limit, "found": one.found, "kept": one.kept}
+                for one in self.checks
+            ],
+            "offered": found.offered,
+            "answered": latencies.count,
+            "errors": dict(found.errors),
+            "latency_seconds": {name: latencies.percentile(share) for name, share in SHARES.items()}
+            if latencies.count
+            else {},
+            "generator_late_p99_seconds": found.late,
+        }
+        return {"kind": KIND, "version": VERSION, **content, "summary": summary, "outcome": found.plain()}
+
+    def line(self) -> str:
+        """The file's content, without a line break: a log may hold it."""
+        return json.dumps(self.plain(), separators=(",", ":"))
+
+
+def read(file: Path) -> Result:
+    try:
+        content = json.loads(file.read_text())
+    except OSError as error:
+        raise Unusable(f"{file}: {error.strerror}") from None
+    except ValueError:
+        raise Unusable(f"{file} is not JSON: expected the result of a load test") from None
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise Unusable(f"{file} is not the result of a load test")
+    if content.get("version") != VERSION:
+        raise Unusable(f"{file} has version {content.get('version')!r}: this program reads version {VERSION}")
+    try:
+        fields = {name: content[name] for name in Result.__dataclass_fields__ if name != "outcome"}
+        return Result(**fields, outcome=outcome_from(content["outcome"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unusable(f"{file} is not complete: {type(error).__name__} {error}") from None

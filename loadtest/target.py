@@ -1,0 +1,128 @@
+"""The server under test: whether it is there and ready, and requests for it that it answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadtest.payloads import GRPC_METHOD, NoSample, Payload, Payloads, Vary
+
+SECONDS = 10.0
+GRPC_PORT = 8081
+
+
+class Unusable(Exception):
+    """What makes a test impossible, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the server is and what every request to it carries."""
+
+    url: str
+    grpc: str = ""
+    """host:port; where it is empty, port 8081 of the URL's host."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    insecure: bool = False
+    """Any certificate will do."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unusable(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
+        if parts.username or parts.password:
+            raise Unusable("no user or password in the URL, please: --token-file or --header carry them")
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+        object.__setattr__(self, "grpc", self.grpc or f"{parts.hostname}:{GRPC_PORT}")
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """None without TLS."""
+        return context(self.insecure) if self.url.startswith("https:") else None
+
+    def schema(self) -> dict[str, Any]:
+        """GET /schema of a server whose model is ready."""
+        status, text = self.ask("/v2/health/ready")
+        if status != 200:
+            raise Unusable(f"the model at {self.url} is not ready: {status} {said(text)}")
+        status, text = self.ask("/schema")
+        try:
+            found = json.loads(text) if status == 200 else None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or "model_name" not in found:
+            raise Unusable(f"{self.url}/schema answers {status}, not what a model takes: {said(text)}")
+        return found
+
+    def payloads(self, protocol: str, rows: int, seed: int, count: int) -> tuple[list[Payload], Vary]:
+        """`count` requests that the model answers, with as much varied as it takes."""
+        schema = self.schema()
+        answer = (0, "")
+        try:
+            for vary in Vary:
+                maker = Payloads(schema, rows, seed, vary)
+                made = [maker.make(protocol, number) for number in range(1 if vary is Vary.NOTHING else count)]
+                for payload in made:
+                    answer = self.send(protocol, payload)
+                    if answer[0] != 200:
+                        break
+                else:
+                    return made, vary
+        except NoSample as error:
+            raise Unusable(str(error)) from None
+        raise Unusable(f"the server refuses its own sample over {protocol}: {answer[0]} {said(answer[1])}")
+
+    def send(self, protocol: str, payload: Payload) -> tuple[int, str]:
+        if protocol == "grpc":
+            return self._call(payload)
+        return self.ask(payload.path, payload.body, payload.headers)
+
+    def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Status and text; a server that cannot be reached is told in one line."""
+        request = urllib.request.Request(self.url + path, body, {**(headers or {}), **self.headers})  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS, context=self.tls) as reply:  # noqa: S310
+                return reply.status, reply.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+        except urllib.error.URLError as error:
+            raise Unusable(f"{self.url} cannot be reached: {error.reason}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unusable(f"{self.url} cannot be reached: {error or type(error).__name__}") from None
+
+    def _call(self, payload: Payload) -> tuple[int, str]:
+        import grpc
+
+        with grpc.insecure_channel(self.grpc) as channel:
+            try:
+                channel.unary_unary(GRPC_METHOD)(payload.body, timeout=SECONDS, metadata=self.metadata)
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    raise Unusable(f"{self.grpc} cannot be reached over gRPC: {said(error.details())}") from None
+                return error.code().value[0], f"{error.code().name} {error.details()}"
+        return 200, ""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return tuple((name.lower(), value) for name, value in self.headers.items() if name.lower() != "host")
+
+
+@cache
+def context(insecure: bool) -> ssl.SSLContext:
+    made = ssl.create_default_context()
+    if insecure:
+        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
+def said(text: str) -> str:
+    """The beginning of a reply, in one line."""
+    return " ".join(text.split())[:200]

@@ -1,0 +1,265 @@
+"""`python -m loadtest` against a real server: numbers, verdicts, exit codes, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from loadtest.__main__ import main
+from loadtest.clients import HttpClient
+from loadtest.offer import offer
+from loadtest.outcome import Outcome
+from loadtest.payloads import PROTOCOLS, Payload
+from loadtest.target import Target
+from predictors.access.limits import Rate
+from tests.serving import Running, free_port, in_thread
+
+ROOT = Path(__file__).parents[2]
+EASY = "p50=2s,p95=5s,errors=1%"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with in_thread(None) as made:
+        yield made
+
+
+def run(server: Running, out: Path, *more: str) -> int:
+    where = ["--url", server.url, "--grpc", server.grpc, "--out", str(out), "--warmup", "0.2"]
+    return main(["run", *where, "--slo", EASY, "--rps", "50", "--duration", "1.2", *more])
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_test_of_each_protocol(
+    protocol: str, server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(server, tmp_path / "a.json", "--protocol", protocol) == 0
+    told = capsys.readouterr()
+    assert "within 2 s" in told.out
+    assert "the SLO was kept" in told.out
+    assert re.search(r"1 s of 1: \d+ sent, p50 ", told.err), "no progress is shown"
+    content = json.loads((tmp_path / "a.json").read_text())
+    summary = content["summary"]
+    assert (content["version"], summary["kept"], summary["offered"], summary["answered"]) == (1, True, 60, 60)
+    assert content["server"]["predictions"] == 60
+    assert 0 < content["server"]["latency"]["p50"] <= summary["latency_seconds"]["p50"]
+    assert "<svg" in (tmp_path / "a.html").read_text()
+
+
+def test_a_missed_objective(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(server, tmp_path / "a.json", "--slo", "p50=1us") == 1
+    assert "NOT within 1 µs" in capsys.readouterr().out
+
+
+def test_errors_are_told_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with in_thread(None, rate_limit=Rate(110, 3600)) as limited:
+        assert run(limited, tmp_path / "a.json", "--rps", "200") == 1
+    errors = json.loads((tmp_path / "a.json").read_text())["summary"]["errors"]
+    assert errors.keys() == {"429"}
+    assert "429" in (tmp_path / "a.html").read_text()
+
+
+def test_the_result_as_a_line_of_a_log(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(server, Path("-")) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+    file = tmp_path / "from-a-log.json"
+    file.write_text(line)
+    assert main(["report", str(file)]) == 0
+    assert "The SLO was kept" in (tmp_path / "from-a-log.html").read_text()
+
+
+def test_steps_end_where_the_slo_breaks(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = ("--profile", "step", "--duration", "10", "--slo", "p50=1us")
+    began = time.perf_counter()
+    assert run(server, tmp_path / "a.json", *steps) == 1
+    assert time.perf_counter() - began < 8
+    assert "the SLO held on no step" in capsys.readouterr().out
+
+
+def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = tmp_path / "a.json"
+    assert run(server, a, "--duration", "5") == 0
+    slower = json.loads(a.read_text())
+    for second in slower["outcome"]["seconds"]:  # 100 steps of 1 %: 2.7 times as long
+        second["latencies"] = {str(int(step) + 100): count for step, count in second["latencies"].items()}
+    b = tmp_path / "b.json"
+    b.write_text(json.dumps(slower))
+    page = ["--html", str(tmp_path / "compare.html")]
+    assert main(["compare", str(a), str(a), *page]) == 0
+    assert main(["compare", str(a), str(b), *page]) == 1
+    assert "B is worse than A" in capsys.readouterr().out
+    assert "B is worse than A" in (tmp_path / "compare.html").read_text()
+    out = tmp_path / "capacity.json"
+    search = [
+        "capacity",
+        "--url",
+        server.url,
+        "--slo",
+        EASY,
+        "--start",
+        "20",
+        "--most",
+        "40",
+        "--probe",
+        "0.7",
+        "--warmup",
+        "0.1",
+    ]
+    assert main([*search, "--target-rps", "100", "--headroom", "0%", "--out", str(out)]) == 0
+    assert "100 requests a second need 3 pod(s)" in capsys.readouterr().out
+    assert json.loads(out.read_text())["pods_needed"] == 3
+    assert main([*search[:4], "p50=1us", *search[5:], "--out", str(out)]) == 1
+    assert "not even 20 requests a second" in capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line of a command that cannot be done."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    told = capsys.readouterr()
+    assert not told.out
+    line, end, rest = told.err.partition("\n")
+    assert (end, rest) == ("\n", "")
+    assert line.startswith("error: ")
+    return line
+
+
+def test_what_cannot_be_is_told_in_one_line(
+    server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    assert f"{nowhere} cannot be reached" in refused(capsys, "run", "--url", nowhere)
+    assert "is not a URL" in refused(capsys, "run", "--url", "localhost:8080")
+    assert "--slo: 'p95' is not understood" in refused(capsys, "run", "--url", server.url, "--slo", "p95")
+    assert "without a colon" in refused(capsys, "run", "--url", server.url, "--header", "Host")
+    assert "no folder" in refused(capsys, "run", "--url", server.url, "--out", "not/there.json")
+    grpc = f"127.0.0.1:{free_port()}"
+    line = refused(capsys, "run", "--url", server.url, "--protocol", "grpc", "--grpc", grpc)
+    assert f"{grpc} cannot be reached" in line
+    assert "No such file" in refused(capsys, "compare", "a.json", "b.json")
+    Path("text.json").write_text("hello")
+    assert "is not JSON" in refused(capsys, "compare", "text.json", "text.json")
+    Path("other.json").write_text("{}")
+    assert "not the result of a load test" in refused(capsys, "report", "other.json")
+    Path("new.json").write_text('{"kind": "mlflow-kserve load test", "version": 2}')
+    assert "has version 2: this program reads version 1" in refused(capsys, "compare", "new.json", "new.json")
+    Path("half.json").write_text('{"kind": "mlflow-kserve load test", "version": 1}')
+    assert "is not complete" in refused(capsys, "report", "half.json")
+
+
+def test_a_model_that_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with in_thread(None) as server:
+        assert server.post("/v2/repository/models/model/unload").status_code == 200
+        line = refused(capsys, "run", "--url", server.url, "--out", str(tmp_path / "a.json"))
+    assert "is not ready: 503" in line
+
+
+def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = "a-token-that-is-long-enough-0123456789"
+    known, own = tmp_path / "callers", tmp_path / "own"
+    known.write_text(f"alice:{token}\n")
+    own.write_text(token)
+    for file in (known, own):
+        file.chmod(0o600)
+    with in_thread(None, token_file=known) as server:
+        assert "401" in refused(capsys, "run", "--url", server.url, "--out", str(tmp_path / "a.json"))
+        assert run(server, tmp_path / "a.json", "--token-file", str(own)) == 0
+    told = capsys.readouterr()
+    assert token not in told.out + told.err
+    assert all(token not in file.read_text() for file in (tmp_path / "a.json", tmp_path / "a.html"))
+
+
+class Stalling(BaseHTTPRequestHandler):
+    """Answers at once, but for half a second in which nobody is answered."""
+
+    protocol_version = "HTTP/1.1"
+    began = 0.0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        since = time.perf_counter() - Stalling.began
+        if 0.5 < since < 1:
+            time.sleep(1 - since)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_stall_is_counted_for_all_who_were_due_meanwhile() -> None:
+    """One that sends only after a reply would see a single slow request."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as stalling:
+        threading.Thread(target=stalling.serve_forever, daemon=True).start()
+        outcome, target = Outcome(), Target(f"http://127.0.0.1:{stalling.server_port}")
+
+        async def go() -> None:
+            async with HttpClient(target, 5) as client:
+                Stalling.began = time.perf_counter()
+                await offer(client, [Payload("/", b"")], [number / 100 for number in range(200)], outcome)
+
+        uvloop.run(go())
+        stalling.shutdown()
+    latencies = outcome.latencies
+    assert latencies.count == 200
+    slow = sum(count for step, count in latencies.steps.items() if step > 930)  # about 10 ms
+    assert slow >= 40, "50 were due while the server stalled"
+    assert latencies.percentile(0.99) > 0.4
+
+
+def test_the_job_fits_and_its_program_runs_from_a_config_map(tmp_path: Path) -> None:
+    import yaml
+
+    from tests.generator.judge import judge
+    from tests.generator.kubectl import kubectl
+
+    text = (ROOT / "loadtest" / "job.yaml").read_text()
+    verdict = judge([yaml.safe_load(text)])
+    assert (verdict.problems, verdict.external) == ([], ["ConfigMap models/loadtest"])
+    made = yaml.safe_load(
+        kubectl("create", "configmap", "loadtest", f"--from-file={ROOT / 'loadtest'}", "--dry-run=client", "-o", "yaml")
+    )
+    package = tmp_path / "loadtest"
+    package.mkdir()
+    for name, content in made["data"].items():
+        (package / name).write_text(content)
+    container = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"][0]
+    arguments = [one for one in container["args"] if not one.startswith("--url")]
+    command = [sys.executable, *container["command"][1:], *arguments, f"--url=http://127.0.0.1:{free_port()}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: http://127.0.0.1:")
+
+
+@pytest.mark.skipif(shutil.which("hey") is None, reason="needs hey")
+def test_hey(server: Running) -> None:
+    script = str(ROOT / "loadtest" / "hey.sh")
+    done = subprocess.run([script, server.url, "model"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\[200\]\s+1000 responses", done.stdout)
+    for arguments, words in {
+        (): "usage: ",
+        (server.url, "another"): "the server has the model 'model', not 'another'",
+        (f"http://127.0.0.1:{free_port()}",): "cannot be reached",
+    }.items():
+        done = subprocess.run([script, *arguments], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+    with in_thread(None, rate_limit=Rate(5, 3600)) as limited:
+        done = subprocess.run([script, limited.url], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "not all requests were answered with 200" in done.stderr

@@ -1,0 +1,143 @@
+"""What a test makes of its measurements: percentiles, objectives, rates, comparisons, the server's own counters."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest import scrape, slo
+from loadtest.capacity import Capacity
+from loadtest.compare import compare
+from loadtest.histogram import Histogram, from_plain
+from loadtest.outcome import Outcome, Second
+from loadtest.profiles import PROFILES, due_times
+from loadtest.results import Result
+from loadtest.target import Unusable
+
+
+@given(st.lists(st.floats(2e-6, 100), min_size=1), st.floats(0.01, 1))
+def test_percentiles_are_exact_to_one_percent(values: list[float], share: float) -> None:
+    found = Histogram()
+    for value in values:
+        found.add(value)
+    exact = sorted(values)[max(1, int(np.ceil(share * len(values)))) - 1]
+    assert found.percentile(share) == pytest.approx(exact, rel=0.01)
+    assert from_plain(found.plain()) == found
+
+
+@given(st.dictionaries(st.sampled_from(["p50", "p99.9", "mean", "max"]), st.integers(1, 9999), min_size=1))
+def test_objectives_are_read(limits: dict[str, int]) -> None:
+    text = ", ".join(f"{name}={limit}ms" for name, limit in limits.items())
+    found = {one.name: one.limit for one in slo.parse(text)}
+    assert found == pytest.approx({name: limit / 1e3 for name, limit in limits.items()})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "p95", "p95=500", "p95<500ms", "p101=1s", "p95=500ms,", "errors=1", "errors=101%", "rps=5", "p95=1s,p95=2s"],
+)
+def test_what_is_no_objective_is_named(text: str) -> None:
+    with pytest.raises(Unusable, match="--slo: ") as said:
+        slo.parse(text)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_requests_are_due_at_the_rate_of_the_profile(profile: str) -> None:
+    due = due_times(profile, 100, 10)
+    assert (np.diff(due) > 0).all()
+    assert due[0] == 0
+    assert due[-1] < 10
+    a_second = np.histogram(due, bins=10, range=(0, 10))[0].tolist()
+    wanted = {
+        "steady": [100] * 10,
+        "ramp": [25, 35, 45, 55, 65, 75, 85, 95, 100, 100],
+        "spike": [20, 20, 20, 20, 100, 100, 20, 20, 20, 20],
+        "step": [20, 20, 40, 40, 60, 60, 80, 80, 100, 100],
+    }
+    assert a_second == pytest.approx(wanted[profile], abs=1)
+
+
+def result(slower: float = 1.0, failing: float = 0.0, seed: int = 0, rps: float = 100.0) -> Result:
+    """A minute of a server whose seconds are not all alike."""
+    dice, outcome = random.Random(seed), Outcome()
+    for at in range(60):
+        second = outcome.seconds.setdefault(at, Second(offered=100))
+        busy = dice.uniform(0.8, 1.2)
+        for _ in range(100):
+            if dice.random() < failing:
+                second.errors["503"] += 1
+            else:
+                second.latencies.add(0.01 * slower * busy * dice.lognormvariate(0, 0.3))
+    return Result("now", "http://x", "m", "1", "sklearn", "v1", "steady", rps, 60, 1, 0, "", slo.DEFAULT, outcome)
+
+
+def worse(a: Result, b: Result) -> set[str]:
+    return {one.name for one in compare(a, b, tolerance=0.1) if one.worse}
+
+
+def test_a_server_is_not_worse_than_itself() -> None:
+    assert [worse(result(seed=seed), result(seed=seed + 100)) for seed in range(5)] == [set()] * 5
+
+
+def test_a_slower_one_is_worse() -> None:
+    assert worse(result(), result(1.3, seed=1)) == {"p50", "p95", "p99"}
+    assert worse(result(), result(1.03, seed=1)) == set(), "that is within the tolerance"
+    assert worse(result(1.3), result(seed=1)) == set(), "a faster one is not worse"
+
+
+def test_one_with_errors_is_worse() -> None:
+    assert worse(result(), result(failing=0.02, seed=1)) == {"errors"}
+
+
+def test_tests_that_differ_are_not_compared() -> None:
+    with pytest.raises(Unusable, match="differ in rps: 100.0 and 50.0"):
+        compare(result(), result(rps=50.0), 0.1)
+
+
+def test_a_step_that_broke_is_not_made_up_for_by_those_before() -> None:
+    made = result()
+    made.profile, made.slo = "step", "p50=20ms"
+    assert (made.held, made.kept) == (100, True)
+    for at in range(48, 60):
+        made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
+    assert all(one.kept for one in made.checks)
+    assert (made.held, made.kept) == (80, False)
+
+
+def test_pods_for_a_rate() -> None:
+    assert Capacity(rps=120).pods(500, pods=1, headroom=0.3) == 6
+    assert Capacity(rps=120).pods(500, pods=2, headroom=0.0) == 9
+
+
+def metrics(fast: int, slow: int, errors: int) -> str:
+    name, labels = "model_prediction_latency_seconds", 'model_name="m",model_version="1"'
+    return f"""
+# TYPE {name} histogram
+{name}_bucket{{{labels},le="0.1"}} {fast}
+{name}_bucket{{{labels},le="0.5"}} {fast + slow}
+{name}_bucket{{{labels},le="+Inf"}} {fast + slow}
+{name}_bucket{{model_name="other",model_version="1",le="+Inf"}} 1000
+{name}_count{{{labels}}} {fast + slow}
+# TYPE model_predictions_total counter
+model_predictions_total{{{labels}}} {fast + slow + errors}
+# TYPE model_prediction_errors_total counter
+model_prediction_errors_total{{{labels},error_type="timeout"}} {errors}
+"""
+
+
+def test_the_servers_counters_are_those_of_the_test() -> None:
+    found = scrape.difference([(0, metrics(50, 7, 3)), (10, metrics(140, 17, 5))], "m")
+    assert found["predictions"] == 102
+    assert found["errors"] == {"timeout": 2}
+    assert found["latency"]["p50"] == pytest.approx(0.1 * 50 / 90)
+    assert found["latency"]["p95"] == pytest.approx(0.1 + 0.4 * 0.5)
+
+
+def test_counters_of_another_pod_are_not_taken() -> None:
+    assert "went down" in scrape.difference([(0, metrics(50, 7, 3)), (10, metrics(4, 7, 5))], "m")["missing"]

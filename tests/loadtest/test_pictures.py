@@ -1,0 +1,68 @@
+"""The report and the comparison in a real browser: nothing missing, nothing fetched, nothing complained about."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+
+from loadtest import compare, report
+from loadtest.results import Result
+from tests.loadtest.test_numbers import result
+from tests.predictors.test_browser import Browser, browser
+
+__all__ = ["browser"]
+
+
+def looked_at(browser: Browser, page: str, file: Path) -> int:
+    """Opens a page; how many of the pixels of its picture are not of the background."""
+    import matplotlib.image
+    import numpy as np
+
+    file.write_text(page)
+    browser.call("Network.enable")
+    browser.call("Page.navigate", url=file.as_uri())
+    browser.wait("svg")
+    png = base64.b64decode(browser.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+    (file.with_suffix(".png")).write_bytes(png)
+    pixels = matplotlib.image.imread(io.BytesIO(png))
+    return int(np.count_nonzero(np.any(pixels != pixels[0, 0], axis=-1)))
+
+
+def with_server(made: Result) -> Result:
+    levels = [{"at": at, "in_flight": at % 3, "waiting": 0} for at in range(60)]
+    made.server = {"predictions": 6000.0, "errors": {"timeout": 1.0}, "refused": {}, "latency": {"p50": 0.004},
+                   "versions": ["1"], "over_time": levels}  # fmt: skip
+    return made
+
+
+def test_the_report(browser: Browser, tmp_path: Path) -> None:
+    seen = looked_at(browser, report.html(with_server(result(failing=0.02))), tmp_path / "report.html")
+    assert seen > 100_000
+    assert browser.run("document.querySelectorAll('svg').length") == 5
+    text = browser.run("document.body.innerText")
+    for words in ("The SLO was missed", "Percentiles over time", "Inside the server", "503", "timeout 1", "P95", "p99"):
+        assert words.lower() in text.lower(), words
+    assert browser.run("[...document.querySelectorAll('svg')].every(one => one.getBoundingClientRect().height > 100)")
+    assert browser.run("performance.getEntriesByType('resource').length") == 0
+    assert browser.complaints == []
+
+
+def test_the_comparison(browser: Browser, tmp_path: Path) -> None:
+    a, b = result(), result(1.3, seed=1)
+    page = compare.html(a, b, compare.compare(a, b, 0.1), 0.1)
+    assert looked_at(browser, page, tmp_path / "compare.html") > 50_000
+    assert "B is worse than A" in browser.run("document.body.innerText")
+    assert browser.run("document.querySelectorAll('svg').length") == 2
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_names_are_no_markup(empty: bool) -> None:
+    made = result()
+    made.model = "<script>alert(1)</script>"
+    if empty:
+        made.outcome.seconds.clear()
+    assert "<script" not in report.html(made)
