@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 def pair(written: str) -> tuple[str, str]:
     key, equals, value = written.partition("=")
     if not (key and equals):
-        raise Unfit(f"--label {written}: expected KEY=VALUE")
+        raise Unfit(f"--label {written}", "expected KEY=VALUE")
     return key, value
 
 

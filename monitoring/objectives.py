@@ -8,7 +8,11 @@ from monitoring.catalogue import LATENCY_BUCKETS
 
 
 class Unfit(ValueError):
-    """Something that cannot be promised, or not measured; the text begins with the field."""
+    """Something that cannot be promised, or not measured; says which field it is, if it is one."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field, self.message = field, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,18 @@ class Objectives:
 
     def __post_init__(self) -> None:
         if self.availability is not None and not 0 < self.availability < 100:
-            raise Unfit(f"availability: {self.availability:g} is no share that can be missed: expected such as 99.9")
+            raise Unfit("availability", f"{self.availability:g} is no share that can be missed: expected such as 99.9")
         for latency in self.latencies:
             if latency.seconds not in LATENCY_BUCKETS:
                 known = ", ".join(written(seconds) for seconds in LATENCY_BUCKETS)
                 raise Unfit(
-                    f"{latency.name}: {written(latency.seconds)} is between two buckets of the histogram, where "
-                    f"nothing is known: expected one of {known}"
+                    latency.name,
+                    f"{written(latency.seconds)} is between two buckets of the histogram, where nothing is known: "
+                    f"expected one of {known}",
                 )
         ordered = [latency.seconds for latency in self.latencies]
         if ordered != sorted(ordered):
-            raise Unfit("p50, p95 and p99: expected each no shorter than the one before")
+            raise Unfit("", "p50, p95 and p99: expected each no shorter than the one before")
 
     @property
     def budget(self) -> float | None:

@@ -28,7 +28,7 @@ def read(file: Path, namespace: str | None = None) -> Asked:
     try:
         content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Unfit(f"is not YAML: {' '.join(str(error).split())}") from None
+        raise Unfit("", f"is not YAML: {' '.join(str(error).split())}") from None
     spec = mapping(content, "the spec")
     # Zero pods at times are nothing to be woken for.
     windows = mapping(spec.get("scaling"), "scaling").get("schedule") or []
@@ -42,14 +42,14 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Unfit(f"{where}: expected fields, not {value!r}")
+        raise Unfit(where, f"expected fields, not {value!r}")
     return value
 
 
 def named(spec: dict[str, Any], what: str, default: str | None = None) -> str:
     value = spec.get(what, default)
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise Unfit(f"{what}: expected a name such as fraud, not {value!r}")
+        raise Unfit(what, f"expected a name such as fraud, not {value!r}")
     return value
 
 
@@ -58,20 +58,20 @@ def objectives(said: Any) -> Objectives:
     found: dict[str, float | None] = {}
     for name, value in mapping(said, where).items():
         if name not in NAMES:
-            raise Unfit(f"{where}.{name}: is no field: expected one of {', '.join(NAMES)}")
+            raise Unfit(f"{where}.{name}", f"is no field: expected one of {', '.join(NAMES)}")
         found[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
     try:
         return Objectives(**found)
     except Unfit as error:
-        raise Unfit(f"{where}.{error}") from None
+        raise Unfit(f"{where}.{error.field}" if error.field else where, error.message) from None
 
 
 def number(value: Any, where: str, duration: bool) -> float:
     if not duration:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Unfit(f"{where}: expected percent such as 99.9, not {value!r}")
+            raise Unfit(where, f"expected percent such as 99.9, not {value!r}")
         return float(value)
     match = DURATION.fullmatch(str(value))
     if not match:
-        raise Unfit(f"{where}: expected a duration such as 500ms or 1s, not {value!r}")
-    return float(match[1]) * SECONDS[match[2]]
+        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}")
+    return round(float(match[1]) * SECONDS[match[2]], 6)

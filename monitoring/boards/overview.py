@@ -25,8 +25,8 @@ BUCKETS = f"rate(model_prediction_latency_seconds_bucket{{{VERSIONS}}}[{RECENTLY
 PREDICTIONS = f"sum(rate(model_predictions_total{{{VERSIONS}}}[{RECENTLY}]))"
 
 
-def quantile(share: float, by: str = "le", buckets: str = BUCKETS) -> str:
-    return f"histogram_quantile({share}, sum by ({by}) ({buckets}))"
+def quantile(share: float, by: str = "le") -> str:
+    return f"histogram_quantile({share}, sum by ({by}) ({BUCKETS}))"
 
 
 def per_second(series: str, by: str, selector: str = SERVES) -> str:
@@ -54,10 +54,8 @@ def overview() -> Any:
         graph("P95 by version", "s", Query(quantile(0.95, "le, model_version"), "{{model_version}}")),
         graph(
             "Rows per request", "none",
-            *(
-                Query(quantile(share, "le", BUCKETS.replace("prediction_latency_seconds", "request_rows")), name)
-                for share, name in ((0.5, "P50"), (0.95, "P95"))
-            ),
+            Query(f"sum(rate(model_request_rows_sum{{{VERSIONS}}}[{RECENTLY}])) / "
+                  f"sum(rate(model_request_rows_count{{{VERSIONS}}}[{RECENTLY}]))", "mean"),
         ),
     ]  # fmt: skip
     saturation = [
