@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from monitoring.catalogue import BY_SERIES
 from monitoring.objectives import Objectives, Unfit
 from monitoring.rules import groups
 from monitoring.scope import Scope
 from tests.monitoring.promtool import promtool
+from tests.monitoring.queries import series
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 ONE, ALL = Scope("ml", "fraud", always=True), Scope()
@@ -259,6 +262,12 @@ def test_each_alert_says_what_it_is_about() -> None:
         text = (DOCS / "runbooks" / f"{name}.md").read_text()
         assert text.startswith(f"# {name}\n")
         assert "```" in text, f"{name}: expected a command or a query to begin with"
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (DOCS / "runbooks" / target).exists(), target
+        for expr in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
+            for line in expr.splitlines():
+                assert series(line) <= BY_SERIES.keys(), line
+                assert series(line), line
 
 
 def test_other_objectives() -> None:
