@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint bench overload format constraints manifests images images-test image-locks clean
+.PHONY: demo test lint bench overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -35,6 +35,12 @@ constraints: ## write the versions that a fresh environment resolves to
 	.venv-constraints/bin/pip --disable-pip-version-check install --quiet '.[test,lint]'
 	.venv-constraints/bin/pip freeze --exclude mlflow-kserve | sed 's/+cpu$$//' > $(CONSTRAINTS)
 	rm -rf .venv-constraints
+
+monitoring-demo: .venv/test ## servers, traffic and Prometheus together (and Grafana, if it is installed); SECONDS=60 ends it
+	$(BIN)/python -m tools.monitoring.demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PICTURES),--pictures $(PICTURES))
+
+dashboards: .venv/test ## write monitoring/dashboards/ from the dashboards as code
+	$(BIN)/python -m tools.dashboards
 
 manifests: .venv/test ## write kserve/ from the generator
 	$(BIN)/python -m tools.kserve_folder

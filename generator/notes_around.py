@@ -9,7 +9,7 @@ from generator.plan import Plan
 
 
 def notes(plan: Plan) -> list[str]:
-    return [*hosts(plan), *network_policy(plan), *monitoring(plan), *mesh(plan), *cache(plan)]
+    return [*hosts(plan), *network_policy(plan), *monitoring(plan), *watching(plan), *mesh(plan), *cache(plan)]
 
 
 def hosts(plan: Plan) -> Iterator[str]:
@@ -65,6 +65,19 @@ def monitoring(plan: Plan) -> Iterator[str]:
         if tls:
             name = f"{plan.workload}.{plan.spec.namespace}.svc"
             yield f"Prometheus trusts the ca.crt in the Secret {tls}, where the certificate has to be for {name}"
+
+
+def watching(plan: Plan) -> Iterator[str]:
+    wanted = plan.spec.monitoring
+    if wanted.rules:
+        yield (
+            "the PrometheusRule needs the Prometheus operator, and the labels namespace and pod on each metric, "
+            "as its monitors set them"
+        )
+        if wanted.runbooks is None:
+            yield "the alerts link to docs/runbooks; say monitoring.runbooks to have links that anybody can follow"
+    if wanted.dashboard:
+        yield "the ConfigMap of dashboards needs Grafana's sidecar, which looks for the label grafana_dashboard"
 
 
 def mesh(plan: Plan) -> Iterator[str]:

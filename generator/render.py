@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from generator.facts import ModelFacts
 from generator.plan import Plan, decide
 from generator.problems import SpecError
-from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes
+from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes, watching
 from generator.resources.inference_service import inference_service
 from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
@@ -46,4 +46,5 @@ def resources(plan: Plan) -> list[Resource]:
         *routes.resources_of(plan),
         *mesh.resources_of(plan),
         *monitors.resources_of(plan),
+        *watching.resources_of(plan),
     ]

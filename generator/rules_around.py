@@ -9,7 +9,9 @@ from generator.destinations import destinations
 from generator.plan import Plan
 from generator.problems import Problem, problem
 from generator.resources.accounts import is_made
+from generator.resources.watching import objectives
 from generator.spec.values import seconds
+from monitoring.objectives import Unfit
 
 LABEL = 63
 CRON_JOB = 52  # Kubernetes adds the time to it
@@ -67,6 +69,14 @@ def monitoring(plan: Plan) -> Iterator[Problem]:
         )
     if seconds(wanted.interval) <= 0:
         yield problem("monitoring.interval", "expected more than 0s")
+    for field in ("slo", "runbooks"):
+        if field in wanted.model_fields_set and not wanted.rules:
+            yield problem(f"monitoring.{field}", "nothing asks for it: expected monitoring.rules: true with it")
+    try:
+        objectives(plan)
+    except Unfit as error:
+        where = ["monitoring.slo", *([error.field] if error.field else [])]
+        yield problem(".".join(where), error.message)
 
 
 def exposure(plan: Plan) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 MODEL_LABELS = ("model_name", "model_version")
+RELOAD_OUTCOMES = ("loaded", "reverted", "failed", "registry_error")
 LATENCY_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 )  # fmt: skip
@@ -123,7 +124,10 @@ class Metrics:
         for child in self.about(name, loaded):
             child.set(1)
         self.load_seconds.labels(name, loaded.version).set(loaded.seconds)
-        self.reload_failing.labels(name)  # there from the beginning, so that alerts need not guess
+        # There from the beginning, so that alerts need not guess and rates see the first one.
+        self.reload_failing.labels(name)
+        for outcome in RELOAD_OUTCOMES:
+            self.reloads.labels(name, outcome)
 
     def about(self, name: str, loaded: Loaded) -> list[Gauge]:
         """What says which model answers."""

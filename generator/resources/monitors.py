@@ -9,9 +9,7 @@ from generator.plan import Plan
 from generator.resources import containers
 from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.values import seconds
-
-PATH = "/metrics"
-DEFAULT_TIMEOUT = 10  # seconds that Prometheus waits, which may not be longer than the interval
+from monitoring import scrape
 
 
 def annotations_of(plan: Plan) -> dict[str, str]:
@@ -26,7 +24,7 @@ def annotations_of(plan: Plan) -> dict[str, str]:
         "serving.kserve.io/enable-prometheus-scraping": "false",
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(containers.http(plan)),
-        "prometheus.io/path": PATH,
+        "prometheus.io/path": scrape.PATH,
         **({"prometheus.io/scheme": "https"} if plan.spec.auth.tls_secret else {}),
     }
 
@@ -34,18 +32,12 @@ def annotations_of(plan: Plan) -> dict[str, str]:
 def resources_of(plan: Plan) -> list[Resource]:
     """A monitor of all pods of the serve, the canary's too, whatever KServe names their Deployments and Services."""
     wanted = plan.spec.monitoring
-    kinds = {"podmonitor": ("PodMonitor", "podMetricsEndpoints"), "servicemonitor": ("ServiceMonitor", "endpoints")}
-    if wanted.scrape not in kinds:
+    kinds: dict[str, scrape.Kind] = {"podmonitor": "PodMonitor", "servicemonitor": "ServiceMonitor"}
+    kind = kinds.get(wanted.scrape)
+    if kind is None:
         return []
-    kind, field = kinds[wanted.scrape]
-    content = {
-        "spec": {
-            "selector": {"matchLabels": {POD_LABEL: plan.spec.name}},
-            "podTargetLabels": [POD_LABEL],
-            field: [endpoint(plan)],
-        }
-    }
-    made = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, content)
+    spec = scrape.monitor(kind, {"matchLabels": {POD_LABEL: plan.spec.name}}, [endpoint(plan)])
+    made = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
     made["metadata"]["labels"] |= wanted.labels
     return [made]
 
@@ -54,10 +46,7 @@ def endpoint(plan: Plan) -> dict[str, Any]:
     interval = math.ceil(seconds(plan.spec.monitoring.interval))
     tls = plan.spec.auth.tls_secret
     return {
-        "port": port(plan),
-        "path": PATH,
-        "interval": f"{interval}s",
-        "scrapeTimeout": f"{interval}s" if interval < DEFAULT_TIMEOUT else None,
+        **scrape.endpoint(port(plan), interval),
         "scheme": "https" if tls else None,
         # Prometheus asks each pod by its address; the certificate is for the name that callers use.
         "tlsConfig": {

@@ -130,6 +130,16 @@ class Tracing(Part):
     """share of the requests that begin a trace"""
 
 
+class Slo(Part):
+    """What the serve promises: alerts tell when it is about to be broken. null promises nothing of the kind."""
+
+    availability: float | None = 99.9
+    """percent of the requests that are not answered with an error of ours"""
+    p50: Duration | None = Field("100ms", description="half of the predictions take no longer")
+    p95: Duration | None = Field("500ms", description="95 % of them take no longer")
+    p99: Duration | None = Field("1s", description="99 % of them take no longer")
+
+
 class Monitoring(Part):
     """Who collects the metrics, and what is made of them."""
 
@@ -140,6 +150,13 @@ class Monitoring(Part):
     labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
     namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
     prometheus: Url | None = Field(None, description="its address, for scaling by what it measures")
+    rules: bool = False
+    """a PrometheusRule with alerts"""
+    slo: Slo = Slo()
+    """what the alerts hold the serve to"""
+    runbooks: Url | None = Field(None, description="where the pages of docs/runbooks are, for links in alerts")
+    dashboard: bool = False
+    """a ConfigMap with dashboards, for Grafana's sidecar"""
 
 
 class ServiceAccount(Part):

@@ -74,7 +74,12 @@ AROUND = st.fixed_dictionaries(
         ),
         "monitoring": st.fixed_dictionaries(
             {"scrape": st.sampled_from(["annotations", "podmonitor", "servicemonitor", "off"])},
-            optional={"namespace": NAMES, "interval": st.sampled_from(["5s", "1m", "500ms"])},
+            optional={
+                "namespace": NAMES,
+                "interval": st.sampled_from(["5s", "1m", "500ms"]),
+                "rules": st.booleans(),
+                "dashboard": st.booleans(),
+            },
         ),
         "auth": st.sampled_from([{"tls_secret": "tls"}, {"tokens": {"secret": "t", "key": "t"}}]),
         "payload_logger": st.just({"url": "http://sink.ops.svc"}),

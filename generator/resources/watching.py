@@ -1,0 +1,38 @@
+"""What looks at the metrics: alerts for the Prometheus operator, and dashboards for Grafana's sidecar."""
+
+from __future__ import annotations
+
+from generator.plan import Plan
+from generator.resources.meta import Resource, labels, resource
+from generator.scaler import lowest
+from generator.spec.values import seconds
+from monitoring.assets import config_map
+from monitoring.objectives import Objectives
+from monitoring.rules import RUNBOOKS, groups
+from monitoring.scope import Scope
+
+
+def resources_of(plan: Plan) -> list[Resource]:
+    """They see the canary as well; a rollout changes nothing in them."""
+    wanted = plan.spec.monitoring
+    found = []
+    if wanted.rules:
+        content = {"spec": {"groups": groups(scope(plan), objectives(plan), wanted.runbooks or RUNBOOKS)}}
+        rule = resource(plan, "monitoring.coreos.com/v1", "PrometheusRule", plan.spec.name, content)
+        rule["metadata"]["labels"] |= wanted.labels
+        found.append(rule)
+    if wanted.dashboard:
+        found.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
+    return found
+
+
+def scope(plan: Plan) -> Scope:
+    return Scope(plan.spec.namespace, plan.spec.name, always=lowest(plan.spec) > 0)
+
+
+def objectives(plan: Plan) -> Objectives:
+    """Raises Unfit with what cannot be promised."""
+    said = plan.spec.monitoring.slo
+    durations = {name: getattr(said, name) for name in ("p50", "p95", "p99")}
+    promised = {name: None if value is None else round(seconds(value), 6) for name, value in durations.items()}
+    return Objectives(availability=said.availability, **promised)

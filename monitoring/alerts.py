@@ -1,0 +1,124 @@
+"""Alerts on states that somebody has to look at, whatever they do to the objectives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.recording import REQUESTS
+from monitoring.scope import BY, Scope
+
+Rule = dict[str, Any]
+WHO = "{{ $labels.model_name }} in {{ $labels.namespace }}"
+
+
+def alert(name: str, expr: str, hold: str, severity: str, summary: str, description: str) -> Rule:
+    return {
+        "alert": name,
+        "expr": expr,
+        "for": hold,
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "description": description},
+    }
+
+
+def alerts(scope: Scope) -> list[Rule]:
+    return [*models(scope), *reloads(scope), *load(scope)]
+
+
+def models(scope: Scope) -> list[Rule]:
+    found = [
+        alert(
+            "ModelNotLoaded",
+            f"max by (namespace, pod, model_name) (model_loaded{scope.metrics()}) == 0",
+            "5m",
+            "page",
+            f"{WHO}: no version is loaded",
+            "Pod {{ $labels.pod }} runs, but has no model that answers: it was unloaded, or could not be loaded.",
+        ),
+        alert(
+            "ModelPodNotScraped",
+            f"up{scope.pods()} == 0",
+            "10m",
+            "ticket",
+            "{{ $labels.pod }} in {{ $labels.namespace }} does not answer Prometheus",
+            "All that is known of the pod is older than ten minutes; other alerts do not see it.",
+        ),
+    ]
+    if scope.always and scope.serve:
+        found.append(
+            alert(
+                "ModelAbsent",
+                f"absent(model_loaded{scope.metrics()} == 1)",
+                "10m",
+                "page",
+                f"{scope.serve} in {scope.namespace}: Prometheus sees no pod with a model",
+                "Either no pod is up, or none is scraped. The serve does not scale to zero, so there should be one.",
+            )
+        )
+    return found
+
+
+def reloads(scope: Scope) -> list[Rule]:
+    unanswered = scope.metrics('outcome="registry_error"')
+    return [
+        alert(
+            "ModelReloadFailing",
+            f"max by (namespace, pod, model_name) (model_reload_failing{scope.metrics()}) == 1",
+            "10m",
+            "ticket",
+            f"{WHO}: the version that should be served cannot be",
+            "Pod {{ $labels.pod }} keeps answering with the version before.",
+        ),
+        alert(
+            "ModelRegistryUnreachable",
+            f"sum by ({BY}) (increase(model_reloads_total{unanswered}[30m])) > 5",
+            "5m",
+            "ticket",
+            f"{WHO}: the registry does not say what should be served",
+            "{{ $value | humanize }} looks at the registry failed in half an hour. What is loaded keeps answering; "
+            "new versions are not seen.",
+        ),
+    ]
+
+
+def load(scope: Scope) -> list[Rule]:
+    refused = f"sum by ({BY}) (rate(model_requests_refused_total{scope.metrics()}[5m]))"
+    unfit = scope.metrics('error_type="invalid_input"')
+    invalid = f"sum by ({BY}) (rate(model_prediction_errors_total{unfit}[15m]))"
+    predictions = f"sum by ({BY}) (rate(model_predictions_total{scope.metrics()}[15m]))"
+    return [
+        alert(
+            "ModelRequestsRefused",
+            f"{refused} / {REQUESTS}5m{scope.metrics()} > 0.01",
+            "5m",
+            "page",
+            f"{WHO}: requests are refused, there is too much to do",
+            "{{ $value | humanizePercentage }} of the requests find a full queue and are told to come back later.",
+        ),
+        alert(
+            "ModelQueueLong",
+            f"max by (namespace, pod, model_name) (model_expected_wait_seconds{scope.metrics()}) > 0.5",
+            "5m",
+            "ticket",
+            f"{WHO}: requests wait for their turn",
+            "In pod {{ $labels.pod }} a request that comes now waits {{ $value | humanizeDuration }}; beyond "
+            "--max-wait (1 s) requests are refused.",
+        ),
+        alert(
+            "ModelNoTraffic",
+            f"{REQUESTS}30m{scope.metrics()} == 0 and {REQUESTS}6h{scope.metrics()} * 21600 > 100",
+            "15m",
+            "ticket",
+            f"{WHO}: nobody asks any more",
+            "There was no request for half an hour, and more than a hundred in the hours before.",
+        ),
+        alert(
+            "ModelInputRejected",
+            f"{invalid} / {predictions} > 0.5 and {predictions} * 900 >= 20",
+            "15m",
+            "ticket",
+            f"{WHO}: most requests do not fit the model",
+            "{{ $value | humanizePercentage }} of the requests are answered with what is wrong with them: a caller "
+            "sends other inputs than the model's signature wants.",
+        ),
+    ]

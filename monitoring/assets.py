@@ -1,0 +1,60 @@
+"""The dashboards as they were written to dashboards/, and what Grafana's sidecar takes them from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from monitoring.scope import Scope
+
+Board = dict[str, Any]
+OF_A_SERVE = ("serve-overview.json", "rollout.json")
+OF_ALL = ("fleet.json", *OF_A_SERVE)
+SIDECAR = {"grafana_dashboard": "1"}
+"""The label that Grafana's sidecar looks for."""
+
+
+def dashboards(scope: Scope) -> dict[str, Board]:
+    """By file name. Those for one serve show it as they open, under a name and an address of their own."""
+    found = {name: read(name) for name in (OF_A_SERVE if scope.serve else OF_ALL)}
+    return {name: preset(board, scope) if scope.serve else board for name, board in found.items()}
+
+
+def read(name: str) -> Board:
+    board: Board = json.loads((files("monitoring") / "dashboards" / name).read_text(encoding="utf-8"))
+    return board
+
+
+def preset(board: Board, scope: Scope) -> Board:
+    """The same dashboard with the serve chosen."""
+    chosen = {"namespace": scope.namespace, "serve": scope.serve}
+    variables = [
+        variable | {"current": {"text": chosen[variable["name"]], "value": chosen[variable["name"]]}}
+        if variable["name"] in chosen
+        else variable
+        for variable in board["templating"]["list"]
+    ]
+    whole = f"{board['uid']}/{scope.namespace}/{scope.serve}"
+    return board | {
+        "title": f"{board['title']}: {scope.serve} in {scope.namespace}",
+        "uid": hashlib.sha256(whole.encode()).hexdigest()[:32],  # Grafana takes 40 characters at most
+        "templating": {"list": variables},
+    }
+
+
+def config_map(scope: Scope, name: str, namespace: str | None, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A ConfigMap that Grafana's sidecar finds. Names of files are shared by all ConfigMaps, so they name the serve."""
+    prefix = f"{scope.namespace}-{scope.serve}-" if scope.serve else ""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": {**labels, **SIDECAR}},
+        "data": {f"{prefix}{file}": text(board) for file, board in dashboards(scope).items()},
+    }
+
+
+def text(board: Board) -> str:
+    return json.dumps(board, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,67 @@
+"""Fleet: all serves, worst first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.boards.style import BAD, FLEET, OVERVIEW, RECENTLY, Query, board, graph, listing, number
+from monitoring.recording import FAULTS
+
+THERE = 'namespace=~"$namespace"'
+BY = "namespace, model_name"
+LEGEND = "{{namespace}} {{model_name}}"
+WORST = 10
+
+
+def per_second(series: str, more: str = "") -> str:
+    return f"sum by ({BY}) (rate({series}{{{THERE}{more}}}[{RECENTLY}]))"
+
+
+REQUESTS = per_second("model_requests_total")
+OURS = f',status=~"{FAULTS}"'
+FAILED = f"({per_second('model_requests_total', OURS)} or 0 * {REQUESTS}) / {REQUESTS}"
+BUCKETS = f"sum by (le, {BY}) (rate(model_prediction_latency_seconds_bucket{{{THERE}}}[{RECENTLY}]))"
+P95, P99 = f"histogram_quantile(0.95, {BUCKETS})", f"histogram_quantile(0.99, {BUCKETS})"
+REFUSED = per_second("model_requests_refused_total")
+WAIT = f"max by ({BY}) (model_expected_wait_seconds{{{THERE}}})"
+PODS = f"count by ({BY}) (model_loaded{{{THERE}}} == 1)"
+FAILING = f"max by ({BY}) (model_reload_failing{{{THERE}}})"
+
+
+def fleet() -> Any:
+    now = [
+        number("Serves", "none", f"count(count by ({BY}) (model_loaded{{{THERE}}} == 1))"),
+        number("Pods with a model", "none", f"count(model_loaded{{{THERE}}} == 1)"),
+        number("Requests", "reqps", f"sum({REQUESTS})"),
+        number("Serves that fail requests", "none", f"count(({FAILED}) > 0.001) or vector(0)", (1, BAD)),
+        number("Serves slower than 500 ms", "none", f"count({P95} > 0.5) or vector(0)", (1, BAD), about="Their P95."),
+        number("Serves whose reload fails", "none", f"sum({FAILING})", (1, BAD)),
+    ]
+    worst = [
+        listing(
+            "All serves",
+            [
+                ("Failed", "percentunit", Query(FAILED)),
+                ("P95", "s", Query(P95)),
+                ("P99", "s", Query(P99)),
+                ("Requests", "reqps", Query(REQUESTS)),
+                ("Expected wait", "s", Query(WAIT)),
+                ("Pods", "none", Query(PODS)),
+                ("Reload fails", "bool_yes_no", Query(FAILING)),
+            ],
+            {"namespace": "Namespace", "model_name": "Serve"}, hidden=["Time"], sort="Failed",
+            link=f"/d/{OVERVIEW}?var-namespace=${{__data.fields.Namespace}}&var-serve=${{__data.fields.Serve}}",
+            about="Worst first; a serve's name leads to its overview.",
+        ),
+    ]  # fmt: skip
+    time = [
+        graph("Failed most", "percentunit", Query(f"topk({WORST}, {FAILED})", LEGEND)),
+        graph("Slowest, P95", "s", Query(f"topk({WORST}, {P95})", LEGEND)),
+        graph("Busiest", "reqps", Query(f"topk({WORST}, {REQUESTS})", LEGEND)),
+        graph("Longest expected wait", "s", Query(f"topk({WORST}, {WAIT})", LEGEND)),
+        graph("Refused most", "reqps", Query(f"topk({WORST}, {REFUSED})", LEGEND)),
+        graph("Pods", "none", Query(PODS, LEGEND), stacked=True),
+    ]
+    return board(
+        FLEET, "Fleet", "All serves, worst first.", {"Now": now, "Worst first": worst, "Over time": time}, ["namespace"]
+    )

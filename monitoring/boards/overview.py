@@ -1,0 +1,103 @@
+"""Serve overview: what one serve does, how well, and with what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.boards.style import (
+    BAD,
+    OVERVIEW,
+    RECENTLY,
+    SERVES,
+    VERSIONS,
+    WARN,
+    Query,
+    board,
+    graph,
+    listing,
+    number,
+)
+from monitoring.recording import FAULTS
+
+REQUESTS = f"sum(rate(model_requests_total{{{SERVES}}}[{RECENTLY}]))"
+FAILED = f'(sum(rate(model_requests_total{{{SERVES},status=~"{FAULTS}"}}[{RECENTLY}])) or vector(0)) / {REQUESTS}'
+BUCKETS = f"rate(model_prediction_latency_seconds_bucket{{{VERSIONS}}}[{RECENTLY}])"
+PREDICTIONS = f"sum(rate(model_predictions_total{{{VERSIONS}}}[{RECENTLY}]))"
+
+
+def quantile(share: float, by: str = "le") -> str:
+    return f"histogram_quantile({share}, sum by ({by}) ({BUCKETS}))"
+
+
+def per_second(series: str, by: str, selector: str = SERVES) -> str:
+    return f"sum by ({by}) (rate({series}{{{selector}}}[{RECENTLY}]))"
+
+
+def overview() -> Any:
+    now = [
+        number("Requests", "reqps", REQUESTS),
+        number("Failed", "percentunit", FAILED, (0.001, WARN), (0.01, BAD), about="Answered with an error of ours."),
+        number("P95", "s", quantile(0.95), (0.5, BAD)),
+        number("Pods with a model", "none", f"count(model_loaded{{{SERVES}}} == 1)"),
+        number("In flight", "none", f"sum(model_requests_in_flight{{{SERVES}}})"),
+        number("Reloads failing", "none", f"sum(model_reload_failing{{{SERVES}}})", (1, BAD)),
+    ]
+    errors = per_second("model_prediction_errors_total", "error_type", VERSIONS)
+    traffic = [
+        graph("Requests by protocol", "reqps", Query(per_second("model_requests_total", "protocol"), "{{protocol}}")),
+        graph("Requests by status", "reqps", Query(per_second("model_requests_total", "status"), "{{status}}")),
+        graph(
+            "Errors by type", "percentunit", Query(f"{errors} / scalar({PREDICTIONS})", "{{error_type}}"),
+            about="Share of the predictions. invalid_input is the caller's, all others are ours.",
+        ),
+        graph("Latency", "s", *(Query(quantile(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99))),
+        graph("P95 by version", "s", Query(quantile(0.95, "le, model_version"), "{{model_version}}")),
+        graph(
+            "Rows per request", "none",
+            Query(f"sum(rate(model_request_rows_sum{{{VERSIONS}}}[{RECENTLY}])) / "
+                  f"sum(rate(model_request_rows_count{{{VERSIONS}}}[{RECENTLY}]))", "mean"),
+        ),
+    ]  # fmt: skip
+    saturation = [
+        graph(
+            "In flight and waiting", "none",
+            Query(f"sum(model_requests_in_flight{{{SERVES}}})", "in flight"),
+            Query(f"sum(model_requests_waiting{{{SERVES}}})", "waiting"), width=6,
+        ),
+        graph(
+            "Expected wait", "s", Query(f"model_expected_wait_seconds{{{SERVES}}}", "{{pod}}"), width=6,
+            about="How long a request that came now would wait; beyond --max-wait it is refused.",
+        ),
+        graph("Bytes held", "bytes", Query(f"sum by (pod) (model_requests_bytes{{{SERVES}}})", "{{pod}}"), width=6),
+        graph("Refused", "reqps", Query(per_second("model_requests_refused_total", "reason"), "{{reason}}"), width=6),
+    ]  # fmt: skip
+    names = {
+        "namespace": "Namespace", "pod": "Pod", "model_name": "Serve", "model_version": "Version", "flavor": "Flavor",
+        "uri": "URI", "run_id": "Run", "mlflow_version": "MLflow", "engine": "Engine", "reason": "Why no faster one",
+    }  # fmt: skip
+    served, origin = "namespace, pod, model_name, model_version", "flavor, uri, run_id, mlflow_version"
+    model = [
+        listing(
+            "Model of each pod",
+            [
+                ("", "", Query(f"max by ({served}, {origin}) (model_info{{{VERSIONS}}} == 1)")),
+                ("", "", Query(f"max by ({served}, engine, reason) (model_engine{{{VERSIONS}}} == 1)")),
+                ("Load", "s", Query(f"max by ({served}) (model_load_seconds{{{VERSIONS}}} and model_loaded == 1)")),
+            ],
+            names, hidden=["Time"],
+        ),
+        graph(
+            "Pods by version", "none",
+            Query(f"count by (model_version) (model_loaded{{{VERSIONS}}} == 1)", "{{model_version}}"),
+            stacked=True, width=12,
+        ),
+        graph(
+            "Reloads", "none",
+            Query(f"sum by (outcome) (increase(model_reloads_total{{{SERVES}}}[{RECENTLY}]))", "{{outcome}}"), width=12,
+            about="Changes of what is served, and looks at the registry that failed.",
+        ),
+    ]  # fmt: skip
+    return board(
+        OVERVIEW, "Serve overview", "What a serve does, how well, and with what.",
+        {"Now": now, "Traffic": traffic, "Saturation": saturation, "Model": model}, ["namespace", "serve", "version"],
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""Rollout: a canary beside the stable predictor, by revision and version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.boards.style import RECENTLY, ROLLOUT, VERSIONS, Query, board, graph, listing, revised
+
+BY = "revision, model_version"
+LEGEND = "{{revision}} {{model_version}}"
+
+
+def per_second(series: str, more: str = "") -> str:
+    return f"sum by ({BY}) ({revised(f'rate({series}{{{VERSIONS}{more}}}[{RECENTLY}])')})"
+
+
+def quantile(share: float) -> str:
+    rate = f"rate(model_prediction_latency_seconds_bucket{{{VERSIONS}}}[{RECENTLY}])"
+    return f"histogram_quantile({share}, sum by (le, {BY}) ({revised(rate)}))"
+
+
+PREDICTIONS = per_second("model_predictions_total")
+PODS = f"count by ({BY}) ({revised(f'model_loaded{{{VERSIONS}}} == 1')})"
+SHARE = f"{PREDICTIONS} / scalar(sum({PREDICTIONS}))"
+OURS = ',error_type!="invalid_input"'
+
+
+def errors(more: str) -> str:
+    """Zero, not nothing, for a revision that has had none."""
+    return f"({per_second('model_prediction_errors_total', more)} or 0 * {PREDICTIONS}) / {PREDICTIONS}"
+
+
+def rollout() -> Any:
+    beside = [
+        listing(
+            "Side by side",
+            [
+                ("Traffic", "percentunit", Query(SHARE)),
+                ("Requests", "reqps", Query(PREDICTIONS)),
+                ("Failed", "percentunit", Query(errors(OURS))),
+                ("P50", "s", Query(quantile(0.5))),
+                ("P95", "s", Query(quantile(0.95))),
+                ("P99", "s", Query(quantile(0.99))),
+                ("Pods", "none", Query(PODS)),
+            ],
+            {"revision": "Revision", "model_version": "Version"}, hidden=["Time"], sort="Traffic",
+            about="A canary is worth promoting if it fails no more often and is no slower.",
+        ),
+    ]  # fmt: skip
+    traffic = [
+        graph("Share of traffic", "percentunit", Query(SHARE, LEGEND), stacked=True),
+        graph("Requests", "reqps", Query(PREDICTIONS, LEGEND)),
+        graph("Pods", "none", Query(PODS, LEGEND), stacked=True),
+    ]
+    quality = [
+        graph("Failed", "percentunit", Query(errors(OURS), LEGEND), about="Errors of ours, as a share of its own."),
+        graph(
+            "Inputs that do not fit", "percentunit", Query(errors(',error_type="invalid_input"'), LEGEND),
+            about="More of them at the canary: its signature takes less than that of the stable version.",
+        ),
+        graph("P50", "s", Query(quantile(0.5), LEGEND)),
+        graph("P95", "s", Query(quantile(0.95), LEGEND)),
+        graph("P99", "s", Query(quantile(0.99), LEGEND)),
+        graph(
+            "Rows per request", "none",
+            Query(f"{per_second('model_request_rows_sum')} / {per_second('model_request_rows_count')}", LEGEND),
+            about="The same for both, or the latencies cannot be compared.",
+        ),
+    ]  # fmt: skip
+    return board(
+        ROLLOUT, "Rollout", "A canary beside the stable predictor.",
+        {"Side by side": beside, "Traffic": traffic, "Quality": quality}, ["namespace", "serve", "version"],
+    )  # fmt: skip

@@ -1,0 +1,90 @@
+"""Every metric that the predictor has. Its own modules are held to this list by a test, in both directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MODEL = ("model_name", "model_version")
+NAME = ("model_name",)
+LATENCY_BUCKETS = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+)  # fmt: skip
+ROW_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+SCRAPED = ("namespace", "pod", "job", "instance", "serving_kserve_io_inferenceservice")
+"""Labels that the scrape config adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    unit: str
+    """What it counts, in the plural; seconds and bytes as Grafana knows them."""
+    help: str
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that queries use."""
+        if self.type == "histogram":
+            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        return (self.name,)
+
+
+CATALOGUE = (
+    Metric(
+        "model_predictions_total", "counter", MODEL, "requests",
+        "Prediction requests that reached the model, failed ones included",
+    ),
+    Metric(
+        "model_prediction_latency_seconds", "histogram", MODEL, "seconds",
+        "Time from the whole request body to the encoded reply, of predictions that succeeded", LATENCY_BUCKETS,
+    ),
+    Metric(
+        "model_prediction_errors_total", "counter", (*MODEL, "error_type"), "requests",
+        "Prediction requests that were answered with an error",
+    ),
+    Metric("model_loaded", "gauge", MODEL, "yes or no", "Whether the model is loaded and answers (1) or not (0)"),
+    Metric(
+        "model_requests_total", "counter", ("model_name", "protocol", "status"), "requests",
+        "Requests to prediction routes by protocol and status",
+    ),
+    Metric("model_request_rows", "histogram", MODEL, "rows", "Rows per prediction request", ROW_BUCKETS),
+    Metric("model_requests_in_flight", "gauge", NAME, "requests", "Prediction requests being answered"),
+    Metric(
+        "model_requests_refused_total", "counter", ("model_name", "reason"), "requests",
+        "Prediction requests that were refused because the server is overloaded",
+    ),
+    Metric(
+        "model_requests_waiting", "gauge", NAME, "requests",
+        "Prediction requests that wait for a thread or for the next batch",
+    ),
+    Metric(
+        "model_requests_bytes", "gauge", NAME, "bytes",
+        "Bytes of prediction requests that are arriving or being answered",
+    ),
+    Metric(
+        "model_expected_wait_seconds", "gauge", NAME, "seconds",
+        "How long a prediction request that came now would wait for its turn",
+    ),
+    Metric("model_load_seconds", "gauge", MODEL, "seconds", "Time that loading the model took"),
+    Metric(
+        "model_engine", "gauge", (*MODEL, "engine", "reason"), "yes or no",
+        "What computes the predictions, and why nothing faster does; 1 for what is served, 0 for what was",
+    ),
+    Metric(
+        "model_info", "gauge", (*MODEL, "flavor", "uri", "run_id", "mlflow_version"), "yes or no",
+        "What is served (1), and what was before (0)",
+    ),
+    Metric(
+        "model_reloads_total", "counter", ("model_name", "outcome"), "reloads",
+        "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+    ),
+    Metric(
+        "model_reload_failing", "gauge", NAME, "yes or no",
+        "Whether the version that should be served cannot be (1)",
+    ),
+)  # fmt: skip
+BY_SERIES = {series: metric for metric in CATALOGUE for series in metric.series}

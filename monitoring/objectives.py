@@ -1,0 +1,78 @@
+"""What a serve promises: the share of requests that succeed, and how long predictions may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from monitoring.catalogue import LATENCY_BUCKETS
+
+
+class Unfit(ValueError):
+    """Something that cannot be promised, or not measured; says which field it is, if it is one."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field, self.message = field, message
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """So many of the predictions are no slower than that."""
+
+    name: str
+    share: float
+    seconds: float
+
+    @property
+    def le(self) -> str:
+        """The bucket's label, as the predictor writes it."""
+        return str(float(self.seconds))
+
+    @property
+    def budget(self) -> float:
+        return 1 - self.share
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """None promises nothing of the kind."""
+
+    availability: float | None = 99.9
+    """Percent of the requests that are not answered with an error of ours."""
+    p50: float | None = 0.1
+    p95: float | None = 0.5
+    p99: float | None = 1.0
+    """In seconds; one of the buckets of the histogram, since nothing between them is known."""
+
+    def __post_init__(self) -> None:
+        if self.availability is not None and not 0 < self.availability < 100:
+            raise Unfit("availability", f"{self.availability:g} is no share that can be missed: expected such as 99.9")
+        for latency in self.latencies:
+            if latency.seconds not in LATENCY_BUCKETS:
+                known = ", ".join(written(seconds) for seconds in LATENCY_BUCKETS)
+                raise Unfit(
+                    latency.name,
+                    f"{written(latency.seconds)} is between two buckets of the histogram, where nothing is known: "
+                    f"expected one of {known}",
+                )
+        ordered = [latency.seconds for latency in self.latencies]
+        if ordered != sorted(ordered):
+            raise Unfit("", "p50, p95 and p99: expected each no shorter than the one before")
+
+    @property
+    def budget(self) -> float | None:
+        """The share of requests that may fail."""
+        return None if self.availability is None else 1 - self.availability / 100
+
+    @property
+    def latencies(self) -> list[Latency]:
+        asked = {"p50": (0.5, self.p50), "p95": (0.95, self.p95), "p99": (0.99, self.p99)}
+        return [Latency(name, share, seconds) for name, (share, seconds) in asked.items() if seconds is not None]
+
+
+NAMES = tuple(field.name for field in fields(Objectives))
+
+
+def written(seconds: float) -> str:
+    """As people write it."""
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

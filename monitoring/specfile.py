@@ -1,0 +1,77 @@
+"""The few fields of a serve's spec that matter here. Whether the rest of it is right is for the generator to say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monitoring.objectives import NAMES, Objectives, Unfit
+from monitoring.scope import Scope
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    scope: Scope
+    objectives: Objectives = field(default_factory=Objectives)
+
+
+def read(file: Path, namespace: str | None = None) -> Asked:
+    """Whose metrics, and what it promises; `namespace` wins over the spec's."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Unfit("", f"is not YAML: {' '.join(str(error).split())}") from None
+    spec = mapping(content, "the spec")
+    # Zero pods at times are nothing to be woken for.
+    windows = mapping(spec.get("scaling"), "scaling").get("schedule") or []
+    fewest = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
+    fewest += [each.get("min") for each in windows if isinstance(each, dict)]
+    scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in fewest)
+    return Asked(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unfit(where, f"expected fields, not {value!r}")
+    return value
+
+
+def named(spec: dict[str, Any], what: str, default: str | None = None) -> str:
+    value = spec.get(what, default)
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise Unfit(what, f"expected a name such as fraud, not {value!r}")
+    return value
+
+
+def objectives(said: Any) -> Objectives:
+    where = "monitoring.slo"
+    found: dict[str, float | None] = {}
+    for name, value in mapping(said, where).items():
+        if name not in NAMES:
+            raise Unfit(f"{where}.{name}", f"is no field: expected one of {', '.join(NAMES)}")
+        found[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
+    try:
+        return Objectives(**found)
+    except Unfit as error:
+        raise Unfit(f"{where}.{error.field}" if error.field else where, error.message) from None
+
+
+def number(value: Any, where: str, duration: bool) -> float:
+    if not duration:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Unfit(where, f"expected percent such as 99.9, not {value!r}")
+        return float(value)
+    match = DURATION.fullmatch(str(value))
+    if not match:
+        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}")
+    return round(float(match[1]) * SECONDS[match[2]], 6)

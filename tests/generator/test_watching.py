@@ -1,0 +1,89 @@
+"""Rules and dashboards that are made with a serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from generator import ServeSpec, SpecError, render
+from generator.rollout import canary
+from generator.spec import Canary
+from generator.spec.storage import Storage
+from tests.monitoring.promtool import promtool
+
+BASE: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "namespace": "ml"}
+
+
+def spec(**monitoring: Any) -> ServeSpec:
+    return ServeSpec.model_validate(BASE | {"monitoring": monitoring})
+
+
+def made(**monitoring: Any) -> dict[str, Any]:
+    """Beside the InferenceService, by kind."""
+    return {each["kind"]: each for each in render(spec(**monitoring)) if each["kind"] != "InferenceService"}
+
+
+def test_only_what_is_asked_for() -> None:
+    assert made() == {}
+    assert set(made(rules=True)) == {"PrometheusRule"}
+    assert set(made(dashboard=True)) == {"ConfigMap"}
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+def test_prometheus_takes_the_rules(mode: str, tmp_path: Path) -> None:
+    found = render(
+        ServeSpec.model_validate(
+            BASE | {"mode": mode, "monitoring": {"rules": True, "labels": {"release": "kps"}, "slo": {"p99": None}}}
+        )
+    )
+    (rule,) = [each for each in found if each["kind"] == "PrometheusRule"]
+    assert rule["metadata"]["labels"]["release"] == "kps"
+    assert rule["metadata"]["namespace"] == "ml"
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+    assert "SUCCESS" in promtool("check", "rules", file)
+    objectives = {each["labels"].get("objective") for each in rule["spec"]["groups"][0]["rules"] if "alert" in each}
+    assert objectives == {None, "availability", "p50", "p95"}
+
+
+def test_runbooks_of_ones_own() -> None:
+    rules = made(rules=True, runbooks="https://wiki.example.com/runbooks")["PrometheusRule"]["spec"]["groups"][0][
+        "rules"
+    ]
+    links = {each["annotations"]["runbook_url"] for each in rules if "alert" in each}
+    assert "https://wiki.example.com/runbooks/ModelAbsent.md" in links
+    assert all(link.startswith("https://wiki.example.com/runbooks/Model") for link in links)
+
+
+def test_the_dashboards_are_those_of_the_serve() -> None:
+    found = made(dashboard=True)["ConfigMap"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    titles = {json.loads(text)["title"] for text in found["data"].values()}
+    assert titles == {"Serve overview: fraud in ml", "Rollout: fraud in ml"}
+
+
+def test_a_rollout_does_not_touch_them() -> None:
+    asked = spec(rules=True, dashboard=True).model_copy(update={"storage": Storage(strategy="container")})
+    step = canary(asked, Canary(model="models:/fraud/8", percent=10))
+    assert {patch.kind for patch in step.patches} == {"InferenceService"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"slo": {"p95": "250ms"}}, "monitoring.slo: nothing asks for it: expected monitoring.rules: true with it"),
+        ({"runbooks": "https://wiki.example.com"}, "monitoring.runbooks: nothing asks for it"),
+        ({"rules": True, "slo": {"p95": "300ms"}}, "monitoring.slo.p95: 300ms is between two buckets of the histogram"),
+        ({"rules": True, "slo": {"availability": 100}}, "monitoring.slo.availability: 100 is no share"),
+        ({"rules": True, "slo": {"p50": "5s"}}, "monitoring.slo: p50, p95 and p99: expected each no shorter"),
+    ],
+    ids=["slo", "runbooks", "between", "all", "order"],
+)
+def test_what_does_not_go_together(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        render(spec(**said))
+    assert words in str(error.value)

@@ -1,0 +1,304 @@
+"""The rules, judged by Prometheus' own tool: each alert fires when it should, and is silent when it should."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitoring.catalogue import BY_SERIES
+from monitoring.objectives import Objectives, Unfit
+from monitoring.rules import groups
+from monitoring.scope import Scope
+from tests.monitoring.promtool import promtool
+from tests.monitoring.queries import series
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+ONE, ALL = Scope("ml", "fraud", always=True), Scope()
+LABELS = 'namespace="ml",pod="fraud-predictor-0",model_name="fraud"'
+POD = 'up{namespace="ml",pod="fraud-predictor-0",serving_kserve_io_inferenceservice="fraud"}'
+# The share of bad requests from which on each window's alert fires, worked out by hand from the default objectives.
+LIMITS = {
+    ("ModelAvailabilityBurn", "availability"): {"1h": 0.0144, "6h": 0.006, "3d": 0.001},
+    ("ModelLatencyBurn", "p99"): {"1h": 0.144, "6h": 0.06, "3d": 0.01},
+    ("ModelLatencyBurn", "p95"): {"1h": 0.72, "6h": 0.3, "3d": 0.05},
+    ("ModelLatencyBurn", "p50"): {"3d": 0.5},
+}
+MINUTES = {"1h": 75, "6h": 150, "3d": 600}
+STEPS = {"1h": 1, "6h": 5, "3d": 15}
+LE = {"p50": "0.1", "p95": "0.5", "p99": "1.0"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Series by the minute, and whether the alert fires after so many minutes."""
+
+    alert: str
+    fires: bool
+    series: dict[str, str]
+    minutes: int
+    more: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.alert}-{'fires' if self.fires else 'silent'}-{self.more or self.minutes}"
+
+
+def counted(per_minute: float, minutes: int, step: int = 1) -> str:
+    return f"0+{per_minute * step:.6f}x{minutes // step}"
+
+
+def burn(alert: str, objective: str, window: str, share: float, fires: bool, per_minute: float = 600) -> Case:
+    minutes = MINUTES[window]
+    step = STEPS[window]
+    if objective == "availability":
+        series = {
+            f'model_requests_total{{{LABELS},status="200"}}': counted(per_minute * (1 - share), minutes, step),
+            f'model_requests_total{{{LABELS},status="503"}}': counted(per_minute * share, minutes, step),
+        }
+    else:
+        within = f'model_prediction_latency_seconds_bucket{{{LABELS},le="{LE[objective]}"}}'
+        series = {
+            f'model_requests_total{{{LABELS},status="200"}}': counted(per_minute, minutes, step),
+            within: counted(per_minute * (1 - share), minutes, step),
+            f"model_prediction_latency_seconds_count{{{LABELS}}}": counted(per_minute, minutes, step),
+        }
+    return Case(alert, fires, series, minutes, f'objective="{objective}",window="{window}"')
+
+
+BURNS = [
+    burn(alert, objective, window, limit * factor, factor > 1)
+    for (alert, objective), windows in LIMITS.items()
+    for window, limit in windows.items()
+    for factor in (0.8, 1.2)
+]
+QUIET = [
+    # Half of ten requests: nobody is woken for that.
+    burn("ModelAvailabilityBurn", "availability", "1h", 0.5, fires=False, per_minute=0.15),
+    # It was bad for an hour, and is good again.
+    Case(
+        "ModelAvailabilityBurn", False,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="500"}}': "0+60x60 3600x30",
+        },
+        75, 'objective="availability",window="1h"',
+    ),
+    # Errors of callers are not ours.
+    Case(
+        "ModelAvailabilityBurn", False,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+60x90",
+            f'model_requests_total{{{LABELS},status="400"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="INVALID_ARGUMENT"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="RESOURCE_EXHAUSTED"}}': "0+600x90",
+        },
+        75, 'objective="availability",window="1h"',
+    ),
+    Case(
+        "ModelAvailabilityBurn", True,
+        {
+            f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="INTERNAL"}}': "0+60x90",
+        },
+        75, 'objective="availability",window="1h",severity="page"',
+    ),
+]  # fmt: skip
+VERSION = f'{LABELS},model_version="3"'
+STATES = [
+    Case("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
+    Case("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
+    Case(
+        "ModelNotLoaded", False,
+        {f"model_loaded{{{VERSION}}}": "0x20", f'model_loaded{{{LABELS},model_version="4"}}': "1x20"}, 15,
+    ),
+    Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 _x30"}, 30),
+    Case("ModelAbsent", False, {f"model_loaded{{{VERSION}}}": "1x30"}, 30),
+    Case("ModelPodNotScraped", True, {POD: "1x2 0x20"}, 15),
+    Case("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
+    Case("ModelReloadFailing", True, {f"model_reload_failing{{{LABELS}}}": "0x2 1x20"}, 15),
+    Case("ModelReloadFailing", False, {f"model_reload_failing{{{LABELS}}}": "0x2 1x5 0x20"}, 15),
+    Case(
+        "ModelRegistryUnreachable", True, {f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0+1x40"}, 40
+    ),
+    Case(
+        "ModelRegistryUnreachable", False,
+        {
+            f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0x10 1x40",
+            f'model_reloads_total{{{LABELS},outcome="loaded"}}': "0+1x50",
+        },
+        40,
+    ),
+    Case(
+        "ModelRequestsRefused", True,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+90x20",
+            f'model_requests_total{{{LABELS},status="503"}}': "0+10x20",
+            f'model_requests_refused_total{{{LABELS},reason="requests"}}': "0+4x20",
+            f'model_requests_refused_total{{{LABELS},reason="wait"}}': "0+6x20",
+        },
+        15,
+    ),
+    Case(
+        "ModelRequestsRefused", False,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+999x20",
+            f'model_requests_refused_total{{{LABELS},reason="wait"}}': "0+5x20",
+        },
+        15,
+    ),
+    Case("ModelQueueLong", True, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x15"}, 10),
+    Case("ModelQueueLong", False, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x3 0.1x2 0.8x3 0.1x9"}, 10),
+    Case("ModelNoTraffic", True, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60"}, 120),
+    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130"}, 120),
+    # One that nobody has asked for long is no news.
+    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "600x500"}, 480),
+    Case(
+        "ModelInputRejected", True,
+        {
+            f"model_predictions_total{{{VERSION}}}": "0+10x45",
+            f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+8x45",
+        },
+        40,
+    ),
+    Case(
+        "ModelInputRejected", False,
+        {
+            f"model_predictions_total{{{VERSION}}}": "0+10x45",
+            f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+3x45",
+            f'model_prediction_errors_total{{{VERSION},error_type="model_error"}}': "0+6x45",
+        },
+        40,
+    ),
+]  # fmt: skip
+
+
+def written(folder: Path, scope: Scope, objectives: Objectives | None = None) -> Path:
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": groups(scope, objectives)}))
+    return file
+
+
+def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> None:
+    """All of them in one run; what is expected names the case by its labels."""
+    tests: list[dict[str, Any]] = []
+    for case in cases:
+        firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"{"," if case.more else ""}{case.more}}})'
+        tests.append(
+            {
+                "name": case.id,
+                "interval": f"{step}m",
+                "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": firing,
+                        "eval_time": f"{case.minutes}m",
+                        "exp_samples": [{"labels": "{}", "value": 1}] if case.fires else [],
+                    }
+                ],
+            }
+        )
+    content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{step}m", "tests": tests}
+    written(folder, scope)
+    file = folder / "tests.yaml"
+    file.write_text(yaml.safe_dump(content))
+    promtool("test", "rules", file)
+
+
+@pytest.mark.parametrize("scope", [ONE, ALL], ids=["one", "all"])
+def test_prometheus_takes_them(scope: Scope, tmp_path: Path) -> None:
+    said = promtool("check", "rules", "--lint=all", "--lint-fatal", written(tmp_path, scope))
+    assert f"{len(groups(scope)[0]['rules'])} rules found" in said
+
+
+@pytest.mark.parametrize("scope", [ONE, ALL], ids=["one", "all"])
+def test_states(scope: Scope, tmp_path: Path) -> None:
+    judged(tmp_path, [case for case in STATES if scope is ONE or case.alert != "ModelAbsent"], 1, scope)
+
+
+@pytest.mark.parametrize("window", ["1h", "6h", "3d"])
+def test_burning(window: str, tmp_path: Path) -> None:
+    asked = [case for case in BURNS + QUIET if f'window="{window}"' in case.more]
+    judged(tmp_path, asked, STEPS[window])
+
+
+def test_a_wrong_expectation_is_noticed(tmp_path: Path) -> None:
+    """The judge itself can say no."""
+    wrong = STATES[0]
+    with pytest.raises(AssertionError, match="FAILED"):
+        judged(tmp_path, [Case(wrong.alert, not wrong.fires, wrong.series, wrong.minutes)], 1)
+
+
+def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:
+    wanted = set()
+    for rule in groups(ONE)[0]["rules"]:
+        if name := rule.get("alert"):
+            labels = rule["labels"]
+            wanted.add((name, labels.get("objective"), labels.get("window")))
+    for fires in (True, False):
+        seen = set()
+        for case in BURNS + QUIET + STATES:
+            if case.fires is fires:
+                more = dict(pair.replace('"', "").split("=") for pair in case.more.split(",") if pair)
+                seen.add((case.alert, more.get("objective"), more.get("window")))
+        assert seen == wanted
+
+
+def test_each_alert_says_what_it_is_about() -> None:
+    names = set()
+    for rule in groups(ONE)[0]["rules"]:
+        if name := rule.get("alert"):
+            names.add(name)
+            assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
+            assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
+            assert rule["labels"]["severity"] in ("page", "ticket")
+    pages = {path.stem for path in (DOCS / "runbooks").glob("*.md")}
+    assert pages == names
+    for name in names:
+        text = (DOCS / "runbooks" / f"{name}.md").read_text()
+        assert text.startswith(f"# {name}\n")
+        assert "```" in text, f"{name}: expected a command or a query to begin with"
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (DOCS / "runbooks" / target).exists(), target
+        for expr in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
+            for line in expr.splitlines():
+                assert series(line) <= BY_SERIES.keys(), line
+                assert series(line), line
+
+
+def test_other_objectives() -> None:
+    rules = groups(ONE, Objectives(availability=99, p50=None, p95=0.25, p99=None))[0]["rules"]
+    burns = {
+        (rule["labels"]["objective"], rule["labels"]["window"]): rule["expr"]
+        for rule in rules
+        if "window" in rule.get("labels", {})
+    }
+    assert set(burns) == {(objective, window) for objective in ("availability", "p95") for window in ("1h", "6h", "3d")}
+    assert "> 0.144 " in burns["availability", "1h"]
+    assert [rule for rule in rules if 'le="0.25"' in rule["expr"]]
+    assert not [rule for rule in rules if 'le="0.5"' in rule["expr"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"availability": 100.0}, "availability: 100 is no share that can be missed: expected such as 99.9"),
+        ({"availability": 0.0}, "availability: 0 is no share"),
+        ({"p95": 0.3}, "p95: 300ms is between two buckets of the histogram, where nothing is known: expected one of 0.5ms,"),
+        ({"p50": 2.5}, "p50, p95 and p99: expected each no shorter than the one before"),
+    ],
+    ids=["all", "none", "between", "order"],
+)  # fmt: skip
+def test_what_cannot_be_promised(said: dict[str, float], words: str) -> None:
+    with pytest.raises(Unfit, match=f"^{words.replace('.', '[.]')}"):
+        Objectives(**said)
+
+
+def test_a_serve_that_may_scale_to_zero_is_not_missed() -> None:
+    names = {rule.get("alert") for rule in groups(Scope("ml", "fraud", always=False))[0]["rules"]}
+    assert "ModelAbsent" not in names
+    assert "ModelNotLoaded" in names

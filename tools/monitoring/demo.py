@@ -1,0 +1,158 @@
+"""Servers, traffic and Prometheus together, and Grafana where it is installed: `python -m tools.monitoring.demo`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from monitoring.assets import dashboards, text
+from monitoring.rules import groups
+from monitoring.scope import Scope
+from monitoring.scrape import prometheus as prometheus_config
+from monitoring.scrape import static_job
+from tools.monitoring.parts import Missing, ask, free_port, predictor, prometheus, running, save_patchy, until, wait_for
+from tools.monitoring.traffic import Caller
+
+DEMO = ("temperature", "vibration", "months_since_service", "load")
+ROW = [91.5, 1.05, 41.0, 0.9]
+GRAFANA = ("/usr/share/grafana", "/usr/local/share/grafana")
+
+
+@contextlib.contextmanager
+def everything(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
+    """A serve with a canary and another one in trouble, and a Prometheus that sees all three."""
+    patchy = save_patchy(folder)
+    with (
+        predictor(folder, None, "7", name="fraud") as stable,
+        predictor(folder, None, "8", name="fraud") as canary,
+        predictor(folder, patchy, "2", "--max-in-flight", "3", name="patchy") as troubled,
+    ):
+        jobs = [named("fraud", "fraud-v7-predictor-0", stable[0]), named("fraud", "fraud-v8-predictor-0", canary[0])]
+        config = prometheus_config([*jobs, named("patchy", "patchy-predictor-0", troubled[0])], interval="2s")
+        rules = yaml.safe_dump({"groups": groups(Scope())}, sort_keys=False)
+        with prometheus(folder, config, {"rules.yaml": rules}) as url:
+            callers = [Caller(f"http://{http}", grpc, "fraud", DEMO) for http, grpc in (stable, canary)]
+            yield url, [*callers, Caller(f"http://{troubled[0]}", troubled[1], "patchy", ("seconds",))]
+
+
+def named(serve: str, pod: str, target: str) -> dict[str, object]:
+    """A job of its own for each, with the name that a pod would have."""
+    job = static_job([target], "demo", serve)
+    job["static_configs"][0]["labels"]["pod"] = pod
+    return job | {"job_name": pod}
+
+
+def load(callers: Sequence[Caller], stop: threading.Event) -> None:
+    """A tenth of the traffic goes to the canary; some requests are wrong, and one serve has more than it can do."""
+    chance = random.Random(7)  # noqa: S311 - the same traffic each time
+    stable, canary, troubled = callers
+
+    def one() -> None:
+        caller = canary if chance.random() < 0.1 else stable
+        send = chance.choice(list(caller.protocols.values()))
+        if chance.random() < 0.02:
+            caller.wrong()
+        else:
+            send([ROW] * chance.choice((1, 1, 1, 2, 5, 20)))
+
+    def other() -> None:
+        mood = chance.random()
+        send = chance.choice(list(troubled.protocols.values()))
+        send([[-1.0 if mood < 0.05 else 0.02 if mood < 0.9 else 0.4]])
+
+    with ThreadPoolExecutor(6) as pool:
+        while not stop.is_set():
+            list(pool.map(lambda send: send(), [one] * 6 + [other] * chance.choice((2, 4, 6))))
+
+
+@contextlib.contextmanager
+def grafana(folder: Path, source: str) -> Iterator[str | None]:
+    """Grafana with the data source and the dashboards, if it is installed."""
+    program = shutil.which("grafana") or shutil.which("grafana-server")
+    home = next((path for path in GRAFANA if Path(path).is_dir()), None)
+    if program is None or home is None:
+        yield None
+        return
+    boards, provisioning, port = folder / "boards", folder / "provisioning", free_port()
+    for path in (boards, provisioning / "datasources", provisioning / "dashboards"):
+        path.mkdir(parents=True)
+    for name, board in dashboards(Scope()).items():
+        (boards / name).write_text(text(board))
+    provided = {"name": "mlflow-kserve", "type": "file", "options": {"path": str(boards)}}
+    found = {"name": "Prometheus", "type": "prometheus", "url": source, "access": "proxy", "isDefault": True}
+    (provisioning / "dashboards" / "all.yaml").write_text(yaml.safe_dump({"apiVersion": 1, "providers": [provided]}))
+    (provisioning / "datasources" / "all.yaml").write_text(yaml.safe_dump({"apiVersion": 1, "datasources": [found]}))
+    env = {
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1", "GF_SERVER_HTTP_PORT": str(port), "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_PROVISIONING": str(provisioning), "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false", "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    }  # fmt: skip
+    command = [program, *(["server"] if Path(program).name == "grafana" else []), "--homepath", home]
+    log = folder / "grafana.log"
+    with running(command, log, env) as started:
+        until(f"http://127.0.0.1:{port}/api/health", started, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, help="end after so long [default: with Ctrl-C]")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw the dashboards' panels there at the end")
+    args = parser.parse_args(argv)
+    try:
+        with tempfile.TemporaryDirectory() as made:
+            show(Path(made), args.seconds, args.pictures)
+    except Missing as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def show(folder: Path, seconds: float | None, pictures: Path | None) -> None:
+    print("Starting three servers and Prometheus …", flush=True)
+    with everything(folder) as (url, callers), grafana(folder, url) as boards:
+        stop = threading.Event()
+        sending = threading.Thread(target=load, args=(callers, stop), daemon=True)
+        sending.start()
+        try:
+            wait_for(lambda: bool(ask(url, "sum(rate(model_requests_total[1m])) > 0")))
+            tell(url, boards, callers)
+            ends = None if seconds is None else time.monotonic() + seconds
+            while ends is None or time.monotonic() < ends:
+                time.sleep(0.5)
+        finally:
+            stop.set()
+            sending.join()
+        if pictures:
+            from tools.monitoring.pictures import draw_all
+
+            draw_all(url, pictures, max(30, seconds or 30))
+
+
+def tell(url: str, boards: str | None, callers: Sequence[Caller]) -> None:
+    print(f"Prometheus   {url}/targets   {url}/rules   {url}/alerts")
+    print(f"             {url}/graph?g0.expr=sum%20by%20(model_name)%20(rate(model_requests_total%5B1m%5D))&g0.tab=0")
+    if boards:
+        print(f"Grafana      {boards}/dashboards")
+    else:
+        print("Grafana      is not installed; import monitoring/dashboards/*.json into yours")
+    for caller in callers:
+        print(f"{caller.model:12} {caller.url}/metrics")
+    print("Ctrl-C ends all of it.", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

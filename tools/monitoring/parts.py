@@ -1,0 +1,136 @@
+"""Servers and a Prometheus as processes that end with their context."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+PATIENCE = 90
+
+
+class Missing(Exception):
+    """A program that is not installed."""
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file:
+        started = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+    try:
+        yield started
+    finally:
+        started.terminate()
+        try:
+            started.wait(15)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+@contextlib.contextmanager
+def predictor(
+    folder: Path, model: Path | None, version: str, *flags: str, name: str = "model"
+) -> Iterator[tuple[str, str]]:
+    """A server, by the addresses of its REST and its gRPC port."""
+    http, grpc = free_port(), free_port()
+    command = [
+        sys.executable, "-m", "predictors.mlflow", "--host", "127.0.0.1", "--http-port", str(http),
+        "--grpc-port", str(grpc), "--model-name", name, "--model-version", version,
+        *(["--model-uri", str(model)] if model else []), *flags,
+    ]  # fmt: skip
+    log = folder / f"{name}-{http}.log"
+    with running(command, log) as started:
+        until(f"http://127.0.0.1:{http}/v2/health/ready", started, log)
+        yield f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, config: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[str]:
+    """A Prometheus with this configuration and these rule files, by its URL."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise Missing("prometheus is not installed: apt-get install prometheus")
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    port, log = free_port(), folder / "prometheus.log"
+    command = [
+        program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+    ]  # fmt: skip
+    with running(command, log) as started:
+        until(f"http://127.0.0.1:{port}/-/ready", started, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+def until(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits until it answers."""
+
+    def answers() -> bool:
+        if started.poll() is not None:
+            raise RuntimeError(f"{started.args} ended: {log.read_text()}")
+        try:
+            return httpx.get(url).is_success
+        except httpx.TransportError:
+            return False
+
+    wait_for(answers)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so within {seconds} s")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        port: int = made.getsockname()[1]
+        return port
+
+
+def save_patchy(folder: Path) -> Path:
+    """The model with moods, saved as a process of its own does it, whose warnings nobody needs."""
+    code = (
+        "import sys, mlflow\n"
+        "from mlflow.types.schema import ColSpec, Schema\n"
+        "from mlflow.models import ModelSignature\n"
+        "signature = ModelSignature(Schema([ColSpec('double', 'seconds')]), Schema([ColSpec('double')]))\n"
+        "mlflow.pyfunc.save_model(\n"
+        "    sys.argv[1], python_model=sys.argv[2], signature=signature, pip_requirements=['mlflow']\n"
+        ")\n"
+    )
+    target = folder / "patchy"
+    command = [sys.executable, "-c", code, str(target), str(Path(__file__).with_name("patchy.py"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return target
+
+
+def ask(url: str, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers to a query; raises with its words if it does not parse."""
+    reply = httpx.post(f"{url}/api/v1/query", data={"query": query}, timeout=30)
+    content = json.loads(reply.text)
+    if content["status"] != "success":
+        raise ValueError(f"{query}: {content['error']}")
+    found = content["data"]["result"]
+    if content["data"]["resultType"] == "scalar":
+        return [{"metric": {}, "value": found}]
+    listed: list[dict[str, Any]] = found
+    return listed

@@ -1,0 +1,85 @@
+"""Requests over every protocol, some of which are wrong."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import httpx
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as services
+
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Asks a model whose inputs are numbers; each method sends rows and says whether it was answered."""
+
+    url: str
+    grpc: str
+    model: str
+    columns: tuple[str, ...]
+
+    @property
+    def protocols(self) -> dict[str, Callable[[list[list[float]]], bool]]:
+        return {
+            "v1": self.v1,
+            "v2": self.v2,
+            "v2-binary": self.binary,
+            "invocations": self.invocations,
+            "grpc": self.rpc,
+        }
+
+    def v1(self, rows: list[list[float]]) -> bool:
+        return self.post(f"/v1/models/{self.model}:predict", {"instances": self.records(rows)})
+
+    def v2(self, rows: list[list[float]]) -> bool:
+        inputs = [
+            {"name": name, "datatype": "FP64", "shape": [len(rows)], "data": [row[position] for row in rows]}
+            for position, name in enumerate(self.columns)
+        ]
+        return self.post(f"/v2/models/{self.model}/infer", {"inputs": inputs})
+
+    def binary(self, rows: list[list[float]]) -> bool:
+        head: dict[str, Any] = {"inputs": []}
+        content = b""
+        for position, name in enumerate(self.columns):
+            raw = struct.pack(f"<{len(rows)}d", *(row[position] for row in rows))
+            size = {"binary_data_size": len(raw)}
+            head["inputs"].append({"name": name, "datatype": "FP64", "shape": [len(rows)], "parameters": size})
+            content += raw
+        text = json.dumps(head).encode()
+        headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
+        return httpx.post(
+            f"{self.url}/v2/models/{self.model}/infer", content=text + content, headers=headers
+        ).is_success
+
+    def invocations(self, rows: list[list[float]]) -> bool:
+        return self.post("/invocations", {"dataframe_records": self.records(rows)})
+
+    def rpc(self, rows: list[list[float]]) -> bool:
+        asked = messages.ModelInferRequest(model_name=self.model)
+        for position, name in enumerate(self.columns):
+            added = asked.inputs.add(name=name, datatype="FP64", shape=[len(rows)])
+            added.contents.fp64_contents.extend(row[position] for row in rows)
+        with grpc.insecure_channel(self.grpc) as channel:
+            try:
+                services.GRPCInferenceServiceStub(channel).ModelInfer(asked, timeout=30)
+            except grpc.RpcError:
+                return False
+        return True
+
+    def wrong(self) -> bool:
+        """What no model takes."""
+        return self.post(f"/v1/models/{self.model}:predict", {"instances": "none"})
+
+    def post(self, path: str, content: Any) -> bool:
+        return httpx.post(f"{self.url}{path}", json=content, timeout=30).is_success
+
+    def records(self, rows: list[list[float]]) -> list[dict[str, float]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in rows]
