@@ -16,6 +16,7 @@ AGENT_PORT = 9081
 QUEUE_PROXY = {
     "user-port": 8080,
     "queue-port": 8012,
+    "queue-port of HTTP/2": 8013,
     "http-queueadm": 8022,
     "http-autometric": 9090,
     "http-usermetric": 9091,
