@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from generator import rollout
 from generator.cli.saying import Stop
 from generator.cli.steps import add_step_arguments, asked, finish
-from generator.problems import SpecError
+from generator.rollout import Step
 from generator.spec import Canary
 from generator.words import problems_of
 
@@ -32,14 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     request = asked(args, "canary")
     wanted = wanted_by(args, request.spec.canary)
-    try:
+
+    def take() -> Step:
         facts = request.known_of(request.spec.model_copy(update={"canary": wanted}))
         step = rollout.canary(request.spec, wanted, facts, args.type)
-    except SpecError as error:
-        raise request.file.placed(error) from None
-    if not step.patches:
-        raise Stop(f"{args.file}: says so already: {step.note}")
-    return finish(args, request, step)
+        if not step.patches:
+            raise Stop(f"{args.file}: says so already: {step.note}")
+        return step
+
+    return finish(args, request, take)
 
 
 def wanted_by(args: argparse.Namespace, before: Canary | None) -> Canary:

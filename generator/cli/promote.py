@@ -6,7 +6,6 @@ import argparse
 
 from generator import rollout
 from generator.cli.steps import add_step_arguments, asked, finish
-from generator.problems import SpecError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +14,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     request = asked(args, "promote")
-    try:
-        step = rollout.promote(request.spec, request.facts, args.type)
-    except SpecError as error:
-        raise request.file.placed(error) from None
-    return finish(args, request, step)
+    return finish(args, request, lambda: rollout.promote(request.spec, request.facts, args.type))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,12 @@ def asked(args: argparse.Namespace, command: str) -> Request:
     return requested(args, command)
 
 
-def finish(args: argparse.Namespace, request: Request, step: Step) -> int:
-    """Prints or writes the patches, and tells or writes what the spec says from now on."""
+def finish(args: argparse.Namespace, request: Request, take: Callable[[], Step]) -> int:
+    """Takes the step: prints or writes the patches, and tells or writes what the spec says from now on."""
+    try:
+        step = take()
+    except SpecError as error:
+        raise request.file.placed(error) from None
     context = request.file.layers.cluster
     said = changes(request, step)
     if not (step.patches or said):
