@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from generator.plan import Plan
 from generator.resources import containers, environment, volumes
 from generator.resources.environment import CACHE_DIR
 from generator.resources.meta import MANAGED_BY, Resource, compact
+from generator.resources.rights import rights
 from generator.spec.pods import EnvValue
-from predictors.flavor import storage_image
 
 HOUR = 3600
 TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
@@ -36,17 +37,11 @@ def claim(plan: Plan) -> Resource:
 def cleanup(plan: Plan) -> list[Resource]:
     """The job, and the only right that it needs: to see which pods there are."""
     name = f"{plan.spec.storage.cache.claim}-cleanup"
-    rbac = "rbac.authorization.k8s.io"
-    role = {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]}
-    binding = {
-        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": plan.spec.namespace}],
-    }
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
     pull = [{"name": secret} for secret in plan.spec.image_pull_secrets] or None
     return [
         common(plan, "v1", "ServiceAccount", name, {"automountServiceAccountToken": False, "imagePullSecrets": pull}),
-        common(plan, f"{rbac}/v1", "Role", name, role),
-        common(plan, f"{rbac}/v1", "RoleBinding", name, binding),
+        *rights(partial(common, plan), name, plan.spec.namespace, rule),
         common(plan, "batch/v1", "CronJob", name, {"spec": schedule(plan, name)}),
     ]
 
@@ -85,7 +80,7 @@ def container(plan: Plan) -> dict[str, Any]:
         mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - the rest is read-only
     return {
         "name": "cleanup",
-        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "image": containers.storage(plan),
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["python", "-m", "predictors.cleanup"],
         "env": environment.variables(env),

@@ -9,6 +9,7 @@ from generator.plan import Plan, Served
 from generator.resources import environment
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, env_from, variables
 from generator.resources.volumes import cache, model, volumes
+from generator.spec.pods import Security
 from generator.spec.values import seconds
 from predictors.flavor import storage_image
 
@@ -67,7 +68,7 @@ def downloader(plan: Plan, served: Served) -> dict[str, Any]:
         listed += [downward(name, path) for name, path in POD.items()]
     return {
         "name": DOWNLOADER,
-        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "image": storage(plan),
         "imagePullPolicy": spec.image_pull_policy,
         "env": listed,
         "envFrom": env_from(environment.tracking_secrets(plan) + spec.storage.secrets) or None,
@@ -79,6 +80,12 @@ def downloader(plan: Plan, served: Served) -> dict[str, Any]:
             *([cache(plan).mount(read_only=False)] if with_cache else []),
         ],
     }
+
+
+def storage(plan: Plan) -> str:
+    """The image of what downloads models, cleans up after them, and does the cluster's small jobs."""
+    spec = plan.spec
+    return spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag)
 
 
 # By these the clean-up job knows who uses an entry of the cache.
@@ -113,10 +120,13 @@ def resources(plan: Plan, served: Served) -> dict[str, Any]:
 
 
 def security(plan: Plan) -> dict[str, Any] | None:
-    """The container's part of Kubernetes' restricted policy."""
+    """As the spec has it."""
     wanted = plan.spec.security
-    if wanted == "off":
-        return None
+    return None if wanted == "off" else restricted(wanted)
+
+
+def restricted(wanted: Security) -> dict[str, Any]:
+    """The container's part of Kubernetes' restricted policy."""
     return {
         "runAsNonRoot": True,
         "runAsUser": wanted.run_as_user,

@@ -5,14 +5,15 @@ Only the numbers change, so that KServe adjusts the autoscaler and starts no pod
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from generator.plan import Plan
 from generator.resources import containers
 from generator.resources.meta import Resource, labels, resource
+from generator.resources.rights import rights
 from generator.spec.cron import parse
 from generator.spec.scaling import Window
-from predictors.flavor import storage_image
 
 
 def schedule(plan: Plan) -> list[Resource]:
@@ -20,7 +21,7 @@ def schedule(plan: Plan) -> list[Resource]:
     if plan.clock != "jobs":
         return []
     spec, name = plan.spec, account(plan)
-    found = rights(plan)
+    found = allowed(plan)
     for position, window in enumerate(spec.scaling.schedule):
         numbers = (window.min, window.max or plan.max_replicas)
         found.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
@@ -40,24 +41,17 @@ def taken_over(window: Window, windows: list[Window]) -> bool:
     return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
 
 
-def rights(plan: Plan) -> list[Resource]:
-    name, namespace = account(plan), plan.spec.namespace
+def allowed(plan: Plan) -> list[Resource]:
+    """An account that may change this InferenceService, and nothing else."""
+    name = account(plan)
     rule = {
         "apiGroups": ["serving.kserve.io"],
         "resources": ["inferenceservices"],
         "resourceNames": [plan.spec.name],
         "verbs": ["patch"],
     }
-    group = "rbac.authorization.k8s.io"
-    binding = {
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-    }
-    return [
-        resource(plan, "v1", "ServiceAccount", name, {}),
-        resource(plan, f"{group}/v1", "Role", name, {"rules": [rule]}),
-        resource(plan, f"{group}/v1", "RoleBinding", name, binding),
-    ]
+    made = partial(resource, plan)
+    return [made("v1", "ServiceAccount", name, {}), *rights(made, name, plan.spec.namespace, rule)]
 
 
 def job(plan: Plan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
@@ -65,7 +59,7 @@ def job(plan: Plan, name: str, when: str, timezone: str, least: int, most: int) 
     spec = plan.spec
     container = {
         "name": "scale",
-        "image": spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag),
+        "image": containers.storage(plan),
         "imagePullPolicy": spec.image_pull_policy,
         "command": ["python", "-m", "predictors.scale"],
         "args": [spec.name, "--namespace", spec.namespace, *numbers],

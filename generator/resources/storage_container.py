@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from generator.resources import containers
 from generator.resources.meta import MANAGED_BY, Resource
 from generator.spec.pods import Security
 from predictors.flavor import storage_image
@@ -15,22 +16,16 @@ PREFIXES = ("models:/", "runs:/", "mlflow-artifacts:/", "mlflow://")
 def storage_container(registry: str, tag: str) -> Resource:
     """KServe gives the container its arguments: the URI, and the folder."""
     name = "mlflow-kserve"
-    user = Security()
+    security = containers.restricted(Security())
+    # The root file system stays writable: there is no place here to name a volume for temporary files.
+    del security["readOnlyRootFilesystem"]
     container: dict[str, Any] = {
         "name": "storage-initializer",
         "image": storage_image(registry=registry, tag=tag),
         # Of the namespace of the InferenceService; a model may also come from a server that asks for nothing.
         "envFrom": [{"secretRef": {"name": TRACKING_SECRET, "optional": True}}],
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        # The root file system stays writable: there is no place here to name a volume for temporary files.
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": user.run_as_user,
-            "runAsGroup": user.run_as_group,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": user.seccomp},
-        },
+        "securityContext": security,
     }
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",

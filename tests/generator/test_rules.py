@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ModelFacts, ServeSpec, SpecError, render
+from tests.generator.refusals import refused_with_a_way_out
 
 BASE: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn"}
 KNATIVE = {"mode": "Knative"}
@@ -150,12 +151,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_a_reason_and_a_way_out(case: str) -> None:
-    said, where, word, mended = REFUSED[case]
-    with pytest.raises(SpecError) as caught:
-        render(ServeSpec.model_validate(BASE | said))
-    (found,) = [problem for problem in caught.value.problems if problem.where == where]
-    assert word in found.message
-    render(ServeSpec.model_validate(BASE | said | mended))
+    refused_with_a_way_out(BASE, REFUSED[case])
 
 
 def test_everything_at_once() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generator import ServeSpec, SpecError, render
+from tests.generator.refusals import refused_with_a_way_out
 from tests.generator.test_scaling import BASE, DAY, NIGHT, PROMETHEUS
 
 KNATIVE = {"mode": "Knative"}
@@ -121,10 +121,4 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_a_reason_and_a_way_out(case: str) -> None:
-    said, where, word, mended = REFUSED[case]
-    with pytest.raises(SpecError) as caught:
-        render(ServeSpec.model_validate(BASE | said))
-    found = [problem.message for problem in caught.value.problems if problem.where == where]
-    assert len(found) == 1, caught.value.problems
-    assert word in found[0]
-    render(ServeSpec.model_validate(BASE | said | mended))
+    refused_with_a_way_out(BASE, REFUSED[case])
