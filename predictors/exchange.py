@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -84,11 +85,20 @@ class Exchange:
         def timed_encode(prediction: Any, batch: B) -> T:
             begun = self.now()
             reply = encode(prediction, batch)
-            decoded = self.steps[0][2]
-            self.steps += [("predict", decoded, begun), ("encode", begun, self.now())]
+            self.steps += [("predict", self.steps[-1][2], begun), ("encode", begun, self.now())]
             return reply
 
         return timed_decode, timed_encode
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """What comes between decoding and the model."""
+        begun = self.now()
+        try:
+            yield
+        finally:
+            if self.steps:  # somebody wants to know
+                self.steps.append((name, begun, self.now()))
 
     def now(self) -> int:
         """The time of day, as if nobody set clocks."""

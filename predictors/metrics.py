@@ -120,6 +120,34 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self.feature_lookup = Histogram(
+            "model_feature_lookup_seconds",
+            "Time that looking up the features of a request took, with what was kept from earlier ones",
+            ("model_name",),
+            buckets=LATENCY_BUCKETS,
+        )
+        self.feature_values = Counter(
+            "model_feature_values",
+            "Features of entities that were looked up: found, null, missing (no such entity) or stale",
+            ("model_name", "feature", "result"),
+        )
+        self.feature_failures = Counter(
+            "model_feature_lookups_failed",
+            "Lookups to which Feast gave no answer: timeout, unreachable, error or circuit_open",
+            ("model_name", "reason"),
+        )
+        self.feature_cache = Counter(
+            "model_feature_cache",
+            "Entities that were found among those kept from earlier requests (hit), or not (miss)",
+            ("model_name", "result"),
+        )
+        self.feature_circuit = Gauge(
+            "model_feature_circuit_open",
+            "Whether Feast is left alone for a while because it kept failing (1)",
+            ("model_name",),
+            multiprocess_mode="livemax",
+        )
+
     def model_loaded(self, name: str, loaded: Loaded) -> None:
         for child in self.about(name, loaded):
             child.set(1)

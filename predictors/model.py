@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +18,10 @@ from predictors import safety
 from predictors.dependencies import Difference, preflight
 from predictors.engine import Answer, Candidate, Choice, choose
 from predictors.example import placeholder, read_example
+from predictors.features.declaration import Declaration, declaration_of
+from predictors.features.lookup import Features
+from predictors.features.opening import open_features
+from predictors.features.store import FeastError
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.kserve_types import batch_of, response_of
 from predictors.matrix import Matrix, matrix_of
@@ -59,6 +63,8 @@ class Loaded:
     choice: Choice = field(default_factory=Choice)
     outputs: tuple[Tensor, ...] = ()
     """Output tensors as the model really answered its example; else as the signature has them."""
+    declaration: Declaration | None = None
+    """The features that are looked up for it."""
     differences: tuple[Difference, ...] | None = None
     """What it asks for and what is installed; None if nobody looked."""
     seconds: float = 0.0
@@ -120,6 +126,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.executor = executor
         self.status = Status()
         self.loaded: Loaded | None = None
+        self.features: Features | None = None
+        """What looks features up for this model; in each process its own."""
 
     # -- loading ------------------------------------------------------------------------------------------------
 
@@ -148,6 +156,17 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         )
         return True
 
+    async def open_features(self) -> None:
+        """Makes ready what looks up this model's features, if it has some; on the event loop that will ask for them."""
+        loaded = self.serving()
+        if loaded.declaration is None or self.features is not None:
+            return
+        self.status.note(f"looking for {loaded.declaration.source} in Feast")
+        try:
+            self.features = await open_features(self.name, loaded.declaration, loaded.plan, self.settings)
+        except FeastError as error:
+            raise LoadError(str(error)) from error
+
     def start(self) -> None:
         """KServe's server calls this for every model, loaded or not."""
         if self.loaded is None:
@@ -174,6 +193,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
                 f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}"
             ) from error
         plan = plan_of(mlmodel, native)
+        try:
+            declaration = declaration_of(mlmodel.content, self.settings)
+        except FeastError as error:
+            raise LoadError(str(error)) from error
         return Loaded(
             native=native,
             plan=plan,
@@ -182,6 +205,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             source=source,
             mlmodel=mlmodel,
             example=read_example(mlmodel),
+            declaration=declaration,
             differences=differences,
             outputs=tuple(
                 {"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)}
@@ -283,25 +307,22 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
     ) -> Any:
         """KServe's own entry: a V1 dict or an `InferRequest` in, its counterpart out."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.executor, self.predict_payload, payload)
 
-    def predict_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
-        """Errors are KServe's own here, so that its server answers them with the right status."""
+        def apart(work: Callable[[], Any]) -> Awaitable[Any]:
+            return loop.run_in_executor(self.executor, work)
+
         try:
-            return self.answer_payload(payload)
-        except InvalidInput as error:
+            loaded = self.serving()
+            batch = await apart(lambda: payload_batch(payload))
+            if loaded.declaration is not None:
+                await self.open_features()
+            if self.features is not None:
+                batch = await self.features.join(batch, apart)
+            return await apart(lambda: payload_reply(payload, self.answer(loaded, batch), batch))
+        except InvalidInput as error:  # KServe's server answers its own errors with the right status
             raise kserve.errors.InvalidInput(str(error)) from error
         except NotReady as error:
             raise kserve.errors.ModelNotReady(self.name, self.status.text) from error
-
-    def answer_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
-        loaded = self.serving()
-        if isinstance(payload, Mapping):
-            return v1.encode_object(self.answer(loaded, v1.decode_object(payload)))
-        if isinstance(payload, InferRequest):
-            batch = batch_of(payload)
-            return response_of(self.answer(loaded, batch), batch)
-        raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
 
     @property
     def customized(self) -> bool:
@@ -316,6 +337,18 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def get_output_types(self) -> list[Tensor]:
         return list(self.serving().outputs)
+
+
+def payload_batch(payload: Any) -> Batch:
+    if isinstance(payload, Mapping):
+        return v1.decode_object(payload)
+    if isinstance(payload, InferRequest):
+        return batch_of(payload)
+    raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
+
+
+def payload_reply(payload: Any, prediction: Prediction, batch: Batch) -> dict[str, Any] | InferResponse:
+    return v1.encode_object(prediction) if isinstance(payload, Mapping) else response_of(prediction, batch)
 
 
 def signed_plan(mlmodel: MLmodel) -> Plan:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -22,6 +23,7 @@ from predictors.batching import Batcher, GivenUp
 from predictors.cpus import cpu_limit
 from predictors.engine import Answer
 from predictors.exchange import Observer, current
+from predictors.features.lookup import Features
 from predictors.metrics import ModelCounters, metrics, request_counter
 from predictors.model import Loaded, MLflowModel
 from predictors.protocol.batch import Batch, Prediction
@@ -138,7 +140,9 @@ class Edition:
     model: MLflowModel
     loaded: Loaded
     lane: Lane | None
-    """None where every request takes the long way."""
+    """None where no request takes the short way."""
+    features: Features | None = None
+    """What looks up features for every request, so that all take the long way."""
 
     @cached_property
     def version_header(self) -> tuple[str, str]:
@@ -168,6 +172,8 @@ class Pipeline:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.turns = Turns(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
+        self.closing: asyncio.Future[None] | None = None
+        """The features of an edition that nobody asks any more."""
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -231,7 +237,7 @@ class Pipeline:
             batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
             headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
             lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission)
-        self.editions[number] = Edition(number, model, loaded, lane)
+        self.editions[number] = Edition(number, model, loaded, lane, model.features)
 
     def turn(self) -> None:
         """Goes over to the edition that is to answer now."""
@@ -258,7 +264,9 @@ class Pipeline:
         wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
         gone = [one for one in self.editions if one not in wanted]
         for one in gone:
-            del self.editions[one]
+            features = self.editions.pop(one).features
+            if features is not None:
+                self.closing = asyncio.ensure_future(features.close())
         return bool(gone)
 
     def unload(self) -> None:
@@ -300,7 +308,7 @@ class Pipeline:
     def lane(self) -> Lane | None:
         """The short way to the engine, if requests may take it now."""
         edition = self.edition
-        return None if edition is None else edition.lane
+        return None if edition is None or edition.features is not None else edition.lane
 
     def queued(self) -> int:
         """Requests that wait for a thread or for the next batch."""
@@ -317,9 +325,25 @@ class Pipeline:
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes."""
         lane, loaded = edition.lane, edition.loaded
+        if edition.features is not None:
+            return await self.counted(loaded, lambda: self.with_features(edition, size, decode, encode), seconds)
         if size > SMALL or lane is None:
             return await self.counted(loaded, lambda: self.in_thread(edition, decode, encode), seconds)
         return await self.counted(loaded, lambda: self.in_lane(edition, lane, decode, encode), seconds)
+
+    async def with_features(
+        self, edition: Edition, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+    ) -> tuple[T, int]:
+        """What the request lacks is looked up; then it goes the way of all others."""
+        if edition.features is None:
+            raise AssertionError("an edition without features")
+        small, exchange = size <= SMALL, current.get()
+        batch = decode() if small else await self.apart(decode)
+        with nullcontext() if exchange is None else exchange.step("features"):
+            batch = await edition.features.join(batch, None if small else self.apart)
+        if small and edition.lane is not None:
+            return await self.in_lane(edition, edition.lane, lambda: batch, encode)
+        return await self.in_thread(edition, lambda: batch, encode)
 
     async def in_lane(
         self, edition: Edition, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
@@ -343,9 +367,12 @@ class Pipeline:
             batch = decode()
             return encode(edition.model.answer(edition.loaded, batch), batch), row_count(batch)
 
-        # What the model logs and traces belongs to this request, in whichever thread.
+        return await self.apart(work)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """In a thread; what the model logs and traces belongs to this request, in whichever."""
         run = contextvars.copy_context().run
-        found: tuple[T, int] = await self.turns.take(lambda: run(work), self.admission.keep)
+        found: T = await self.turns.take(lambda: run(work), self.admission.keep)
         return found
 
     async def counted(self, loaded: Loaded, run: Callable[[], Awaitable[tuple[T, int]]], seconds: float = inf) -> T:

@@ -100,7 +100,9 @@ class Reloader:
 
     async def prepare(self, number: int, source: Source) -> None:
         """Loads an edition beside the one that answers; raises what is wrong with it."""
-        self.pipeline.hold(number, await self.in_thread(lambda: self.load(source)))
+        model = await self.in_thread(lambda: self.load(source))
+        await model.open_features()
+        self.pipeline.hold(number, model)
 
     def check_signature(self, source: Source) -> None:
         """Refuses a version that requests of today would not fit."""

@@ -214,7 +214,13 @@ class Serving:
         return 0
 
     def loading(self, pipeline: Pipeline, shared: Shared) -> Loading:
-        return asyncio.create_task(asyncio.to_thread(self.load, pipeline, shared))
+        async def load() -> tuple[int, MLflowModel] | None:
+            found = await asyncio.to_thread(self.load, pipeline, shared)
+            if found is not None:
+                await found[1].open_features()
+            return found
+
+        return asyncio.create_task(load())
 
     def load(self, pipeline: Pipeline, shared: Shared) -> tuple[int, MLflowModel] | None:
         """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread.

@@ -15,6 +15,7 @@ from predictors.access.addresses import FORWARDED, Network, networks
 from predictors.access.checks import check as check_access
 from predictors.access.limits import Rate, rate
 from predictors.access.watched import Unusable
+from predictors.feature_settings import assignments, positive, references, values
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
 from predictors.tls import server_context
@@ -223,6 +224,64 @@ class Settings:
         choice("null", "error"),
         group="Predictions",
     )
+    feast: bool = setting(True, "look up the features that a model declares", truth, group="Features")
+    feast_feature_service: str | None = setting(
+        None, "Feast's feature service to look up", env=("FEAST_FEATURE_SERVICE",), group="Features", metavar="NAME",
+        shown="what the model declares",
+    )  # fmt: skip
+    feast_features: tuple[str, ...] = setting(
+        (), "features instead of a feature service: view:feature, separated by commas", references,
+        env=("FEAST_FEATURES",), group="Features", metavar="NAMES", shown="what the model declares",
+    )  # fmt: skip
+    feast_entities: dict[str, str] | None = setting(
+        None, "join keys, separated by commas, where columns of requests have other names as key=column", assignments,
+        env=("FEAST_ENTITIES",), group="Features", metavar="NAMES", shown="what the model declares",
+    )  # fmt: skip
+    feast_repo_path: str | None = setting(
+        None, "folder with feature_store.yaml: the online store is asked directly", env=("FEAST_REPO_PATH",),
+        group="Features", metavar="FOLDER",
+    )  # fmt: skip
+    feast_server_url: str | None = setting(
+        None, "address of Feast's feature server, which is asked instead", env=("FEAST_SERVER_URL",), group="Features",
+        metavar="URL",
+    )  # fmt: skip
+    feast_token_file: str | None = setting(
+        None, "file with the token that Feast's server wants", env=("FEAST_TOKEN_FILE",), group="Features",
+        metavar="FILE",
+    )  # fmt: skip
+    feast_timeout: float = setting(0.5, "seconds for a lookup, with its retry", seconds, group="Features")
+    feast_retries: int = setting(
+        1, "how often a failed lookup is tried again in that time", between(0), group="Features"
+    )
+    feast_missing: str | None = setting(
+        None, "features that Feast does not have: 'error' answers 424, 'null' and 'default' go on with these",
+        choice("error", "null", "default"), group="Features", shown="what the model declares, else error",
+    )  # fmt: skip
+    feast_stale: str | None = setting(
+        None, "features that are too old: the same, and 'serve' takes them as they are",
+        choice("error", "null", "default", "serve"), group="Features", shown="what the model declares, else error",
+    )  # fmt: skip
+    feast_unavailable: str | None = setting(
+        None, "features while Feast does not answer: 'error' answers 503, 'null' and 'default' go on with these",
+        choice("error", "null", "default"), group="Features", shown="what the model declares, else error",
+    )  # fmt: skip
+    feast_defaults: dict[str, Any] | None = setting(
+        None, "values by column for 'default', as a JSON object", values, group="Features", metavar="JSON",
+        shown="what the model declares",
+    )  # fmt: skip
+    feast_max_age: float | None = setting(
+        None, "seconds after which a feature is too old", positive, group="Features", metavar="SECONDS",
+        shown="what the model declares, else what its feature view allows",
+    )  # fmt: skip
+    feast_cache_ttl: float = setting(
+        0.0, "seconds that features are kept for the next request with the same entities; 0 for none", seconds,
+        group="Features",
+    )  # fmt: skip
+    feast_cache_rows: int = setting(10_000, "entities that are kept at most", between(1), group="Features")
+    feast_refresh: float = setting(
+        60.0, "seconds between looks at Feast's registry, in the background", positive, group="Features",
+        metavar="SECONDS",
+    )  # fmt: skip
     reload_interval: float = setting(
         30.0,
         "seconds between looks at the registry, for a URI that can move (an alias, a stage, latest); 0 for none",
@@ -471,6 +530,12 @@ def check(settings: Settings) -> None:
             f"--env-manager={settings.env_manager} installs what the model names, which may run code of the model: "
             "it does not go with --allow-code-execution=false"
         )
+    if settings.feast_repo_path and settings.feast_server_url:
+        raise SettingError("FEAST_REPO_PATH and FEAST_SERVER_URL are two ways to Feast: expected one of them")
+    if settings.feast_feature_service and settings.feast_features:
+        raise SettingError("FEAST_FEATURE_SERVICE and FEAST_FEATURES both say what to look up: expected one of them")
+    if settings.feast_server_url and not settings.feast_server_url.startswith(("http://", "https://")):
+        raise SettingError("FEAST_SERVER_URL: expected an address such as http://feast:6566")
     if 0 < settings.max_in_flight_bytes < settings.max_body:
         raise SettingError(f"--max-in-flight-bytes: expected at least --max-body, which is {settings.max_body}")
     if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+FAILURES = ("timeout", "unreachable", "error", "circuit_open")
+
 
 class FeastError(Exception):
     """Feast cannot be used as it is declared; the message is one line for the operator."""
@@ -18,7 +20,7 @@ class Unavailable(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        """timeout, unreachable, error or circuit_open: a label of the metric."""
+        """One of FAILURES."""
 
 
 class Status(Enum):

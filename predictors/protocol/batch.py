@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -54,6 +54,8 @@ class Batch:
     """A chat request as the model itself has it, not wrapped in a protocol: so is the reply."""
     frame: bool = False
     """The caller sent a table (`dataframe_split`, CSV, …): without a signature it stays a DataFrame."""
+    entities: Mapping[str, Values] | None = None
+    """Of a request whose features were looked up: its join keys."""
 
 
 @dataclass(slots=True)

@@ -56,6 +56,13 @@ class UnsupportedMediaType(RequestError):
     kind = "unsupported_media_type"
 
 
+class FeatureMissing(RequestError):
+    """Feast has no value for an entity of the request, or only one that is too old."""
+
+    status = 424
+    kind = "feature_missing"
+
+
 class TooManyRequests(RequestError):
     status = 429
     kind = "too_many_requests"
@@ -96,6 +103,14 @@ class Overloaded(RequestError):
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
         self.headers = (("retry-after", str(seconds)),)
+
+
+class FeaturesUnavailable(RequestError):
+    """Feast does not answer now; it may do so soon."""
+
+    status = 503
+    kind = "features_unavailable"
+    headers = (("retry-after", "1"),)
 
 
 class TimedOut(RequestError):

@@ -1,0 +1,164 @@
+"""The features of one loaded model: what a request lacks is looked up and joined to it, or the request refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from predictors.features.counting import FeatureCounters
+from predictors.features.declaration import Declaration
+from predictors.features.join import Lookup, Wanted, joined, request_of
+from predictors.features.store import Fetched, Status, Store, Unavailable
+from predictors.fields import Field
+from predictors.protocol.batch import Batch
+from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
+
+T = TypeVar("T")
+Apart: TypeAlias = "Callable[[Callable[[], Any]], Awaitable[Any]]"
+MOST_NAMED = 3  # problems that one error names
+# Types of Feast whose every value a column of these types takes.
+FITTING = {
+    "FLOAT": {"float", "double"},
+    "DOUBLE": {"double"},
+    "INT32": {"integer", "long", "double"},
+    "INT64": {"long"},
+    "STRING": {"string"},
+    "BOOL": {"boolean"},
+}
+WORDS = {
+    Status.MISSING: "has no value for",
+    Status.NULL: "is null for",
+    Status.STALE: "is too old for",
+}
+
+
+class Features:
+    """For the event loop only."""
+
+    def __init__(
+        self, declaration: Declaration, wanted: Wanted, fields: Sequence[Field], store: Store, counters: FeatureCounters
+    ) -> None:
+        self.declaration = declaration
+        self.wanted = wanted
+        self.store = store
+        self.counters = counters
+        by_name = {one.name: one for one in fields}
+        self.doubtful = {
+            column: by_name[column]
+            for column, feature in wanted.features.items()
+            if column in by_name and by_name[column].type not in FITTING.get(feature.type, ())
+        }
+        """Columns whose values are checked: what does not fit is not the caller's fault."""
+
+    async def join(self, batch: Batch, apart: Apart | None = None) -> Batch:
+        """The request with its features; `apart` runs in a thread what would keep the event loop from others."""
+        run = apart or inline
+        request = await run(lambda: request_of(batch, self.wanted))
+        if request is None:
+            return batch
+        if len(request.lookups) == 1:
+            found = [await self.found(request.lookups[0])]
+        else:
+            found = await together([self.found(one) for one in request.lookups])
+        made: Batch = await run(lambda: joined(request, found))
+        return made
+
+    async def found(self, lookup: Lookup) -> dict[str, Sequence[Any]]:
+        """By column, a value for each of the distinct keys."""
+        if not lookup.rows:
+            return {column: [] for column in lookup.columns}
+        features = self.wanted.features
+        begun = time.perf_counter()
+        try:
+            fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
+        except Unavailable as error:
+            self.counters.failed(error.reason)
+            if self.declaration.unavailable == "error":
+                raise FeaturesUnavailable(f"the features cannot be looked up now: {error}") from error
+            return {
+                column: [self.instead(self.declaration.unavailable, column)] * lookup.size for column in lookup.columns
+            }
+        finally:
+            self.counters.seconds.observe(time.perf_counter() - begun)
+        return self.settled(lookup, fetched)
+
+    def settled(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:
+        """The values that the model gets, or an error that names what is not there."""
+        limit = None if self.declaration.max_age is None else time.time() - self.declaration.max_age
+        made: dict[str, Sequence[Any]] = {}
+        problems: list[str] = []
+        for column in lookup.columns:
+            name = self.wanted.features[column].full_name
+            values, statuses = fetched.values[name], fetched.statuses[name]
+            if limit is not None:
+                statuses = [
+                    Status.STALE if status is Status.FOUND and 0 < stamp < limit else status
+                    for status, stamp in zip(statuses, fetched.timestamps[name], strict=True)
+                ]
+            good = statuses.count(Status.FOUND)
+            self.counters.count(column, Status.FOUND, good)
+            if good < len(statuses):
+                values = list(values)
+                for place, status in enumerate(statuses):
+                    if status is not Status.FOUND:
+                        self.counters.count(column, status, 1)
+                        policy = self.declaration.stale if status is Status.STALE else self.declaration.missing
+                        if policy == "error" or (policy == "serve" and values[place] is None):
+                            problems.append(f"feature '{name}' {WORDS[status]} {place_words(lookup, place)}")
+                        elif policy != "serve":
+                            values[place] = self.instead(policy, column)
+            made[column] = values
+        if problems:
+            more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
+            raise FeatureMissing("; ".join(problems[:MOST_NAMED]) + more)
+        for column, field in self.doubtful.items():
+            if column in made:
+                self.check(field, made[column])
+        return made
+
+    def check(self, field: Field, values: Sequence[Any]) -> None:
+        try:
+            field.tensor(list(values)) if field.type == "tensor" else field.column(list(values))
+        except InvalidInput as error:
+            name = self.wanted.features[field.name].full_name
+            raise FeatureMissing(f"feature '{name}' is not what the model takes: {error}") from error
+
+    def instead(self, policy: str, column: str) -> Any:
+        return self.declaration.defaults[column] if policy == "default" else None
+
+    def description(self) -> dict[str, Any]:
+        """What callers can know of it."""
+        wanted = self.wanted
+        return {
+            "source": self.declaration.source,
+            "entities": [
+                {"name": wanted.keys[key], "join_key": key, "type": wanted.types.get(key, "")}
+                for key in wanted.keys_of(list(wanted.features))
+            ],
+            "columns": {column: one.full_name for column, one in wanted.features.items()},
+        }
+
+    async def close(self) -> None:
+        await self.store.close()
+
+
+def place_words(lookup: Lookup, place: int) -> str:
+    """The entity, and the row of the request where it first stands."""
+    entity = ", ".join(f"{key}={values[place]!r}" for key, values in lookup.keys.items()) or "any entity"
+    return f"{entity} (row {lookup.rows[lookup.places.index(place)]})"
+
+
+async def inline(work: Callable[[], T]) -> T:
+    return work()
+
+
+async def together(work: Sequence[Awaitable[T]]) -> list[T]:
+    """All of them, or the first error; then nothing is left behind."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,81 @@
+"""From what a model declares to what looks its features up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from predictors.features.counting import FeatureCounters
+from predictors.features.declaration import Declaration
+from predictors.features.join import Wanted, wanted_of
+from predictors.features.lookup import Features
+from predictors.features.store import Catalogue, FeastError, Store, Unavailable
+from predictors.fields import Field
+from predictors.protocol.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from predictors.settings import Settings
+    from predictors.signature import Plan
+
+log = logging.getLogger("predictors")
+
+PATIENCE = 30.0  # seconds for Feast to answer at the start
+PAUSE = 0.5  # seconds before the second try, doubled each time
+HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"})
+
+
+async def open_features(name: str, declaration: Declaration, plan: Plan, settings: Settings) -> Features:
+    """Raises `FeastError`."""
+    counters = FeatureCounters(name)
+    store = store_of(declaration, settings, counters)
+    try:
+        catalogue = await patiently(store)
+        wanted = wanted_of(declaration, catalogue, [one.name for one in plan.inputs if one.name] or list(plan.names))
+        check_policies(declaration, wanted, plan.inputs)
+    except BaseException:
+        await store.close()
+        raise
+    counters.begin(wanted.features)
+    log.info(
+        "features: %s by %s", ", ".join(wanted.features), ", ".join(wanted.keys_of(list(wanted.features))) or "nothing"
+    )
+    return Features(declaration, wanted, plan.inputs, store, counters)
+
+
+def store_of(declaration: Declaration, settings: Settings, counters: FeatureCounters) -> Store:
+    """The way to Feast that the settings name."""
+    raise NotImplementedError
+
+
+async def patiently(store: Store) -> Catalogue:
+    loop = asyncio.get_running_loop()
+    end, pause = loop.time() + PATIENCE, PAUSE
+    while True:
+        try:
+            return await store.open()
+        except Unavailable as error:
+            if loop.time() + pause > end:
+                raise FeastError(f"Feast does not answer: {error}") from error
+            log.info("waiting for Feast: %s", error)
+        await asyncio.sleep(pause)
+        pause *= 2
+
+
+def check_policies(declaration: Declaration, wanted: Wanted, fields: Sequence[Field]) -> None:
+    """What would only show with the first entity that Feast does not know."""
+    for field in fields:
+        if field.name not in wanted.features:
+            continue
+        for policy in ("missing", "stale", "unavailable"):
+            if getattr(declaration, policy) == "null" and field.required and field.type not in HOLD_NULL:
+                raise FeastError(
+                    f"{policy} features become null, which '{field.name}' cannot be: the model takes {field.expected}"
+                )
+        if field.name in declaration.defaults:
+            value = declaration.defaults[field.name]
+            try:
+                field.tensor([value]) if field.type == "tensor" else field.column([value])
+            except InvalidInput as error:
+                raise FeastError(f"defaults: {error}") from None
