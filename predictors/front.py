@@ -16,6 +16,7 @@ from predictors import pages, ways
 from predictors.access.jwts import KeysWanted
 from predictors.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
 from predictors.exchange import GONE, Exchange, current
+from predictors.features.lookup import Description
 from predictors.hooks import hooked_v1, hooked_v2
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
@@ -304,6 +305,8 @@ class Front:
         body = await request.body()
         edition = self.pipeline.serving()
         text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
+        if edition.features is not None:
+            text_columns += edition.features.text_columns
         way = replace(ways.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns))
         return await self.predict(edition, way, body)
 
@@ -397,15 +400,16 @@ class Front:
         return Response(body, content_type=content_type)
 
     async def schema(self, request: Request) -> Response:
-        return json_response(pages.schema(self.pipeline.name, self.pipeline.serving().loaded))
+        edition = self.pipeline.serving()
+        return json_response(pages.schema(self.pipeline.name, edition.loaded, described(edition)))
 
     async def openapi(self, request: Request) -> Response:
         edition = self.pipeline.edition
-        loaded = edition.loaded if edition else None
+        loaded, features = (edition.loaded, described(edition)) if edition else (None, None)
         bearer = self.gate is not None and self.gate.asks_for_tokens
         if self.gate is not None and not await self.gate.knows(request.scope["headers"], peer_of(request.scope)):
             loaded = None  # the routes are no secret, what the model takes may be
-        return json_response(pages.openapi(self.pipeline.name, loaded, bearer=bearer))
+        return json_response(pages.openapi(self.pipeline.name, loaded, features, bearer=bearer))
 
     async def docs(self, request: Request) -> Response:
         page = pages.docs(self.pipeline.name)
@@ -416,6 +420,10 @@ class Front:
         if found is None:
             raise NotFound("no such file")
         return Response(found[0], content_type=found[1], headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
+
+
+def described(edition: Edition) -> Description | None:
+    return None if edition.features is None else edition.features.description
 
 
 def path_pattern(path: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from predictors.example import samples
+from predictors.features.lookup import Description
 from predictors.fields import SCALARS, Field, Param
 from predictors.model import Loaded, input_tensors
 from predictors.signature import Plan
@@ -69,7 +71,7 @@ SAFE = (
 """What browsers are told of pages and their files."""
 
 
-def schema(name: str, loaded: Loaded) -> dict[str, Any]:
+def schema(name: str, loaded: Loaded, features: Description | None = None) -> dict[str, Any]:
     """Everything that a caller needs to know to send a request that works."""
     plan = loaded.plan
     return {
@@ -83,7 +85,8 @@ def schema(name: str, loaded: Loaded) -> dict[str, Any]:
         "v2_inputs": input_tensors(plan),
         "v2_outputs": list(loaded.outputs),
         "samples": samples(plan, loaded.example, name),
-        "json_schema": strict(request_schema(plan, loaded)),
+        **({} if features is None else {"features": asdict(features)}),
+        "json_schema": strict(request_schema(plan, loaded, features)),
     }
 
 
@@ -104,9 +107,10 @@ def param_entry(one: Param) -> dict[str, Any]:
 # -- JSON Schema ----------------------------------------------------------------------------------------------------
 
 
-def request_schema(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+def request_schema(plan: Plan, loaded: Loaded, features: Description | None = None) -> dict[str, Any]:
     """JSON Schema of a V1 request, in the dialect of OpenAPI 3.0."""
-    forms = [{"type": "array", "minItems": 1, "items": items(plan)}]
+    item = items(plan) if features is None else entity_items(plan, features)
+    forms = [{"type": "array", "minItems": 1, "items": item}]
     properties: dict[str, Any] = {"instances": forms[0], "parameters": parameters_schema(plan, loaded)}
     return {"type": "object", "required": ["instances"], "properties": properties}
 
@@ -130,6 +134,14 @@ def items(plan: Plan) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"oneOf": [record, rows]} if len(plan.inputs) > 1 else {}
+
+
+def entity_items(plan: Plan, features: Description) -> dict[str, Any]:
+    """A record, of which what can be looked up may be left out."""
+    known = {name: {"description": f"finds features ({type})"} for name, type in features.entities.items()}
+    known |= {one.name: tensor_schema(one) if plan.tensors else column_schema(one) for one in plan.inputs if one.name}
+    required = [one.name for one in plan.inputs if one.name and one.required and one.name not in features.columns]
+    return {"type": "object", "properties": known, **({"required": required} if required else {})}
 
 
 def tensor_schema(one: Field) -> dict[str, Any]:
@@ -190,11 +202,13 @@ def strict(schema: Any) -> Any:
 # -- OpenAPI --------------------------------------------------------------------------------------------------------
 
 
-def openapi(name: str, loaded: Loaded | None, *, bearer: bool = False) -> dict[str, Any]:
+def openapi(
+    name: str, loaded: Loaded | None, features: Description | None = None, *, bearer: bool = False
+) -> dict[str, Any]:
     """All routes; the model's own example is filled in once it is loaded. `bearer`: some of them ask for tokens."""
     made = samples(loaded.plan, loaded.example, name) if loaded else {}
     bodies = {form: sample.get("body", {}) for form, sample in made.items()}
-    row = request_schema(loaded.plan, loaded) if loaded else {"type": "object"}
+    row = request_schema(loaded.plan, loaded, features) if loaded else {"type": "object"}
     anything: dict[str, Any] = {"type": "object"}
     version = loaded.version if loaded else "1"
     paths: dict[str, Any] = {
@@ -243,6 +257,7 @@ def responses() -> dict[str, Any]:
     words = {
         "400": "The request is wrong: the message says where",
         "404": "Unknown model or version",
+        "424": "Feast has no features for an entity",
         "503": "Not ready",
     }
     failures = {status: {"description": text, "content": {"application/json": error}} for status, text in words.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from predictors.features.counting import FeatureCounters
@@ -32,6 +33,17 @@ WORDS = {
     Status.NULL: "is null for",
     Status.STALE: "is too old for",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What callers can know of it."""
+
+    source: str
+    entities: Mapping[str, str]
+    """Columns that hold the keys, and their types in Feast."""
+    columns: Mapping[str, str]
+    """Columns that need not be sent, and the features that they are."""
 
 
 class Features:
@@ -128,17 +140,20 @@ class Features:
     def instead(self, policy: str, column: str) -> Any:
         return self.declaration.defaults[column] if policy == "default" else None
 
-    def description(self) -> dict[str, Any]:
-        """What callers can know of it."""
+    @property
+    def text_columns(self) -> list[str]:
+        """Those that hold keys which are text, also where they look like numbers."""
+        return [column for key, column in self.wanted.keys.items() if self.wanted.types.get(key) == "STRING"]
+
+    @property
+    def description(self) -> Description:
         wanted = self.wanted
-        return {
-            "source": self.declaration.source,
-            "entities": [
-                {"name": wanted.keys[key], "join_key": key, "type": wanted.types.get(key, "")}
-                for key in wanted.keys_of(list(wanted.features))
-            ],
-            "columns": {column: one.full_name for column, one in wanted.features.items()},
-        }
+        keys = wanted.keys_of(list(wanted.features))
+        return Description(
+            source=self.declaration.source,
+            entities={wanted.keys[key]: wanted.types.get(key, "") for key in keys},
+            columns={column: one.full_name for column, one in wanted.features.items()},
+        )
 
     async def close(self) -> None:
         await self.store.close()

@@ -1,0 +1,89 @@
+"""What a model says of its features, as it is logged and as it is read again."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from predictors.features import declare
+from predictors.features.declaration import KEY, Declaration, declaration_of, read_declaration
+from predictors.features.store import FeastError
+from predictors.settings import Settings
+
+AT_HOME = {"feast_repo_path": "/features"}
+
+
+def test_what_is_declared_is_read_again() -> None:
+    metadata = declare(
+        "ranking", entities={"driver_id": "driver"}, columns={"rate": "stats:conv_rate"}, missing="default", stale="serve",
+        defaults={"rate": 0.5}, max_age=60,
+    )  # fmt: skip
+    assert json.loads(json.dumps(metadata)) == metadata == yaml.safe_load(yaml.safe_dump(metadata))
+    assert declaration_of({"metadata": metadata}, Settings(**AT_HOME)) == Declaration(
+        "ranking",
+        (),
+        {"driver_id": "driver"},
+        {"rate": "stats:conv_rate"},
+        "default",
+        "serve",
+        "error",
+        {"rate": 0.5},
+        60.0,
+    )
+
+
+def test_lists_and_yaml_null() -> None:
+    found = read_declaration(yaml.safe_load("{features: ['a:b'], entities: [k], missing: null}"))
+    assert (found.features, found.entities, found.missing) == (("a:b",), {"k": "k"}, "null")
+
+
+def test_a_model_that_declares_nothing() -> None:
+    assert declaration_of({"metadata": {"team": "a"}}, Settings(**AT_HOME)) is None
+    assert declaration_of({"metadata": None}, Settings(**AT_HOME)) is None
+
+
+def test_settings_win() -> None:
+    content = {"metadata": declare("ranking", entities=["a"], missing="null", defaults={"x": 1, "y": 2})}
+    settings = Settings(
+        **AT_HOME, feast_features=("v:f",), feast_entities={"b": "c"}, feast_missing="error", feast_defaults={"x": 3}
+    )
+    assert declaration_of(content, settings) == Declaration(
+        None, ("v:f",), {"b": "c"}, missing="error", defaults={"x": 3, "y": 2}
+    )
+    assert declaration_of(content, Settings(feast=False)) is None
+    assert declaration_of({}, Settings(**AT_HOME, feast_feature_service="other")) == Declaration("other")
+
+
+def test_nobody_says_where_feast_is() -> None:
+    with pytest.raises(FeastError, match="'ranking'.*FEAST_REPO_PATH or FEAST_SERVER_URL.*--feast=false"):
+        declaration_of({"metadata": declare("ranking")}, Settings())
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ([], "expected an object"),
+        ({}, "expected feature_service, or features"),
+        ({"feature_service": 3}, "feature_service: expected a name"),
+        ({"service": "x"}, "unknown key 'service'"),
+        ({"features": "a:b"}, "features: expected a list"),
+        ({"features": ["ab"]}, "'ab' is no reference"),
+        ({"feature_service": "x", "entities": "k"}, "entities: expected a list of names"),
+        ({"feature_service": "x", "entities": {"k": 1}}, "entities: 'k' has no name for a column"),
+        ({"feature_service": "x", "missing": "serve"}, "missing: expected one of error, null, default"),
+        ({"feature_service": "x", "max_age": "1h"}, "max_age: expected a number of seconds"),
+        ({"feature_service": "x", "defaults": [1]}, "defaults: expected an object"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "entry",
+)
+def test_what_cannot_be_meant(entry: object, message: str) -> None:
+    with pytest.raises(FeastError, match=re.escape(f"metadata.{KEY}") + ".*" + message):
+        read_declaration(entry)
+
+
+def test_declare_says_so_at_once() -> None:
+    with pytest.raises(ValueError, match="expected one of error, null, default"):
+        declare("ranking", missing="zero")
