@@ -21,6 +21,8 @@ class ModelFacts:
     size: int | None = None
     """Bytes, where MLflow wrote them down."""
     mlflow_version: str | None = None
+    features: str | None = None
+    """What it gets from Feast, in words."""
 
     @classmethod
     def of(cls, mlmodel: Mapping[str, Any], where: str = "the model") -> ModelFacts:
@@ -28,7 +30,20 @@ class ModelFacts:
         size = mlmodel.get("model_size_bytes")
         flavor = MLmodel(Path(where), mlmodel).detect().name
         version = mlmodel.get("mlflow_version")
-        return cls(flavor, size if isinstance(size, int) else None, None if version is None else str(version))
+        return cls(
+            flavor,
+            size if isinstance(size, int) else None,
+            None if version is None else str(version),
+            features_of(mlmodel.get("metadata")),
+        )
+
+
+def features_of(metadata: Any) -> str | None:
+    declared = metadata.get("feast") if isinstance(metadata, Mapping) else None
+    if not isinstance(declared, Mapping):
+        return None
+    service = declared.get("feature_service")
+    return f"feature service '{service}'" if service else f"{len(declared.get('features') or ())} features"
 
 
 def is_mlflow(uri: str) -> bool:

@@ -35,6 +35,8 @@ class Served:
     memory: str
     name: str | None = None
     """The name of its predictor, where it has one."""
+    features: str | None = None
+    """What it says that it gets from Feast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
             cores=cores,
             memory=memory,
             name=spec.revision,
+            features=known.features if known else None,
         ),
         canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
         strategy=because("storage.strategy", strategy_of(spec, size)),
@@ -183,6 +186,7 @@ def canary_of(
         cores=because("canary.cores", cores_of(spec, flavor[0])),
         memory=because("canary.memory", memory_of(spec, flavor[0], known.size if known else None)),
         name=name,
+        features=known.features if known else None,
     )
 
 

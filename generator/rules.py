@@ -193,6 +193,20 @@ def images(plan: Plan) -> Iterator[Problem]:
             )
 
 
+def features(plan: Plan) -> Iterator[Problem]:
+    """A model that looks features up does not start without somebody to ask."""
+    spec = plan.spec
+    served = [plan.stable, *([plan.canary] if plan.canary else [])]
+    declared = next((one.features for one in served if one.features), None)
+    said = [*spec.env, *(arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in spec.args)]
+    elsewhere = any(name.lower().removeprefix("mlflow_kserve_").startswith("feast") for name in said)
+    if declared and spec.feast is None and not elsewhere:
+        yield problem("feast", f"the model gets {declared} from Feast: expected server_url, or repo_path")
+    own = spec.image or spec.runtime or spec.dependencies.env_manager != "local"
+    if spec.feast and spec.feast.repo_path and not own:
+        yield problem("feast.repo_path", "our images do not have Feast: expected server_url, or an image that has it")
+
+
 def sidecars(plan: Plan) -> Iterator[Problem]:
     """KServe's agent stands between callers and the predictor; it speaks HTTP, and batches V1."""
     spec = plan.spec
@@ -284,6 +298,7 @@ RULES: list[Rule] = [
     canary,
     storage,
     images,
+    features,
     sidecars,
     resources,
     settings,

@@ -86,5 +86,25 @@ CATALOGUE = (
         "model_reload_failing", "gauge", NAME, "yes or no",
         "Whether the version that should be served cannot be (1)",
     ),
+    Metric(
+        "model_feature_lookup_seconds", "histogram", NAME, "seconds",
+        "Time that looking up the features of a request took, with what was kept from earlier ones", LATENCY_BUCKETS,
+    ),
+    Metric(
+        "model_feature_values_total", "counter", ("model_name", "feature", "result"), "values",
+        "Features of entities that were looked up: found, null, missing (no such entity) or stale",
+    ),
+    Metric(
+        "model_feature_lookups_failed_total", "counter", ("model_name", "reason"), "lookups",
+        "Lookups to which Feast gave no answer: timeout, unreachable, error or circuit_open",
+    ),
+    Metric(
+        "model_feature_cache_total", "counter", ("model_name", "result"), "entities",
+        "Entities that were found among those kept from earlier requests (hit), or not (miss)",
+    ),
+    Metric(
+        "model_feature_circuit_open", "gauge", NAME, "yes or no",
+        "Whether Feast is left alone for a while because it kept failing (1)",
+    ),
 )  # fmt: skip
 BY_SERIES = {series: metric for metric in CATALOGUE for series in metric.series}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -127,9 +128,18 @@ def features(plan: Plan) -> dict[str, EnvValue]:
     feast = plan.spec.feast
     if feast is None:
         return {}
-    named = {
+    named: dict[str, EnvValue | None] = {
         "FEAST_FEATURE_SERVICE": feast.feature_service,
+        "FEAST_FEATURES": ",".join(feast.features),
+        "FEAST_ENTITIES": ",".join(f"{key}={column}" for key, column in feast.entities.items()),
         "FEAST_SERVER_URL": feast.server_url,
         "FEAST_REPO_PATH": feast.repo_path,
+        "FEAST_TOKEN_FILE": f"{SECRETS_DIR}/feast/token" if feast.token else None,
+        "MLFLOW_KSERVE_FEAST_MISSING": feast.missing,
+        "MLFLOW_KSERVE_FEAST_STALE": feast.stale,
+        "MLFLOW_KSERVE_FEAST_UNAVAILABLE": feast.unavailable,
+        "MLFLOW_KSERVE_FEAST_DEFAULTS": json.dumps(feast.defaults) if feast.defaults else None,
     }
-    return {name: value for name, value in named.items() if value}
+    times = {"TIMEOUT": feast.timeout, "MAX_AGE": feast.max_age, "CACHE_TTL": feast.cache_ttl}
+    named |= {f"MLFLOW_KSERVE_FEAST_{name}": seconds(text) for name, text in times.items() if text is not None}
+    return {name: value for name, value in named.items() if value not in (None, "")}

@@ -78,6 +78,7 @@ def secret_files(plan: Plan) -> list[Volume]:
             ("tokens", spec.auth.tokens, "tokens"),
             ("admin-tokens", spec.auth.admin_tokens, "tokens"),
             ("webhook", spec.reload.webhook_secret, "secret"),
+            ("feast", spec.feast.token if spec.feast else None, "token"),
         )
         if key is not None
     ]

@@ -88,11 +88,18 @@ class Batcher(Part):
     """for the answer to a batch"""
 
 
+Instead = Literal["error", "null", "default"]
+
+
 class Feast(Part):
-    """Features that the predictor looks up."""
+    """Features that the predictor looks up; what is left out is as the model declares it."""
 
     feature_service: str | None = None
     """name of the feature service"""
+    features: list[Annotated[str, matching(r"[^:,]+:[^:,]+", "a reference: expected such as view:feature")]] = []
+    """features instead of a feature service, as view:feature"""
+    entities: dict[str, str] = {}
+    """join keys, and the columns of requests that hold them"""
     server_url: Url | None = None
     """address of Feast's server"""
     repo_path: str | None = None
@@ -100,6 +107,21 @@ class Feast(Part):
     repo_config_map: Subdomain | None = Field(
         None, description="ConfigMap with feature_store.yaml, mounted at repo_path"
     )
+    token: SecretKey | None = Field(None, description="the token that Feast's server wants")
+    timeout: Duration | None = None
+    """for a lookup"""
+    missing: Instead | None = None
+    """what becomes of features that Feast does not have"""
+    stale: Instead | Literal["serve"] | None = None
+    """what becomes of features that are too old"""
+    unavailable: Instead | None = None
+    """what becomes of features while Feast does not answer"""
+    defaults: dict[str, Any] = {}
+    """values by column for 'default'"""
+    max_age: Duration | None = None
+    """from when on a feature is too old"""
+    cache_ttl: Duration | None = None
+    """how long features are kept for the next request with the same entities"""
 
     @model_validator(mode="after")
     def reachable(self) -> Feast:
@@ -107,6 +129,10 @@ class Feast(Part):
             raise ValueError("expected either server_url or repo_path")
         if self.repo_config_map and not self.repo_path:
             raise ValueError("repo_config_map is mounted at repo_path: expected it")
+        if self.feature_service and self.features:
+            raise ValueError("expected one of feature_service and features")
+        if self.token and not self.server_url:
+            raise ValueError("a token is for Feast's server: expected server_url with it")
         return self
 
 

@@ -130,7 +130,15 @@ COMMON: dict[str, Part] = {
     "logging": part(access_log=st.booleans(), format=st.sampled_from(["text", "json"])),
     "tracing": st.just({"endpoint": "http://collector:4318", "sample": 0.25}),
     "feast": st.sampled_from(
-        [{"server_url": "http://feast:6566"}, {"repo_path": "/feast", "repo_config_map": "feast"}]
+        [
+            {"server_url": "http://feast:6566", "token": {"secret": "feast", "key": "token"}, "missing": "null"},
+            {
+                "server_url": "http://feast:6566",
+                "features": ["stats:rate"],
+                "entities": {"id": "user"},
+                "max_age": "1h",
+            },
+        ]
     ),
     "dependencies": st.sampled_from(
         [{"policy": "off"}, {"policy": "strict"}, {"env_manager": "virtualenv", "cache_claim": "envs"}]

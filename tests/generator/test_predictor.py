@@ -44,11 +44,23 @@ EVERYTHING: dict[str, Any] = {
     },
     "logging": {"access_log": True, "level": "debug", "format": "text"},
     "tracing": {"endpoint": "http://collector:4318", "sample": 0.25},
-    "feast": {"server_url": "http://feast:6566", "feature_service": "fraud"},
+    "feast": {
+        "server_url": "http://feast:6566",
+        "feature_service": "fraud",
+        "entities": {"user_id": "user"},
+        "token": {"secret": "feast", "key": "token"},
+        "timeout": "200ms",
+        "missing": "default",
+        "stale": "serve",
+        "unavailable": "null",
+        "defaults": {"rate": 0.5},
+        "max_age": "1h",
+        "cache_ttl": "5s",
+    },
     "env": {"GREETING": "hello", "NUMBER": 0.5, "KEY": {"secret": "keys", "key": "one"}},
 }
-# Read by OpenTelemetry, by Feast, by KServe, or by whoever wrote the spec.
-OTHERS = ("OTEL_", "FEAST_", "PROTOCOL", "STORAGE_URI", "GREETING", "NUMBER", "KEY")
+# Read by OpenTelemetry, by KServe, or by whoever wrote the spec.
+OTHERS = ("OTEL_", "PROTOCOL", "STORAGE_URI", "GREETING", "NUMBER", "KEY")
 
 
 def predictor(spec: dict[str, Any], facts: dict[str, ModelFacts] | None = None) -> dict[str, Any]:
@@ -80,6 +92,10 @@ def test_the_server_takes_every_value() -> None:
     assert settings.rate_limit is not None
     assert settings.dependencies == "strict"
     assert settings.access_log
+    assert (settings.feast_feature_service, settings.feast_server_url) == ("fraud", "http://feast:6566")
+    assert (settings.feast_missing, settings.feast_stale, settings.feast_unavailable) == ("default", "serve", "null")
+    assert (settings.feast_entities, settings.feast_defaults) == ({"user_id": "user"}, {"rate": 0.5})
+    assert (settings.feast_timeout, settings.feast_max_age, settings.feast_cache_ttl) == (0.2, 3600, 5)
 
 
 def test_files_of_secrets_are_mounted_where_the_server_reads_them() -> None:

@@ -62,6 +62,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "uv in an image that has none": (
         {"dependencies": {"env_manager": "uv"}}, "dependencies.env_manager", "has no uv", {"flavor": "pyfunc"},
     ),
+    "no Feast in the image": (
+        {"feast": {"repo_path": "/feast"}}, "feast.repo_path", "do not have Feast", {"image": "fraud:1"},
+    ),
     "a bucket that the server's image cannot read": (
         {"model": "s3://bucket/model", "storage": {"strategy": "server"}},
         "storage.strategy", "no client", {"image": "mine/predictor:1"},
@@ -167,3 +170,19 @@ def test_a_flavor_that_nobody_knows() -> None:
     with pytest.raises(SpecError, match="flavor: cannot be read from models:/fraud/7"):
         render(spec)
     render(spec, {"models:/fraud/7": ModelFacts("sklearn")})
+
+
+def test_a_model_that_looks_features_up_needs_feast() -> None:
+    """It would not start without."""
+    facts = {
+        "models:/fraud/7": ModelFacts.of({"flavors": {"sklearn": {}}, "metadata": {"feast": {"feature_service": "f"}}})
+    }
+    base = {"name": "fraud", "model": "models:/fraud/7"}
+    with pytest.raises(SpecError, match="feast: the model gets feature service 'f' from Feast: expected server_url"):
+        render(ServeSpec.model_validate(base), facts)
+    for said in (
+        {"feast": {"server_url": "http://feast:6566"}},
+        {"env": {"FEAST_SERVER_URL": "http://feast:6566"}},
+        {"args": ["--feast=false"]},
+    ):
+        render(ServeSpec.model_validate(base | said), facts)

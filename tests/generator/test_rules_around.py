@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         "network_policy.allow_to", "gs://bucket/2", OPEN,
     ),
     "no way to the online store": (
-        {**SHOP, **TRACKED, "feast": {"repo_path": "/feast/repo"}},
+        {**SHOP, **TRACKED, "image": "fraud:1", "feast": {"repo_path": "/feast/repo"}},
         "network_policy.allow_to", "online store", {"feast": {"server_url": "http://feast.there.svc"}},
     ),
     "no way to packages": (
