@@ -23,6 +23,13 @@ class Unavailable(Exception):
         """One of FAILURES."""
 
 
+class Refused(Unavailable):
+    """Feast is there and does not answer this lookup: another try would not help, and others may be answered."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("error", message)
+
+
 class Status(Enum):
     """What became of one value."""
 
@@ -38,7 +45,7 @@ class Status(Enum):
 @dataclass(frozen=True, slots=True)
 class Feature:
     view: str
-    """The feature view, by the name that stands in full feature names."""
+    """The feature view, by the name that stands in full feature names; empty where a feature server does not tell."""
     name: str
     type: str = ""
     """Feast's value type, such as INT64, DOUBLE or STRING_LIST; empty where it is not known."""
@@ -47,7 +54,7 @@ class Feature:
 
     @property
     def full_name(self) -> str:
-        return f"{self.view}__{self.name}"
+        return f"{self.view}__{self.name}" if self.view else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""Feast in this process: the online store is read directly, without a feature server in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from predictors.features.definitions import Definitions, read, resolve
+from predictors.features.failures import one_line, reason_of, refusal
+from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Status, Unavailable
+from predictors.features.threads import DaemonThreads
+from predictors.features.values import python_values, status_of
+from predictors.turns import Turns
+
+log = logging.getLogger("predictors")
+THREADS = 8
+STAND_INS = {"STRING": "", "BYTES": b""}
+"""For keys that are not given, by type: Feast refuses a whole batch for one of them."""
+
+
+class Embedded:
+    def __init__(
+        self,
+        repo_path: str,
+        feature_service: str | None,
+        features: Sequence[str] = (),
+        refresh_seconds: float = 60,
+        threads: int = THREADS,
+    ) -> None:
+        """`features` are references, such as "driver_stats:rating", where there is no service.
+
+        The registry is read again every so many seconds; 0 is never.
+        """
+        self.repo_path = repo_path
+        self.feature_service = feature_service
+        self.references = features
+        self.refresh_seconds = refresh_seconds
+        self.threads = DaemonThreads(threads, "feast")
+        self.turns = Turns(self.threads, threads)
+        self.left_behind = 0
+        """Threads whose callers have gone; they may hang."""
+        self.reader = DaemonThreads(1, "feast-registry")
+        self.refreshing: asyncio.Task[None] | None = None
+        self.store: Any = None
+        self.definitions: Definitions
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """As it is now: a feature service may change."""
+        return self.definitions.catalogue
+
+    async def open(self) -> Catalogue:
+        self.store, self.definitions = await asyncio.wrap_future(self.reader.submit(self.load))
+        if self.is_async:
+            await self.store.initialize()
+        if self.refresh_seconds:
+            self.refreshing = asyncio.create_task(self.refresh_for_ever())
+        return self.definitions.catalogue
+
+    def load(self) -> tuple[Any, Definitions]:
+        try:
+            from feast import FeatureStore
+        except ImportError as error:
+            raise FeastError(f"{one_line(error)}: pip install 'mlflow-kserve[feast]'") from None
+        try:
+            store = FeatureStore(repo_path=self.repo_path)
+            self.convert = converter()
+            self.provider = store.provider
+            self.is_async = self.provider.async_supported.online.read
+            return store, resolve(store, read(store), self.feature_service, self.references)
+        except (FeastError, Unavailable):
+            raise
+        except Exception as error:
+            reason = reason_of(error)
+            message = f"the Feast repository {self.repo_path}: {one_line(error)}"
+            raise FeastError(message) if reason == "error" else Unavailable(reason, message) from None
+
+    async def refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.refresh_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Takes a changed registry over, if the model's features are in it as before. Lookups go on meanwhile."""
+        try:
+            changed = await asyncio.wrap_future(self.reader.submit(self.read_again))
+            if changed is None:
+                return
+            if lost := changed.lost_since(self.definitions):
+                raise FeastError(f"it has changed, and {', '.join(lost)} is not there as before")
+        except Exception as error:
+            log.warning("Feast's registry: what was read before stays in force: %s", one_line(error))
+            return
+        self.definitions = changed
+        log.info("Feast's registry has changed, and is in force")
+
+    def read_again(self) -> Definitions | None:
+        proto = read(self.store)
+        if proto == self.definitions.proto:
+            return None
+        return resolve(self.store, proto, self.feature_service, self.references)
+
+    async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
+        definitions = self.definitions
+        rows = len(next(iter(columns.values())))
+        entities, blanks = completed(definitions.catalogue, columns, rows)
+        computes = not definitions.computed.isdisjoint(names)
+        if computes and (absent := [one for one in definitions.catalogue.request_columns if one not in columns]):
+            raise Refused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
+        question = {
+            "config": self.store.config,
+            "features": definitions.everything if computes else definitions.stored,
+            "entity_rows": entities,
+            "registry": definitions.registry,
+            "project": self.store.project,
+            "full_feature_names": definitions.full_names,
+        }
+        try:
+            if self.is_async:
+                answer = await self.provider.get_online_features_async(**question)
+                return self.fetched(answer.proto, definitions, names, blanks)
+            if self.left_behind >= self.turns.threads:
+                raise Unavailable("timeout", f"all {self.turns.threads} threads still wait for Feast's online store")
+            return await self.turns.take(lambda: self.ask(question, definitions, names, blanks), self.leave_behind)
+        except (FeastError, Unavailable):
+            raise
+        except Exception as error:
+            raise refusal(error) from error
+
+    def ask(
+        self,
+        question: Mapping[str, Any],
+        definitions: Definitions,
+        names: Sequence[str],
+        blanks: Mapping[str, Sequence[int]],
+    ) -> Fetched:
+        return self.fetched(self.provider.get_online_features(**question).proto, definitions, names, blanks)
+
+    def leave_behind(self) -> Any:
+        self.left_behind += 1
+
+        def over() -> None:
+            self.left_behind -= 1
+
+        return over
+
+    def fetched(
+        self, proto: Any, definitions: Definitions, names: Sequence[str], blanks: Mapping[str, Sequence[int]]
+    ) -> Fetched:
+        positions = {name: at for at, name in enumerate(proto.metadata.feature_names.val)}
+        keys = {one.full_name: one.keys for one in definitions.catalogue.features} if blanks else {}
+        result = Fetched({}, {}, {})
+        for name in names:
+            at = positions.get(definitions.columns.get(name, ""))
+            if at is None:
+                raise Unavailable("error", f"Feast's answer has no {name}")
+            vector = proto.results[at]
+            values = python_values(vector.values, self.convert)
+            timestamps = [one.seconds + one.nanos / 1e9 for one in vector.event_timestamps]
+            computed = name in definitions.computed
+            statuses = [
+                status_of(status, value, timestamp, computed)
+                for status, value, timestamp in zip(vector.statuses, values, timestamps, strict=True)
+            ]
+            for key in keys.get(name, ()):
+                for row in blanks.get(key, ()):
+                    values[row], statuses[row], timestamps[row] = None, Status.MISSING, 0.0
+            result.values[name] = values
+            result.statuses[name] = statuses
+            result.timestamps[name] = timestamps
+        return result
+
+    async def close(self) -> None:
+        if self.refreshing is not None:
+            self.refreshing.cancel()
+        if self.store is not None:
+            await self.store.close()
+        self.threads.shutdown()
+        self.reader.shutdown()
+
+
+def completed(
+    catalogue: Catalogue, columns: Mapping[str, Sequence[Any]], rows: int
+) -> tuple[dict[str, Sequence[Any]], dict[str, list[int]]]:
+    """All columns that Feast wants, and by key the rows where it is not given."""
+    entities: dict[str, Sequence[Any]] = {}
+    blanks: dict[str, list[int]] = {}
+    for key, kind in catalogue.keys.items():
+        values = columns.get(key)
+        if values is None:
+            values = [None] * rows
+        if None in values:
+            blanks[key] = [row for row, value in enumerate(values) if value is None]
+            stand_in = next((value for value in values if value is not None), STAND_INS.get(kind, 0))
+            values = [stand_in if value is None else value for value in values]
+        entities[key] = values
+    entities.update((name, columns[name]) for name in catalogue.request_columns if name in columns)
+    return entities, blanks
+
+
+def converter() -> Any:
+    from feast.type_map import feast_value_type_to_python_type
+
+    return feast_value_type_to_python_type

@@ -1,0 +1,48 @@
+"""Threads that may hang: each calls something that nobody can interrupt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DaemonThreads(Executor):
+    """The process ends without them, unlike those of ThreadPoolExecutor."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.threads = threads
+        self.name = name
+        self.started = 0
+        self.queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # for whoever waits
+                future.set_exception(error)
+
+        self.queue.put(run)
+        if self.started < self.threads:
+            self.started += 1
+            threading.Thread(target=self.work, name=f"{self.name}-{self.started}", daemon=True).start()
+        return future
+
+    def work(self) -> None:
+        while (run := self.queue.get()) is not None:
+            run()
+
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """Never waits: what hangs is left behind."""
+        for _ in range(self.started):
+            self.queue.put(None)
