@@ -219,6 +219,13 @@ def waiting_gauges(name: str) -> tuple[Any, Any, Any]:
     return all_of_them.waiting.labels(name), all_of_them.held.labels(name), all_of_them.wait.labels(name)
 
 
+def are_shared() -> bool:
+    """Whether values are kept in files. The variable may have been set too late, as Feast does."""
+    from prometheus_client import values
+
+    return values.ValueClass is not values.MutexValue
+
+
 def exposition(accept: str) -> tuple[bytes, str]:
     """The metrics of all processes, in the format that the scraper accepts, and its content type."""
     from prometheus_client import REGISTRY, CollectorRegistry
@@ -226,7 +233,7 @@ def exposition(accept: str) -> tuple[bytes, str]:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry: Any = REGISTRY
-    if MULTIPROCESS_DIR in os.environ:
+    if are_shared():
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     encoder, content_type = choose_encoder(accept)
@@ -237,5 +244,5 @@ def forget_process(pid: int) -> None:
     """Takes the gauges of a process that has ended out of the sums."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    if MULTIPROCESS_DIR in os.environ:
+    if are_shared():
         mark_process_dead(pid)  # type: ignore[no-untyped-call]

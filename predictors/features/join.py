@@ -49,7 +49,8 @@ class Wanted:
 
     def keys_of(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Everything that Feast needs to find these features."""
-        return tuple(dict.fromkeys(key for column in columns for key in self.features[column].keys))
+        features = [self.features[column] for column in columns]
+        return tuple(dict.fromkeys(key for one in features for key in (*one.keys, *one.computed_with)))
 
 
 def wanted_of(declaration: Declaration, catalogue: Catalogue, columns: Sequence[str]) -> Wanted:
@@ -198,8 +199,9 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
     """The values of a join key for these rows, in its type."""
     name = wanted.keys[key]
     values = request.entities.get(key)
+    found_by_it = [column for column in columns if key in wanted.keys_of([column])]
     if values is None:
-        raise InvalidInput(f"missing input '{name}', by which {quoted(columns)} would be looked up")
+        raise InvalidInput(f"missing input '{name}', by which {quoted(found_by_it)} would be looked up")
     kind = wanted.types.get(key, "")
     allowed = KEY_TYPES.get(kind, ANY_KEY)
     cells = casting.one_axis(values, name).tolist() if isinstance(values, np.ndarray) else values
@@ -211,7 +213,7 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
         if type(cell) is float and kind in INTEGERS and cell.is_integer() and isinstance(values, np.ndarray):
             cell = int(cell)  # a table that had nulls elsewhere in the column
         if cell is MISSING:
-            raise InvalidInput(f"row {row}: missing input '{name}', by which {quoted(columns)} would be looked up")
+            raise InvalidInput(f"row {row}: missing input '{name}', by which {quoted(found_by_it)} would be looked up")
         if type(cell) not in allowed:
             expected = f"{kind} in Feast" if kind else "a value"
             raise casting.refuse(name, row, f"the key of an entity ({expected})", casting.described(cell))

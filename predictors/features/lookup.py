@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.join import Lookup, Wanted, joined, request_of
-from predictors.features.store import Fetched, Status, Store, Unavailable
+from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
 from predictors.fields import Field
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
@@ -85,6 +85,9 @@ class Features:
         begun = time.perf_counter()
         try:
             fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
+        except Refused as error:
+            self.counters.failed(error.reason)
+            raise FeatureMissing(f"Feast refuses the lookup: {error}") from error
         except Unavailable as error:
             self.counters.failed(error.reason)
             if self.declaration.unavailable == "error":
@@ -118,7 +121,8 @@ class Features:
                         self.counters.count(column, status, 1)
                         policy = self.declaration.stale if status is Status.STALE else self.declaration.missing
                         if policy == "error" or (policy == "serve" and values[place] is None):
-                            problems.append(f"feature '{name}' {WORDS[status]} {place_words(lookup, place)}")
+                            where = place_words(lookup, place, self.wanted.features[column].keys)
+                            problems.append(f"feature '{name}' {WORDS[status]} {where}")
                         elif policy != "serve":
                             values[place] = self.instead(policy, column)
             made[column] = values
@@ -159,9 +163,9 @@ class Features:
         await self.store.close()
 
 
-def place_words(lookup: Lookup, place: int) -> str:
+def place_words(lookup: Lookup, place: int, keys: Sequence[str]) -> str:
     """The entity, and the row of the request where it first stands."""
-    entity = ", ".join(f"{key}={values[place]!r}" for key, values in lookup.keys.items()) or "any entity"
+    entity = ", ".join(f"{key}={lookup.keys[key][place]!r}" for key in keys) or "any entity"
     return f"{entity} (row {lookup.rows[lookup.places.index(place)]})"
 
 

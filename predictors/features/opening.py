@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
+from predictors.features.embedded import Embedded
 from predictors.features.join import Wanted, wanted_of
 from predictors.features.lookup import Features
 from predictors.features.store import Catalogue, FeastError, Store, Unavailable
@@ -23,6 +24,12 @@ log = logging.getLogger("predictors")
 
 PATIENCE = 30.0  # seconds for Feast to answer at the start
 PAUSE = 0.5  # seconds before the second try, doubled each time
+BLANKS: dict[str, Any] = {
+    **dict.fromkeys(("INT32", "INT64", "UNIX_TIMESTAMP"), 0),
+    "FLOAT": 0.0,
+    "DOUBLE": 0.0,
+    "BOOL": False,
+}
 HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"})
 
 
@@ -38,6 +45,7 @@ async def open_features(name: str, declaration: Declaration, plan: Plan, setting
         await store.close()
         raise
     counters.begin(wanted.features)
+    await first_lookup(store, wanted)
     log.info(
         "features: %s by %s", ", ".join(wanted.features), ", ".join(wanted.keys_of(list(wanted.features))) or "nothing"
     )
@@ -46,7 +54,11 @@ async def open_features(name: str, declaration: Declaration, plan: Plan, setting
 
 def store_of(declaration: Declaration, settings: Settings, counters: FeatureCounters) -> Store:
     """The way to Feast that the settings name."""
-    raise NotImplementedError
+    if settings.feast_repo_path:
+        return Embedded(
+            settings.feast_repo_path, declaration.feature_service, declaration.features, settings.feast_refresh
+        )
+    raise FeastError("to come")
 
 
 async def patiently(store: Store) -> Catalogue:
@@ -61,6 +73,16 @@ async def patiently(store: Store) -> Catalogue:
             log.info("waiting for Feast: %s", error)
         await asyncio.sleep(pause)
         pause *= 2
+
+
+async def first_lookup(store: Store, wanted: Wanted) -> None:
+    """Of an entity that hardly exists: it takes much longer than later ones, and no caller should wait for that."""
+    columns = list(wanted.features)
+    keys = {key: [BLANKS.get(wanted.types.get(key, ""), "")] for key in wanted.keys_of(columns)}
+    try:
+        await store.fetch(keys, [one.full_name for one in wanted.features.values()])
+    except Unavailable as error:
+        log.warning("a first lookup of features failed: %s", error)
 
 
 def check_policies(declaration: Declaration, wanted: Wanted, fields: Sequence[Field]) -> None:

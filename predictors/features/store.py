@@ -51,6 +51,8 @@ class Feature:
     """Feast's value type, such as INT64, DOUBLE or STRING_LIST; empty where it is not known."""
     keys: tuple[str, ...] = ()
     """The join keys by which it is found."""
+    computed_with: tuple[str, ...] = ()
+    """Columns of the request, of a feature that Feast computes on demand."""
 
     @property
     def full_name(self) -> str:

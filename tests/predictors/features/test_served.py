@@ -1,0 +1,320 @@
+"""Features of a real Feast repository in requests of every protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import mlflow
+import pandas as pd
+import pytest
+from kserve import InferInput, InferRequest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+from prometheus_client.parser import text_string_to_metric_families
+
+from predictors.features import declare
+from predictors.features.demo import SERVICE, build
+from predictors.pyfunc import PyFuncModel
+from tests.predictors.parity import unpacked
+from tests.serving import Running, in_thread, process
+
+COLUMNS = {"distance": "double", "rating": "double", "trips": "long", "orders": "long", "city": "string"}
+ADA = {"driver_id": 1001, "customer_id": "ada", "distance": 4.5}
+GRACE = {"driver_id": 1002, "customer_id": "grace", "distance": 12.0}
+
+
+class Echo(mlflow.pyfunc.PythonModel):
+    """Answers its own input as JSON, so that a test sees exactly what the model saw."""
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> list[str]:
+        return [row.to_json() for _, row in model_input.iterrows()]
+
+
+def saved(folder: Path, columns: dict[str, str] = COLUMNS, *, required: bool = True, **declared: Any) -> Path:
+    """A model that declares the demo's feature service."""
+    declared = {"feature_service": SERVICE, "entities": ["driver_id", "customer_id"]} | declared
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=Echo(),
+        signature=ModelSignature(
+            Schema([ColSpec(type, name, required=required) for name, type in columns.items()]),
+            Schema([ColSpec("string")]),
+        ),
+        metadata=declare(**{name: value for name, value in declared.items() if value is not None}),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("feast"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Running]:
+    with in_thread(saved(tmp_path_factory.mktemp("model") / "m"), feast_repo_path=str(repository)) as running:
+        yield running
+
+
+def seen(answer: Any) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    found = body["predictions"] if "predictions" in body else body["outputs"][0]["data"]
+    return [json.loads(row) for row in found]
+
+
+def tensors(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    kinds = {int: "INT64", float: "FP64", str: "BYTES"}
+    return [
+        {"name": name, "shape": [len(rows)], "datatype": kinds[type(value)], "data": [row[name] for row in rows]}
+        for name, value in rows[0].items()
+    ]
+
+
+EXPECTED = [
+    {"distance": 4.5, "rating": 4.75, "trips": 12, "orders": 3, "city": "Köln"},
+    {"distance": 12.0, "rating": 4.5, "trips": 7, "orders": 41, "city": "Lyon"},
+]
+
+
+def over_grpc(server: Running) -> list[dict[str, Any]]:
+    request = pb.ModelInferRequest(model_name=server.name)
+    for each in tensors(ADA, GRACE):
+        data = [one.encode() for one in each["data"]] if each["datatype"] == "BYTES" else each["data"]
+        kind = {"INT64": "int64_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents"}[each["datatype"]]
+        made = request.inputs.add(name=each["name"], shape=each["shape"], datatype=each["datatype"])
+        getattr(made.contents, kind).extend(data)
+    with grpc.insecure_channel(server.grpc) as channel:
+        answered = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
+    output = answered.outputs[0]
+    rows = output.contents.bytes_contents or unpacked(answered.raw_output_contents[0], "BYTES")
+    return [json.loads(row) for row in rows]
+
+
+WAYS = {
+    "v1": lambda server: seen(server.predict({"instances": [ADA, GRACE]})),
+    "v2": lambda server: seen(server.infer({"inputs": tensors(ADA, GRACE)})),
+    "grpc": over_grpc,
+    "records": lambda server: seen(server.post("/invocations", {"dataframe_records": [ADA, GRACE]})),
+    "split": lambda server: seen(
+        server.post(
+            "/invocations",
+            {"dataframe_split": {"columns": list(ADA), "data": [list(ADA.values()), list(GRACE.values())]}},
+        )
+    ),
+    "inputs": lambda server: seen(
+        server.post("/invocations", {"inputs": {name: [ADA[name], GRACE[name]] for name in ADA}})
+    ),
+    "csv": lambda server: seen(
+        server.post(
+            "/invocations", content=pd.DataFrame([ADA, GRACE]).to_csv(index=False), headers={"content-type": "text/csv"}
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_rows_in_every_protocol(server: Running, way: str) -> None:
+    found = WAYS[way](server)
+    assert found == EXPECTED
+    assert [list(row) for row in found] == [list(COLUMNS)] * 2  # in the order of the signature
+
+
+def test_what_the_caller_sends_wins(server: Running) -> None:
+    rows = [ADA | {"rating": 1.0, "driver_stats__city": "Bonn"}, GRACE | {"rating": None}]
+    assert seen(server.predict({"instances": rows})) == [
+        EXPECTED[0] | {"rating": 1.0, "city": "Bonn"},
+        EXPECTED[1] | {"rating": None},
+    ]
+
+
+def test_nobody_is_asked_where_everything_is_sent(server: Running) -> None:
+    before = lookups(server)
+    assert seen(server.predict({"instances": EXPECTED})) == EXPECTED
+    assert seen(server.predict({"instances": [list(EXPECTED[0].values())]})) == EXPECTED[:1]
+    assert lookups(server) == before
+
+
+def lookups(server: Running) -> float:
+    return metric(server, "model_feature_lookup_seconds_count")
+
+
+def metric(server: Running, name: str, **labels: str) -> float:
+    wanted = {"model_name": server.name, **labels}
+    families = text_string_to_metric_families(server.get("/metrics").text)
+    return sum(one.value for each in families for one in each.samples if (one.name, one.labels) == (name, wanted))
+
+
+def ratings(server: Running, result: str) -> float:
+    return metric(server, "model_feature_values_total", feature="rating", result=result)
+
+
+def test_a_large_request_is_one_lookup(server: Running) -> None:
+    """Each entity once, however often it comes, and in whichever thread."""
+    rows = [ADA | {"distance": float(number)} if number % 2 else GRACE for number in range(3000)]
+    before, found = lookups(server), ratings(server, "found")
+    answered = seen(server.predict({"instances": rows}))
+    assert [row["distance"] for row in answered] == [row["distance"] for row in rows]
+    assert {(row["rating"], row["orders"]) for row in answered} == {(4.75, 3), (4.5, 41)}
+    assert (lookups(server), ratings(server, "found")) == (before + 1, found + 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "message"),
+    [
+        (ADA | {"driver_id": 7}, 424, "feature 'driver_stats__rating' has no value for driver_id=7 (row 1)"),
+        (ADA | {"driver_id": 1003}, 424, "feature 'driver_stats__rating' is null for driver_id=1003 (row 1)"),
+        (ADA | {"customer_id": "eve"}, 424, "'customer_stats__orders' has no value for customer_id='eve' (row 1)"),
+        ({"distance": 1.0, "customer_id": "ada"}, 400, "row 1: missing input 'driver_id', by which 'rating', 'trips', 'city' would"),
+        (ADA | {"driver_id": "x"}, 400, "input 'driver_id', row 1: expected the key of an entity (INT64 in Feast), got a string"),
+        (ADA | {"rider": 1}, 400, "unknown input 'rider'"),
+    ],
+    ids=["unknown", "null", "other entity", "no key", "wrong key", "stray column"],
+)  # fmt: skip
+def test_what_is_not_there_is_named(server: Running, row: dict[str, Any], status: int, message: str) -> None:
+    answered = server.predict({"instances": [ADA, row]})
+    assert (answered.status_code, message in answered.json()["error"]) == (status, True), answered.text
+
+
+def test_what_is_not_there_in_the_words_of_each_protocol(server: Running) -> None:
+    unknown = ADA | {"driver_id": 7}
+    assert server.infer({"inputs": tensors(unknown)}).status_code == 424
+    body = server.post("/invocations", {"dataframe_records": [unknown]})
+    assert (body.status_code, body.json()["error_code"]) == (424, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_schema_says_what_need_not_be_sent(server: Running) -> None:
+    schema = server.get("/schema").json()
+    assert schema["features"] == {
+        "source": f"feature service '{SERVICE}'",
+        "entities": {"driver_id": "INT64", "customer_id": "STRING"},
+        "columns": {
+            "rating": "driver_stats__rating", "trips": "driver_stats__trips", "city": "driver_stats__city",
+            "orders": "customer_stats__orders",
+        },
+    }  # fmt: skip
+    item = schema["json_schema"]["properties"]["instances"]["items"]
+    assert item["required"] == ["distance"]
+    assert {"driver_id", "customer_id", "rating"} <= item["properties"].keys()
+    assert server.get("/openapi.json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("declared", "rating"),
+    [
+        ({"missing": "null"}, None),
+        ({"missing": "default", "defaults": {"rating": 3.0}}, 3.0),
+    ],
+    ids=["null", "default"],
+)
+def test_policies(tmp_path: Path, repository: Path, declared: dict[str, Any], rating: float | None) -> None:
+    model = saved(tmp_path / "m", {"distance": "double", "rating": "double"}, **declared)
+    with in_thread(model, feast_repo_path=str(repository), model_name=f"policy-{rating}") as server:
+        rows = [{"distance": 1.0, "driver_id": 7}, {"distance": 1.0, "driver_id": 1001}]
+        assert [row["rating"] for row in seen(server.predict({"instances": rows}))] == [rating, 4.75]
+        assert ratings(server, "missing") == 1
+
+
+def test_older_than_allowed(tmp_path: Path, repository: Path) -> None:
+    model = saved(tmp_path / "m", {"rating": "double"}, max_age=600)
+    with in_thread(model, feast_repo_path=str(repository)) as server:
+        answered = server.predict({"instances": [{"driver_id": 1001}]})
+        assert answered.status_code == 424
+        assert "feature 'driver_stats__rating' is too old for driver_id=1001 (row 0)" in answered.text
+    with in_thread(model, feast_repo_path=str(repository), feast_stale="serve") as server:
+        assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
+
+
+def test_full_names_and_entities_in_the_signature(tmp_path: Path, repository: Path) -> None:
+    model = saved(tmp_path / "m", {"driver_id": "long", "driver_stats__rating": "double", "driver_stats:trips": "long"})
+    with in_thread(model, feast_repo_path=str(repository)) as server:
+        assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [
+            {"driver_id": 1001, "driver_stats__rating": 4.75, "driver_stats:trips": 12}
+        ]
+
+
+def test_every_type_that_feast_has(tmp_path: Path, repository: Path) -> None:
+    columns = {"active": "boolean", "last_trip": "datetime", "expected_fare": "double"}
+    with in_thread(saved(tmp_path / "m", columns), feast_repo_path=str(repository)) as server:
+        (row,) = seen(server.predict({"instances": [{"driver_id": 1001, "distance": 4.5}]}))
+        assert (row["active"], row["expected_fare"]) == (True, 4.5 * 4.75 / 2)
+        assert isinstance(row["last_trip"], int)  # pandas writes times so
+        missing = server.predict({"instances": [{"driver_id": 1001}]})
+        assert (missing.status_code, "missing input 'distance'" in missing.text) == (400, True)
+
+
+def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
+    model = tmp_path / "m"
+    mlflow.pyfunc.save_model(
+        model, python_model=Echo(),
+        signature=ModelSignature(Schema([ColSpec("double", "rate")]), Schema([ColSpec("string")])),
+    )  # fmt: skip
+    env = {
+        "FEAST_REPO_PATH": str(repository),
+        "FEAST_FEATURES": "driver_stats:rating",
+        "FEAST_ENTITIES": "driver_id=driver",
+    }
+    with process(tmp_path, "--model-dir", str(model), env=env, ready=False) as started:
+        assert started.process.wait(60) == 1
+        assert "no input of the model is a feature" in started.log
+    with process(
+        tmp_path, "--model-dir", str(saved(tmp_path / "r", {"rating": "double"})), "--workers=2", env=env
+    ) as started:
+        assert seen(started.running.predict({"instances": [{"driver": 1002}]})) == [{"rating": 4.5}]
+
+
+@pytest.mark.parametrize(
+    ("declared", "settings", "message"),
+    [
+        ({}, {}, "FEAST_REPO_PATH or FEAST_SERVER_URL"),
+        ({"feature_service": "other"}, {"FEAST_REPO_PATH": "{repository}"}, "other"),
+        ({}, {"FEAST_REPO_PATH": "/nowhere"}, "/nowhere"),
+        ({"missing": "null"}, {"FEAST_REPO_PATH": "{repository}"}, "which 'trips' cannot be"),
+        ({"entities": ["rider"]}, {"FEAST_REPO_PATH": "{repository}"}, "no join key 'rider'"),
+    ],
+    ids=["nowhere", "service", "folder", "null", "entity"],
+)
+def test_what_cannot_be_served_ends_the_start_with_one_line(
+    tmp_path: Path, repository: Path, declared: dict[str, Any], settings: dict[str, str], message: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    env = {name: value.format(repository=repository) for name, value in settings.items()}
+    with process(tmp_path, "--model-dir", str(saved(tmp_path / "m", **declared)), env=env, ready=False) as started:
+        assert started.process.wait(60) == 1
+    assert message in started.log.splitlines()[-1]
+    assert "Traceback" not in started.log
+
+
+def test_without_features_if_somebody_says_so(tmp_path: Path) -> None:
+    with in_thread(saved(tmp_path / "m"), feast=False) as server:
+        assert seen(server.predict({"instances": EXPECTED})) == EXPECTED
+        assert server.predict({"instances": [ADA]}).status_code == 400
+
+
+class Doubled(PyFuncModel):
+    async def preprocess(self, payload: Any, headers: Any = None) -> Any:
+        return payload
+
+
+def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subclass of somebody's own asks for features as well, also where KServe's own server calls it."""
+    import asyncio
+
+    from predictors.settings import Settings
+
+    model = Doubled("m", str(saved(tmp_path / "m")), settings=Settings(feast_repo_path=str(repository)))
+    model.load()
+
+    async def ask() -> tuple[Any, Any]:
+        request = InferRequest("m", [InferInput("driver_id", [1], "INT64", [1001]), InferInput("customer_id", [1], "BYTES", ["ada"]), InferInput("distance", [1], "FP64", [4.5])])  # fmt: skip
+        return (await model({"instances": [ADA]}))[0], (await model(request))[0]
+
+    v1, v2 = asyncio.run(ask())
+    assert [json.loads(row) for row in v1["predictions"]] == EXPECTED[:1]
+    assert [json.loads(row) for row in v2.outputs[0].as_numpy()] == EXPECTED[:1]

@@ -1,0 +1,124 @@
+"""`make demo-feast`: a Feast repository, a model that declares its features, and a server that looks them up.
+
+With --server Feast's own feature server is started as well, and asked over HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+
+from predictors.features import declare
+from predictors.features.demo import SERVICE, build
+
+FEAST_PORT = 6566
+WORDS = """
+Features come from the feature service '{service}' in {folder}. Try:
+
+# two entities and what only the caller knows: the features are looked up
+curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
+  -d '{{"instances": [{{"driver_id": 1001, "customer_id": "ada", "distance": 4.5}}]}}'
+
+# what the caller sends wins
+curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
+  -d '{{"instances": [{{"driver_id": 1001, "customer_id": "ada", "distance": 4.5, "rating": 1.0}}]}}'
+
+# the same with tensors
+curl http://localhost:{port}/v2/models/rides/infer -H 'Content-Type: application/json' \\
+  -d '{{"inputs": [{{"name": "driver_id", "shape": [2], "datatype": "INT64", "data": [1001, 1002]}},
+                  {{"name": "customer_id", "shape": [2], "datatype": "BYTES", "data": ["ada", "grace"]}},
+                  {{"name": "distance", "shape": [2], "datatype": "FP64", "data": [4.5, 12.0]}}]}}'
+
+# an entity that Feast does not know
+curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
+  -d '{{"instances": [{{"driver_id": 7, "customer_id": "ada", "distance": 4.5}}]}}'
+
+# what has to be sent, and what is looked up
+curl http://localhost:{port}/schema
+"""
+
+
+def rides(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Invented: what rides cost, by what is known of driver, customer and way."""
+    random = np.random.default_rng(seed)
+    data = pd.DataFrame(
+        {
+            "distance": random.uniform(1, 30, count).round(2),
+            "rating": random.uniform(1, 5, count).round(2),
+            "trips": random.integers(0, 60, count),
+            "orders": random.integers(0, 50, count),
+        }
+    )
+    return data, (3 + 1.8 * data.distance + 0.6 * data.rating - 0.02 * data.orders + 0.01 * data.trips).to_numpy()
+
+
+def log_model(folder: Path) -> Path:
+    """A model that says which features it gets from where."""
+    data, price = rides(500, seed=3)
+    model = LinearRegression().fit(data, price)
+    mlflow.sklearn.save_model(
+        model,
+        folder,
+        signature=infer_signature(data, model.predict(data)),
+        input_example=data.head(2),
+        pip_requirements=["scikit-learn"],
+        metadata=declare(SERVICE, entities=["driver_id", "customer_id"]),
+    )
+    return folder
+
+
+@contextmanager
+def feature_server(repository: Path) -> Iterator[str]:
+    """Feast's own server, until the end of the block."""
+    command = ["feast", "-c", str(repository), "serve", "-h", "127.0.0.1", "-p", str(FEAST_PORT)]
+    started = subprocess.Popen([str(Path(sys.executable).with_name(command[0])), *command[1:]])
+    url = f"http://127.0.0.1:{FEAST_PORT}"
+    try:
+        while started.poll() is None:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=1).close()  # noqa: S310 - our own address
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        started.terminate()
+        started.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo-feast", description=__doc__)
+    parser.add_argument("--server", action="store_true", help="ask Feast's feature server rather than its online store")
+    parser.add_argument("--port", type=int, default=8080)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="demo-feast-") as made:
+        folder = Path(made)
+        repository, model = build(folder / "feast"), log_model(folder / "model")
+        print(WORDS.format(service=SERVICE, folder=repository, port=asked.port), flush=True)
+        serve = [sys.executable, "-m", "predictors.mlflow", "--model-dir", str(model), "--model-name", "rides"]
+        serve += ["--http-port", str(asked.port), "--grpc-port", str(asked.port + 1)]
+        try:
+            if not asked.server:
+                return subprocess.call(serve, env={**os.environ, "FEAST_REPO_PATH": str(repository)})
+            with feature_server(repository) as url:
+                return subprocess.call(serve, env={**os.environ, "FEAST_SERVER_URL": url})
+        except KeyboardInterrupt:
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
