@@ -109,6 +109,9 @@ QUIET = [
     ),
 ]  # fmt: skip
 VERSION = f'{LABELS},model_version="3"'
+UNHEARD = f'{LABELS},outcome="registry_error"'
+# How a pod counts that asks for a registry that is down: after 1, 2, 4 and 8 minutes, then every ten.
+DOWN = "0x9 1 2 2 3x3 4x7 " + " ".join(f"{count}x9" for count in range(5, 25))
 STATES = [
     Case("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
     Case("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
@@ -122,16 +125,22 @@ STATES = [
     Case("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
     Case("ModelReloadFailing", True, {f"model_reload_failing{{{LABELS}}}": "0x2 1x20"}, 15),
     Case("ModelReloadFailing", False, {f"model_reload_failing{{{LABELS}}}": "0x2 1x5 0x20"}, 15),
-    Case(
-        "ModelRegistryUnreachable", True, {f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0+1x40"}, 40
-    ),
+    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 50),
+    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 170),
+    # It was away for three minutes.
     Case(
         "ModelRegistryUnreachable", False,
         {
-            f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0x10 1x40",
-            f'model_reloads_total{{{LABELS},outcome="loaded"}}': "0+1x50",
+            f"model_reloads_total{{{UNHEARD}}}": "0x10 1 2 2 3x60",
+            f'model_reloads_total{{{LABELS},outcome="loaded"}}': "0+1x80",
         },
-        40,
+        41,
+    ),
+    # Each of many pods has missed one answer.
+    Case(
+        "ModelRegistryUnreachable", False,
+        {f"model_reloads_total{{{UNHEARD.replace('-0', f'-{pod}')}}}": "0x10 1x60" for pod in range(9)},
+        45,
     ),
     Case(
         "ModelRequestsRefused", True,
