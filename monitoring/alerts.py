@@ -106,7 +106,9 @@ def load(scope: Scope) -> list[Rule]:
         ),
         alert(
             "ModelNoTraffic",
-            f"{REQUESTS}30m{scope.metrics()} == 0 and {REQUESTS}6h{scope.metrics()} * 21600 > 100",
+            # Pods that nobody has asked yet have no such series, and a serve at zero pods has none that is loaded.
+            f"({REQUESTS}6h{scope.metrics()} * 21600 > 100 unless {REQUESTS}30m{scope.metrics()} > 0) "
+            f"and max by ({BY}) (model_loaded{scope.metrics()}) == 1",
             "15m",
             "ticket",
             f"{WHO}: nobody asks any more",

@@ -162,10 +162,33 @@ STATES = [
     ),
     Case("ModelQueueLong", True, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x15"}, 10),
     Case("ModelQueueLong", False, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x3 0.1x2 0.8x3 0.1x9"}, 10),
-    Case("ModelNoTraffic", True, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60"}, 120),
-    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130"}, 120),
+    Case(
+        "ModelNoTraffic", True,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
+    ),
+    # Its pods were replaced, and nobody has found the new ones.
+    Case(
+        "ModelNoTraffic", True,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60",
+            f'model_loaded{{{LABELS.replace("-0", "-1")},model_version="4"}}': "_x58 1x62",
+        },
+        119,
+    ),
+    # It has gone to zero pods.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60", f"model_loaded{{{VERSION}}}": "1x60 _x60"}, 120,
+    ),
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130", f"model_loaded{{{VERSION}}}": "1x130"}, 120,
+    ),
     # One that nobody has asked for long is no news.
-    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "600x500"}, 480),
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "600x500", f"model_loaded{{{VERSION}}}": "1x500"}, 480,
+    ),
     Case(
         "ModelInputRejected", True,
         {
