@@ -101,6 +101,14 @@ def test_versions_stand_beside_each_other(url: str) -> None:
     assert [each["metric"]["model_version"] for each in only] == ["2"]
 
 
+def test_a_rollout_shows_what_was_refused(url: str) -> None:
+    """Refused requests have no version, and are no predictions."""
+    (expr,) = [expr for name, title, expr in PANELS if (name, title) == ("rollout", "Refused")]
+    (found,) = ask(url, filled(expr, WINDOW))
+    assert found["metric"] == {"revision": "patchy-predictor"}
+    assert 0 < float(found["value"][1]) < 1
+
+
 def test_rules_run_and_record(url: str) -> None:
     wanted = {rule["record"] for rule in groups(Scope("ml", "patchy"))[0]["rules"] if "record" in rule}
     wait_for(lambda: all(ask(url, name) for name in wanted))
