@@ -197,6 +197,31 @@ def test_files_and_labels_that_are_not_there(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == "--label release: expected KEY=VALUE\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("--target", "http://localhost:8080", "HOST:PORT, such as localhost:8080"),
+        ("--target", "localhost", "HOST:PORT, such as localhost:8080"),
+        ("--namespace", 'a"b', "a name such as models"),
+        ("--monitoring-namespace", "", "a name such as models"),
+    ],
+)
+def test_what_prometheus_would_not_take(
+    tmp_path: Path, option: str, value: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "serve.yaml"
+    spec.write_text(SPEC)
+    for more in ([], ["--spec", str(spec)]):
+        assert main(["render", option, value, "-o", str(tmp_path / "out"), *more]) == 2
+        assert capsys.readouterr().err == f"{option} {value}: expected {wanted}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_targets_of_both_families(tmp_path: Path) -> None:
+    render(tmp_path, "--target", "localhost:8080", "--target", "[::1]:8080", "--target", "my_host.example.com:80")
+    promtool("check", "config", tmp_path / "out" / "prometheus.yml")
+
+
 def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:
     """What is rendered was drawn before: whoever renders needs no library for it."""
     code = (
