@@ -21,12 +21,12 @@ WINDOW = "2m"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A serve with two versions that was asked over every protocol, with some errors and some refusals."""
+    """A serve with two versions, one of them in two workers, that was asked over every protocol, with some errors and some refusals."""
     folder = tmp_path_factory.mktemp("prometheus")
     patchy = save_patchy(folder)
     with (
         predictor(folder, patchy, "1", "--max-in-flight", "2", name="patchy") as (one, rpc_one),
-        predictor(folder, patchy, "2", "--max-in-flight", "2", name="patchy") as (two, rpc_two),
+        predictor(folder, patchy, "2", "--workers", "2", "--max-in-flight", "2", name="patchy") as (two, rpc_two),
     ):
         spec = folder / "serve.yaml"
         spec.write_text("{name: patchy, namespace: ml, model: models:/patchy/1}")

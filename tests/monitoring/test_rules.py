@@ -88,6 +88,15 @@ QUIET = [
         },
         75, 'objective="availability",window="1h"',
     ),
+    # A tenth fails for six minutes: it costs too little of the month.
+    Case(
+        "ModelAvailabilityBurn", False,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="500"}}': "0x69 60+60x20",
+        },
+        75, 'objective="availability",window="1h"',
+    ),
     # Errors of callers are not ours.
     Case(
         "ModelAvailabilityBurn", False,
@@ -99,13 +108,19 @@ QUIET = [
         },
         75, 'objective="availability",window="1h"',
     ),
-    Case(
-        "ModelAvailabilityBurn", True,
-        {
-            f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
-            f'model_requests_total{{{LABELS},status="INTERNAL"}}': "0+60x90",
-        },
-        75, 'objective="availability",window="1h",severity="page"',
+    # Each of ours is.
+    *(
+        Case(
+            "ModelAvailabilityBurn", True,
+            {
+                f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
+                f'model_requests_total{{{LABELS},status="{status}"}}': "0+60x90",
+            },
+            75, 'objective="availability",window="1h",severity="page"',
+        )
+        for status in (
+            "500", "503", "504", "INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "DATA_LOSS",
+        )
     ),
 ]  # fmt: skip
 VERSION = f'{LABELS},model_version="3"'
@@ -120,6 +135,7 @@ STATES = [
         {f"model_loaded{{{VERSION}}}": "0x20", f'model_loaded{{{LABELS},model_version="4"}}': "1x20"}, 15,
     ),
     Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 _x30"}, 30),
+    Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 0x30"}, 30),
     Case("ModelAbsent", False, {f"model_loaded{{{VERSION}}}": "1x30"}, 30),
     Case("ModelPodNotScraped", True, {POD: "1x2 0x20"}, 15),
     Case("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
@@ -136,11 +152,11 @@ STATES = [
         },
         41,
     ),
-    # Each of many pods has missed one answer.
+    # Each of many pods has missed one answer, at different times.
     Case(
         "ModelRegistryUnreachable", False,
-        {f"model_reloads_total{{{UNHEARD.replace('-0', f'-{pod}')}}}": "0x10 1x60" for pod in range(9)},
-        45,
+        {f"model_reloads_total{{{UNHEARD.replace('-0', f'-{pod}')}}}": f"0x{10 + 5 * pod} 1x90" for pod in range(9)},
+        51,
     ),
     Case(
         "ModelRequestsRefused", True,
@@ -184,6 +200,17 @@ STATES = [
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130", f"model_loaded{{{VERSION}}}": "1x130"}, 120,
     ),
+    # It was asked now and then.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+1x60 60x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
+    ),
+    # Somebody has unloaded it, which ModelNotLoaded says.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x60 0x60"},
+        120,
+    ),
     # One that nobody has asked for long is no news.
     Case(
         "ModelNoTraffic", False,
@@ -203,6 +230,15 @@ STATES = [
             f"model_predictions_total{{{VERSION}}}": "0+10x45",
             f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+3x45",
             f'model_prediction_errors_total{{{VERSION},error_type="model_error"}}': "0+6x45",
+        },
+        40,
+    ),
+    # Most of seven requests: somebody tries it out.
+    Case(
+        "ModelInputRejected", False,
+        {
+            f"model_predictions_total{{{VERSION}}}": "0+0.5x45",
+            f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+0.4x45",
         },
         40,
     ),
