@@ -248,6 +248,13 @@ def settings(plan: Plan) -> Iterator[Problem]:
             yield Problem(where, f"cannot be set here: {RELIED_ON[name]}")
         elif name == "protect" and "health" in value:
             yield Problem(where, "probes have no token to show, so no pod would be ready: expected metrics at most")
+        elif (
+            name == "protect" and "metrics" in value and plan.spec.monitoring.scrape in ("podmonitor", "servicemonitor")
+        ):
+            yield Problem(
+                where,
+                "the monitor has no token to show: say monitoring.scrape: off, and write one with its authorization",
+            )
 
 
 def placement(plan: Plan) -> Iterator[Problem]:

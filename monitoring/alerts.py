@@ -71,12 +71,12 @@ def reloads(scope: Scope) -> list[Rule]:
         ),
         alert(
             "ModelRegistryUnreachable",
-            f"sum by ({BY}) (increase(model_reloads_total{unanswered}[30m])) > 5",
-            "5m",
+            # Each pod asks for itself, and less and less often: every ten minutes in the end.
+            f"max by ({BY}) (increase(model_reloads_total{unanswered}[30m])) > 1.5",
+            "30m",
             "ticket",
             f"{WHO}: the registry does not say what should be served",
-            "{{ $value | humanize }} looks at the registry failed in half an hour. What is loaded keeps answering; "
-            "new versions are not seen.",
+            "Pods have asked it in vain for half an hour. What is loaded keeps answering; new versions are not seen.",
         ),
     ]
 
@@ -106,7 +106,9 @@ def load(scope: Scope) -> list[Rule]:
         ),
         alert(
             "ModelNoTraffic",
-            f"{REQUESTS}30m{scope.metrics()} == 0 and {REQUESTS}6h{scope.metrics()} * 21600 > 100",
+            # Pods that nobody has asked yet have no such series, and a serve at zero pods has none that is loaded.
+            f"({REQUESTS}6h{scope.metrics()} * 21600 > 100 unless {REQUESTS}30m{scope.metrics()} > 0) "
+            f"and max by ({BY}) (model_loaded{scope.metrics()}) == 1",
             "15m",
             "ticket",
             f"{WHO}: nobody asks any more",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,19 +16,21 @@ from monitoring.objectives import Unfit
 from monitoring.rules import RUNBOOKS, groups
 from monitoring.scope import Scope
 from monitoring.scrape import annotated_job, monitor_of_all, prometheus, static_job
-from monitoring.specfile import Asked, read
+from monitoring.specfile import NAME, Asked, read
 
 OPERATOR = {"release": "prometheus"}
+TARGET = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
+        check(args)
         asked = read(args.spec, args.namespace) if args.spec else Asked(Scope(args.namespace))
         labels = dict(pair(each) for each in args.label) or OPERATOR
         return render(args, asked, labels)
     except Unfit as error:
-        where = f"{args.spec}: " if args.spec else ""
+        where = f"{args.spec}: " if args.spec and not error.field.startswith("--") else ""
         print(f"{where}{error}", file=sys.stderr)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
@@ -56,6 +59,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def check(args: argparse.Namespace) -> None:
+    for option, namespace in (("--namespace", args.namespace), ("--monitoring-namespace", args.monitoring_namespace)):
+        if namespace is not None and not NAME.fullmatch(namespace):
+            raise Unfit(f"{option} {namespace}", "expected a name such as models")
+    for target in args.target:
+        if not TARGET.fullmatch(target):
+            raise Unfit(f"--target {target}", "expected HOST:PORT, such as localhost:8080")
+
+
 def pair(written: str) -> tuple[str, str]:
     key, equals, value = written.partition("=")
     if not (key and equals):
@@ -68,7 +80,7 @@ def render(args: argparse.Namespace, asked: Asked, labels: Mapping[str, str]) ->
     for name, content in written.items():
         path = args.output / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     print(f"{args.output}: {len(written)} files for {asked.scope.name}", file=sys.stderr)
     return 0
 

@@ -12,6 +12,7 @@ PATH = "/metrics"
 DEFAULT_TIMEOUT = 10  # seconds that Prometheus waits, which may not be longer than the interval
 PORTS = ("http1", "user-port")
 """The names of the port in Standard mode and in Knative."""
+HTTP, GRPC = 8080, 8081
 
 
 def endpoint(port: str, interval: int) -> dict[str, Any]:
@@ -30,10 +31,22 @@ def monitor(kind: Kind, selector: Mapping[str, Any], endpoints: Sequence[Mapping
     return {"selector": dict(selector), "podTargetLabels": [ISVC_LABEL], field: [dict(each) for each in endpoints]}
 
 
+def beside_grpc() -> dict[str, Any]:
+    """In Knative a gRPC server has one port with a name, and metrics are at another."""
+    return {
+        "sourceLabels": ["__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_container_port_number"],
+        "regex": f"(.+);{GRPC}",
+        "targetLabel": "__address__",
+        "replacement": f"$1:{HTTP}",
+    }
+
+
 def monitor_of_all(kind: Kind, namespace: str, labels: Mapping[str, str], interval: int = 30) -> dict[str, Any]:
     """One for the serves of all namespaces. Knative has other Services for each revision: there pods are found."""
     ports = PORTS if kind == "PodMonitor" else PORTS[:1]
     endpoints = [{key: value for key, value in endpoint(port, interval).items() if value} for port in ports]
+    for each in endpoints[1:]:
+        each["relabelings"] = [beside_grpc()]
     spec = monitor(kind, {"matchExpressions": [{"key": ISVC_LABEL, "operator": "Exists"}]}, endpoints)
     return {
         "apiVersion": "monitoring.coreos.com/v1",

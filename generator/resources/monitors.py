@@ -67,13 +67,4 @@ def port(plan: Plan) -> str:
 
 
 def moved(plan: Plan) -> list[dict[str, Any]]:
-    """In Knative a gRPC server has one port with a name, and metrics are at another."""
-    if not plan.knative or plan.spec.protocol != "grpc":
-        return []
-    return [
-        {
-            "sourceLabels": ["__meta_kubernetes_pod_ip"],
-            "targetLabel": "__address__",
-            "replacement": f"$1:{containers.HTTP}",
-        }
-    ]
+    return [scrape.beside_grpc()] if plan.knative and plan.spec.protocol == "grpc" else []

@@ -50,7 +50,8 @@ def fleet() -> Any:
                 ("Reload fails", "bool_yes_no", Query(FAILING)),
             ],
             {"namespace": "Namespace", "model_name": "Serve"}, hidden=["Time"], sort="Failed",
-            link=f"/d/{OVERVIEW}?var-namespace=${{__data.fields.Namespace}}&var-serve=${{__data.fields.Serve}}",
+            link=f"/d/{OVERVIEW}?${{datasource:queryparam}}&var-namespace=${{__data.fields.Namespace}}"
+                 "&var-serve=${__data.fields.Serve}&${__url_time_range}",
             about="Worst first; a serve's name leads to its overview.",
         ),
     ]  # fmt: skip

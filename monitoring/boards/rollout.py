@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.boards.style import RECENTLY, ROLLOUT, VERSIONS, Query, board, graph, listing, revised
+from monitoring.boards.style import RECENTLY, ROLLOUT, SERVES, VERSIONS, Query, board, graph, listing, revised
 
 BY = "revision, model_version"
 LEGEND = "{{revision}} {{model_version}}"
@@ -23,6 +23,15 @@ PREDICTIONS = per_second("model_predictions_total")
 PODS = f"count by ({BY}) ({revised(f'model_loaded{{{VERSIONS}}} == 1')})"
 SHARE = f"{PREDICTIONS} / scalar(sum({PREDICTIONS}))"
 OURS = ',error_type!="invalid_input"'
+
+
+def of_revision(series: str) -> str:
+    """What is counted before it is known which version answers."""
+    return f"sum by (revision) ({revised(f'rate({series}{{{SERVES}}}[{RECENTLY}])')})"
+
+
+ASKED = of_revision("model_requests_total")
+REFUSED = f"({of_revision('model_requests_refused_total')} or 0 * {ASKED}) / {ASKED}"
 
 
 def errors(more: str) -> str:
@@ -65,6 +74,11 @@ def rollout() -> Any:
             "Rows per request", "none",
             Query(f"{per_second('model_request_rows_sum')} / {per_second('model_request_rows_count')}", LEGEND),
             about="The same for both, or the latencies cannot be compared.",
+        ),
+        graph(
+            "Refused", "percentunit", Query(REFUSED, "{{revision}}"),
+            about="Share of a revision's requests that found it overloaded. They are no predictions, so they are in no "
+                  "other panel: a canary with too few pods is seen here.",
         ),
     ]  # fmt: skip
     return board(

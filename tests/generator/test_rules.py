@@ -80,6 +80,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "probes without the token that they need": (
         {"args": ["--protect", "health,metrics"]}, "args[0]", "no token", {"args": ["--protect", "metrics"]},
     ),
+    "a monitor without the token that it needs": (
+        {"args": ["--protect=metrics"], "monitoring": {"scrape": "podmonitor"}},
+        "args[0]", "monitor has no token", {"monitoring": {"scrape": "off"}},
+    ),
     "grace that the pod is not given": (
         {"env": {"MLFLOW_KSERVE_GRACE_PERIOD": "300"}},
         "env.MLFLOW_KSERVE_GRACE_PERIOD", "say grace_period", {"env": {}, "grace_period": "300s"},

@@ -14,6 +14,7 @@ import yaml
 
 from generator.plan import decide
 from generator.resources import watching
+from generator.resources.containers import ports
 from generator.resources.monitors import annotations_of
 from generator.rules import problems
 from generator.specfile import read_spec
@@ -87,6 +88,28 @@ def found_by(config: dict[str, Any], folder: Path, pods: list[dict[str, str]]) -
     (folder / "prometheus.yml").write_text(yaml.safe_dump(changed))
     said = promtool("check", "service-discovery", "--timeout=5s", folder / "prometheus.yml", job["job_name"])
     return [each["labels"] for each in json.loads(said) if each["labels"]]
+
+
+def test_metrics_of_a_grpc_server_in_knative_are_at_another_port(tmp_path: Path) -> None:
+    """Knative lets a pod name one port only, which is then that of gRPC."""
+    rest, grpc = ("http1", 8080), ("h2c", 8081)
+    for protocol, named in (("v1", rest), ("grpc", grpc)):
+        named_ports = ports(decide(read_spec(SPEC + f"mode: Knative\nprotocol: {protocol}\n")))
+        assert [(each["name"], each["containerPort"]) for each in named_ports] == [named]
+    endpoint = render(tmp_path)["operator/podmonitor.yaml"]["spec"]["podMetricsEndpoints"][1]
+    assert endpoint["port"] == "user-port"
+    relabeled = [
+        {re.sub("([A-Z])", r"_\1", key).lower(): value for key, value in each.items()}
+        for each in endpoint["relabelings"]
+    ]
+    pods = [
+        {"__meta_kubernetes_pod_ip": ip, "__meta_kubernetes_pod_container_port_number": str(port)}
+        for ip, (_, port) in (("10.0.0.8", rest), ("10.0.0.9", grpc))
+    ]
+    job = {"job_name": "pods", "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": relabeled}
+    made = found_by({"scrape_configs": [job]}, tmp_path, pods)
+    # The first stays where discovery found it.
+    assert {each["__address__"] for each in made} == {"10.0.0.1:1", "10.0.0.9:8080"}
 
 
 def test_annotated_pods_are_found(tmp_path: Path) -> None:
@@ -172,6 +195,31 @@ def test_files_and_labels_that_are_not_there(tmp_path: Path, capsys: pytest.Capt
     assert "file" in capsys.readouterr().err
     assert main(["render", "--label", "release", "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "--label release: expected KEY=VALUE\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("--target", "http://localhost:8080", "HOST:PORT, such as localhost:8080"),
+        ("--target", "localhost", "HOST:PORT, such as localhost:8080"),
+        ("--namespace", 'a"b', "a name such as models"),
+        ("--monitoring-namespace", "", "a name such as models"),
+    ],
+)
+def test_what_prometheus_would_not_take(
+    tmp_path: Path, option: str, value: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "serve.yaml"
+    spec.write_text(SPEC)
+    for more in ([], ["--spec", str(spec)]):
+        assert main(["render", option, value, "-o", str(tmp_path / "out"), *more]) == 2
+        assert capsys.readouterr().err == f"{option} {value}: expected {wanted}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_targets_of_both_families(tmp_path: Path) -> None:
+    render(tmp_path, "--target", "localhost:8080", "--target", "[::1]:8080", "--target", "my_host.example.com:80")
+    promtool("check", "config", tmp_path / "out" / "prometheus.yml")
 
 
 def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:

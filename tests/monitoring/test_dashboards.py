@@ -87,7 +87,16 @@ def test_the_fleet_leads_to_the_serves() -> None:
         if value["id"] == "links"
     ]
     overview = BOARDS["serve-overview"]["uid"]
-    assert links == [f"/d/{overview}?var-namespace=${{__data.fields.Namespace}}&var-serve=${{__data.fields.Serve}}"]
+    (link,) = links
+    path, _, asked = link.partition("?")
+    assert path == f"/d/{overview}"
+    # The same data source and the same hours as here.
+    assert set(asked.split("&")) == {
+        "${datasource:queryparam}",
+        "var-namespace=${__data.fields.Namespace}",
+        "var-serve=${__data.fields.Serve}",
+        "${__url_time_range}",
+    }
 
 
 def test_those_of_a_serve_open_with_it() -> None:

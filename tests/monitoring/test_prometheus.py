@@ -21,12 +21,12 @@ WINDOW = "2m"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A serve with two versions that was asked over every protocol, with some errors and some refusals."""
+    """A serve with two versions, one of them in two workers, that was asked over every protocol, with some errors and some refusals."""
     folder = tmp_path_factory.mktemp("prometheus")
     patchy = save_patchy(folder)
     with (
         predictor(folder, patchy, "1", "--max-in-flight", "2", name="patchy") as (one, rpc_one),
-        predictor(folder, patchy, "2", "--max-in-flight", "2", name="patchy") as (two, rpc_two),
+        predictor(folder, patchy, "2", "--workers", "2", "--max-in-flight", "2", name="patchy") as (two, rpc_two),
     ):
         spec = folder / "serve.yaml"
         spec.write_text("{name: patchy, namespace: ml, model: models:/patchy/1}")
@@ -99,6 +99,14 @@ def test_versions_stand_beside_each_other(url: str) -> None:
     assert sum(shares.values()) == pytest.approx(1)
     only = ask(url, filled(expr, WINDOW, version="2"))
     assert [each["metric"]["model_version"] for each in only] == ["2"]
+
+
+def test_a_rollout_shows_what_was_refused(url: str) -> None:
+    """Refused requests have no version, and are no predictions."""
+    (expr,) = [expr for name, title, expr in PANELS if (name, title) == ("rollout", "Refused")]
+    (found,) = ask(url, filled(expr, WINDOW))
+    assert found["metric"] == {"revision": "patchy-predictor"}
+    assert 0 < float(found["value"][1]) < 1
 
 
 def test_rules_run_and_record(url: str) -> None:

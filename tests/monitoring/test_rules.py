@@ -88,6 +88,15 @@ QUIET = [
         },
         75, 'objective="availability",window="1h"',
     ),
+    # A tenth fails for six minutes: it costs too little of the month.
+    Case(
+        "ModelAvailabilityBurn", False,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+600x90",
+            f'model_requests_total{{{LABELS},status="500"}}': "0x69 60+60x20",
+        },
+        75, 'objective="availability",window="1h"',
+    ),
     # Errors of callers are not ours.
     Case(
         "ModelAvailabilityBurn", False,
@@ -99,16 +108,25 @@ QUIET = [
         },
         75, 'objective="availability",window="1h"',
     ),
-    Case(
-        "ModelAvailabilityBurn", True,
-        {
-            f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
-            f'model_requests_total{{{LABELS},status="INTERNAL"}}': "0+60x90",
-        },
-        75, 'objective="availability",window="1h",severity="page"',
+    # Each of ours is.
+    *(
+        Case(
+            "ModelAvailabilityBurn", True,
+            {
+                f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
+                f'model_requests_total{{{LABELS},status="{status}"}}': "0+60x90",
+            },
+            75, 'objective="availability",window="1h",severity="page"',
+        )
+        for status in (
+            "500", "503", "504", "INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "DATA_LOSS",
+        )
     ),
 ]  # fmt: skip
 VERSION = f'{LABELS},model_version="3"'
+UNHEARD = f'{LABELS},outcome="registry_error"'
+# How a pod counts that asks for a registry that is down: after 1, 2, 4 and 8 minutes, then every ten.
+DOWN = "0x9 1 2 2 3x3 4x7 " + " ".join(f"{count}x9" for count in range(5, 25))
 STATES = [
     Case("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
     Case("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
@@ -117,21 +135,28 @@ STATES = [
         {f"model_loaded{{{VERSION}}}": "0x20", f'model_loaded{{{LABELS},model_version="4"}}': "1x20"}, 15,
     ),
     Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 _x30"}, 30),
+    Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 0x30"}, 30),
     Case("ModelAbsent", False, {f"model_loaded{{{VERSION}}}": "1x30"}, 30),
     Case("ModelPodNotScraped", True, {POD: "1x2 0x20"}, 15),
     Case("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
     Case("ModelReloadFailing", True, {f"model_reload_failing{{{LABELS}}}": "0x2 1x20"}, 15),
     Case("ModelReloadFailing", False, {f"model_reload_failing{{{LABELS}}}": "0x2 1x5 0x20"}, 15),
-    Case(
-        "ModelRegistryUnreachable", True, {f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0+1x40"}, 40
-    ),
+    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 50),
+    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 170),
+    # It was away for three minutes.
     Case(
         "ModelRegistryUnreachable", False,
         {
-            f'model_reloads_total{{{LABELS},outcome="registry_error"}}': "0x10 1x40",
-            f'model_reloads_total{{{LABELS},outcome="loaded"}}': "0+1x50",
+            f"model_reloads_total{{{UNHEARD}}}": "0x10 1 2 2 3x60",
+            f'model_reloads_total{{{LABELS},outcome="loaded"}}': "0+1x80",
         },
-        40,
+        41,
+    ),
+    # Each of many pods has missed one answer, at different times.
+    Case(
+        "ModelRegistryUnreachable", False,
+        {f"model_reloads_total{{{UNHEARD.replace('-0', f'-{pod}')}}}": f"0x{10 + 5 * pod} 1x90" for pod in range(9)},
+        51,
     ),
     Case(
         "ModelRequestsRefused", True,
@@ -153,10 +178,44 @@ STATES = [
     ),
     Case("ModelQueueLong", True, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x15"}, 10),
     Case("ModelQueueLong", False, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x3 0.1x2 0.8x3 0.1x9"}, 10),
-    Case("ModelNoTraffic", True, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60"}, 120),
-    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130"}, 120),
+    Case(
+        "ModelNoTraffic", True,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
+    ),
+    # Its pods were replaced, and nobody has found the new ones.
+    Case(
+        "ModelNoTraffic", True,
+        {
+            f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60",
+            f'model_loaded{{{LABELS.replace("-0", "-1")},model_version="4"}}': "_x58 1x62",
+        },
+        119,
+    ),
+    # It has gone to zero pods.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60", f"model_loaded{{{VERSION}}}": "1x60 _x60"}, 120,
+    ),
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130", f"model_loaded{{{VERSION}}}": "1x130"}, 120,
+    ),
+    # It was asked now and then.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+1x60 60x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
+    ),
+    # Somebody has unloaded it, which ModelNotLoaded says.
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x60 0x60"},
+        120,
+    ),
     # One that nobody has asked for long is no news.
-    Case("ModelNoTraffic", False, {f'model_requests_total{{{LABELS},status="200"}}': "600x500"}, 480),
+    Case(
+        "ModelNoTraffic", False,
+        {f'model_requests_total{{{LABELS},status="200"}}': "600x500", f"model_loaded{{{VERSION}}}": "1x500"}, 480,
+    ),
     Case(
         "ModelInputRejected", True,
         {
@@ -171,6 +230,15 @@ STATES = [
             f"model_predictions_total{{{VERSION}}}": "0+10x45",
             f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+3x45",
             f'model_prediction_errors_total{{{VERSION},error_type="model_error"}}': "0+6x45",
+        },
+        40,
+    ),
+    # Most of seven requests: somebody tries it out.
+    Case(
+        "ModelInputRejected", False,
+        {
+            f"model_predictions_total{{{VERSION}}}": "0+0.5x45",
+            f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+0.4x45",
         },
         40,
     ),

@@ -79,8 +79,8 @@ def load(callers: Sequence[Caller], stop: threading.Event) -> None:
 @contextlib.contextmanager
 def grafana(folder: Path, source: str) -> Iterator[str | None]:
     """Grafana with the data source and the dashboards, if it is installed."""
-    program = shutil.which("grafana") or shutil.which("grafana-server")
     home = next((path for path in GRAFANA if Path(path).is_dir()), None)
+    program = program_of(home) if home else None
     if program is None or home is None:
         yield None
         return
@@ -95,6 +95,7 @@ def grafana(folder: Path, source: str) -> Iterator[str | None]:
     (provisioning / "datasources" / "all.yaml").write_text(yaml.safe_dump({"apiVersion": 1, "datasources": [found]}))
     env = {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1", "GF_SERVER_HTTP_PORT": str(port), "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_LOGS": str(folder / "grafana"), "GF_PATHS_PLUGINS": str(folder / "grafana" / "plugins"),
         "GF_PATHS_PROVISIONING": str(provisioning), "GF_AUTH_ANONYMOUS_ENABLED": "true",
         "GF_ANALYTICS_REPORTING_ENABLED": "false", "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
     }  # fmt: skip
@@ -105,6 +106,13 @@ def grafana(folder: Path, source: str) -> Iterator[str | None]:
         yield f"http://127.0.0.1:{port}"
 
 
+def program_of(home: str) -> str | None:
+    """The program itself; what packages put on the path reads their configuration, which not everybody may."""
+    names = ("grafana", "grafana-server")
+    own = [str(found) for name in names if (found := Path(home) / "bin" / name).is_file()]
+    return next(filter(None, [*own, *map(shutil.which, names)]), None)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, help="end after so long [default: with Ctrl-C]")
@@ -113,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as made:
             show(Path(made), args.seconds, args.pictures)
-    except Missing as error:
+    except (Missing, RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

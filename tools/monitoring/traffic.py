@@ -55,9 +55,7 @@ class Caller:
             content += raw
         text = json.dumps(head).encode()
         headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
-        return httpx.post(
-            f"{self.url}/v2/models/{self.model}/infer", content=text + content, headers=headers
-        ).is_success
+        return self.post(f"/v2/models/{self.model}/infer", content=text + content, headers=headers)
 
     def invocations(self, rows: list[list[float]]) -> bool:
         return self.post("/invocations", {"dataframe_records": self.records(rows)})
@@ -78,8 +76,11 @@ class Caller:
         """What no model takes."""
         return self.post(f"/v1/models/{self.model}:predict", {"instances": "none"})
 
-    def post(self, path: str, content: Any) -> bool:
-        return httpx.post(f"{self.url}{path}", json=content, timeout=30).is_success
+    def post(self, path: str, json: Any = None, **sent: Any) -> bool:
+        try:
+            return httpx.post(f"{self.url}{path}", json=json, timeout=30, **sent).is_success
+        except httpx.TransportError:  # it is busy, or ends
+            return False
 
     def records(self, rows: list[list[float]]) -> list[dict[str, float]]:
         return [dict(zip(self.columns, row, strict=True)) for row in rows]
