@@ -1,4 +1,4 @@
-"""What a Feast registry says of the features of a model, read once: requests are answered from it until it is read again.
+"""What a Feast registry says of the features of a model, read once; lookups use it until it is read again.
 
 Feast itself reads a registry again in the middle of whatever request comes after its cache has expired, and a remote
 registry for every request. So lookups get a copy in memory that does neither.
