@@ -30,7 +30,7 @@ class Flight:
 
 
 class Cached:
-    """For one event loop. Rows are kept by all of their keys, with what was asked for; `hits` and `misses` count them."""
+    """For one event loop. Rows are kept by all of their keys, with what was asked for; `hits` and `misses` count."""
 
     def __init__(self, store: Store, ttl_seconds: float, most_rows: int = 10_000) -> None:
         self.store = store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -154,8 +155,10 @@ class Embedded:
             values = python_values(vector.values, self.convert)
             timestamps = [one.seconds + one.nanos / 1e9 for one in vector.event_timestamps]
             computed = name in definitions.computed
+            age = definitions.ages.get(name)
+            earliest = 0.0 if age is None else time.time() - age
             statuses = [
-                status_of(status, value, timestamp, computed)
+                status_of(status, value, timestamp, computed, earliest)
                 for status, value, timestamp in zip(vector.statuses, values, timestamps, strict=True)
             ]
             result.values[name] = values
