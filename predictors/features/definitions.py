@@ -1,4 +1,4 @@
-"""What a Feast registry says of the features of a model, read once: requests are answered from it until it is read again.
+"""What a Feast registry says of the features of a model, read once; lookups use it until it is read again.
 
 Feast itself reads a registry again in the middle of whatever request comes after its cache has expired, and a remote
 registry for every request. So lookups get a copy in memory that does neither.
@@ -34,6 +34,8 @@ class Definitions:
     """The column of Feast's answer by full feature name."""
     computed: frozenset[str]
     """The full names of what is computed on demand."""
+    ages: Mapping[str, float]
+    """The oldest that values may be, in seconds, by full name. Feast keeps to it in training, and not online."""
 
     def lost_since(self, before: Definitions) -> list[str]:
         """What was there before and is not any more, or is found by other keys."""
@@ -99,6 +101,7 @@ class Found:
         self.request_columns: dict[str, str] = {}
         self.computed: set[str] = set()
         self.in_python: list[str] = []
+        self.ages: dict[str, float] = {}
 
     def add(self, view_name: str, written: str, names: Sequence[str], projection: Any) -> None:
         view = self.registry.get_any_feature_view(view_name, self.project, allow_cache=True)
@@ -111,6 +114,8 @@ class Found:
                 raise FeastError(f"the feature view {view_name} has no feature {name!r}; it has {', '.join(types)}")
             feature = Feature(written, name, types[name], keys)
             self.features.append(feature)
+            if ttl := getattr(view, "ttl", None):
+                self.ages[feature.full_name] = ttl.total_seconds()
             if on_demand:
                 self.computed.add(feature.full_name)
                 if view.mode == "python":
@@ -177,4 +182,5 @@ class Found:
             full_names=full_names,
             columns={one.full_name: one.full_name if full_names else one.name for one in self.features},
             computed=frozenset(self.computed),
+            ages=self.ages,
         )

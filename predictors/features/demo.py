@@ -82,15 +82,15 @@ def definitions(data: Path) -> dict[str, Any]:
     )
     ride = RequestSource(name="ride", schema=[Field(name="distance", dtype=Float64)])
 
-    @on_demand_feature_view(
-        sources=[driver_stats, ride], schema=[Field(name="expected_fare", dtype=Float64)], mode="python"
-    )
     def ride_fare(inputs: dict[str, Any]) -> dict[str, Any]:
         pairs = zip(inputs["rating"], inputs["distance"], strict=True)
         return {"expected_fare": [None if rating is None else distance * rating / 2 for rating, distance in pairs]}
 
-    service = FeatureService(name=SERVICE, features=[driver_stats, customer_stats[["orders", "spend"]], ride_fare])
-    made = (driver, customer, driver_stats, customer_stats, ride_fare, service)
+    computed = on_demand_feature_view(
+        sources=[driver_stats, ride], schema=[Field(name="expected_fare", dtype=Float64)], mode="python"
+    )(ride_fare)
+    service = FeatureService(name=SERVICE, features=[driver_stats, customer_stats[["orders", "spend"]], computed])
+    made = (driver, customer, driver_stats, customer_stats, computed, service)
     return {one.name: one for one in made}
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from predictors.features.definitions import Definitions, read, resolve
 from predictors.features.failures import one_line, reason_of, refusal
-from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Status, Unavailable
+from predictors.features.keys import Blanks, blank, completed
+from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Unavailable
 from predictors.features.threads import DaemonThreads
 from predictors.features.values import python_values, status_of
 from predictors.turns import Turns
 
 log = logging.getLogger("predictors")
 THREADS = 8
-STAND_INS = {"STRING": "", "BYTES": b""}
-"""For keys that are not given, by type: Feast refuses a whole batch for one of them."""
 
 
 class Embedded:
@@ -104,8 +105,7 @@ class Embedded:
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         definitions = self.definitions
-        rows = len(next(iter(columns.values())))
-        entities, blanks = completed(definitions.catalogue, columns, rows)
+        entities, blanks = completed(definitions.catalogue, columns)
         computes = not definitions.computed.isdisjoint(names)
         if computes and (absent := [one for one in definitions.catalogue.request_columns if one not in columns]):
             raise Refused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
@@ -123,18 +123,16 @@ class Embedded:
                 return self.fetched(answer.proto, definitions, names, blanks)
             if self.left_behind >= self.turns.threads:
                 raise Unavailable("timeout", f"all {self.turns.threads} threads still wait for Feast's online store")
-            return await self.turns.take(lambda: self.ask(question, definitions, names, blanks), self.leave_behind)
+            work = partial(self.ask, question, definitions, names, blanks)
+            answered: Fetched = await self.turns.take(work, self.leave_behind)
+            return answered
         except (FeastError, Unavailable):
             raise
         except Exception as error:
             raise refusal(error) from error
 
     def ask(
-        self,
-        question: Mapping[str, Any],
-        definitions: Definitions,
-        names: Sequence[str],
-        blanks: Mapping[str, Sequence[int]],
+        self, question: Mapping[str, Any], definitions: Definitions, names: Sequence[str], blanks: Blanks
     ) -> Fetched:
         return self.fetched(self.provider.get_online_features(**question).proto, definitions, names, blanks)
 
@@ -146,11 +144,8 @@ class Embedded:
 
         return over
 
-    def fetched(
-        self, proto: Any, definitions: Definitions, names: Sequence[str], blanks: Mapping[str, Sequence[int]]
-    ) -> Fetched:
+    def fetched(self, proto: Any, definitions: Definitions, names: Sequence[str], blanks: Blanks) -> Fetched:
         positions = {name: at for at, name in enumerate(proto.metadata.feature_names.val)}
-        keys = {one.full_name: one.keys for one in definitions.catalogue.features} if blanks else {}
         result = Fetched({}, {}, {})
         for name in names:
             at = positions.get(definitions.columns.get(name, ""))
@@ -160,16 +155,17 @@ class Embedded:
             values = python_values(vector.values, self.convert)
             timestamps = [one.seconds + one.nanos / 1e9 for one in vector.event_timestamps]
             computed = name in definitions.computed
+            age = definitions.ages.get(name)
+            earliest = 0.0 if age is None else time.time() - age
             statuses = [
-                status_of(status, value, timestamp, computed)
+                status_of(status, value, timestamp, computed, earliest)
                 for status, value, timestamp in zip(vector.statuses, values, timestamps, strict=True)
             ]
-            for key in keys.get(name, ()):
-                for row in blanks.get(key, ()):
-                    values[row], statuses[row], timestamps[row] = None, Status.MISSING, 0.0
             result.values[name] = values
             result.statuses[name] = statuses
             result.timestamps[name] = timestamps
+        if blanks:
+            blank(result, definitions.catalogue, blanks)
         return result
 
     async def close(self) -> None:
@@ -179,25 +175,6 @@ class Embedded:
             await self.store.close()
         self.threads.shutdown()
         self.reader.shutdown()
-
-
-def completed(
-    catalogue: Catalogue, columns: Mapping[str, Sequence[Any]], rows: int
-) -> tuple[dict[str, Sequence[Any]], dict[str, list[int]]]:
-    """All columns that Feast wants, and by key the rows where it is not given."""
-    entities: dict[str, Sequence[Any]] = {}
-    blanks: dict[str, list[int]] = {}
-    for key, kind in catalogue.keys.items():
-        values = columns.get(key)
-        if values is None:
-            values = [None] * rows
-        if None in values:
-            blanks[key] = [row for row, value in enumerate(values) if value is None]
-            stand_in = next((value for value in values if value is not None), STAND_INS.get(kind, 0))
-            values = [stand_in if value is None else value for value in values]
-        entities[key] = values
-    entities.update((name, columns[name]) for name in catalogue.request_columns if name in columns)
-    return entities, blanks
 
 
 def converter() -> Any:

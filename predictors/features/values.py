@@ -24,13 +24,13 @@ def python_values(values: Iterable[Any], convert: Callable[[Any], Any]) -> list[
     return result
 
 
-def status_of(status: int, value: Any, timestamp: float, computed: bool = False) -> Status:
+def status_of(status: int, value: Any, timestamp: float, computed: bool = False, earliest: float = 0.0) -> Status:
     """Without a value, the time tells: Redis answers for an entity that it does not know as if its row were empty.
 
-    What is computed on demand has no time.
+    What is computed on demand has no time. What is known from before `earliest` is stale.
     """
     if status == NOT_FOUND:
         return Status.MISSING
     if value is None:
         return Status.NULL if timestamp or computed else Status.MISSING
-    return Status.STALE if status == OUTSIDE_MAX_AGE else Status.FOUND
+    return Status.STALE if status == OUTSIDE_MAX_AGE or timestamp < earliest else Status.FOUND

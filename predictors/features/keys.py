@@ -1,0 +1,45 @@
+"""Rows whose keys are not all given: Feast refuses a whole batch for one of them, so something stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from predictors.features.store import Catalogue, Fetched, Status
+
+STAND_INS = {"STRING": "", "BYTES": b""}
+"""By type; of a number it is 0."""
+
+Blanks: TypeAlias = Mapping[str, Sequence[int]]
+"""By key, the rows where it is not given."""
+
+
+def completed(catalogue: Catalogue, columns: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], Blanks]:
+    """All columns that Feast wants and there are, and where they were filled."""
+    rows = len(next(iter(columns.values())))
+    filled: dict[str, Sequence[Any]] = {}
+    blanks: dict[str, list[int]] = {}
+    for key, kind in catalogue.keys.items():
+        values = columns.get(key)
+        if values is None:
+            values = [None] * rows
+        if any(value is None for value in values):
+            blanks[key] = [row for row, value in enumerate(values) if value is None]
+            stand_in = next((value for value in values if value is not None), STAND_INS.get(kind, 0))
+            values = [stand_in if value is None else value for value in values]
+        filled[key] = values
+    filled.update((name, columns[name]) for name in catalogue.request_columns if name in columns)
+    return filled, blanks
+
+
+def blank(fetched: Fetched, catalogue: Catalogue, blanks: Blanks) -> None:
+    """What was found for something else than the row's own key is not there."""
+    for feature in catalogue.features:
+        name = feature.full_name
+        if name not in fetched.values:
+            continue
+        for key in feature.keys:
+            for row in blanks.get(key, ()):
+                fetched.values[name][row] = None
+                fetched.statuses[name][row] = Status.MISSING
+                fetched.timestamps[name][row] = 0.0
