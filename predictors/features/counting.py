@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from predictors.features.store import FAILURES, Status
+from predictors.features.breaker import Breaker, State
+from predictors.features.cache import Cached
+from predictors.features.store import FAILURES, Catalogue, Fetched, Status, Store, Unavailable
 from predictors.metrics import metrics
 
 
 class FeatureCounters:
-    """What is counted for every lookup of features, looked up once."""
+    """What became of the values that were looked up."""
 
     def __init__(self, name: str) -> None:
         self.of_all, self.name = metrics(), name
-        self.seconds = self.of_all.feature_lookup.labels(name)
-        self.hits, self.misses = (self.of_all.feature_cache.labels(name, result) for result in ("hit", "miss"))
-        self.circuit = self.of_all.feature_circuit.labels(name)
         self.values: dict[tuple[str, Status], Any] = {}
 
     def begin(self, columns: Iterable[str]) -> None:
@@ -26,11 +26,43 @@ class FeatureCounters:
             for column in columns
             for status in Status
         }
-        for reason in FAILURES:
-            self.of_all.feature_failures.labels(self.name, reason)
 
     def count(self, column: str, status: Status, number: int) -> None:
         self.values[column, status].inc(number)
 
-    def failed(self, reason: str) -> None:
-        self.of_all.feature_failures.labels(self.name, reason).inc()
+
+class Counted:
+    """A store whose lookups are counted: how long they take, how they fail, what was kept from earlier ones."""
+
+    def __init__(self, name: str, store: Store, breaker: Breaker, cached: Cached | None) -> None:
+        of_all = metrics()
+        self.store, self.breaker, self.cached = store, breaker, cached
+        self.seconds = of_all.feature_lookup.labels(name)
+        self.circuit = of_all.feature_circuit.labels(name)
+        self.failures = {reason: of_all.feature_failures.labels(name, reason) for reason in FAILURES}
+        self.hits, self.misses = (of_all.feature_cache.labels(name, result) for result in ("hit", "miss"))
+        self.hits_seen = self.misses_seen = 0
+
+    async def open(self) -> Catalogue:
+        return await self.store.open()
+
+    async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
+        begun = time.perf_counter()
+        try:
+            return await self.store.fetch(columns, names)
+        except Unavailable as error:
+            self.failures[error.reason].inc()
+            raise
+        finally:
+            self.seconds.observe(time.perf_counter() - begun)
+            self.circuit.set(self.breaker.state is not State.CLOSED)
+            if self.cached is not None:
+                self.count_kept(self.cached)
+
+    def count_kept(self, cached: Cached) -> None:
+        self.hits.inc(cached.hits - self.hits_seen)
+        self.misses.inc(cached.misses - self.misses_seen)
+        self.hits_seen, self.misses_seen = cached.hits, cached.misses
+
+    async def close(self) -> None:
+        await self.store.close()

@@ -82,21 +82,16 @@ class Features:
         if not lookup.rows:
             return {column: [] for column in lookup.columns}
         features = self.wanted.features
-        begun = time.perf_counter()
         try:
             fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
         except Refused as error:
-            self.counters.failed(error.reason)
             raise FeatureMissing(f"Feast refuses the lookup: {error}") from error
         except Unavailable as error:
-            self.counters.failed(error.reason)
             if self.declaration.unavailable == "error":
                 raise FeaturesUnavailable(f"the features cannot be looked up now: {error}") from error
             return {
                 column: [self.instead(self.declaration.unavailable, column)] * lookup.size for column in lookup.columns
             }
-        finally:
-            self.counters.seconds.observe(time.perf_counter() - begun)
         return self.settled(lookup, fetched)
 
     def settled(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:
@@ -108,10 +103,7 @@ class Features:
             name = self.wanted.features[column].full_name
             values, statuses = fetched.values[name], fetched.statuses[name]
             if limit is not None:
-                statuses = [
-                    Status.STALE if status is Status.FOUND and 0 < stamp < limit else status
-                    for status, stamp in zip(statuses, fetched.timestamps[name], strict=True)
-                ]
+                statuses = [aged(*one, limit) for one in zip(statuses, values, fetched.timestamps[name], strict=True)]
             good = statuses.count(Status.FOUND)
             self.counters.count(column, Status.FOUND, good)
             if good < len(statuses):
@@ -161,6 +153,13 @@ class Features:
 
     async def close(self) -> None:
         await self.store.close()
+
+
+def aged(status: Status, value: Any, stamp: float, limit: float) -> Status:
+    """The age that is said counts, not that of the feature view."""
+    if status not in (Status.FOUND, Status.STALE) or not stamp:
+        return status
+    return Status.STALE if stamp < limit or value is None else Status.FOUND
 
 
 def place_words(lookup: Lookup, place: int, keys: Sequence[str]) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from predictors.features.counting import FeatureCounters
+from predictors.features.cache import Cached
+from predictors.features.counting import Counted, FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.embedded import Embedded
 from predictors.features.join import Wanted, wanted_of
 from predictors.features.lookup import Features
+from predictors.features.remote import Remote
+from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, Store, Unavailable
 from predictors.fields import Field
 from predictors.protocol.errors import InvalidInput
@@ -36,7 +40,11 @@ HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"}
 async def open_features(name: str, declaration: Declaration, plan: Plan, settings: Settings) -> Features:
     """Raises `FeastError`."""
     counters = FeatureCounters(name)
-    store = store_of(declaration, settings, counters)
+    resilient = Resilient(store_of(declaration, settings), settings.feast_timeout, settings.feast_retries)
+    cached = (
+        Cached(resilient, settings.feast_cache_ttl, settings.feast_cache_rows) if settings.feast_cache_ttl else None
+    )
+    store = Counted(name, cached or resilient, resilient.breaker, cached)
     try:
         catalogue = await patiently(store)
         wanted = wanted_of(declaration, catalogue, [one.name for one in plan.inputs if one.name] or list(plan.names))
@@ -45,20 +53,26 @@ async def open_features(name: str, declaration: Declaration, plan: Plan, setting
         await store.close()
         raise
     counters.begin(wanted.features)
-    await first_lookup(store, wanted)
+    await first_lookup(resilient.store, wanted)
     log.info(
         "features: %s by %s", ", ".join(wanted.features), ", ".join(wanted.keys_of(list(wanted.features))) or "nothing"
     )
     return Features(declaration, wanted, plan.inputs, store, counters)
 
 
-def store_of(declaration: Declaration, settings: Settings, counters: FeatureCounters) -> Store:
+def store_of(declaration: Declaration, settings: Settings) -> Store:
     """The way to Feast that the settings name."""
     if settings.feast_repo_path:
         return Embedded(
             settings.feast_repo_path, declaration.feature_service, declaration.features, settings.feast_refresh
         )
-    raise FeastError("to come")
+    return Remote(
+        settings.feast_server_url or "",
+        declaration.feature_service,
+        declaration.features,
+        list(declaration.entities),
+        token=None if settings.feast_token_file is None else Path(settings.feast_token_file).read_text,
+    )
 
 
 async def patiently(store: Store) -> Catalogue:
