@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,10 @@ from loadtest.profiles import PROFILES
 from loadtest.target import Target, Unusable
 
 PRINTED = Path("-")
+STOPPED = 130
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+WORDS = re.compile(r"[\x20-\x7e\t]*")
+"""What a header may hold, in every protocol."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return 130
+        return STOPPED
+    except OSError as error:  # such as a disk that is full
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -104,11 +112,18 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
         if not colon or not name.strip():
             raise Unusable(f"--header: expected 'NAME: VALUE', got {name.strip()!r} without a colon")
         headers[name.strip()] = value.strip()
+        if not NAME.fullmatch(name.strip()) or not WORDS.fullmatch(value.strip()):
+            raise Unusable(f"--header: {name.strip()!r} has something that no header can carry")
     if options.token_file:
         try:
-            headers["Authorization"] = f"Bearer {options.token_file.read_text().strip()}"
+            token = options.token_file.read_text().strip()
         except OSError as error:
             raise Unusable(f"--token-file: {options.token_file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            token = ""
+        if not WORDS.fullmatch(token) or not token:
+            raise Unusable(f"--token-file: {options.token_file} does not hold a token")
+        headers["Authorization"] = f"Bearer {token}"
     return headers
 
 
@@ -132,7 +147,9 @@ def run_test(options: argparse.Namespace) -> int:
     if found.outcome.late >= LATE:
         print(f"the load generator itself was late, {slo.seconds(found.outcome.late)} for 1 % of its requests")
     where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
-    print(f"the SLO was {'kept' if found.kept else 'missed'}{where and ': '}{where}")
+    print(f"{found.verdict}{where and ': '}{where}")
+    if found.stopped is not None:
+        return STOPPED
     return 0 if found.kept else 1
 
 
@@ -151,17 +168,20 @@ def run_compare(options: argparse.Namespace) -> int:
     options.html.write_text(compare.html(a, b, found, options.tolerance))
     for one in found:
         print(one)
-    worse = any(one.worse for one in found)
-    print(f"B is {'worse' if worse else 'not worse'} than A: {options.html}")
-    return 1 if worse else 0
+    print(f"{compare.verdict(found)}: {options.html}")
+    return 1 if any(one.worse for one in found) else 0
 
 
 def run_capacity(options: argparse.Namespace) -> int:
     writable(options.out)
     if options.start > options.most:
         raise Unusable(f"--start {options.start:g} is more than --most {options.most:g}")
-    found = capacity.search(plan(options, duration=options.probe), options.start, options.most)
-    found.write(options.out, options.target_rps, options.pods, options.headroom)
+    found = capacity.Capacity(slo=options.slo)
+    try:
+        capacity.search(plan(options, duration=options.probe), options.start, options.most, found)
+    finally:  # it may be stopped, or the server gone
+        if found.tries:
+            found.write(options.out, options.target_rps, options.pods, options.headroom)
     print(found.line(options.pods))
     if options.target_rps and found.rps:
         print(found.pods_line(options.target_rps, options.pods, options.headroom))
@@ -173,8 +193,11 @@ def writable(file: Path | None) -> None:
         return
     if not file.parent.is_dir():
         raise Unusable(f"{file}: there is no folder {file.parent}")
+    there = file.exists()
     try:
         file.open("a").close()
+        if not there:  # nothing is left behind where there can be no test
+            file.unlink()
     except OSError as error:
         raise Unusable(f"{file}: {error.strerror}") from None
 

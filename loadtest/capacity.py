@@ -1,4 +1,4 @@
-"""The highest rate that still meets the SLO: doubled until it does not, then halved in between."""
+"""The highest rate that still meets the SLO: doubled until it does not (or halved until it does), then in between."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from loadtest.results import Result
 
 EXACT = 0.05
 """The search ends when the rates that met and missed the SLO are as close as this."""
+LEAST_REQUESTS = 10
+"""In a try: of fewer a percentile says nothing."""
 KIND = "mlflow-kserve capacity"
 
 
@@ -39,10 +41,10 @@ class Capacity:
         behind = "" if pods == 1 else f" with {pods} pods"
         if not self.rps:
             return f"not even {self.missed:g} requests a second met {self.slo}: {'; '.join(self.tries[-1]['checks'])}"
-        more = "the highest that was tried" if not self.missed else f"{self.missed:.0f} did not"
+        more = "the highest that was tried" if not self.missed else f"{self.missed:g} did not"
         if self.late:
             more += ", but the load generator was late itself: it may be more from a machine of its own"
-        return f"capacity{behind}: {self.rps:.0f} requests a second met {self.slo} ({more})"
+        return f"capacity{behind}: {self.rps:g} requests a second met {self.slo} ({more})"
 
     def pods(self, target: float, pods: int, headroom: float) -> int:
         return math.ceil(target / (self.rps / pods * (1 - headroom)))
@@ -59,12 +61,14 @@ class Capacity:
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def search(plan: Plan, start: float, most: float) -> Capacity:
-    found = Capacity(slo=plan.slo)
+def search(plan: Plan, start: float, most: float, found: Capacity) -> None:
+    """Notes in `found` what it tries."""
     quiet = replace(plan, say=lambda line: None)
 
     def tried(rate: float) -> None:
         result = measure(replace(quiet, rps=rate))
+        if result.stopped is not None:
+            raise KeyboardInterrupt
         found.note(rate, result)
         plan.say(f"{rate:6.0f}/s {'met' if result.kept else 'missed'}: {'; '.join(map(str, result.checks))}")
 
@@ -72,6 +76,8 @@ def search(plan: Plan, start: float, most: float) -> Capacity:
     while not found.missed and rate <= most:
         tried(rate)
         rate = most if rate < most < 2 * rate else 2 * rate
+    least = max(1.0, LEAST_REQUESTS / plan.duration)
+    while found.missed > least and not found.rps:
+        tried(max(round(found.missed / 2, 1), least))
     while found.missed and found.rps and found.missed / found.rps > 1 + EXACT:
-        tried(round(math.sqrt(found.rps * found.missed), 1))
-    return found
+        tried(round(math.sqrt(found.rps * found.missed), 2))

@@ -1,12 +1,14 @@
 """Whether one test was worse than another: a bootstrap over the seconds of both.
 
 Seconds are drawn, not requests: those within one second wait in the same queue, so they are not independent, and a test
-that took them as such (Mann-Whitney's, for one) would find differences between two runs of the same server.
+that took them as such (Mann-Whitney's, for one) would find differences between two runs of the same server. Seconds in
+a row are drawn together, for what slows a server down (a neighbour, a collection of garbage) lasts for some of them.
 Each interval is as wide as four of them together need to be right 95 times out of 100 (Bonferroni).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -25,7 +27,9 @@ CONFIDENCE = 0.95
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 ERRORS = 0.001
 """A share of errors that is higher by less than this is no worse."""
-LEAST_SECONDS = 5
+LEAST_SECONDS = 10
+LEAST_BEYOND = 5
+"""Requests that have to be slower than a percentile: of fewer it says nothing."""
 MOST_STEPS = 2500
 """Of a histogram: more than an hour."""
 
@@ -40,9 +44,19 @@ class Difference:
     found: float
     high: float
     worse: bool
+    unsure: bool = False
+    """The interval holds both: B may be worse."""
+    needed: int = 0
+    """Requests, of which there are fewer."""
+
+    @property
+    def sign(self) -> str:
+        return "worse" if self.worse else "may be worse" if self.unsure else "not worse"
 
     def __str__(self) -> str:
-        sign = "WORSE" if self.worse else "not worse"
+        sign = "WORSE" if self.worse else self.sign
+        if self.needed:
+            return f"{self.name}: too few requests were answered to compare it, it needs {self.needed} in each test"
         if self.name == "errors":
             return f"errors {self.a:.3%} → {self.b:.3%}: {self.low:+.3%} to {self.high:+.3%}: {sign}"
         times = f"{slo.seconds(self.a)} → {slo.seconds(self.b)}"
@@ -53,33 +67,56 @@ def compare(a: Result, b: Result, tolerance: float) -> list[Difference]:
     for name in ("protocol", "profile", "rps", "rows"):
         if getattr(a, name) != getattr(b, name):
             raise Unusable(f"the two tests differ in {name}: {getattr(a, name)} and {getattr(b, name)}")
-    for label, one in (("A", a), ("B", b)):
-        if len(one.outcome.seconds) < LEAST_SECONDS:
-            raise Unusable(f"{label} has {len(one.outcome.seconds)} seconds: a comparison needs {LEAST_SECONDS}")
+    ours_all, theirs_all = a.outcome, b.outcome
+    if a.profile != "steady":
+        # One may have ended early: the seconds that only the other has were of another rate.
+        both = ours_all.seconds.keys() & theirs_all.seconds.keys()
+        ours_all, theirs_all = (Outcome({at: one.seconds[at] for at in both}) for one in (ours_all, theirs_all))
+    for label, one in (("A", ours_all), ("B", theirs_all)):
+        if len(one.seconds) < LEAST_SECONDS:
+            raise Unusable(f"{label} has {len(one.seconds)} seconds to compare: it needs {LEAST_SECONDS}")
     outside = (1 - CONFIDENCE) / (len(PERCENTILES) + 1)
     ends = [100 * outside / 2, 100 * (1 - outside / 2)]
     dice = np.random.default_rng(0)
-    drawn_a, drawn_b = Drawn(a.outcome, dice), Drawn(b.outcome, dice)
+    drawn_a, drawn_b = Drawn(ours_all, dice), Drawn(theirs_all, dice)
+    answered = min(ours_all.latencies.count, theirs_all.latencies.count)
     found = []
     for name, share in PERCENTILES.items():
-        if not (a.outcome.latencies.count and b.outcome.latencies.count):
+        if not answered:
             continue
-        ours, theirs = a.outcome.latencies.percentile(share), b.outcome.latencies.percentile(share)
+        ours, theirs = ours_all.latencies.percentile(share), theirs_all.latencies.percentile(share)
+        needed = round(LEAST_BEYOND / (1 - share))
+        if answered < needed:
+            found.append(Difference(name, ours, theirs, 0, theirs / ours, 0, worse=False, needed=needed))
+            continue
         ratios = drawn_b.percentile(share) / drawn_a.percentile(share)
         low, high = np.percentile(ratios, ends)
-        found.append(Difference(name, ours, theirs, low, theirs / ours, high, bool(low > 1 + tolerance)))
-    before, after = share_of_errors(a.outcome), share_of_errors(b.outcome)
+        worse, unsure = bool(low > 1 + tolerance), bool(high > 1 + tolerance)
+        found.append(Difference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
+    before, after = share_of_errors(ours_all), share_of_errors(theirs_all)
     low, high = np.percentile(drawn_b.errors - drawn_a.errors, ends)
-    found.append(Difference("errors", before, after, low, after - before, high, bool(low > ERRORS)))
+    found.append(
+        Difference("errors", before, after, low, after - before, high, bool(low > ERRORS), bool(high > ERRORS))
+    )
+    if all(one.needed for one in found[:-1]) and not found[-1].worse:
+        raise Unusable(f"{answered} requests that both answered are too few for a comparison")
     return found
+
+
+def verdict(found: list[Difference]) -> str:
+    if any(one.worse for one in found):
+        return "B is worse than A"
+    if any(one.unsure or one.needed for one in found):
+        return "B is not surely worse than A, but it may be: longer tests would tell"
+    return "B is not worse than A"
 
 
 class Drawn:
     """A test as it might have been: DRAWS times as many seconds, drawn from its own with replacement."""
 
     def __init__(self, outcome: Outcome, dice: np.random.Generator) -> None:
-        seconds = list(outcome.seconds.values())
-        weights = dice.multinomial(len(seconds), [1 / len(seconds)] * len(seconds), size=DRAWS)
+        seconds = [one for _, one in sorted(outcome.seconds.items())]
+        weights = drawn_seconds(len(seconds), dice)
         counts = np.zeros((len(seconds), MOST_STEPS), dtype=np.int64)
         for place, one in enumerate(seconds):
             for step, count in one.latencies.steps.items():
@@ -96,18 +133,31 @@ class Drawn:
         return found
 
 
+def drawn_seconds(count: int, dice: np.random.Generator) -> npt.NDArray[np.int64]:
+    """How often each second is in each of the DRAWS; the last is followed by the first."""
+    length = round(math.sqrt(count))
+    blocks = math.ceil(count / length)
+    begins = dice.integers(count, size=(DRAWS, blocks))
+    places = (begins[:, :, None] + np.arange(length)).reshape(DRAWS, -1)[:, :count] % count
+    weights = np.zeros((DRAWS, count), dtype=np.int64)
+    np.add.at(weights, (np.arange(DRAWS)[:, None], places), 1)
+    return weights
+
+
 def share_of_errors(outcome: Outcome) -> float:
     return outcome.errors.total() / outcome.offered
 
 
 def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str:
     worse = any(one.worse for one in found)
-    title = "B is worse than A" if worse else "B is not worse than A"
-    ratios = {one.name: (one.low, one.found, one.high, one.worse) for one in found if one.name != "errors"}
+    ratios = {
+        one.name: (one.low, one.found, one.high, one.worse) for one in found if one.name != "errors" and not one.needed
+    }
     rows = [
         [escape(one.name), written(one)(one.a), written(one)(one.b),
-         f"{one.low:+.3%} to {one.high:+.3%}" if one.name == "errors" else f"{one.low:.2f}× to {one.high:.2f}×",
-         f"<span class='{report.word(not one.worse)}'>{'worse' if one.worse else 'not worse'}</span>"]
+         f"{one.low:+.3%} to {one.high:+.3%}" if one.name == "errors" else f"{one.low:.2f}× to {one.high:.2f}×"
+         if not one.needed else "too few requests",
+         "–" if one.needed else f"<span class='{report.word(not one.worse)}'>{one.sign}</span>"]
         for one in found
     ]  # fmt: skip
     pictures = [
@@ -118,7 +168,7 @@ def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str
     return report.page(
         "Comparison of two load tests",
         f"<h1>Two load tests, side by side</h1><p class='faint'>A: {who(a)}<br>B: {who(b)}</p>"
-        f"<p class='verdict {report.word(not worse)}'>{title}</p>"
+        f"<p class='verdict {report.word(not worse)}'>{verdict(found)}</p>"
         + report.table(["", "A", "B", "difference, 95 % sure", ""], rows)
         + f"<h2>Pictures</h2><div class='pictures'>{''.join(pictures)}</div>"
         f"<p class='faint'>Bootstrap over seconds, {DRAWS:,} draws. Worse is what is surely more than {tolerance:.0%} "

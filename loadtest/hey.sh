@@ -11,6 +11,11 @@ url=${1%/} model=${2:-}
 for tool in hey curl python3; do
   command -v "$tool" >/dev/null || { echo "error: $tool is needed and is not here" >&2; exit 2; }
 done
+number=${N:-1000} workers=${C:-50}
+if ! [[ $number =~ ^[1-9][0-9]*$ && $workers =~ ^[1-9][0-9]*$ ]] || [ "$number" -lt "$workers" ]; then
+  echo "error: N and C are numbers, N at least as large as C: got N=$number C=$workers" >&2
+  exit 2
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 headers=(-H 'Content-Type: application/json')
@@ -28,10 +33,14 @@ path=$(python3 - "$work" "$model" <<'PYTHON'
 import json, pathlib, sys
 
 work, model = pathlib.Path(sys.argv[1]), sys.argv[2]
-schema = json.loads((work / "schema").read_text())
+try:
+    schema = json.loads((work / "schema").read_text())
+    schema["model_name"]
+except (ValueError, KeyError, TypeError):
+    sys.exit("error: the server's /schema does not say what a model takes")
 if model and model != schema["model_name"]:
     sys.exit(f"error: the server has the model {schema['model_name']!r}, not {model!r}")
-if "v1" not in schema["samples"]:
+if not schema.get("samples", {}).get("v1", {}).get("body", {}).get("instances"):
     sys.exit("error: the server's /schema has no sample: log the model with an input example")
 sample = schema["samples"]["v1"]
 (work / "body").write_text(json.dumps({"instances": sample["body"]["instances"][:1]}))
@@ -39,7 +48,7 @@ print(sample["path"])
 PYTHON
 ) || exit 2
 
-hey -n "${N:-1000}" -c "${C:-50}" -m POST "${headers[@]}" -D "$work/body" "$url$path" | tee "$work/out"
+hey -n "$number" -c "$workers" -m POST "${headers[@]}" -D "$work/body" "$url$path" | tee "$work/out"
 # hey itself ends with 0 whatever the replies were.
 if grep -q 'Error distribution' "$work/out" || grep -E '^ *\[[0-9]+\]' "$work/out" | grep -qv '\[200\]'; then
   echo "error: not all requests were answered with 200" >&2

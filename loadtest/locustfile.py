@@ -68,7 +68,11 @@ def prepare(environment: Any, **_: Any) -> None:
 @events.quitting.add_listener
 def judge(environment: Any, **_: Any) -> None:
     if environment.process_exit_code is None and not environment.parsed_options.worker:
-        found = checks(environment, environment.stats.total.get_response_time_percentile)
+        try:
+            found = checks(environment, environment.stats.total.get_response_time_percentile)
+        except Unusable:  # its web page takes any text; it was told when the test should have begun
+            environment.process_exit_code = 2
+            return
         print("\n".join(map(str, found)))
         environment.process_exit_code = 0 if all(one.kept for one in found) else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,10 +17,14 @@ from loadtest.clients import GrpcClient, HttpClient
 from loadtest.offer import offer
 from loadtest.outcome import Outcome
 from loadtest.results import Result
-from loadtest.target import Target
+from loadtest.target import Target, Unusable
 
 VARIATIONS = 64
 """Different requests, sent one after the other, again and again."""
+MOST_REQUESTS = 50_000_000
+"""Of one test: when each is due has to fit into memory."""
+STOPS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a test early; what was measured is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,13 @@ class Plan:
 
 def measure(plan: Plan) -> Result:
     """Runs the test; `Unusable` if it cannot be begun."""
+    offered = plan.rps * plan.duration
+    if offered > MOST_REQUESTS:
+        raise Unusable(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MOST_REQUESTS:,}")
+    due_times = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
+    if not due_times:
+        raise Unusable(f"no request is due within {plan.duration:g} s at {plan.rps:g} a second")
+    objectives = slo.parse(plan.slo)
     payloads, vary = plan.target.payloads(plan.protocol, plan.rows, plan.seed, VARIATIONS)
     schema = plan.target.schema()
     if vary.value != "all values":
@@ -49,15 +61,24 @@ def measure(plan: Plan) -> Result:
         str(schema.get("model_version", "")), str(schema.get("flavor", "")), plan.protocol, plan.profile, plan.rps,
         plan.duration, plan.rows, plan.seed, vary.value, plan.slo, Outcome(),
     )  # fmt: skip
-    objectives = slo.parse(plan.slo)
 
     async def run() -> None:
-        dues = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
         before = (profiles.due_times("ramp", plan.rps, plan.warmup) - plan.warmup).tolist()
         scrapes: list[tuple[float, str]] = []
         waiting: set[asyncio.Task[None]] = set()
         told = 0.0
+        stopped = False
+        loop = asyncio.get_running_loop()
 
+        def stop() -> None:
+            """At once if it is asked for a second time."""
+            nonlocal stopped
+            stopped = True
+            for one in STOPS:
+                loop.remove_signal_handler(one)
+
+        for one in STOPS:
+            loop.add_signal_handler(one, stop)
         kind = GrpcClient if plan.protocol == "grpc" else HttpClient
         async with HttpClient(plan.target, plan.timeout) as http, kind(plan.target, plan.timeout) as client:
 
@@ -70,6 +91,9 @@ def measure(plan: Plan) -> Result:
 
             def watch(now: float) -> bool:
                 nonlocal told
+                if stopped:
+                    result.stopped = now
+                    return False
                 if now - told < 1 or now < 0:
                     return True
                 told = now
@@ -85,10 +109,12 @@ def measure(plan: Plan) -> Result:
                 part = result.outcome.between(round(end - size), end)
                 return not end or all(one.kept for one in part.checks(objectives))
 
-            await offer(client, payloads, before, Outcome())
+            await offer(client, payloads, before, Outcome(), lambda now: not stopped)
+            if stopped:
+                raise KeyboardInterrupt
             await look(0)
             began = time.perf_counter()
-            await offer(client, payloads, dues, result.outcome, watch)
+            await offer(client, payloads, due_times, result.outcome, watch)
             await asyncio.gather(*waiting)
             await look(time.perf_counter() - began)
         if len(scrapes) > 1:

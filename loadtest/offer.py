@@ -42,7 +42,10 @@ async def offer(
 
     async def send(payload: Payload, due: float) -> None:
         lag = time.perf_counter() - began - due
-        error = await client.send(payload)
+        try:
+            error = await client.send(payload)
+        except Exception as failed:  # whatever it is: a request that is not counted would be a promise kept
+            error = type(failed).__name__
         if due >= 0:
             outcome.lags.add(lag)
             note(due, error)

@@ -34,7 +34,7 @@ def page(title: str, body: str) -> str:
 
 
 def html(result: Result) -> str:
-    verdict = "The SLO was kept" if result.kept else "The SLO was missed"
+    verdict = result.verdict[0].upper() + result.verdict[1:]
     version = f" version {result.model_version}" if result.model_version else ""
     head = (
         f"<h1>Load test of {escape(result.model)}{escape(version)}</h1>"
@@ -133,8 +133,8 @@ def sides(result: Result) -> str:
         client = slo.seconds(latencies.percentile(share)) if latencies.count else "–"
         told = (server.get("latency") or {}).get(name)
         rows.append([name, client, slo.seconds(told) if told is not None else "–"])
-    rows.append(["errors", f"{errors.total():,}", listed(server.get("errors", {}))])
-    rows.append(["refused", "", listed(server.get("refused", {}))])
+    rows.append(["errors", f"{errors.total():,}", listed(server.get("errors"))])
+    rows.append(["refused", "", listed(server.get("refused"))])
     kinds = [[escape(kind), f"{count:,}", f"{count / found.offered:.3%}"] for kind, count in errors.most_common()]
     note = (
         f"<p class='warn'>Nothing from the server: {escape(server['missing'])}</p>"
@@ -143,6 +143,12 @@ def sides(result: Result) -> str:
         "times hold the network and the time from when a request was due; the server's percentiles are as exact as the "
         "buckets of its histogram.</p>"
     )
+    heard, sent = (server.get("over_time") or [{"at": 0}])[-1]["at"], max(found.seconds, default=0)
+    if "missing" not in server and heard < sent:
+        note += (
+            f"<p class='warn'>The server told nothing after {heard:.0f} s: what came later is in the client's numbers "
+            "only.</p>"
+        )
     return (
         "<h2>Client and server</h2>" + note + table(["", "client", "server"], rows)
         + ("<h2>Errors by kind</h2>" + table(["kind", "requests", "share"], kinds) if kinds else "")

@@ -36,6 +36,8 @@ class Result:
     outcome: Outcome
     server: dict[str, Any] = field(default_factory=dict)
     """What /metrics counted; `missing` says why there is nothing."""
+    stopped: float | None = None
+    """The second in which somebody stopped the test, who has no verdict then."""
 
     @property
     def checks(self) -> list[Check]:
@@ -56,7 +58,14 @@ class Result:
 
     @property
     def kept(self) -> bool:
-        return all(one.kept for one in self.checks) and self.held in (None, self.rps)
+        return self.stopped is None and all(one.kept for one in self.checks) and self.held in (None, self.rps)
+
+    @property
+    def verdict(self) -> str:
+        if self.stopped is None:
+            return f"the SLO was {'kept' if self.kept else 'missed'}"
+        so_far = "kept" if all(one.kept for one in self.checks) else "missed"
+        return f"stopped after {self.stopped:.0f} s of {self.duration:g}; until then the SLO was {so_far}"
 
     def plain(self) -> dict[str, Any]:
         content = {key: value for key, value in asdict(self).items() if key != "outcome"}
@@ -96,6 +105,7 @@ def read(file: Path) -> Result:
     if content.get("version") != VERSION:
         raise Unusable(f"{file} has version {content.get('version')!r}: this program reads version {VERSION}")
     try:
+        content.setdefault("stopped", None)
         fields = {name: content[name] for name in Result.__dataclass_fields__ if name != "outcome"}
         return Result(**fields, outcome=outcome_from(content["outcome"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

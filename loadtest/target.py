@@ -35,13 +35,18 @@ class Target:
     """Any certificate will do."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port  # raises
+        except ValueError as error:
+            raise Unusable(f"{self.url!r} is not a URL: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unusable(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
         if parts.username or parts.password:
             raise Unusable("no user or password in the URL, please: --token-file or --header carry them")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         object.__setattr__(self, "url", self.url.rstrip("/"))
-        object.__setattr__(self, "grpc", self.grpc or f"{parts.hostname}:{GRPC_PORT}")
+        object.__setattr__(self, "grpc", self.grpc or f"{host}:{GRPC_PORT}")
 
     @property
     def tls(self) -> ssl.SSLContext | None:

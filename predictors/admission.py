@@ -187,7 +187,8 @@ class Admission:
         waiting.set(queued)
         held.set(self.room.held)
         wait.set(self.wait)
-        self._sweeping = bool(self.tickets or self.room.held)
+        # Small requests wait without a ticket: the gauge must not keep what was seen of them last.
+        self._sweeping = bool(self.tickets or self.room.held or queued)
         if self._sweeping:
             asyncio.get_running_loop().call_later(SWEEP, self._sweep)
 

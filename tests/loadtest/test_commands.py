@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -89,7 +91,7 @@ def test_steps_end_where_the_slo_breaks(server: Running, tmp_path: Path, capsys:
 
 def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = tmp_path / "a.json"
-    assert run(server, a, "--duration", "5") == 0
+    assert run(server, a, "--duration", "10") == 0
     slower = json.loads(a.read_text())
     for second in slower["outcome"]["seconds"]:  # 100 steps of 1 %: 2.7 times as long
         second["latencies"] = {str(int(step) + 100): count for step, count in second["latencies"].items()}
@@ -120,7 +122,9 @@ def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.Ca
     assert "100 requests a second need 3 pod(s)" in capsys.readouterr().out
     assert json.loads(out.read_text())["pods_needed"] == 3
     assert main([*search[:4], "p50=1us", *search[5:], "--out", str(out)]) == 1
-    assert "not even 20 requests a second" in capsys.readouterr().out
+    assert "not even 14.2857 requests a second" in capsys.readouterr().out, "it goes down to ten requests in a try"
+    tries = json.loads(out.read_text())["tries"]
+    assert [one["rps"] for one in tries] == [20, pytest.approx(14.2857, abs=1e-4)]
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -157,6 +161,17 @@ def test_what_cannot_be_is_told_in_one_line(
     assert "has version 2: this program reads version 1" in refused(capsys, "compare", "new.json", "new.json")
     Path("half.json").write_text('{"kind": "mlflow-kserve load test", "version": 1}')
     assert "is not complete" in refused(capsys, "report", "half.json")
+    assert "is not a URL: Invalid IPv6 URL" in refused(capsys, "run", "--url", "http://[::1")
+    assert "is not a URL: Port out of range" in refused(capsys, "run", "--url", "http://localhost:99999")
+    for header in ("X: 漢", "X: a\nb", "X Y: a"):
+        assert "no header can carry" in refused(capsys, "run", "--url", server.url, "--header", header)
+    Path("bytes").write_bytes(b"\xff\xfe")
+    assert "does not hold a token" in refused(capsys, "run", "--url", server.url, "--token-file", "bytes")
+    assert "are more than 50,000,000" in refused(capsys, "run", "--url", server.url, "--rps", "1e9")
+    assert "no request is due" in refused(capsys, "run", "--url", server.url, "--rps", "0.1", "--duration", "2")
+    assert not Path("loadtest.json").exists(), "an empty file is left behind"
+    assert run(server, Path("good.json")) == 0
+    assert "No space left" in refused(capsys, "report", "good.json", "--html", "/dev/full")
 
 
 def test_a_model_that_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +194,35 @@ def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.
     told = capsys.readouterr()
     assert token not in told.out + told.err
     assert all(token not in file.read_text() for file in (tmp_path / "a.json", tmp_path / "a.html"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_measured_is_kept_when_it_is_stopped(server: Running, tmp_path: Path, number: int) -> None:
+    out = tmp_path / "a.json"
+    command = [sys.executable, "-m", "loadtest", "run", "--url", server.url, "--duration", "50", "--out", str(out)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        next(line for line in started.stderr if "1 s of 50" in line)
+        started.send_signal(number)
+        told, wrong = started.communicate(timeout=30)
+    assert (started.returncode, "Traceback" in wrong) == (130, False)
+    assert re.search(r"stopped after \d s of 50; until then the SLO was \w+: ", told)
+    content = json.loads(out.read_text())
+    summary = content["summary"]
+    assert 1 <= content["stopped"] < 10
+    assert not summary["kept"], "half a test is no verdict"
+    assert summary["offered"] == summary["answered"] + sum(summary["errors"].values()) > 50
+    assert "Stopped after" in out.with_suffix(".html").read_text()
+
+
+def test_a_request_that_cannot_be_sent_is_an_error() -> None:
+    class Broken:
+        async def send(self, payload: Payload) -> str:
+            raise ValueError("no header like this")
+
+    outcome = Outcome()
+    uvloop.run(offer(Broken(), [Payload("/", b"")], [0.0, 0.01, 0.02], outcome))
+    assert (outcome.offered, outcome.errors) == (3, {"ValueError": 3})
 
 
 class Stalling(BaseHTTPRequestHandler):
@@ -250,6 +294,10 @@ def test_hey(server: Running) -> None:
     done = subprocess.run([script, server.url, "model"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert re.search(r"\[200\]\s+1000 responses", done.stdout)
+    environment = {**os.environ, "N": "10"}
+    few = subprocess.run([script, server.url], env=environment, capture_output=True, text=True, timeout=60)
+    assert (few.returncode, few.stderr.count("\n")) == (2, 1)
+    assert "N=10 C=50" in few.stderr
     for arguments, words in {
         (): "usage: ",
         (server.url, "another"): "the server has the model 'model', not 'another'",

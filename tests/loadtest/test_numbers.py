@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loadtest import scrape, slo
 from loadtest.capacity import Capacity
-from loadtest.compare import compare
+from loadtest.compare import compare, verdict
 from loadtest.histogram import Histogram, from_plain
 from loadtest.outcome import Outcome, Second
 from loadtest.profiles import PROFILES, due_times
@@ -93,6 +93,48 @@ def test_a_slower_one_is_worse() -> None:
 
 def test_one_with_errors_is_worse() -> None:
     assert worse(result(), result(failing=0.02, seed=1)) == {"errors"}
+
+
+def short(seconds: int, rps: int, slower: float = 1.0, seed: int = 0, lasting: float = 0.0) -> Result:
+    """A server whose good and bad times last, the longer the nearer `lasting` is to 1."""
+    dice, outcome = random.Random(seed), Outcome()
+    mood = dice.gauss(0, 1)
+    for at in range(seconds):
+        second = outcome.seconds.setdefault(at, Second(offered=rps))
+        mood = lasting * mood + (1 - lasting**2) ** 0.5 * dice.gauss(0, 1)
+        for _ in range(rps):
+            second.latencies.add(0.01 * slower * 1.16**mood * dice.lognormvariate(0, 0.3))
+    return Result("now", "http://x", "m", "1", "sklearn", "v1", "steady", rps, seconds, 1, 0, "", slo.DEFAULT, outcome)
+
+
+def test_bad_times_that_last_are_no_difference() -> None:
+    pairs = [(short(40, 50, seed=seed, lasting=0.8), short(40, 50, seed=seed + 999, lasting=0.8)) for seed in range(40)]
+    found = [any(one.worse for one in compare(a, b, tolerance=0)) for a, b in pairs]
+    assert sum(found) <= 7, "with seconds drawn one by one it is every fourth"
+
+
+def test_too_few_requests_say_nothing() -> None:
+    with pytest.raises(Unusable, match="B has 9 seconds to compare: it needs 10"):
+        compare(short(10, 50), short(9, 50), 0.1)
+    few = short(10, 1)
+    few.outcome.seconds[0].latencies.steps.clear()
+    with pytest.raises(Unusable, match="9 requests that both answered are too few"):
+        compare(few, few, 0.1)
+    found = compare(short(20, 10), short(20, 10, slower=1.1, seed=1), 0.1)
+    assert {one.name: one.needed for one in found} == {"p50": 0, "p95": 0, "p99": 500, "errors": 0}
+    assert "it needs 500 in each test" in str(found[2])
+    assert verdict(found) == "B is not surely worse than A, but it may be: longer tests would tell"
+    assert verdict(compare(result(), result(), 0.5)) == "B is not worse than A"
+
+
+def test_only_the_seconds_of_both_are_compared_where_the_rate_changes() -> None:
+    """One that ended on its second step was asked for less: that does not make it the better one."""
+    a, b = result(), result(1.3, seed=1)
+    a.profile = b.profile = "step"
+    for at in range(24, 60):
+        del b.outcome.seconds[at]
+        a.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))  # slow where it was asked for more
+    assert worse(a, b) >= {"p50"}
 
 
 def test_tests_that_differ_are_not_compared() -> None:

@@ -23,6 +23,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from loadtest import offered, spinning
+from predictors.admission import SWEEP, Admission
+from predictors.metrics import waiting_gauges
 from predictors.settings import read_settings
 from predictors.wire import WORTH_READING
 from tests.predictors.gated import GATE, Gate
@@ -562,3 +564,20 @@ def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: p
                 client.close()
             wait_for(lambda: busy(server) == 0)
             wait_for(partial(past, later))
+
+
+def test_those_who_wait_without_a_place_are_looked_at_until_they_are_gone() -> None:
+    """Small requests need none; the gauge kept what was seen of them last."""
+    ahead = [1]
+
+    async def go() -> None:
+        admission = Admission(read_settings(["--model-name", "gauge"]), 1, lambda: ahead[0])
+        admission.leave(admission.enter(None))
+        await asyncio.sleep(3 * SWEEP)
+        waiting = waiting_gauges("gauge")[0]
+        assert waiting._value.get() == 1
+        ahead[0] = 0
+        await asyncio.sleep(3 * SWEEP)
+        assert waiting._value.get() == 0
+
+    asyncio.run(go())
