@@ -6,8 +6,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from predictors.measured import Labels, Measured, Published, publish
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -120,6 +123,30 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        features, outputs = (*MODEL_LABELS, "feature"), (*MODEL_LABELS, "output")
+        self.feature_psi = Measured(
+            "model_feature_psi",
+            "How far an input has moved from the drift profile: population stability index of the window",
+            features,
+        )
+        self.feature_missing = Measured(
+            "model_feature_missing_ratio", "Share of rows of the window in which an input is missing", features
+        )
+        self.prediction_psi = Measured(
+            "model_prediction_psi",
+            "How far an output has moved from the drift profile: population stability index of the window",
+            outputs,
+        )
+        self.drift_window_rows = Measured(
+            "model_drift_window_rows", "Rows in the window that drift is measured over", MODEL_LABELS
+        )
+        self.prediction_quantile = Measured(
+            "model_prediction_quantile", "Quantiles of a numeric output in the window", (*outputs, "quantile")
+        )
+        self.prediction_share = Measured(
+            "model_prediction_share", "Share of each class among the predictions of the window", (*outputs, "value")
+        )
+
     def model_loaded(self, name: str, loaded: Loaded) -> None:
         for child in self.about(name, loaded):
             child.set(1)
@@ -174,6 +201,13 @@ def metrics() -> Metrics:
     return Metrics()
 
 
+def publish_drift(model_name: str, found: Mapping[str, Mapping[Labels, float]]) -> None:
+    """What is known of a model's drift now, by attribute of `Metrics`; whatever is not among it is gone."""
+    every = {name: one for name, one in vars(metrics()).items() if isinstance(one, Measured)}
+    samples = {one: found.get(name, {}) for name, one in every.items()}
+    publish(model_name, samples, os.environ.get(MULTIPROCESS_DIR))
+
+
 @cache
 def request_counter(name: str, protocol: str, status: int | str) -> Any:
     return metrics().requests.labels(name, protocol, str(status))
@@ -201,6 +235,8 @@ def exposition(accept: str) -> tuple[bytes, str]:
     if MULTIPROCESS_DIR in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        gauges = [one for one in vars(metrics()).values() if isinstance(one, Measured)]
+        registry.register(Published(os.environ[MULTIPROCESS_DIR], gauges))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 

@@ -120,6 +120,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.executor = executor
         self.status = Status()
         self.loaded: Loaded | None = None
+        self.answered: Callable[[Batch, Prediction], None] | None = None
+        """Called with what came through KServe's own entry and what was answered."""
 
     # -- loading ------------------------------------------------------------------------------------------------
 
@@ -297,11 +299,18 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
     def answer_payload(self, payload: Any) -> dict[str, Any] | InferResponse:
         loaded = self.serving()
         if isinstance(payload, Mapping):
-            return v1.encode_object(self.answer(loaded, v1.decode_object(payload)))
+            batch = v1.decode_object(payload)
+            return v1.encode_object(self.noted(loaded, batch))
         if isinstance(payload, InferRequest):
             batch = batch_of(payload)
-            return response_of(self.answer(loaded, batch), batch)
+            return response_of(self.noted(loaded, batch), batch)
         raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
+
+    def noted(self, loaded: Loaded, batch: Batch) -> Prediction:
+        prediction = self.answer(loaded, batch)
+        if self.answered is not None:
+            self.answered(batch, prediction)
+        return prediction
 
     @property
     def customized(self) -> bool:

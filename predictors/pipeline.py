@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import kserve.errors
@@ -20,6 +20,7 @@ from predictors.access.gate import gate_of
 from predictors.admission import Admission, Ticket
 from predictors.batching import Batcher, GivenUp
 from predictors.cpus import cpu_limit
+from predictors.drift import has_profile
 from predictors.engine import Answer
 from predictors.exchange import Observer, current
 from predictors.metrics import ModelCounters, metrics, request_counter
@@ -41,6 +42,10 @@ from predictors.shared import Shared
 from predictors.turns import Turns
 from predictors.wire import SMALL
 
+if TYPE_CHECKING:
+    from predictors.drift.tap import Tap
+    from predictors.drift.watch import Watch, Watched
+
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
@@ -60,6 +65,8 @@ class Lane:
     headers: bytes
     """What every HTTP reply carries."""
     admission: Admission
+    tap: Tap | None = None
+    """Takes a sample of what is asked and answered, where drift is measured."""
 
     def take(
         self,
@@ -115,6 +122,8 @@ class Lane:
             counters.predictions.inc()
             counters.succeeded(time.perf_counter() - started, len(rows))
             reply(made)
+            if self.tap is not None:
+                self.tap.take(rows, answer)
 
         counters.in_flight.inc()
         given_up = gone if ticket is None else lambda: ticket.expired or gone()
@@ -139,6 +148,8 @@ class Edition:
     loaded: Loaded
     lane: Lane | None
     """None where every request takes the long way."""
+    drift: Watched | None = None
+    """None where drift is not measured."""
 
     @cached_property
     def version_header(self) -> tuple[str, str]:
@@ -168,6 +179,7 @@ class Pipeline:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.turns = Turns(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
+        self.watch: Watch | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -225,13 +237,31 @@ class Pipeline:
     def hold(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
         loaded = model.serving()
-        proven, lane = loaded.choice.proven, None
+        proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
             batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
             headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
-            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission)
-        self.editions[number] = Edition(number, model, loaded, lane)
+            tap = drift.tap if drift else None
+            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
+        if drift is not None and model.customized:
+            model.answered = drift.tap.add
+        self.editions[number] = Edition(number, model, loaded, lane, drift)
+
+    def watched(self, number: int, loaded: Loaded) -> Watched | None:
+        """What measures the drift of a model, if that is wanted."""
+        if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
+            return None
+        from predictors.drift.watch import Watch, watched
+
+        made = watched(number, loaded, self.settings, self.shared, self.index)
+        if made is not None and self.watch is None:
+            self.watch = Watch(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
+            self.watch.start()
+        return made
+
+    def all_watched(self) -> list[Watched]:
+        return [one.drift for one in list(self.editions.values()) if one.drift is not None]
 
     def turn(self) -> None:
         """Goes over to the edition that is to answer now."""
@@ -333,6 +363,8 @@ class Pipeline:
             except Exception:
                 log.debug("the engine declines", exc_info=True)
             else:
+                if lane.tap is not None:
+                    lane.tap.take(rows, answer)
                 return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
         return await self.in_thread(edition, lambda: batch, encode)
 
@@ -341,7 +373,10 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
-            return encode(edition.model.answer(edition.loaded, batch), batch), row_count(batch)
+            prediction, rows = edition.model.answer(edition.loaded, batch), row_count(batch)
+            if edition.drift is not None:
+                edition.drift.tap.add(batch, prediction, rows)
+            return encode(prediction, batch), rows
 
         # What the model logs and traces belongs to this request, in whichever thread.
         run = contextvars.copy_context().run
