@@ -6,8 +6,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from predictors.measured import Labels, Measured, Published, publish
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -107,7 +110,6 @@ class Metrics:
             (*MODEL_LABELS, "flavor", "uri", "run_id", "mlflow_version"),
             multiprocess_mode="livemax",
         )
-
         self.reloads = Counter(
             "model_reloads",
             "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
@@ -119,7 +121,6 @@ class Metrics:
             ("model_name",),
             multiprocess_mode="livemax",
         )
-
         self.feature_lookup = Histogram(
             "model_feature_lookup_seconds",
             "Time that looking up the features of a request took, with what was kept from earlier ones",
@@ -146,6 +147,29 @@ class Metrics:
             "Whether Feast is left alone for a while because it kept failing (1)",
             ("model_name",),
             multiprocess_mode="livemax",
+        )
+        features, outputs = (*MODEL_LABELS, "feature"), (*MODEL_LABELS, "output")
+        self.feature_psi = Measured(
+            "model_feature_psi",
+            "How far an input has moved from the drift profile: population stability index of the window",
+            features,
+        )
+        self.feature_missing = Measured(
+            "model_feature_missing_ratio", "Share of rows of the window in which an input is missing", features
+        )
+        self.prediction_psi = Measured(
+            "model_prediction_psi",
+            "How far an output has moved from the drift profile: population stability index of the window",
+            outputs,
+        )
+        self.drift_window_rows = Measured(
+            "model_drift_window_rows", "Rows in the window that drift is measured over", MODEL_LABELS
+        )
+        self.prediction_quantile = Measured(
+            "model_prediction_quantile", "Quantiles of a numeric output in the window", (*outputs, "quantile")
+        )
+        self.prediction_share = Measured(
+            "model_prediction_share", "Share of each class among the predictions of the window", (*outputs, "value")
         )
 
     def model_loaded(self, name: str, loaded: Loaded) -> None:
@@ -202,6 +226,13 @@ def metrics() -> Metrics:
     return Metrics()
 
 
+def publish_drift(model_name: str, found: Mapping[str, Mapping[Labels, float]]) -> None:
+    """What is known of a model's drift now, by attribute of `Metrics`; whatever is not among it is gone."""
+    every = {name: one for name, one in vars(metrics()).items() if isinstance(one, Measured)}
+    samples = {one: found.get(name, {}) for name, one in every.items()}
+    publish(model_name, samples, os.environ.get(MULTIPROCESS_DIR))
+
+
 @cache
 def request_counter(name: str, protocol: str, status: int | str) -> Any:
     return metrics().requests.labels(name, protocol, str(status))
@@ -236,6 +267,8 @@ def exposition(accept: str) -> tuple[bytes, str]:
     if are_shared():
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        gauges = [one for one in vars(metrics()).values() if isinstance(one, Measured)]
+        registry.register(Published(os.environ[MULTIPROCESS_DIR], gauges))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
 

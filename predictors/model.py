@@ -128,6 +128,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.loaded: Loaded | None = None
         self.features: Features | None = None
         """What looks features up for this model; in each process its own."""
+        self.answered: Callable[[Batch, Prediction], None] | None = None
+        """Called with what came through KServe's own entry and what was answered."""
 
     # -- loading ------------------------------------------------------------------------------------------------
 
@@ -318,11 +320,17 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
                 await self.open_features()
             if self.features is not None:
                 batch = await self.features.join(batch, apart)
-            return await apart(lambda: payload_reply(payload, self.answer(loaded, batch), batch))
+            return await apart(lambda: payload_reply(payload, self.noted(loaded, batch), batch))
         except InvalidInput as error:  # KServe's server answers its own errors with the right status
             raise kserve.errors.InvalidInput(str(error)) from error
         except NotReady as error:
             raise kserve.errors.ModelNotReady(self.name, self.status.text) from error
+
+    def noted(self, loaded: Loaded, batch: Batch) -> Prediction:
+        prediction = self.answer(loaded, batch)
+        if self.answered is not None:
+            self.answered(batch, prediction)
+        return prediction
 
     @property
     def customized(self) -> bool:

@@ -32,7 +32,7 @@ def open_next(settings: Settings, served: MLflowModel | None, source: Source) ->
         return open_model(settings, source)
     model = copy(served)
     model.source, model.settings, model.status = source, settings, Status()
-    model.loaded, model.ready, model.features = None, False, None
+    model.loaded, model.ready, model.features, model.answered = None, False, None, None
     return model
 
 

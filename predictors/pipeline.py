@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import kserve.errors
@@ -21,6 +21,7 @@ from predictors.access.gate import gate_of
 from predictors.admission import Admission, Ticket
 from predictors.batching import Batcher, GivenUp
 from predictors.cpus import cpu_limit
+from predictors.drift import has_profile
 from predictors.engine import Answer
 from predictors.exchange import Observer, current
 from predictors.features.lookup import Features
@@ -43,6 +44,10 @@ from predictors.shared import Shared
 from predictors.turns import Turns
 from predictors.wire import SMALL
 
+if TYPE_CHECKING:
+    from predictors.drift.tap import Tap
+    from predictors.drift.watch import Watch, Watched
+
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
@@ -62,6 +67,8 @@ class Lane:
     headers: bytes
     """What every HTTP reply carries."""
     admission: Admission
+    tap: Tap | None = None
+    """Takes a sample of what is asked and answered, where drift is measured."""
 
     def take(
         self,
@@ -117,6 +124,8 @@ class Lane:
             counters.predictions.inc()
             counters.succeeded(time.perf_counter() - started, len(rows))
             reply(made)
+            if self.tap is not None:
+                self.tap.take(rows, answer)
 
         counters.in_flight.inc()
         given_up = gone if ticket is None else lambda: ticket.expired or gone()
@@ -143,6 +152,8 @@ class Edition:
     """None where no request takes the short way."""
     features: Features | None = None
     """What looks up features for every request, so that all take the long way."""
+    drift: Watched | None = None
+    """None where drift is not measured."""
 
     @cached_property
     def version_header(self) -> tuple[str, str]:
@@ -174,6 +185,7 @@ class Pipeline:
         self.admission = Admission(settings, threads, self.queued)
         self.closing: asyncio.Future[None] | None = None
         """The features of an edition that nobody asks any more."""
+        self.watch: Watch | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -231,13 +243,31 @@ class Pipeline:
     def hold(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
         loaded = model.serving()
-        proven, lane = loaded.choice.proven, None
+        proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
             batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
             headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
-            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission)
-        self.editions[number] = Edition(number, model, loaded, lane, model.features)
+            tap = drift.tap if drift else None
+            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
+        if drift is not None and model.customized:
+            model.answered = drift.tap.add
+        self.editions[number] = Edition(number, model, loaded, lane, model.features, drift)
+
+    def watched(self, number: int, loaded: Loaded) -> Watched | None:
+        """What measures the drift of a model, if that is wanted."""
+        if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
+            return None
+        from predictors.drift.watch import Watch, watched
+
+        made = watched(number, loaded, self.settings, self.shared, self.index)
+        if made is not None and self.watch is None:
+            self.watch = Watch(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
+            self.watch.start()
+        return made
+
+    def all_watched(self) -> list[Watched]:
+        return [one.drift for one in list(self.editions.values()) if one.drift is not None]
 
     def turn(self) -> None:
         """Goes over to the edition that is to answer now."""
@@ -357,6 +387,8 @@ class Pipeline:
             except Exception:
                 log.debug("the engine declines", exc_info=True)
             else:
+                if lane.tap is not None:
+                    lane.tap.take(rows, answer)
                 return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
         return await self.in_thread(edition, lambda: batch, encode)
 
@@ -365,7 +397,10 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
-            return encode(edition.model.answer(edition.loaded, batch), batch), row_count(batch)
+            prediction, rows = edition.model.answer(edition.loaded, batch), row_count(batch)
+            if edition.drift is not None:
+                edition.drift.tap.add(batch, prediction, rows)
+            return encode(prediction, batch), rows
 
         return await self.apart(work)
 

@@ -15,6 +15,7 @@ from predictors.access.addresses import FORWARDED, Network, networks
 from predictors.access.checks import check as check_access
 from predictors.access.limits import Rate, rate
 from predictors.access.watched import Unusable
+from predictors.drift.span import Span, span
 from predictors.feature_settings import assignments, positive, references, values
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
@@ -56,6 +57,16 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError("expected a number of seconds, 0 or more")
     return value
+
+
+def above(least: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = seconds(text)
+        if value < least:
+            raise ValueError(f"expected a number of seconds, {least:g} or more")
+        return value
+
+    return parse
 
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -385,6 +396,30 @@ class Settings:
         "scope or role of JWTs that open everything, also load, revert and unload",
         group="Access",
         metavar="SCOPE",
+    )
+    drift: str = setting(
+        "auto",
+        "measure how far inputs and predictions move from the model's drift profile: 'auto' where the model brings "
+        "one along, 'on' also where it does not, against the first rows that it answers",
+        choice("auto", "on", "off"),
+        group="Drift",
+    )
+    drift_window: Span = setting(
+        Span(seconds=3600),
+        "what is compared with the profile: the last seconds (900, 15m, 1h) or rows (10000rows)",
+        span,
+        group="Drift",
+        shown="1h",
+        metavar="WINDOW",
+    )
+    drift_interval: float = setting(
+        1.0, "seconds between two measurements", above(0.05), group="Drift", metavar="SECONDS"
+    )
+    drift_min_rows: int = setting(
+        200, "rows that the window must hold for drift to be reported", between(1), group="Drift"
+    )
+    drift_baseline_rows: int = setting(
+        2000, "first rows that stand for a profile where the model has none", between(10), group="Drift"
     )
     rate_limit: Rate | None = setting(None, "predictions for each client: 100/s, 6000/m, 10000/h", rate, group="Access")
     rate_burst: int | None = setting(

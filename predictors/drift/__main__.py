@@ -1,0 +1,139 @@
+"""`python -m predictors.drift profile | report`: exit code 0 for fine, 1 for drift, 2 for what cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from predictors.drift.compare import compared
+from predictors.drift.files import Unusable, is_log, logged, speaking, table
+from predictors.drift.profiles import Profile, ProfileError, made, parsed, profile_of
+from predictors.drift.report import page, verdict_line
+from predictors.flavor import FlavorError, read_mlmodel
+from predictors.protocol.results import PREDICTIONS
+
+FINE, DRIFT, BAD = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (Unusable, ProfileError, FlavorError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m predictors.drift", description=__doc__)
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("profile", help="say what training data looks like, as a small JSON file")
+    one.add_argument("data", metavar="DATA", help="CSV, Parquet or JSON lines, a folder of them, or a prediction log")
+    one.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: stdout)")
+    one.add_argument(
+        "--predictions",
+        metavar="COLUMNS",
+        default="",
+        help="columns that hold what the model answered, separated by commas; NAME=COLUMN says which output it is",
+    )
+    one.add_argument("--drop", metavar="COLUMNS", default="", help="columns that are no inputs, such as the label")
+    one.add_argument("--bins", type=whole(2, 100), default=10, help="bins of each number (default: %(default)s)")
+    one.set_defaults(run=profile)
+    other = commands.add_parser("report", help="compare a prediction log with a profile")
+    other.add_argument("log", metavar="LOG", help="Parquet or JSON lines, a folder of them, or a URL of either")
+    other.add_argument(
+        "--profile", required=True, metavar="FILE", help="the profile, or the folder of a model with one"
+    )
+    other.add_argument("-o", "--output", metavar="FILE", help="where to write the page of HTML")
+    other.add_argument(
+        "--threshold", type=float, default=0.2, help="PSI above which a column has drifted (default: %(default)s)"
+    )
+    other.add_argument(
+        "--min-rows", type=whole(1), default=200, help="rows without which nothing is said (default: %(default)s)"
+    )
+    other.set_defaults(run=report)
+    return made
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"expected a number from {low}" + (f" to {high}" if high else ""))
+        return value
+
+    return parse
+
+
+def profile(options: argparse.Namespace) -> int:
+    frame = table(options.data)
+    if is_log(frame):
+        found = made(*logged(frame), bins=options.bins)
+    else:
+        outputs = named(options.predictions)
+        drop = names(options.drop)
+        check_columns([*outputs.values(), *drop], [str(name) for name in frame.columns], options.data)
+        features = frame.drop(columns=[*outputs.values(), *drop])
+        answers = {name: frame[column] for name, column in outputs.items()}
+        found = made(features, answers or None, bins=options.bins)
+    if not found.features:
+        raise Unusable(f"{options.data} has no column of numbers, categories, booleans or times")
+    text = json.dumps(found.as_json(), ensure_ascii=False) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+        return FINE
+    with speaking(options.output):
+        Path(options.output).write_text(text)
+    print(f"{options.output}: {found.rows} rows, {len(found.features)} inputs, {len(found.outputs)} outputs")
+    return FINE
+
+
+def named(written: str) -> dict[str, str]:
+    """Outputs and their columns; a single column without a name is `predictions`."""
+    parts = names(written)
+    if len(parts) == 1 and "=" not in parts[0]:
+        return {PREDICTIONS: parts[0]}
+    return {part.partition("=")[0]: part.partition("=")[2] or part for part in parts}
+
+
+def names(written: str) -> list[str]:
+    return [part.strip() for part in written.split(",") if part.strip()]
+
+
+def check_columns(wanted: Sequence[str], there: Sequence[str], place: str) -> None:
+    for name in wanted:
+        if name not in there:
+            raise Unusable(f"{place} has no column '{name}'; it has {', '.join(there[:20])}")
+
+
+def report(options: argparse.Namespace) -> int:
+    known = read_profile(options.profile)
+    found = compared(known, table(options.log), options.min_rows)
+    if options.output is not None:
+        with speaking(options.output):
+            Path(options.output).write_text(page(found, known.rows, options.threshold, options.log))
+    print(verdict_line(found, options.threshold))
+    return DRIFT if any(one.psi > options.threshold for one in found.findings) else FINE
+
+
+def read_profile(place: str) -> Profile:
+    path = Path(place)
+    if path.is_dir():
+        return profile_of(read_mlmodel(path))
+    try:
+        return parsed(path.read_text())
+    except OSError as error:
+        raise Unusable(f"{place} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProfileError(f"{place} is not JSON") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

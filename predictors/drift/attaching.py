@@ -1,0 +1,35 @@
+"""Puts a profile beside a model, where the server finds it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from predictors.drift import FILE
+from predictors.drift.profiles import ProfileError, parsed
+
+
+def attach(profile: dict[str, Any], model: str) -> None:
+    """`model` is a folder, `models:/m-…` or `runs:/…/path`; raises `ProfileError` for anything else."""
+    text = json.dumps(profile)
+    parsed(text)
+    if "://" not in model and not model.startswith(("models:/", "runs:/")):
+        if not (Path(model) / "MLmodel").is_file():
+            raise ProfileError(f"{model} is no folder of a model: it has no file named MLmodel")
+        (Path(model) / FILE).write_text(text)
+        return
+    from mlflow import MlflowClient
+
+    kind, _, rest = model.partition(":/")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / FILE
+        file.write_text(text)
+        if kind == "models" and rest.startswith("m-"):
+            MlflowClient().log_model_artifact(rest, str(file))
+        elif kind == "runs":
+            run, _, path = rest.strip("/").partition("/")
+            MlflowClient().log_artifact(run, str(file), path)
+        else:
+            raise ProfileError(f"{model}: expected a folder, models:/m-… or runs:/…/path, as log_model() returns it")

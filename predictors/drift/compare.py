@@ -1,0 +1,127 @@
+"""A prediction log beside a profile: how far each column is from it, in all, by version and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from predictors.drift.binning import Array
+from predictors.drift.files import Unusable, logged
+from predictors.drift.profiles import Profile
+from predictors.drift.psi import psi
+from predictors.drift.variables import Variable, floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PERIODS = 24
+VERSION_COLUMN, TIME_COLUMN = "version", "time"
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One column of the profile in the log."""
+
+    variable: Variable
+    is_output: bool
+    counts: Array
+    mean: float | None
+    versions: Mapping[str, float] = field(default_factory=dict)
+    """PSI by version of the model."""
+    periods: Sequence[float | None] = ()
+    """PSI by period; None where there were too few rows."""
+
+    @property
+    def psi(self) -> float:
+        return psi(self.variable.counts, self.counts)
+
+    @property
+    def missing(self) -> tuple[float, float]:
+        """In training and in the log."""
+        before, now = self.variable.counts, self.counts
+        return float(before[-1] / max(1, before.sum())), float(now[-1] / max(1, now.sum()))
+
+    @property
+    def shift(self) -> float | None:
+        """Of the mean, in standard deviations of the training data."""
+        deviation, before = self.variable.summary.get("std"), self.variable.summary.get("mean")
+        if self.mean is None or before is None or not deviation:
+            return None
+        return (self.mean - before) / deviation
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    rows: int
+    findings: Sequence[Finding]
+    """The worst first."""
+    absent: Sequence[str]
+    """Columns of the profile that the log does not have."""
+    times: Sequence[str]
+    """When each period began."""
+    versions: Mapping[str, int]
+    """Rows by version."""
+
+
+def compared(profile: Profile, frame: pd.DataFrame, least_rows: int) -> Comparison:
+    features, outputs = logged(frame)
+    if not features and not outputs:
+        raise Unusable("the log has no column named input.… or output.…; is it a prediction log?")
+    if len(frame) < least_rows:
+        raise Unusable(f"the log has {len(frame)} rows, too few to tell drift from chance (--min-rows={least_rows})")
+    versions = groups(frame[VERSION_COLUMN].astype(str).to_numpy()) if VERSION_COLUMN in frame else {}
+    times, periods = split(frame) if TIME_COLUMN in frame else ([], [])
+    found, absent = [], []
+    for place, one in enumerate(profile.variables):
+        is_output = place >= len(profile.features)
+        values = (outputs if is_output else features).get(one.name)
+        if values is None:
+            absent.append(one.name)
+        else:
+            found.append(finding(one, is_output, values, versions, periods, least_rows))
+    if not found:
+        raise Unusable(f"the log has none of the profile's columns: {', '.join(absent[:10])}")
+    found.sort(key=lambda one: (-one.psi, one.variable.name))
+    return Comparison(len(frame), found, absent, times, {name: int(rows.sum()) for name, rows in versions.items()})
+
+
+def finding(
+    one: Variable, is_output: bool, values: Any, versions: Mapping[str, Array], periods: Sequence[Array], least: int
+) -> Finding:
+    cells = np.asarray(floats(values, one.kind) if one.numeric else list(values), dtype=None if one.numeric else object)
+
+    def of(rows: Array) -> float | None:
+        return psi(one.counts, one.count(cells[rows])) if rows.sum() >= least else None
+
+    finite = cells[np.isfinite(cells)] if one.numeric else cells[:0]
+    return Finding(
+        one,
+        is_output,
+        one.count(cells),
+        float(finite.mean()) if len(finite) else None,
+        {name: apart for name, rows in versions.items() if (apart := of(rows)) is not None},
+        [of(rows) for rows in periods],
+    )
+
+
+def groups(values: Array) -> dict[str, Array]:
+    return {str(value): values == value for value in np.unique(values)}
+
+
+def split(frame: pd.DataFrame) -> tuple[list[str], list[Array]]:
+    """Periods of the same length; fewer of them where there would be few rows in each."""
+    import pandas as pd
+
+    moments = pd.to_datetime(frame[TIME_COLUMN], utc=True, errors="coerce", format="mixed")
+    first, last = moments.min(), moments.max()
+    if pd.isna(first) or first == last:
+        return [], []
+    edges = pd.date_range(first, last, periods=PERIODS + 1)
+    places = np.clip(np.searchsorted(edges, moments, side="right") - 1, 0, PERIODS - 1)
+    known = moments.notna().to_numpy()
+    return [str(edge.strftime("%m-%d %H:%M")) for edge in edges[:-1]], [
+        (places == place) & known for place in range(PERIODS)
+    ]

@@ -1,0 +1,180 @@
+"""The report as one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from predictors.drift.compare import Comparison, Finding
+from predictors.drift.drawing import BEFORE, NOW, bars, lines
+from predictors.drift.variables import Variable
+
+SLIGHT = 0.1
+WORST_OVER_TIME = 5
+MOST_PICTURES = 100
+STYLE = """
+body { font: 15px/1.5 -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2328; margin: 2rem auto;
+  max-width: 1180px; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; }
+td, th { padding: .3rem .7rem; border-bottom: 1px solid #e3e7eb; } .n { text-align: right;
+  font-variant-numeric: tabular-nums; }
+.verdict { padding: .6rem .9rem; border-radius: 6px; margin: 1rem 0; font-weight: 600; }
+.fine { background: #e6f4ea; } .slight { background: #fff4d6; } .drift { background: #fde3df; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 1.2rem; }
+figure { margin: 0; border: 1px solid #e3e7eb; border-radius: 6px; padding: .8rem; }
+figcaption { display: flex; justify-content: space-between; font-weight: 600; }
+.note { color: #59636e; } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; }
+@media print { figure { break-inside: avoid; } }
+"""
+
+
+def page(comparison: Comparison, trained_on: int, threshold: float, source: str) -> str:
+    drifted = [one for one in comparison.findings if one.psi > threshold]
+    verdict = "drift" if drifted else "fine"
+    over_time = {one.variable.name: one.periods for one in comparison.findings[:WORST_OVER_TIME]}
+    parts = [
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>",
+        f"<title>Drift – {escape(source)}</title><style>{STYLE}</style></head>\n<body>",
+        f"<h1>Drift</h1><p class='note'>{comparison.rows:,} rows of {escape(source)} beside {trained_on:,} rows of "
+        f"training data · {datetime.now(UTC):%Y-%m-%d %H:%M} UTC</p>",
+        f"<p class='verdict {verdict}'>{escape(verdict_line(comparison, threshold))}</p>",
+        "<h2>Columns, the furthest away first</h2>",
+        columns(comparison, threshold),
+        absent(comparison.absent),
+        versions(comparison, threshold),
+    ]
+    if comparison.times and any(value is not None for one in over_time.values() for value in one):
+        parts += [
+            "<h2>Over time</h2><div class='pictures'><figure>",
+            lines(comparison.times, over_time, threshold),
+            "</figure></div>",
+        ]
+    parts += [
+        f"<h2>Distributions</h2><p><span class='key' style='background:{BEFORE}'></span> training "
+        f"<span class='key' style='background:{NOW}'></span> log</p><div class='pictures'>",
+        *(picture(one, threshold) for one in comparison.findings[:MOST_PICTURES]),
+        "</div></body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def verdict_line(comparison: Comparison, threshold: float) -> str:
+    drifted = [one for one in comparison.findings if one.psi > threshold]
+    count = f"{len(drifted)} of {len(comparison.findings)} columns"
+    if not drifted:
+        worst = comparison.findings[0]
+        return f"no drift: {count} above {threshold:g} (highest: {worst.variable.name} {worst.psi:.3f})"
+    names = ", ".join(f"{one.variable.name} {one.psi:.3f}" for one in drifted[:5])
+    return f"drift: {count} above {threshold:g} ({names}{', …' if len(drifted) > 5 else ''})"
+
+
+def level(value: float, threshold: float) -> str:
+    return "drift" if value > threshold else "slight" if value > min(SLIGHT, threshold) else "fine"
+
+
+def columns(comparison: Comparison, threshold: float) -> str:
+    heads = ["column", "", "kind", "PSI", "missing: training", "log", "mean: training", "log", "shift (std)"]
+    rows = [tr([th(head, at > 2) for at, head in enumerate(heads)])]
+    for one in comparison.findings:
+        before, now = one.missing
+        summary = one.variable.summary if one.variable.kind == "number" else {}
+        mean = one.mean if one.variable.kind == "number" else None
+        rows.append(
+            tr(
+                [
+                    td(one.variable.name),
+                    td("output" if one.is_output else "input"),
+                    td(one.variable.kind),
+                    td(f"{one.psi:.3f}", level(one.psi, threshold)),
+                    td(f"{before:.1%}", ""),
+                    td(f"{now:.1%}", ""),
+                    td(written(summary.get("mean")), ""),
+                    td(written(mean), ""),
+                    td("" if one.shift is None or mean is None else f"{one.shift:+.2f}", ""),
+                ]
+            )
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def absent(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"<p class='note'>Not in the log: {escape(', '.join(names))}</p>"
+
+
+def versions(comparison: Comparison, threshold: float) -> str:
+    if len(comparison.versions) < 2:
+        return ""
+    names = list(comparison.versions)
+    rows = [tr([th("column", False), *(th(name, True) for name in names)])]
+    rows.append(tr([td("rows"), *(td(f"{comparison.versions[name]:,}", "") for name in names)]))
+    for one in comparison.findings:
+        cells = [one.versions.get(name) for name in names]
+        rows.append(
+            tr(
+                [
+                    td(one.variable.name),
+                    *(td(*(("", "") if cell is None else (f"{cell:.3f}", level(cell, threshold)))) for cell in cells),
+                ]
+            )
+        )
+    return f"<h2>PSI by version</h2><table>{''.join(rows)}</table>"
+
+
+def picture(one: Finding, threshold: float) -> str:
+    before, now = one.variable.counts, one.counts
+    shares = [(counts / max(1, counts.sum())).tolist() for counts in (before, now)]
+    kept = [place for place in range(len(before)) if before[place] or now[place]]
+    labels = bins(one.variable)
+    drawn = bars(
+        [labels[place] for place in kept], [shares[0][place] for place in kept], [shares[1][place] for place in kept]
+    )
+    return (
+        f"<figure><figcaption><span>{escape(one.variable.name)}</span>"
+        f"<span class='{level(one.psi, threshold)}'>PSI {one.psi:.3f}</span></figcaption>{drawn}</figure>"
+    )
+
+
+def bins(one: Variable) -> list[str]:
+    """What each bin holds."""
+    if not one.numeric:
+        return [*one.values, "other", "missing"]
+    edges = [moment(edge) if one.kind == "datetime" else brief(edge) for edge in one.edges]
+    if not edges:
+        return ["any", "missing"]
+    return [f"≤ {edges[0]}", *(f"≤ {edge}" for edge in edges[1:]), f"> {edges[-1]}", "missing"]
+
+
+def moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.4g}"
+
+
+def written(value: float | None) -> str:
+    return "" if value is None else brief(value)
+
+
+def brief(value: float) -> str:
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if 10 * unit <= abs(value) < 1e12:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def tr(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>\n"
+
+
+def th(words: str, right: bool) -> str:
+    return f"<th{' class=n' if right else ''}>{escape(words)}</th>"
+
+
+def td(words: str, number: str | float | None = None) -> str:
+    """`number` is the class of a cell to the right; None for words."""
+    return f"<td>{escape(words)}</td>" if number is None else f"<td class='n {number}'>{escape(words)}</td>"
