@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from predictors.prediction_log.targets import OF_ARROW, Target
 
 PARTIAL = ".partial"
+OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "obs", "tos", "r2", "hf"}
+"""Stores in which nothing is seen of an object before it is complete."""
 OLD = 600.0  # seconds after which a file is not being written any more
 
 
@@ -52,9 +54,10 @@ class Folder:
 
 
 class Store:
-    """An object is there once all of it has been sent."""
+    """An object is there once all of it has been sent; elsewhere files are renamed when they are complete."""
 
     def __init__(self, target: Target) -> None:
+        self.renames = target.scheme not in OBJECTS
         if target.scheme in OF_ARROW:
             from fsspec.implementations.arrow import ArrowFSWrapper
             from pyarrow.fs import FileSystem
@@ -67,8 +70,16 @@ class Store:
             self.filesystem, self.root = fsspec.core.url_to_fs(target.where)
 
     def put(self, name: str, content: Any) -> None:
-        path = f"{str(self.root).rstrip('/')}/{name}"
-        self.filesystem.pipe_file(path, bytes(content))
+        root = str(self.root).rstrip("/")
+        path = f"{root}/{name}"
+        if not self.renames:
+            self.filesystem.pipe_file(path, bytes(content))
+            return
+        made = f"{root}/{PARTIAL}/{name.rpartition('/')[2]}"
+        for one in (made, path):
+            self.filesystem.makedirs(one.rpartition("/")[0], exist_ok=True)
+        self.filesystem.pipe_file(made, bytes(content))
+        self.filesystem.mv(made, path)
 
 
 def place_of(target: Target) -> Place:

@@ -152,14 +152,14 @@ def columns_of_frame(plan: Plan, frame: Any) -> tuple[Columns, dict[str, str]]:
 
 
 def as_sent(batch: Batch) -> Columns:
-    """Columns as they came; of anything else a JSON text for each row."""
+    """Columns as they came, and rows that are no tables as one column."""
     rows = batch.rows
     if batch.columns is not None:
         return {name: cells(values) for name, values in batch.columns.items()}
     if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
         names = dict.fromkeys(chain.from_iterable(rows))
         return {name: cells([row.get(name) for row in rows]) for name in names}
-    return {UNNAMED: texts(rows if isinstance(rows, (list, np.ndarray)) else [rows])}
+    return {UNNAMED: cells(rows if isinstance(rows, (list, np.ndarray)) else [rows])}
 
 
 # -- outputs ----------------------------------------------------------------------------------------------------
