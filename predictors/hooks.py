@@ -74,7 +74,7 @@ def sent(body: bytes) -> Batch:
     try:
         return v1.decode(body)
     except RequestError:
-        return Batch(rows=jsontext.parse_object(body))
+        return Batch(rows=[jsontext.parse_object(body)])
 
 
 def answered(response: dict[str, Any], name: str, version: str) -> Prediction:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from math import prod
 from typing import Any, TypeAlias
 from urllib.parse import quote
 from uuid import uuid4
@@ -138,11 +139,10 @@ def arrow(values: Array, type_name: str | None) -> Any:
 
 def lists(values: Array) -> Any:
     """One list for each row, nested where there are more axes."""
-    flat = values.reshape(-1)
-    made = arrow(flat, None)
-    for length in reversed(values.shape[1:]):
-        rows = len(made) // length if length else values.shape[0]
-        made = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * length, made)
+    made = arrow(values.reshape(-1), None)
+    for axis in range(values.ndim - 1, 0, -1):
+        ends = np.arange(prod(values.shape[:axis]) + 1, dtype=np.int32) * values.shape[axis]
+        made = pa.ListArray.from_arrays(ends, made)
     return made
 
 
