@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from predictors.fields import SCALARS
+from predictors.matrix import Matrix
 from predictors.prediction_log.record import Record
 from predictors.protocol import jsontext, results
 from predictors.protocol.batch import Batch, Prediction
@@ -56,17 +57,44 @@ class Piece:
         return id(plan), prediction.model_version, prediction.method, self.matrix is None, *columns
 
 
-def tables(records: Iterable[Record]) -> Iterator[Table]:
+def tables(records: Sequence[Record]) -> Iterator[Table]:
     groups: dict[tuple[Any, ...], list[Piece]] = {}
-    for record in records:
-        piece = piece_of(record)
+    for record, matrix in zip(records, matrices(records), strict=True):
+        piece = piece_of(record, matrix)
         groups.setdefault(piece.shape, []).append(piece)
     return (table_of(group) for group in groups.values())
 
 
-def piece_of(record: Record) -> Piece:
+def matrices(records: Sequence[Record]) -> list[Array | None]:
+    """The rows of each record as a matrix, where they are one; the lists of many requests are taken at once."""
+    found: list[Array | None] = [None] * len(records)
+    lists: dict[tuple[Any, ...], tuple[Matrix, list[int]]] = {}
+    for i, record in enumerate(records):
+        batch, matrix = record.batch, record.matrix
+        if matrix is None or batch.params:
+            continue
+        if batch.columns is None and type(batch.rows) is list and batch.rows:
+            key = id(record.plan), type(batch.rows[0]), batch.frame
+            lists.setdefault(key, (matrix, []))[1].append(i)
+        else:
+            found[i] = matrix.of(batch)
+    for matrix, group in lists.values():
+        for i, rows in zip(group, joined(matrix, [records[i].batch for i in group]), strict=True):
+            found[i] = rows
+    return found
+
+
+def joined(matrix: Matrix, batches: Sequence[Batch]) -> list[Array | None]:
+    rows = list(chain.from_iterable(batch.rows for batch in batches))
+    whole = matrix.of(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
+    if whole is None:  # at least one of them is no matrix
+        return [matrix.of(batch) for batch in batches]
+    ends = list(accumulate(len(batch.rows) for batch in batches))
+    return [whole[begun:end] for begun, end in zip([0, *ends], ends, strict=False)]
+
+
+def piece_of(record: Record, matrix: Array | None) -> Piece:
     plan, batch = record.plan, record.batch
-    matrix = None if record.matrix is None or batch.params else record.matrix.of(batch)
     types: dict[str, str] = {}
     columns: Columns = {}
     if matrix is None:
