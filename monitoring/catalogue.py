@@ -106,5 +106,13 @@ CATALOGUE = (
         "model_feature_circuit_open", "gauge", NAME, "yes or no",
         "Whether Feast is left alone for a while because it kept failing (1)",
     ),
+    Metric(
+        "model_prediction_log_records_total", "counter", ("model_name", "result"), "records",
+        "Sampled requests: written to the prediction log, dropped (its queue is full), failed (it took no more)",
+    ),
+    Metric(
+        "model_prediction_log_queue", "gauge", NAME, "records",
+        "Sampled requests that wait to be written to the prediction log",
+    ),
 )  # fmt: skip
 BY_SERIES = {series: metric for metric in CATALOGUE for series in metric.series}

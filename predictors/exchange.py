@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from random import random
 from typing import Any, Protocol, TypeVar
 
 from predictors.ids import Ids, given, ids_of
@@ -15,6 +16,7 @@ access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that is being answered, where one alone is."""
 MOST_PATH = 1024  # characters
+DONE = (200, "OK")
 GONE = 499  # as web servers log a caller who did not wait
 T = TypeVar("T")
 B = TypeVar("B")
@@ -37,10 +39,16 @@ class Tracing(Protocol):
     def begin(self, exchange: Exchange) -> Trace: ...
 
 
+class Records(Protocol):
+    """Where what was asked and answered is written down."""
+
+    def take(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
+
+
 class Exchange:
     __slots__ = (
-        "client", "clock", "ended", "error", "headers", "ids", "loaded", "observer", "path", "protocol", "route",
-        "rows", "started", "status", "steps", "trace", "verb",
+        "client", "clock", "ended", "error", "headers", "ids", "loaded", "observer", "path", "predicted", "protocol",
+        "route", "rows", "sampled", "size", "started", "status", "steps", "trace", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +64,12 @@ class Exchange:
         self.protocol = self.route = ""
         self.loaded: Any = None
         """The model that was asked, if one was."""
-        self.rows = 0
+        self.rows = self.size = 0
+        """Of the request, where they are known; the size in bytes."""
+        self.sampled = False
+        """Whether it is to be written down, if it is answered with a prediction."""
+        self.predicted: tuple[Any, Any] | None = None
+        """Batch and prediction of a sampled request."""
         self.error: Exception | None = None
         self.status: int | str = 0
         self.ended = False
@@ -72,6 +85,8 @@ class Exchange:
         self, decode: Callable[[], B], encode: Callable[[Any, B], T], rows_of: Callable[[B], int]
     ) -> tuple[Callable[[], B], Callable[[Any, B], T]]:
         """The same two, which say when they ran if somebody wants to know; what is between them is the model."""
+        if self.sampled:
+            encode = self.keeping(encode)
         if self.trace is None or not self.trace.sampled:
             return decode, encode
 
@@ -99,6 +114,15 @@ class Exchange:
         finally:
             if self.steps:  # somebody wants to know
                 self.steps.append((name, begun, self.now()))
+
+    def keeping(self, encode: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
+        """The same, which keeps what it gets."""
+
+        def keeping_encode(prediction: Any, batch: Any) -> T:
+            self.predicted = batch, prediction
+            return encode(prediction, batch)
+
+        return keeping_encode
 
     def now(self) -> int:
         """The time of day, as if nobody set clocks."""
@@ -128,6 +152,9 @@ class Exchange:
             self.log(size, now - self.started)
         if self.trace is not None and self.trace.sampled:
             self.trace.end(self, now)
+        records = self.observer.records
+        if self.predicted is not None and records is not None and status in DONE:
+            records.take(self, *self.predicted, now - self.started, self.size + size)
 
     def log(self, size: int, took: int) -> None:
         client = "-" if not self.client else f"{self.client[0]}:{self.client[1]}"
@@ -157,10 +184,20 @@ class Observer:
         self.scheme = scheme
         self.tracing: Tracing | None = None
         self.watching = access_log
+        self.records: Records | None = None
+        self.sample = 0.0
+        """The share of requests that is written down."""
 
     def use(self, tracing: Tracing | None) -> None:
         self.tracing = tracing
         self.watching = self.access_log or tracing is not None
+
+    def record(self, records: Records, sample: float) -> None:
+        self.records, self.sample = records, sample
+
+    def samples(self) -> bool:
+        """Draws whether the next request is written down; to be asked once for each."""
+        return random() < self.sample  # noqa: S311 - nobody gains by guessing it
 
     def begin(self, verb: str, path: str, headers: Iterable[tuple[bytes, bytes]], client: Any) -> Exchange:
         return Exchange(self, verb, path, headers, client)

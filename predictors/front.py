@@ -17,10 +17,9 @@ from predictors.access.jwts import KeysWanted
 from predictors.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
 from predictors.exchange import GONE, Exchange, current
 from predictors.features.lookup import Description
-from predictors.hooks import hooked_v1, hooked_v2
+from predictors.hooks import hooked_v1, hooked_v2, noting
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
-from predictors.model import Loaded
 from predictors.pipeline import Edition, Pipeline, known, row_count
 from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.batch import Batch, Prediction
@@ -158,7 +157,11 @@ class Front:
         call: Call | None = scope.get(CALL)
         if call is not None and call.exchange is not None:
             return call.exchange
-        return self.pipeline.observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
+        observer = self.pipeline.observer
+        exchange = observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
+        if call is None and observer.sample:  # on the short way it has been drawn already
+            exchange.sampled = observer.samples()
+        return exchange
 
     def count(self, protocol: str, status: int | str) -> None:
         if protocol:
@@ -189,7 +192,7 @@ class Front:
         body = await request.body()
         edition = self.pipeline.serving()
         if edition.model.customized:
-            run = hooked_v1(edition.model, body, request.headers)
+            run = hooked_v1(edition.model, edition.loaded, body, request.headers, note=noting(len(body)))
             return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
         return await self.predict(edition, ways.V1, body)
 
@@ -201,12 +204,18 @@ class Front:
             return way.encode(prediction, batch, self.pipeline.strict)
 
         exchange = current.get()
-        steps = (decode, encode) if exchange is None else exchange.timed(decode, encode, row_count)
+        steps: tuple[Callable[[], Batch], Callable[[Prediction, Batch], tuple[bytes, int | None]]] = decode, encode
+        if exchange is not None:
+            exchange.size, steps = len(body), exchange.timed(decode, encode, row_count)
         reply, split = await self.pipeline.predict(edition, len(body), *steps)
         return of_version(tensor_response(reply, split), edition)
 
     def answer(self, call: Call, way: Way) -> None:
         """A request that may take the short way."""
+        observer = self.pipeline.observer
+        if observer.sample and observer.samples():
+            exchange = self.watched(call, way)
+            exchange.sampled, exchange.size = True, len(call.body)
         if self.gate is not None:
             try:
                 self.gate.admit("predict", call.headers, call.peer)
@@ -248,16 +257,17 @@ class Front:
         def gone() -> bool:
             return call.disconnected
 
-        if self.pipeline.observer.watching:
-            steps = self.watched(call, way, lane.loaded).timed(decode, encode, row_count)
-            lane.take(*steps, reply, call.pass_on, refuse, gone)
+        if observer.watching or call.exchange is not None:
+            exchange = call.exchange or self.watched(call, way)
+            exchange.loaded = lane.loaded
+            lane.take(*exchange.timed(decode, encode, row_count), reply, call.pass_on, refuse, gone)
         else:
             lane.take(decode, encode, reply, call.pass_on, refuse, gone)
 
-    def watched(self, call: Call, way: Way, loaded: Loaded | None = None) -> Exchange:
+    def watched(self, call: Call, way: Way) -> Exchange:
         path = unquote(call.path.decode("ascii"))
         exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
-        exchange.protocol, exchange.route, exchange.loaded = way.protocol, self.hot[path][0].path, loaded
+        exchange.protocol, exchange.route = way.protocol, self.hot[path][0].path
         call.exchange, call.identity = exchange, exchange.ids.lines
         return exchange
 
@@ -279,7 +289,7 @@ class Front:
             raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
         require_json(request)
         body = await request.body()
-        run = hooked_v1(edition.model, body, request.headers, InferenceVerb.EXPLAIN)
+        run = hooked_v1(edition.model, edition.loaded, body, request.headers, InferenceVerb.EXPLAIN)
         return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
 
     async def v2_infer(self, request: Request) -> Response:
@@ -292,7 +302,7 @@ class Front:
         model, loaded = edition.model, edition.loaded
         if not model.customized:
             return await self.predict(edition, ways.V2, body, header_length)
-        run = hooked_v2(model, loaded, body, header_length, request.headers)
+        run = hooked_v2(model, loaded, body, header_length, request.headers, noting(len(body)))
         return of_version(tensor_response(*await self.pipeline.counted(loaded, lambda: run)), edition)
 
     async def invocations(self, request: Request) -> Response:

@@ -78,7 +78,10 @@ class InferenceService:
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
             response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
-            return codec.encode(prediction_of(response, loaded.version), batch), row_count(batch)
+            prediction = prediction_of(response, loaded.version)
+            if call.exchange is not None and call.exchange.sampled:
+                call.exchange.predicted = batch, prediction
+            return codec.encode(prediction, batch), row_count(batch)
 
         try:
             if model.customized:
@@ -99,7 +102,10 @@ class InferenceService:
 
     def infer_quickly(self, call: Call, message: bytes) -> bool:
         """A call that may take the short way; false if it cannot."""
-        lane = self.pipeline.lane
+        lane, observer = self.pipeline.lane, self.pipeline.observer
+        if observer.sample and observer.samples():
+            call.exchange = call.exchange or call.watched()
+            call.exchange.sampled, call.exchange.size = True, len(message)
 
         def refuse(error: RequestError) -> None:
             code = CODES[error.status]

@@ -121,6 +121,18 @@ class Metrics:
             ("model_name",),
             multiprocess_mode="livemax",
         )
+        self.log_records = Counter(
+            "model_prediction_log_records",
+            "Sampled requests: written to the prediction log, dropped (its queue is full), failed (it took no more)",
+            ("model_name", "result"),
+        )
+        self.log_queue = Gauge(
+            "model_prediction_log_queue",
+            "Sampled requests that wait to be written to the prediction log",
+            ("model_name",),
+            multiprocess_mode="livesum",
+        )
+
         self.feature_lookup = Histogram(
             "model_feature_lookup_seconds",
             "Time that looking up the features of a request took, with what was kept from earlier ones",

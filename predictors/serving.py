@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import uvloop
 
@@ -35,10 +35,14 @@ from predictors.tls import server_context
 from predictors.web import LastReply, WebServer, web_config
 from predictors.workers import GREETER, SIGNALS, Crew
 
+if TYPE_CHECKING:
+    from predictors.prediction_log.log import PredictionLog
+
 log = logging.getLogger("predictors")
 
 POD_DELAY = 10.0  # seconds: longer than it takes a cluster to take a pod out of its services
 LAST_EXPORT = 5  # seconds at most for telemetry that is left at the end
+LAST_RECORDS = 2  # seconds at least for the prediction log, where requests have used up the grace period
 GREETING_GRACE = 1  # seconds: nothing that is asked before the model is loaded takes long
 
 
@@ -59,6 +63,7 @@ class Serving:
         self.takes_over = given is not None and given.takes_over
         """Whether another server answers until this one can."""
         self.telemetry = telemetry.Telemetry()
+        self.prediction_log: PredictionLog | None = None
         self.patient = False
         """Whether there is time to let the world know before the end."""
         self.stuck = False
@@ -229,6 +234,11 @@ class Serving:
         """
         self.telemetry = telemetry.begin(self.settings, pipeline.index)
         pipeline.observer.use(self.telemetry.tracing)
+        if self.settings.prediction_log:
+            from predictors.prediction_log.log import PredictionLog
+
+            self.prediction_log = PredictionLog(self.settings, pipeline.shared)
+            pipeline.observer.record(self.prediction_log, self.settings.prediction_log_sample)
         number = shared.edition
         if number == 0:
             return None
@@ -281,10 +291,21 @@ class Serving:
             finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self.telemetry.close, min(max(end - time.monotonic(), 0.5), LAST_EXPORT))
+        written = await self.let_know(end - time.monotonic())
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
         done, _ = await asyncio.wait({ended}, timeout=1)
-        return bool(done)
+        return bool(done) and written
+
+    async def let_know(self, seconds: float) -> bool:
+        """What is to be told of the last requests goes out; whether no thread is left that tries to."""
+        exported = asyncio.to_thread(self.telemetry.close, min(max(seconds, 0.5), LAST_EXPORT))
+        if self.prediction_log is None:
+            await exported
+            return True
+        written, _ = await asyncio.gather(
+            asyncio.to_thread(self.prediction_log.close, max(seconds, LAST_RECORDS)), exported
+        )
+        return written
 
     @property
     def delay(self) -> float:

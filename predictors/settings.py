@@ -19,6 +19,8 @@ from predictors.drift.span import Span, span
 from predictors.feature_settings import assignments, positive, references, values
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
+from predictors.prediction_log.targets import Unsuitable
+from predictors.prediction_log.targets import check as check_prediction_log
 from predictors.tls import server_context
 from predictors.uris import spelled
 
@@ -67,6 +69,13 @@ def above(least: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return value
 
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -430,6 +439,38 @@ class Settings:
         group="Access", shown="none",
     )  # fmt: skip
     forwarded_header: str = setting(FORWARDED[0], "header in which they tell them", choice(*FORWARDED), group="Access")
+    prediction_log: str | None = setting(
+        None,
+        "where to write what was asked and answered: a folder or a URL such as s3://bucket/prefix (Parquet files), "
+        "http://… (CloudEvents), or stdout (JSON lines)",
+        group="Prediction log",
+        metavar="WHERE",
+        secret=True,
+    )
+    prediction_log_sample: float = setting(
+        1.0, "share of the predictions that are written", share, group="Prediction log", metavar="SHARE"
+    )
+    prediction_log_exclude: frozenset[str] = setting(
+        frozenset(), "columns that are not written", names, group="Prediction log", shown="none"
+    )
+    prediction_log_hash: frozenset[str] = setting(
+        frozenset(), "columns of which only a SHA-256 hash is written", names, group="Prediction log", shown="none"
+    )
+    prediction_log_hash_key_file: str | None = setting(
+        None, "file with the key of these hashes, which are then HMACs", group="Prediction log", metavar="FILE"
+    )
+    prediction_log_max_age: float = setting(
+        300.0, "seconds after which a Parquet file is finished", seconds, group="Prediction log"
+    )
+    prediction_log_max_size: int = setting(
+        64 * 1024**2, "bytes after which it is finished, in memory", size, group="Prediction log", shown="64MiB"
+    )
+    prediction_log_queue: int = setting(
+        10_000, "records that may wait in each process; more are dropped", between(1), group="Prediction log"
+    )
+    prediction_log_queue_bytes: int = setting(
+        64 * 1024**2, "bytes of requests and replies that may wait so", size, group="Prediction log", shown="64MiB"
+    )
     log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"))
     log_format: str = setting(
         "text", "log lines as text, or as one JSON object each", choice(*FORMATS), group="Observability"
@@ -555,7 +596,8 @@ def check(settings: Settings) -> None:
     try:
         server_context(settings, "http/1.1")
         check_access(settings)
-    except Unusable as error:
+        check_prediction_log(settings)
+    except (Unusable, Unsuitable) as error:
         raise SettingError(str(error)) from None
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
         if text is not None and (not text or any(char in text for char in "/:?# ")):

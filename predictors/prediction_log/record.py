@@ -1,0 +1,38 @@
+"""One sampled request, as the event loop hands it over: references only, nothing is copied or converted there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from predictors.exchange import Exchange
+
+if TYPE_CHECKING:
+    from predictors.matrix import Matrix
+    from predictors.protocol.batch import Batch, Prediction
+    from predictors.signature import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    came: int
+    """Nanoseconds since the epoch."""
+    took: int
+    """Nanoseconds."""
+    request_id: bytes
+    protocol: str
+    plan: Plan
+    matrix: Matrix | None
+    """With the plan all that is needed of the model, which may be gone by the time that this is written."""
+    batch: Batch
+    prediction: Prediction
+    size: int
+    """Bytes of the request and its reply."""
+
+
+def record_of(exchange: Exchange, batch: Batch, prediction: Prediction, took: int, size: int) -> Record:
+    loaded = exchange.loaded
+    return Record(
+        exchange.started, took, exchange.ids.request_id, exchange.protocol, loaded.plan, loaded.matrix, batch,
+        prediction, size,
+    )  # fmt: skip

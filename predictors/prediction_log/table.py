@@ -1,0 +1,244 @@
+"""Records as tables: a column for each input and output, named and typed by the signature, a row for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from predictors.fields import SCALARS
+from predictors.matrix import Matrix
+from predictors.prediction_log.record import Record
+from predictors.protocol import jsontext, results
+from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.casting import Array
+from predictors.protocol.errors import RequestError
+from predictors.signature import Plan
+
+MOST_CLASSES = 100  # with a column each
+UNNAMED = "input-0"  # as V2's metadata calls it
+Columns: TypeAlias = "dict[str, Array]"
+
+
+@dataclass(slots=True)
+class Table:
+    """Some requests of one version of a model; the first axis of each column is the rows."""
+
+    version: str
+    counts: list[int]
+    """Rows of each request."""
+    columns: Columns
+    types: dict[str, str] = field(default_factory=dict)
+    """MLflow's types of columns, where they are known: values alone may not tell them."""
+
+    @property
+    def requests(self) -> int:
+        return len(self.counts)
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one record gives. Rows that went to an engine stay one matrix until there are many."""
+
+    record: Record
+    rows: int
+    matrix: Array | None
+    columns: Columns
+    types: dict[str, str]
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Pieces of the same shape are one table."""
+        prediction, plan = self.record.prediction, self.record.plan
+        columns = ((name, values.dtype, values.shape[1:]) for name, values in self.columns.items())
+        return id(plan), prediction.model_version, prediction.method, self.matrix is None, *columns
+
+
+def tables(records: Sequence[Record]) -> Iterator[Table]:
+    groups: dict[tuple[Any, ...], list[Piece]] = {}
+    for record, matrix in zip(records, matrices(records), strict=True):
+        piece = piece_of(record, matrix)
+        groups.setdefault(piece.shape, []).append(piece)
+    return (table_of(group) for group in groups.values())
+
+
+def matrices(records: Sequence[Record]) -> list[Array | None]:
+    """The rows of each record as a matrix, where they are one; the lists of many requests are taken at once."""
+    found: list[Array | None] = [None] * len(records)
+    lists: dict[tuple[Any, ...], tuple[Matrix, list[int]]] = {}
+    for i, record in enumerate(records):
+        batch, matrix = record.batch, record.matrix
+        if matrix is None or batch.params:
+            continue
+        if batch.columns is None and type(batch.rows) is list and batch.rows:
+            key = id(record.plan), type(batch.rows[0]), batch.frame
+            lists.setdefault(key, (matrix, []))[1].append(i)
+        else:
+            found[i] = matrix.of(batch)
+    for matrix, group in lists.values():
+        for i, rows in zip(group, joined(matrix, [records[i].batch for i in group]), strict=True):
+            found[i] = rows
+    return found
+
+
+def joined(matrix: Matrix, batches: Sequence[Batch]) -> list[Array | None]:
+    rows = list(chain.from_iterable(batch.rows for batch in batches))
+    whole = matrix.of(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
+    if whole is None:  # at least one of them is no matrix
+        return [matrix.of(batch) for batch in batches]
+    ends = list(accumulate(len(batch.rows) for batch in batches))
+    return [whole[begun:end] for begun, end in zip([0, *ends], ends, strict=False)]
+
+
+def piece_of(record: Record, matrix: Array | None) -> Piece:
+    plan, batch = record.plan, record.batch
+    types: dict[str, str] = {}
+    columns: Columns = {}
+    if matrix is None:
+        inputs, types = inputs_of(plan, batch)
+        rows = len(next(iter(inputs.values()), ()))
+        columns = {f"input.{name}": values for name, values in inputs.items()}
+    elif plan.tensors:
+        rows, columns, matrix = len(matrix), {f"input.{UNNAMED}": matrix}, None
+    else:
+        rows = len(matrix)
+    columns |= outputs_of(record.prediction, rows)
+    for name, values in (getattr(batch, "entities", None) or {}).items():
+        columns[f"entity.{name}"] = cells(list(values))
+    return Piece(record, rows, matrix, columns, types)
+
+
+def table_of(pieces: Sequence[Piece]) -> Table:
+    records = [piece.record for piece in pieces]
+    first, counts = records[0], [piece.rows for piece in pieces]
+
+    def each(values: Iterable[Any], dtype: Any) -> Array:
+        return np.repeat(np.fromiter(values, dtype, len(counts)), counts)
+
+    columns = {
+        "time": each((one.came for one in records), np.int64).astype("datetime64[ns]"),
+        "request_id": each((one.request_id.decode() for one in records), object),
+        "model": constant(first.prediction.model_name, sum(counts)),
+        "version": constant(first.prediction.model_version, sum(counts)),
+        "protocol": each((one.protocol for one in records), object),
+        "method": constant(first.prediction.method, sum(counts)),
+        "row": np.fromiter(chain.from_iterable(map(range, counts)), np.int32, sum(counts)),
+        "latency_ms": each((one.took / 1e6 for one in records), np.float64),
+    }
+    if pieces[0].matrix is not None:
+        whole = np.concatenate([piece.matrix for piece in pieces if piece.matrix is not None])
+        columns |= columns_of_matrix(first, whole)
+    for name in pieces[0].columns:
+        columns[name] = np.concatenate([piece.columns[name] for piece in pieces])
+    return Table(first.prediction.model_version, counts, columns, dict(pieces[0].types))
+
+
+def columns_of_matrix(record: Record, rows: Array) -> Columns:
+    """Rows for an engine in the types that the signature gives to their columns."""
+    names = record.matrix.names if record.matrix is not None else ()
+    types = [one.dtype for one in record.plan.inputs] or [rows.dtype] * rows.shape[1]
+    named = names or [str(i) for i in range(rows.shape[1])]
+    return {f"input.{name}": rows[:, i].astype(types[i]) for i, name in enumerate(named)}
+
+
+# -- inputs -----------------------------------------------------------------------------------------------------
+
+
+def inputs_of(plan: Plan, batch: Batch) -> tuple[Columns, dict[str, str]]:
+    """What the model was given, by name, and the types of the columns that the signature has."""
+    try:
+        data = plan.conform(batch)
+    except RequestError:  # of a subclass whose callers send something else
+        return as_sent(batch), {}
+    if results.is_frame(data):
+        return columns_of_frame(plan, data)
+    if isinstance(data, dict):
+        return {str(name): np.asarray(values) for name, values in data.items()}, {}
+    if isinstance(data, np.ndarray) and data.ndim:
+        if plan.tensors or data.ndim != 2:
+            return {UNNAMED: data}, {}
+        return {str(i): data[:, i] for i in range(data.shape[1])}, {}
+    return as_sent(batch), {}
+
+
+def columns_of_frame(plan: Plan, frame: Any) -> tuple[Columns, dict[str, str]]:
+    """An optional column that a request leaves out is there, and empty."""
+    found: Columns = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
+    columns, types = {}, {}
+    for index, one in enumerate(plan.inputs):
+        name = one.name if plan.named else str(index)
+        values = found.pop(name, None)
+        scalar = one.type in SCALARS
+        if values is None:
+            values = constant(None, len(frame))
+        columns[name] = values if scalar else texts(values)
+        types[f"input.{name}"] = one.type if scalar else "string"
+    return {**columns, **found}, types
+
+
+def as_sent(batch: Batch) -> Columns:
+    """Columns as they came, and rows that are no tables as one column."""
+    rows = batch.rows
+    if batch.columns is not None:
+        return {name: cells(values) for name, values in batch.columns.items()}
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        names = dict.fromkeys(chain.from_iterable(rows))
+        return {name: cells([row.get(name) for row in rows]) for name in names}
+    return {UNNAMED: cells(rows if isinstance(rows, (list, np.ndarray)) else [rows])}
+
+
+# -- outputs ----------------------------------------------------------------------------------------------------
+
+
+def outputs_of(prediction: Prediction, rows: int) -> Columns:
+    columns: Columns = {}
+    for name, values in results.named_tensors(prediction).items():
+        if values.ndim == 0 or len(values) != rows:
+            whole = constant(None, rows)
+            whole[:1] = text(values)
+            columns[f"output.{name}"] = whole
+        elif name == results.PROBABILITIES and values.ndim == 2 and values.shape[1] <= MOST_CLASSES:
+            columns |= {f"probability.{i}": values[:, i] for i in range(values.shape[1])}
+        else:
+            columns[f"output.{name}"] = decoded(values) if values.dtype.kind == "O" else values
+    return columns
+
+
+def decoded(values: Array) -> Array:
+    made = np.empty(values.shape, dtype=object)
+    for index, item in np.ndenumerate(values):
+        made[index] = item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+    return made
+
+
+# -- values -----------------------------------------------------------------------------------------------------
+
+
+def constant(value: Any, rows: int) -> Array:
+    return np.full(rows, value, dtype=object)
+
+
+def cells(values: Any) -> Array:
+    """A column of plain values; JSON text where one is a list or an object."""
+    if isinstance(values, np.ndarray):
+        return decoded(values) if values.dtype.kind == "O" else values
+    if any(isinstance(value, (list, dict)) for value in values):
+        return texts(values)
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
+def texts(values: Any) -> Array:
+    """JSON text for each row; a null stays one."""
+    made = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        made[i] = None if value is None else text(value)
+    return made
+
+
+def text(value: Any) -> str:
+    return jsontext.dump(results.jsonable(value)).decode()
