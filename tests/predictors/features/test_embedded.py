@@ -7,13 +7,12 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from feast import FeatureService, FeatureStore
-from feast.errors import FeastObjectNotFoundException
 
 from predictors.features.demo import SERVICE
 from predictors.features.embedded import Embedded
