@@ -113,8 +113,8 @@ class Cached:
         return rows
 
     async def close(self) -> None:
-        for flight in self.flights.values():
-            flight.task.cancel()
+        if under_way := {flight.task for flight in self.flights.values()}:
+            await asyncio.wait(under_way)
         await self.store.close()
 
 

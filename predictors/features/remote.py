@@ -139,6 +139,7 @@ class Remote:
         full_names = not self.computed
         answer = await self.ask(wanted, entities, full_names)
         result = Fetched({}, {}, {})
+        rows = len(next(iter(entities.values())))
         times = {EPOCH: 0.0}
         for feature in features:
             name = feature.full_name
@@ -147,6 +148,8 @@ class Remote:
                 raise Unavailable("error", f"{self.where} has no {name} in its answer")
             try:
                 values, statuses, written = vector["values"], vector["statuses"], vector["event_timestamps"]
+                if len(values) != rows:
+                    raise ValueError(f"{len(values)} values for {rows} rows")
                 result.values[name] = values
                 result.timestamps[name] = stamps = [
                     times[one] if one in times else times.setdefault(one, seconds(one)) for one in written

@@ -32,7 +32,7 @@ def error_of(where: str, status: int, content: bytes) -> Unavailable:
     if status in PASSING:
         return Unavailable("unreachable", text)
     if status in (401, 403):
-        return Refused(f"{text}; it wants a token (FEAST_SERVER_TOKEN), or another one")
+        return Refused(f"{text}; it wants a token (FEAST_TOKEN_FILE), or another one")
     if 300 <= status < 400:
         return Refused(f"{text}, a redirect, which is not followed")
     if kind == "RequestDataNotFoundInEntityRowsException" and (found := LACKING.search(message)):

@@ -1,0 +1,247 @@
+"""Rows that are kept for a moment: what is asked of the store, and how old an answer can be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from predictors.features import cache as caches
+from predictors.features.cache import Cached
+from predictors.features.store import Catalogue, Fetched, Status, Unavailable
+
+NAMES = ["view__x", "view__y"]
+
+
+class Counting:
+    """Answers with a number that grows with each lookup, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, list[Any]]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+
+    async def open(self) -> Catalogue:
+        return Catalogue(())
+
+    async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
+        self.asked.append({name: list(values) for name, values in columns.items()})
+        number = len(self.asked)
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        rows = [*zip(*columns.values(), strict=True)]
+        return Fetched(
+            {name: [(number, name, *row) for row in rows] for name in names},
+            {name: [Status.MISSING if row[0] == "nobody" else Status.FOUND for row in rows] for name in names},
+            {name: [float(number)] * len(rows) for name in names},
+        )
+
+    async def close(self) -> None:
+        pass
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(caches, "time", made)
+    return made
+
+
+def test_only_what_is_not_there_is_asked_for(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        await cached.fetch({"k": ["a", "b"], "l": [1, 2]}, NAMES)
+        fetched = await cached.fetch({"k": ["c", "b", "nobody", "c", "a"], "l": [3, 2, 9, 3, 1]}, NAMES)
+        assert store.asked == [{"k": ["a", "b"], "l": [1, 2]}, {"k": ["c", "nobody"], "l": [3, 9]}]
+        assert fetched == Fetched(
+            {
+                name: [
+                    (2, name, "c", 3),
+                    (1, name, "b", 2),
+                    (2, name, "nobody", 9),
+                    (2, name, "c", 3),
+                    (1, name, "a", 1),
+                ]
+                for name in NAMES
+            },
+            {name: [Status.FOUND] * 2 + [Status.MISSING] + [Status.FOUND] * 2 for name in NAMES},
+            {name: [2.0, 1.0, 2.0, 2.0, 1.0] for name in NAMES},
+        )
+        assert (cached.hits, cached.misses) == (2, 4)
+        await cached.fetch({"k": ["nobody"], "l": [9]}, NAMES)
+        assert len(store.asked) == 2
+
+    asyncio.run(run())
+
+
+def test_nothing_is_older_than_its_time(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock.now += 4  # the lookup takes its time, which counts
+        store.gate.set()
+        await task
+        clock.now += 6
+        await cached.fetch({"k": ["a"]}, NAMES)
+        assert len(store.asked) == 1
+        clock.now += 0.1
+        await cached.fetch({"k": ["a"]}, NAMES)
+        assert len(store.asked) == 2
+
+    asyncio.run(run())
+
+
+def test_keys_and_questions_are_told_apart(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        for columns, names in [
+            ({"k": [1]}, NAMES), ({"k": [1.0]}, NAMES), ({"k": [True]}, NAMES), ({"k": ["1"]}, NAMES),
+            ({"l": [1]}, NAMES), ({"k": [1]}, NAMES[:1]), ({"k": [None]}, NAMES),
+        ]:  # fmt: skip
+            await cached.fetch(columns, names)
+        assert len(store.asked) == 7
+        await cached.fetch({"k": [1]}, NAMES)
+        assert len(store.asked) == 7
+
+    asyncio.run(run())
+
+
+def test_it_holds_no_more_rows_than_it_may(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10, most_rows=3)
+        for key in ("a", "b", "c", "a", "d"):
+            await cached.fetch({"k": [key]}, NAMES)
+        assert len(cached.rows) == 3
+        await cached.fetch({"k": ["a", "c", "d"]}, NAMES)
+        assert len(store.asked) == 4
+        await cached.fetch({"k": ["b"]}, NAMES)  # the least recently used has gone
+        assert len(store.asked) == 5
+        await cached.fetch({"k": [*range(10)]}, NAMES)
+        assert len(cached.rows) == 3
+
+    asyncio.run(run())
+
+
+def test_one_lookup_for_all_who_want_the_same_row(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        tasks = [asyncio.create_task(cached.fetch({"k": keys}, NAMES)) for keys in (["a", "b"], ["b", "c"], ["a"])]
+        await settled(store, 2)
+        tasks[0].cancel()  # whoever asked first leaves
+        await asyncio.sleep(0)
+        store.gate.set()
+        assert (await tasks[1]).values["view__x"] == [(1, "view__x", "b"), (2, "view__x", "c")]
+        assert (await tasks[2]).values["view__x"] == [(1, "view__x", "a")]
+        assert store.asked == [{"k": ["a", "b"]}, {"k": ["c"]}]
+        assert not cached.flights
+
+    asyncio.run(run())
+
+
+def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        first = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
+        await settled(store, 1)
+        clock.now += 11
+        second = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
+        await settled(store, 2)
+        store.gate.set()
+        assert (await first).timestamps["view__x"] == [1.0]
+        assert (await second).timestamps["view__x"] == [2.0]
+        assert not cached.flights
+
+    asyncio.run(run())
+
+
+def test_failures_are_not_kept(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        store.failure = Unavailable("unreachable", "gone")
+        tasks = [asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES)) for _ in range(2)]
+        await settled(store, 1)
+        store.gate.set()
+        for task in tasks:
+            with pytest.raises(Unavailable, match="gone"):
+                await task
+        store.failure = None
+        assert (await cached.fetch({"k": ["a"]}, NAMES)).timestamps["view__x"] == [2.0]
+
+    asyncio.run(run())
+
+
+def test_a_failure_that_nobody_waits_for_is_not_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        store.failure = Unavailable("unreachable", "gone")
+        task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
+        await settled(store, 1)
+        task.cancel()
+        store.gate.set()
+        while cached.flights:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert "never retrieved" not in caplog.text
+
+
+def test_lists_are_no_keys(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        for _ in range(2):
+            fetched = await cached.fetch({"k": [[1, 2]]}, NAMES)
+        assert fetched.timestamps["view__x"] == [2.0]
+
+    asyncio.run(run())
+
+
+def test_what_is_under_way_at_the_end_is_answered(clock: Clock) -> None:
+    async def run() -> None:
+        store = Counting()
+        cached = Cached(store, 10)
+        store.gate.clear()
+        task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
+        await settled(store, 1)
+        closing = asyncio.create_task(cached.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        store.gate.set()
+        await closing
+        assert (await task).timestamps["view__x"] == [1.0]
+
+    asyncio.run(run())
+
+
+async def settled(store: Counting, lookups: int) -> None:
+    async with asyncio.timeout(10):
+        while len(store.asked) < lookups:
+            await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
