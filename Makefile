@@ -4,10 +4,13 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test lint bench overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
+.PHONY: demo demo-feast test lint bench overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
+
+demo-feast: .venv/test ## a Feast repository and a model that looks its features up, on port 8080; SERVER=1 asks Feast's feature server
+	@$(BIN)/python -m tools.demo_feast $(if $(SERVER),--server)
 
 test: .venv/test ## run all tests
 	$(BIN)/pytest -n 2 --dist loadgroup

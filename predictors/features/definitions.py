@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,16 @@ class Definitions:
     """The full names of what is computed on demand."""
     ages: Mapping[str, float]
     """The oldest that values may be, in seconds, by full name. Feast keeps to it in training, and not online."""
+    references: Mapping[str, str]
+    """By full name what is stored, if views go by their own names and keys: then only what is wanted is asked for."""
+
+    def asked_for(self, names: Sequence[str]) -> tuple[Catalogue, Any, bool]:
+        """What is asked for these, of which none is computed: keys, features, and whether by full names."""
+        if not self.references:
+            return self.catalogue, self.stored, self.full_names
+        wanted = [one for one in self.catalogue.features if one.full_name in names]
+        keys = {key: self.catalogue.keys[key] for one in wanted for key in one.keys}
+        return Catalogue((), keys), [self.references[name] for name in names], True
 
     def lost_since(self, before: Definitions) -> list[str]:
         """What was there before and is not any more, or is found by other keys."""
@@ -67,12 +77,14 @@ def resolve(store: Any, proto: Any, service: str | None, references: Sequence[st
             found.add(view.partition("@")[0], view, [name], None)
         everything: Any = list(references)
         stored: Any = [one for one in references if one.replace(":", "__", 1) not in found.computed]
+        plain = not any("@" in one for one in references)
     else:
         everything = registry.get_feature_service(service, store.project, allow_cache=True)
         for projection in everything.feature_view_projections:
             found.add(projection.name, projection.name_to_use(), [one.name for one in projection.features], projection)
         stored = found.stored_part(everything) if found.computed else everything
-    return found.definitions(proto, everything, stored)
+        plain = not any(one.name_alias or one.join_key_map for one in everything.feature_view_projections)
+    return found.definitions(proto, everything, stored, plain)
 
 
 def in_memory(store: Any, proto: Any) -> Any:
@@ -161,7 +173,7 @@ class Found:
         self.registry.cached_registry_proto.feature_services.append(proto)
         return part
 
-    def definitions(self, proto: Any, everything: Any, stored: Any) -> Definitions:
+    def definitions(self, proto: Any, everything: Any, stored: Any, plain: bool) -> Definitions:
         """Asked for full names, Feast leaves out what on-demand views compute in its mode "python"."""
         if not self.features:
             raise FeastError("there are no features in what is to be looked up")
@@ -173,8 +185,13 @@ class Found:
                 f'named {", ".join(twice)}: give them different names, or compute it in mode "pandas"'
             )
         full_names = not self.in_python
+        sent = tuple(self.request_columns)
+        features = (
+            replace(one, computed_with=sent) if one.full_name in self.computed else one for one in self.features
+        )
+        stored_ones = [one for one in self.features if one.full_name not in computed]
         return Definitions(
-            catalogue=Catalogue(tuple(self.features), self.keys, self.request_columns),
+            catalogue=Catalogue(tuple(features), self.keys, self.request_columns),
             registry=self.registry,
             proto=proto,
             everything=everything,
@@ -183,4 +200,5 @@ class Found:
             columns={one.full_name: one.full_name if full_names else one.name for one in self.features},
             computed=frozenset(self.computed),
             ages=self.ages,
+            references={one.full_name: f"{one.view}:{one.name}" for one in stored_ones} if plain else {},
         )

@@ -105,17 +105,20 @@ class Embedded:
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         definitions = self.definitions
-        entities, blanks = completed(definitions.catalogue, columns)
-        computes = not definitions.computed.isdisjoint(names)
-        if computes and (absent := [one for one in definitions.catalogue.request_columns if one not in columns]):
-            raise Refused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
+        if definitions.computed.isdisjoint(names):
+            catalogue, features, full_names = definitions.asked_for(names)
+        else:
+            catalogue, features, full_names = definitions.catalogue, definitions.everything, definitions.full_names
+            if absent := [one for one in catalogue.request_columns if one not in columns]:
+                raise Refused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
+        entities, blanks = completed(catalogue, columns)
         question = {
             "config": self.store.config,
-            "features": definitions.everything if computes else definitions.stored,
+            "features": features,
             "entity_rows": entities,
             "registry": definitions.registry,
             "project": self.store.project,
-            "full_feature_names": definitions.full_names,
+            "full_feature_names": full_names,
         }
         try:
             if self.is_async:
@@ -148,7 +151,7 @@ class Embedded:
         positions = {name: at for at, name in enumerate(proto.metadata.feature_names.val)}
         result = Fetched({}, {}, {})
         for name in names:
-            at = positions.get(definitions.columns.get(name, ""))
+            at = positions.get(name, positions.get(definitions.columns.get(name, "")))
             if at is None:
                 raise Unavailable("error", f"Feast's answer has no {name}")
             vector = proto.results[at]

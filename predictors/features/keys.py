@@ -16,7 +16,7 @@ Blanks: TypeAlias = Mapping[str, Sequence[int]]
 
 def completed(catalogue: Catalogue, columns: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], Blanks]:
     """All columns that Feast wants and there are, and where they were filled."""
-    rows = len(next(iter(columns.values())))
+    rows = len(next(iter(columns.values()), (None,)))  # of views without entities there is one
     filled: dict[str, Sequence[Any]] = {}
     blanks: dict[str, list[int]] = {}
     for key, kind in catalogue.keys.items():

@@ -92,8 +92,9 @@ class Remote:
         self.computed = frozenset(one.full_name for one in features if short and one.full_name not in full)
         types = {key: KEY_TYPES.get(type(full[key]["values"][0]), "") for key in self.keys}
         views = {view: await self.keys_of(view, features) for view in {one.view for one in features}}
+        sent = {view: await self.columns_of(view, features, request_columns) for view in views}
         self.catalogue = Catalogue(
-            tuple(Feature(one.view, one.name, keys=views[one.view]) for one in features),
+            tuple(Feature(one.view, one.name, keys=views[one.view], computed_with=sent[one.view]) for one in features),
             types,
             dict.fromkeys(request_columns, ""),
         )
@@ -122,6 +123,21 @@ class Remote:
             except Refused:
                 pass
         return tuple(needed or self.keys)
+
+    async def columns_of(
+        self, view: str, features: Sequence[Feature], request_columns: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The columns of the request that a view computes with."""
+        if not request_columns:
+            return ()
+        if not view:
+            return tuple(request_columns)
+        reference = next(f"{view}:{one.name}" for one in features if one.view == view)
+        try:
+            await self.ask({"features": [reference]}, {key: [ANYBODY] for key in self.keys}, full_names=True)
+        except NeedsColumns as error:
+            return error.columns
+        return ()
 
     @property
     def everything(self) -> dict[str, Any]:
