@@ -299,6 +299,12 @@ class Pipeline:
                 self.closing = asyncio.ensure_future(features.close())
         return bool(gone)
 
+    async def close_features(self) -> None:
+        """At the end: nobody looks anything up any more."""
+        for edition in self.editions.values():
+            if edition.features is not None:
+                await edition.features.close()
+
     def unload(self) -> None:
         """No worker answers any more, and each gives the memory back."""
         if self.shared.edition:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from predictors import collector
 from predictors.compatible import incompatible
 from predictors.dependencies import DependencyError, differences, worse
+from predictors.fields import quoted
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.handover import ReplaceError
 from predictors.model import LoadError, MLflowModel, signed_plan
@@ -102,7 +103,22 @@ class Reloader:
         """Loads an edition beside the one that answers; raises what is wrong with it."""
         model = await self.in_thread(lambda: self.load(source))
         await model.open_features()
+        self.check_features(model)
         self.pipeline.hold(number, model)
+
+    def check_features(self, model: MLflowModel) -> None:
+        """Refuses a version for which callers would have to send what is looked up today."""
+        served = self.pipeline.current
+        if served is None or served.features is None or served.model.settings.allow_signature_change:
+            return
+        found = () if model.features is None else model.features.description.columns
+        required = [one.name for one in model.serving().plan.inputs if one.required]
+        lost = [name for name in served.features.description.columns if name in required and name not in found]
+        if lost:
+            raise Refused(
+                f"it does not look up {quoted(lost)}, which requests of today leave out "
+                "(--allow-signature-change serves it all the same)"
+            )
 
     def check_signature(self, source: Source) -> None:
         """Refuses a version that requests of today would not fit."""

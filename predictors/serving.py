@@ -290,6 +290,7 @@ class Serving:
         if grpc is not None:
             finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
+        await pipeline.close_features()
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
         written = await self.let_know(end - time.monotonic())
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))

@@ -185,7 +185,7 @@ class Found:
                 f'named {", ".join(twice)}: give them different names, or compute it in mode "pandas"'
             )
         full_names = not self.in_python
-        sent = tuple(self.request_columns)
+        sent, computed = tuple(self.request_columns), self.computed
         features = (
             replace(one, computed_with=sent) if one.full_name in self.computed else one for one in self.features
         )

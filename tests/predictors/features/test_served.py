@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ from mlflow.types import ColSpec, Schema
 from prometheus_client.parser import text_string_to_metric_families
 
 from predictors.features import declare
-from predictors.features.demo import SERVICE, build
+from predictors.features.demo import SERVICE
 from predictors.pyfunc import PyFuncModel
+from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
-from tests.serving import Running, in_thread, process
+from tests.serving import Running, in_thread, process, wait_for
 
 COLUMNS = {"distance": "double", "rating": "double", "trips": "long", "orders": "long", "city": "string"}
 ADA = {"driver_id": 1001, "customer_id": "ada", "distance": 4.5}
@@ -42,6 +45,7 @@ def saved(folder: Path, columns: dict[str, str] = COLUMNS, *, required: bool = T
     mlflow.pyfunc.save_model(
         folder,
         python_model=Echo(),
+        pip_requirements=["mlflow"],
         signature=ModelSignature(
             Schema([ColSpec(type, name, required=required) for name, type in columns.items()]),
             Schema([ColSpec("string")]),
@@ -49,11 +53,6 @@ def saved(folder: Path, columns: dict[str, str] = COLUMNS, *, required: bool = T
         metadata=declare(**{name: value for name, value in declared.items() if value is not None}),
     )
     return folder
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("feast"))
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +251,7 @@ def test_every_type_that_feast_has(tmp_path: Path, repository: Path) -> None:
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     model = tmp_path / "m"
     mlflow.pyfunc.save_model(
-        model, python_model=Echo(),
+        model, python_model=Echo(), pip_requirements=["mlflow"],
         signature=ModelSignature(Schema([ColSpec("double", "rate")]), Schema([ColSpec("string")])),
     )  # fmt: skip
     env = {
@@ -318,3 +317,65 @@ def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeyp
     v1, v2 = asyncio.run(ask())
     assert [json.loads(row) for row in v1["predictions"]] == EXPECTED[:1]
     assert [json.loads(row) for row in v2.outputs[0].as_numpy()] == EXPECTED[:1]
+
+
+def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
+    """The same numbers; and what becomes of requests while it is away, without and with something to go on with."""
+    away = FeatureServer(feature_server.repository, tmp_path / "feast.log")
+    away.start()
+    model = saved(tmp_path / "m", {"distance": "double", "rating": "double", "orders": "long"})
+    row = {name: EXPECTED[0][name] for name in ("distance", "rating", "orders")}
+    with in_thread(model, feast_server_url=away.url, model_name="remote") as server:
+        assert WAYS["v2"](server) == [{name: one[name] for name in row} for one in EXPECTED]
+        unknown = server.predict({"instances": [ADA | {"driver_id": 7}]})
+        assert (unknown.status_code, "'driver_stats__rating' has no value for driver_id=7" in unknown.text) == (
+            424,
+            True,
+        )
+        away.end()
+        answered = server.predict({"instances": [ADA]})
+        assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+        assert metric(server, "model_feature_lookups_failed_total", reason="unreachable") == 1
+        assert server.get("/v2/health/ready").status_code == 200
+        assert seen(server.predict({"instances": [row]})) == [row]
+        away.start()
+        wait_for(lambda: server.predict({"instances": [ADA]}).status_code == 200)
+    away.end()
+    with in_thread(
+        model, feast_server_url=feature_server.url, model_name="patient", feast_unavailable="default", feast_timeout=0.2,
+        feast_defaults={"rating": 4.0, "orders": 0},
+    ) as server:  # fmt: skip
+        assert seen(server.predict({"instances": [ADA]})) == [row]
+        feature_server.send(signal.SIGSTOP)
+        try:
+            for _ in range(6):
+                assert seen(server.predict({"instances": [ADA]})) == [row | {"rating": 4.0, "orders": 0}]
+            assert metric(server, "model_feature_lookups_failed_total", reason="timeout") == 5
+            assert metric(server, "model_feature_lookups_failed_total", reason="circuit_open") == 1
+            assert metric(server, "model_feature_circuit_open") == 1
+        finally:
+            feature_server.send(signal.SIGCONT)
+
+
+def test_what_was_looked_up_is_kept_for_a_while(tmp_path: Path, repository: Path) -> None:
+    settings = {"feast_repo_path": str(repository), "feast_cache_ttl": 600.0, "model_name": "kept"}
+    with in_thread(saved(tmp_path / "m", {"rating": "double"}), **settings) as server:
+        for _ in range(3):
+            assert [row["rating"] for row in seen(server.predict({"instances": [ADA, GRACE]}))] == [4.75, 4.5]
+        assert metric(server, "model_feature_cache_total", result="miss") == 2
+        assert metric(server, "model_feature_cache_total", result="hit") == 4
+
+
+def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: Path) -> None:
+    """Callers that send keys alone would be refused."""
+    model = saved(tmp_path / "m", {"rating": "double"})
+    with in_thread(model, feast_repo_path=str(repository), model_name="next") as server:
+        shutil.rmtree(model)
+        mlflow.pyfunc.save_model(
+            model, python_model=Echo(), pip_requirements=["mlflow"],
+            signature=ModelSignature(Schema([ColSpec("double", "rating")]), Schema([ColSpec("string")])),
+        )  # fmt: skip
+        answered = server.post("/v2/repository/models/next/load")
+        assert answered.status_code == 409, answered.text
+        assert "it does not look up 'rating', which requests of today leave out" in answered.text
+        assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
