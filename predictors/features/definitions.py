@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from predictors.features.store import Catalogue, FeastError, Feature, Unavailable
 
+MOST_ASKED = 32
 SERVABLE = frozenset({"STATE_UNSPECIFIED", "AVAILABLE_ONLINE"})
 
 
@@ -38,14 +40,21 @@ class Definitions:
     """The oldest that values may be, in seconds, by full name. Feast keeps to it in training, and not online."""
     references: Mapping[str, str]
     """By full name what is stored, if views go by their own names and keys: then only what is wanted is asked for."""
+    asked: dict[tuple[str, ...], tuple[Catalogue, Any, bool]] = field(default_factory=dict)
+    """By the names that are wanted. Callers choose, and Feast keeps what it resolves for each: so few are made."""
 
     def asked_for(self, names: Sequence[str]) -> tuple[Catalogue, Any, bool]:
         """What is asked for these, of which none is computed: keys, features, and whether by full names."""
-        if not self.references:
+        known = self.asked.get(tuple(names))
+        if known is not None:
+            return known
+        if not self.references or len(self.asked) >= MOST_ASKED:
             return self.catalogue, self.stored, self.full_names
         wanted = [one for one in self.catalogue.features if one.full_name in names]
         keys = {key: self.catalogue.keys[key] for one in wanted for key in one.keys}
-        return Catalogue((), keys), [self.references[name] for name in names], True
+        made = Catalogue((), keys), [self.references[name] for name in names], True
+        self.asked[tuple(names)] = made
+        return made
 
     def lost_since(self, before: Definitions) -> list[str]:
         """What was there before and is not any more, or is found by other keys."""
@@ -92,13 +101,20 @@ def in_memory(store: Any, proto: Any) -> Any:
     from feast.infra.registry.registry import Registry
 
     registry = Registry(store.project, None, None)
-    registry.cached_registry_proto = type(proto).FromString(proto.SerializeToString())  # others may change theirs
-    registry.cached_registry_proto_created = datetime.now(UTC)  # Feast knows by it which registry it has resolved
+    content = proto.SerializeToString(deterministic=True)
+    registry.cached_registry_proto = type(proto).FromString(content)  # others may change theirs
+    registry.cached_registry_proto_created = time_of(content)
     registry.cached_registry_proto_ttl = timedelta(0)  # for ever
     for option in ("enable_online_versioning", "serve_features_while_materializing"):
         if hasattr(store.registry, option):
             setattr(registry, option, getattr(store.registry, option))
     return registry
+
+
+def time_of(content: bytes) -> datetime:
+    """Feast keeps in the process what it has resolved, all of it for the time of one registry, so that two models would
+    take it from each other. Equal registries are of one time, and others of another."""
+    return datetime.fromtimestamp(int.from_bytes(sha256(content).digest()[:6]) / 1e6, UTC)
 
 
 class Found:

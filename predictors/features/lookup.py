@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
 from predictors.features.counting import FeatureCounters
@@ -123,6 +124,8 @@ class Features:
             raise FeatureMissing("; ".join(problems[:MOST_NAMED]) + more)
         for column, field in self.doubtful.items():
             if column in made:
+                if field.type == "datetime":
+                    made[column] = [moment(value) for value in made[column]]
                 self.check(field, made[column])
         return made
 
@@ -153,6 +156,11 @@ class Features:
 
     async def close(self) -> None:
         await self.store.close()
+
+
+def moment(value: Any) -> Any:
+    """A feature server writes times as numbers of seconds."""
+    return datetime.fromtimestamp(value, UTC) if type(value) in (int, float) else value
 
 
 def aged(status: Status, value: Any, stamp: float, limit: float) -> Status:

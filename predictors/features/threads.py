@@ -19,6 +19,7 @@ class DaemonThreads(Executor):
         self.threads = threads
         self.name = name
         self.started = 0
+        self.idle = threading.Semaphore(0)
         self.queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -33,7 +34,8 @@ class DaemonThreads(Executor):
                 future.set_exception(error)
 
         self.queue.put(run)
-        if self.started < self.threads:
+        # One that has just worked is quicker than one that has slept.
+        if not self.idle.acquire(blocking=False) and self.started < self.threads:
             self.started += 1
             threading.Thread(target=self.work, name=f"{self.name}-{self.started}", daemon=True).start()
         return future
@@ -41,6 +43,7 @@ class DaemonThreads(Executor):
     def work(self) -> None:
         while (run := self.queue.get()) is not None:
             run()
+            self.idle.release()
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
         """Never waits: what hangs is left behind."""

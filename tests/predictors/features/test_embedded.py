@@ -280,6 +280,38 @@ class TestRegistry:
 
         asyncio.run(run())
 
+    def test_two_models_do_not_resolve_it_for_each_lookup(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Feast says so when it drops what it had resolved; that costs more than the lookup."""
+        caplog.set_level(logging.DEBUG, "feast.utils")
+
+        async def run() -> None:
+            async with opened(own) as first, opened(own) as second:
+                await first.fetch(ROWS, ["driver_stats__trips"])
+                await second.fetch(ROWS, ["driver_stats__trips"])
+                caplog.clear()
+                for store in (first, second, first, second):
+                    fetched = await store.fetch(ROWS, ["driver_stats__trips"])
+                    assert fetched.values == {"driver_stats__trips": [12, None, 3, None, 7]}
+
+        asyncio.run(run())
+        assert "cache cleared" not in caplog.text
+
+    def test_a_change_is_resolved(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "feast.utils")
+
+        async def run() -> None:
+            async with opened(own, "small") as store:
+                await store.fetch({"driver_id": [1001]}, ["driver_stats__rating"])
+                apply_small(own, ["rating", "trips"])
+                await store.refresh()
+                caplog.clear()
+                fetched = await store.fetch({"driver_id": [1001]}, ["driver_stats__rating", "driver_stats__trips"])
+                assert fetched.values == {"driver_stats__rating": [4.75], "driver_stats__trips": [12]}
+
+        apply_small(own, ["rating"])
+        asyncio.run(run())
+        assert "cache cleared" in caplog.text  # or the test before could not fail
+
 
 class TestOnlineStore:
     """SQLite's file, locked or without its tables."""

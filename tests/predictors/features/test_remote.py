@@ -172,6 +172,7 @@ class TestFeatureServer:
 
         asyncio.run(run())
 
+    @pytest.mark.slow
     def test_ended_it_is_unreachable_until_it_is_back(self, feature_server: FeatureServer) -> None:
         async def run() -> None:
             async with opened(feature_server.url) as inner:

@@ -248,6 +248,11 @@ def test_every_type_that_feast_has(tmp_path: Path, repository: Path) -> None:
         assert (missing.status_code, "missing input 'distance'" in missing.text) == (400, True)
 
 
+def test_a_time_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer, hour_ago: float) -> None:
+    with in_thread(saved(tmp_path / "m", {"last_trip": "datetime"}), feast_server_url=feature_server.url) as server:
+        assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"last_trip": hour_ago * 1000}]
+
+
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     model = tmp_path / "m"
     mlflow.pyfunc.save_model(
