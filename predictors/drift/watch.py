@@ -43,7 +43,8 @@ class Watched:
         self.tap = Tap()
         self.reader = Reader(loaded)
         self.profile: Profile | None = None
-        self.window = Window(settings.drift_window, nothing(None))
+        self.span = settings.drift_window.shared_by(shared.workers)
+        self.window = Window(self.span, nothing(None))
         self.first: list[Columns] = []
         """The first rows, where they are to be the profile."""
         if profile is not None:
@@ -53,7 +54,7 @@ class Watched:
 
     def begin(self, profile: Profile) -> None:
         self.profile = fitting(profile, self.reader.names, quiet=self.index != 0)
-        self.window = Window(self.settings.drift_window, nothing(self.profile))
+        self.window = Window(self.span, nothing(self.profile))
         self.first = []
 
     def count(self, seconds: float) -> None:
