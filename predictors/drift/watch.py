@@ -82,6 +82,7 @@ class Watched:
                 log.info("drift: the first %d rows are the baseline now", sum(one.rows for one in first))
         if agreed.exists():
             self.begin(parsed(agreed.read_text()))
+            self.file(f"first-{self.index}").unlink(missing_ok=True)
         elif self.index != 0:
             self.share("first", self.first)
 
@@ -97,8 +98,11 @@ class Watched:
         found = []
         for index in range(self.shared.workers):
             file = self.file(f"{what}-{index}")
-            if index != self.index and file.exists() and time.time() - file.stat().st_mtime < self.patience:
-                found.append(pickle.loads(file.read_bytes()))  # noqa: S301 - our own file, in our own folder
+            try:
+                if index != self.index and time.time() - file.stat().st_mtime < self.patience:
+                    found.append(pickle.loads(file.read_bytes()))  # noqa: S301 - our own file, in our own folder
+            except FileNotFoundError:
+                continue
         return found
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,6 +260,12 @@ def test_nothing_is_measured_that_nobody_wants(classifier: Path) -> None:
             assert server.predict({"instances": [[1.0, 1, 1, 1]] * 300}).status_code == 200
             assert not any(thread.name == "drift" for thread in threading.enumerate())
             assert readings(server) == {}
+
+
+def test_who_does_not_measure_does_not_import_it() -> None:
+    script = "import sys, predictors.serving, predictors.metrics\n"
+    script += "assert not {'predictors.drift.watch', 'predictors.drift.profiles'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60).returncode == 0
 
 
 def test_first_rows_as_the_baseline() -> None:
