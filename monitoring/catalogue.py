@@ -114,5 +114,26 @@ CATALOGUE = (
         "model_prediction_log_queue", "gauge", NAME, "records",
         "Sampled requests that wait to be written to the prediction log",
     ),
+    Metric(
+        "model_feature_psi", "gauge", (*MODEL, "feature"), "PSI",
+        "How far an input has moved from the drift profile: population stability index of the window",
+    ),
+    Metric(
+        "model_feature_missing_ratio", "gauge", (*MODEL, "feature"), "ratio",
+        "Share of rows of the window in which an input is missing",
+    ),
+    Metric(
+        "model_prediction_psi", "gauge", (*MODEL, "output"), "PSI",
+        "How far an output has moved from the drift profile: population stability index of the window",
+    ),
+    Metric("model_drift_window_rows", "gauge", MODEL, "rows", "Rows in the window that drift is measured over"),
+    Metric(
+        "model_prediction_quantile", "gauge", (*MODEL, "output", "quantile"), "values",
+        "Quantiles of a numeric output in the window",
+    ),
+    Metric(
+        "model_prediction_share", "gauge", (*MODEL, "output", "value"), "ratio",
+        "Share of each class among the predictions of the window",
+    ),
 )  # fmt: skip
 BY_SERIES = {series: metric for metric in CATALOGUE for series in metric.series}

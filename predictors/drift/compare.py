@@ -73,7 +73,7 @@ def compared(profile: Profile, frame: pd.DataFrame, least_rows: int) -> Comparis
     if len(frame) < least_rows:
         raise Unusable(f"the log has {len(frame)} rows, too few to tell drift from chance (--min-rows={least_rows})")
     versions = groups(frame[VERSION_COLUMN].astype(str).to_numpy()) if VERSION_COLUMN in frame else {}
-    times, periods = split(frame) if TIME_COLUMN in frame else ([], [])
+    times, periods = split(frame, least_rows) if TIME_COLUMN in frame else ([], [])
     found, absent = [], []
     for place, one in enumerate(profile.variables):
         is_output = place >= len(profile.features)
@@ -111,17 +111,18 @@ def groups(values: Array) -> dict[str, Array]:
     return {str(value): values == value for value in np.unique(values)}
 
 
-def split(frame: pd.DataFrame) -> tuple[list[str], list[Array]]:
+def split(frame: pd.DataFrame, least_rows: int) -> tuple[list[str], list[Array]]:
     """Periods of the same length; fewer of them where there would be few rows in each."""
     import pandas as pd
 
     moments = pd.to_datetime(frame[TIME_COLUMN], utc=True, errors="coerce", format="mixed")
     first, last = moments.min(), moments.max()
-    if pd.isna(first) or first == last:
+    count = min(PERIODS, len(frame) // least_rows)
+    if pd.isna(first) or first == last or count < 2:
         return [], []
-    edges = pd.date_range(first, last, periods=PERIODS + 1)
-    places = np.clip(np.searchsorted(edges, moments, side="right") - 1, 0, PERIODS - 1)
+    edges = pd.date_range(first, last, periods=count + 1)
+    places = np.clip(np.searchsorted(edges, moments, side="right") - 1, 0, count - 1)
     known = moments.notna().to_numpy()
     return [str(edge.strftime("%m-%d %H:%M")) for edge in edges[:-1]], [
-        (places == place) & known for place in range(PERIODS)
+        (places == place) & known for place in range(count)
     ]

@@ -56,7 +56,7 @@ class Spread:
         return [float(self.numbers[min(place, len(upto) - 1)]) for place in places]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Texts:
     """How often each text was seen, as long as they can be classes."""
 

@@ -43,7 +43,8 @@ class Watched:
         self.tap = Tap()
         self.reader = Reader(loaded)
         self.profile: Profile | None = None
-        self.window = Window(settings.drift_window, nothing(None))
+        self.span = settings.drift_window.shared_by(shared.workers)
+        self.window = Window(self.span, nothing(None))
         self.first: list[Columns] = []
         """The first rows, where they are to be the profile."""
         if profile is not None:
@@ -53,7 +54,7 @@ class Watched:
 
     def begin(self, profile: Profile) -> None:
         self.profile = fitting(profile, self.reader.names, quiet=self.index != 0)
-        self.window = Window(self.settings.drift_window, nothing(self.profile))
+        self.window = Window(self.span, nothing(self.profile))
         self.first = []
 
     def count(self, seconds: float) -> None:
@@ -81,6 +82,7 @@ class Watched:
                 log.info("drift: the first %d rows are the baseline now", sum(one.rows for one in first))
         if agreed.exists():
             self.begin(parsed(agreed.read_text()))
+            self.file(f"first-{self.index}").unlink(missing_ok=True)
         elif self.index != 0:
             self.share("first", self.first)
 
@@ -96,8 +98,11 @@ class Watched:
         found = []
         for index in range(self.shared.workers):
             file = self.file(f"{what}-{index}")
-            if index != self.index and file.exists() and time.time() - file.stat().st_mtime < self.patience:
-                found.append(pickle.loads(file.read_bytes()))  # noqa: S301 - our own file, in our own folder
+            try:
+                if index != self.index and time.time() - file.stat().st_mtime < self.patience:
+                    found.append(pickle.loads(file.read_bytes()))  # noqa: S301 - our own file, in our own folder
+            except FileNotFoundError:
+                continue
         return found
 
     @property

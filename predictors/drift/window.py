@@ -21,11 +21,12 @@ class Window:
         self.before = empty
         """The sum of what is finished."""
         self.current = empty
-        self.since = now()
+        self.since = self.latest = now()
 
     def add(self, tally: Tally) -> None:
         self.slide()
         self.current = self.current + tally
+        self.latest = self.now()
 
     def total(self) -> Tally:
         self.slide()
@@ -38,7 +39,7 @@ class Window:
         else:
             full = now - self.since >= self.span.seconds / PARTS
         if full:
-            self.finished.append((now, self.current))
+            self.finished.append((self.latest, self.current))
             self.current, self.since = self.empty, now
         if full or self.outdated(now):
             while self.outdated(now):
