@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from hmac import digest
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -361,23 +362,24 @@ def test_files_are_complete_or_absent_whoever_is_killed(tmp_path: Path) -> None:
     flags = ("--prediction-log", str(log), "--prediction-log-max-age", "0.1", "--workers", "2")
     with process(tmp_path, *flags) as server:
 
-        def call(_: int) -> str | None:
-            try:
-                return server.running.predict(ASKED).headers.get("x-request-id")
-            except Exception:  # the server has been killed
-                return None
+        def call(caller: int) -> None:
+            for i in count():
+                try:
+                    path, headers = "/v1/models/model:predict", {"x-request-id": f"{caller}-{i}"}
+                    server.running.post(path, ASKED, headers=headers)
+                except httpx.TransportError:  # the server has been killed
+                    return
 
         with ThreadPoolExecutor(4) as callers:
-            answers = callers.map(call, range(3000))
-            wait_for(lambda: len(files(log)) > 5)
-            workers = workers_of(server)
-            for pid in (server.process.pid, *workers):
-                os.kill(pid, signal.SIGKILL)
-            sent = {one for one in answers if one}
+            for caller in range(4):
+                callers.submit(call, caller)
+            try:
+                wait_for(lambda: len(files(log)) > 3)
+            finally:
+                for pid in (server.process.pid, *workers_of(server)):
+                    os.kill(pid, signal.SIGKILL)
     written = ids(log)
-    assert len(written) > 0
-    assert len(written) == len(set(written))
-    assert set(written) <= sent
+    assert len(written) == len(set(written)) > 0
     (log / ".partial").mkdir(exist_ok=True)
     old, new = log / ".partial" / "old.parquet", log / ".partial" / "new.parquet"
     for one in (old, new):
