@@ -106,8 +106,8 @@ def piece_of(record: Record, matrix: Array | None) -> Piece:
     else:
         rows = len(matrix)
     columns |= outputs_of(record.prediction, rows)
-    for name, values in (getattr(batch, "entities", None) or {}).items():
-        columns[f"entity.{name}"] = cells(list(values))
+    for name, values in (batch.entities or {}).items():
+        columns[f"entity.{name}"] = cells(values)
     return Piece(record, rows, matrix, columns, types)
 
 
