@@ -94,6 +94,7 @@ def where(command: argparse.ArgumentParser) -> None:
     command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="for each request")
     command.add_argument("--token-file", type=Path, help="a bearer token for each request")
     command.add_argument("--insecure", action="store_true", help="take any certificate")
+    command.add_argument("--ca", type=Path, metavar="FILE", help="certificates of authorities to trust")
     command.add_argument("--metrics-url", default="", help="where the metrics are (default: /metrics of --url)")
 
 
@@ -101,7 +102,7 @@ def plan(options: argparse.Namespace, **more: object) -> Plan:
     slo.parse(options.slo)
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
     given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
-    return Plan(Target(options.url, options.grpc, headers_of(options), options.insecure), **given | more)
+    return Plan(Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more)
 
 
 def headers_of(options: argparse.Namespace) -> dict[str, str]:

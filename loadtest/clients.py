@@ -23,10 +23,13 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=self.timeout),
             headers=self.target.headers,
         )
+        # Metrics may be elsewhere, and tokens are for the server alone.
+        self.bare = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
         return self
 
     async def __aexit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.session.close()
+        await self.bare.close()
 
     async def send(self, payload: Payload) -> str:
         try:
@@ -45,7 +48,8 @@ class HttpClient:
     async def get(self, url: str) -> tuple[int, str]:
         """Status and text; 0 and the reason where there is no reply."""
         try:
-            async with self.session.get(url) as reply:
+            session = self.session if url.startswith(f"{self.target.url}/") else self.bare
+            async with session.get(url) as reply:
                 return reply.status, await reply.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return 0, f"{error or type(error).__name__}"
@@ -56,7 +60,7 @@ class GrpcClient:
         self.target, self.timeout = target, timeout
 
     async def __aenter__(self) -> Self:
-        self.channel = grpc.aio.insecure_channel(self.target.grpc)
+        self.channel = self.target.channel(grpc.aio)
         self.call: Any = self.channel.unary_unary(GRPC_METHOD)
         return self
 

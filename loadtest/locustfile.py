@@ -42,11 +42,12 @@ def options(parser: Any) -> None:
     parser.add_argument("--grpc", default="", help="host:port of the gRPC server (default: port 8081 of the host)")
     parser.add_argument("--header", action="append", default=[], help="'NAME: VALUE'", include_in_web_ui=False)
     parser.add_argument("--token-file", type=Path, help="a bearer token", include_in_web_ui=False)
+    parser.add_argument("--ca", type=Path, help="certificates of authorities to trust", include_in_web_ui=False)
 
 
 def target(environment: Any) -> Target:
     given = environment.parsed_options
-    return Target(environment.host or "", given.grpc, headers_of(given))
+    return Target(environment.host or "", given.grpc, headers_of(given), ca=given.ca)
 
 
 @events.test_start.add_listener
@@ -195,7 +196,7 @@ class Grpc(Caller):
 
     def on_start(self) -> None:
         super().on_start()
-        self.channel = grpc.insecure_channel(self.to.grpc)
+        self.channel = self.to.channel(grpc)
         self.infer = self.channel.unary_unary(GRPC_METHOD)
 
     def on_stop(self) -> None:

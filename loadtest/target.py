@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,8 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     insecure: bool = False
     """Any certificate will do."""
+    ca: Path | None = None
+    """Certificates of the authorities that are trusted; the system's where it is None."""
 
     def __post_init__(self) -> None:
         try:
@@ -44,6 +47,10 @@ class Target:
             raise Unusable(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
         if parts.username or parts.password:
             raise Unusable("no user or password in the URL, please: --token-file or --header carry them")
+        try:
+            _ = self.tls  # reads
+        except (OSError, ssl.SSLError) as error:
+            raise Unusable(f"--ca: {self.ca} holds no certificates: {error.strerror or error}") from None
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         object.__setattr__(self, "url", self.url.rstrip("/"))
         object.__setattr__(self, "grpc", self.grpc or f"{host}:{GRPC_PORT}")
@@ -51,7 +58,23 @@ class Target:
     @property
     def tls(self) -> ssl.SSLContext | None:
         """None without TLS."""
-        return context(self.insecure) if self.url.startswith("https:") else None
+        return context(self.insecure, self.ca) if self.is_secure else None
+
+    @property
+    def is_secure(self) -> bool:
+        """Over HTTP and gRPC alike."""
+        return self.url.startswith("https:")
+
+    def channel(self, library: Any) -> Any:
+        """To the gRPC server, by `grpc` or `grpc.aio`."""
+        import grpc
+
+        if not self.is_secure:
+            return library.insecure_channel(self.grpc)
+        if self.insecure:
+            raise Unusable("--insecure: gRPC looks at certificates all the same; --ca names the authority of this one")
+        trusted = None if self.ca is None else self.ca.read_bytes()
+        return library.secure_channel(self.grpc, grpc.ssl_channel_credentials(trusted))
 
     def schema(self) -> dict[str, Any]:
         """GET /schema of a server whose model is ready."""
@@ -106,7 +129,7 @@ class Target:
     def _call(self, payload: Payload) -> tuple[int, str]:
         import grpc
 
-        with grpc.insecure_channel(self.grpc) as channel:
+        with self.channel(grpc) as channel:
             try:
                 channel.unary_unary(GRPC_METHOD)(payload.body, timeout=SECONDS, metadata=self.metadata)
             except grpc.RpcError as error:
@@ -121,8 +144,8 @@ class Target:
 
 
 @cache
-def context(insecure: bool) -> ssl.SSLContext:
-    made = ssl.create_default_context()
+def context(insecure: bool, ca: Path | None) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=ca)
     if insecure:
         made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
     return made

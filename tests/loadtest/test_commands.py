@@ -25,6 +25,7 @@ from loadtest.outcome import Outcome
 from loadtest.payloads import PROTOCOLS, Payload
 from loadtest.target import Target
 from predictors.access.limits import Rate
+from tests.certificates import Authority
 from tests.serving import Running, free_port, in_thread
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,26 @@ def server() -> Iterator[Running]:
 def run(server: Running, out: Path, *more: str) -> int:
     where = ["--url", server.url, "--grpc", server.grpc, "--out", str(out), "--warmup", "0.2"]
     return main(["run", *where, "--slo", EASY, "--rps", "50", "--duration", "1.2", *more])
+
+
+@pytest.mark.parametrize("protocol", ["v1", "grpc"])
+def test_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue()
+    options = {
+        "client_options": {"verify": authority.trusted()},
+        "ssl_certfile": str(certificate),
+        "ssl_keyfile": str(key),
+    }
+    with in_thread(None, **options) as server:
+        assert run(server, tmp_path / "a.json", "--protocol", protocol, "--ca", str(authority.file)) == 0
+        assert run(server, tmp_path / "a.json", "--protocol", protocol, "--ca", str(key)) == 2
+        assert f"--ca: {key} holds no certificates" in capsys.readouterr().err
+        if protocol == "grpc":
+            assert run(server, tmp_path / "a.json", "--protocol", protocol, "--insecure") == 2
+            assert "--ca names the authority" in capsys.readouterr().err
+        else:
+            assert run(server, tmp_path / "a.json", "--protocol", protocol, "--insecure") == 0
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
