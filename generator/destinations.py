@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from generator.facts import is_mlflow
 from generator.plan import Plan
+from generator.spec.pods import SecretKey
 
 IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\..+)?")
 # A Service by its short name; domains of two words speak TLS.
@@ -68,6 +69,7 @@ def helpers(plan: Plan) -> Iterator[Destination]:
         yield from of_url(plan, "feast.server_url", spec.feast.server_url)
     elif spec.feast:
         yield Destination("feast.repo_path", "Feast's online store")
+    yield from logged(plan)
     if spec.payload_logger and spec.payload_logger.url:
         yield from of_url(plan, "payload_logger.url", spec.payload_logger.url)
     elif spec.payload_logger:
@@ -78,6 +80,18 @@ def helpers(plan: Plan) -> Iterator[Destination]:
         yield from of_url(plan, "auth.jwt.jwks", spec.auth.jwt.jwks)
     if spec.dependencies.env_manager != "local":
         yield Destination("dependencies.env_manager", "the package index")
+
+
+def logged(plan: Plan) -> Iterator[Destination]:
+    log = plan.spec.prediction_log
+    if log is None:
+        return
+    if isinstance(log.to, SecretKey):
+        yield Destination("prediction_log.to", f"what the Secret {log.to.secret} names")
+    elif log.kind == "http":
+        yield from of_url(plan, "prediction_log.to", log.to)
+    elif log.kind == "store":
+        yield Destination("prediction_log.to", log.to)
 
 
 def of_url(plan: Plan, path: str, url: str) -> Iterator[Destination]:

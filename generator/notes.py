@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator import notes_around
+from generator import notes_around, notes_predictions
 from generator.facts import is_mlflow, is_moving
 from generator.plan import LARGE, Plan
 from generator.resources.promql import queries
@@ -21,6 +21,7 @@ def notes(plan: Plan) -> list[str]:
         *canary(plan),
         *scaling(plan),
         *sizes(plan),
+        *notes_predictions.notes(plan),
         *notes_around.notes(plan),
     ]
 
@@ -55,12 +56,10 @@ def knative(plan: Plan) -> Iterator[str]:
         return
     spec, where = plan.spec, plan.spec.placement
     capacity = spec.node_capacities.get(spec.node_capacity or "")
-    claims = plan.strategy == "pvc" or spec.dependencies.cache_claim or any(mount.pvc for mount in spec.volumes)
-    writes = (
-        plan.strategy == "pvc"
-        or spec.dependencies.cache_claim
-        or any(mount.pvc and not mount.read_only for mount in spec.volumes)
-    )
+    log_claim = spec.prediction_log and spec.prediction_log.claim
+    written = plan.strategy == "pvc" or spec.dependencies.cache_claim or log_claim
+    claims = written or any(mount.pvc for mount in spec.volumes)
+    writes = written or any(mount.pvc and not mount.read_only for mount in spec.volumes)
     for flag, used in (
         ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
         ("podspec-persistent-volume-claim", claims),

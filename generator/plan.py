@@ -241,12 +241,14 @@ def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, st
     if spec.resources.memory:
         return spec.resources.memory, "said in the spec"
     base = {"pytorch": 1024, "tensorflow": 1536, "transformers": 1536}.get(flavor, 512)
+    log = math.ceil(spec.workers * spec.prediction_log.most_bytes / MIB) if spec.prediction_log else 0
+    besides = f"; and {log}Mi for what the prediction log keeps until it is written" if log else ""
     if size is None:
-        return f"{base * 2}Mi", f"for {flavor}, with the size of the model unknown"
+        return f"{base * 2 + log}Mi", f"for {flavor}, with the size of the model unknown{besides}"
     need = base + 3 * 2 * size / MIB
-    rounded = math.ceil(need / 256) * 256
+    rounded = math.ceil((need + log) / 256) * 256
     return (
         f"{rounded}Mi",
         f"{base}Mi for {flavor}, and six times the model's {size / MIB:.1f} MiB: "
-        "in memory it is about twice as large, and there may be three versions at a time",
+        f"in memory it is about twice as large, and there may be three versions at a time{besides}",
     )

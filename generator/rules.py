@@ -10,6 +10,7 @@ from generator.plan import Plan
 from generator.problems import Path, Problem, problem
 from generator.resources.environment import MODEL_DIR
 from generator.resources.volumes import ours
+from generator.rules_predictions import RULES as PREDICTIONS
 from generator.rules_scaling import RULES as SCALING
 from generator.rules_schedule import RULES as SCHEDULE
 from generator.spec.values import quantity, seconds
@@ -312,6 +313,7 @@ RULES: list[Rule] = [
     placement,
     pods,
     *rules_around.RULES,
+    *PREDICTIONS,
     *SCALING,
     *SCHEDULE,
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from generator.facts import is_mlflow
 from generator.plan import Plan, Served
 from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
-from generator.spec.values import seconds
+from generator.spec.values import Part, quantity, seconds
 
 MODEL_DIR = "/mnt/models"
 CACHE_DIR = "/model-cache"
@@ -65,7 +65,16 @@ def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
     # Knative's proxy keeps requests away from a pod that ends before the pod knows of it.
     env["MLFLOW_KSERVE_DRAIN_DELAY"] = 0 if plan.knative else seconds(spec.drain_delay)
     env["MLFLOW_KSERVE_GRACE_PERIOD"] = math.ceil(seconds(spec.grace_period))  # it takes whole ones only
-    return env | behaviour(plan) | access(plan) | telemetry(plan) | features(plan) | spec.env
+    return (
+        env
+        | behaviour(plan)
+        | access(plan)
+        | telemetry(plan)
+        | features(plan)
+        | prediction_log(plan)
+        | drift(plan)
+        | spec.env
+    )
 
 
 def behaviour(plan: Plan) -> dict[str, EnvValue]:
@@ -143,3 +152,42 @@ def features(plan: Plan) -> dict[str, EnvValue]:
     times = {"TIMEOUT": feast.timeout, "MAX_AGE": feast.max_age, "CACHE_TTL": feast.cache_ttl}
     named |= {f"MLFLOW_KSERVE_FEAST_{name}": seconds(text) for name, text in times.items() if text is not None}
     return {name: value for name, value in named.items() if value not in (None, "")}
+
+
+def prediction_log(plan: Plan) -> dict[str, EnvValue]:
+    log = plan.spec.prediction_log
+    if log is None:
+        return {}
+    values: dict[str, EnvValue] = {
+        "sample": log.sample,
+        "exclude": ",".join(log.exclude),
+        "hash": ",".join(log.hash),
+        "hash_key": f"{SECRETS_DIR}/prediction-log-key/key",
+        "max_age": seconds(log.max_age),
+        "max_size": int(quantity(log.max_size)),
+        "queue": log.queue,
+        "queue_size": int(quantity(log.queue_size)),
+    }
+    names = {"hash_key": "hash_key_file", "queue_size": "queue_bytes"}
+    said = {names.get(name, name): values[name] for name in differing(log) if name in values}
+    return {"MLFLOW_KSERVE_PREDICTION_LOG": log.to} | {
+        f"MLFLOW_KSERVE_PREDICTION_LOG_{name.upper()}": value for name, value in said.items()
+    }
+
+
+def drift(plan: Plan) -> dict[str, EnvValue]:
+    wanted = plan.spec.drift
+    values: dict[str, EnvValue] = {
+        "mode": wanted.mode,
+        "window": wanted.window if wanted.window.endswith("rows") else seconds(wanted.window),
+        "interval": seconds(wanted.interval),
+        "min_rows": wanted.min_rows,
+        "baseline_rows": wanted.baseline_rows,
+    }
+    names = {"mode": "MLFLOW_KSERVE_DRIFT"}
+    return {names.get(name, f"MLFLOW_KSERVE_DRIFT_{name.upper()}"): values[name] for name in differing(wanted)}
+
+
+def differing(part: Part) -> list[str]:
+    """The fields that say something else than the predictor does by itself."""
+    return [name for name, field in type(part).model_fields.items() if getattr(part, name) != field.default]

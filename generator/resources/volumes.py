@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from generator.plan import Plan
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, SECRETS_DIR
 from generator.spec.pods import Mount, SecretKey
+
+PREDICTION_LOG = "prediction-log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ def ours(plan: Plan) -> list[Volume]:
         found.append(Volume("environments", "/environments", source, read_only=False))
     if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
         found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
+    log = spec.prediction_log
+    if log and log.folder and log.claim:
+        source = {"persistentVolumeClaim": {"claimName": log.claim}}
+        found.append(Volume(PREDICTION_LOG, log.folder, source, read_only=False))
     return found
 
 
@@ -79,6 +87,7 @@ def secret_files(plan: Plan) -> list[Volume]:
             ("admin-tokens", spec.auth.admin_tokens, "tokens"),
             ("webhook", spec.reload.webhook_secret, "secret"),
             ("feast", spec.feast.token if spec.feast else None, "token"),
+            ("prediction-log-key", spec.prediction_log.hash_key if spec.prediction_log else None, "key"),
         )
         if key is not None
     ]
@@ -89,6 +98,12 @@ def secret_files(plan: Plan) -> list[Volume]:
 
 def one_key(key: SecretKey, file: str) -> dict[str, Any]:
     return {"secret": {"secretName": key.secret, "items": [{"key": key.key, "path": file}]}}
+
+
+def deepest(path: str, among: Iterable[Volume]) -> Volume | None:
+    """The volume in which the path is."""
+    holding = [volume for volume in among if PurePosixPath(path).is_relative_to(volume.path)]
+    return max(holding, key=lambda volume: len(PurePosixPath(volume.path).parts), default=None)
 
 
 def volume_of(mount: Mount) -> Volume:

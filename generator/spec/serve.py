@@ -30,6 +30,7 @@ from generator.spec.pods import (
     Rolling,
     Security,
 )
+from generator.spec.predictions import Drift, PredictionLog
 from generator.spec.scaling import Replicas, Scaling
 from generator.spec.storage import Storage, Tracking
 from generator.spec.values import (
@@ -166,4 +167,6 @@ class ServeSpec(Part):
     logging: Logging = Logging()
     tracing: Tracing | None = None
     feast: Feast | None = None
+    prediction_log: PredictionLog | None = None
+    drift: Drift = Drift()
     monitoring: Monitoring = Monitoring()
