@@ -140,6 +140,16 @@ COMMON: dict[str, Part] = {
             },
         ]
     ),
+    "prediction_log": st.sampled_from(
+        [
+            {"to": "stdout", "sample": 0.1, "exclude": ["name"]},
+            {"to": "http://broker.events/default", "hash": ["user"], "hash_key": {"secret": "s3", "key": "hash"}},
+            {"to": {"secret": "s3", "key": "url"}, "max_age": "1m"},
+            {"to": "/logs/", "claim": "logs", "max_size": "8Mi"},
+            {"to": "s3://logs/fraud", "queue": 100, "queue_size": "8Mi"},
+        ]
+    ),
+    "drift": st.sampled_from([{"mode": "on", "window": "1000rows"}, {"mode": "off"}, {"interval": "5s"}]),
     "dependencies": st.sampled_from(
         [{"policy": "off"}, {"policy": "strict"}, {"env_manager": "virtualenv", "cache_claim": "envs"}]
     ),

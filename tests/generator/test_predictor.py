@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from generator import ModelFacts, ServeSpec, render
 from generator.resources.environment import MODEL_DIR
+from predictors.drift.span import Span
 from predictors.flavor import FLAVORS, image_of, read_mlmodel
 from predictors.settings import Settings, env_of, read_settings
 from tests.serving import process
@@ -57,6 +58,16 @@ EVERYTHING: dict[str, Any] = {
         "max_age": "1h",
         "cache_ttl": "5s",
     },
+    "prediction_log": {
+        "to": "http://broker.events/default",
+        "sample": 0.25,
+        "exclude": ["name", "input.note"],
+        "hash": ["user"],
+        "hash_key": {"secret": "prediction-log", "key": "hash"},
+        "queue": 500,
+        "queue_size": "1.5Mi",
+    },
+    "drift": {"mode": "on", "window": "1d", "interval": "500ms", "min_rows": 50, "baseline_rows": 100},
     "env": {"GREETING": "hello", "NUMBER": 0.5, "KEY": {"secret": "keys", "key": "one"}},
 }
 # Read by OpenTelemetry, by KServe, or by whoever wrote the spec.
@@ -96,6 +107,12 @@ def test_the_server_takes_every_value() -> None:
     assert (settings.feast_missing, settings.feast_stale, settings.feast_unavailable) == ("default", "serve", "null")
     assert (settings.feast_entities, settings.feast_defaults) == ({"user_id": "user"}, {"rate": 0.5})
     assert (settings.feast_timeout, settings.feast_max_age, settings.feast_cache_ttl) == (0.2, 3600, 5)
+    assert (settings.prediction_log, settings.prediction_log_sample) == ("http://broker.events/default", 0.25)
+    assert settings.prediction_log_exclude == {"name", "input.note"}
+    assert settings.prediction_log_hash == {"user"}
+    assert (settings.prediction_log_queue, settings.prediction_log_queue_bytes) == (500, 1.5 * 2**20)
+    assert (settings.drift, settings.drift_window, settings.drift_interval) == ("on", Span(seconds=86400), 0.5)
+    assert (settings.drift_min_rows, settings.drift_baseline_rows) == (50, 100)
 
 
 def test_files_of_secrets_are_mounted_where_the_server_reads_them() -> None:
@@ -145,8 +162,9 @@ def test_each_flavor_gets_its_image(flavor: str) -> None:
 def test_times_agree_with_the_server() -> None:
     """A pod is not ended before the server is done: drain, grace, and something over."""
     made = predictor({**EVERYTHING, "drain_delay": "20s", "grace_period": "45s"})
+    without_files = {"auth": {}, "reload": {}, "prediction_log": None}
     settings = read_settings(
-        [], env_of_container({**EVERYTHING, "auth": {}, "reload": {}, "drain_delay": "20s", "grace_period": "45s"})
+        [], env_of_container({**EVERYTHING, **without_files, "drain_delay": "20s", "grace_period": "45s"})
     )
     assert made["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period
 
@@ -162,11 +180,23 @@ def test_times_agree_with_the_server() -> None:
         {"workers": 256},
         {"auth": {"rate_limit": "6000/m"}},
         {"storage": {"strategy": "server", "backoff": "100ms"}},
+        {"prediction_log": {"to": "stdout", "sample": 0.001, "queue": 1, "queue_size": "2G"}},
+        {"prediction_log": {"to": "https://[fd00::1]:8443/events?source=a"}},
+        {"drift": {"mode": "off"}},
+        {"drift": {"window": "1500ms", "interval": "50ms"}},
+        {"drift": {"window": "30rows", "min_rows": 30}},
+        {"drift": {"window": 900}},
     ],
 )
 def test_the_server_takes_each_value_that_a_spec_may_have(more: dict[str, Any]) -> None:
     env = env_of_container({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
     assert read_settings(["--model-name=fraud"], env).model_name == "fraud"
+
+
+NO_PLACES = (
+    *("", "logs", "/", "//logs", "/a:b", "STDOUT", "file:///logs", "memory://logs", "http://", "http://:80/"),
+    *("http://me:secret@broker/", "s3://key:secret@bucket/logs", "s3://bucket/my logs"),
+)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +212,23 @@ def test_the_server_takes_each_value_that_a_spec_may_have(more: dict[str, Any]) 
         {"security": {"seccomp": "Localhost"}},
         {"feast": {"server_url": "http://feast:6566", "repo_config_map": "feast"}},
         {"dependencies": {"cache_claim": "environments"}},
+        {"prediction_log": {}},
+        *({"prediction_log": {"to": to}} for to in NO_PLACES),
+        {"prediction_log": {"to": "stdout", "claim": "logs"}},
+        {"prediction_log": {"to": "stdout", "sample": 0}},
+        {"prediction_log": {"to": "stdout", "exclude": ["a,b"]}},
+        {"prediction_log": {"to": "stdout", "exclude": ["a", "b"], "hash": ["b"]}},
+        {"prediction_log": {"to": "stdout", "hash_key": {"secret": "s", "key": "k"}}},
+        {"prediction_log": {"to": "http://broker", "max_age": "1m"}},
+        {"prediction_log": {"to": "stdout", "max_size": "64Mi"}},
+        {"drift": {"mode": "off", "window": "1h"}},
+        {"drift": {"baseline_rows": 100}},
+        {"drift": {"mode": "on", "baseline_rows": 9}},
+        {"drift": {"interval": "49ms"}},
+        {"drift": {"window": "999ms"}},
+        {"drift": {"window": "29rows", "min_rows": 1}},
+        {"drift": {"window": "100rows"}},
+        {"drift": {"window": "many"}},
     ],
 )
 def test_what_could_never_run_or_would_be_ignored_is_no_spec(more: dict[str, Any]) -> None:
