@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from predictors import uris
 from predictors.flavor import MLmodel
 
 REGISTRY_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "mlflow:")
@@ -46,6 +47,20 @@ def features_of(metadata: Any) -> str | None:
     return f"feature service '{service}'" if service else f"{len(declared.get('features') or ())} features"
 
 
+def misspelt(uri: str) -> str | None:
+    """What was expected of a URI with KServe's scheme for MLflow, if it is none."""
+    try:
+        uris.spelled(uri)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def as_mlflow(uri: str) -> str:
+    """As MLflow itself spells it, if it is a URI of MLflow's."""
+    return uri if misspelt(uri) else uris.spelled(uri)
+
+
 def is_mlflow(uri: str) -> bool:
     """Whether only MLflow knows where the URI leads."""
     return uri.startswith(REGISTRY_SCHEMES)
@@ -53,22 +68,19 @@ def is_mlflow(uri: str) -> bool:
 
 def is_moving(uri: str) -> bool:
     """Whether the URI may name another version tomorrow."""
-    name = uri.partition("models:/")[2] or uri.partition("mlflow://models/")[2]
-    if not name or name.startswith("m-"):
-        return False
-    return "@" in name or not name.rpartition("/")[2].isdigit()
+    return uris.is_moving(as_mlflow(uri))
 
 
 def version_of(uri: str) -> str | None:
     """The version or alias that a URI of a registered model ends on."""
-    if not uri.startswith(("models:/", "mlflow://models/")):
+    if not as_mlflow(uri).startswith("models:/"):
         return None
     return uri.rpartition("@")[2] if "@" in uri else uri.rpartition("/")[2]
 
 
 def is_unversioned(uri: str) -> bool:
     """Whether a registered model is named without version or alias; `models:/m-…` is a logged model by its id."""
-    return bool(re.fullmatch(r"(models:/|mlflow://models/)(?!m-)[^/@]+/?", uri))
+    return bool(re.fullmatch(r"models:/(?!m-)[^/@]+/?", as_mlflow(uri)))
 
 
 def version_wanted(uri: str) -> str:

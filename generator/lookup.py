@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from generator.facts import ModelFacts, is_mlflow, is_unversioned, version_wanted
+from generator.facts import ModelFacts, as_mlflow, is_mlflow, is_unversioned, misspelt, version_wanted
 from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
 
 PATIENCE = 30.0
@@ -34,6 +34,8 @@ def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) 
     scheme = uri.partition(":")[0]
     if not is_mlflow(uri) and scheme not in STORES:
         raise unreachable(uri, f"only the cluster can read {scheme}://")
+    if expected := misspelt(uri):
+        raise unreachable(uri, expected)
     if is_unversioned(uri):
         raise unreachable(uri, f"it {version_wanted(uri)}")
     if is_mlflow(uri) and not tracking_uri and not knows_mlflow():
@@ -60,12 +62,6 @@ def read(folder: Path, uri: str) -> ModelFacts:
         return ModelFacts.of(read_mlmodel(folder).content, uri)
     except FlavorError as error:
         raise unreachable(uri, str(error).replace(str(folder), uri)) from None
-
-
-def as_mlflow(uri: str) -> str:
-    """`mlflow://models/…` and `mlflow://runs/…` as MLflow itself spells them."""
-    found = re.fullmatch(r"mlflow://(models|runs)/(.+)", uri)
-    return f"{found[1]}:/{found[2]}" if found else uri
 
 
 def download(uri: str, tracking_uri: str | None, target: str) -> None:

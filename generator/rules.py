@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from generator import rules_around
-from generator.facts import is_mlflow, is_moving, is_unversioned, version_wanted
+from generator.facts import is_mlflow, is_moving, is_unversioned, misspelt, version_wanted
 from generator.plan import Plan
 from generator.problems import Path, Problem, problem
 from generator.resources.environment import MODEL_DIR
@@ -150,6 +150,8 @@ def storage(plan: Plan) -> Iterator[Problem]:
             yield problem(
                 where, f"{uri!r} is not on the cluster: expected a URI such as models:/NAME/VERSION, s3://… or pvc://…"
             )
+        if expected := misspelt(uri):
+            yield problem(where, f"{uri!r} names no model: {expected}")
         if is_unversioned(uri):
             yield problem(where, f"{uri!r} {version_wanted(uri)}")
         if uri.startswith("pvc://") and plan.strategy != "container":

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlparse
 
 import yaml
 
+from predictors import uris
 from predictors.cache import ENTRY, MODEL
 from predictors.failures import StorageError
 from predictors.flavor import MLMODEL, MLmodel
@@ -150,12 +151,9 @@ def local_folder(uri: str) -> Path | None:
 
 def is_moving(settings: Settings) -> bool:
     """Whether the URI may name another version tomorrow, and there is a registry to ask."""
-    uri = settings.model_uri or ""
     if settings.model_local_path and not settings.tracking_uri:
         return False
-    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
-        return False
-    return "@" in uri or not uri.rpartition("/")[2].isdigit()
+    return uris.is_moving(settings.model_uri or "")
 
 
 def pinned(settings: Connection, uri: str) -> tuple[str, str | None]:

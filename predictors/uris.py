@@ -23,6 +23,13 @@ def spelled(uri: str) -> str:
     return SPELLINGS[kind] + path
 
 
+def is_moving(uri: str) -> bool:
+    """Whether a registered model, as MLflow spells it, may be another version tomorrow."""
+    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
+        return False
+    return "@" in uri or not uri.rpartition("/")[2].isdigit()
+
+
 def scheme_of(uri: str) -> str:
     found = re.match(r"([a-z][a-z0-9+.-]*):/", uri)
     return found[1] if found else ""

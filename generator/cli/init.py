@@ -9,7 +9,7 @@ from pathlib import Path
 
 from generator.cli.files import write
 from generator.cli.saying import OK, UNREACHABLE, Stop
-from generator.facts import ModelFacts
+from generator.facts import ModelFacts, as_mlflow
 from generator.lookup import Unreachable, fact
 from generator.specfile import spec_file
 from generator.starter import starter
@@ -57,6 +57,6 @@ def facts(args: argparse.Namespace) -> ModelFacts | None:
 
 def name_of(uri: str) -> str | None:
     """The registered model's name as Kubernetes takes it."""
-    found = re.fullmatch(r"(?:models:/|mlflow://models/)([^@/]+)[@/].+", uri)
+    found = re.fullmatch(r"models:/([^@/]+)[@/].+", as_mlflow(uri))
     slug = re.sub(r"[^a-z0-9]+", "-", found[1].rpartition(".")[2].lower()).strip("-") if found else ""
     return slug[:63].strip("-") if slug and slug[0].isalpha() else None

@@ -48,6 +48,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     [
         "models:/fraud@champion", "models:/fraud/1", "mlflow://models/fraud/1", "mlflow://models/fraud@champion",
         "models:/fraud/latest", "runs:/RUN/model", "mlflow://runs/RUN/model", "mlflow-artifacts:/0/RUN/artifacts/model",
+        "mlflow://models:/fraud/1", "mlflow://models:/fraud@champion", "mlflow://artifacts/0/RUN/artifacts/model",
     ],
 )  # fmt: skip
 def test_a_registry_tells(registry: str, uri: str) -> None:
@@ -70,6 +71,14 @@ def test_render_asks_the_server_that_the_environment_names(
     assert "name: fraud  #" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("uri", ["models:/fraud@champion", "mlflow://models:/fraud@champion"])
+def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.CaptureFixture[str], uri: str) -> None:
+    assert main(["init", "--model", uri, "--tracking-uri", registry.split()[0]]) == 0
+    made = capsys.readouterr().out
+    assert "\nname: fraud  #" in made
+    assert "The model follows the registry" in made
+
+
 def test_a_model_that_is_not_there(registry: str) -> None:
     with pytest.raises(
         Unreachable, match="^models:/other/1 cannot be looked at: .*not found; to go on without it say its flavor"
@@ -80,6 +89,12 @@ def test_a_model_that_is_not_there(registry: str) -> None:
 def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
     with pytest.raises(Unreachable, match="it names no version: expected models:/fraud/VERSION or models:/fraud@ALIAS"):
         fact("models:/fraud", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("uri", ["mlflow://fraud/1", "mlflow://models/", "mlflow://model/fraud"])
+def test_a_spelling_that_nobody_knows(uri: str) -> None:
+    with pytest.raises(Unreachable, match=f"^{uri} cannot be looked at: expected mlflow://models/…"):
+        fact(uri, "http://127.0.0.1:1")
 
 
 def test_a_server_that_does_not_answer() -> None:

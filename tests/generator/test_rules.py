@@ -56,6 +56,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         {**KNATIVE, "canary": {**CANARY, "replicas": 1}}, "canary.replicas", "Standard", {"canary": CANARY},
     ),
     "a folder of this machine": ({"model": "/home/me/model"}, "model", "not on the cluster", {"model": "s3://bucket/model"}),
+    "a spelling that nobody knows": (
+        {"model": "mlflow://fraud/7"}, "model", "expected mlflow://models/", {"model": "mlflow://models/fraud/7"},
+    ),
+    "no version, as KServe spells it": (
+        {"model": "mlflow://models:/fraud"}, "model", "names no version", {"model": "mlflow://models:/fraud/7"},
+    ),
+    "an alias as KServe spells it, without a registry": (
+        {"model": "mlflow://models:/fraud@champion", "reload": {"interval": "10s"}},
+        "reload.interval", "tracking.uri", {"tracking": {"uri": "http://mlflow:5000"}},
+    ),
     "pvc by an init container": (
         {"model": "pvc://claim/model", "storage": {"strategy": "emptydir"}}, "storage.strategy", "container", CONTAINER,
     ),
