@@ -23,6 +23,8 @@ from generator.spec.values import (
 
 LEAST_ROWS = 30
 """Of a window: it slides in so many parts."""
+IN_MEMORY = 3
+"""Times the size that a request has on the wire."""
 Kind = Literal["stdout", "http", "folder", "store", "secret"]
 
 
@@ -79,9 +81,9 @@ class PredictionLog(Part):
 
     @property
     def most_bytes(self) -> float:
-        """What may wait in each process: in the queue, and in files that cannot be written."""
+        """What may wait in each process: in the queue, and in two files that cannot be written."""
         files = 0 if self.kind in ("stdout", "http") else 2 * quantity(self.max_size)
-        return quantity(self.queue_size) + files
+        return IN_MEMORY * quantity(self.queue_size) + files
 
     @property
     def folder(self) -> str | None:
