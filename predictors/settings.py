@@ -613,6 +613,11 @@ def check(settings: Settings) -> None:
         raise SettingError("FEAST_FEATURE_SERVICE and FEAST_FEATURES both say what to look up: expected one of them")
     if settings.feast_server_url and not settings.feast_server_url.startswith(("http://", "https://")):
         raise SettingError("FEAST_SERVER_URL: expected an address such as http://feast:6566")
+    if 0 < settings.drift_window.rows < settings.drift_min_rows:
+        raise SettingError(
+            f"--drift-window: {settings.drift_window.rows} rows are never the {settings.drift_min_rows} of "
+            "--drift-min-rows, so no drift would be reported"
+        )
     if 0 < settings.max_in_flight_bytes < settings.max_body:
         raise SettingError(f"--max-in-flight-bytes: expected at least --max-body, which is {settings.max_body}")
     if settings.enable_grpc and settings.grpc_port == settings.http_port != 0:
