@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo demo-feast test lint bench overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
+.PHONY: demo demo-feast test lint bench costs overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -24,6 +24,9 @@ lint: .venv/lint ## style, types and the contracts between the folders
 
 bench: .venv/test ## side by side with other servers; QUICK=1 for a look within five minutes
 	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
+
+costs: .venv/test ## what drift, the prediction log and features cost, side by side
+	$(BIN)/python -m tools.costs
 
 overload: .venv/test ## five times what the server can do; QUICK=1 for a look within a minute
 	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)
