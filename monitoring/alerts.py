@@ -6,9 +6,12 @@ from typing import Any
 
 from monitoring.recording import REQUESTS
 from monitoring.scope import BY, Scope
+from monitoring.weighing import MODEL, weighed
 
 Rule = dict[str, Any]
 WHO = "{{ $labels.model_name }} in {{ $labels.namespace }}"
+DRIFTED = 0.2
+"""The population stability index from which on it is no chance any more."""
 
 
 def alert(name: str, expr: str, hold: str, severity: str, summary: str, description: str) -> Rule:
@@ -22,7 +25,7 @@ def alert(name: str, expr: str, hold: str, severity: str, summary: str, descript
 
 
 def alerts(scope: Scope) -> list[Rule]:
-    return [*models(scope), *reloads(scope), *load(scope)]
+    return [*models(scope), *reloads(scope), *load(scope), *drift(scope), *features(scope), *prediction_log(scope)]
 
 
 def models(scope: Scope) -> list[Rule]:
@@ -122,5 +125,77 @@ def load(scope: Scope) -> list[Rule]:
             f"{WHO}: most requests do not fit the model",
             "{{ $value | humanizePercentage }} of the requests are answered with what is wrong with them: a caller "
             "sends other inputs than the model's signature wants.",
+        ),
+    ]
+
+
+def drift(scope: Scope) -> list[Rule]:
+    """Of each version by itself: a canary has a profile of its own."""
+    inputs = weighed("model_feature_psi", scope.metrics(), f"{MODEL}, feature")
+    outputs = weighed("model_prediction_psi", scope.metrics(), f"{MODEL}, output")
+    return [
+        alert(
+            "ModelInputDrifted",
+            f"{inputs} > {DRIFTED}",
+            "30m",
+            "ticket",
+            f"{WHO}: input {{{{ $labels.feature }}}} is not what the model was trained on",
+            "Version {{ $labels.model_version }} gets other values than its profile has, or lacks them more often: "
+            "PSI {{ $value | humanize }}, for half an hour.",
+        ),
+        alert(
+            "ModelPredictionsDrifted",
+            f"{outputs} > {DRIFTED}",
+            "30m",
+            "ticket",
+            f"{WHO}: {{{{ $labels.output }}}} is not what the model answered in training",
+            "Version {{ $labels.model_version }} answers otherwise than its profile says: PSI {{ $value | humanize }}, "
+            "for half an hour.",
+        ),
+    ]
+
+
+def features(scope: Scope) -> list[Rule]:
+    by = f"{BY}, feature"
+    values = f"sum by ({by}) (rate(model_feature_values_total{scope.metrics()}[10m]))"
+    without = scope.metrics('result=~"missing|stale"')
+    unusable = f"sum by ({by}) (rate(model_feature_values_total{without}[10m]))"
+    lookups = f"sum by ({BY}) (rate(model_feature_lookup_seconds_count{scope.metrics()}[5m]))"
+    failed = f"sum by ({BY}) (rate(model_feature_lookups_failed_total{scope.metrics()}[5m]))"
+    return [
+        alert(
+            "ModelFeaturesMissing",
+            f"{unusable} / {values} > 0.05 and {values} * 600 >= 20",
+            "15m",
+            "ticket",
+            f"{WHO}: feature {{{{ $labels.feature }}}} is missing or too old",
+            "{{ $value | humanizePercentage }} of the entities that were looked up have no fresh value of it in Feast.",
+        ),
+        alert(
+            "ModelFeastUnavailable",
+            f"{failed} / {lookups} > 0.05",
+            "10m",
+            "ticket",
+            f"{WHO}: Feast does not answer",
+            "{{ $value | humanizePercentage }} of the lookups of features fail, or are not even tried because the "
+            "circuit is open.",
+        ),
+    ]
+
+
+def prediction_log(scope: Scope) -> list[Rule]:
+    # What is written is counted by the file, which is some minutes later than what is lost.
+    without = scope.metrics('result=~"dropped|failed"')
+    records = f"sum by ({BY}) (rate(model_prediction_log_records_total{scope.metrics()}[1h]))"
+    lost = f"sum by ({BY}) (rate(model_prediction_log_records_total{without}[1h]))"
+    return [
+        alert(
+            "ModelPredictionLogDropping",
+            f"{lost} / {records} > 0.01",
+            "15m",
+            "ticket",
+            f"{WHO}: the prediction log has gaps",
+            "{{ $value | humanizePercentage }} of the requests sampled in the last hour were not written: the queue "
+            "was full, or the log cannot take them. Predictions are answered as ever.",
         ),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from monitoring.scope import Scope
 
 Board = dict[str, Any]
-OF_A_SERVE = ("serve-overview.json", "rollout.json")
+OF_A_SERVE = ("serve-overview.json", "rollout.json", "features-drift.json")
 OF_ALL = ("fleet.json", *OF_A_SERVE)
 SIDECAR = {"grafana_dashboard": "1"}
 """The label that Grafana's sidecar looks for."""

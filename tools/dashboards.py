@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monitoring.assets import text
+from monitoring.boards.drift import drift
 from monitoring.boards.fleet import fleet
 from monitoring.boards.overview import overview
 from monitoring.boards.rollout import rollout
@@ -14,7 +15,7 @@ FOLDER = Path(__file__).parent.parent / "monitoring" / "dashboards"
 
 def contents() -> dict[Path, str]:
     """Every file, and what belongs in it."""
-    boards = {"serve-overview": overview(), "rollout": rollout(), "fleet": fleet()}
+    boards = {"serve-overview": overview(), "rollout": rollout(), "fleet": fleet(), "features-drift": drift()}
     return {FOLDER / f"{name}.json": text(board) for name, board in boards.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -32,7 +32,11 @@ RECENTLY = "$__rate_interval"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "mlflow-kserve"
 OVERVIEW, ROLLOUT, FLEET = "mlflow-kserve-overview", "mlflow-kserve-rollout", "mlflow-kserve-fleet"
+DRIFT = "mlflow-kserve-drift"
 OK, WARN, BAD = "green", "orange", "red"
+Limit = tuple[float, str]
+"""From where on it has which colour."""
+NONE: Mapping[str, Sequence[Limit]] = {}
 Panel = timeseries.Panel | stat.Panel | table.Panel
 
 
@@ -42,30 +46,43 @@ class Query:
     legend: str = ""
 
 
-def graph(title: str, unit: str, *queries: Query, about: str = "", stacked: bool = False, width: int = 8) -> Panel:
-    panel = timeseries.Panel().title(title).unit(unit).span(width).height(8).min(0).datasource(SOURCE)
+def graph(
+    title: str, unit: str, *queries: Query, about: str = "", stacked: bool = False, width: int = 8,
+    limits: Sequence[Limit] = (), signed: bool = False,
+) -> Panel:  # fmt: skip
+    """Limits are drawn as lines; what is signed may be below zero."""
+    panel = timeseries.Panel().title(title).unit(unit).span(width).height(8).datasource(SOURCE)
     panel = panel.description(about).legend(
         common.VizLegendOptions().show_legend(True).display_mode(models.LegendDisplayMode.LIST)
         .placement(models.LegendPlacement.BOTTOM)
     ).tooltip(common.VizTooltipOptions().mode(models.TooltipDisplayMode.MULTI))  # fmt: skip
+    if not signed:
+        panel = panel.min(0)
+    if limits:
+        dashed = common.GraphThresholdsStyleConfig().mode(models.GraphTresholdsStyleMode.DASHED)
+        panel = panel.thresholds(colored(limits)).thresholds_style(dashed)
     if stacked:
         panel = panel.fill_opacity(30).stacking(common.StackingConfig().mode(models.StackingMode.NORMAL))
     return panel.targets(targets(queries, instant=False))
 
 
-def number(title: str, unit: str, query: str, *limits: tuple[float, str], about: str = "", width: int = 4) -> Panel:
+def number(title: str, unit: str, query: str, *limits: Limit, about: str = "", width: int = 4) -> Panel:
     """The value of now; limits say from where on it has another colour."""
-    steps = [Threshold(value=None, color=OK), *(Threshold(value=value, color=color) for value, color in limits)]
     panel = stat.Panel().title(title).unit(unit).span(width).height(4).datasource(SOURCE).description(about)
-    panel = panel.thresholds(dashboard.ThresholdsConfig().steps(steps)).no_value("–")
+    panel = panel.thresholds(colored(limits)).no_value("–")
     return panel.targets(targets([Query(query)], instant=True))
+
+
+def colored(limits: Sequence[Limit]) -> dashboard.ThresholdsConfig:
+    steps = [Threshold(value=None, color=OK), *(Threshold(value=value, color=color) for value, color in limits)]
+    return dashboard.ThresholdsConfig().steps(steps)
 
 
 def listing(
     title: str, columns: Sequence[tuple[str, str, Query]], names: dict[str, str], hidden: Sequence[str],
-    sort: str = "", about: str = "", width: int = 24, link: str = "",
+    sort: str = "", about: str = "", width: int = 24, link: str = "", limits: Mapping[str, Sequence[Limit]] = NONE,
 ) -> Panel:  # fmt: skip
-    """Several instant queries as the columns of one table; each is (title, unit, query)."""
+    """Several instant queries as the columns of one table; each is (title, unit, query). Limits are by title."""
     panel = table.Panel().title(title).span(width).height(9).datasource(SOURCE).description(about)
     panel = panel.targets(targets([query for _, _, query in columns], instant=True))
     letters = [chr(ord("A") + position) for position in range(len(columns))]
@@ -84,6 +101,11 @@ def listing(
     for name, unit, _ in columns:
         if name and unit:
             panel = panel.override_by_name(name, [DynamicConfigValue(id_val="unit", value=unit)])
+    for name, steps in limits.items():
+        shown = {"custom.cellOptions": {"type": "color-text"}, "thresholds": colored(steps).build()}
+        panel = panel.override_by_name(
+            name, [DynamicConfigValue(id_val=key, value=each) for key, each in shown.items()]
+        )
     if link:
         url = DynamicConfigValue(id_val="links", value=[{"title": "Serve overview", "url": link}])
         panel = panel.override_by_name("Serve", [url])

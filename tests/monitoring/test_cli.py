@@ -25,6 +25,7 @@ from tests.monitoring.promtool import promtool
 ALL = {
     "rules.yaml", "prometheus.yml", "operator/rules.yaml", "operator/dashboards.yaml", "operator/podmonitor.yaml",
     "operator/servicemonitor.yaml", "dashboards/fleet.json", "dashboards/rollout.json", "dashboards/serve-overview.json",
+    "dashboards/features-drift.json",
 }  # fmt: skip
 SPEC = "name: fraud\nnamespace: ml\nmodel: models:/fraud/3\nflavor: sklearn\n"
 
@@ -230,5 +231,5 @@ def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, "render", "-o", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"{tmp_path}: 9 files for all serves\n"
+    assert done.stderr == f"{tmp_path}: 10 files for all serves\n"
     assert set(written(tmp_path)) == ALL

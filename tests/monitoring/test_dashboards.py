@@ -59,6 +59,7 @@ def test_variables_links_and_marks() -> None:
     wanted = {
         "serve-overview": ["datasource", "namespace", "serve", "version"],
         "rollout": ["datasource", "namespace", "serve", "version"],
+        "features-drift": ["datasource", "namespace", "serve", "version"],
         "fleet": ["datasource", "namespace"],
     }
     assert {name: names(board) for name, board in BOARDS.items()} == wanted
@@ -68,7 +69,7 @@ def test_variables_links_and_marks() -> None:
         assert set(link["tags"]) <= set(board["tags"])
         assert link["includeVars"]
         assert link["keepTime"]
-    for name in ("serve-overview", "rollout"):
+    for name in ("serve-overview", "rollout", "features-drift"):
         listed = BOARDS[name]["annotations"]["list"]
         assert [mark["name"] for mark in listed] == ["Version taken", "Reload failing", "Pods of a revision"]
         assert all(mark["titleFormat"] for mark in listed)
@@ -102,7 +103,7 @@ def test_the_fleet_leads_to_the_serves() -> None:
 def test_those_of_a_serve_open_with_it() -> None:
     made = dashboards(Scope("ml", "fraud"))
     other = dashboards(Scope("ml", "churn"))
-    assert set(made) == {"serve-overview.json", "rollout.json"}
+    assert set(made) == {"serve-overview.json", "rollout.json", "features-drift.json"}
     for name, board in made.items():
         current = {each["name"]: each["current"]["value"] for each in board["templating"]["list"] if "current" in each}
         assert (current["namespace"], current["serve"]) == ("ml", "fraud")
@@ -114,6 +115,10 @@ def test_those_of_a_serve_open_with_it() -> None:
 def test_the_config_map_is_one_that_kubernetes_takes() -> None:
     made = config_map(Scope("ml", "fraud"), "fraud-dashboards", "ml", {"team": "risk"})
     assert made["metadata"]["labels"] == {"team": "risk", "grafana_dashboard": "1"}
-    assert sorted(made["data"]) == ["ml-fraud-rollout.json", "ml-fraud-serve-overview.json"]
+    assert sorted(made["data"]) == [
+        "ml-fraud-features-drift.json",
+        "ml-fraud-rollout.json",
+        "ml-fraud-serve-overview.json",
+    ]
     # kubectl keeps what was applied in an annotation, which may not be longer.
     assert len(json.dumps(made)) < 262_144

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,16 +16,32 @@ from monitoring.cli import main
 from monitoring.rules import groups
 from monitoring.scope import Scope
 from tests.monitoring.queries import BOARDS, filled, marks, panels
-from tools.monitoring.parts import ask, predictor, prometheus, save_patchy, wait_for
+from tools.monitoring.parts import ask, meanwhile, named, predictor, prometheus, save_patchy, wait_for
+from tools.monitoring.rides import order, save_rides, served
 from tools.monitoring.traffic import Caller
 
 WINDOW = "2m"
+RIDES_POD = "rides-predictor-00002-deployment-0"
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A serve with two versions, one of them in two workers, that was asked over every protocol, with some errors and some refusals."""
+    """Two serves: one with two versions, one of them in two workers, that was asked over every protocol, with some errors
+    and some refusals; another one with features, a drift profile and a prediction log, for which times have changed.
+    """
     folder = tmp_path_factory.mktemp("prometheus")
+    with meanwhile(rides(folder / "rides")) as beside, both(folder, beside) as url:
+        yield url
+
+
+@contextmanager
+def rides(folder: Path) -> Iterator[Caller]:
+    with served(save_rides(folder), "3", "--drift-min-rows", "50", "--drift-interval", "0.2") as caller:
+        yield caller
+
+
+@contextmanager
+def both(folder: Path, beside: Callable[[], Caller]) -> Iterator[str]:
     patchy = save_patchy(folder)
     with (
         predictor(folder, patchy, "1", "--max-in-flight", "2", name="patchy") as (one, rpc_one),
@@ -34,17 +53,34 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert main(asked) == 0
         config = yaml.safe_load((folder / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "250ms", "evaluation_interval": "250ms"}
+        rider = beside()
+        config["scrape_configs"].append(named("ml", "rides", RIDES_POD, rider.url.removeprefix("http://")))
+        config["rule_files"].append("rides.yaml")
+        rules = yaml.safe_dump({"groups": groups(Scope("ml", "rides"))})
         callers = [Caller(f"http://{one}", rpc_one, "patchy", ("seconds",))]
         callers.append(Caller(f"http://{two}", rpc_two, "patchy", ("seconds",)))
-        with prometheus(folder, config, {}) as made:
+        with prometheus(folder, config, {"rides.yaml": rules}) as made:
             for caller in callers:
                 traffic(caller)
+            orders(rider)
             # A counter that is born has no rate yet: what is asked now is seen to grow.
             wait_for(lambda: len(ask(made, 'model_requests_refused_total{reason="requests"} > 0')) == 2)
             for caller in callers:
                 traffic(caller)
+            wait_for(lambda: bool(ask(made, 'model_prediction_log_records_total{result="written"} > 0')))
+            wait_for(lambda: bool(ask(made, "model_feature_psi and on () model_prediction_share")))
+            orders(rider)
             wait_for(lambda: bool(ask(made, f"sum(rate(model_requests_refused_total[{WINDOW}])) > 0")))
+            wait_for(lambda: bool(ask(made, f"sum(rate(model_feature_lookup_seconds_count[{WINDOW}])) > 0")))
+            wait_for(lambda: bool(ask(made, f"sum(rate(model_prediction_log_records_total[{WINDOW}])) > 0")))
             yield made
+
+
+def orders(caller: Caller) -> None:
+    """Ways are three times as long as they were, and of some drivers nothing is known."""
+    chance = random.Random(5)
+    for _ in range(10):
+        assert order(caller, chance, rows=20, shift=3, strange=0.2)
 
 
 def traffic(caller: Caller) -> None:
@@ -76,10 +112,10 @@ def test_every_mark_parses(url: str, name: str) -> None:
 
 
 def test_a_version_that_was_taken_is_marked(url: str) -> None:
-    """Both were, less than a minute ago."""
+    """All were, less than a minute ago."""
     (expr,) = [expr for title, expr in marks(BOARDS["serve-overview"]) if title == "Version taken"]
     found = ask(url, filled(expr, WINDOW).replace("offset 1m", "offset 1h"))
-    assert {each["metric"]["model_version"] for each in found} == {"1", "2"}
+    assert {each["metric"]["model_version"] for each in found} == {"1", "2", "3"}
 
 
 def test_every_protocol_is_told_apart(url: str) -> None:
@@ -94,7 +130,8 @@ def test_every_protocol_is_told_apart(url: str) -> None:
 
 def test_versions_stand_beside_each_other(url: str) -> None:
     (expr,) = [expr for _, title, expr in PANELS if title == "Share of traffic"]
-    shares = {each["metric"]["model_version"]: float(each["value"][1]) for each in ask(url, filled(expr, WINDOW))}
+    found = ask(url, filled(expr, WINDOW, serve="patchy"))
+    shares = {each["metric"]["model_version"]: float(each["value"][1]) for each in found}
     assert set(shares) == {"1", "2"}
     assert sum(shares.values()) == pytest.approx(1)
     only = ask(url, filled(expr, WINDOW, version="2"))
@@ -104,33 +141,76 @@ def test_versions_stand_beside_each_other(url: str) -> None:
 def test_a_rollout_shows_what_was_refused(url: str) -> None:
     """Refused requests have no version, and are no predictions."""
     (expr,) = [expr for name, title, expr in PANELS if (name, title) == ("rollout", "Refused")]
-    (found,) = ask(url, filled(expr, WINDOW))
+    (found,) = ask(url, filled(expr, WINDOW, serve="patchy"))
     assert found["metric"] == {"revision": "patchy-predictor"}
     assert 0 < float(found["value"][1]) < 1
+
+
+def shown(url: str, title: str, label: str) -> dict[str, float]:
+    """The numbers of a panel of the second serve, by a label."""
+    (expr,) = [expr for name, shows, expr in PANELS if (name, shows) == ("features-drift", title)]
+    found = ask(url, filled(expr, WINDOW, serve="rides"))
+    return {each["metric"][label]: float(each["value"][1]) for each in found}
+
+
+def test_what_has_drifted_is_told_from_what_has_not(url: str) -> None:
+    apart = shown(url, "PSI of inputs", "feature")
+    assert set(apart) == {"distance", "rating", "trips", "orders"}
+    assert apart["distance"] > 1
+    assert apart["orders"] < 0.1
+    assert shown(url, "PSI of predictions", "output")["price"] > 0.2
+    missing = shown(url, "Missing inputs", "feature")
+    assert missing["distance"] == 0
+    assert 0.1 < missing["rating"] < 0.6
+
+
+def test_predictions_are_seen_as_they_are_distributed(url: str) -> None:
+    assert sum(shown(url, "Prediction classes", "value").values()) == pytest.approx(1)
+    quantiles = shown(url, "Prediction quantiles", "quantile")
+    assert list(quantiles) == sorted(quantiles, key=float) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert sorted(quantiles.values()) == list(quantiles.values())
+
+
+def test_features_that_are_not_there(url: str) -> None:
+    (expr,) = [expr for _, title, expr in PANELS if title == "Features not usable"]
+    found = {
+        (each["metric"]["feature"], each["metric"]["result"]): float(each["value"][1])
+        for each in ask(url, filled(expr, WINDOW))
+    }
+    assert all(0 < found["rating", result] < 0.5 for result in ("missing", "stale", "null"))
+    assert found["orders", "missing"] == 0
 
 
 def test_rules_run_and_record(url: str) -> None:
     wanted = {rule["record"] for rule in groups(Scope("ml", "patchy"))[0]["rules"] if "record" in rule}
     wait_for(lambda: all(ask(url, name) for name in wanted))
-    (group,) = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"]
-    assert group["name"] == "mlflow-kserve-ml-patchy"
-    assert [rule["name"] for rule in group["rules"] if rule["health"] != "ok"] == []
+    found = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"]
+    assert {group["name"] for group in found} == {"mlflow-kserve-ml-patchy", "mlflow-kserve-ml-rides"}
+    assert [rule["name"] for group in found for rule in group["rules"] if rule["health"] != "ok"] == []
 
 
 def test_alerts_see_the_refusals_and_the_failures(url: str) -> None:
     """They wait for minutes before they fire, but they are pending at once."""
 
-    def pending() -> set[str]:
-        return {each["labels"]["alertname"] for each in httpx.get(f"{url}/api/v1/alerts").json()["data"]["alerts"]}
-
-    wait_for(lambda: {"ModelAvailabilityBurn", "ModelRequestsRefused"} <= pending())
-    assert not pending() & {
+    wait_for(lambda: {"ModelAvailabilityBurn", "ModelRequestsRefused"} <= pending(url, "patchy"))
+    assert not pending(url, "patchy") & {
         "ModelNotLoaded",
         "ModelAbsent",
         "ModelPodNotScraped",
         "ModelReloadFailing",
         "ModelNoTraffic",
     }
+
+
+def test_alerts_see_what_has_drifted_and_what_is_missing(url: str) -> None:
+    wanted = {"ModelInputDrifted", "ModelPredictionsDrifted", "ModelFeaturesMissing"}
+    wait_for(lambda: wanted <= pending(url, "rides"))
+    assert not pending(url, "rides") & {"ModelFeastUnavailable", "ModelPredictionLogDropping"}
+
+
+def pending(url: str, serve: str) -> set[str]:
+    alerts = httpx.get(f"{url}/api/v1/alerts").json()["data"]["alerts"]
+    return {each["labels"]["alertname"] for each in alerts if each["labels"].get("model_name") == serve}
 
 
 def test_dashboards_find_their_choices(url: str) -> None:
@@ -142,7 +222,8 @@ def test_dashboards_find_their_choices(url: str) -> None:
                 reply = httpx.get(f"{url}/api/v1/label/{label}/values", params={"match[]": series}).json()
                 assert reply["status"] == "success", reply
                 assert (
-                    reply["data"] == {"namespace": ["ml"], "model_name": ["patchy"], "model_version": ["1", "2"]}[label]
+                    reply["data"]
+                    == {"namespace": ["ml"], "model_name": ["patchy", "rides"], "model_version": ["1", "2", "3"]}[label]
                 )
 
 

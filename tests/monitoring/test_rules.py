@@ -127,6 +127,57 @@ VERSION = f'{LABELS},model_version="3"'
 UNHEARD = f'{LABELS},outcome="registry_error"'
 # How a pod counts that asks for a registry that is down: after 1, 2, 4 and 8 minutes, then every ten.
 DOWN = "0x9 1 2 2 3x3 4x7 " + " ".join(f"{count}x9" for count in range(5, 25))
+OTHER = VERSION.replace("predictor-0", "predictor-1")
+
+
+def windows(series: str, label: str, *pods: tuple[int, str]) -> dict[str, str]:
+    """Each pod's rows in the window, and what it says of them."""
+    found = {}
+    for labels, (rows, values) in zip((VERSION, OTHER), pods, strict=False):
+        found[f"model_drift_window_rows{{{labels}}}"] = f"{rows}x90"
+        found[f"{series}{{{labels},{label}}}"] = values
+    return found
+
+
+def drifted(alert: str, series: str, label: str) -> list[Case]:
+    return [
+        Case(alert, True, windows(series, label, (1000, "0.3x90")), 45),
+        # The whole has drifted, though one pod says that it has not.
+        Case(alert, True, windows(series, label, (3000, "0.3x90"), (1000, "0x90")), 45),
+        # Few rows of one pod: chance.
+        Case(alert, False, windows(series, label, (300, "0.6x90"), (3000, "0.05x90")), 45),
+        # It was out for a quarter of an hour.
+        Case(alert, False, windows(series, label, (1000, "0.1x20 0.5x15 0.1x60")), 36),
+        # A version with too few rows, or without a profile, says no more than how many they are.
+        Case(alert, False, {f"model_drift_window_rows{{{VERSION}}}": "150x90"}, 45),
+        # What has drifted for half an hour is gone with its version.
+        Case(alert, False, windows(series, label, (1000, "0.3x40 _x50")), 47),
+    ]
+
+
+def looked_up(found: float, missing: float = 0, stale: float = 0, null: float = 0) -> dict[str, str]:
+    """A minute's values of one feature."""
+    counts = {"found": found, "missing": missing, "stale": stale, "null": null}
+    of = f'model_feature_values_total{{{LABELS},feature="rating"'
+    return {f'{of},result="{result}"}}': counted(count, 60) for result, count in counts.items()}
+
+
+def lookups(every: str, **failed: str) -> dict[str, str]:
+    found = {f"model_feature_lookup_seconds_count{{{LABELS}}}": every}
+    of = f"model_feature_lookups_failed_total{{{LABELS}"
+    return found | {f'{of},reason="{reason}"}}': values for reason, values in failed.items()}
+
+
+def burst(series: str, label: str) -> dict[str, str]:
+    """Hundreds in the tenth minute, and none before or after."""
+    return {f"{series}{{{LABELS},{label}}}": "0x10 500x60"}
+
+
+def logged(**records: str) -> dict[str, str]:
+    of = f"model_prediction_log_records_total{{{LABELS}"
+    return {f'{of},result="{result}"}}': values for result, values in records.items()}
+
+
 STATES = [
     Case("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
     Case("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
@@ -242,6 +293,31 @@ STATES = [
         },
         40,
     ),
+    *drifted("ModelInputDrifted", "model_feature_psi", 'feature="amount"'),
+    *drifted("ModelPredictionsDrifted", "model_prediction_psi", 'output="score"'),
+    Case("ModelFeaturesMissing", True, looked_up(90, missing=4, stale=4), 45),
+    Case("ModelFeaturesMissing", False, looked_up(97, missing=2, stale=1), 45),
+    # Feast knows the entity, and says that there is nothing.
+    Case("ModelFeaturesMissing", False, looked_up(50, null=50), 45),
+    # Half of eight: somebody tries it out.
+    Case("ModelFeaturesMissing", False, looked_up(0.4, missing=0.4), 45),
+    # A job asked for entities of long ago, for a minute.
+    Case("ModelFeaturesMissing", False, looked_up(90) | burst('model_feature_values_total', 'feature="rating",result="stale"'), 21),
+    Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0+3x40", unreachable="0+3x40"), 30),
+    # It is left alone, and each lookup is counted as one that failed.
+    Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0x10 5x30", circuit_open="0x10 0+99x30"), 30),
+    Case("ModelFeastUnavailable", False, lookups("0+100x40", timeout="0+1x40", error="0x40"), 30),
+    # It was away for three minutes.
+    Case("ModelFeastUnavailable", False, lookups("0+100x60", unreachable="0x10 0+100x3 300x50"), 21),
+    Case("ModelFeastUnavailable", False, lookups("0x60", timeout="0x60", circuit_open="0x60"), 30),
+    Case("ModelPredictionLogDropping", True, logged(written="0+90x60", dropped="0+10x60", failed="0x60"), 40),
+    Case("ModelPredictionLogDropping", True, logged(written="5x60", dropped="0x60", failed="0+10x60"), 40),
+    Case("ModelPredictionLogDropping", False, logged(written="0+1000x60", dropped="0+2x60", failed="0+1x60"), 40),
+    # A Parquet file is counted when it is finished, which the first one is not yet.
+    Case("ModelPredictionLogDropping", False, logged(written="0x8 900x60", dropped="0 0 0 5x60", failed="0x60"), 17),
+    # It had too much to do for a minute.
+    Case("ModelPredictionLogDropping", False, logged(written="0+1000x60") | burst('model_prediction_log_records_total', 'result="dropped"'), 21),
+    Case("ModelPredictionLogDropping", False, logged(written="0x60", dropped="0x60", failed="0x60"), 40),
 ]  # fmt: skip
 
 

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import yaml
 
+from monitoring.scrape import static_job
+
 PATIENCE = 90
+T = TypeVar("T")
 
 
 class Missing(Exception):
@@ -54,6 +58,24 @@ def predictor(
     with running(command, log) as started:
         until(f"http://127.0.0.1:{http}/v2/health/ready", started, log)
         yield f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
+
+
+@contextlib.contextmanager
+def meanwhile(context: contextlib.AbstractContextManager[T]) -> Iterator[Callable[[], T]]:
+    """Enters a context while the block goes on, which waits where it asks for it."""
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        entered = pool.submit(stack.enter_context, context)
+        try:
+            yield entered.result
+        finally:
+            entered.exception()
+
+
+def named(namespace: str, serve: str, pod: str, target: str) -> dict[str, Any]:
+    """A job of its own for a server, with the name that a pod would have."""
+    job = static_job([target], namespace, serve)
+    job["static_configs"][0]["labels"]["pod"] = pod
+    return job | {"job_name": pod}
 
 
 @contextlib.contextmanager

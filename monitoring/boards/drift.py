@@ -1,0 +1,169 @@
+"""Features & drift: what the model is asked and answers, beside what it was trained on; where its features are from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitoring.boards.style import (
+    BAD,
+    DRIFT,
+    RECENTLY,
+    SERVES,
+    VERSIONS,
+    WARN,
+    Panel,
+    Query,
+    board,
+    graph,
+    listing,
+    number,
+)
+from monitoring.weighing import MODEL, class_shares, weighed
+
+MOST = 10
+PSI = ((0.1, WARN), (0.2, BAD))
+"""From 0.1 on look at it, from 0.2 on it has drifted."""
+SELECTED = f"{{{VERSIONS}}}"
+INPUT, OUTPUT = f"{MODEL}, feature", f"{MODEL}, output"
+INPUTS = weighed("model_feature_psi", SELECTED, INPUT)
+OUTPUTS = weighed("model_prediction_psi", SELECTED, OUTPUT)
+WITHOUT = weighed("model_feature_missing_ratio", SELECTED, INPUT)
+OF_WINDOW = "Of the pods' windows, each weighted by its rows."
+
+
+def per_second(series: str, by: str = "", more: str = "") -> str:
+    grouping = f" by ({by})" if by else ""
+    return f"sum{grouping} (rate({series}{{{SERVES}{more}}}[{RECENTLY}]))"
+
+
+LOOKUPS = per_second("model_feature_lookup_seconds_count")
+FAILED = f"{per_second('model_feature_lookups_failed_total')} / {LOOKUPS}"
+MISSING = ',result=~"missing|stale"'
+VALUES = "model_feature_values_total"
+NOT_FOUND = f"{per_second(VALUES, more=MISSING)} / {per_second(VALUES)}"
+UNUSABLE = (
+    f"""{per_second(VALUES, "feature, result", ',result!="found"')} / """
+    f"on (feature) group_left () {per_second(VALUES, 'feature')}"
+)
+RECORDS = "model_prediction_log_records_total"
+LOST = f'rate({RECORDS}{{{SERVES},result=~"dropped|failed"}}[1h])'
+EVERY = f"sum(rate({RECORDS}{{{SERVES}}}[1h]))"
+"""Of an hour: what is written is counted by the file, which is some minutes later than what is lost."""
+
+
+def lookup_seconds(share: float) -> str:
+    return f"histogram_quantile({share}, {per_second('model_feature_lookup_seconds_bucket', 'le')})"
+
+
+def drift() -> Any:
+    return board(
+        DRIFT, "Features & drift", "What the model is asked and answers, beside what it was trained on.",
+        {
+            "Now": now(),
+            "Inputs": inputs(),
+            "Predictions": predictions(),
+            "Feature lookups": lookups(),
+            "Prediction log": prediction_log(),
+        },
+        ["namespace", "serve", "version"],
+    )  # fmt: skip
+
+
+def now() -> list[Panel]:
+    return [
+        number("Furthest input", "none", f"max({INPUTS})", *PSI, about="PSI: above 0.2 it has drifted."),
+        number("Furthest output", "none", f"max({OUTPUTS})", *PSI, about="PSI: above 0.2 it has drifted."),
+        number("Rows in the window", "none", f"sum(model_drift_window_rows{SELECTED})"),
+        number("Features not there", "percentunit", NOT_FOUND, (0.01, WARN), (0.05, BAD), about="Missing or stale."),
+        number("Lookups failed", "percentunit", FAILED, (0.01, WARN), (0.05, BAD)),
+        number("Records lost", "percentunit", f"sum({LOST}) / {EVERY}", (0.001, WARN), (0.01, BAD)),
+    ]  # fmt: skip
+
+
+def inputs() -> list[Panel]:
+    names = {"namespace": "Namespace", "model_name": "Serve", "model_version": "Version", "feature": "Input"}
+    worst = f"max by ({INPUT}) (model_feature_psi{SELECTED})"
+    return [
+        listing(
+            "Inputs, furthest first",
+            [("PSI", "", Query(INPUTS)), ("Worst pod", "", Query(worst)), ("Missing", "percentunit", Query(WITHOUT))],
+            names, hidden=["Time"], sort="PSI", limits={"PSI": PSI},
+            about="Each pod has a window of its own: PSI and missing are their mean, weighted by the rows in them. "
+                  "Few rows jump, so one pod alone may be far out by chance.",
+        ),
+        graph(
+            "PSI of inputs", "none", Query(f"topk({MOST}, {INPUTS})", "{{feature}} {{model_version}}"), limits=PSI,
+            about=f"The {MOST} furthest from the profile: look at them above 0.1; above 0.2 they have drifted.",
+        ),
+        graph(
+            "Missing inputs", "percentunit", Query(f"topk({MOST}, {WITHOUT})", "{{feature}} {{model_version}}"),
+            about=f"Share of rows without it, of the {MOST} that lack most.",
+        ),
+        graph(
+            "Rows in the window", "none",
+            Query(f"sum by (model_version) (model_drift_window_rows{SELECTED})", "{{model_version}}"),
+            about="Of all pods. With too few (--drift-min-rows) a pod gives no numbers.",
+        ),
+    ]  # fmt: skip
+
+
+def predictions() -> list[Panel]:
+    quantiles = weighed("model_prediction_quantile", SELECTED, f"{OUTPUT}, quantile")
+    return [
+        graph(
+            "PSI of predictions", "none", Query(OUTPUTS, "{{output}} {{model_version}}"), limits=PSI,
+            about="How far the answers are from those for the training data.",
+        ),
+        graph(
+            "Prediction quantiles", "none", Query(quantiles, "{{output}} {{quantile}} {{model_version}}"), signed=True,
+            about=f"Of numeric outputs. {OF_WINDOW}",
+        ),
+        graph(
+            "Prediction classes", "percentunit",
+            Query(class_shares(SELECTED, OUTPUT), "{{output}}: {{value}} {{model_version}}"),
+            about=f"Share of each class. {OF_WINDOW}",
+        ),
+    ]  # fmt: skip
+
+
+def lookups() -> list[Panel]:
+    entities = "model_feature_cache_total"
+    kept = f"""{per_second(entities, more=',result="hit"')} / {per_second(entities)}"""
+    return [
+        graph(
+            "Lookup time", "s", *(Query(lookup_seconds(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99)),
+            about="For the features of a request. Lookups that the open circuit refuses take no time at all.",
+        ),
+        graph(
+            "Features not usable", "percentunit", Query(UNUSABLE, "{{feature}} {{result}}"),
+            about="Share of a feature's values: missing is an entity that Feast does not know, stale is too old.",
+        ),
+        graph(
+            "Lookups failed", "percentunit",
+            Query(f"{per_second('model_feature_lookups_failed_total', 'reason')} / scalar({LOOKUPS})", "{{reason}}"),
+            about="Share of the lookups that got no answer.",
+        ),
+        graph("Lookups", "reqps", Query(LOOKUPS, "lookups")),
+        graph(
+            "Found in the cache", "percentunit", Query(kept, "entities"),
+            about="Entities known from earlier requests; nothing here without --feast-cache-ttl.",
+        ),
+        graph(
+            "Circuit open", "none", Query(f"max by (pod) (model_feature_circuit_open{{{SERVES}}})", "{{pod}}"),
+            about="1 while Feast is left alone because it kept failing.",
+        ),
+    ]  # fmt: skip
+
+
+def prediction_log() -> list[Panel]:
+    return [
+        graph(
+            "Records", "reqps", Query(per_second(RECORDS, "result"), "{{result}}"),
+            about="Sampled requests. Those of a Parquet file are written when it is finished.",
+        ),
+        graph(
+            "Records lost", "percentunit", Query(f"sum by (result) ({LOST}) / scalar({EVERY})", "{{result}}"),
+            about="In the last hour. dropped: the queue was full. failed: the log could not take them.",
+        ),
+        graph("Queue", "none", Query(f"sum by (pod) (model_prediction_log_queue{{{SERVES}}})", "{{pod}}")),
+    ]  # fmt: skip
