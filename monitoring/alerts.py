@@ -131,8 +131,8 @@ def load(scope: Scope) -> list[Rule]:
 
 def drift(scope: Scope) -> list[Rule]:
     """Of each version by itself: a canary has a profile of its own."""
-    inputs = weighed("model_feature_psi", scope.metrics(), f"{MODEL}, feature")
-    outputs = weighed("model_prediction_psi", scope.metrics(), f"{MODEL}, output")
+    inputs = weighed(f"model_feature_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, feature")
+    outputs = weighed(f"model_prediction_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, output")
     return [
         alert(
             "ModelInputDrifted",

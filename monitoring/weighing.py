@@ -15,10 +15,10 @@ POD = f"pod, {MODEL}"
 Change = Callable[[str], str]
 
 
-def weighed(series: str, selector: str, by: str, change: Change = str) -> str:
-    """The mean over pods; `change` may add labels to group by."""
-    each, rows = f"{series}{selector}", per_row(selector)
-    return f"sum by ({by}) ({change(f'{each} {rows}')}) / sum by ({by}) ({change(f'{each} ^ 0 {rows}')})"
+def weighed(gauge: str, selector: str, by: str, change: Change = str) -> str:
+    """The mean of a gauge over the pods that the selector takes; `change` may add labels to group by."""
+    rows = per_row(selector)
+    return f"sum by ({by}) ({change(f'{gauge} {rows}')}) / sum by ({by}) ({change(f'{gauge} ^ 0 {rows}')})"
 
 
 def class_shares(selector: str, by: str, change: Change = str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from monitoring.boards.style import (
     BAD,
     DRIFT,
+    PSI,
     RECENTLY,
     SERVES,
     VERSIONS,
@@ -21,13 +22,11 @@ from monitoring.boards.style import (
 from monitoring.weighing import MODEL, class_shares, weighed
 
 MOST = 10
-PSI = ((0.1, WARN), (0.2, BAD))
-"""From 0.1 on look at it, from 0.2 on it has drifted."""
 SELECTED = f"{{{VERSIONS}}}"
 INPUT, OUTPUT = f"{MODEL}, feature", f"{MODEL}, output"
-INPUTS = weighed("model_feature_psi", SELECTED, INPUT)
-OUTPUTS = weighed("model_prediction_psi", SELECTED, OUTPUT)
-WITHOUT = weighed("model_feature_missing_ratio", SELECTED, INPUT)
+INPUTS = weighed(f"model_feature_psi{SELECTED}", SELECTED, INPUT)
+OUTPUTS = weighed(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT)
+WITHOUT = weighed(f"model_feature_missing_ratio{SELECTED}", SELECTED, INPUT)
 OF_WINDOW = "Of the pods' windows, each weighted by its rows."
 
 
@@ -108,7 +107,7 @@ def inputs() -> list[Panel]:
 
 
 def predictions() -> list[Panel]:
-    quantiles = weighed("model_prediction_quantile", SELECTED, f"{OUTPUT}, quantile")
+    quantiles = weighed(f"model_prediction_quantile{SELECTED}", SELECTED, f"{OUTPUT}, quantile")
     return [
         graph(
             "PSI of predictions", "none", Query(OUTPUTS, "{{output}} {{model_version}}"), limits=PSI,

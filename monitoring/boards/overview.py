@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from monitoring.boards.drift import INPUTS, NOT_FOUND
 from monitoring.boards.style import (
     BAD,
     OVERVIEW,
+    PSI,
     RECENTLY,
     SERVES,
     VERSIONS,
@@ -35,13 +37,23 @@ def per_second(series: str, by: str, selector: str = SERVES) -> str:
 
 def overview() -> Any:
     now = [
-        number("Requests", "reqps", REQUESTS),
-        number("Failed", "percentunit", FAILED, (0.001, WARN), (0.01, BAD), about="Answered with an error of ours."),
-        number("P95", "s", quantile(0.95), (0.5, BAD)),
-        number("Pods with a model", "none", f"count(model_loaded{{{SERVES}}} == 1)"),
-        number("In flight", "none", f"sum(model_requests_in_flight{{{SERVES}}})"),
-        number("Reloads failing", "none", f"sum(model_reload_failing{{{SERVES}}})", (1, BAD)),
-    ]
+        number("Requests", "reqps", REQUESTS, width=3),
+        number(
+            "Failed", "percentunit", FAILED, (0.001, WARN), (0.01, BAD), width=3, about="Answered with errors of ours."
+        ),
+        number("P95", "s", quantile(0.95), (0.5, BAD), width=3),
+        number("Pods with a model", "none", f"count(model_loaded{{{SERVES}}} == 1)", width=3),
+        number("In flight", "none", f"sum(model_requests_in_flight{{{SERVES}}})", width=3),
+        number("Reloads failing", "none", f"sum(model_reload_failing{{{SERVES}}})", (1, BAD), width=3),
+        number(
+            "Furthest input", "none", f"max({INPUTS})", *PSI, width=3,
+            about="PSI: above 0.2 it has drifted from what the model was trained on.",
+        ),
+        number(
+            "Features not there", "percentunit", NOT_FOUND, (0.01, WARN), (0.05, BAD), width=3,
+            about="Missing in Feast, or too old.",
+        ),
+    ]  # fmt: skip
     errors = per_second("model_prediction_errors_total", "error_type", VERSIONS)
     traffic = [
         graph("Requests by protocol", "reqps", Query(per_second("model_requests_total", "protocol"), "{{protocol}}")),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.boards.style import RECENTLY, ROLLOUT, SERVES, VERSIONS, Query, board, graph, listing, revised
+from monitoring.boards.style import PSI, RECENTLY, ROLLOUT, SERVES, VERSIONS, Query, board, graph, listing, revised
+from monitoring.weighing import class_shares, weighed
 
 BY = "revision, model_version"
 LEGEND = "{{revision}} {{model_version}}"
+QUANTILES = {"P5": "0.05", "P25": "0.25", "P50": "0.5", "P75": "0.75", "P95": "0.95"}
 
 
 def per_second(series: str, more: str = "") -> str:
@@ -37,6 +39,18 @@ REFUSED = f"({of_revision('model_requests_refused_total')} or 0 * {ASKED}) / {AS
 def errors(more: str) -> str:
     """Zero, not nothing, for a revision that has had none."""
     return f"({per_second('model_prediction_errors_total', more)} or 0 * {PREDICTIONS}) / {PREDICTIONS}"
+
+
+SELECTED = f"{{{VERSIONS}}}"
+OUTPUT = f"{BY}, output"
+DISTANCE = weighed(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT, revised)
+CLASSES = class_shares(SELECTED, OUTPUT, revised)
+ROWS = f"sum by ({BY}) ({revised(f'model_drift_window_rows{SELECTED}')})"
+
+
+def predicted(quantiles: str, by: str) -> str:
+    """These quantiles of the predictions."""
+    return weighed(f'model_prediction_quantile{{{VERSIONS},quantile=~"{quantiles}"}}', SELECTED, by, revised)
 
 
 def rollout() -> Any:
@@ -81,7 +95,31 @@ def rollout() -> Any:
                   "other panel: a canary with too few pods is seen here.",
         ),
     ]  # fmt: skip
+    predictions = [
+        listing(
+            "Predictions side by side",
+            [
+                *((name, "", Query(predicted(quantile, OUTPUT))) for name, quantile in QUANTILES.items()),
+                ("PSI", "", Query(DISTANCE)),
+            ],
+            {"revision": "Revision", "model_version": "Version", "output": "Output"}, hidden=["Time"],
+            limits={"PSI": PSI},
+            about="What the two answer to the same kind of requests should be alike, unless it was meant to change. "
+                  "PSI is the distance of each from its own training. Only of what drift is measured for.",
+        ),
+        graph(
+            "Prediction quantiles", "none",
+            Query(predicted("0.05|0.5|0.95", f"{OUTPUT}, quantile"), LEGEND + " {{output}} {{quantile}}"), signed=True,
+            about="Of numeric outputs: the middle, and what one in twenty is below or above.",
+        ),
+        graph("Prediction classes", "percentunit", Query(CLASSES, LEGEND + " {{output}}: {{value}}")),
+        graph(
+            "Rows in the window", "none", Query(ROWS, LEGEND),
+            about="How many predictions these numbers are of. Few rows jump: give a canary time.",
+        ),
+    ]  # fmt: skip
     return board(
         ROLLOUT, "Rollout", "A canary beside the stable predictor.",
-        {"Side by side": beside, "Traffic": traffic, "Quality": quality}, ["namespace", "serve", "version"],
+        {"Side by side": beside, "Traffic": traffic, "Quality": quality, "Predictions": predictions},
+        ["namespace", "serve", "version"],
     )  # fmt: skip

@@ -34,6 +34,8 @@ TAG = "mlflow-kserve"
 OVERVIEW, ROLLOUT, FLEET = "mlflow-kserve-overview", "mlflow-kserve-rollout", "mlflow-kserve-fleet"
 DRIFT = "mlflow-kserve-drift"
 OK, WARN, BAD = "green", "orange", "red"
+PSI = ((0.1, WARN), (0.2, BAD))
+"""How far a distribution is from that of training: from 0.1 on look at it, from 0.2 on it has drifted."""
 Limit = tuple[float, str]
 """From where on it has which colour."""
 NONE: Mapping[str, Sequence[Limit]] = {}

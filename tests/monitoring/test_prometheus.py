@@ -171,6 +171,19 @@ def test_predictions_are_seen_as_they_are_distributed(url: str) -> None:
     assert sorted(quantiles.values()) == list(quantiles.values())
 
 
+@pytest.mark.parametrize("name", sorted(BOARDS))
+def test_columns_of_a_table_are_of_the_same_rows(url: str, name: str) -> None:
+    """Grafana joins them by all labels that they have in common."""
+    for panel in BOARDS[name]["panels"]:
+        if panel["type"] == "table":
+            found = [ask(url, filled(target["expr"], WINDOW)) for target in panel["targets"]]
+            shared = set.intersection(*(set(one["metric"]) for column in found for one in column))
+            first, *others = (
+                {tuple(one["metric"][label] for label in sorted(shared)) for one in each} for each in found
+            )
+            assert all(rows & first for rows in others), panel["title"]
+
+
 def test_features_that_are_not_there(url: str) -> None:
     (expr,) = [expr for _, title, expr in PANELS if title == "Features not usable"]
     found = {
