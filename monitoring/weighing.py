@@ -1,7 +1,7 @@
 """One number for all pods of what each of them says of its own window, weighted by the rows in it.
 
-For shares it is what one window over all pods would say. For quantiles it is near to that, and for PSI it is no less:
-what has drifted in all pods together cannot hide, and a pod with few rows does not cry wolf.
+For shares it is what one window over all pods would say. For quantiles it is near to that, and for PSI it is that or
+somewhat more: drift of the whole cannot hide, and a pod with few rows does not cry wolf.
 """
 
 from __future__ import annotations

@@ -20,49 +20,72 @@ from monitoring.assets import dashboards, text
 from monitoring.rules import groups
 from monitoring.scope import Scope
 from monitoring.scrape import prometheus as prometheus_config
-from monitoring.scrape import static_job
-from tools.monitoring.parts import Missing, ask, free_port, predictor, prometheus, running, save_patchy, until, wait_for
+from tools.monitoring.parts import (
+    Missing,
+    ask,
+    free_port,
+    meanwhile,
+    named,
+    predictor,
+    prometheus,
+    running,
+    save_patchy,
+    until,
+    wait_for,
+)
+from tools.monitoring.rides import order, save_rides, served
 from tools.monitoring.traffic import Caller
 
 DEMO = ("temperature", "vibration", "months_since_service", "load")
 ROW = [91.5, 1.05, 41.0, 0.9]
+WINDOW = ("--drift-window", "30s", "--drift-min-rows", "100")
 GRAFANA = ("/usr/share/grafana", "/usr/local/share/grafana")
 
 
 @contextlib.contextmanager
 def everything(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
-    """A serve with a canary and another one in trouble, and a Prometheus that sees all three."""
-    patchy = save_patchy(folder)
+    """A serve with a canary, one that is well, one in trouble, and a Prometheus that sees all of them."""
+    patchy, rides = save_patchy(folder), save_rides(folder / "rides")
     with (
-        predictor(folder, None, "7", name="fraud") as stable,
-        predictor(folder, None, "8", name="fraud") as canary,
+        meanwhile(served(rides, "3", *WINDOW)) as stable,
+        meanwhile(served(rides, "4", *WINDOW)) as canary,
+        predictor(folder, None, "7", name="fraud") as well,
         predictor(folder, patchy, "2", "--max-in-flight", "3", name="patchy") as troubled,
     ):
-        jobs = [named("fraud", "fraud-v7-predictor-0", stable[0]), named("fraud", "fraud-v8-predictor-0", canary[0])]
-        config = prometheus_config([*jobs, named("patchy", "patchy-predictor-0", troubled[0])], interval="2s")
+        pods = {
+            "rides-v3-predictor-0": stable(),
+            "rides-v4-predictor-0": canary(),
+            "fraud-predictor-0": Caller(f"http://{well[0]}", well[1], "fraud", DEMO),
+            "patchy-predictor-0": Caller(f"http://{troubled[0]}", troubled[1], "patchy", ("seconds",)),
+        }
+        jobs = [named("demo", one.model, pod, one.url.removeprefix("http://")) for pod, one in pods.items()]
         rules = yaml.safe_dump({"groups": groups(Scope())}, sort_keys=False)
-        with prometheus(folder, config, {"rules.yaml": rules}) as url:
-            callers = [Caller(f"http://{http}", grpc, "fraud", DEMO) for http, grpc in (stable, canary)]
-            yield url, [*callers, Caller(f"http://{troubled[0]}", troubled[1], "patchy", ("seconds",))]
-
-
-def named(serve: str, pod: str, target: str) -> dict[str, object]:
-    """A job of its own for each, with the name that a pod would have."""
-    job = static_job([target], "demo", serve)
-    job["static_configs"][0]["labels"]["pod"] = pod
-    return job | {"job_name": pod}
+        with prometheus(folder, prometheus_config(jobs, interval="2s"), {"rules.yaml": rules}) as url:
+            yield url, list(pods.values())
 
 
 def load(callers: Sequence[Caller], stop: threading.Event) -> None:
-    """A tenth of the traffic goes to the canary; some requests are wrong, and one serve has more than it can do."""
+    """A tenth of the rides go to the canary, and their ways become longer from minute to minute; some requests are
+    wrong, and one serve has more than it can do.
+    """
     chance = random.Random(7)  # noqa: S311 - the same traffic each time
-    stable, canary, troubled = callers
+    stable, canary, well, troubled = callers
+    begun = time.monotonic()
 
-    def one() -> None:
+    def ride() -> None:
         caller = canary if chance.random() < 0.1 else stable
-        send = chance.choice(list(caller.protocols.values()))
+        minutes = (time.monotonic() - begun) / 60
         if chance.random() < 0.02:
             caller.wrong()
+        else:
+            order(
+                caller, chance, chance.choice((1, 5, 20)), shift=1 + min(minutes, 3) / 2, strange=min(minutes / 10, 0.1)
+            )
+
+    def one() -> None:
+        send = chance.choice(list(well.protocols.values()))
+        if chance.random() < 0.02:
+            well.wrong()
         else:
             send([ROW] * chance.choice((1, 1, 1, 2, 5, 20)))
 
@@ -73,7 +96,7 @@ def load(callers: Sequence[Caller], stop: threading.Event) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         while not stop.is_set():
-            list(pool.map(lambda send: send(), [one] * 6 + [other] * chance.choice((2, 4, 6))))
+            list(pool.map(lambda send: send(), [ride] * 4 + [one] * 3 + [other] * chance.choice((2, 4, 6))))
 
 
 @contextlib.contextmanager
@@ -130,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show(folder: Path, seconds: float | None, pictures: Path | None) -> None:
-    print("Starting three servers and Prometheus …", flush=True)
+    print("Starting four servers, Feast and Prometheus …", flush=True)
     with everything(folder) as (url, callers), grafana(folder, url) as boards:
         stop = threading.Event()
         sending = threading.Thread(target=load, args=(callers, stop), daemon=True)

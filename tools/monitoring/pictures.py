@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,22 @@ from monitoring.assets import OF_ALL, read
 
 CHOSEN = {
     "serve-overview.json": {"namespace": "demo", "serve": "patchy", "version": ".+"},
-    "rollout.json": {"namespace": "demo", "serve": "fraud", "version": ".+"},
+    "rollout.json": {"namespace": "demo", "serve": "rides", "version": ".+"},
+    "features-drift.json": {"namespace": "demo", "serve": "rides", "version": "3"},
     "fleet.json": {"namespace": ".+"},
 }
 WINDOW, STEP = "20s", 2
 SHOWN = 6
+MAIN = {
+    "Rollout": (
+        "Share of traffic", "Inputs that do not fit", "P50", "P95", "Prediction quantiles", "Prediction classes",
+    ),
+    "Features & drift": (
+        "PSI of inputs", "Missing inputs", "PSI of predictions", "Prediction quantiles", "Features not usable",
+        "Lookup time",
+    ),
+}  # fmt: skip
+"""Of the other dashboards the first."""
 MARGIN = 1.08
 UNITS = {"s": "s", "bytes": "B"}
 
@@ -34,7 +46,8 @@ def draw_all(url: str, folder: Path, seconds: float) -> None:
 
 
 def draw(url: str, board: Any, chosen: dict[str, str], file: Path, seconds: float) -> None:
-    panels = [panel for panel in board["panels"] if panel["type"] == "timeseries"][:SHOWN]
+    graphs = {panel["title"]: panel for panel in board["panels"] if panel["type"] == "timeseries"}
+    panels = [graphs[title] for title in MAIN.get(board["title"], list(graphs)[:SHOWN])]
     figure = Figure(figsize=(13, 6.4), dpi=80, layout="constrained")
     serve = chosen.get("serve", "all serves")
     figure.suptitle(f"{board['title']}: {serve}", fontsize=14, fontweight="bold", x=0.01, ha="left")
@@ -59,9 +72,15 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
     else:
         for label, times, values in lines:
             place.plot(times, values, label=label, linewidth=1.6)
+    for step in panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", []):
+        if step["value"] is not None:
+            place.axhline(step["value"], color=step["color"], linestyle="--", linewidth=1)
     place.set_title(panel["title"], fontsize=11, loc="left")
+    lowest = min((min(values) for _, _, values in lines), default=0)
     highest = max((max(values) for _, _, values in lines), default=0) if not stacked else place.get_ylim()[1]
-    place.set_ylim(bottom=0, top=(highest or 1) * MARGIN)
+    columns = 1 if len(lines) < 7 else 2
+    # Long legends need a place above the lines.
+    place.set_ylim(min(0, lowest), (highest or 1) * (MARGIN + 0.13 * max(0, ceil(len(lines) / columns) - 3)))
     if unit == "percentunit":
         place.yaxis.set_major_formatter(PercentFormatter(1))
     elif unit in UNITS:
@@ -71,7 +90,7 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
     place.tick_params(labelsize=8)
     place.grid(alpha=0.3)
     if lines:
-        place.legend(fontsize=8, loc="best")
+        place.legend(fontsize=8 if len(lines) < 5 else 7, loc="best", ncols=columns)
 
 
 def filled(expr: str, chosen: dict[str, str]) -> str:
