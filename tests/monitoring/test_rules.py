@@ -299,13 +299,13 @@ STATES = [
     # Half of eight: somebody tries it out.
     Case("ModelFeaturesMissing", False, looked_up(0.4, missing=0.4), 45),
     # A job asked for entities of long ago, for a minute.
-    Case("ModelFeaturesMissing", False, looked_up(90) | {f'{RATING},result="stale"}}': "0x10 500x60"}, 21),
+    Case("ModelFeaturesMissing", False, looked_up(90) | {f'{RATING},result="stale"}}': "0x10 500x60"}, 18),
     Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0+3x40", unreachable="0+3x40"), 30),
     # It is left alone, and each lookup is counted as one that failed.
     Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0x10 5x30", circuit_open="0x10 0+99x30"), 30),
     Case("ModelFeastUnavailable", False, lookups("0+100x40", timeout="0+1x40", error="0x40"), 30),
     # It was away for three minutes.
-    Case("ModelFeastUnavailable", False, lookups("0+100x60", unreachable="0x10 0+100x3 300x50"), 21),
+    Case("ModelFeastUnavailable", False, lookups("0+100x60", unreachable="0x10 0+100x3 300x50"), 17),
     Case("ModelFeastUnavailable", False, lookups("0x60", timeout="0x60", circuit_open="0x60"), 30),
     Case("ModelPredictionLogDropping", True, logged(written="0+90x60", dropped="0+10x60", failed="0x60"), 40),
     Case("ModelPredictionLogDropping", True, logged(written="5x60", dropped="0x60", failed="0+10x60"), 40),
