@@ -63,7 +63,7 @@ def test_the_dashboards_are_those_of_the_serve() -> None:
     found = made(dashboard=True)["ConfigMap"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     titles = {json.loads(text)["title"] for text in found["data"].values()}
-    assert titles == {"Serve overview: fraud in ml", "Rollout: fraud in ml"}
+    assert titles == {f"{board}: fraud in ml" for board in ("Serve overview", "Rollout", "Features & drift")}
 
 
 def test_a_rollout_does_not_touch_them() -> None:
