@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from predictors.drift.compare import compared
-from predictors.drift.files import Unusable, is_log, logged, speaking, table
+from predictors.drift.files import Unusable, is_log, logged, speaking, table, tables
 from predictors.drift.profiles import Profile, ProfileError, made, parsed, profile_of
 from predictors.drift.report import page, verdict_line
 from predictors.flavor import FlavorError, read_mlmodel
@@ -115,7 +115,7 @@ def check_columns(wanted: Sequence[str], there: Sequence[str], place: str) -> No
 
 def report(options: argparse.Namespace) -> int:
     known = read_profile(options.profile)
-    found = compared(known, table(options.log), options.min_rows)
+    found = compared(known, tables(options.log), options.min_rows)
     if options.output is not None:
         with speaking(options.output):
             Path(options.output).write_text(page(found, known.rows, options.threshold, options.log))

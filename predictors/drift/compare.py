@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictors.drift.binning import Array
-from predictors.drift.files import Unusable, logged
+from predictors.drift.files import Unusable, answered, logged, together
 from predictors.drift.profiles import Profile
 from predictors.drift.psi import psi
-from predictors.drift.variables import Variable, floats
+from predictors.drift.variables import Variable, floats, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,14 +59,15 @@ class Comparison:
     findings: Sequence[Finding]
     """The worst first."""
     absent: Sequence[str]
-    """Columns of the profile that the log does not have."""
+    """Columns of the profile that the log does not have, or not in enough rows."""
     times: Sequence[str]
     """When each period began."""
     versions: Mapping[str, int]
     """Rows by version."""
 
 
-def compared(profile: Profile, frame: pd.DataFrame, least_rows: int) -> Comparison:
+def compared(profile: Profile, parts: Sequence[pd.DataFrame], least_rows: int) -> Comparison:
+    frame = together(parts)
     features, outputs = logged(frame)
     if not features and not outputs:
         raise Unusable("the log has no column named input.… or output.…; is it a prediction log?")
@@ -78,10 +79,11 @@ def compared(profile: Profile, frame: pd.DataFrame, least_rows: int) -> Comparis
     for place, one in enumerate(profile.variables):
         is_output = place >= len(profile.features)
         values = (outputs if is_output else features).get(one.name)
-        if values is None:
+        there = answered(parts, one.name) if is_output else np.ones(len(frame), bool)
+        if values is None or there.sum() < least_rows:
             absent.append(one.name)
         else:
-            found.append(finding(one, is_output, values, versions, periods, least_rows))
+            found.append(finding(one, is_output, values, there, versions, periods, least_rows))
     if not found:
         raise Unusable(f"the log has none of the profile's columns: {', '.join(absent[:10])}")
     found.sort(key=lambda one: (-one.psi, one.variable.name))
@@ -89,19 +91,26 @@ def compared(profile: Profile, frame: pd.DataFrame, least_rows: int) -> Comparis
 
 
 def finding(
-    one: Variable, is_output: bool, values: Any, versions: Mapping[str, Array], periods: Sequence[Array], least: int
+    one: Variable,
+    is_output: bool,
+    values: Any,
+    there: Array,
+    versions: Mapping[str, Array],
+    periods: Sequence[Array],
+    least: int,
 ) -> Finding:
+    """`there` are the rows that could have the column."""
     cells = np.asarray(floats(values, one.kind) if one.numeric else list(values), dtype=None if one.numeric else object)
 
     def of(rows: Array) -> float | None:
+        rows = rows & there
         return psi(one.counts, one.count(cells[rows])) if rows.sum() >= least else None
 
-    finite = cells[np.isfinite(cells)] if one.numeric else cells[:0]
     return Finding(
         one,
         is_output,
-        one.count(cells),
-        float(finite.mean()) if len(finite) else None,
+        one.count(cells[there]),
+        summary(cells).get("mean") if one.numeric else None,
         {name: apart for name, rows in versions.items() if (apart := of(rows)) is not None},
         [of(rows) for rows in periods],
     )

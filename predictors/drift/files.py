@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from predictors.drift.binning import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,23 +27,30 @@ class Unusable(Exception):
 
 def table(place: str) -> pd.DataFrame:
     """All files of a place, one below the other; columns that some lack are missing there."""
+    return together(tables(place))
+
+
+def together(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def tables(place: str) -> list[pd.DataFrame]:
+    """The rows of all files of a place; those of each table have the same columns."""
     found, empty = [], True
     for name, open_file in files(place):
         empty = False
         try:
             with open_file() as file:
-                part = read(name, file)
+                found += [part for part in read(name, file) if len(part)]
         except (ValueError, OSError, ImportError) as error:  # of pandas and of pyarrow
             raise Unusable(f"{name} cannot be read: {first_line(error)}") from None
-        if len(part):
-            found.append(part)
     if empty:
         raise Unusable(f"{place} has no file that ends in {', '.join(SUFFIXES)}")
     if not found:
         raise Unusable(f"{place} has no rows")
-    return found[0] if len(found) == 1 else pd.concat(found, ignore_index=True)
+    return found
 
 
 def files(place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -78,14 +89,17 @@ def is_wanted(parts: tuple[str, ...]) -> bool:
     return parts[-1].endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in parts)
 
 
-def read(name: str, file: IO[bytes]) -> pd.DataFrame:
+def read(name: str, file: IO[bytes]) -> list[pd.DataFrame]:
     import pandas as pd
 
     if name.endswith(".parquet"):
-        return pd.read_parquet(file)
+        return [pd.read_parquet(file)]
     if name.endswith(".csv"):
-        return pd.read_csv(file)
-    return pd.DataFrame(list(records(name, file)))
+        return [pd.read_csv(file)]
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in records(name, file):
+        alike.setdefault(tuple(one), []).append(one)
+    return [pd.DataFrame(group) for group in alike.values()]
 
 
 def records(name: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -108,7 +122,7 @@ def records(name: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
     """A line of the log with the columns that it has in Parquet; anything else as it is."""
-    if not isinstance(record.get("inputs"), dict):
+    if not any(isinstance(record.get(name), dict) for name in ("inputs", "outputs")):
         return dict(record)
     flat: dict[str, Any] = {}
     for name, value in record.items():
@@ -127,6 +141,9 @@ def is_log(frame: pd.DataFrame) -> bool:
 
 def logged(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """The inputs and the outputs of a prediction log, with the names that a profile has for them."""
+    models = sorted(map(str, frame["model"].unique())) if "model" in frame else []
+    if len(models) > 1:
+        raise Unusable(f"the log is of several models ({', '.join(models[:10])}): name the folder of one")
     features: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
     for place, name in enumerate(map(str, frame.columns)):
@@ -138,6 +155,15 @@ def logged(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
         elif name.startswith(PROBABILITY):
             outputs[f"probabilities[{name.removeprefix(PROBABILITY)}]"] = values
     return features, outputs
+
+
+def answered(parts: Sequence[pd.DataFrame], output: str) -> Array:
+    """Which rows could have an output: requests that asked for other ones did not miss it."""
+    place = output.rpartition("[")[2].rstrip("]")
+    names = {OUTPUT + output, OUTPUT + output.rpartition("[")[0]}
+    if output == f"probabilities[{place}]":
+        names.add(PROBABILITY + place)
+    return np.repeat([not names.isdisjoint(map(str, part.columns)) for part in parts], [len(part) for part in parts])
 
 
 def unfolded(name: str, values: pd.Series[Any]) -> dict[str, Any]:

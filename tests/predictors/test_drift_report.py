@@ -47,7 +47,8 @@ def nested(frame: pd.DataFrame) -> str:
         record: dict[str, Any] = {"time": row["time"].isoformat(), "version": row["version"]}
         record["inputs"] = {name[6:]: value for name, value in row.items() if name.startswith("input.")}
         record["outputs"] = {"predictions": row["output.predictions"]}
-        record["probabilities"] = [row["probability.0"], row["probability.1"]]
+        if "probability.0" in row:
+            record["probabilities"] = [row["probability.0"], row["probability.1"]]
         lines.append(json.dumps(record))
     return "\n".join(lines)
 
@@ -150,7 +151,38 @@ def test_a_column_that_the_log_lacks_is_named(known: Path, tmp_path: Path) -> No
     log(500).drop(columns=["input.member", "probability.1"]).to_parquet(tmp_path / "log.parquet")
     page = tmp_path / "report.html"
     assert main(["report", str(tmp_path / "log.parquet"), "--profile", str(known), "-o", str(page)]) == 0
-    assert "Not in the log: member, probabilities[1]" in page.read_text()
+    assert "Not in the log, or in too few rows: member, probabilities[1]" in page.read_text()
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_an_output_that_was_not_asked_for_is_not_missing(
+    known: Path, tmp_path: Path, capsys: Capture, form: str
+) -> None:
+    frame, page = log(2000), tmp_path / "report.html"
+    without = frame.tail(1000).drop(columns=["probability.0", "probability.1"])
+    for name, part in (("1", frame.head(1000)), ("2", without)):
+        if form == "parquet":
+            part.to_parquet(tmp_path / f"{name}.parquet")
+        else:
+            (tmp_path / f"{name}.jsonl").write_text(nested(part))
+    assert main(["report", str(tmp_path), "--profile", str(known), "-o", str(page)]) == 0
+    assert capsys.readouterr().out.startswith("no drift: 0 of 5 columns above 0.2")
+    assert "2,000 rows" in page.read_text()
+
+
+def test_a_log_of_outputs_alone(known: Path, tmp_path: Path, capsys: Capture) -> None:
+    """All inputs may be excluded."""
+    lines = [json.dumps({"version": "1", "outputs": {"predictions": i % 2}}) for i in range(300)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert main(["report", str(tmp_path / "log.jsonl"), "--profile", str(known)]) in (0, 1)
+    assert "of 1 columns" in capsys.readouterr().out
+
+
+def test_rows_of_different_models_are_not_mixed(known: Path, tmp_path: Path, capsys: Capture) -> None:
+    log(300).assign(model="a").to_parquet(tmp_path / "1.parquet")
+    log(300).assign(model="b").to_parquet(tmp_path / "2.parquet")
+    assert main(["report", str(tmp_path), "--profile", str(known)]) == 2
+    assert "the log is of several models (a, b): name the folder of one" in capsys.readouterr().err
 
 
 def test_lists_are_unfolded(tmp_path: Path, capsys: Capture) -> None:
