@@ -111,7 +111,9 @@ def as_list(values: Any) -> list[Any]:
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ in ("Missing", "NAType", "NaTType")
+    if value is None or type(value).__name__ in ("Missing", "NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def floats(values: Any, kind: Kind = "number") -> Array:
@@ -122,9 +124,12 @@ def floats(values: Any, kind: Kind = "number") -> Array:
         return moments(values)
     cells = as_list(values)
     try:
-        return np.array(cells, dtype=np.float64).reshape(-1)  # None becomes NaN
-    except (TypeError, ValueError):
+        found = np.array(cells, dtype=np.float64)  # None becomes NaN
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None or found.ndim != 1:  # lists among them are no numbers
         return np.array([number(cell) for cell in cells], dtype=np.float64)
+    return found
 
 
 def number(cell: Any) -> float:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.drift import profile
-from predictors.drift.profiles import Profile, ProfileError, parsed
+from predictors.drift.profiles import Profile, ProfileError, made, parsed
 from predictors.drift.psi import psi, psis
 from predictors.drift.span import Span, span
 from predictors.drift.tally import Spread, Texts, nothing, tallied
@@ -159,6 +159,20 @@ def test_kinds(values: Any, kind: str | None) -> None:
 def test_whatever_comes_is_counted_once(values: list[Any]) -> None:
     for trained in ([1.0, 2.0, 3.5], ["a", "b", None], [True, False], ["2024-01-01", "2024-02-01"]):
         assert of(trained).count(values).sum() == len(values)
+
+
+def test_tables_of_pandas_own_types() -> None:
+    frame = pd.DataFrame({"n": [1, None, 3], "b": [True, None, False], "s": ["a", None, "b"]}).convert_dtypes()
+    found = made(frame).features
+    assert [one.kind for one in found] == ["number", "boolean", "category"]
+    assert [int(one.counts[-1]) for one in found] == [1, 1, 1]
+
+
+def test_lists_and_numbers_beyond_all_are_no_numbers() -> None:
+    profile = made({"x": np.arange(100.0), "y": np.arange(100.0)})
+    for odd in ([[1, 2], [3, 4]], [10**400, 1]):
+        found = tallied(profile, 2, {"x": odd, "y": [1, 2]}, {"o": np.array([[1, 2], [3, 4]], object)})
+        assert [int(part.sum()) for part in np.split(found.bins, profile.starts[1:])] == [2, 2]
 
 
 def test_categories() -> None:
