@@ -403,12 +403,19 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
-            prediction, rows = edition.model.answer(edition.loaded, batch), row_count(batch)
+            given = batch if edition.loaded.plan.copies or not self.is_kept(edition) else batch.copied()
+            prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
             if edition.drift is not None:
                 edition.drift.tap.add(batch, prediction, rows)
             return encode(prediction, batch), rows
 
         return await self.apart(work)
+
+    def is_kept(self, edition: Edition) -> bool:
+        """Whether somebody looks at this request later; the model may change what it gets."""
+        exchange = current.get()
+        sampled = exchange is not None and exchange.sampled
+        return sampled or (edition.drift is not None and edition.drift.tap.pause <= 0)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """In a thread; what the model logs and traces belongs to this request, in whichever."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from predictors.fields import Field, Param, field_of, nested_numbers, param_of, quoted, suggestion, unmatched
+from predictors.fields import SCALARS, Field, Param, field_of, nested_numbers, param_of, quoted, suggestion, unmatched
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
@@ -47,6 +47,11 @@ class Plan:
     @property
     def named(self) -> bool:
         return bool(self.inputs) and all(one.name for one in self.inputs)
+
+    @property
+    def copies(self) -> bool:
+        """Whether the model gets a table of its own, in which it may change what it likes, and not what was sent."""
+        return self.has_signature and not self.from_type_hints and all(one.type in SCALARS for one in self.inputs)
 
     def conform(self, batch: Batch) -> ModelInput:
         """The batch in exactly the shape and types that the model wants, or an error that names what is off."""

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from predictors.prediction_log.table import Table, text
+from predictors.protocol import results
 from predictors.protocol.casting import Array
 
 log = logging.getLogger("predictors")
+
+WHOLE = ("integer", "long")
 
 
 class Privacy:
@@ -34,7 +37,7 @@ class Privacy:
         for name, values in table.columns.items():
             if not named(name, self.excluded):
                 hashed = named(name, self.hashed)
-                columns[name] = self.hash_of(values) if hashed else values
+                columns[name] = self.hash_of(values, table.types.get(name, "")) if hashed else values
                 if hashed:
                     table.types[name] = "string"
         table.columns = columns
@@ -54,10 +57,13 @@ class Privacy:
                 table.version, ", ".join(unknown), ", ".join(columns),
             )  # fmt: skip
 
-    def hash_of(self, values: Array) -> Array:
+    def hash_of(self, values: Array, type_name: str = "") -> Array:
+        """Equal values of a column look alike: whole numbers are decimals in a table that lacks one of them."""
         made = np.empty(len(values), dtype=object)
-        for i, value in enumerate(values.tolist() if values.dtype.kind != "M" else values.astype(str)):
-            made[i] = None if value is None or value != value else self.digest(value)
+        for i, value in enumerate(plain(values)):
+            if type_name in WHOLE and isinstance(value, float) and value.is_integer():
+                value = int(value)
+            made[i] = None if value is None else self.digest(value)
         return made
 
     def digest(self, value: Any) -> str:
@@ -66,6 +72,16 @@ class Privacy:
         if self.key is not None:
             return hmac.digest(self.key, content, "sha256").hex()
         return hashlib.sha256(content).hexdigest()
+
+
+def plain(values: Array) -> list[Any]:
+    """Plain values, and None for what is missing."""
+    cells: list[Any] = results.json_array(values) if values.dtype.kind == "M" else values.tolist()
+    return [None if is_missing(cell) else cell for cell in cells]
+
+
+def is_missing(cell: Any) -> bool:
+    return cell is None or results.is_missing(cell) or (isinstance(cell, float) and cell != cell)
 
 
 def named(column: str, names: Collection[str]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -16,6 +17,10 @@ class Missing:
 
     def __repr__(self) -> str:
         return "missing"
+
+    def __reduce__(self) -> str:
+        """There is one, also in copies."""
+        return "MISSING"
 
 
 MISSING: Final = Missing()
@@ -56,6 +61,10 @@ class Batch:
     """The caller sent a table (`dataframe_split`, CSV, …): without a signature it stays a DataFrame."""
     entities: Mapping[str, Values] | None = None
     """Of a request whose features were looked up: its join keys."""
+
+    def copied(self) -> Batch:
+        """The same rows once more, for a model that may change what it gets."""
+        return replace(self, columns=deepcopy(self.columns), rows=deepcopy(self.rows))
 
 
 @dataclass(slots=True)

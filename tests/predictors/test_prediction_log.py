@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 import httpx
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
 from moto.server import ThreadedMotoServer
 
 from predictors.features.demo import build
@@ -171,6 +174,44 @@ def test_columns_that_are_excluded_or_hashed(tmp_path: Path, caplog: pytest.LogC
     assert plain["input.months_since_service"] == sha256(b"3").hexdigest()
     assert keyed["input.months_since_service"] == digest(b"a key of ours", b"3", "sha256").hex()
     assert "version 1 has no column lod, time to exclude or hash; it has input.temperature" in caplog.text
+
+
+def test_equal_values_have_equal_hashes_and_nulls_none(tmp_path: Path) -> None:
+    """Also where another row of the request lacks the value, which makes decimals of whole numbers."""
+    schema = Schema([ColSpec("long", "count", required=False), ColSpec("datetime", "at", required=False)])
+    model = saved(tmp_path / "m", Rows(), ModelSignature(inputs=schema))
+    hidden = frozenset({"count", "at"})
+    with in_thread(model, prediction_log=str(tmp_path / "log"), prediction_log_hash=hidden) as server:
+        one = {"count": 7, "at": "2026-01-02T03:04:05"}
+        for instances in ([one], [one, {"count": None, "at": None}]):
+            assert server.predict({"instances": instances}).status_code == 200
+    found = [(row["input.count"], row["input.at"]) for row in rows(tmp_path / "log")]
+    hashes = sha256(b"7").hexdigest(), sha256(b"2026-01-02T03:04:05").hexdigest()
+    assert found == [hashes, hashes, (None, None)]
+
+
+class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Numbers the rows, and overwrites what it is given."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
+        count = len(model_input)
+        if isinstance(model_input, np.ndarray):
+            model_input[:] = 0
+        return np.arange(count)
+
+
+def saved(folder: Path, model: Any, signature: Any) -> Path:
+    mlflow.pyfunc.save_model(str(folder), python_model=model, signature=signature, pip_requirements=[])
+    return folder
+
+
+def test_a_model_that_overwrites_its_input_does_not_overwrite_the_log(tmp_path: Path) -> None:
+    data = np.array([[1.5, 2.0], [3.0, 4.0]])
+    tensor = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
+    with in_thread(saved(tmp_path / "m", Rows(), tensor), prediction_log=str(tmp_path / "log")) as server:
+        for way in ("V1 rows", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"):
+            WAYS[way](server, data)
+    assert [row["input.input-0"] for row in rows(tmp_path / "log")] == data.tolist() * 5
 
 
 def test_another_version_begins_another_file(zoo: Callable[[str], Path], tmp_path: Path) -> None:
