@@ -32,7 +32,7 @@ log = logging.getLogger("predictors")
 
 TICK = 1.0  # seconds between looks at the queue: a table of many records costs hardly more than one of few
 SOON = 4  # it is looked at earlier when a fourth of it is full
-AT_ONCE = 256  # records that are converted together
+AT_ONCE, AT_ONCE_BYTES = 256, 256 * 1024  # records that are converted together
 LAST_LOOK = 0.05  # seconds between tries when the process ends
 LOOKS = 64  # records between two looks at how many wait
 RESULTS = ("written", "dropped", "failed")
@@ -129,7 +129,7 @@ class PredictionLog:
     def empty(self, sink: Sink) -> bool:
         """As far as the sink takes it; whether something is left."""
         while self.queue and sink.ready():
-            records = [self.queue[i] for i in range(min(len(self.queue), AT_ONCE))]
+            records = self.first_ones()
             for table in self.converted(records):
                 self.write(sink, table)
             for record in records:  # until now they have counted as waiting
@@ -138,6 +138,15 @@ class PredictionLog:
             if time.monotonic() >= self.outcome.deadline:
                 break
         return bool(self.queue)
+
+    def first_ones(self) -> list[Record]:
+        """Many small ones or few large ones: other threads stand still during each step of a conversion."""
+        found: list[Record] = []
+        size = 0
+        while len(found) < min(len(self.queue), AT_ONCE) and size < AT_ONCE_BYTES:
+            found.append(self.queue[len(found)])
+            size += found[-1].size
+        return found
 
     def converted(self, records: Sequence[Record]) -> list[Table]:
         try:

@@ -27,6 +27,7 @@ MOST_OPEN = 16
 """Files at a time, of requests with different columns."""
 PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds until a file is tried again, doubled each time
 LAST_PAUSE = 0.2  # when the process ends
+LONGEST_NAME = 200  # bytes; file systems take 255
 KINDS: dict[type, Any] = {str: pa.string(), bytes: pa.binary(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 TYPES: dict[str, Any] = {
     "boolean": pa.bool_(), "integer": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
@@ -88,7 +89,7 @@ class Parquet:
 
     def new_name(self, model: str, version: str, day: str) -> str:
         moment = datetime.now(UTC).strftime("%H%M%S")
-        folder = f"{quote(model, safe='')}/{quote(version, safe='')}/date={day}"
+        folder = f"{folder_name(model)}/{folder_name(version)}/date={day}"
         return f"{folder}/{moment}-{self.ours}-{next(self.numbers)}.parquet"
 
     def tick(self, closing: bool) -> bool:
@@ -115,6 +116,12 @@ class Parquet:
         else:
             self.full.remove(file)
             self.outcome.written(file.requests)
+
+
+def folder_name(text: str) -> str:
+    """Below the log's folder, and not hidden: readers skip what begins with a dot or an underscore."""
+    quoted = quote(text, safe="")[:LONGEST_NAME]
+    return f"%{ord(quoted[0]):02X}{quoted[1:]}" if quoted[:1] in (".", "_") else quoted
 
 
 def written(batches: list[Any]) -> Any:

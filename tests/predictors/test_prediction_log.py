@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from hmac import digest
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -33,7 +35,8 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from moto.server import ThreadedMotoServer
 
 from predictors.features.demo import build
-from predictors.prediction_log.parquet import arrow
+from predictors.prediction_log.log import PredictionLog
+from predictors.prediction_log.parquet import arrow, folder_name
 from predictors.prediction_log.table import cells
 from predictors.settings import read_settings
 from tests.predictors.features import test_served as featured
@@ -141,6 +144,17 @@ def test_readers_take_the_folder_at_once(tmp_path: Path) -> None:
     today = f"{frame['time'].dt.date.iloc[0]}"
     assert set(frame["date"].astype(str)) == {today}
     assert ds.dataset(tmp_path / "log" / "model" / "1", partitioning="hive").count_rows() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("..", "%2E."), ("_hidden", "%5Fhidden"), (".hidden", "%2Ehidden"), ("v 1/2", "v%201%2F2")]
+)
+def test_folders_are_below_the_logs_and_not_hidden(name: str, folder: str) -> None:
+    assert folder_name(name) == folder
+
+
+def test_long_names_are_cut() -> None:
+    assert len(folder_name("ü" * 100)) == 200
 
 
 def test_a_share_of_the_requests(tmp_path: Path) -> None:
@@ -478,6 +492,14 @@ def test_a_sink_that_hangs_slows_nobody(caplog: pytest.LogCaptureFixture) -> Non
         wait_for(lambda: records(server, "written") == 11)
         assert len(receiver.of_kind("response")) == 11
     assert "records dropped: 40" in caplog.text
+
+
+@pytest.mark.parametrize(("size", "together"), [(100, 256), (100_000, 3), (2_000_000, 1)])
+def test_of_large_requests_few_are_converted_together(size: int, together: int) -> None:
+    """Requests stand still during each step of a conversion."""
+    log = PredictionLog.__new__(PredictionLog)
+    log.queue = deque(SimpleNamespace(size=size) for _ in range(1000))  # type: ignore[misc]
+    assert len(log.first_ones()) == together
 
 
 def test_bytes_bound_the_queue_too() -> None:
