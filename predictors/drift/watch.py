@@ -53,7 +53,8 @@ class Watched:
             log.info("drift: the first %d rows are the baseline", settings.drift_baseline_rows)
 
     def begin(self, profile: Profile) -> None:
-        self.profile = fitting(profile, self.reader.names, quiet=self.index != 0)
+        answered = [one["name"] for one in self.loaded.outputs]
+        self.profile = fitting(profile, self.reader.names, answered, quiet=self.index != 0)
         self.window = Window(self.span, nothing(self.profile))
         self.first = []
 
@@ -187,13 +188,15 @@ def own_profile(loaded: Loaded) -> Profile | None:
         return None
 
 
-def fitting(profile: Profile, names: Sequence[str], *, quiet: bool) -> Profile:
+def fitting(profile: Profile, names: Sequence[str], answered: Sequence[str], *, quiet: bool) -> Profile:
     """What of a profile is measured: of the model's own inputs, and not too many."""
     features = [one for one in profile.features if not names or one.name in names]
     kept, outputs = features[:MOST_FEATURES], profile.outputs[:MOST_OUTPUTS]
     unknown = [one.name for one in profile.features if one not in features]
     without = [name for name in names if all(one.name != name for one in profile.features)]
+    others = [one.name for one in profile.outputs if answered and not {one.name, base(one.name)} & {*answered}]
     if not quiet:
+        say("of %s, which the model does not answer; it answers %s", others, ", ".join(answered[:10]))
         say("of %s, which are no inputs of the model", unknown)
         say(f"of %s, of which {FILE} says nothing", without)
         say(f"of more than {MOST_FEATURES} inputs, so not of %s", [one.name for one in features[MOST_FEATURES:]])
@@ -201,10 +204,15 @@ def fitting(profile: Profile, names: Sequence[str], *, quiet: bool) -> Profile:
     return replace(profile, features=tuple(kept), outputs=outputs)
 
 
-def say(words: str, names: Sequence[str]) -> None:
+def base(output: str) -> str:
+    """`probabilities[1]` is a part of `probabilities`."""
+    return output.rpartition("[")[0]
+
+
+def say(words: str, names: Sequence[str], *more: str) -> None:
     if names:
         shown = ", ".join(f"'{name}'" for name in names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
-        log.info(f"drift is not measured {words}", shown)
+        log.info(f"drift is not measured {words}", shown, *more)
 
 
 def stacked(parts: Sequence[Columns]) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:

@@ -384,15 +384,16 @@ def test_a_broken_profile_does_not_keep_a_model_from_serving(
 def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = numbers(500)
     folder = saved(tmp_path / "model", LinearRegression().fit(data[["a", "b"]], data.a), data[["a", "b"]])
-    attach(profile(data[["b", "c", "d"]]), folder)
+    attach(profile(data[["b", "c", "d"]], {"score": data.a, "predictions": data.a}), folder)
     with caplog.at_level(logging.INFO, "predictors"), in_thread(folder, model_name="others", **OFTEN) as server:
         v1_rows(server, data[["a", "b"]].head(300))
         found = settled(server, 300)
         assert {what for metric, what in found if metric == "model_feature_psi"} == {"b"}
     told = [one.getMessage() for one in caplog.records if one.getMessage().startswith("drift is not measured")]
-    assert len(told) == 2
-    assert "'c', 'd', which are no inputs of the model" in told[0]
-    assert "'a'" in told[1]
+    assert len(told) == 3
+    assert "of 'score', which the model does not answer; it answers predictions" in told[0]
+    assert "'c', 'd', which are no inputs of the model" in told[1]
+    assert "'a'" in told[2]
 
 
 def test_many_columns_are_bounded(tmp_path: Path) -> None:
