@@ -33,7 +33,7 @@ from tests.serving import Running, in_thread, process, wait_for, workers_of
 from tests.zoo.case import PIP, labels, mixed, numbers
 
 ROWS = 600
-OFTEN: dict[str, Any] = {"drift_interval": 0.1, "drift_window": Span(rows=ROWS)}
+OFTEN: dict[str, Any] = {"drift_interval": 0.06, "drift_window": Span(rows=ROWS)}
 DRIFT = ("model_feature_", "model_prediction_psi", "model_drift", "model_prediction_quantile", "model_prediction_share")
 Send = Callable[[Running, pd.DataFrame], None]
 
@@ -171,7 +171,7 @@ def until(
     server: Running, data: pd.DataFrame, send: Send, right: Callable[[dict[tuple[str, str], float]], bool]
 ) -> None:
     """Sends rows until the metrics are as they should be."""
-    rows = itertools.cycle(parts(data, 50))
+    rows = itertools.cycle(parts(data, 150))
 
     def is_right() -> bool:
         send(server, next(rows))
@@ -287,7 +287,11 @@ def test_first_rows_as_the_baseline() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [(), ("--drift", "on", "--drift-baseline-rows", "400")], ids=["profile", "first-rows"]
+    "flags",
+    [
+        pytest.param((), id="profile"),
+        pytest.param(("--drift", "on", "--drift-baseline-rows", "400"), id="first-rows", marks=pytest.mark.slow),
+    ],
 )
 def test_workers_are_measured_together(classifier: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     model = classifier

@@ -56,6 +56,12 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of this process look at their queues so often that no test waits for it."""
+    monkeypatch.setattr("predictors.prediction_log.log.TICK", 0.05)
+
+
 def by_column(sample: Any) -> dict[str, Any]:
     """What the inputs of a sample are called in the log."""
     if isinstance(sample, (pd.DataFrame, dict)):
@@ -401,7 +407,7 @@ def test_another_store_of_fsspec(tmp_path: Path) -> None:
 # -- the end, and trouble ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_nothing_is_lost_on_sigterm(tmp_path: Path, workers: str) -> None:
     log = tmp_path / "log"
     with process(tmp_path, "--prediction-log", str(log), "--workers", workers) as server:
@@ -412,6 +418,7 @@ def test_nothing_is_lost_on_sigterm(tmp_path: Path, workers: str) -> None:
     assert len(set(sent)) == 500
 
 
+@pytest.mark.slow
 def test_files_are_complete_or_absent_whoever_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     flags = ("--prediction-log", str(log), "--prediction-log-max-age", "0.1", "--workers", "2")
@@ -516,6 +523,7 @@ def test_bytes_bound_the_queue_too() -> None:
         receiver.open.set()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_before_the_end_is_said(tmp_path: Path) -> None:
     with receiving() as receiver:
         receiver.open.clear()
