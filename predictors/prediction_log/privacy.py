@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.prediction_log.table import Table, text
+from predictors.prediction_log.table import JSON, Table, text
 from predictors.protocol import results
 from predictors.protocol.casting import Array
 
@@ -35,8 +35,9 @@ class Privacy:
         self.look(table)
         columns = {}
         for name, values in table.columns.items():
-            if not named(name, self.excluded):
-                hashed = named(name, self.hashed)
+            hashed = named(name, self.hashed)
+            unknown = table.types.get(name) == JSON and not hashed  # it may hold what nobody should see
+            if not named(name, self.excluded) and not unknown:
                 columns[name] = self.hash_of(values, table.types.get(name, "")) if hashed else values
                 if hashed:
                     table.types[name] = "string"

@@ -20,6 +20,8 @@ from predictors.signature import Plan
 
 MOST_CLASSES = 100  # with a column each
 UNNAMED = "input-0"  # as V2's metadata calls it
+JSON = "json"
+"""The type of columns whose content no signature tells."""
 Columns: TypeAlias = "dict[str, Array]"
 
 
@@ -54,7 +56,7 @@ class Piece:
         """Pieces of the same shape are one table."""
         prediction, plan = self.record.prediction, self.record.plan
         columns = ((name, values.dtype, values.shape[1:]) for name, values in self.columns.items())
-        return id(plan), prediction.model_version, prediction.method, self.matrix is None, *columns
+        return id(plan), prediction.model_version, prediction.method, self.matrix is None, *self.types.items(), *columns
 
 
 def tables(records: Sequence[Record]) -> Iterator[Table]:
@@ -152,7 +154,7 @@ def inputs_of(plan: Plan, batch: Batch) -> tuple[Columns, dict[str, str]]:
     try:
         data = plan.conform(batch)
     except RequestError:  # of a subclass whose callers send something else
-        return as_sent(batch), {}
+        return loose(as_sent(batch))
     if results.is_frame(data):
         return columns_of_frame(plan, data)
     if isinstance(data, dict):
@@ -161,7 +163,16 @@ def inputs_of(plan: Plan, batch: Batch) -> tuple[Columns, dict[str, str]]:
         if plan.tensors or data.ndim != 2:
             return {UNNAMED: data}, {}
         return {str(i): data[:, i] for i in range(data.shape[1])}, {}
-    return as_sent(batch), {}
+    return loose(as_sent(batch))
+
+
+def loose(columns: Columns) -> tuple[Columns, dict[str, str]]:
+    """With those marked that may hold anything, also what has a column of its own elsewhere."""
+    return columns, {f"input.{name}": JSON for name, values in columns.items() if name == UNNAMED or holds_json(values)}
+
+
+def holds_json(values: Array) -> bool:
+    return values.dtype.kind == "O" and any(type(one) is str and one[:1] in ("[", "{") for one in values.flat)
 
 
 def columns_of_frame(plan: Plan, frame: Any) -> tuple[Columns, dict[str, str]]:

@@ -35,10 +35,14 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from moto.server import ThreadedMotoServer
 
 from predictors.features.demo import build
+from predictors.fields import field_of
 from predictors.prediction_log.log import PredictionLog
 from predictors.prediction_log.parquet import arrow, folder_name
-from predictors.prediction_log.table import cells
+from predictors.prediction_log.privacy import Privacy
+from predictors.prediction_log.table import Table, cells, inputs_of
+from predictors.protocol.batch import Batch
 from predictors.settings import read_settings
+from predictors.signature import Plan
 from tests.predictors.features import test_served as featured
 from tests.predictors.logged import basic, files, ids, receiving, records, rows, waiting
 from tests.predictors.parity import WAYS, Tensors, assert_same, cell, leaves, parsed, ways_of
@@ -194,6 +198,19 @@ def test_columns_that_are_excluded_or_hashed(tmp_path: Path, caplog: pytest.LogC
     assert plain["input.months_since_service"] == sha256(b"3").hexdigest()
     assert keyed["input.months_since_service"] == digest(b"a key of ours", b"3", "sha256").hex()
     assert "version 1 has no column lod, time to exclude or hash; it has input.temperature" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "row", [[64.2, 0.21, 3, 0.4, "SECRET"], {"customer": {"load": "SECRET"}, "kind": "a"}, {"rows": [["SECRET"]]}]
+)
+def test_what_does_not_fit_the_signature_hides_nothing_in_json(row: Any) -> None:
+    """A subclass may take rows of any shape."""
+    plan = Plan(inputs=(field_of({"type": "double", "name": "load", "required": True}),))
+    inputs, types = inputs_of(plan, Batch(rows=[row]))
+    assert "SECRET" in str(inputs)
+    table = Table("1", [1], {f"input.{name}": values for name, values in inputs.items()}, types)
+    assert "SECRET" in str(Privacy((), ()).applied(table).columns)
+    assert set(Privacy(("load",), ()).applied(table).columns) <= {"input.kind"}
 
 
 def test_equal_values_have_equal_hashes_and_nulls_none(tmp_path: Path) -> None:
