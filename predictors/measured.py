@@ -43,8 +43,8 @@ class Measured:
         from prometheus_client.core import GaugeMetricFamily
 
         made = GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
-        for labels, value in samples:
-            made.add_metric(tuple(labels), value)
+        for labels, value in samples:  # a half of a surrogate pair in one of them would fail the whole page
+            made.add_metric([label.encode(errors="replace").decode() for label in labels], value)
         return made
 
 

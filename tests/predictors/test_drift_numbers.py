@@ -20,6 +20,7 @@ from predictors.drift.tally import Spread, Texts, nothing, tallied
 from predictors.drift.tap import MOST_REQUESTS, MOST_ROWS, Tap
 from predictors.drift.variables import Variable, described, kind_of
 from predictors.drift.window import Window
+from predictors.metrics import exposition, publish_drift
 
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64) | st.integers(-5, 5).map(float)
 columns = st.lists(numbers, min_size=1, max_size=60)
@@ -291,6 +292,17 @@ def test_of_free_text_nothing_is_kept() -> None:
     assert Texts.of(map(str, range(101))).free
     assert Texts.of(map(str, range(100))).rows == 100
     assert (Texts.of(map(str, range(60))) + Texts.of(map(str, range(60, 120)))).found == {}
+
+
+def test_labels_that_no_text_can_hold_do_not_end_the_page() -> None:
+    shares = {("odd", "1", "predictions", "\ud800"): 0.5, ("odd", "1", "predictions", 'a"\n'): 0.5}
+    publish_drift("odd", {"prediction_share": shares})
+    try:
+        page = exposition("text/plain")[0].decode()
+    finally:
+        publish_drift("odd", {})
+    assert 'value="?"' in page
+    assert 'value="a\\"\\n"' in page
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200), st.sampled_from([0.05, 0.5, 0.95]))
