@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -19,10 +20,14 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
 
 from predictors.features import declare
 from predictors.features.demo import SERVICE
+from predictors.features.opening import open_features
+from predictors.pipeline import known
 from predictors.pyfunc import PyFuncModel
+from predictors.settings import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
@@ -308,10 +313,6 @@ class Doubled(PyFuncModel):
 
 def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subclass of somebody's own asks for features as well, also where KServe's own server calls it."""
-    import asyncio
-
-    from predictors.settings import Settings
-
     model = Doubled("m", str(saved(tmp_path / "m")), settings=Settings(feast_repo_path=str(repository)))
     model.load()
 
@@ -322,6 +323,39 @@ def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeyp
     v1, v2 = asyncio.run(ask())
     assert [json.loads(row) for row in v1["predictions"]] == EXPECTED[:1]
     assert [json.loads(row) for row in v2.outputs[0].as_numpy()] == EXPECTED[:1]
+
+
+def test_first_requests_of_kserves_own_server(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feast is opened once for all who come at once, and anew for a model that was loaded anew."""
+    opened = []
+
+    async def counting(*arguments: Any) -> Any:
+        opened.append(await open_features(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr("predictors.model.open_features", counting)
+    folder = saved(tmp_path / "m", {"rating": "double"})
+    model = PyFuncModel("m", str(folder), settings=Settings(feast_repo_path=str(repository)))
+
+    async def ask() -> None:
+        model.load()
+        answers = await asyncio.gather(*(model({"instances": [{"driver_id": 1001}]}) for _ in range(5)))
+        assert [json.loads(one["predictions"][0]) for one, _ in answers] == [{"rating": 4.75}] * 5
+        assert len(opened) == 1
+        message = "feature 'driver_stats__rating' has no value for driver_id=7"
+        with pytest.raises(HTTPException, match=f"424: {message}") as raised:
+            await model({"instances": [{"driver_id": 7}]})
+        of_ours = known(raised.value)  # the same behind hooks in our own server
+        assert (of_ours.status, of_ours.kind) == (424, "feature_missing")
+        shutil.rmtree(folder)
+        saved(folder, {"rating": "double"}, missing="null")
+        model.load()
+        answer, _ = await model({"instances": [{"driver_id": 7}]})
+        assert json.loads(answer["predictions"][0]) == {"rating": None}
+
+    asyncio.run(ask())
 
 
 def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
