@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -418,3 +419,36 @@ def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: P
         assert answered.status_code == 409, answered.text
         assert "it does not look up 'rating', which requests of today leave out" in answered.text
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks up by 'driver', which requests"),
+        ({"feature_service": None, "features": ["driver_stats:rating"], "entities": ["driver_id"]},
+         "it does not take 'customer_id', which requests of today send as keys"),
+    ],
+    ids=["renamed", "fewer"],
+)  # fmt: skip
+def test_a_version_that_looks_up_by_other_keys_is_not_taken(
+    tmp_path: Path, repository: Path, declared: dict[str, Any], message: str
+) -> None:
+    """And it leaves nothing open behind it."""
+    columns = {"rating": "double", "orders": "long"}
+    model = saved(tmp_path / "m", columns, required=False)
+    with in_thread(model, feast_repo_path=str(repository), model_name="keys") as server:
+        shutil.rmtree(model)
+        saved(model, columns, required=False, **declared)
+        before = readers()
+        answered = server.post("/v2/repository/models/keys/load")
+        assert answered.status_code == 409, answered.text
+        assert message in answered.text
+        wait_for(lambda: readers() == before)
+        assert seen(server.predict({"instances": [{"driver_id": 1001, "customer_id": "ada"}]})) == [
+            {"rating": 4.75, "orders": 3}
+        ]
+
+
+def readers() -> int:
+    """Threads that read a registry."""
+    return sum(one.name.startswith("feast-registry") for one in threading.enumerate())
