@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import grpc
 import mlflow
 import pandas as pd
 import pytest
+from feast import FeatureStore
 from kserve import InferInput, InferRequest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
@@ -24,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.exceptions import HTTPException
 
 from predictors.features import declare
-from predictors.features.demo import SERVICE
+from predictors.features.demo import SERVICE, build
 from predictors.features.opening import open_features
 from predictors.pipeline import known
 from predictors.pyfunc import PyFuncModel
@@ -257,6 +259,25 @@ def test_every_type_that_feast_has(tmp_path: Path, repository: Path) -> None:
 def test_a_time_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer, hour_ago: float) -> None:
     with in_thread(saved(tmp_path / "m", {"last_trip": "datetime"}), feast_server_url=feature_server.url) as server:
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"last_trip": hour_ago * 1000}]
+
+
+def test_text_in_csv_under_its_full_name(tmp_path: Path, repository: Path) -> None:
+    """What looks like a number or like nothing stays text, whichever name it has."""
+    with in_thread(saved(tmp_path / "m", {"city": "string"}), feast_repo_path=str(repository)) as server:
+        content = b"driver_stats__city\nNA\n007\n"
+        answered = server.post("/invocations", content=content, headers={"content-type": "text/csv"})
+        assert seen(answered) == [{"city": "NA"}, {"city": "007"}]
+
+
+def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> None:
+    folder = build(tmp_path / "repository", now=now)
+    row = {"customer_id": ["ada", "big"], "orders": [3, 2**53 + 1], "spend": [1.0, 1.0], "event_timestamp": [now] * 2}
+    FeatureStore(repo_path=str(folder)).write_to_online_store("customer_stats", pd.DataFrame(row))
+    with in_thread(saved(tmp_path / "m", {"orders": "double"}), feast_repo_path=str(folder)) as server:
+        assert seen(server.predict({"instances": [{"customer_id": "ada"}]})) == [{"orders": 3}]
+        answered = server.predict({"instances": [{"customer_id": "big"}]})
+        assert answered.status_code == 424
+        assert "'customer_stats__orders' is not what the model takes: expected a number (double)" in answered.text
 
 
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
