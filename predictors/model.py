@@ -30,7 +30,14 @@ from predictors.probes import Probing
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
-from predictors.protocol.errors import InvalidInput, ModelFailure, NotReady, RequestError
+from predictors.protocol.errors import (
+    FeatureMissing,
+    FeaturesUnavailable,
+    InvalidInput,
+    ModelFailure,
+    NotReady,
+    RequestError,
+)
 from predictors.protocol.results import named_tensors
 from predictors.protocol.tensors import datatype_of
 from predictors.settings import Settings
@@ -128,6 +135,8 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.loaded: Loaded | None = None
         self.features: Features | None = None
         """What looks features up for this model; in each process its own."""
+        self.opened_for: Loaded | None = None
+        self.opening = asyncio.Lock()
         self.answered: Callable[[Batch, Prediction], None] | None = None
         """Called with what came through KServe's own entry and what was answered."""
 
@@ -160,14 +169,20 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     async def open_features(self) -> None:
         """Makes ready what looks up this model's features, if it has some; on the event loop that will ask for them."""
-        loaded = self.serving()
-        if loaded.declaration is None or self.features is not None:
-            return
-        self.status.note(f"looking for {loaded.declaration.source} in Feast")
-        try:
-            self.features = await open_features(self.name, loaded.declaration, loaded.plan, self.settings)
-        except FeastError as error:
-            raise LoadError(str(error)) from error
+        async with self.opening:  # under KServe's own server the first requests come here all at once
+            loaded, before = self.serving(), self.features
+            if self.opened_for is loaded:
+                return
+            found = None
+            if loaded.declaration is not None:
+                self.status.note(f"looking for {loaded.declaration.source} in Feast")
+                try:
+                    found = await open_features(self.name, loaded.declaration, loaded.plan, self.settings)
+                except FeastError as error:
+                    raise LoadError(str(error)) from error
+            self.features, self.opened_for = found, loaded
+            if before is not None:
+                await before.close()
 
     def start(self) -> None:
         """KServe's server calls this for every model, loaded or not."""
@@ -316,7 +331,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         try:
             loaded = self.serving()
             batch = await apart(lambda: payload_batch(payload))
-            if loaded.declaration is not None:
+            if self.opened_for is not loaded:  # it was loaded anew
                 await self.open_features()
             if self.features is not None:
                 batch = await self.features.join(batch, apart)
@@ -325,6 +340,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise kserve.errors.InvalidInput(str(error)) from error
         except NotReady as error:
             raise kserve.errors.ModelNotReady(self.name, self.status.text) from error
+        except (FeatureMissing, FeaturesUnavailable) as error:  # of these KServe knows none
+            from starlette.exceptions import HTTPException
+
+            raise HTTPException(error.status, str(error), dict(error.headers)) from error
 
     def noted(self, loaded: Loaded, batch: Batch) -> Prediction:
         prediction = self.answer(loaded, batch)

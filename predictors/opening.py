@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Lock
 from copy import copy
 from dataclasses import replace
 
@@ -32,7 +33,8 @@ def open_next(settings: Settings, served: MLflowModel | None, source: Source) ->
         return open_model(settings, source)
     model = copy(served)
     model.source, model.settings, model.status = source, settings, Status()
-    model.loaded, model.ready, model.features, model.answered = None, False, None, None
+    model.loaded, model.ready, model.answered = None, False, None
+    model.features, model.opened_for, model.opening = None, None, Lock()
     return model
 
 

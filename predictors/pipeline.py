@@ -31,6 +31,8 @@ from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import (
     Abandoned,
     Conflict,
+    FeatureMissing,
+    FeaturesUnavailable,
     InternalError,
     InvalidInput,
     ModelFailure,
@@ -463,6 +465,8 @@ def known(error: Exception) -> RequestError:
     """Any failure as one that can be answered; bugs are logged and not shown."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error.__cause__, (FeatureMissing, FeaturesUnavailable)):  # in KServe's words
+        return error.__cause__
     if isinstance(error, kserve.errors.InvalidInput):  # from somebody's own hooks
         return InvalidInput(str(error))
     if isinstance(error, kserve.errors.ModelNotReady):

@@ -29,6 +29,7 @@ log = logging.getLogger("predictors")
 T = TypeVar("T")
 
 TICK = 0.05  # seconds
+ALL_THE_SAME = "(--allow-signature-change serves it all the same)"
 
 
 class Refused(Exception):
@@ -103,22 +104,31 @@ class Reloader:
         """Loads an edition beside the one that answers; raises what is wrong with it."""
         model = await self.in_thread(lambda: self.load(source))
         await model.open_features()
-        self.check_features(model)
+        try:
+            self.check_features(model)
+        except Refused:
+            if model.features is not None:
+                await model.features.close()
+            raise
         self.pipeline.hold(number, model)
 
     def check_features(self, model: MLflowModel) -> None:
-        """Refuses a version for which callers would have to send what is looked up today."""
+        """Refuses a version for which callers would have to send what is looked up today, or other keys."""
         served = self.pipeline.current
         if served is None or served.features is None or served.model.settings.allow_signature_change:
             return
-        found = () if model.features is None else model.features.description.columns
-        required = [one.name for one in model.serving().plan.inputs if one.required]
-        lost = [name for name in served.features.description.columns if name in required and name not in found]
-        if lost:
-            raise Refused(
-                f"it does not look up {quoted(lost)}, which requests of today leave out "
-                "(--allow-signature-change serves it all the same)"
-            )
+        before, after = served.features.description, model.features.description if model.features else None
+        inputs = model.serving().plan.inputs
+        found = () if after is None else after.columns
+        required = [one.name for one in inputs if one.required]
+        if lost := [name for name in before.columns if name in required and name not in found]:
+            raise Refused(f"it does not look up {quoted(lost)}, which requests of today leave out {ALL_THE_SAME}")
+        sent = [*before.entities, *(one.name for one in served.loaded.plan.inputs if one.required)]
+        if other := [name for name in (after.entities if after else ()) if name not in sent]:
+            raise Refused(f"it looks up by {quoted(other)}, which requests of today leave out {ALL_THE_SAME}")
+        taken = [*(model.features.wanted.keys.values() if model.features else ()), *(one.name for one in inputs)]
+        if spare := [name for name in before.entities if inputs and name not in taken]:
+            raise Refused(f"it does not take {quoted(spare)}, which requests of today send as keys {ALL_THE_SAME}")
 
     def check_signature(self, source: Source) -> None:
         """Refuses a version that requests of today would not fit."""
@@ -128,8 +138,7 @@ class Reloader:
         changes = incompatible(signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path)))
         if changes:
             raise Refused(
-                f"its signature does not fit the one that is served: {'; '.join(changes[:10])} "
-                "(--allow-signature-change serves it all the same)"
+                f"its signature does not fit the one that is served: {'; '.join(changes[:10])} {ALL_THE_SAME}"
             )
 
     def check_dependencies(self, source: Source) -> None:

@@ -269,7 +269,7 @@ class Settings:
         None, "file with the token that Feast's server wants", env=("FEAST_TOKEN_FILE",), group="Features",
         metavar="FILE",
     )  # fmt: skip
-    feast_timeout: float = setting(0.5, "seconds for a lookup, with its retry", seconds, group="Features")
+    feast_timeout: float = setting(0.5, "seconds for a lookup, with its retry", positive, group="Features")
     feast_retries: int = setting(
         1, "how often a failed lookup is tried again in that time", between(0), group="Features"
     )

@@ -49,10 +49,10 @@ class Cached:
         asked = tuple(names)
         labels = tuple(columns)
         try:
+            # Of views without entities there is one row.
+            rows = zip(*columns.values(), strict=True) if columns else [()]
             # 1, 1.0 and True are equal, and may be different entities.
-            keys: list[Hashable] = [
-                (asked, labels, row, *map(type, row)) for row in zip(*columns.values(), strict=True)
-            ]
+            keys: list[Hashable] = [(asked, labels, row, *map(type, row)) for row in rows]
             looked_up = {key: self.look_up(key) for key in dict.fromkeys(keys)}
         except TypeError:  # a list is no key
             return await self.store.fetch(columns, names)

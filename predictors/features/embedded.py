@@ -19,6 +19,8 @@ from predictors.turns import Turns
 
 log = logging.getLogger("predictors")
 THREADS = 8
+NO_ENTITY = {"__dummy_id": [""]}
+"""Feast's own, of views without entities: it counts rows by their keys, and wants one."""
 
 
 class Embedded:
@@ -115,7 +117,7 @@ class Embedded:
         question = {
             "config": self.store.config,
             "features": features,
-            "entity_rows": entities,
+            "entity_rows": entities or NO_ENTITY,
             "registry": definitions.registry,
             "project": self.store.project,
             "full_feature_names": full_names,

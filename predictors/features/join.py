@@ -19,7 +19,7 @@ from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.signature import columns_of_records, is_records, same_length
 
-INTEGERS = frozenset({"INT32", "INT64"})
+INTEGERS = {"INT32": range(-(2**31), 2**31), "INT64": range(-(2**63), 2**63)}
 KEY_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(INTEGERS, (int,)),
     "STRING": (str,),
@@ -211,14 +211,22 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
         if type(cell) is bytes and bytes not in allowed[:1]:
             cell = casting.decoded(cell, name, row)
         if type(cell) is float and kind in INTEGERS and cell.is_integer() and isinstance(values, np.ndarray):
+            if abs(cell) >= casting.EXACT_IN_DOUBLE:  # of another entity perhaps
+                raise refuse_key(kind, name, row, "a floating-point number too large to be exact")
             cell = int(cell)  # a table that had nulls elsewhere in the column
         if cell is MISSING:
             raise InvalidInput(f"row {row}: missing input '{name}', by which {quoted(found_by_it)} would be looked up")
         if type(cell) not in allowed:
-            expected = f"{kind} in Feast" if kind else "a value"
-            raise casting.refuse(name, row, f"the key of an entity ({expected})", casting.described(cell))
+            raise refuse_key(kind, name, row, casting.described(cell))
+        if kind in INTEGERS and cell not in INTEGERS[kind]:
+            raise refuse_key(kind, name, row, "a number out of its range")
         found.append(cell)
     return found
+
+
+def refuse_key(kind: str, name: str, row: int, found: str) -> InvalidInput:
+    expected = f"{kind} in Feast" if kind else "a value"
+    return casting.refuse(name, row, f"the key of an entity ({expected})", found)
 
 
 def joined(request: Request, found: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:

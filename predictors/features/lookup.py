@@ -15,6 +15,7 @@ from predictors.features.join import Lookup, Wanted, joined, request_of
 from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
 from predictors.fields import Field
 from predictors.protocol.batch import Batch
+from predictors.protocol.casting import EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Features:
             if column in by_name and by_name[column].type not in FITTING.get(feature.type, ())
         }
         """Columns whose values are checked: what does not fit is not the caller's fault."""
+        self.texts = {one.name for one in fields if one.type in ("string", "datetime", "binary")}
 
     async def join(self, batch: Batch, apart: Apart | None = None) -> Batch:
         """The request with its features; `apart` runs in a thread what would keep the event loop from others."""
@@ -131,6 +133,10 @@ class Features:
 
     def check(self, field: Field, values: Sequence[Any]) -> None:
         try:
+            if field.type in ("double", "float") and any(
+                type(one) is int and abs(one) > EXACT_IN_DOUBLE for one in values
+            ):
+                raise InvalidInput(f"expected {field.expected}, got an integer that a double cannot hold exactly")
             field.tensor(list(values)) if field.type == "tensor" else field.column(list(values))
         except InvalidInput as error:
             name = self.wanted.features[field.name].full_name
@@ -141,8 +147,9 @@ class Features:
 
     @property
     def text_columns(self) -> list[str]:
-        """Those that hold keys which are text, also where they look like numbers."""
-        return [column for key, column in self.wanted.keys.items() if self.wanted.types.get(key) == "STRING"]
+        """Those that hold keys or features which are text, also where they look like numbers."""
+        keys = [column for key, column in self.wanted.keys.items() if self.wanted.types.get(key) == "STRING"]
+        return keys + [name for name, column in self.wanted.spellings.items() if column in self.texts]
 
     @property
     def description(self) -> Description:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("predictors")
 
-PATIENCE = 30.0  # seconds for Feast to answer at the start
+PATIENCE = 30.0  # seconds for Feast to answer at the start, and for the first lookup
 PAUSE = 0.5  # seconds before the second try, doubled each time
 BLANKS: dict[str, Any] = {
     **dict.fromkeys(("INT32", "INT64", "UNIX_TIMESTAMP"), 0),
@@ -94,7 +94,10 @@ async def first_lookup(store: Store, wanted: Wanted) -> None:
     columns = list(wanted.features)
     keys = {key: [BLANKS.get(wanted.types.get(key, ""), "")] for key in wanted.keys_of(columns)}
     try:
-        await store.fetch(keys, [one.full_name for one in wanted.features.values()])
+        async with asyncio.timeout(PATIENCE):
+            await store.fetch(keys, [one.full_name for one in wanted.features.values()])
+    except TimeoutError:
+        log.warning("a first lookup of features failed: no answer within %g s", PATIENCE)
     except Unavailable as error:
         log.warning("a first lookup of features failed: %s", error)
 

@@ -13,6 +13,8 @@ from predictors.features.breaker import Breaker, State
 from predictors.features.store import Catalogue, Fetched, Refused, Store, Unavailable
 
 log = logging.getLogger("predictors")
+LARGE = 100
+"""Rows of a lookup that may be late without Feast being in trouble."""
 PAUSE = 0.02
 """Seconds before the second try, on average; the pause doubles with each."""
 
@@ -24,7 +26,8 @@ class Resilient:
         """`timeout` is for a lookup with all its tries, in seconds.
 
         What took all the time is not tried again: there is none left, and a store that is late is not helped by more
-        to do. After so many `failures` in a row (0 is never) lookups are refused for `rest_seconds`.
+        to do. After so many `failures` in a row (0 is never) lookups are refused for `rest_seconds`; that a large one
+        was late is none.
         """
         self.store = store
         self.timeout = timeout
@@ -46,7 +49,11 @@ class Resilient:
             self.answered()
             raise
         except Unavailable as error:
-            self.failed(error)
+            rows = len(next(iter(columns.values()), ()))
+            if error.reason == "timeout" and rows > LARGE:  # one caller's large requests are not to shut out the others
+                breaker.undecided()
+            else:
+                self.failed(error)
             raise
         except BaseException:  # the caller left
             breaker.undecided()

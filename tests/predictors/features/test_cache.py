@@ -33,7 +33,7 @@ class Counting:
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        rows = [*zip(*columns.values(), strict=True)]
+        rows = [*zip(*columns.values(), strict=True)] if columns else [("all",)]
         return Fetched(
             {name: [(number, name, *row) for row in rows] for name in names},
             {name: [Status.MISSING if row[0] == "nobody" else Status.FOUND for row in rows] for name in names},
@@ -218,6 +218,17 @@ def test_lists_are_no_keys(clock: Clock) -> None:
         for _ in range(2):
             fetched = await cached.fetch({"k": [[1, 2]]}, NAMES)
         assert fetched.timestamps["view__x"] == [2.0]
+
+    asyncio.run(run())
+
+
+def test_a_view_without_entities_has_one_row(clock: Clock) -> None:
+    async def run() -> None:
+        cached = Cached(Counting(), 10)
+        for _ in range(2):
+            fetched = await cached.fetch({}, NAMES)
+            assert fetched.values == {name: [(1, name, "all")] for name in NAMES}
+        assert (cached.hits, cached.misses) == (1, 1)
 
     asyncio.run(run())
 

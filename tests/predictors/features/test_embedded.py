@@ -7,14 +7,16 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, FeatureView, Field, FileSource
+from feast.types import Float64
 
-from predictors.features.demo import SERVICE
+from predictors.features.demo import SERVICE, build
 from predictors.features.embedded import Embedded
 from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
@@ -150,6 +152,28 @@ def test_references_instead_of_a_service(repository: Path) -> None:
     assert names_of(catalogue) == ["ride_fare__expected_fare", "customer_stats__orders"]
     assert fetched.values["ride_fare__expected_fare"] == [2.375, None, 4.875, None, 11.25]
     assert stored.values == {"customer_stats__orders": [3]}
+
+
+def test_a_view_without_entities(tmp_path: Path, now: datetime) -> None:
+    """Everybody gets the same, and nobody sends a key for it."""
+    folder = build(tmp_path / "repository", now=now)
+    pd.DataFrame({"price": [1.75], "event_timestamp": [now - timedelta(hours=1)]}).to_parquet(folder / "fuel.parquet")
+    source = FileSource(path=str(folder / "fuel.parquet"), timestamp_field="event_timestamp")
+    feast = FeatureStore(repo_path=str(folder))
+    feast.apply([FeatureView(name="fuel", entities=[], schema=[Field(name="price", dtype=Float64)], source=source)])
+    feast.materialize(now - timedelta(days=1), now, feature_views=["fuel"])
+
+    async def run() -> Any:
+        async with opened(folder, None, features=["fuel:price", "customer_stats:orders"]) as store:
+            return [
+                (await store.fetch({}, ["fuel__price"])).values,
+                (await store.fetch({"customer_id": ["ada", "nobody"]}, names_of(store.catalogue))).values,
+            ]
+
+    assert asyncio.run(run()) == [
+        {"fuel__price": [1.75]},
+        {"fuel__price": [1.75, 1.75], "customer_stats__orders": [3, None]},
+    ]
 
 
 def test_names_and_keys_that_a_service_gives_anew(repository: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -161,6 +163,21 @@ def test_whole_numbers_of_a_table_with_gaps_are_keys() -> None:
     """pandas makes doubles of a column of a CSV in which a row has none."""
     batch = Batch(columns={"driver_id": np.array([1.0, np.nan]), "conv_rate": [MISSING, 0.5]}, frame=True)
     assert looked_up(batch, wanted(["conv_rate"]), FEAST)[0].columns == {"conv_rate": [FEAST["conv_rate", (1,)], 0.5]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (np.array([2.0**53]), "got a floating-point number too large to be exact"),
+        (np.array([1.0, -(2.0**60)]), "row 1: .*too large to be exact"),
+        (np.array([2**64 - 1], dtype=np.uint64), "got a number out of its range"),
+        ([2**63], "got a number out of its range"),
+    ],
+    ids=["rounded", "negative", "unsigned", "integer"],
+)
+def test_numbers_that_may_be_another_entity_are_refused(keys: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        request_of(Batch(columns={"driver_id": keys}, tensors=True), wanted(["conv_rate"]))
 
 
 @pytest.mark.parametrize(

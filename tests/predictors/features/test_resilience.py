@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from predictors.features import breaker as breakers
+from predictors.features import opening
 from predictors.features.breaker import State
+from predictors.features.join import Wanted
 from predictors.features.resilience import Resilient
-from predictors.features.store import Catalogue, Fetched, Refused, Status, Unavailable
+from predictors.features.store import Catalogue, Feature, Fetched, Refused, Status, Unavailable
 
 FETCHED = Fetched({"view__x": [1]}, {"view__x": [Status.FOUND]}, {"view__x": [0.0]})
 Step = Callable[[], Awaitable[None]]
@@ -112,6 +114,27 @@ def test_a_refusal_is_no_failure_of_feast() -> None:
         assert store.breaker.state is State.CLOSED
 
     asyncio.run(run())
+
+
+def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
+    async def run() -> None:
+        store = Resilient(Told(for_ever, for_ever, for_ever), timeout=0.01, failures=2)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match=r"did not answer within 0\.01 s"):
+                await store.fetch({"k": list(range(1000))}, ["view__x"])
+        store.timeout = 10
+        assert await fetch(store) is FETCHED
+
+    asyncio.run(run())
+
+
+def test_a_first_lookup_that_hangs_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    with caplog.at_level(logging.WARNING, "predictors"):
+        asyncio.run(opening.first_lookup(Told(for_ever), Wanted({"x": Feature("view", "x")}, {}, {}, frozenset(), {})))
+    assert caplog.messages == ["a first lookup of features failed: no answer within 0.05 s"]
 
 
 class TestBreaker:

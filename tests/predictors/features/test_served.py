@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,21 @@ import grpc
 import mlflow
 import pandas as pd
 import pytest
+from feast import FeatureStore
 from kserve import InferInput, InferRequest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
 
 from predictors.features import declare
-from predictors.features.demo import SERVICE
+from predictors.features.demo import SERVICE, build
+from predictors.features.opening import open_features
+from predictors.pipeline import known
 from predictors.pyfunc import PyFuncModel
+from predictors.settings import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
@@ -253,6 +261,25 @@ def test_a_time_through_feasts_own_server(tmp_path: Path, feature_server: Featur
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"last_trip": hour_ago * 1000}]
 
 
+def test_text_in_csv_under_its_full_name(tmp_path: Path, repository: Path) -> None:
+    """What looks like a number or like nothing stays text, whichever name it has."""
+    with in_thread(saved(tmp_path / "m", {"city": "string"}), feast_repo_path=str(repository)) as server:
+        content = b"driver_stats__city\nNA\n007\n"
+        answered = server.post("/invocations", content=content, headers={"content-type": "text/csv"})
+        assert seen(answered) == [{"city": "NA"}, {"city": "007"}]
+
+
+def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> None:
+    folder = build(tmp_path / "repository", now=now)
+    row = {"customer_id": ["ada", "big"], "orders": [3, 2**53 + 1], "spend": [1.0, 1.0], "event_timestamp": [now] * 2}
+    FeatureStore(repo_path=str(folder)).write_to_online_store("customer_stats", pd.DataFrame(row))
+    with in_thread(saved(tmp_path / "m", {"orders": "double"}), feast_repo_path=str(folder)) as server:
+        assert seen(server.predict({"instances": [{"customer_id": "ada"}]})) == [{"orders": 3}]
+        answered = server.predict({"instances": [{"customer_id": "big"}]})
+        assert answered.status_code == 424
+        assert "'customer_stats__orders' is not what the model takes: expected a number (double)" in answered.text
+
+
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     model = tmp_path / "m"
     mlflow.pyfunc.save_model(
@@ -308,10 +335,6 @@ class Doubled(PyFuncModel):
 
 def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subclass of somebody's own asks for features as well, also where KServe's own server calls it."""
-    import asyncio
-
-    from predictors.settings import Settings
-
     model = Doubled("m", str(saved(tmp_path / "m")), settings=Settings(feast_repo_path=str(repository)))
     model.load()
 
@@ -322,6 +345,39 @@ def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeyp
     v1, v2 = asyncio.run(ask())
     assert [json.loads(row) for row in v1["predictions"]] == EXPECTED[:1]
     assert [json.loads(row) for row in v2.outputs[0].as_numpy()] == EXPECTED[:1]
+
+
+def test_first_requests_of_kserves_own_server(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feast is opened once for all who come at once, and anew for a model that was loaded anew."""
+    opened = []
+
+    async def counting(*arguments: Any) -> Any:
+        opened.append(await open_features(*arguments))
+        return opened[-1]
+
+    monkeypatch.setattr("predictors.model.open_features", counting)
+    folder = saved(tmp_path / "m", {"rating": "double"})
+    model = PyFuncModel("m", str(folder), settings=Settings(feast_repo_path=str(repository)))
+
+    async def ask() -> None:
+        model.load()
+        answers = await asyncio.gather(*(model({"instances": [{"driver_id": 1001}]}) for _ in range(5)))
+        assert [json.loads(one["predictions"][0]) for one, _ in answers] == [{"rating": 4.75}] * 5
+        assert len(opened) == 1
+        message = "feature 'driver_stats__rating' has no value for driver_id=7"
+        with pytest.raises(HTTPException, match=f"424: {message}") as raised:
+            await model({"instances": [{"driver_id": 7}]})
+        of_ours = known(raised.value)  # the same behind hooks in our own server
+        assert (of_ours.status, of_ours.kind) == (424, "feature_missing")
+        shutil.rmtree(folder)
+        saved(folder, {"rating": "double"}, missing="null")
+        model.load()
+        answer, _ = await model({"instances": [{"driver_id": 7}]})
+        assert json.loads(answer["predictions"][0]) == {"rating": None}
+
+    asyncio.run(ask())
 
 
 def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
@@ -384,3 +440,36 @@ def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: P
         assert answered.status_code == 409, answered.text
         assert "it does not look up 'rating', which requests of today leave out" in answered.text
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks up by 'driver', which requests"),
+        ({"feature_service": None, "features": ["driver_stats:rating"], "entities": ["driver_id"]},
+         "it does not take 'customer_id', which requests of today send as keys"),
+    ],
+    ids=["renamed", "fewer"],
+)  # fmt: skip
+def test_a_version_that_looks_up_by_other_keys_is_not_taken(
+    tmp_path: Path, repository: Path, declared: dict[str, Any], message: str
+) -> None:
+    """And it leaves nothing open behind it."""
+    columns = {"rating": "double", "orders": "long"}
+    model = saved(tmp_path / "m", columns, required=False)
+    with in_thread(model, feast_repo_path=str(repository), model_name="keys") as server:
+        shutil.rmtree(model)
+        saved(model, columns, required=False, **declared)
+        before = readers()
+        answered = server.post("/v2/repository/models/keys/load")
+        assert answered.status_code == 409, answered.text
+        assert message in answered.text
+        wait_for(lambda: readers() == before)
+        assert seen(server.predict({"instances": [{"driver_id": 1001, "customer_id": "ada"}]})) == [
+            {"rating": 4.75, "orders": 3}
+        ]
+
+
+def readers() -> int:
+    """Threads that read a registry."""
+    return sum(one.name.startswith("feast-registry") for one in threading.enumerate())
