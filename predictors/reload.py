@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from predictors import collector
 from predictors.compatible import incompatible
 from predictors.dependencies import DependencyError, differences, worse
-from predictors.fields import quoted
+from predictors.fields import Field, quoted
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.handover import ReplaceError
 from predictors.model import LoadError, MLflowModel, signed_plan
@@ -123,6 +124,9 @@ class Reloader:
         required = [one.name for one in inputs if one.required]
         if lost := [name for name in before.columns if name in required and name not in found]:
             raise Refused(f"it does not look up {quoted(lost)}, which requests of today leave out {ALL_THE_SAME}")
+        known = [one.name for one in served.loaded.plan.inputs]
+        if new := [name for name in required if name not in known and name not in found]:
+            raise Refused(f"it takes {quoted(new)}, which requests of today do not have {ALL_THE_SAME}")
         sent = [*before.entities, *(one.name for one in served.loaded.plan.inputs if one.required)]
         if other := [name for name in (after.entities if after else ()) if name not in sent]:
             raise Refused(f"it looks up by {quoted(other)}, which requests of today leave out {ALL_THE_SAME}")
@@ -135,7 +139,11 @@ class Reloader:
         served = self.pipeline.current
         if served is None or served.model.settings.allow_signature_change:
             return
-        changes = incompatible(signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path)))
+        before, after = signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path))
+        if served.features is not None:  # what is new may be looked up; that shows once it is loaded
+            known = [one.name for one in before.inputs]
+            after = replace(after, inputs=tuple(one if one.name in known else optional(one) for one in after.inputs))
+        changes = incompatible(before, after)
         if changes:
             raise Refused(
                 f"its signature does not fit the one that is served: {'; '.join(changes[:10])} {ALL_THE_SAME}"
@@ -161,6 +169,10 @@ class Reloader:
         model.load()
         collector.settle()
         return model
+
+
+def optional(one: Field) -> Field:
+    return replace(one, required=False)
 
 
 def in_short(error: Exception) -> str:

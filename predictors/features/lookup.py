@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,23 @@ from typing import Any, TypeAlias, TypeVar
 from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.join import Lookup, Wanted, joined, request_of
+from predictors.features.server_errors import NeedsColumns
 from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
-from predictors.fields import Field
+from predictors.fields import Field, quoted
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
 
+log = logging.getLogger("predictors")
 T = TypeVar("T")
 Apart: TypeAlias = "Callable[[Callable[[], Any]], Awaitable[Any]]"
+SILENCE = 10.0  # seconds between lines of the log about lookups that fail
+REASONS = {
+    "timeout": "Feast does not answer in time",
+    "unreachable": "Feast cannot be reached",
+    "error": "Feast fails",
+    "circuit_open": "Feast has not answered lately, and is asked again in a few seconds",
+}
 MOST_NAMED = 3  # problems that one error names
 # Types of Feast whose every value a column of these types takes.
 FITTING = {
@@ -58,6 +68,8 @@ class Features:
         self.wanted = wanted
         self.store = store
         self.counters = counters
+        self.silent_until = 0.0
+        self.under_way = 0
         by_name = {one.name: one for one in fields}
         self.doubtful = {
             column: by_name[column]
@@ -85,17 +97,31 @@ class Features:
         if not lookup.rows:
             return {column: [] for column in lookup.columns}
         features = self.wanted.features
+        self.under_way += 1
         try:
             fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
+        except NeedsColumns as error:
+            raise FeatureMissing(f"Feast computes features with {quoted(error.columns)}, which are not sent") from error
         except Refused as error:
-            raise FeatureMissing(f"Feast refuses the lookup: {error}") from error
+            self.tell(error)
+            raise FeatureMissing("Feast refuses to look the features up; the server's log has the details") from error
         except Unavailable as error:
+            self.tell(error)
             if self.declaration.unavailable == "error":
-                raise FeaturesUnavailable(f"the features cannot be looked up now: {error}") from error
+                reason = REASONS[error.reason]
+                raise FeaturesUnavailable(f"the features cannot be looked up now: {reason}") from error
             return {
                 column: [self.instead(self.declaration.unavailable, column)] * lookup.size for column in lookup.columns
             }
+        finally:
+            self.under_way -= 1
         return self.settled(lookup, fetched)
+
+    def tell(self, error: Unavailable) -> None:
+        """In the log, where addresses and Feast's own words belong; now and then, as this may go on for long."""
+        if time.monotonic() >= self.silent_until:
+            self.silent_until = time.monotonic() + SILENCE
+            log.warning("features were not looked up: %s", error)
 
     def settled(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:
         """The values that the model gets, or an error that names what is not there."""
@@ -162,6 +188,9 @@ class Features:
         )
 
     async def close(self) -> None:
+        """Once nothing is under way: lookups have little time each."""
+        while self.under_way:
+            await asyncio.sleep(0.02)
         await self.store.close()
 
 

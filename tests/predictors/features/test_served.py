@@ -396,6 +396,7 @@ def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer
         away.end()
         answered = server.predict({"instances": [ADA]})
         assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+        assert answered.json() == {"error": "the features cannot be looked up now: Feast cannot be reached"}
         assert metric(server, "model_feature_lookups_failed_total", reason="unreachable") == 1
         assert server.get("/v2/health/ready").status_code == 200
         assert seen(server.predict({"instances": [row]})) == [row]
@@ -440,6 +441,20 @@ def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: P
         assert answered.status_code == 409, answered.text
         assert "it does not look up 'rating', which requests of today leave out" in answered.text
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
+
+
+def test_a_version_that_looks_more_up_is_taken(tmp_path: Path, repository: Path) -> None:
+    """Callers need not know; but what they would have to send is not taken."""
+    model = saved(tmp_path / "m", {"rating": "double"})
+    with in_thread(model, feast_repo_path=str(repository), model_name="more") as server:
+        shutil.rmtree(model)
+        saved(model, {"rating": "double", "trips": "long", "distance": "double"})
+        refused = server.post("/v2/repository/models/more/load")
+        assert (refused.status_code, "it takes 'distance', which requests of today" in refused.text) == (409, True)
+        shutil.rmtree(model)
+        saved(model, {"rating": "double", "trips": "long"})
+        assert server.post("/v2/repository/models/more/load").status_code == 200
+        assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75, "trips": 12}]
 
 
 @pytest.mark.parametrize(
