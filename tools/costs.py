@@ -30,6 +30,7 @@ from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
 from loadtest.peers.process import Child, Failed, free_ports
 from predictors.drift import attach, profile
 from predictors.features.demo import SERVICE, build
+from predictors.features.library import feast
 from tools.demo_feast import log_model
 from tools.make_demo import machines
 
@@ -109,11 +110,9 @@ def compare(name: str, work: Path, model: Path, post: Payload, variants: Mapping
 
 def features(work: Path, rounds: int) -> None:
     """What a request takes with features looked up, beside the same with everything sent, and Feast by itself."""
-    from feast import FeatureStore
-
     warnings.simplefilter("ignore")
     repository, model = build(work / "feast"), log_model(work / "rides")
-    store = FeatureStore(repo_path=str(repository))
+    store = feast().FeatureStore(repo_path=str(repository))
     names = ["driver_stats:rating", "driver_stats:trips", "customer_stats:orders"]
     service = store.get_feature_service(SERVICE)
     key = {"driver_id": 1001, "customer_id": "ada"}

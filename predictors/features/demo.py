@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from predictors.features.library import feast
+
 SERVICE = "ride_price"
 PROJECT = "rides"
 AGE = timedelta(days=1)
@@ -49,6 +51,7 @@ def customers(now: datetime) -> pd.DataFrame:
 
 def definitions(data: Path) -> dict[str, Any]:
     """Everything of the repository by its name; the features are read from Parquet files in a folder."""
+    feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
     from feast.on_demand_feature_view import on_demand_feature_view
     from feast.types import Array, Bool, Float32, Float64, Int64, String, UnixTimestamp
@@ -97,7 +100,6 @@ def definitions(data: Path) -> dict[str, Any]:
 def build(folder: Path, online_store: Mapping[str, Any] | None = None, now: datetime | None = None) -> Path:
     """Makes the repository in a folder, fills its online store, and gives the folder back."""
     import yaml
-    from feast import FeatureStore
 
     now = now or datetime.now(UTC).replace(microsecond=0)
     data = folder / "data"
@@ -113,7 +115,7 @@ def build(folder: Path, online_store: Mapping[str, Any] | None = None, now: date
         "entity_key_serialization_version": 3,
     }
     (folder / "feature_store.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
-    store = FeatureStore(repo_path=str(folder))
+    store = feast().FeatureStore(repo_path=str(folder))
     store.apply(list(definitions(data).values()))
     store.materialize(now - timedelta(days=30), now)
     return folder

@@ -12,6 +12,7 @@ from typing import Any
 from predictors.features.definitions import Definitions, read, resolve
 from predictors.features.failures import one_line, reason_of, refusal
 from predictors.features.keys import Blanks, blank, completed
+from predictors.features.library import feast
 from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Unavailable
 from predictors.features.threads import DaemonThreads
 from predictors.features.values import python_values, status_of
@@ -64,11 +65,11 @@ class Embedded:
 
     def load(self) -> tuple[Any, Definitions]:
         try:
-            from feast import FeatureStore
+            library = feast()
         except ImportError as error:
             raise FeastError(f"{one_line(error)}: pip install 'mlflow-kserve[feast]'") from None
         try:
-            store = FeatureStore(repo_path=self.repo_path)
+            store = library.FeatureStore(repo_path=self.repo_path)
             self.convert = converter()
             self.provider = store.provider
             self.is_async = self.provider.async_supported.online.read

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from feast import FeatureStore
 
+from predictors.features.library import feast
 from tests.serving import free_port, wait_for
+
+FeatureStore = feast().FeatureStore
+"""Before other tests import Feast: nothing that they start is to inherit what that sets."""
 
 
 class FeatureServer:
