@@ -109,7 +109,8 @@ def main() -> int:
         folder = Path(made)
         repository, model = build(folder / "feast"), log_model(folder / "model")
         print(WORDS.format(service=SERVICE, folder=repository, port=asked.port), flush=True)
-        serve = [sys.executable, "-m", "predictors.mlflow", "--model-dir", str(model), "--model-name", "rides"]
+        serve = [sys.executable, "-m", "predictors.mlflow", "--model-dir", str(model)]
+        serve += ["--model-name", "rides", "--model-version", "1"]
         serve += ["--http-port", str(asked.port), "--grpc-port", str(asked.port + 1)]
         try:
             if not asked.server:

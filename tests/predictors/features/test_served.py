@@ -28,12 +28,15 @@ from starlette.exceptions import HTTPException
 from predictors.features import declare
 from predictors.features.demo import SERVICE, build
 from predictors.features.opening import open_features
+from predictors.model import LoadError
 from predictors.pipeline import known
 from predictors.pyfunc import PyFuncModel
 from predictors.settings import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
+
+pytestmark = pytest.mark.xdist_group("feast")
 
 COLUMNS = {"distance": "double", "rating": "double", "trips": "long", "orders": "long", "city": "string"}
 ADA = {"driver_id": 1001, "customer_id": "ada", "distance": 4.5}
@@ -281,45 +284,51 @@ def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> No
 
 
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
-    model = tmp_path / "m"
-    mlflow.pyfunc.save_model(
-        model, python_model=Echo(), pip_requirements=["mlflow"],
-        signature=ModelSignature(Schema([ColSpec("double", "rate")]), Schema([ColSpec("string")])),
-    )  # fmt: skip
     env = {
         "FEAST_REPO_PATH": str(repository),
         "FEAST_FEATURES": "driver_stats:rating",
         "FEAST_ENTITIES": "driver_id=driver",
     }
-    with process(tmp_path, "--model-dir", str(model), env=env, ready=False) as started:
-        assert started.process.wait(60) == 1
-        assert "no input of the model is a feature" in started.log
-    with process(
-        tmp_path, "--model-dir", str(saved(tmp_path / "r", {"rating": "double"})), "--workers=2", env=env
-    ) as started:
+    model = tmp_path / "m"
+    mlflow.pyfunc.save_model(
+        model, python_model=Echo(), pip_requirements=["mlflow"],
+        signature=ModelSignature(Schema([ColSpec("double", "rating")]), Schema([ColSpec("string")])),
+    )  # fmt: skip
+    with process(tmp_path, "--model-dir", str(model), "--workers=2", env=env) as started:
         assert seen(started.running.predict({"instances": [{"driver": 1002}]})) == [{"rating": 4.5}]
 
 
 @pytest.mark.parametrize(
     ("declared", "settings", "message"),
-    [
-        ({}, {}, "FEAST_REPO_PATH or FEAST_SERVER_URL"),
-        ({"feature_service": "other"}, {"FEAST_REPO_PATH": "{repository}"}, "other"),
-        ({}, {"FEAST_REPO_PATH": "/nowhere"}, "/nowhere"),
-        ({"missing": "null"}, {"FEAST_REPO_PATH": "{repository}"}, "which 'trips' cannot be"),
-        ({"entities": ["rider"]}, {"FEAST_REPO_PATH": "{repository}"}, "no join key 'rider'"),
-    ],
-    ids=["nowhere", "service", "folder", "null", "entity"],
+    [({}, {}, "FEAST_REPO_PATH or FEAST_SERVER_URL"), ({}, {"FEAST_REPO_PATH": "/nowhere"}, "/nowhere")],
+    ids=["undeclared", "folder"],
 )
 def test_what_cannot_be_served_ends_the_start_with_one_line(
-    tmp_path: Path, repository: Path, declared: dict[str, Any], settings: dict[str, str], message: str,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    env = {name: value.format(repository=repository) for name, value in settings.items()}
-    with process(tmp_path, "--model-dir", str(saved(tmp_path / "m", **declared)), env=env, ready=False) as started:
+    tmp_path: Path, declared: dict[str, Any], settings: dict[str, str], message: str
+) -> None:
+    with process(tmp_path, "--model-dir", str(saved(tmp_path / "m", **declared)), env=settings, ready=False) as started:
         assert started.process.wait(60) == 1
     assert message in started.log.splitlines()[-1]
     assert "Traceback" not in started.log
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"feature_service": "other"}, "other"),
+        ({"missing": "null"}, "which 'trips' cannot be"),
+        ({"entities": ["rider"]}, "no join key 'rider'"),
+    ],
+    ids=["service", "null", "entity"],
+)
+def test_what_does_not_fit_the_repository(
+    tmp_path: Path, repository: Path, declared: dict[str, Any], message: str
+) -> None:
+    settings = Settings(feast_repo_path=str(repository))
+    model = PyFuncModel("m", str(saved(tmp_path / "m", **declared)), settings=settings)
+    model.load()
+    with pytest.raises(LoadError, match=message):
+        asyncio.run(model.open_features())
 
 
 def test_without_features_if_somebody_says_so(tmp_path: Path) -> None:
