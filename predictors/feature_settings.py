@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+POLICIES = ("error", "null", "default")
+STALE_POLICIES = (*POLICIES, "serve")
+
 
 def parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def is_reference(text: str) -> bool:
+    view, _, name = text.partition(":")
+    return bool(view and name)
+
+
 def references(text: str) -> tuple[str, ...]:
     found = parts(text)
     for one in found:
-        view, _, name = one.partition(":")
-        if not view or not name:
+        if not is_reference(one):
             raise ValueError("expected references such as view:feature, separated by commas")
     return tuple(found)
 

@@ -28,6 +28,8 @@ SCALARS: dict[str, tuple[str, str, str]] = {
     "datetime": ("BYTES", "datetime64[ns]", "an ISO 8601 date and time (datetime)"),
 }
 NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
+TEXT_TYPES = frozenset({"string", "datetime", "binary"})
+"""What CSV must leave as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class Field:
         if self.type == "tensor":
             return f"{self.dtype} of shape {list(self.shape)}"
         return SCALARS[self.type][2] if self.type in SCALARS else wording(self.spec)
+
+    def conform(self, values: list[Any]) -> casting.Array:
+        """A value for each row, in whichever of the two ways the model takes them."""
+        return self.tensor(values) if self.type == "tensor" else self.column(values)
 
     def column(self, values: Values) -> casting.Array:
         """The values of a column in the type that the model wants."""

@@ -17,6 +17,7 @@ from predictors.access.jwts import KeysWanted
 from predictors.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
 from predictors.exchange import GONE, Exchange, current
 from predictors.features.lookup import Description
+from predictors.fields import TEXT_TYPES
 from predictors.hooks import hooked_v1, hooked_v2, noting
 from predictors.metadata import model_metadata, server_metadata
 from predictors.metrics import exposition
@@ -314,7 +315,7 @@ class Front:
             )
         body = await request.body()
         edition = self.pipeline.serving()
-        text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in ("string", "datetime", "binary")]
+        text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in TEXT_TYPES]
         if edition.features is not None:
             text_columns += edition.features.text_columns
         way = replace(ways.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns))

@@ -16,7 +16,7 @@ from predictors.access.checks import check as check_access
 from predictors.access.limits import Rate, rate
 from predictors.access.watched import Unusable
 from predictors.drift.span import Span, span
-from predictors.feature_settings import assignments, positive, references, values
+from predictors.feature_settings import POLICIES, STALE_POLICIES, assignments, positive, references, values
 from predictors.flavor import FLAVORS
 from predictors.logs import FORMATS, error_line
 from predictors.prediction_log.targets import Unsuitable
@@ -275,15 +275,15 @@ class Settings:
     )
     feast_missing: str | None = setting(
         None, "features that Feast does not have: 'error' answers 424, 'null' and 'default' go on with these",
-        choice("error", "null", "default"), group="Features", shown="what the model declares, else error",
+        choice(*POLICIES), group="Features", shown="what the model declares, else error",
     )  # fmt: skip
     feast_stale: str | None = setting(
         None, "features that are too old: the same, and 'serve' takes them as they are",
-        choice("error", "null", "default", "serve"), group="Features", shown="what the model declares, else error",
+        choice(*STALE_POLICIES), group="Features", shown="what the model declares, else error",
     )  # fmt: skip
     feast_unavailable: str | None = setting(
         None, "features while Feast does not answer: 'error' answers 503, 'null' and 'default' go on with these",
-        choice("error", "null", "default"), group="Features", shown="what the model declares, else error",
+        choice(*POLICIES), group="Features", shown="what the model declares, else error",
     )  # fmt: skip
     feast_defaults: dict[str, Any] | None = setting(
         None, "values by column for 'default', as a JSON object", values, group="Features", metavar="JSON",

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from predictors.feature_settings import POLICIES, STALE_POLICIES, is_reference
 from predictors.features.store import FeastError
 
 if TYPE_CHECKING:
     from predictors.settings import Settings
 
 KEY = "feast"
-POLICIES = ("error", "null", "default")
-STALE_POLICIES = (*POLICIES, "serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,7 @@ def references(entry: Any, where: str) -> list[str]:
     if isinstance(entry, str) or not isinstance(entry, Sequence):
         raise FeastError(f"{where}: expected a list of references such as view:feature")
     for one in entry:
-        view, _, name = str(one).partition(":")
-        if not view or not name:
+        if not is_reference(str(one)):
             raise FeastError(f"{where}: '{one}' is no reference such as view:feature")
     return [str(one) for one in entry]
 

@@ -199,9 +199,8 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
     """The values of a join key for these rows, in its type."""
     name = wanted.keys[key]
     values = request.entities.get(key)
-    found_by_it = [column for column in columns if key in wanted.keys_of([column])]
     if values is None:
-        raise InvalidInput(f"missing input '{name}', by which {quoted(found_by_it)} would be looked up")
+        raise InvalidInput(missing_key(wanted, key, columns))
     kind = wanted.types.get(key, "")
     allowed = KEY_TYPES.get(kind, ANY_KEY)
     cells = casting.one_axis(values, name).tolist() if isinstance(values, np.ndarray) else values
@@ -215,13 +214,18 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
                 raise refuse_key(kind, name, row, "a floating-point number too large to be exact")
             cell = int(cell)  # a table that had nulls elsewhere in the column
         if cell is MISSING:
-            raise InvalidInput(f"row {row}: missing input '{name}', by which {quoted(found_by_it)} would be looked up")
+            raise InvalidInput(f"row {row}: {missing_key(wanted, key, columns)}")
         if type(cell) not in allowed:
             raise refuse_key(kind, name, row, casting.described(cell))
         if kind in INTEGERS and cell not in INTEGERS[kind]:
             raise refuse_key(kind, name, row, "a number out of its range")
         found.append(cell)
     return found
+
+
+def missing_key(wanted: Wanted, key: str, columns: Sequence[str]) -> str:
+    found_by_it = [column for column in columns if key in wanted.keys_of([column])]
+    return f"missing input '{wanted.keys[key]}', by which {quoted(found_by_it)} would be looked up"
 
 
 def refuse_key(kind: str, name: str, row: int, found: str) -> InvalidInput:

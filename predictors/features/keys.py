@@ -7,11 +7,16 @@ from typing import Any, TypeAlias
 
 from predictors.features.store import Catalogue, Fetched, Status
 
-STAND_INS = {"STRING": "", "BYTES": b""}
-"""By type; of a number it is 0."""
+STAND_INS: Mapping[str, Any] = {"STRING": "", "BYTES": b"", "FLOAT": 0.0, "DOUBLE": 0.0, "BOOL": False}
+"""By type; of whole numbers it is 0."""
 
 Blanks: TypeAlias = Mapping[str, Sequence[int]]
 """By key, the rows where it is not given."""
+
+
+def stand_in(kind: str) -> Any:
+    """A key that hardly belongs to anybody."""
+    return STAND_INS.get(kind, 0)
 
 
 def completed(catalogue: Catalogue, columns: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], Blanks]:
@@ -25,8 +30,8 @@ def completed(catalogue: Catalogue, columns: Mapping[str, Sequence[Any]]) -> tup
             values = [None] * rows
         if any(value is None for value in values):
             blanks[key] = [row for row, value in enumerate(values) if value is None]
-            stand_in = next((value for value in values if value is not None), STAND_INS.get(kind, 0))
-            values = [stand_in if value is None else value for value in values]
+            other = next((value for value in values if value is not None), stand_in(kind))
+            values = [other if value is None else value for value in values]
         filled[key] = values
     filled.update((name, columns[name]) for name in catalogue.request_columns if name in columns)
     return filled, blanks

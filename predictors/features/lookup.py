@@ -15,7 +15,7 @@ from predictors.features.declaration import Declaration
 from predictors.features.join import Lookup, Wanted, joined, request_of
 from predictors.features.server_errors import NeedsColumns
 from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
-from predictors.fields import Field, quoted
+from predictors.fields import TEXT_TYPES, Field, quoted
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
@@ -77,7 +77,7 @@ class Features:
             if column in by_name and by_name[column].type not in FITTING.get(feature.type, ())
         }
         """Columns whose values are checked: what does not fit is not the caller's fault."""
-        self.texts = {one.name for one in fields if one.type in ("string", "datetime", "binary")}
+        self.texts = {one.name for one in fields if one.type in TEXT_TYPES}
 
     async def join(self, batch: Batch, apart: Apart | None = None) -> Batch:
         """The request with its features; `apart` runs in a thread what would keep the event loop from others."""
@@ -163,7 +163,7 @@ class Features:
                 type(one) is int and abs(one) > EXACT_IN_DOUBLE for one in values
             ):
                 raise InvalidInput(f"expected {field.expected}, got an integer that a double cannot hold exactly")
-            field.tensor(list(values)) if field.type == "tensor" else field.column(list(values))
+            field.conform(list(values))
         except InvalidInput as error:
             name = self.wanted.features[field.name].full_name
             raise FeatureMissing(f"feature '{name}' is not what the model takes: {error}") from error

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from predictors.features.cache import Cached
 from predictors.features.counting import Counted, FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.embedded import Embedded
 from predictors.features.join import Wanted, wanted_of
+from predictors.features.keys import stand_in
 from predictors.features.lookup import Features
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
@@ -28,12 +29,6 @@ log = logging.getLogger("predictors")
 
 PATIENCE = 30.0  # seconds for Feast to answer at the start, and for the first lookup
 PAUSE = 0.5  # seconds before the second try, doubled each time
-BLANKS: dict[str, Any] = {
-    **dict.fromkeys(("INT32", "INT64", "UNIX_TIMESTAMP"), 0),
-    "FLOAT": 0.0,
-    "DOUBLE": 0.0,
-    "BOOL": False,
-}
 HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"})
 
 
@@ -92,7 +87,7 @@ async def patiently(store: Store) -> Catalogue:
 async def first_lookup(store: Store, wanted: Wanted) -> None:
     """Of an entity that hardly exists: it takes much longer than later ones, and no caller should wait for that."""
     columns = list(wanted.features)
-    keys = {key: [BLANKS.get(wanted.types.get(key, ""), "")] for key in wanted.keys_of(columns)}
+    keys = {key: [stand_in(wanted.types.get(key, ""))] for key in wanted.keys_of(columns)}
     try:
         async with asyncio.timeout(PATIENCE):
             await store.fetch(keys, [one.full_name for one in wanted.features.values()])
@@ -113,8 +108,7 @@ def check_policies(declaration: Declaration, wanted: Wanted, fields: Sequence[Fi
                     f"{policy} features become null, which '{field.name}' cannot be: the model takes {field.expected}"
                 )
         if field.name in declaration.defaults:
-            value = declaration.defaults[field.name]
             try:
-                field.tensor([value]) if field.type == "tensor" else field.column([value])
+                field.conform([declaration.defaults[field.name]])
             except InvalidInput as error:
                 raise FeastError(f"defaults: {error}") from None
