@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, SpecError, render
+from generator.notes import notes
+from generator.render import planned
 
 Refusal = tuple[dict[str, Any], str, str, dict[str, Any]]
 
@@ -19,3 +21,14 @@ def refused_with_a_way_out(base: dict[str, Any], refusal: Refusal) -> None:
     assert len(found) == 1, caught.value.problems
     assert word in found[0]
     render(ServeSpec.model_validate(base | said | mended))
+
+
+def noted_until_changed(base: dict[str, Any], case: tuple[dict[str, Any], str, dict[str, Any]]) -> None:
+    """What is said, a word of the note about it, and what makes the note needless."""
+    said, word, without = case
+
+    def noted(spec: dict[str, Any]) -> bool:
+        return any(word in note for note in notes(planned(ServeSpec.model_validate(base | spec))))
+
+    assert noted(said)
+    assert not noted(said | without)

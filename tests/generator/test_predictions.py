@@ -20,7 +20,7 @@ from generator.spec.values import quantity, seconds
 from predictors.flavor import read_mlmodel
 from predictors.settings import Settings
 from tests.generator.policies import lets
-from tests.generator.refusals import Refusal, refused_with_a_way_out
+from tests.generator.refusals import Refusal, noted_until_changed, refused_with_a_way_out
 from tests.serving import process, wait_for
 
 BASE: dict[str, Any] = {
@@ -243,13 +243,7 @@ NOTED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", NOTED)
 def test_what_has_to_be_known_is_said(case: str) -> None:
-    said, word, without = NOTED[case]
-
-    def noted(spec: dict[str, Any]) -> bool:
-        return any(word in note for note in notes(planned(ServeSpec.model_validate(BASE | spec))))
-
-    assert noted(said)
-    assert not noted(said | without)
+    noted_until_changed(BASE, NOTED[case])
 
 
 def test_a_log_on_stdout_has_nothing_to_be_told() -> None:

@@ -9,15 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from predictors.features.library import feast
+from predictors.features.store import Catalogue, Store
 from tests.serving import free_port, wait_for
 
+S = TypeVar("S", bound=Store)
 FeatureStore = feast().FeatureStore
 """Before other tests import Feast: nothing that they start is to inherit what that sets."""
 
@@ -59,6 +61,19 @@ class FeatureServer:
             self.send(signal.SIGKILL)
             self.process.wait(30)
             self.process = None
+
+
+@contextlib.asynccontextmanager
+async def opened(store: S) -> AsyncIterator[S]:
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+def names_of(catalogue: Catalogue) -> list[str]:
+    return [one.full_name for one in catalogue.features]
 
 
 @contextlib.contextmanager

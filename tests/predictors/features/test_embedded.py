@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from predictors.features.demo import SERVICE, build
 from predictors.features.embedded import Embedded
 from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
-from tests.predictors.features.feast import as_feast_gives_it, copied
+from tests.predictors.features.feast import as_feast_gives_it, copied, names_of, opened
 from tests.serving import wait_for
 
 pytestmark = pytest.mark.xdist_group("feast")
@@ -33,23 +33,13 @@ ROWS: dict[str, list[Any]] = {
 }
 
 
-@contextlib.asynccontextmanager
-async def opened(repository: Path, service: str | None = SERVICE, **options: Any) -> AsyncIterator[Embedded]:
-    store = Embedded(str(repository), service, **{"refresh_seconds": 0, **options})
-    try:
-        await store.open()
-        yield store
-    finally:
-        await store.close()
-
-
-def names_of(catalogue: Catalogue) -> list[str]:
-    return [one.full_name for one in catalogue.features]
+def embedded(repository: Path, service: str | None = SERVICE, **options: Any) -> AbstractAsyncContextManager[Embedded]:
+    return opened(Embedded(str(repository), service, **{"refresh_seconds": 0, **options}))
 
 
 def test_the_catalogue_says_names_keys_and_types(repository: Path) -> None:
     async def run() -> Catalogue:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             return store.catalogue
 
     catalogue = asyncio.run(run())
@@ -76,7 +66,7 @@ def test_the_values_are_those_that_feast_gives(
     repository: Path = request.getfixturevalue(online_store)
 
     async def run() -> Any:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             names = names_of(store.catalogue)
             return names, store.is_async, await store.fetch(ROWS, names)
 
@@ -95,7 +85,7 @@ def test_the_values_are_those_that_feast_gives(
 
 def test_only_what_is_asked_for_is_given(repository: Path) -> None:
     async def run() -> Any:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             return await store.fetch(ROWS, ["customer_stats__spend"])
 
     fetched = asyncio.run(run())
@@ -107,7 +97,7 @@ def test_without_a_key_only_the_features_that_it_finds_are_missing(repository: P
     rows = {"driver_id": [1001, None, 1002], "customer_id": [None, "ada", "alan"], "distance": [2.0, 2.0, 2.0]}
 
     async def run() -> Any:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             whole = await store.fetch(rows, names_of(store.catalogue))
             return whole, await store.fetch({"customer_id": ["ada"]}, ["driver_stats__trips", "customer_stats__orders"])
 
@@ -123,7 +113,7 @@ def test_without_a_key_only_the_features_that_it_finds_are_missing(repository: P
 
 def test_what_is_stored_can_be_had_without_the_columns_of_the_request(repository: Path) -> None:
     async def run() -> Any:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             stored = await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["driver_stats__rating"])
             with pytest.raises(Refused, match="computes on demand needs distance from the request"):
                 await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["ride_fare__expected_fare"])
@@ -134,7 +124,7 @@ def test_what_is_stored_can_be_had_without_the_columns_of_the_request(repository
 
 def test_a_key_of_another_type_is_refused(repository: Path) -> None:
     async def run() -> None:
-        async with opened(repository) as store:
+        async with embedded(repository) as store:
             with pytest.raises(Refused, match="invalid literal for int"):
                 await store.fetch({**ROWS, "driver_id": ["x"] * 5}, ["driver_stats__trips"])
 
@@ -144,7 +134,7 @@ def test_a_key_of_another_type_is_refused(repository: Path) -> None:
 def test_references_instead_of_a_service(repository: Path) -> None:
     async def run() -> Any:
         wanted = ["ride_fare:expected_fare", "customer_stats:orders"]
-        async with opened(repository, None, features=wanted) as store:
+        async with embedded(repository, None, features=wanted) as store:
             stored = await store.fetch({"customer_id": ["ada"]}, ["customer_stats__orders"])
             return store.catalogue, await store.fetch(ROWS, names_of(store.catalogue)), stored
 
@@ -164,7 +154,7 @@ def test_a_view_without_entities(tmp_path: Path, now: datetime) -> None:
     feast.materialize(now - timedelta(days=1), now, feature_views=["fuel"])
 
     async def run() -> Any:
-        async with opened(folder, None, features=["fuel:price", "customer_stats:orders"]) as store:
+        async with embedded(folder, None, features=["fuel:price", "customer_stats:orders"]) as store:
             return [
                 (await store.fetch({}, ["fuel__price"])).values,
                 (await store.fetch({"customer_id": ["ada", "nobody"]}, names_of(store.catalogue))).values,
@@ -186,7 +176,7 @@ def test_names_and_keys_that_a_service_gives_anew(repository: Path, tmp_path: Pa
     feast.apply([FeatureService(name="two", features=[first, second])])
 
     async def run() -> Any:
-        async with opened(changed, "two") as store:
+        async with embedded(changed, "two") as store:
             rows = {"driver_id": [1001, None], "second_driver": [1002, 1001]}
             return store.catalogue, await store.fetch(rows, names_of(store.catalogue))
 
@@ -211,7 +201,7 @@ def test_names_and_keys_that_a_service_gives_anew(repository: Path, tmp_path: Pa
 )
 def test_what_is_not_there(repository: Path, service: str | None, features: Sequence[str], message: str) -> None:
     async def run() -> None:
-        async with opened(repository, service, features=features):
+        async with embedded(repository, service, features=features):
             pass
 
     with pytest.raises(FeastError, match=message):
@@ -220,7 +210,7 @@ def test_what_is_not_there(repository: Path, service: str | None, features: Sequ
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
     async def run() -> None:
-        async with opened(tmp_path):
+        async with embedded(tmp_path):
             pass
 
     with pytest.raises(FeastError, match=f"{tmp_path}: .*feature_store.yaml"):
@@ -235,7 +225,7 @@ def test_a_view_that_is_being_filled_is_waited_for(repository: Path, tmp_path: P
     (changed / "data" / "registry.db").write_bytes(proto.SerializeToString())
 
     async def run() -> None:
-        async with opened(changed):
+        async with embedded(changed):
             pass
 
     with pytest.raises(Unavailable, match="cannot be served while it is MATERIALIZING"):
@@ -255,7 +245,7 @@ class TestRegistry:
         file = own / "data" / "registry.db"
 
         async def run() -> Any:
-            async with opened(own) as store:
+            async with embedded(own) as store:
                 if broken:
                     file.write_bytes(b"\xff" * 1000)
                 else:
@@ -273,7 +263,7 @@ class TestRegistry:
 
     def test_a_service_that_gets_more_features(self, own: Path) -> None:
         async def run() -> None:
-            async with opened(own, "small", refresh_seconds=0.05) as store:
+            async with embedded(own, "small", refresh_seconds=0.05) as store:
                 assert names_of(store.catalogue) == ["driver_stats__rating"]
                 apply_small(own, ["rating", "city"])
                 await until(lambda: len(store.catalogue.features) == 2)
@@ -285,7 +275,7 @@ class TestRegistry:
 
     def test_a_service_that_loses_what_is_needed(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
         async def run() -> None:
-            async with opened(own, "small") as store:
+            async with embedded(own, "small") as store:
                 apply_small(own, ["city"])
                 await store.refresh()
                 fetched = await store.fetch({"driver_id": [1001]}, ["driver_stats__rating"])
@@ -297,7 +287,7 @@ class TestRegistry:
 
     def test_an_unchanged_registry_is_not_resolved_again(self, own: Path) -> None:
         async def run() -> None:
-            async with opened(own) as store:
+            async with embedded(own) as store:
                 before = store.definitions
                 await store.refresh()
                 assert store.definitions is before
@@ -309,7 +299,7 @@ class TestRegistry:
         caplog.set_level(logging.DEBUG, "feast.utils")
 
         async def run() -> None:
-            async with opened(own) as first, opened(own) as second:
+            async with embedded(own) as first, embedded(own) as second:
                 await first.fetch(ROWS, ["driver_stats__trips"])
                 await second.fetch(ROWS, ["driver_stats__trips"])
                 caplog.clear()
@@ -324,7 +314,7 @@ class TestRegistry:
         caplog.set_level(logging.DEBUG, "feast.utils")
 
         async def run() -> None:
-            async with opened(own, "small") as store:
+            async with embedded(own, "small") as store:
                 await store.fetch({"driver_id": [1001]}, ["driver_stats__rating"])
                 apply_small(own, ["rating", "trips"])
                 await store.refresh()
@@ -353,7 +343,7 @@ class TestOnlineStore:
 
     def test_threads_that_hang_are_bounded_and_come_back(self, own: Path, locked: sqlite3.Connection) -> None:
         async def run() -> None:
-            async with opened(own, threads=2) as inner:
+            async with embedded(own, threads=2) as inner:
                 store = Resilient(inner, timeout=0.1, retries=0, failures=0)
                 waiting = [asyncio.create_task(store.fetch(ROWS, ["driver_stats__trips"])) for _ in range(5)]
                 for failure in await asyncio.gather(*waiting, return_exceptions=True):
@@ -373,7 +363,7 @@ class TestOnlineStore:
     def test_tables_that_are_gone(self, own: Path) -> None:
         async def run() -> None:
             (own / "data" / "online.db").unlink()
-            async with opened(own) as store:
+            async with embedded(own) as store:
                 with pytest.raises(Unavailable, match="no such table") as failure:
                     await store.fetch(ROWS, ["driver_stats__trips"])
                 assert failure.value.reason == "unreachable"
@@ -382,7 +372,7 @@ class TestOnlineStore:
 
     def test_many_at_once(self, own: Path) -> None:
         async def run() -> None:
-            async with opened(own) as store:
+            async with embedded(own) as store:
                 many = [store.fetch(ROWS, ["driver_stats__trips"]) for _ in range(50)]
                 for fetched in await asyncio.gather(*many):
                     assert fetched.values == {"driver_stats__trips": [12, None, 3, None, 7]}

@@ -8,7 +8,8 @@ import http.server
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from predictors.features.demo import SERVICE
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
-from tests.predictors.features.feast import FeatureServer, as_feast_gives_it
+from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
 from tests.serving import free_port, wait_for
 
 pytestmark = pytest.mark.xdist_group("feast")
@@ -33,24 +34,14 @@ ROWS: dict[str, list[Any]] = {
 TRIPS = {"driver_stats__trips": [12, None, 3, None, 7]}
 
 
-@contextlib.asynccontextmanager
-async def opened(url: str, service: str | None = SERVICE, **options: Any) -> AsyncIterator[Remote]:
-    store = Remote(url, service, **{"keys": KEYS, **options})
-    try:
-        await store.open()
-        yield store
-    finally:
-        await store.close()
-
-
-def names_of(catalogue: Catalogue) -> list[str]:
-    return [one.full_name for one in catalogue.features]
+def remote(url: str, service: str | None = SERVICE, **options: Any) -> AbstractAsyncContextManager[Remote]:
+    return opened(Remote(url, service, **{"keys": KEYS, **options}))
 
 
 class TestFeatureServer:
     def test_it_is_found_out_what_there_is(self, feature_server: FeatureServer) -> None:
         async def run() -> Catalogue:
-            async with opened(feature_server.url) as store:
+            async with remote(feature_server.url) as store:
                 return store.catalogue
 
         catalogue = asyncio.run(run())
@@ -73,7 +64,7 @@ class TestFeatureServer:
         self, feature_server: FeatureServer, repository: Path, hour_ago: float
     ) -> None:
         async def run() -> Any:
-            async with opened(feature_server.url) as store:
+            async with remote(feature_server.url) as store:
                 names = names_of(store.catalogue)
                 return names, await store.fetch(ROWS, names)
 
@@ -93,7 +84,7 @@ class TestFeatureServer:
         names = ["driver_stats__trips", "customer_stats__orders"]
 
         async def run() -> Any:
-            async with opened(feature_server.url) as store:
+            async with remote(feature_server.url) as store:
                 return await store.fetch(rows, names), await store.fetch({"customer_id": ["ada"]}, names)
 
         whole, half = asyncio.run(run())
@@ -104,7 +95,7 @@ class TestFeatureServer:
     def test_references_instead_of_a_service(self, feature_server: FeatureServer) -> None:
         async def run() -> Any:
             wanted = ["ride_fare:expected_fare", "driver_stats:trips"]
-            async with opened(feature_server.url, None, features=wanted, keys=["driver_id"]) as store:
+            async with remote(feature_server.url, None, features=wanted, keys=["driver_id"]) as store:
                 names = names_of(store.catalogue)
                 return names, await store.fetch(ROWS, names), await store.fetch({"driver_id": [1001]}, names[1:])
 
@@ -129,7 +120,7 @@ class TestFeatureServer:
         self, feature_server: FeatureServer, service: str | None, options: dict[str, Any], message: str
     ) -> None:
         async def run() -> None:
-            async with opened(feature_server.url, service, **options):
+            async with remote(feature_server.url, service, **options):
                 pass
 
         with pytest.raises(FeastError, match=message):
@@ -139,7 +130,7 @@ class TestFeatureServer:
         """Feast ends the connection without a word, and the next one on it would break."""
 
         async def run() -> None:
-            async with opened(feature_server.url) as store:
+            async with remote(feature_server.url) as store:
                 for _ in range(5):
                     with pytest.raises(Refused, match="invalid literal for int"):
                         await store.fetch({**ROWS, "driver_id": ["x"] * 5}, [*TRIPS])
@@ -149,7 +140,7 @@ class TestFeatureServer:
 
     def test_many_at_once(self, feature_server: FeatureServer) -> None:
         async def run() -> None:
-            async with opened(feature_server.url) as store:
+            async with remote(feature_server.url) as store:
                 for fetched in await asyncio.gather(*(store.fetch(ROWS, [*TRIPS]) for _ in range(30))):
                     assert fetched.values == TRIPS
 
@@ -157,7 +148,7 @@ class TestFeatureServer:
 
     def test_held_up_it_is_given_up_in_time_and_asked_again_later(self, feature_server: FeatureServer) -> None:
         async def run() -> None:
-            async with opened(feature_server.url) as inner:
+            async with remote(feature_server.url) as inner:
                 store = Resilient(inner, timeout=5, failures=2, rest_seconds=0.05)
                 await store.fetch(ROWS, [*TRIPS])
                 store.timeout = 0.1
@@ -175,7 +166,7 @@ class TestFeatureServer:
     @pytest.mark.slow
     def test_ended_it_is_unreachable_until_it_is_back(self, feature_server: FeatureServer) -> None:
         async def run() -> None:
-            async with opened(feature_server.url) as inner:
+            async with remote(feature_server.url) as inner:
                 store = Resilient(inner, timeout=5, failures=0)
                 await store.fetch(ROWS, [*TRIPS])
                 feature_server.end()
@@ -280,7 +271,7 @@ def fetched_from(scripted: Scripted, answers: Sequence[Answer], retries: int = 0
 
     async def run() -> Any:
         wanted = {"features": ["driver_stats:trips"], "keys": ["driver_id"], **options}
-        async with opened(scripted.url, None, **wanted) as inner:
+        async with remote(scripted.url, None, **wanted) as inner:
             store = Resilient(inner, timeout=5, retries=retries)
             scripted.answers = list(answers)
             return await store.fetch({"driver_id": [1001]}, [*TRIPS])
@@ -370,7 +361,7 @@ def test_the_token_of_the_moment_goes_along_and_shows_nowhere(
 
 def test_a_password_in_the_address_is_not_shown() -> None:
     async def run() -> None:
-        async with opened(f"http://user:secret@127.0.0.1:{free_port()}/feast"):
+        async with remote(f"http://user:secret@127.0.0.1:{free_port()}/feast"):
             pass
 
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:\d+/feast: ") as failure:
@@ -381,7 +372,7 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 @pytest.mark.parametrize("url", ["ftp://feast", "feast:6566", "http://", ""])
 def test_addresses_that_are_none(url: str) -> None:
     async def run() -> None:
-        async with opened(url):
+        async with remote(url):
             pass
 
     with pytest.raises(FeastError, match="is no address of a feature server"):
@@ -404,7 +395,7 @@ def test_callers_that_leave_leave_nothing_behind(scripted: Scripted) -> None:
             reply(200, GOOD)(handler)
 
     async def run() -> None:
-        async with opened(scripted.url, None, features=["driver_stats:trips"], keys=["driver_id"]) as inner:
+        async with remote(scripted.url, None, features=["driver_stats:trips"], keys=["driver_id"]) as inner:
             store = Resilient(inner, timeout=30, failures=1)
             scripted.answers = [wait, reply(200, GOOD)]
             task = asyncio.create_task(store.fetch({"driver_id": [1001]}, [*TRIPS]))
