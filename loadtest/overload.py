@@ -28,7 +28,8 @@ from loadtest.peers.client import status
 from loadtest.peers.machine import machine
 from loadtest.peers.models import Models, rows
 from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
-from loadtest.peers.process import Child, Failed, free_ports, stop_all
+from loadtest.peers.ports import free_port
+from loadtest.peers.process import Child, Failed, stop_all
 
 PAGE = ROOT / "docs" / "benchmarks" / "overload.md"
 SPINNING = Path(__file__).with_name("spinning.py")
@@ -82,7 +83,7 @@ def times(found: Outcome, status: str) -> str:
 
 @contextlib.contextmanager
 def served(folder: Path, work: Path, *flags: str) -> Iterator[tuple[Child, int, int]]:
-    http, grpc = free_ports(2)
+    http, grpc = free_port(), free_port()
     argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={folder}", f"--model-name={payloads.MODEL}"]
     argv += ["--host=127.0.0.1", f"--http-port={http}", f"--grpc-port={grpc}", *flags]
     child = Child(argv, cores()[0], work / "server.log", ROOT)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.serving import answers, free_port, wait_for
+from loadtest.peers.ports import free_port
+from tests.serving import answers, wait_for
 
 # The settings go into MLflow's own variables.
 MLFLOW_VARIABLES = (

@@ -19,6 +19,7 @@ import httpx
 import psutil
 import uvloop
 
+from loadtest.peers.ports import free_port
 from predictors.ports import bound_ports
 from predictors.server import Server
 from predictors.settings import Settings
@@ -166,15 +167,6 @@ def wait_for(condition: Any, failed: Any = lambda: False, seconds: float = START
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        port: int = made.getsockname()[1]
-        return port
 
 
 def workers_of(server: Process) -> list[int]:

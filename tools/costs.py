@@ -27,7 +27,8 @@ from loadtest.peers.client import status
 from loadtest.peers.load import Target, wrk
 from loadtest.peers.payloads import Payload
 from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
-from loadtest.peers.process import Child, Failed, free_ports
+from loadtest.peers.ports import free_port
+from loadtest.peers.process import Child, Failed
 from predictors.drift import attach, profile
 from predictors.features.demo import SERVICE, build
 from predictors.features.library import feast
@@ -41,7 +42,7 @@ WIDE = 30
 
 @contextmanager
 def served(model: Path, work: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Target]:
-    port, other = free_ports(2)
+    port, other = free_port(), free_port()
     work.mkdir()
     argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-dir={model}", f"--http-port={port}"]
     child = Child([*argv, f"--grpc-port={other}", *flags], cores()[0], work / "server.log", ROOT, env)

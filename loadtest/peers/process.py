@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -122,20 +121,6 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     # Nothing leaves the machine while it measures.
     quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return kept | quiet | dict(extra or {})
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on; held together so that no two are the same."""
-    sockets = []
-    try:
-        for _ in range(count):
-            held = socket.socket()
-            held.bind(("127.0.0.1", 0))
-            sockets.append(held)
-        return [held.getsockname()[1] for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()
 
 
 def _signal_group(group: int, number: int) -> None:

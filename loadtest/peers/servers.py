@@ -15,7 +15,8 @@ from loadtest.peers.client import status
 from loadtest.peers.models import Saved
 from loadtest.peers.payloads import MODEL
 from loadtest.peers.place import APPS, PYTHON, ROOT, cores
-from loadtest.peers.process import Child, Failed, free_ports
+from loadtest.peers.ports import free_port
+from loadtest.peers.process import Child, Failed
 
 _START_LIMIT = 120.0
 _POLL = 0.005
@@ -82,7 +83,7 @@ class Starter:
         return None
 
     def start(self, who: str, model: Saved, workers: int = 1) -> Server:
-        http, grpc, spare = free_ports(3)
+        http, grpc, spare = free_port(), free_port(), free_port()
         extra: dict[str, str] = {}
         cwd = self._work
         if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES):

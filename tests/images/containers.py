@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import httpx
 
-from tests.serving import Running, free_port, wait_ready
+from loadtest.peers.ports import free_port
+from tests.serving import Running, wait_ready
 from tools.images import Engine
 
 RESTRICTED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host")

@@ -23,10 +23,11 @@ from loadtest.clients import HttpClient
 from loadtest.offer import offer
 from loadtest.outcome import Outcome
 from loadtest.payloads import PROTOCOLS, Payload
+from loadtest.peers.ports import free_port
 from loadtest.target import Target
 from predictors.access.limits import Rate
 from tests.certificates import Authority
-from tests.serving import Running, free_port, in_thread
+from tests.serving import Running, in_thread
 
 ROOT = Path(__file__).parents[2]
 EASY = "p50=2s,p95=5s,errors=1%"

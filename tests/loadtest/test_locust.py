@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Running, answers, free_port, in_thread, wait_for
+from loadtest.peers.ports import free_port
+from tests.serving import Running, answers, in_thread, wait_for
 
 FILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from loadtest.peers.ports import free_port
 from monitoring.assets import OF_ALL
 from tools.monitoring import demo
-from tools.monitoring.parts import free_port
 from tools.monitoring.traffic import Caller
 
 STANDS_IN = f"""#!{sys.executable}

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.peers.ports import free_port
 from predictors.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.checksums import checksums
 from predictors.cleanup.__main__ import clean, main
@@ -28,7 +29,7 @@ from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.provenance import provenance
 from predictors.settings import env_of
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
-from tests.serving import free_port, wait_for
+from tests.serving import wait_for
 
 HOUR, DAY = 3600.0, 86400.0
 MB = 10**6

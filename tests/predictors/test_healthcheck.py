@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.peers.ports import free_port
 from tests.certificates import Authority
-from tests.serving import free_port, in_thread
+from tests.serving import in_thread
 
 
 def check(**environment: object) -> subprocess.CompletedProcess[str]:

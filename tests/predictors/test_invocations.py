@@ -15,8 +15,9 @@ import httpx
 import pandas as pd
 import pytest
 
+from loadtest.peers.ports import free_port
 from tests.predictors.parity import records
-from tests.serving import Running, answers, free_port, in_thread, wait_for
+from tests.serving import Running, answers, in_thread, wait_for
 from tests.zoo.case import few, mixed
 
 SAMPLE = few(mixed())

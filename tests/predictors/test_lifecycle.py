@@ -21,8 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
+from loadtest.peers.ports import free_port
 from predictors.source import DEMO
-from tests.serving import answers, children, command, free_port, process, wait_for
+from tests.serving import answers, children, command, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.peers.ports import free_port
 from predictors.cleanup.pods import EVERYWHERE, Cluster, Refused
 from predictors.cluster import TRIES, ClusterError
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
-from tests.serving import free_port
 
 
 @pytest.fixture

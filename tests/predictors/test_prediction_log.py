@@ -34,6 +34,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from moto.server import ThreadedMotoServer
 
+from loadtest.peers.ports import free_port
 from predictors.features.demo import build
 from predictors.fields import field_of
 from predictors.prediction_log.log import PredictionLog
@@ -46,7 +47,7 @@ from predictors.signature import Plan
 from tests.predictors.features import test_served as featured
 from tests.predictors.logged import basic, files, ids, receiving, records, rows, waiting
 from tests.predictors.parity import WAYS, Tensors, assert_same, cell, leaves, parsed, ways_of
-from tests.serving import Running, free_port, in_thread, process, wait_for, wait_ready, workers_of
+from tests.serving import Running, in_thread, process, wait_for, wait_ready, workers_of
 from tests.zoo import BY_ID
 
 ROW = [64.2, 0.21, 3, 0.4]

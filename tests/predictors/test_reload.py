@@ -29,8 +29,9 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
+from loadtest.peers.ports import free_port
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
-from tests.serving import Process, Running, answers, free_port, in_thread, process, wait_for, workers_of
+from tests.serving import Process, Running, answers, in_thread, process, wait_for, workers_of
 from tests.zoo.case import PIP, numbers
 
 SECRET = "a secret between registry and server"

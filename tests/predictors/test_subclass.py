@@ -15,7 +15,8 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from tests.serving import answers, free_port, wait_for
+from loadtest.peers.ports import free_port
+from tests.serving import answers, wait_for
 
 PROGRAM = """
 import asyncio

@@ -33,11 +33,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from loadtest.peers.ports import free_port
 from predictors.settings import Settings
 from predictors.telemetry import asked_for, begin, otlp_protocol
 from tests.predictors.test_ids import PARENT, request
 from tests.predictors.test_metrics import samples
-from tests.serving import free_port, process, wait_for
+from tests.serving import process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 

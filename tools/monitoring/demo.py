@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from loadtest.peers.ports import free_port
 from monitoring.assets import dashboards, text
 from monitoring.rules import groups
 from monitoring.scope import Scope
@@ -23,7 +24,6 @@ from monitoring.scrape import prometheus as prometheus_config
 from tools.monitoring.parts import (
     Missing,
     ask,
-    free_port,
     meanwhile,
     named,
     predictor,

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import httpx
 import yaml
 
+from loadtest.peers.ports import free_port
 from monitoring.scrape import static_job
 
 PATIENCE = 90
@@ -117,13 +117,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"not so within {seconds} s")
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        port: int = made.getsockname()[1]
-        return port
 
 
 def save_patchy(folder: Path) -> Path:

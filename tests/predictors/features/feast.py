@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import httpx
 
+from loadtest.peers.ports import free_port
 from predictors.features.library import feast
 from predictors.features.store import Catalogue, Store
-from tests.serving import free_port, wait_for
+from tests.serving import wait_for
 
 S = TypeVar("S", bound=Store)
 FeatureStore = feast().FeatureStore

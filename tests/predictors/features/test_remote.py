@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from loadtest.peers.ports import free_port
 from predictors.features.demo import SERVICE
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
 from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
-from tests.serving import free_port, wait_for
+from tests.serving import wait_for
 
 pytestmark = pytest.mark.xdist_group("feast")
 
