@@ -185,8 +185,8 @@ class Pipeline:
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self.turns = Turns(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
-        self.closing: asyncio.Future[None] | None = None
-        """The features of an edition that nobody asks any more."""
+        self.closing: set[asyncio.Future[None]] = set()
+        """The features of editions that nobody asks any more."""
         self.watch: Watch | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
@@ -298,7 +298,9 @@ class Pipeline:
         for one in gone:
             features = self.editions.pop(one).features
             if features is not None:
-                self.closing = asyncio.ensure_future(features.close())
+                closing = asyncio.ensure_future(features.close())
+                self.closing.add(closing)
+                closing.add_done_callback(self.closing.discard)
         return bool(gone)
 
     async def close_features(self) -> None:
@@ -306,6 +308,7 @@ class Pipeline:
         for edition in self.editions.values():
             if edition.features is not None:
                 await edition.features.close()
+        await asyncio.gather(*self.closing)
 
     def unload(self) -> None:
         """No worker answers any more, and each gives the memory back."""
@@ -405,8 +408,11 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
-            given = batch if edition.loaded.plan.copies or not self.is_kept(edition) else batch.copied()
+            kept = self.is_kept(edition)
+            given = batch.copied() if kept and not edition.loaded.plan.copies else batch
             prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
+            if kept:
+                prediction = prediction.copied()
             if edition.drift is not None:
                 edition.drift.tap.add(batch, prediction, rows)
             return encode(prediction, batch), rows
@@ -414,7 +420,7 @@ class Pipeline:
         return await self.apart(work)
 
     def is_kept(self, edition: Edition) -> bool:
-        """Whether somebody looks at this request later; the model may change what it gets."""
+        """Whether somebody looks at this request later; the model may change what it gets, and what it gave."""
         exchange = current.get()
         sampled = exchange is not None and exchange.sampled
         return sampled or (edition.drift is not None and edition.drift.tap.pause <= 0)

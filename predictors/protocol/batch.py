@@ -78,3 +78,13 @@ class Prediction:
     output_names: Sequence[str] = ()
     """The names that the signature gives to the model's outputs; empty where it names none."""
     probabilities: Any = None
+
+    def copied(self) -> Prediction:
+        """The same once more, of a model that may write to what it gave."""
+        return replace(self, result=_copied(self.result), probabilities=_copied(self.probabilities))
+
+
+def _copied(result: Any) -> Any:
+    if isinstance(result, Mapping):
+        return {name: _copied(values) for name, values in result.items()}
+    return result.copy() if hasattr(result, "copy") else result

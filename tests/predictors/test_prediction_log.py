@@ -238,6 +238,16 @@ class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return np.arange(count)
 
 
+class Sums(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Answers from the same memory each time."""
+
+    memory = np.zeros(2)
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
+        self.memory[:] = model_input.sum(axis=1)
+        return self.memory
+
+
 def saved(folder: Path, model: Any, signature: Any) -> Path:
     mlflow.pyfunc.save_model(str(folder), python_model=model, signature=signature, pip_requirements=[])
     return folder
@@ -250,6 +260,16 @@ def test_a_model_that_overwrites_its_input_does_not_overwrite_the_log(tmp_path: 
         for way in ("V1 rows", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"):
             WAYS[way](server, data)
     assert [row["input.input-0"] for row in rows(tmp_path / "log")] == data.tolist() * 5
+
+
+def test_a_model_that_overwrites_its_answers_does_not_overwrite_the_log(tmp_path: Path) -> None:
+    tensor = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
+    with in_thread(saved(tmp_path / "m", Sums(), tensor), prediction_log=str(tmp_path / "log")) as server:
+        for first in range(5):
+            instances = [[first, 0.5], [first, 1.5]]
+            assert server.predict({"instances": instances}).json()["predictions"] == [first + 0.5, first + 1.5]
+    logged = [row["output.predictions"] for row in rows(tmp_path / "log")]
+    assert logged == [first + extra for first in range(5) for extra in (0.5, 1.5)]
 
 
 def test_another_version_begins_another_file(zoo: Callable[[str], Path], tmp_path: Path) -> None:
