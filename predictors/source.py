@@ -21,6 +21,7 @@ from predictors import uris
 from predictors.cache import ENTRY, MODEL
 from predictors.failures import StorageError
 from predictors.flavor import MLMODEL, MLmodel
+from predictors.plugins import leave_out_feast
 from predictors.provenance import BESIDE, Provenance, read_provenance
 from predictors.settings import Settings
 
@@ -184,6 +185,7 @@ def configure_mlflow(settings: Connection) -> None:
     # Our own retries say what they do; MLflow's seven silent ones would take minutes before the first word.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    leave_out_feast()
     if settings.tracking_uri:
         import mlflow
 

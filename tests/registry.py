@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.peers.ports import free_port
+from predictors.plugins import leave_out_feast
 from tests.serving import answers, wait_for
 
 # The settings go into MLflow's own variables.
@@ -22,6 +23,8 @@ MLFLOW_VARIABLES = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
 )
+
+leave_out_feast()  # tests ask registries themselves
 
 
 @contextlib.contextmanager

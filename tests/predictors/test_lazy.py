@@ -124,3 +124,20 @@ heavy = {"kserve", "kserve_storage", "uvicorn", "fastapi", "mlflow", "numpy", "p
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     run(script)
+
+
+def test_a_registry_is_asked_without_feast() -> None:
+    script = """
+import sys
+from importlib.metadata import entry_points
+from predictors.settings import Settings
+from predictors.source import pinned
+assert any(one.value.startswith("feast.") for one in entry_points(group="mlflow.request_header_provider"))
+try:
+    pinned(Settings(tracking_uri="http://127.0.0.1:9"), "models:/fraud@champion")
+except Exception as error:
+    assert "/registered-models/alias" in str(error), error
+from mlflow.tracking.request_header.registry import _request_header_provider_registry as providers
+print("feast" in sys.modules, len(list(providers)))
+"""
+    assert run(script) == "False 2"
