@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class CrdError(Exception):
 class Crds:
     """The kinds that CRDs define: (apiVersion, kind) to schema, and which of the kinds belong to no namespace."""
 
-    schemas: Mapping[tuple[str, str], Schema]
+    schemas: Mapping[tuple[str, str], Schema] = field(repr=False)
     cluster_scoped: frozenset[tuple[str, str]]
 
     def knows(self, document: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from generator.destinations import destinations
 from generator.plan import Plan
 from generator.problems import Problem, problem
+from generator.resources import containers
 from generator.resources.accounts import is_made
 from generator.resources.watching import objectives
 from generator.spec.values import seconds
@@ -24,6 +25,14 @@ def network_policy(plan: Plan) -> Iterator[Problem]:
         return
     if not wanted.from_namespaces and not wanted.allow_from:
         yield problem("network_policy.from_namespaces", "nobody could call: expected the namespaces whose pods may")
+    used = containers.http(plan)
+    (unused,) = {containers.HTTP, containers.HTTPS} - {used}
+    for number, peer in enumerate(wanted.allow_from):
+        if unused in peer.ports:
+            why = f"with{'' if plan.spec.auth.tls_secret else 'out'} auth.tls_secret"
+            yield problem(
+                f"network_policy.allow_from.{number}.ports", f"{why} nothing listens on {unused}: expected {used}"
+            )
     for needed in destinations(plan):
         if not needed.is_known and not wanted.allow_to:
             own = " or tracking.namespace, if it runs in the cluster" if needed.what == "the tracking server" else ""

@@ -19,6 +19,14 @@ LONG = "a" * 48
 # what is said, where it is wrong, a word of why, and what makes it right
 REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "nobody may call": ({**TRACKED, "network_policy": {}}, "network_policy.from_namespaces", "nobody", SHOP),
+    "a port of plain HTTP with TLS": (
+        {**TRACKED, "auth": {"tls_secret": "tls"}, "network_policy": {"allow_from": [{"namespace": "shop", "ports": [8080]}]}},
+        "network_policy.allow_from.0.ports", "expected 8443", {"network_policy": {"allow_from": [{"namespace": "shop", "ports": [8443]}]}},
+    ),
+    "a port of TLS without it": (
+        {**TRACKED, "network_policy": {"allow_from": [{"namespace": "shop"}, {"namespace": "ops", "ports": [8443]}]}},
+        "network_policy.allow_from.1.ports", "expected 8080", {"auth": {"tls_secret": "tls"}},
+    ),
     "no way to the registry": (SHOP, "network_policy.allow_to", "tracking.namespace", {"tracking": {"namespace": "ops"}}),
     "a registry outside": (
         {**SHOP, "tracking": {"uri": "https://mlflow.example.com"}},
