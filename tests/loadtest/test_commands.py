@@ -266,9 +266,14 @@ class Stalling(BaseHTTPRequestHandler):
         pass
 
 
+class Patient(ThreadingHTTPServer):
+    request_queue_size = 256
+    """All who come while it stalls wait for it, and nobody is turned away."""
+
+
 def test_a_stall_is_counted_for_all_who_were_due_meanwhile() -> None:
     """One that sends only after a reply would see a single slow request."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as stalling:
+    with Patient(("127.0.0.1", 0), Stalling) as stalling:
         threading.Thread(target=stalling.serve_forever, daemon=True).start()
         outcome, target = Outcome(), Target(f"http://127.0.0.1:{stalling.server_port}")
 

@@ -135,7 +135,7 @@ def test_one_of_several_audiences(guarded: Running) -> None:
 def test_a_token_that_is_known_expires_all_the_same(guarded: Running) -> None:
     made = token(exp=int(time.time()) - jwts.LEEWAY + 2)
     assert asked(guarded, made).status_code == 200
-    wait_for(lambda: asked(guarded, made).status_code == 401, seconds=10)
+    wait_for(lambda: asked(guarded, made).status_code == 401, seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_file_of_keys_is_rotated(tmp_path: Path) -> None:
         old, new = token(), token(OTHER_RSA, "next")
         assert (asked(server, old).status_code, asked(server, new).status_code) == (200, 401)
         written(file, json.dumps({"keys": [public(OTHER_RSA, "next", "RS256")]}))
-        wait_for(lambda: asked(server, new).status_code == 200, seconds=10)
+        wait_for(lambda: asked(server, new).status_code == 200, seconds=30)
         assert asked(server, old).status_code == 401  # although it was known to be good
 
 

@@ -285,7 +285,7 @@ def test_who_leaves_is_logged(
             made.sendall(
                 b"POST /invocations HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n{"
             )
-        wait_for(lambda: left() == ["/invocations"], seconds=20)
+        wait_for(lambda: left() == ["/invocations"], seconds=60)
         monkeypatch.setattr(watched, "note", declines)
         watched.gate.clear()
         body = json.dumps(ROWS).encode()
@@ -294,4 +294,4 @@ def test_who_leaves_is_logged(
             made.sendall(head % (path.encode(), len(body)) + body)
         server.get("/health/live")  # by now the server knows that nobody is there
         watched.gate.set()
-        wait_for(lambda: left() == ["/invocations", path], seconds=20)
+        wait_for(lambda: left() == ["/invocations", path], seconds=60)

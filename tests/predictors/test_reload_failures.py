@@ -108,7 +108,7 @@ def test_versions_that_are_refused_leave_nothing_behind(registry: Registry, cont
         failed = 'model_reloads_total{model_name="model",outcome="failed"}'
         wait_for(lambda: metric(server.running, failed) >= 3)
         assert server.running.post(LOAD).status_code == 409
-        wait_for(lambda: downloads(tmp_path) == 1, seconds=5)
+        wait_for(lambda: downloads(tmp_path) == 1, seconds=30)
 
 
 @pytest.mark.parametrize("deed", ["by hand", "alias"])
@@ -128,7 +128,7 @@ def test_a_version_that_ends_the_leader(registry: Registry, control: Path, tmp_p
             except httpx.RemoteProtocolError:
                 pass
         wait_for(lambda: loads(control, 2) >= 1)
-        wait_for(lambda: "cannot be served: the worker that led ended while it was loaded" in server.log, seconds=10)
+        wait_for(lambda: "cannot be served: the worker that led ended while it was loaded" in server.log)
         wait_for(lambda: len(workers_of(server)) == 2)
         wait_for(lambda: answers(server.running.client, "/v2/health/ready") == 200)
         assert metric(server.running, 'model_reload_failing{model_name="model"}') == 1
@@ -155,7 +155,7 @@ def test_a_version_that_ends_a_worker(registry: Registry, control: Path, tmp_pat
                 assert reply.status_code == 409, reply.text
                 assert "worker 1 ended" in reply.json()["error"]
             except httpx.RemoteProtocolError:  # it was that worker that had the request
-                wait_for(lambda: "worker 1 ended" in properties(server.running)["reload"], seconds=5)
+                wait_for(lambda: "worker 1 ended" in properties(server.running)["reload"], seconds=30)
         assert loads(control, 2) == 2
         wait_for(lambda: len(workers_of(server)) == 2)
         assert (served(server.running), predict(server)) == ("1", 200)

@@ -504,7 +504,7 @@ def test_connections_leave_nothing_behind(demo: Running) -> None:
             made = Raw(demo)
             assert made.ask(text())[0] == 200
             made.close()
-        wait_for(lambda: left() <= before, seconds=10)
+        wait_for(lambda: left() <= before, seconds=30)
     finally:
         gc.enable()
 
