@@ -68,17 +68,20 @@ class Parquet:
         return sum(one.size for one in (*self.files.values(), *self.full)) < 2 * self.max_size
 
     def write(self, table: Table) -> None:
+        came = table.columns["time"]
+        if not len(came):  # nothing to write, and no day and no model to name a file by
+            self.outcome.written(table.requests)
+            return
         arrays = {name: arrow(values, table.types.get(name)) for name, values in table.columns.items()}
         batch = pa.RecordBatch.from_pydict({**arrays, "time": arrays["time"].cast(TIME, safe=False)})
         # One request is never split, and of those that are converted together the first decides.
-        came = table.columns["time"]
-        day = str(came[0].astype("datetime64[D]")) if len(came) else "none"
+        day = str(came[0].astype("datetime64[D]"))
         key = table.version, batch.schema, day
         file = self.files.get(key)
         if file is None:
             if len(self.files) >= MOST_OPEN:
                 self.full.append(self.files.pop(next(iter(self.files))))
-            model = str(table.columns["model"][0]) if len(came) else ""
+            model = str(table.columns["model"][0])
             file = self.files[key] = Open(self.new_name(model, table.version, day), time.monotonic())
         file.batches.append(batch)
         file.requests += table.requests

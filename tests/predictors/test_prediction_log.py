@@ -146,6 +146,17 @@ def test_large_requests_and_other_methods_are_written_and_errors_are_not(tmp_pat
     assert sum(found[-1]["output.predict_proba"]) == pytest.approx(1)
 
 
+def test_requests_without_rows_leave_no_file_anywhere(tmp_path: Path) -> None:
+    """V2 takes empty tensors."""
+    tensor = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
+    empty = {"name": "x", "shape": [0, 2], "datatype": "FP64", "data": []}
+    log = tmp_path / "log"
+    with in_thread(saved(tmp_path / "m", Rows(), tensor), prediction_log=str(log), model_name="empty") as server:
+        assert server.infer({"inputs": [empty]}).status_code == 200
+        wait_for(lambda: records(server, "written") == 1)
+    assert not list(log.rglob("*"))
+
+
 def test_readers_take_the_folder_at_once(tmp_path: Path) -> None:
     with in_thread(None, prediction_log=f"file://{tmp_path}/log") as server:
         for _ in range(3):
