@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from itertools import cycle
 
-WIDTH, HEIGHT = 560, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 44
+WIDTH, HEIGHT = 560, 192
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 26
 BEFORE, NOW = "#9aa5b1", "#d0632b"
 COLOURS = ("#d0632b", "#3b76c4", "#1a7f4b", "#8250df", "#9a6700", "#59636e")
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e3e7eb"
@@ -48,16 +49,11 @@ def lines(times: Sequence[str], series: Mapping[str, Sequence[float | None]], li
         f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y(limit):.1f}' y2='{y(limit):.1f}' stroke='#cf222e' "
         "stroke-dasharray='4 3'/>"
     )
-    x = float(LEFT)
-    for number, (name, values) in enumerate(series.items()):
-        colour = COLOURS[number % len(COLOURS)]
+    for colour, values in zip(cycle(COLOURS), series.values(), strict=False):
         points = [(LEFT + (place + 0.5) * wide, y(value)) for place, value in enumerate(values) if value is not None]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
         parts += [f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.5' fill='{colour}'/>" for a, b in points]
-        parts.append(f"<rect x='{x:.0f}' y='{HEIGHT - 14}' width='9' height='9' rx='2' fill='{colour}'/>")
-        parts.append(words(x + 13, HEIGHT - 6, short(name, 16), "start"))
-        x += 28 + 6.2 * len(short(name, 16))
     every = -(-len(times) // 6)
     parts += [
         foot(LEFT + (place + 0.5) * wide, time, HEIGHT - BOTTOM + 14)
@@ -65,6 +61,14 @@ def lines(times: Sequence[str], series: Mapping[str, Sequence[float | None]], li
         if place % every == 0
     ]
     return framed("Distance from the profile over time", parts)
+
+
+def keys(names: Iterable[str], colours: Iterable[str] = COLOURS) -> str:
+    """Which colour is what."""
+    return "".join(
+        f"<span><span class='key' style='background:{colour}'></span> {escape(name)}</span>"
+        for name, colour in zip(names, cycle(colours), strict=False)
+    )
 
 
 def across(most: float, written: Callable[[float], str]) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from predictors.drift.compare import Comparison, Finding
-from predictors.drift.drawing import BEFORE, NOW, bars, lines
+from predictors.drift.drawing import BEFORE, NOW, bars, keys, lines
 from predictors.drift.variables import Variable
 
 SLIGHT = 0.1
@@ -22,9 +22,13 @@ td, th { padding: .3rem .7rem; border-bottom: 1px solid #e3e7eb; } .n { text-ali
   font-variant-numeric: tabular-nums; }
 .verdict { padding: .6rem .9rem; border-radius: 6px; margin: 1rem 0; font-weight: 600; }
 .fine { background: #e6f4ea; } .slight { background: #fff4d6; } .drift { background: #fde3df; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 1.2rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(480px, 100%), 1fr)); gap: 1.2rem; }
 figure { margin: 0; border: 1px solid #e3e7eb; border-radius: 6px; padding: .8rem; }
-figcaption { display: flex; justify-content: space-between; font-weight: 600; }
+figcaption { display: flex; justify-content: space-between; gap: .8rem; font-weight: 600; }
+figcaption span:last-child { white-space: nowrap; align-self: flex-start; }
+.verdict, .note, td:first-child, figcaption span:first-child, .keys { overflow-wrap: anywhere; }
+td:first-child { min-width: 8rem; } .wide { overflow-x: auto; }
+.keys { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; margin: .4rem 0; font-size: .85rem; }
 .note { color: #59636e; } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; }
 @media print { figure { break-inside: avoid; } }
 """
@@ -50,11 +54,10 @@ def page(comparison: Comparison, trained_on: int, threshold: float, source: str)
         parts += [
             "<h2>Over time</h2><div class='pictures'><figure>",
             lines(comparison.times, over_time, threshold),
-            "</figure></div>",
+            f"<p class='keys'>{keys(over_time)}</p></figure></div>",
         ]
     parts += [
-        f"<h2>Distributions</h2><p><span class='key' style='background:{BEFORE}'></span> training "
-        f"<span class='key' style='background:{NOW}'></span> log</p><div class='pictures'>",
+        f"<h2>Distributions</h2><p class='keys'>{keys(('training', 'log'), (BEFORE, NOW))}</p><div class='pictures'>",
         *(picture(one, threshold) for one in comparison.findings[:MOST_PICTURES]),
         "</div></body></html>\n",
     ]
@@ -97,7 +100,7 @@ def columns(comparison: Comparison, threshold: float) -> str:
                 ]
             )
         )
-    return f"<table>{''.join(rows)}</table>"
+    return f"<div class='wide'><table>{''.join(rows)}</table></div>"
 
 
 def absent(names: Sequence[str]) -> str:
@@ -122,7 +125,7 @@ def versions(comparison: Comparison, threshold: float) -> str:
                 ]
             )
         )
-    return f"<h2>PSI by version</h2><table>{''.join(rows)}</table>"
+    return f"<h2>PSI by version</h2><div class='wide'><table>{''.join(rows)}</table></div>"
 
 
 def picture(one: Finding, threshold: float) -> str:

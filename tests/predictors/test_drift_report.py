@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from predictors.drift import profile
 from predictors.drift.__main__ import main
 from predictors.drift.profiles import parsed
 
@@ -145,6 +146,19 @@ def test_the_page_stands_alone_and_names_everything(known: Path, tmp_path: Path)
     assert "<4>" not in text
     rows = text[text.index("<table>") : text.index("</table>")]
     assert rows.index(">city<") < rows.index(">age<") < rows.index(">member<")
+
+
+def test_names_that_begin_alike_are_told_apart_over_time(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    names = [f"value_of_the_customer_over_the_last_{months}_months" for months in (3, 12)]
+    train = pd.DataFrame(random.normal(size=(1000, 2)), columns=names)
+    (tmp_path / "profile.json").write_text(json.dumps(profile(train)))
+    frame = train.add_prefix("input.").assign(time=pd.date_range("2026-01-01", periods=1000, freq="1min", tz="UTC"))
+    frame.to_parquet(tmp_path / "log.parquet")
+    arguments = ["report", str(tmp_path / "log.parquet"), "--profile", str(tmp_path / "profile.json")]
+    assert main([*arguments, "-o", str(tmp_path / "page.html")]) == 0
+    over_time = (tmp_path / "page.html").read_text().partition("Over time")[2].partition("Distributions")[0]
+    assert all(f"{name}</span>" in over_time for name in names)
 
 
 def test_a_column_that_the_log_lacks_is_named(known: Path, tmp_path: Path) -> None:
