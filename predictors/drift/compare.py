@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from predictors.drift.binning import Array
 from predictors.drift.files import Unusable, answered, logged, together
 from predictors.drift.profiles import Profile
 from predictors.drift.psi import psi
-from predictors.drift.variables import Variable, floats, summary
+from predictors.drift.variables import Variable, floats, is_missing, summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PERIODS = 24
+HASH = re.compile("[0-9a-f]{64}")  # of a column that the prediction log was told to hash
 VERSION_COLUMN, TIME_COLUMN = "version", "time"
 
 
@@ -59,7 +61,7 @@ class Comparison:
     findings: Sequence[Finding]
     """The worst first."""
     absent: Sequence[str]
-    """Columns of the profile that the log does not have, or not in enough rows."""
+    """Columns of the profile that the log does not have, has only hashes of, or has in too few rows."""
     times: Sequence[str]
     """When each period began."""
     versions: Mapping[str, int]
@@ -80,7 +82,7 @@ def compared(profile: Profile, parts: Sequence[pd.DataFrame], least_rows: int) -
         is_output = place >= len(profile.features)
         values = (outputs if is_output else features).get(one.name)
         there = answered(parts, one.name) if is_output else np.ones(len(frame), bool)
-        if values is None or there.sum() < least_rows:
+        if values is None or there.sum() < least_rows or is_hashed(values, one):
             absent.append(one.name)
         else:
             found.append(finding(one, is_output, values, there, versions, periods, least_rows))
@@ -114,6 +116,13 @@ def finding(
         {name: apart for name, rows in versions.items() if (apart := of(rows)) is not None},
         [of(rows) for rows in periods],
     )
+
+
+def is_hashed(values: Any, one: Variable) -> bool:
+    """Whether the log has hashes where the profile has the values themselves, so that nothing can be said."""
+    present = [value for value in values if not is_missing(value)]
+    all_of_them = present and all(isinstance(value, str) and HASH.fullmatch(value) for value in present)
+    return bool(all_of_them) and not any(HASH.fullmatch(value) for value in one.values)
 
 
 def groups(values: Array) -> dict[str, Array]:

@@ -106,7 +106,7 @@ def columns(comparison: Comparison, threshold: float) -> str:
 def absent(names: Sequence[str]) -> str:
     if not names:
         return ""
-    return f"<p class='note'>Not in the log, or in too few rows: {escape(', '.join(names))}</p>"
+    return f"<p class='note'>Not in the log, only as hashes, or in too few rows: {escape(', '.join(names))}</p>"
 
 
 def versions(comparison: Comparison, threshold: float) -> str:

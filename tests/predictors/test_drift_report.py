@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,25 @@ def test_a_column_that_the_log_lacks_is_named(known: Path, tmp_path: Path) -> No
     log(500).drop(columns=["input.member", "probability.1"]).to_parquet(tmp_path / "log.parquet")
     page = tmp_path / "report.html"
     assert main(["report", str(tmp_path / "log.parquet"), "--profile", str(known), "-o", str(page)]) == 0
-    assert "Not in the log, or in too few rows: member, probabilities[1]" in page.read_text()
+    assert "Not in the log, only as hashes, or in too few rows: member, probabilities[1]" in page.read_text()
+
+
+def test_hashed_columns_are_no_drift(known: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Unless it is hashes that were there before as well."""
+
+    def hashed(value: object) -> str | None:
+        return None if value == "Ulm" else sha256(str(value).encode()).hexdigest()
+
+    frame, page = log(500), tmp_path / "report.html"
+    hidden = frame.assign(**{name: frame[name].map(hashed) for name in ("input.age", "input.city")})
+    hidden.to_parquet(tmp_path / "log.parquet")
+    assert main(["report", str(tmp_path / "log.parquet"), "--profile", str(known), "-o", str(page)]) == 0
+    assert "or in too few rows: age, city<" in page.read_text()
+    profile = str(tmp_path / "profile.json")
+    assert main(["profile", str(tmp_path / "log.parquet"), "-o", profile]) == 0
+    hidden.assign(**{"input.city": hashed("Bonn")}).to_parquet(tmp_path / "log.parquet")
+    assert main(["report", str(tmp_path / "log.parquet"), "--profile", profile]) == 1
+    assert "(city " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
