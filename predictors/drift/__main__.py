@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 
 from predictors.drift.compare import compared
 from predictors.drift.files import Unusable, is_log, logged, speaking, table, tables
-from predictors.drift.profiles import Profile, ProfileError, made, parsed, profile_of
+from predictors.drift.profiles import Profile, ProfileError, columns_of, made, parsed, profile_of
 from predictors.drift.report import page, verdict_line
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.protocol.results import PREDICTIONS
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     other.add_argument("-o", "--output", metavar="FILE", help="where to write the page of HTML")
     other.add_argument(
-        "--threshold", type=float, default=0.2, help="PSI above which a column has drifted (default: %(default)s)"
+        "--threshold", type=limit, default=0.2, help="PSI above which a column has drifted (default: %(default)s)"
     )
     other.add_argument(
         "--min-rows", type=whole(1), default=200, help="rows without which nothing is said (default: %(default)s)"
@@ -72,19 +73,32 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def limit(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < inf:
+        raise argparse.ArgumentTypeError("expected a number from 0")
+    return value
+
+
 def profile(options: argparse.Namespace) -> int:
     frame = table(options.data)
     if is_log(frame):
-        found = made(*logged(frame), bins=options.bins)
+        features, answers = logged(frame)
     else:
         outputs = named(options.predictions)
         drop = names(options.drop)
         check_columns([*outputs.values(), *drop], [str(name) for name in frame.columns], options.data)
-        features = frame.drop(columns=[*outputs.values(), *drop])
+        features = columns_of(frame.drop(columns=[*outputs.values(), *drop]))
         answers = {name: frame[column] for name, column in outputs.items()}
-        found = made(features, answers or None, bins=options.bins)
+    found = made(features, answers or None, bins=options.bins)
     if not found.features:
         raise Unusable(f"{options.data} has no column of numbers, categories, booleans or times")
+    left_out = features.keys() - {one.name for one in found.features}
+    if left_out:
+        print(f"left out, since they are no numbers, texts or times: {', '.join(sorted(left_out))}", file=sys.stderr)
     text = json.dumps(found.as_json(), ensure_ascii=False) + "\n"
     if options.output is None:
         sys.stdout.write(text)

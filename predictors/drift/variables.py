@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -97,7 +98,7 @@ def kind_of(values: Any) -> Kind | None:
         return None
     if all(issubclass(one, (bool, np.bool_)) for one in types):
         return "boolean"
-    if all(issubclass(one, (int, float, np.number)) and not issubclass(one, bool) for one in types):
+    if all(issubclass(one, (int, float, np.number, Decimal)) and not issubclass(one, bool) for one in types):
         return "number"
     if all(issubclass(one, (date, datetime, np.datetime64)) for one in types):
         return "datetime"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,7 @@ def test_few_numbers_have_a_bin_each_and_others_none_of_them() -> None:
     ("values", "kind"),
     [
         ([1, 2.5, None], "number"),
+        ([Decimal("1.25"), None], "number"),
         ([True, None, False], "boolean"),
         (["a", None], "category"),
         (["a", 1], "category"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,19 @@ def test_profiles_of_each_format_are_the_same(tmp_path: Path, capsys: Capture) -
         found.append([(each.name, each.kind, each.counts.tolist()) for each in one.features])
     assert found[0] == found[1] == found[2] == found[3]
     assert [kind for _, kind, _ in found[0]] == ["number", "category", "boolean"]
+
+
+def test_decimals_are_numbers_and_what_is_left_out_is_said(tmp_path: Path, capsys: Capture) -> None:
+    """Parquet files of databases hold amounts as decimals."""
+    amounts = [Decimal(cents) / 100 for cents in range(400)]
+    data = pd.DataFrame({"amount": [*amounts[1:], None], "tags": [["a"]] * 400, "raw": [b"x"] * 400})
+    data.to_parquet(tmp_path / "data.parquet")
+    assert main(["profile", str(tmp_path / "data.parquet")]) == 0
+    told = capsys.readouterr()
+    (amount,) = parsed(told.out).features
+    assert (amount.name, amount.kind, int(amount.counts[-1])) == ("amount", "number", 1)
+    assert amount.summary["max"] == 3.99
+    assert told.err == "left out, since they are no numbers, texts or times: raw, tags\n"
 
 
 def test_outputs_are_told_apart(known: Path) -> None:
@@ -268,6 +282,7 @@ def test_the_command_line() -> None:
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     assert run("profile", "x.csv", "--bins", "1").returncode == 2
+    assert "expected a number from 0" in run("report", "x", "--profile", "y", "--threshold", "nan").stderr
     assert "profile" in run("--help").stdout
     done = run("report", "x", "--profile", "y")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
