@@ -121,7 +121,10 @@ class PredictionLog:
             self.empty(sink)
             sink.tick(False)
             self.waiting.set(len(self.queue))
-        while self.empty(sink) or not sink.tick(True):
+        while True:
+            left = self.empty(sink)
+            if sink.tick(True) and not left:  # what the sink has already makes room for what is left
+                return
             if time.monotonic() >= self.outcome.deadline:
                 return
             time.sleep(LAST_LOOK)

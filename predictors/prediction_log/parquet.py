@@ -101,6 +101,8 @@ class Parquet:
             if closing or now - file.begun >= self.max_age:
                 self.full.append(self.files.pop(key))
         for file in list(self.full):
+            if closing:
+                file.due = min(file.due, now + LAST_PAUSE)  # as it was, it may be after the end
             if now >= file.due:
                 self.finish(file, closing)
         return not self.full

@@ -64,6 +64,11 @@ def test_psi_of_known_shares() -> None:
     assert psi(array([10**6, 0]), array([950_000, 50_000])) == pytest.approx(0.05 * np.log(500) + 0.05**2, rel=0.01)
 
 
+def test_bins_that_nobody_uses_change_nothing() -> None:
+    """Not what is taken off for chance either."""
+    assert psi(array([100, 100, 0, 0]), array([60, 30, 0, 0])) == psi(array([100, 100]), array([60, 30])) > 0
+
+
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=5))
 def test_many_at_once_are_each_by_itself(pairs: list[tuple[list[int], list[int]]]) -> None:
     one, other = (array([count for pair in pairs for count in pair[side]]) for side in (0, 1))
@@ -123,6 +128,11 @@ def test_a_constant_that_changes_has_drifted(values: list[float]) -> None:
     assert psi(found.counts, found.count(values)) == 0
     more = found.counts * 100, found.count([values[0] + abs(values[0]) / 100 + 0.01] * 5000)
     assert psi(*more) > 1
+
+
+def test_a_number_that_is_an_edge_belongs_below() -> None:
+    """As the report labels the bins."""
+    assert Variable("x", "number", array([0] * 4), (1.0, 2.0)).count([1.0, 2.0, 2.5, np.inf]).tolist() == [1, 1, 2, 0]
 
 
 def test_few_numbers_have_a_bin_each_and_others_none_of_them() -> None:

@@ -528,6 +528,22 @@ def test_a_disk_that_fails_and_comes_back(tmp_path: Path, caplog: pytest.LogCapt
         wait_for(lambda: sorted(ids(log)) == sorted(sent))
 
 
+def test_a_disk_that_comes_back_at_the_end_gets_what_waits(tmp_path: Path) -> None:
+    """Files that wait for their next try, and the records in the queue behind them."""
+    log = tmp_path / "log"
+    with in_thread(None, prediction_log=str(log), prediction_log_max_size=300, model_name="late") as server:
+        log.write_text("no folder any more")
+        sent: list[str] = []
+
+        def is_stuck() -> bool:
+            sent.append(server.predict(ASKED).headers["x-request-id"])
+            return waiting(server) > 1
+
+        wait_for(is_stuck)
+        log.unlink()
+    assert sorted(ids(log)) == sorted(sent)
+
+
 def test_a_sink_that_hangs_slows_nobody(caplog: pytest.LogCaptureFixture) -> None:
     with (
         receiving() as receiver,
