@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,6 +20,8 @@ from predictors.signature import columns_of_records, is_records
 if TYPE_CHECKING:
     from predictors.model import Loaded
 
+log = logging.getLogger("predictors")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -35,12 +38,20 @@ class Reader:
         self.output_names = loaded.output_names
         self.names = plan.names if not plan.inputs else tuple(one.name for one in plan.inputs if one.name)
         self.matrix_names = loaded.matrix.names if loaded.matrix is not None else ()
+        self.failed = False
+        """Whether that has been said."""
 
     def read(self, quick: Sequence[Quick], slow: Sequence[Slow]) -> list[Columns]:
         """Few large tables: of all that came the short way, and of all that came the long way with the same columns."""
         alike: dict[Any, list[Columns]] = {}
         for batch, prediction in slow:
-            one = self.of_batch(batch, prediction)
+            try:
+                one = self.of_batch(batch, prediction)
+            except Exception:  # it holds what no reply can; the others do not
+                if not self.failed:
+                    log.exception("drift: a request cannot be counted, and is left out")
+                self.failed = True
+                continue
             alike.setdefault((*one.features, None, *one.outputs), []).append(one)
         return [*self.of_matrices(quick), *(joined(group) for group in alike.values())]
 

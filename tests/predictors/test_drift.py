@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,26 @@ def test_hooks_of_a_subclass_are_measured_with_what_they_hand_over(
         found = settled(server, 300)
         assert found["model_feature_psi", "a"] > 1
         assert found["model_feature_psi", "b"] < 0.1
+
+
+class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Answers now and then what no reply can hold."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
+        return [Decimal(1)] if model_input.a[0] < 0 else model_input.a.tolist()
+
+
+def test_a_request_that_cannot_be_counted_is_left_out_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = numbers(300)[["a"]].abs()
+    signature = infer_signature(data, data.a)
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Odd(), signature=signature, pip_requirements=[])
+    attach(profile(data, data.a), tmp_path / "m")
+    with in_thread(tmp_path / "m", model_name="odd", **{**OFTEN, "drift_interval": 0.5}) as server:
+        for part in parts(data, 100):
+            assert server.predict({"instances": [{"a": -1.0}]}).status_code == 500
+            v1_records(server, part)
+        assert settled(server, 300)["model_feature_psi", "a"] == 0
+    assert caplog.text.count("a request cannot be counted, and is left out") == 1
 
 
 def test_a_profile_goes_only_beside_a_model(tmp_path: Path) -> None:
