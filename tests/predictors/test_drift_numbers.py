@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from predictors.drift import profile
 from predictors.drift.profiles import Profile, ProfileError, made, parsed
 from predictors.drift.psi import psi, psis
-from predictors.drift.span import Span, span
+from predictors.drift.span import PARTS, Span, span
 from predictors.drift.tally import Spread, Texts, nothing, tallied
 from predictors.drift.tap import MOST_REQUESTS, MOST_ROWS, Tap
 from predictors.drift.variables import Variable, described, kind_of
@@ -118,6 +118,7 @@ def test_a_number_that_fills_a_bin_has_it_alone(heavy: float) -> None:
     values = np.where(random.random(10_000) < 0.6, heavy, random.random(10_000))
     found = of(values)
     assert max(found.counts) == pytest.approx(6000, abs=150)
+    assert found.counts[:-1].min() > 10_000 / 10 / 4  # nor does what is left over have a bin of its own
     gone = found.count(np.where(values == heavy, 0.51, values))
     assert psi(found.counts, gone) > 1
 
@@ -336,9 +337,11 @@ def test_a_window_slides_by_time() -> None:
     for second in range(100):
         clock[0] = float(second)
         window.add(tallied(None, 10, {}, {"y": np.full(10, float(second))}))
+        window.add(tallied(None, 0, {}, {}))  # more often than the window has parts
     total = window.total()
     assert total.rows == pytest.approx(300, abs=20)
     assert min(total.outputs["y"].numbers) == pytest.approx(70, abs=2)
+    assert len(window.finished) <= PARTS + 1
     clock[0] = 200
     assert window.total().rows == 0
 

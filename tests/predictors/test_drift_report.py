@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,6 +17,9 @@ import pytest
 
 from predictors.drift import profile
 from predictors.drift.__main__ import main
+from predictors.drift.compare import compared
+from predictors.drift.drawing import BEFORE, NOW
+from predictors.drift.files import tables
 from predictors.drift.profiles import parsed
 
 Capture = pytest.CaptureFixture[str]
@@ -161,6 +165,32 @@ def test_the_page_stands_alone_and_names_everything(known: Path, tmp_path: Path)
     assert "<4>" not in text
     rows = text[text.index("<table>") : text.index("</table>")]
     assert rows.index(">city<") < rows.index(">age<") < rows.index(">member<")
+
+
+def test_each_number_stands_in_its_place(tmp_path: Path) -> None:
+    train = pd.DataFrame({"x": [0.0] * 300 + [4.0] * 100, "c": ["a", None] * 200, "same": [1.0, 2.0] * 200})
+    (tmp_path / "profile.json").write_text(json.dumps(profile(train)))
+    times = pd.Series(pd.date_range("2026-01-01", periods=400, freq="1min", tz="UTC"))
+    now = pd.DataFrame(
+        {"input.x": [0.0] * 100 + [4.0] * 300, "input.c": ["a"] * 399 + [None], "input.same": train.same}
+    )
+    now.assign(time=times.where(times.index < 390)).to_parquet(tmp_path / "log.parquet")  # a few have no time
+    arguments = ["report", str(tmp_path / "log.parquet"), "--profile", str(tmp_path / "profile.json")]
+    assert main([*arguments, "-o", str(tmp_path / "page.html")]) == 1
+    text = (tmp_path / "page.html").read_text()
+    found = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in text.partition("</table>")[0].split("<tr>")[2:]]
+    assert {row[0]: row[4:] for row in found} == {
+        "x": ["0.0%", "0.0%", "1", "3", "+1.15"], "c": ["50.0%", "0.2%", "", "", ""],
+        "same": ["0.0%", "0.0%", "1.5", "1.5", "+0.00"],
+    }  # fmt: skip
+    assert re.findall(r"<td class='n (\w+)'>[\d.]+</td>", text.partition("</table>")[0]) == ["drift", "drift", "fine"]
+    bars = re.findall(r"fill='(#\w+)'><title>([^<]*)<", text[text.index("<span>x<") :])
+    assert bars[:4] == [(BEFORE, "≤ 2: 75.0%"), (NOW, "≤ 2: 25.0%"), (BEFORE, "≤ 6: 25.0%"), (NOW, "≤ 6: 75.0%")]
+    one = parsed((tmp_path / "profile.json").read_text())
+    (table,) = tables(str(tmp_path / "log.parquet"))
+    whole = compared(one, [table], 190)
+    known = compared(one, [table[table.time.notna()]], 190)
+    assert [one.periods for one in whole.findings] == [one.periods for one in known.findings]
 
 
 def test_names_that_begin_alike_are_told_apart_over_time(tmp_path: Path) -> None:
