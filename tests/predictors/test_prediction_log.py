@@ -37,11 +37,12 @@ from moto.server import ThreadedMotoServer
 from loadtest.peers.ports import free_port
 from predictors.features.demo import build
 from predictors.fields import field_of
+from predictors.metrics import metrics
 from predictors.prediction_log.log import PredictionLog
 from predictors.prediction_log.parquet import arrow, folder_name
 from predictors.prediction_log.privacy import Privacy
-from predictors.prediction_log.table import Table, cells, inputs_of
-from predictors.protocol.batch import Batch
+from predictors.prediction_log.table import Table, cells, inputs_of, outputs_of
+from predictors.protocol.batch import Batch, Prediction
 from predictors.settings import read_settings
 from predictors.signature import Plan
 from tests.predictors.features import test_served as featured
@@ -574,6 +575,22 @@ def test_of_large_requests_few_are_converted_together(size: int, together: int) 
     assert len(log.first_ones()) == together
 
 
+def test_a_record_that_cannot_be_converted_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(prediction: Prediction, rows: int) -> Any:
+        if rows == 3:
+            raise ValueError("SECRET")
+        return outputs_of(prediction, rows)
+
+    monkeypatch.setattr("predictors.prediction_log.table.outputs_of", broken)
+    monkeypatch.setattr("predictors.prediction_log.log.TICK", 60)  # all are converted together, at the end
+    with in_thread(None, prediction_log=str(tmp_path), model_name="alone") as server:
+        for count in (1, 3, 2):
+            assert server.predict({"instances": [ROW] * count}).status_code == 200
+        failed = metrics().log_records.labels("alone", "failed")
+    assert [one["row"] for one in rows(tmp_path)] == [0, 0, 1]
+    assert failed._value.get() == 1
+
+
 def test_bytes_bound_the_queue_too() -> None:
     many = {"instances": [ROW] * 100}
     with (
@@ -584,8 +601,13 @@ def test_bytes_bound_the_queue_too() -> None:
         for _ in range(20):
             server.predict(many)
         size = len(json.dumps(many)) + len(server.predict(many).content)
-        assert records(server, "dropped") == pytest.approx(21 - 20_000 // size, abs=1)
+        dropped = records(server, "dropped")
+        assert dropped == pytest.approx(21 - 20_000 // size, abs=1)
         receiver.open.set()
+        wait_for(lambda: waiting(server) == 0)
+        server.predict(many)  # there is room again
+        wait_for(lambda: records(server, "written") == 22 - dropped)
+        assert records(server, "dropped") == dropped
 
 
 @pytest.mark.slow
