@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ def dump(value: Any, *, strict: bool = False) -> bytes:
     """JSON without NaN or infinity: null stands for them, or, if `strict`, they are an error."""
     if strict and not is_finite(value):
         raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=plain)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=plain)
+    except TypeError as error:
+        raise ModelFailure(f"the prediction cannot be written as JSON: {error.__cause__ or error}") from error
 
 
 def is_finite(value: Any) -> bool:
@@ -59,6 +63,8 @@ def plain(value: Any) -> Any:
     """What orjson does not know by itself."""
     if hasattr(value, "tolist"):  # numpy scalars and arrays that orjson does not take, pandas arrays
         return value.tolist()
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value)) if value.is_finite() else None
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if hasattr(value, "model_dump"):

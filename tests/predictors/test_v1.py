@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -159,3 +162,20 @@ def test_metadata(demo: Running) -> None:
 
 def test_explain_without_an_explainer(demo: Running) -> None:
     assert demo.post("/v1/models/model:explain", {"instances": [ROW]}).status_code == 501
+
+
+class Prices(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Answers as databases do; an object of nobody's knowledge for what is less than nothing."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
+        return [Decimal(int(a)) / 10 if a >= 0 else threading.Lock() for a in model_input["a"]]
+
+
+def test_what_a_model_answers_that_json_does_not_know(tmp_path: Path) -> None:
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Prices(), pip_requirements=[])
+    with in_thread(tmp_path / "m") as server:
+        exact = server.predict({"instances": [{"a": 11}, {"a": 10**18 + 1}]})
+        assert exact.text.startswith('{"predictions":[1.1,100000000000000000.1]'), exact.text
+        failed = server.predict({"instances": [{"a": -1}]})
+        assert failed.status_code == 500
+        assert "cannot be written as JSON: a value of type lock" in failed.json()["error"]
