@@ -82,8 +82,11 @@ def test_a_test_of_each_protocol(
 
 
 def test_a_missed_objective(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(server, tmp_path / "a.json", "--slo", "p50=1us") == 1
-    assert "NOT within 1 µs" in capsys.readouterr().out
+    elsewhere = f"http://127.0.0.1:{free_port()}/metrics"
+    assert run(server, tmp_path / "a.json", "--slo", "p50=1us", "--metrics-url", elsewhere) == 1
+    told = capsys.readouterr().out
+    assert "NOT within 1 µs" in told
+    assert "nothing from the server itself: /metrics answers Cannot connect" in told
 
 
 def test_errors_are_told_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +171,7 @@ def test_what_cannot_be_is_told_in_one_line(
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert f"{nowhere} cannot be reached" in refused(capsys, "run", "--url", nowhere)
     assert "is not a URL" in refused(capsys, "run", "--url", "localhost:8080")
+    assert "'nowhere' is not a URL" in refused(capsys, "run", "--url", server.url, "--metrics-url", "nowhere")
     assert "--slo: 'p95' is not understood" in refused(capsys, "run", "--url", server.url, "--slo", "p95")
     assert "without a colon" in refused(capsys, "run", "--url", server.url, "--header", "Host")
     assert "no folder" in refused(capsys, "run", "--url", server.url, "--out", "not/there.json")

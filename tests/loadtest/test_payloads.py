@@ -147,7 +147,10 @@ def test_numbers_stay_within_their_type(datatype: str, value: float) -> None:
         "inputs": [{"name": "x", "type": "float"}],
         "samples": {
             "v1": {"path": "/", "body": {"instances": [{"x": value}]}},
-            "v2": {"path": "/", "body": {"inputs": [{"name": "x", "shape": [1], "datatype": datatype, "data": [value]}]}},
+            "v2": {
+                "path": "/",
+                "body": {"inputs": [{"name": "x", "shape": [1], "datatype": datatype, "data": [value]}]},
+            },
         },
     }
     made = [Payloads(schema).make("v2-binary", number) for number in range(50)]

@@ -67,8 +67,23 @@ def test_the_comparison(browser: Browser, tmp_path: Path) -> None:
     page = compare.html(a, b, compare.compare(a, b, 0.1), 0.1)
     assert looked_at(browser, page, tmp_path / "compare.html") > 50_000
     assert "B is worse than A" in browser.run("document.body.innerText")
+    assert browser.run("document.querySelector('.verdict').className") == "verdict missed"
+    unsure = compare.html(b, b, compare.compare(b, b, 0.0), 0.0)
+    assert "class='verdict unsure'" in unsure, "it is no good news that nothing is known"
     assert browser.run("document.querySelectorAll('svg').length") == 2
     assert browser.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("predictions", "words"), [(6001.0, "Others asked"), (5873.0, "one pod of several"), (5900.0, "")]
+)
+def test_numbers_of_other_requests_are_told_apart(predictions: float, words: str) -> None:
+    made = with_server(result(failing=0.02))
+    made.server["predictions"] = predictions
+    assert made.outcome.latencies.count == 5874
+    page = report.html(made)
+    assert words in page
+    assert ("Others asked" in page) + ("one pod of several" in page) == bool(words)
 
 
 @pytest.mark.parametrize("empty", [False, True])
