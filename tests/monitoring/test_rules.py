@@ -324,12 +324,22 @@ def written(folder: Path, scope: Scope, objectives: Objectives | None = None) ->
     return file
 
 
+def needed(alert: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The alert's own, and what they ask that is recorded: the others would only take their time."""
+    asked = " ".join(rule["expr"] for rule in rules if rule.get("alert") == alert)
+    for rule in reversed(rules):  # what is recorded may ask only for what was recorded before
+        if rule.get("record", alert) in asked:
+            asked += rule["expr"]
+    return [rule for rule in rules if rule.get("alert") == alert or rule.get("record", alert) in asked]
+
+
 def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> None:
     """All of them in one run; what is expected names the case by its labels."""
-    tests: list[dict[str, Any]] = []
+    (group,) = groups(scope)
+    tests: dict[str, list[dict[str, Any]]] = {}
     for case in cases:
         firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"{"," if case.more else ""}{case.more}}})'
-        tests.append(
+        tests.setdefault(case.alert, []).append(
             {
                 "name": case.id,
                 "interval": f"{step}m",
@@ -343,11 +353,12 @@ def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> No
                 ],
             }
         )
-    content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{step}m", "tests": tests}
-    written(folder, scope)
-    file = folder / "tests.yaml"
-    file.write_text(yaml.safe_dump(content))
-    promtool("test", "rules", file)
+    for alert, asked in tests.items():
+        rules = {"groups": [group | {"rules": needed(alert, group["rules"])}]}
+        (folder / f"{alert}.yaml").write_text(yaml.safe_dump(rules))
+        content = {"rule_files": [f"{alert}.yaml"], "evaluation_interval": f"{step}m", "tests": asked}
+        (folder / f"{alert}-tests.yaml").write_text(yaml.safe_dump(content))
+    promtool("test", "rules", *sorted(folder.glob("*-tests.yaml")))
 
 
 @pytest.mark.parametrize("scope", [ONE, ALL], ids=["one", "all"])
