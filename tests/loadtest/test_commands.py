@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -249,6 +250,26 @@ def test_a_request_that_cannot_be_sent_is_an_error() -> None:
     outcome = Outcome()
     uvloop.run(offer(Broken(), [Payload("/", b"")], [0.0, 0.01, 0.02], outcome))
     assert (outcome.offered, outcome.errors) == (3, {"ValueError": 3})
+
+
+class Slow:
+    async def send(self, payload: Payload) -> str:
+        await asyncio.sleep(0.2)
+        return ""
+
+
+def test_what_warms_up_is_not_counted() -> None:
+    outcome = Outcome()
+    uvloop.run(offer(Slow(), [Payload("/", b"")], [-0.02, -0.01, 0.0, 0.01, 0.02], outcome))
+    assert (outcome.offered, outcome.latencies.count, outcome.lags.count) == (3, 3, 3)
+    assert outcome.latencies.percentile(0) >= 0.19
+
+
+def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
+    outcome = Outcome()
+    due = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
+    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, most=1))
+    assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 
 class Stalling(BaseHTTPRequestHandler):
