@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import scrape, slo
+from loadtest import capacity, report, scrape, slo
 from loadtest.capacity import Capacity
 from loadtest.compare import compare, verdict
 from loadtest.histogram import Histogram, from_plain
+from loadtest.measuring import Plan
 from loadtest.outcome import Outcome, Second
 from loadtest.profiles import PROFILES, due_times
 from loadtest.results import Result
-from loadtest.target import Unusable
+from loadtest.target import Target, Unusable
 
 
 @given(st.lists(st.floats(2e-6, 100), min_size=1), st.floats(0.01, 1))
@@ -173,6 +174,9 @@ def test_a_step_that_broke_is_not_made_up_for_by_those_before() -> None:
     for at in range(12, 24):
         made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
     assert made.held == 20, "what comes after the step that broke is no more"
+    for second in made.outcome.seconds.values():
+        second.latencies = Histogram(Counter({2000: 100}))
+    assert report.held(made) == "the SLO held on no step"
 
 
 def test_a_test_that_was_stopped_has_no_verdict() -> None:
@@ -187,6 +191,31 @@ def test_a_test_that_was_stopped_has_no_verdict() -> None:
 def test_pods_for_a_rate() -> None:
     assert Capacity(rps=120).pods(500, pods=1, headroom=0.3) == 6
     assert Capacity(rps=120).pods(500, pods=2, headroom=0.0) == 9
+
+
+@pytest.mark.parametrize(("limit", "start"), [(137, 50), (137, 2000), (0.4, 50), (1e9, 50)])
+@pytest.mark.parametrize("lag", [0.0, 0.3])
+def test_the_highest_rate_is_found(limit: float, start: float, lag: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(plan: Plan) -> Result:
+        made = result(rps=plan.rps)
+        made.slo = "errors=0%" if plan.rps <= limit else "p50=1us"
+        made.outcome.lags.add(lag)
+        return made
+
+    monkeypatch.setattr(capacity, "measure", measure)
+    said: list[str] = []
+    found = Capacity()
+    capacity.search(Plan(Target("http://x"), duration=10, say=said.append), start, 3000, found)
+    assert len(said) == len(found.tries) < 20
+    if limit == 137:
+        assert found.rps <= 137 < found.missed <= 1.051 * found.rps
+        assert ("the load generator was late itself" in found.line(1)) == bool(lag)
+    elif limit < 1:
+        assert (found.rps, found.missed) == (0, 1)
+        assert found.line(1).startswith("not even 1 requests a second met")
+    else:
+        assert (found.rps, found.missed) == (3000, 0)
+        assert "the highest that was tried" in found.line(1)
 
 
 def metrics(fast: int, slow: int, errors: int) -> str:
