@@ -100,6 +100,8 @@ def where(command: argparse.ArgumentParser) -> None:
 
 def plan(options: argparse.Namespace, **more: object) -> Plan:
     slo.parse(options.slo)
+    if options.metrics_url:
+        Target(options.metrics_url)  # says so if it is no URL
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
     given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
     return Plan(Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more)
@@ -147,6 +149,8 @@ def run_test(options: argparse.Namespace) -> int:
         print(report.held(found))
     if found.outcome.late >= LATE:
         print(f"the load generator itself was late, {slo.seconds(found.outcome.late)} for 1 % of its requests")
+    if "missing" in found.server:
+        print(f"nothing from the server itself: {found.server['missing']}")
     where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
     print(f"{found.verdict}{where and ': '}{where}")
     if found.stopped is not None:

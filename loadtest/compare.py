@@ -103,6 +103,10 @@ def compare(a: Result, b: Result, tolerance: float) -> list[Difference]:
     return found
 
 
+def colour(worse: bool, unsure: bool) -> str:
+    return "missed" if worse else "unsure" if unsure else "kept"
+
+
 def verdict(found: list[Difference]) -> str:
     if any(one.worse for one in found):
         return "B is worse than A"
@@ -149,7 +153,7 @@ def share_of_errors(outcome: Outcome) -> float:
 
 
 def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str:
-    worse = any(one.worse for one in found)
+    said = colour(any(one.worse for one in found), any(one.unsure or one.needed for one in found))
     ratios = {
         one.name: (one.low, one.found, one.high, one.worse) for one in found if one.name != "errors" and not one.needed
     }
@@ -157,7 +161,7 @@ def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str
         [escape(one.name), written(one)(one.a), written(one)(one.b),
          f"{one.low:+.3%} to {one.high:+.3%}" if one.name == "errors" else f"{one.low:.2f}× to {one.high:.2f}×"
          if not one.needed else "too few requests",
-         "–" if one.needed else f"<span class='{report.word(not one.worse)}'>{one.sign}</span>"]
+         "–" if one.needed else f"<span class='{colour(one.worse, one.unsure)}'>{one.sign}</span>"]
         for one in found
     ]  # fmt: skip
     pictures = [
@@ -168,7 +172,7 @@ def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str
     return report.page(
         "Comparison of two load tests",
         f"<h1>Two load tests, side by side</h1><p class='faint'>A: {who(a)}<br>B: {who(b)}</p>"
-        f"<p class='verdict {report.word(not worse)}'>{verdict(found)}</p>"
+        f"<p class='verdict {said}'>{verdict(found)}</p>"
         + report.table(["", "A", "B", "difference, 95 % sure", ""], rows)
         + f"<h2>Pictures</h2><div class='pictures'>{''.join(pictures)}</div>"
         f"<p class='faint'>Bootstrap over seconds, {DRAWS:,} draws. Worse is what is surely more than {tolerance:.0%} "

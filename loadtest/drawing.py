@@ -69,7 +69,7 @@ def distribution(title: str, bars: Points, marks: dict[str, float], written: Wri
         )
     for row, (name, at) in enumerate(marks.items()):
         colour = BAD if name.startswith("limit") else INK
-        top = TOP + 12 * (row % 4)
+        top = TOP + 12 * (row % 11)  # as many as there is room for
         parts.append(vertical(x(at), top, colour))
         anchor = "end" if x(at) > WIDTH - 150 else "start"
         shift = -4 if anchor == "end" else 4

@@ -56,12 +56,15 @@ def prepare(environment: Any, **_: Any) -> None:
     given = environment.parsed_options
     try:
         slo.parse(given.slo)
+        if given.open_rate < 0:
+            raise Unusable(f"--open-rate: {given.open_rate:g} is less than 0")
         for kind in environment.user_classes:
             PREPARED[kind.protocol] = target(environment).payloads(kind.protocol, given.rows, given.seed, VARIATIONS)[0]
     except Unusable as error:
         print(f"error: {error}", file=sys.stderr)
         if given.headless:
             sys.exit(2)
+        environment.runner.log_exception("local", str(error), "")  # its web page shows these
         gevent.spawn(environment.runner.stop)
     environment.shape_class.reset_time()  # it took a while; the test begins now
 
@@ -138,10 +141,12 @@ class Caller(User):
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        if self.protocol not in PREPARED:
-            raise StopUser
-        self.to = target(self.environment)
         self.numbers, self.due, self.sent = count(id(self) % VARIATIONS), time.perf_counter(), Group()
+        if self.protocol in PREPARED:
+            self.open()
+
+    def open(self) -> None:
+        self.to = target(self.environment)
 
     def on_stop(self) -> None:
         self.sent.join(timeout=5)
@@ -149,6 +154,8 @@ class Caller(User):
 
     @task
     def call(self) -> None:
+        if self.protocol not in PREPARED:
+            raise StopUser  # from on_start it would be logged as an error of this file
         rate = self.environment.parsed_options.open_rate
         payload = PREPARED[self.protocol][next(self.numbers) % len(PREPARED[self.protocol])]
         if not rate:
@@ -193,15 +200,17 @@ class Invocations(Http):
 
 class Grpc(Caller):
     protocol = "grpc"
+    channel: Any = None
 
-    def on_start(self) -> None:
-        super().on_start()
+    def open(self) -> None:
+        super().open()
         self.channel = self.to.channel(grpc)
         self.infer = self.channel.unary_unary(GRPC_METHOD)
 
     def on_stop(self) -> None:
         super().on_stop()
-        self.channel.close()
+        if self.channel is not None:
+            self.channel.close()
 
     def ask(self, payload: Payload, due: float) -> None:
         error, reply = None, b""

@@ -101,7 +101,9 @@ class Payloads:
             # Neither negative nor above what the type holds: it may be a small or unsigned one.
             return value + dice.randint(0, 3) if value < 10 else value - dice.randint(0, value // 4)
         if isinstance(value, float):
-            changed = dice.gauss(0, 1) if value == 0 else value * dice.uniform(0.8, 1.2)
+            # Small types end soon: FP16 at 65504.
+            most = 1.2 if abs(value) < 50_000 else 1.0
+            changed = dice.gauss(0, 1) if value == 0 else value * dice.uniform(0.8, most)
             return float(f"{changed:.6g}")
         if isinstance(value, list):
             return [self._changed(one, kind, dice) for one in value]

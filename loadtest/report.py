@@ -15,7 +15,8 @@ body { font: 15px/1.5 -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; c
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 table { border-collapse: collapse; background: #fff } td, th { border: 1px solid #d1d9e0; padding: .3rem .7rem }
 th { text-align: left } td.number { text-align: right; font-variant-numeric: tabular-nums }
-.kept { color: #1a7f4b } .missed { color: #cf222e } .warn { background: #fff8c5; padding: .5rem .8rem }
+.kept { color: #1a7f4b } .missed { color: #cf222e } .unsure { color: #9a6700 }
+.warn { background: #fff8c5; padding: .5rem .8rem }
 .verdict { font-size: 1.15rem; font-weight: 600 } .faint { color: #59636e }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 1rem }
 svg { box-sizing: border-box; width: 100%; height: auto; border: 1px solid #d1d9e0; border-radius: 6px }
@@ -108,7 +109,7 @@ def pictures(result: Result) -> str:
         ),
         drawing.lines(
             "Errors a second",
-            {f"errors: {kind}": [(at, one.errors[kind]) for at, one in seconds] for kind in kinds},
+            {kind: [(at, one.errors[kind]) for at, one in seconds] for kind in kinds},
         ) if kinds else "",
     ]  # fmt: skip
     if levels := result.server.get("over_time"):
@@ -149,6 +150,10 @@ def sides(result: Result) -> str:
             f"<p class='warn'>The server told nothing after {heard:.0f} s: what came later is in the client's numbers "
             "only.</p>"
         )
+    elif server.get("predictions", 0) > found.offered:
+        note += "<p class='warn'>Others asked the server meanwhile: its numbers are of their requests as well.</p>"
+    elif server.get("predictions", latencies.count) < latencies.count:
+        note += "<p class='warn'>The server counted fewer than were answered: it is one pod of several.</p>"
     return (
         "<h2>Client and server</h2>" + note + table(["", "client", "server"], rows)
         + ("<h2>Errors by kind</h2>" + table(["kind", "requests", "share"], kinds) if kinds else "")

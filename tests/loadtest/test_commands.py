@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import uvloop
@@ -82,8 +84,11 @@ def test_a_test_of_each_protocol(
 
 
 def test_a_missed_objective(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(server, tmp_path / "a.json", "--slo", "p50=1us") == 1
-    assert "NOT within 1 µs" in capsys.readouterr().out
+    elsewhere = f"http://127.0.0.1:{free_port()}/metrics"
+    assert run(server, tmp_path / "a.json", "--slo", "p50=1us", "--metrics-url", elsewhere) == 1
+    told = capsys.readouterr().out
+    assert "NOT within 1 µs" in told
+    assert "nothing from the server itself: /metrics answers Cannot connect" in told
 
 
 def test_errors_are_told_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,12 +108,13 @@ def test_the_result_as_a_line_of_a_log(server: Running, tmp_path: Path, capsys: 
     assert "The SLO was kept" in (tmp_path / "from-a-log.html").read_text()
 
 
-def test_steps_end_where_the_slo_breaks(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps = ("--profile", "step", "--duration", "10", "--slo", "p50=1us")
-    began = time.perf_counter()
-    assert run(server, tmp_path / "a.json", *steps) == 1
-    assert time.perf_counter() - began < 8
-    assert "the SLO held on no step" in capsys.readouterr().out
+def test_steps_end_where_the_slo_breaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 64 are sent to begin with, some warm up, 20 are due on the first step and 40 on the second.
+    with in_thread(None, rate_limit=Rate(110, 3600)) as limited:
+        assert run(limited, tmp_path / "a.json", "--profile", "step", "--duration", "10") == 1
+    assert "the SLO held at 10 requests a second" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "a.json").read_text())["summary"]
+    assert 60 <= summary["offered"] < 120, "it ends on the third of five"
 
 
 def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +174,7 @@ def test_what_cannot_be_is_told_in_one_line(
     nowhere = f"http://127.0.0.1:{free_port()}"
     assert f"{nowhere} cannot be reached" in refused(capsys, "run", "--url", nowhere)
     assert "is not a URL" in refused(capsys, "run", "--url", "localhost:8080")
+    assert "'nowhere' is not a URL" in refused(capsys, "run", "--url", server.url, "--metrics-url", "nowhere")
     assert "--slo: 'p95' is not understood" in refused(capsys, "run", "--url", server.url, "--slo", "p95")
     assert "without a colon" in refused(capsys, "run", "--url", server.url, "--header", "Host")
     assert "no folder" in refused(capsys, "run", "--url", server.url, "--out", "not/there.json")
@@ -203,6 +210,21 @@ def test_a_model_that_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not ready: 503" in line
 
 
+class Elsewhere(BaseHTTPRequestHandler):
+    """Where metrics are asked for."""
+
+    heard: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.heard.append(str(self.headers))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     token = "a-token-that-is-long-enough-0123456789"
     known, own = tmp_path / "callers", tmp_path / "own"
@@ -213,6 +235,13 @@ def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.
     with in_thread(None, token_file=known) as server:
         assert "401" in refused(capsys, "run", "--url", server.url, "--out", str(tmp_path / "a.json"))
         assert run(server, tmp_path / "a.json", "--token-file", str(own)) == 0
+        with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            metrics = f"http://127.0.0.1:{other.server_port}/metrics"
+            assert run(server, tmp_path / "a.json", "--token-file", str(own), "--metrics-url", metrics) == 0
+            other.shutdown()
+    assert Elsewhere.heard
+    assert token not in "".join(Elsewhere.heard), "it is for the server alone"
     told = capsys.readouterr()
     assert token not in told.out + told.err
     assert all(token not in file.read_text() for file in (tmp_path / "a.json", tmp_path / "a.html"))
@@ -245,6 +274,26 @@ def test_a_request_that_cannot_be_sent_is_an_error() -> None:
     outcome = Outcome()
     uvloop.run(offer(Broken(), [Payload("/", b"")], [0.0, 0.01, 0.02], outcome))
     assert (outcome.offered, outcome.errors) == (3, {"ValueError": 3})
+
+
+class Slow:
+    async def send(self, payload: Payload) -> str:
+        await asyncio.sleep(0.2)
+        return ""
+
+
+def test_what_warms_up_is_not_counted() -> None:
+    outcome = Outcome()
+    uvloop.run(offer(Slow(), [Payload("/", b"")], [-0.02, -0.01, 0.0, 0.01, 0.02], outcome))
+    assert (outcome.offered, outcome.latencies.count, outcome.lags.count) == (3, 3, 3)
+    assert outcome.latencies.percentile(0) >= 0.19
+
+
+def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
+    outcome = Outcome()
+    due = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
+    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, most=1))
+    assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 
 class Stalling(BaseHTTPRequestHandler):

@@ -78,6 +78,15 @@ def test_its_web_page(server: Running, tmp_path: Path) -> None:
                 wait_for(lambda: answers(page, "/") == 200, lambda: started.poll() is not None, seconds=60)
                 assert "open_rate" in page.get("/").text
                 form = {"user_count": 2, "spawn_rate": 2, "host": server.url, "shape": "ramp", "run_time": "6s"}
+                nowhere = f"http://127.0.0.1:{free_port()}"
+                for wrong, words in (
+                    ({"host": nowhere}, f"{nowhere} cannot be reached"),
+                    ({"open_rate": "-5"}, "--open-rate: -5 is less than 0"),
+                ):
+                    assert page.post("/swarm", data=form | wrong).json()["success"]
+                    wait_for(lambda words=words: words in page.get("/exceptions").text)
+                    wait_for(lambda: page.get("/stats/requests").json()["state"] == "stopped")
+                form["open_rate"] = 0
                 assert page.post("/swarm", data=form).json()["success"]
                 wait_for(
                     lambda: {one["name"] for one in page.get("/stats/requests").json()["stats"] if one["num_requests"] > 5}

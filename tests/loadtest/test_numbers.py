@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -10,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import scrape, slo
+from loadtest import capacity, report, scrape, slo
 from loadtest.capacity import Capacity
 from loadtest.compare import compare, verdict
 from loadtest.histogram import Histogram, from_plain
+from loadtest.measuring import Plan
 from loadtest.outcome import Outcome, Second
 from loadtest.profiles import PROFILES, due_times
 from loadtest.results import Result
-from loadtest.target import Unusable
+from loadtest.target import Target, Unusable
 
 
 @given(st.lists(st.floats(2e-6, 100), min_size=1), st.floats(0.01, 1))
@@ -45,6 +47,12 @@ def test_what_is_no_objective_is_named(text: str) -> None:
     with pytest.raises(Unusable, match="--slo: ") as said:
         slo.parse(text)
     assert "\n" not in str(said.value)
+
+
+def test_errors_are_a_share_of_what_was_asked() -> None:
+    outcome = Outcome({0: Second(offered=1000, errors=Counter({"503": 250}))})
+    found = {text: outcome.checks(slo.parse(text))[0] for text in ("errors=25%", "errors=24.9%", "p50=1s")}
+    assert [(one.found, one.kept) for one in found.values()] == [(0.25, True), (0.25, False), (None, False)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -89,10 +97,23 @@ def test_a_slower_one_is_worse() -> None:
     assert worse(result(), result(1.3, seed=1)) == {"p50", "p95", "p99"}
     assert worse(result(), result(1.03, seed=1)) == set(), "that is within the tolerance"
     assert worse(result(1.3), result(seed=1)) == set(), "a faster one is not worse"
+    assert not [one for one in compare(result(), result(1.3, seed=1), tolerance=0.5) if one.worse]
+
+
+def test_what_nobody_can_tell_is_said() -> None:
+    found = compare(result(), result(seed=1), tolerance=0.0)
+    assert {one.name: one.sign for one in found} == dict.fromkeys(["p50", "p95", "p99"], "may be worse") | {
+        "errors": "not worse"
+    }
+    assert verdict(found).startswith("B is not surely worse")
 
 
 def test_one_with_errors_is_worse() -> None:
     assert worse(result(), result(failing=0.02, seed=1)) == {"errors"}
+    few = result()
+    for second in few.outcome.seconds.values():
+        second.offered, second.errors = 10_000, Counter({"503": 5})
+    assert worse(result(), few) == set(), "half of a tenth of a percent is no reason"
 
 
 def short(seconds: int, rps: int, slower: float = 1.0, seed: int = 0, lasting: float = 0.0) -> Result:
@@ -150,11 +171,51 @@ def test_a_step_that_broke_is_not_made_up_for_by_those_before() -> None:
         made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
     assert all(one.kept for one in made.checks)
     assert (made.held, made.kept) == (80, False)
+    for at in range(12, 24):
+        made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
+    assert made.held == 20, "what comes after the step that broke is no more"
+    for second in made.outcome.seconds.values():
+        second.latencies = Histogram(Counter({2000: 100}))
+    assert report.held(made) == "the SLO held on no step"
+
+
+def test_a_test_that_was_stopped_has_no_verdict() -> None:
+    made = result()
+    made.slo = "p50=1s"
+    assert made.kept
+    made.stopped = 30.0
+    assert not made.kept
+    assert made.verdict == "stopped after 30 s of 60; until then the SLO was kept"
 
 
 def test_pods_for_a_rate() -> None:
     assert Capacity(rps=120).pods(500, pods=1, headroom=0.3) == 6
     assert Capacity(rps=120).pods(500, pods=2, headroom=0.0) == 9
+
+
+@pytest.mark.parametrize(("limit", "start"), [(137, 50), (137, 2000), (0.4, 50), (1e9, 50)])
+@pytest.mark.parametrize("lag", [0.0, 0.3])
+def test_the_highest_rate_is_found(limit: float, start: float, lag: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(plan: Plan) -> Result:
+        made = result(rps=plan.rps)
+        made.slo = "errors=0%" if plan.rps <= limit else "p50=1us"
+        made.outcome.lags.add(lag)
+        return made
+
+    monkeypatch.setattr(capacity, "measure", measure)
+    said: list[str] = []
+    found = Capacity()
+    capacity.search(Plan(Target("http://x"), duration=10, say=said.append), start, 3000, found)
+    assert len(said) == len(found.tries) < 20
+    if limit == 137:
+        assert found.rps <= 137 < found.missed <= 1.051 * found.rps
+        assert ("the load generator was late itself" in found.line(1)) == bool(lag)
+    elif limit < 1:
+        assert (found.rps, found.missed) == (0, 1)
+        assert found.line(1).startswith("not even 1 requests a second met")
+    else:
+        assert (found.rps, found.missed) == (3000, 0)
+        assert "the highest that was tried" in found.line(1)
 
 
 def metrics(fast: int, slow: int, errors: int) -> str:
@@ -166,6 +227,9 @@ def metrics(fast: int, slow: int, errors: int) -> str:
 {name}_bucket{{{labels},le="+Inf"}} {fast + slow}
 {name}_bucket{{model_name="other",model_version="1",le="+Inf"}} 1000
 {name}_count{{{labels}}} {fast + slow}
+# TYPE model_loaded gauge
+model_loaded{{{labels}}} 1
+model_loaded{{model_name="m",model_version="0"}} 0
 # TYPE model_predictions_total counter
 model_predictions_total{{{labels}}} {fast + slow + errors}
 # TYPE model_prediction_errors_total counter
@@ -179,6 +243,12 @@ def test_the_servers_counters_are_those_of_the_test() -> None:
     assert found["errors"] == {"timeout": 2}
     assert found["latency"]["p50"] == pytest.approx(0.1 * 50 / 90)
     assert found["latency"]["p95"] == pytest.approx(0.1 + 0.4 * 0.5)
+    assert found["versions"] == ["1"]
+
+
+def test_beyond_the_last_bucket_nothing_is_made_up() -> None:
+    """As Prometheus has it."""
+    assert scrape.quantile({0.1: 1, 30.0: 2, math.inf: 10}, 0.99) == 30
 
 
 def test_counters_of_another_pod_are_not_taken() -> None:

@@ -141,6 +141,24 @@ def test_numbers_keep_their_type() -> None:
     assert len(set(values)) > 20
 
 
+@pytest.mark.parametrize(("datatype", "value"), [("FP16", 65504.0), ("FP32", -3.4e38), ("FP64", 1.79e308)])
+def test_numbers_stay_within_their_type(datatype: str, value: float) -> None:
+    schema = {
+        "inputs": [{"name": "x", "type": "float"}],
+        "samples": {
+            "v1": {"path": "/", "body": {"instances": [{"x": value}]}},
+            "v2": {
+                "path": "/",
+                "body": {"inputs": [{"name": "x", "shape": [1], "datatype": datatype, "data": [value]}]},
+            },
+        },
+    }
+    made = [Payloads(schema).make("v2-binary", number) for number in range(50)]
+    assert len({one.body for one in made}) > 20
+    values = np.array([Payloads(schema).instances(number)[0]["x"] for number in range(50)])
+    assert np.isfinite(values.astype(f"<f{int(datatype[2:]) // 8}")).all()
+
+
 def test_tensors_are_written_as_the_protocol_says() -> None:
     assert Tensor("x", "FP32", [[1.0, None]], False).raw() == np.array([1.0, np.nan], "<f4").tobytes()
     assert Tensor("x", "BYTES", ["Köln"], False).raw() == b"\x05\x00\x00\x00K\xc3\xb6ln"

@@ -16,6 +16,15 @@ from tests.predictors.test_browser import Browser, browser
 __all__ = ["browser"]
 
 
+COVERED = """(() => {
+  const marks = [...document.querySelector('svg').querySelectorAll('text')].filter(one => /^(p\\d|limit)/.test(one.textContent))
+  const boxes = marks.map(one => one.getBoundingClientRect())
+  return boxes.length < 7 || boxes.some((a, i) => boxes.some((b, k) => i < k && a.left < b.right && b.left < a.right
+    && a.top + 3 < b.bottom && b.top + 3 < a.bottom))
+})()"""
+"""Whether two of the marks of the first picture stand on each other."""
+
+
 def looked_at(browser: Browser, page: str, file: Path) -> int:
     """Opens a page; how many of the pixels of its picture are not of the background."""
     import matplotlib.image
@@ -39,13 +48,16 @@ def with_server(made: Result) -> Result:
 
 
 def test_the_report(browser: Browser, tmp_path: Path) -> None:
-    seen = looked_at(browser, report.html(with_server(result(failing=0.02))), tmp_path / "report.html")
+    made = with_server(result(failing=0.02))
+    made.slo = "p50=10ms,p90=15ms,p95=17ms,p99=20ms,errors=0.1%"  # near to what was found
+    seen = looked_at(browser, report.html(made), tmp_path / "report.html")
     assert seen > 100_000
     assert browser.run("document.querySelectorAll('svg').length") == 5
     text = browser.run("document.body.innerText")
     for words in ("The SLO was missed", "Percentiles over time", "Inside the server", "503", "timeout 1", "P95", "p99"):
         assert words.lower() in text.lower(), words
     assert browser.run("[...document.querySelectorAll('svg')].every(one => one.getBoundingClientRect().height > 100)")
+    assert not browser.run(COVERED), "what is marked cannot be read"
     assert browser.run("performance.getEntriesByType('resource').length") == 0
     assert browser.complaints == []
 
@@ -55,8 +67,23 @@ def test_the_comparison(browser: Browser, tmp_path: Path) -> None:
     page = compare.html(a, b, compare.compare(a, b, 0.1), 0.1)
     assert looked_at(browser, page, tmp_path / "compare.html") > 50_000
     assert "B is worse than A" in browser.run("document.body.innerText")
+    assert browser.run("document.querySelector('.verdict').className") == "verdict missed"
+    unsure = compare.html(b, b, compare.compare(b, b, 0.0), 0.0)
+    assert "class='verdict unsure'" in unsure, "it is no good news that nothing is known"
     assert browser.run("document.querySelectorAll('svg').length") == 2
     assert browser.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("predictions", "words"), [(6001.0, "Others asked"), (5873.0, "one pod of several"), (5900.0, "")]
+)
+def test_numbers_of_other_requests_are_told_apart(predictions: float, words: str) -> None:
+    made = with_server(result(failing=0.02))
+    made.server["predictions"] = predictions
+    assert made.outcome.latencies.count == 5874
+    page = report.html(made)
+    assert words in page
+    assert ("Others asked" in page) + ("one pod of several" in page) == bool(words)
 
 
 @pytest.mark.parametrize("empty", [False, True])

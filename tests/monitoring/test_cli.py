@@ -19,6 +19,7 @@ from generator.resources.monitors import annotations_of
 from generator.rules import problems
 from generator.specfile import read_spec
 from monitoring.cli import main
+from monitoring.scope import Scope
 from monitoring.specfile import read
 from tests.monitoring.promtool import promtool
 
@@ -233,3 +234,11 @@ def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert done.stderr == f"{tmp_path}: 10 files for all serves\n"
     assert set(written(tmp_path)) == ALL
+
+
+def test_a_schedule_may_say_zero_and_the_command_another_namespace(tmp_path: Path) -> None:
+    spec = tmp_path / "serve.yaml"
+    spec.write_text("{name: fraud, model: 'models:/fraud/7', namespace: ml, scaling: {schedule: [{min: 0}, {min: 2}]}}")
+    assert read(spec).scope == Scope("ml", "fraud", always=False)
+    spec.write_text("{name: fraud, model: 'models:/fraud/7', namespace: ml, scaling: {schedule: [{min: 2}]}}")
+    assert read(spec, "other").scope == Scope("other", "fraud", always=True)

@@ -52,8 +52,10 @@ def counted(per_minute: float, minutes: int, step: int = 1) -> str:
     return f"0+{per_minute * step:.6f}x{minutes // step}"
 
 
-def burn(alert: str, objective: str, window: str, share: float, fires: bool, per_minute: float = 600) -> Case:
-    minutes = MINUTES[window]
+def burn(
+    alert: str, objective: str, window: str, share: float, fires: bool, per_minute: float = 600, minutes: int = 0
+) -> Case:
+    minutes = minutes or MINUTES[window]
     step = STEPS[window]
     if objective == "availability":
         series = {
@@ -79,6 +81,26 @@ BURNS = [
 QUIET = [
     # Half of ten requests: nobody is woken for that.
     burn("ModelAvailabilityBurn", "availability", "1h", 0.5, fires=False, per_minute=0.15),
+    # Half of forty are worth it.
+    burn("ModelAvailabilityBurn", "availability", "1h", 0.5, fires=True, per_minute=0.7),
+    # How long it has to last.
+    *(
+        burn("ModelAvailabilityBurn", "availability", window, 0.5, fires, minutes=minutes)
+        for window, holds in {"1h": (2, 5), "6h": (10, 30), "3d": (45, 90)}.items()
+        for minutes, fires in zip(holds, (False, True), strict=True)
+    ),
+    # The budget is as good as gone, but it is over: as long as that, for each window.
+    *(
+        Case(
+            "ModelAvailabilityBurn", False,
+            {
+                f'model_requests_total{{{LABELS},status="200"}}': counted(600, minutes, step),
+                f'model_requests_total{{{LABELS},status="500"}}': f"0+{60 * step}x{bad // step} {60 * bad}x{minutes // step}",
+            },
+            minutes, f'objective="availability",window="{window}"',
+        )
+        for window, step, bad, minutes in (("6h", 5, 60, 150), ("3d", 15, 120, 600))
+    ),
     # It was bad for an hour, and is good again.
     Case(
         "ModelAvailabilityBurn", False,
@@ -318,18 +340,67 @@ STATES = [
 ]  # fmt: skip
 
 
+# As bad as can be from the beginning, or from that minute on: after how many more minutes somebody is told.
+SUDDEN: dict[str, tuple[int, int, dict[str, str]]] = {
+    "ModelNotLoaded": (0, 5, {f"model_loaded{{{VERSION}}}": "0x60"}),
+    "ModelAbsent": (0, 10, {f"model_loaded{{{VERSION}}}": "0x60"}),
+    "ModelPodNotScraped": (0, 10, {POD: "0x60"}),
+    "ModelReloadFailing": (0, 10, {f"model_reload_failing{{{LABELS}}}": "1x60"}),
+    "ModelRegistryUnreachable": (0, 30, {f"model_reloads_total{{{UNHEARD}}}": "0+2x60"}),
+    "ModelRequestsRefused": (
+        0, 5,
+        {
+            f'model_requests_total{{{LABELS},status="503"}}': "0+100x60",
+            f'model_requests_refused_total{{{LABELS},reason="wait"}}': "0+100x60",
+        },
+    ),
+    "ModelQueueLong": (0, 5, {f"model_expected_wait_seconds{{{LABELS}}}": "9x60"}),
+    "ModelNoTraffic": (
+        90, 15,
+        {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x120"},
+    ),
+    "ModelInputRejected": (
+        0, 15,
+        {
+            f"model_predictions_total{{{VERSION}}}": "0+100x60",
+            f'model_prediction_errors_total{{{VERSION},error_type="invalid_input"}}': "0+100x60",
+        },
+    ),
+    "ModelInputDrifted": (0, 30, windows("model_feature_psi", 'feature="amount"', (1000, "3x60"))),
+    "ModelPredictionsDrifted": (0, 30, windows("model_prediction_psi", 'output="score"', (1000, "3x60"))),
+    "ModelFeaturesMissing": (0, 15, looked_up(0, missing=100)),
+    "ModelFeastUnavailable": (0, 10, lookups("0+100x60", timeout="0+100x60")),
+    "ModelPredictionLogDropping": (0, 15, logged(written="0x60", dropped="0+100x60")),
+}  # fmt: skip
+LASTING = [
+    Case(alert, fires, series, since + hold + more)
+    for alert, (since, hold, series) in SUDDEN.items()
+    for more, fires in ((-1, False), (3, True))
+]
+
+
 def written(folder: Path, scope: Scope, objectives: Objectives | None = None) -> Path:
     file = folder / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": groups(scope, objectives)}))
     return file
 
 
+def needed(alert: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The alert's own, and what they ask that is recorded: the others would only take their time."""
+    asked = " ".join(rule["expr"] for rule in rules if rule.get("alert") == alert)
+    for rule in reversed(rules):  # what is recorded may ask only for what was recorded before
+        if rule.get("record", alert) in asked:
+            asked += rule["expr"]
+    return [rule for rule in rules if rule.get("alert") == alert or rule.get("record", alert) in asked]
+
+
 def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> None:
     """All of them in one run; what is expected names the case by its labels."""
-    tests: list[dict[str, Any]] = []
+    (group,) = groups(scope)
+    tests: dict[str, list[dict[str, Any]]] = {}
     for case in cases:
         firing = f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"{"," if case.more else ""}{case.more}}})'
-        tests.append(
+        tests.setdefault(case.alert, []).append(
             {
                 "name": case.id,
                 "interval": f"{step}m",
@@ -343,11 +414,12 @@ def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> No
                 ],
             }
         )
-    content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{step}m", "tests": tests}
-    written(folder, scope)
-    file = folder / "tests.yaml"
-    file.write_text(yaml.safe_dump(content))
-    promtool("test", "rules", file)
+    for alert, asked in tests.items():
+        rules = {"groups": [group | {"rules": needed(alert, group["rules"])}]}
+        (folder / f"{alert}.yaml").write_text(yaml.safe_dump(rules))
+        content = {"rule_files": [f"{alert}.yaml"], "evaluation_interval": f"{step}m", "tests": asked}
+        (folder / f"{alert}-tests.yaml").write_text(yaml.safe_dump(content))
+    promtool("test", "rules", *sorted(folder.glob("*-tests.yaml")))
 
 
 @pytest.mark.parametrize("scope", [ONE, ALL], ids=["one", "all"])
@@ -359,6 +431,12 @@ def test_prometheus_takes_them(scope: Scope, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scope", [ONE, ALL], ids=["one", "all"])
 def test_states(scope: Scope, tmp_path: Path) -> None:
     judged(tmp_path, [case for case in STATES if scope is ONE or case.alert != "ModelAbsent"], 1, scope)
+
+
+def test_how_long_it_lasts_before_somebody_is_told(tmp_path: Path) -> None:
+    alerts = {rule["alert"] for rule in groups(ONE)[0]["rules"] if "alert" in rule}
+    assert {case.alert for case in LASTING} == alerts - {"ModelAvailabilityBurn", "ModelLatencyBurn"}
+    judged(tmp_path, LASTING, 1)
 
 
 @pytest.mark.parametrize("window", ["1h", "6h", "3d"])
