@@ -150,8 +150,10 @@ def request_of(batch: Batch, wanted: Wanted) -> Request | None:
     entities = {key: named[column] for key, column in wanted.keys.items() if column in named}
     if batch.tensors and len(named) == 1 and not entities and not any(name in wanted.features for name in named):
         return None  # one tensor that is the whole matrix
+    if not named and batch.rows is None:
+        return None
     same_length(named)
-    count = len(next(iter(named.values())))
+    count = len(next(iter(named.values()), batch.rows))  # records may hold nothing: of views without entities
     columns = {name: values for name, values in named.items() if name not in wanted.spare}
     request = Request(batch, columns, entities, count)
     request.lookups = lookups_of(request, wanted)

@@ -143,6 +143,17 @@ def test_keys_that_find_nothing(row: dict, message: str) -> None:
         request_of(Batch(rows=[{"amount": 1.0, **row}]), wanted(["amount", "conv_rate", "acc_rate"]))
 
 
+def test_records_that_hold_nothing() -> None:
+    """Of a view without entities that is all it takes."""
+    catalogue = Catalogue((Feature("market", "rate", "DOUBLE"),))
+    of_all = wanted_of(Declaration("market"), catalogue, ["rate"])
+    made, asked = looked_up(Batch(rows=[{}, {}]), of_all, {("rate", ()): 1.25})
+    assert (made.columns, asked) == ({"rate": [1.25, 1.25]}, [(("rate",), [()])])
+    with pytest.raises(InvalidInput, match="missing input 'driver_id'"):
+        request_of(Batch(rows=[{}]), wanted())
+    assert request_of(Batch(columns={}), wanted()) is None  # refused as without features
+
+
 def test_only_the_row_that_lacks_its_key_is_named() -> None:
     rows = [{"driver_id": 1}, {"conv_rate": 1.0}, {"amount": 1.0}]
     with pytest.raises(InvalidInput, match="row 2: missing input 'driver_id'"):
