@@ -64,14 +64,14 @@ def declare(
     """
     given = {
         "feature_service": getattr(feature_service, "name", feature_service),
-        "features": list(features),
-        "entities": dict(entities) if isinstance(entities, Mapping) else list(entities),
-        "columns": dict(columns or {}),
+        "features": written(features),
+        "entities": written(entities),
+        "columns": written(columns or {}),
         "missing": missing,
         "stale": stale,
         "unavailable": unavailable,
-        "defaults": dict(defaults or {}),
-        "max_age": max_age,
+        "defaults": written(defaults or {}),
+        "max_age": written(max_age),
     }
     entry = {name: value for name, value in given.items() if value not in (None, [], {})}
     try:
@@ -79,6 +79,17 @@ def declare(
     except FeastError as error:
         raise ValueError(str(error)) from None
     return {KEY: entry}
+
+
+def written(value: Any) -> Any:
+    """As YAML and JSON can hold it: means and medians of a table are values of NumPy's and times of pandas'."""
+    if isinstance(value, Mapping):
+        return {name: written(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [written(one) for one in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def read_declaration(entry: Any) -> Declaration:
@@ -102,6 +113,8 @@ def read_declaration(entry: Any) -> Declaration:
     )
     if not found.feature_service and not found.features:
         raise FeastError(f"metadata.{KEY}: expected feature_service, or features such as [view:feature]")
+    if found.feature_service and found.features:
+        raise FeastError(f"metadata.{KEY}: feature_service and features both say what to look up: expected one of them")
     return found
 
 

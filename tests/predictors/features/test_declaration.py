@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -71,6 +73,7 @@ def test_nobody_says_where_feast_is() -> None:
         ({"service": "x"}, "unknown key 'service'"),
         ({"features": "a:b"}, "features: expected a list"),
         ({"features": ["ab"]}, "'ab' is no reference"),
+        ({"feature_service": "x", "features": ["a:b"]}, "both say what to look up"),
         ({"feature_service": "x", "entities": "k"}, "entities: expected a list of names"),
         ({"feature_service": "x", "entities": {"k": 1}}, "entities: 'k' has no name for a column"),
         ({"feature_service": "x", "missing": "serve"}, "missing: expected one of error, null, default"),
@@ -84,6 +87,23 @@ def test_what_cannot_be_meant(entry: object, message: str) -> None:
         read_declaration(entry)
 
 
-def test_declare_says_so_at_once() -> None:
-    with pytest.raises(ValueError, match="expected one of error, null, default"):
-        declare("ranking", missing="zero")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"missing": "zero"}, "expected one of error, null, default"),
+        ({"entities": "driver_id"}, "entities: expected a list of names"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_declare_says_so_at_once(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        declare("ranking", **given)
+
+
+def test_values_of_a_table_can_be_declared() -> None:
+    """MLflow writes the metadata as YAML, which has no values of NumPy."""
+    table = pd.DataFrame({"rate": [0.5, 1.0], "trips": [1, 2], "since": pd.Timestamp("2024-01-01")})
+    metadata = declare("ranking", defaults=dict(table.iloc[0]), max_age=np.int64(60))
+    assert yaml.safe_load(yaml.safe_dump(metadata)) == metadata
+    entry = metadata["feast"]
+    assert (entry["defaults"], entry["max_age"]) == ({"rate": 0.5, "trips": 1, "since": "2024-01-01T00:00:00"}, 60)
