@@ -6,7 +6,7 @@ registry for every request. So lookups get a copy in memory that does neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -56,14 +56,22 @@ class Definitions:
         self.asked[tuple(names)] = made
         return made
 
-    def lost_since(self, before: Definitions) -> list[str]:
-        """What was there before and is not any more, or is found by other keys."""
+    def lost_since(self, before: Definitions, needed: Collection[str]) -> list[str]:
+        """What is needed and was there before, and is not any more, or is found by other keys or with more columns."""
         now = {one.full_name: one for one in self.catalogue.features}
         return [
             one.full_name
             for one in before.catalogue.features
-            if one.full_name not in now or now[one.full_name].keys != one.keys or now[one.full_name].type != one.type
+            if one.full_name in needed and not stands_for(now.get(one.full_name), one)
         ]
+
+
+def stands_for(now: Feature | None, before: Feature) -> bool:
+    return (
+        now is not None
+        and (now.keys, now.type) == (before.keys, before.type)
+        and {*now.computed_with} <= {*before.computed_with}
+    )
 
 
 def read(store: Any) -> Any:

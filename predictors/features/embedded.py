@@ -49,6 +49,8 @@ class Embedded:
         self.refreshing: asyncio.Task[None] | None = None
         self.store: Any = None
         self.definitions: Definitions
+        self.needed: set[str] = set()
+        """Features that have been asked for; the first lookup asks for all that the model takes."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -92,7 +94,7 @@ class Embedded:
             changed = await asyncio.wrap_future(self.reader.submit(self.read_again))
             if changed is None:
                 return
-            if lost := changed.lost_since(self.definitions):
+            if lost := changed.lost_since(self.definitions, self.needed):
                 raise FeastError(f"it has changed, and {', '.join(lost)} is not there as before")
         except Exception as error:
             log.warning("Feast's registry: what was read before stays in force: %s", one_line(error))
@@ -108,6 +110,7 @@ class Embedded:
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         definitions = self.definitions
+        self.needed.update(names)
         if definitions.computed.isdisjoint(names):
             catalogue, features, full_names = definitions.asked_for(names)
         else:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from feast import FeatureService, FeatureStore, FeatureView, Field, FileSource
+from feast import FeatureService, FeatureStore, FeatureView, Field, FileSource, RequestSource
+from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
 from predictors.features.demo import SERVICE, build
@@ -276,6 +277,10 @@ class TestRegistry:
     def test_a_service_that_loses_what_is_needed(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
         async def run() -> None:
             async with embedded(own, "small") as store:
+                await store.fetch({"driver_id": [1001]}, ["driver_stats__rating"])
+                apply_small(own, ["rating", "city"])
+                await store.refresh()  # nobody has asked for what it loses
+                assert names_of(store.catalogue) == ["driver_stats__rating", "driver_stats__city"]
                 apply_small(own, ["city"])
                 await store.refresh()
                 fetched = await store.fetch({"driver_id": [1001]}, ["driver_stats__rating"])
@@ -283,7 +288,22 @@ class TestRegistry:
 
         apply_small(own, ["rating", "trips"])
         asyncio.run(run())
-        assert "driver_stats__rating, driver_stats__trips is not there as before" in caplog.text
+        assert "it has changed, and driver_stats__rating is not there as before" in caplog.text
+
+    def test_a_service_that_computes_with_more_columns(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Callers who do not send them would be refused."""
+        asked = {"driver_id": [1001], "distance": [4.0]}
+
+        async def run() -> None:
+            async with embedded(own) as store:
+                await store.fetch(asked | {"customer_id": ["ada"]}, ["ride_fare__expected_fare"])
+                apply_toll(own)
+                await store.refresh()
+                fetched = await store.fetch(asked | {"customer_id": ["ada"]}, ["ride_fare__expected_fare"])
+                assert fetched.values == {"ride_fare__expected_fare": [9.5]}
+
+        asyncio.run(run())
+        assert "ride_fare__expected_fare is not there as before" in caplog.text
 
     def test_an_unchanged_registry_is_not_resolved_again(self, own: Path) -> None:
         async def run() -> None:
@@ -383,6 +403,21 @@ class TestOnlineStore:
 def apply_small(repository: Path, features: list[str]) -> None:
     feast = FeatureStore(repo_path=str(repository))
     feast.apply([FeatureService(name="small", features=[feast.get_feature_view("driver_stats")[features]])])
+
+
+def apply_toll(repository: Path) -> None:
+    """Another column that the service computes with."""
+    feast = FeatureStore(repo_path=str(repository))
+    toll = on_demand_feature_view(
+        sources=[RequestSource(name="gate", schema=[Field(name="gates", dtype=Float64)])],
+        schema=[Field(name="toll", dtype=Float64)], mode="python",
+    )(tolls)  # fmt: skip
+    views = [feast.get_feature_view("driver_stats"), feast.get_on_demand_feature_view("ride_fare"), toll]
+    feast.apply([toll, FeatureService(name=SERVICE, features=views)])
+
+
+def tolls(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"toll": list(inputs["gates"])}
 
 
 async def until(condition: Any) -> None:
