@@ -164,19 +164,6 @@ class TestFeatureServer:
 
         asyncio.run(run())
 
-    @pytest.mark.slow
-    def test_ended_it_is_unreachable_until_it_is_back(self, feature_server: FeatureServer) -> None:
-        async def run() -> None:
-            async with remote(feature_server.url) as inner:
-                store = Resilient(inner, timeout=5, failures=0)
-                await store.fetch(ROWS, [*TRIPS])
-                feature_server.end()
-                assert await reason_of(store) == "unreachable"
-                await asyncio.to_thread(feature_server.start)
-                assert (await store.fetch(ROWS, [*TRIPS])).values == TRIPS
-
-        asyncio.run(run())
-
 
 async def reason_of(store: Resilient) -> str:
     with pytest.raises(Unavailable) as failure:

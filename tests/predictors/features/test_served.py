@@ -299,17 +299,18 @@ def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "settings", "message"),
-    [({}, {}, "FEAST_REPO_PATH or FEAST_SERVER_URL"), ({}, {"FEAST_REPO_PATH": "/nowhere"}, "/nowhere")],
+    ("settings", "message"),
+    [({}, "FEAST_REPO_PATH or FEAST_SERVER_URL"), ({"feast_repo_path": "/nowhere"}, "/nowhere")],
     ids=["undeclared", "folder"],
 )
 def test_what_cannot_be_served_ends_the_start_with_one_line(
-    tmp_path: Path, declared: dict[str, Any], settings: dict[str, str], message: str
+    tmp_path: Path, settings: dict[str, str], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with process(tmp_path, "--model-dir", str(saved(tmp_path / "m", **declared)), env=settings, ready=False) as started:
-        assert started.process.wait(60) == 1
-    assert message in started.log.splitlines()[-1]
-    assert "Traceback" not in started.log
+    with pytest.raises(AssertionError, match=r"the server ended: \[1\]"), in_thread(saved(tmp_path / "m"), **settings):
+        pass
+    (error,) = [one for one in caplog.records if one.levelname == "ERROR" and one.name == "predictors"]
+    assert message in error.message
+    assert ("\n" in error.message, error.exc_info) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -391,27 +392,26 @@ def test_first_requests_of_kserves_own_server(
 
 def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
     """The same numbers; and what becomes of requests while it is away, without and with something to go on with."""
-    away = FeatureServer(feature_server.repository, tmp_path / "feast.log")
-    away.start()
     model = saved(tmp_path / "m", {"distance": "double", "rating": "double", "orders": "long"})
     row = {name: EXPECTED[0][name] for name in ("distance", "rating", "orders")}
-    with in_thread(model, feast_server_url=away.url, model_name="remote") as server:
+    with in_thread(model, feast_server_url=feature_server.url, model_name="remote") as server:
         assert WAYS["v2"](server) == [{name: one[name] for name in row} for one in EXPECTED]
         unknown = server.predict({"instances": [ADA | {"driver_id": 7}]})
         assert (unknown.status_code, "'driver_stats__rating' has no value for driver_id=7" in unknown.text) == (
             424,
             True,
         )
-        away.end()
-        answered = server.predict({"instances": [ADA]})
-        assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
-        assert answered.json() == {"error": "the features cannot be looked up now: Feast cannot be reached"}
-        assert metric(server, "model_feature_lookups_failed_total", reason="unreachable") == 1
-        assert server.get("/v2/health/ready").status_code == 200
-        assert seen(server.predict({"instances": [row]})) == [row]
-        away.start()
+        feature_server.end()
+        try:
+            answered = server.predict({"instances": [ADA]})
+            assert (answered.status_code, answered.headers["retry-after"]) == (503, "1")
+            assert answered.json() == {"error": "the features cannot be looked up now: Feast cannot be reached"}
+            assert metric(server, "model_feature_lookups_failed_total", reason="unreachable") == 1
+            assert server.get("/v2/health/ready").status_code == 200
+            assert seen(server.predict({"instances": [row]})) == [row]
+        finally:
+            feature_server.start()
         wait_for(lambda: server.predict({"instances": [ADA]}).status_code == 200)
-    away.end()
     with in_thread(
         model, feast_server_url=feature_server.url, model_name="patient", feast_unavailable="default", feast_timeout=0.2,
         feast_defaults={"rating": 4.0, "orders": 0},
