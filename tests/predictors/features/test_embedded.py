@@ -305,6 +305,23 @@ class TestRegistry:
         asyncio.run(run())
         assert "ride_fare__expected_fare is not there as before" in caplog.text
 
+    def test_once_closed_it_is_read_no_more(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run() -> None:
+            closed = []
+            async with embedded(own, refresh_seconds=3600) as store:
+                close = store.store.close
+
+                async def closing() -> None:
+                    closed.append(await close())
+
+                monkeypatch.setattr(store.store, "close", closing)
+                refreshing = store.refreshing
+            assert refreshing is not None
+            await asyncio.wait([refreshing], timeout=5)
+            assert (refreshing.cancelled(), len(closed)) == (True, 1)
+
+        asyncio.run(run())
+
     def test_an_unchanged_registry_is_not_resolved_again(self, own: Path) -> None:
         async def run() -> None:
             async with embedded(own) as store:

@@ -128,6 +128,18 @@ def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
     asyncio.run(run())
 
 
+def test_a_hundred_rows_that_are_late_are_failures_like_any_other() -> None:
+    async def run() -> None:
+        store = Resilient(Told(for_ever), timeout=0.01, failures=1)
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.01 s"):
+            await store.fetch({"k": list(range(100))}, ["view__x"])
+        with pytest.raises(Unavailable) as refused:
+            await fetch(store)
+        assert refused.value.reason == "circuit_open"
+
+    asyncio.run(run())
+
+
 def test_a_first_lookup_that_hangs_is_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
