@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("--server", action="store_true", help="ask Feast's feature server rather than its online store")
     parser.add_argument("--port", type=int, default=8080)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes with it
     with tempfile.TemporaryDirectory(prefix="demo-feast-") as made:
         folder = Path(made)
         repository, model = build(folder / "feast"), log_model(folder / "model")

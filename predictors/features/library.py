@@ -21,6 +21,7 @@ importing = Lock()
 def feast() -> Any:
     """The package; raises ImportError where it is not installed."""
     with importing, kept_environment(), unchecked():
+        import_module("prometheus_client")  # it decides by those variables how it keeps numbers
         return import_module("feast")
 
 
