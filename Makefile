@@ -13,7 +13,7 @@ demo-feast: .venv/test ## a Feast repository and a model that looks its features
 	@$(BIN)/python -m tools.demo_feast $(if $(SERVER),--server)
 
 test: .venv/test ## run all tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 lint: .venv/lint ## style, types and the contracts between the folders
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before any framework is imported: quiet, and no threads that fight over two cores.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,6 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import hypothesis
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.zoo import BY_ID
 
@@ -31,6 +33,34 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     name = collection_path.name
     unasked = not any(name in argument for argument in config.args)
     return True if name in ("conformance", "images") and unasked else None
+
+
+LONGEST = (
+    "predictors/test_reload.py", "predictors/test_launcher.py", "predictors/test_lifecycle.py", "predictors/features/",
+    "monitoring/test_prometheus.py", "predictors/test_reload_failures.py", "predictors/test_storage.py",
+    "test_conformance.py", "predictors/test_drain.py", "predictors/test_drift.py", "predictors/test_flavors.py",
+    "predictors/test_prediction_log.py", "predictors/test_lazy.py", "predictors/test_parity.py", "loadtest/",
+)  # fmt: skip
+"""These begin first, so that no process is left alone with one of them at the end."""
+TOGETHER = ("predictors/features/",)
+"""The files of a folder that share what takes long to set up."""
+
+
+class ByFile(LoadScopeScheduling):
+    """Each file stays in one process, which sets up what its tests share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if folder in file), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # the order is that of below
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((i for i, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

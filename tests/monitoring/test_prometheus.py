@@ -24,9 +24,6 @@ WINDOW = "2m"
 RIDES_POD = "rides-predictor-00002-deployment-0"
 
 
-pytestmark = pytest.mark.xdist_group("prometheus")  # the servers take longest
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Two serves: one with two versions, one of them in two workers, that was asked over every protocol, with some errors

@@ -18,8 +18,6 @@ from tests.serving import Process, answers, children, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
-pytestmark = pytest.mark.xdist_group("environments")  # they share what takes longest to build
-
 ROWS = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
 ANSWERS = """
 import mlflow

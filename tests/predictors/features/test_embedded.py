@@ -24,8 +24,6 @@ from predictors.features.store import Catalogue, FeastError, Refused, Status, Un
 from tests.predictors.features.feast import as_feast_gives_it, copied, names_of, opened
 from tests.serving import wait_for
 
-pytestmark = pytest.mark.xdist_group("feast")
-
 FOUND, NULL, MISSING, STALE = Status.FOUND, Status.NULL, Status.MISSING, Status.STALE
 ROWS: dict[str, list[Any]] = {
     "driver_id": [1001, 1003, 1004, 9, 1002],

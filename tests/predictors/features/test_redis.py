@@ -15,10 +15,7 @@ from predictors.features.resilience import Resilient
 from predictors.features.store import Status, Unavailable
 from tests.predictors.features.feast import redis
 
-pytestmark = [
-    pytest.mark.xdist_group("feast"),
-    pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
 ROWS = {"driver_id": [1001, 1003, 9], "customer_id": ["ada", "grace", "nobody"]}
 NAMES = ["driver_stats__trips", "customer_stats__orders"]

@@ -23,8 +23,6 @@ from predictors.features.store import Catalogue, FeastError, Refused, Status, Un
 from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
 from tests.serving import wait_for
 
-pytestmark = pytest.mark.xdist_group("feast")
-
 FOUND, NULL, MISSING = Status.FOUND, Status.NULL, Status.MISSING
 KEYS = ("driver_id", "customer_id")
 ROWS: dict[str, list[Any]] = {

@@ -36,8 +36,6 @@ from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
 
-pytestmark = pytest.mark.xdist_group("feast")
-
 COLUMNS = {"distance": "double", "rating": "double", "trips": "long", "orders": "long", "city": "string"}
 ADA = {"driver_id": 1001, "customer_id": "ada", "distance": 4.5}
 GRACE = {"driver_id": 1002, "customer_id": "grace", "distance": 12.0}
