@@ -19,7 +19,10 @@ from monitoring.scrape import annotated_job, monitor_of_all, prometheus, static_
 from monitoring.specfile import NAME, Asked, read
 
 OPERATOR = {"release": "prometheus"}
-TARGET = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}")
+TARGET = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>[0-9]{1,5})")
+PORTS = range(1, 65536)
+LABEL = re.compile(r"[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?", re.ASCII)
+PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,14 +67,17 @@ def check(args: argparse.Namespace) -> None:
         if namespace is not None and not NAME.fullmatch(namespace):
             raise Unfit(f"{option} {namespace}", "expected a name such as models")
     for target in args.target:
-        if not TARGET.fullmatch(target):
+        found = TARGET.fullmatch(target)
+        if not (found and int(found["port"]) in PORTS):
             raise Unfit(f"--target {target}", "expected HOST:PORT, such as localhost:8080")
 
 
 def pair(written: str) -> tuple[str, str]:
     key, equals, value = written.partition("=")
-    if not (key and equals):
-        raise Unfit(f"--label {written}", "expected KEY=VALUE")
+    prefix, slash, name = key.rpartition("/")
+    good = LABEL.fullmatch(name) and (not slash or PREFIX.fullmatch(prefix)) and (not value or LABEL.fullmatch(value))
+    if not (good and equals):
+        raise Unfit(f"--label {written}", "expected KEY=VALUE, such as release=prometheus")
     return key, value
 
 

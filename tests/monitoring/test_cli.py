@@ -196,7 +196,7 @@ def test_files_and_labels_that_are_not_there(tmp_path: Path, capsys: pytest.Capt
     assert main(["render", "-o", str(tmp_path / "file")]) == 2
     assert "file" in capsys.readouterr().err
     assert main(["render", "--label", "release", "-o", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == "--label release: expected KEY=VALUE\n"
+    assert capsys.readouterr().err == "--label release: expected KEY=VALUE, such as release=prometheus\n"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,10 @@ def test_files_and_labels_that_are_not_there(tmp_path: Path, capsys: pytest.Capt
     [
         ("--target", "http://localhost:8080", "HOST:PORT, such as localhost:8080"),
         ("--target", "localhost", "HOST:PORT, such as localhost:8080"),
+        ("--target", "localhost:99999", "HOST:PORT, such as localhost:8080"),
+        ("--label", "a b=c", "KEY=VALUE, such as release=prometheus"),
+        ("--label", "a=b c", "KEY=VALUE, such as release=prometheus"),
+        ("--label", "A.io/a=b", "KEY=VALUE, such as release=prometheus"),
         ("--namespace", 'a"b', "a name such as models"),
         ("--monitoring-namespace", "", "a name such as models"),
     ],
