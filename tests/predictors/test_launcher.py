@@ -190,7 +190,7 @@ class Asking:
         self.thread = threading.Thread(target=self.ask)
 
     def ask(self) -> None:
-        while not self.enough.is_set():
+        while not self.enough.wait(0.005):  # what is watched needs the cores as well
             try:
                 reply = httpx.post(f"{self.url}/v1/models/model:predict", json=ROWS, timeout=60)
                 self.answers.append(reply.json()["predictions"] if reply.status_code == 200 else reply.text)

@@ -463,14 +463,14 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
 
         def ask(path: str) -> list[int]:
             seen: list[int] = []
-            while not over.is_set():
+            while not over.wait(0.005):
                 seen.append(httpx.get(url + path, timeout=60).status_code)  # a connection each
             return seen
 
         def ask_on_one_connection() -> list[int]:
             seen: list[int] = []
             with httpx.Client(base_url=url, timeout=60) as client:
-                while not over.is_set():
+                while not over.wait(0.005):
                     seen.append(client.get("/v2/health/ready").status_code)
             return seen
 
@@ -478,7 +478,7 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
             seen: list[int] = []
             with grpc.insecure_channel(server.running.grpc) as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
-                while not over.is_set():
+                while not over.wait(0.005):
                     seen.append(stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status)
             return seen
 

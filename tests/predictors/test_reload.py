@@ -130,7 +130,7 @@ class Load:
         try:
             with httpx.Client(base_url=self.server.url, timeout=60) as client:
                 ask = caller(client)
-                while not self.stop.is_set():
+                while not self.stop.wait(0.005):  # what is watched needs the cores as well
                     asked = time.monotonic()
                     version, answer = ask()
                     self.answers.append((asked, time.monotonic(), version))
