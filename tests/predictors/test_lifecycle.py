@@ -465,14 +465,14 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
             seen: list[int] = []
             while not over.wait(0.005):
                 seen.append(httpx.get(url + path, timeout=60).status_code)  # a connection each
-            return seen
+            return [*seen, httpx.get(url + path, timeout=60).status_code]
 
         def ask_on_one_connection() -> list[int]:
             seen: list[int] = []
             with httpx.Client(base_url=url, timeout=60) as client:
                 while not over.wait(0.005):
                     seen.append(client.get("/v2/health/ready").status_code)
-            return seen
+                return [*seen, client.get("/v2/health/ready").status_code]
 
         def ask_grpc() -> list[int]:
             seen: list[int] = []
@@ -480,7 +480,7 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
                 stub = health_pb2_grpc.HealthStub(channel)
                 while not over.wait(0.005):
                     seen.append(stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status)
-            return seen
+                return [*seen, stub.Check(health_pb2.HealthCheckRequest(), timeout=60).status]
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
             try:

@@ -549,6 +549,7 @@ def past(moment: float) -> bool:
 
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
+    monkeypatch.setattr("predictors.admission.LONG", 2.5)  # all are to be there before anything is believed
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         for _ in range(2):
             gate.event.clear()
