@@ -104,7 +104,16 @@ class Admission:
 
     @property
     def full(self) -> bool:
+        if len(self.tickets) + self.coming < self.limit:
+            return False
+        self.wake()
         return len(self.tickets) + self.coming >= self.limit
+
+    def wake(self) -> None:
+        """Nobody has looked for as long as nobody came: what is known of the pace may be old."""
+        if not self._sweeping:
+            self.pace.forget_old(time.monotonic())
+            self.set_limit()
 
     def expect(self) -> None:
         """A request will enter when its task begins; those that arrive in the same turn are refused before that."""
@@ -117,10 +126,8 @@ class Admission:
 
     def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
         """A place for a request that its caller waits for as long as `seconds`; `expire` is called when it is late."""
+        self.wake()
         ahead, now = len(self.tickets), time.monotonic()
-        if not self._sweeping:  # nobody has looked for as long as nobody came
-            self.pace.forget_old(now)
-            self.set_limit()
         if ahead >= self.limit:
             raise self.overloaded()
         patience = min(seconds, self.timeout)

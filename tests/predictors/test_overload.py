@@ -23,7 +23,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from loadtest import offered, spinning
-from predictors.admission import SWEEP, Admission
+from predictors.admission import ALWAYS, SWEEP, Admission
 from predictors.metrics import waiting_gauges
 from predictors.settings import read_settings
 from predictors.wire import WORTH_READING
@@ -549,7 +549,6 @@ def past(moment: float) -> bool:
 
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.admission.FORGOTTEN", 0.3)
-    monkeypatch.setattr("predictors.admission.LONG", 2.5)  # all are to be there before anything is believed
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         for _ in range(2):
             gate.event.clear()
@@ -565,6 +564,24 @@ def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: p
                 client.close()
             wait_for(lambda: busy(server) == 0)
             wait_for(partial(past, later))
+
+
+def test_a_burst_in_one_turn_after_a_rest_is_not_judged_by_what_was_before_it() -> None:
+    """Whether there is room is asked before the first of them enters."""
+
+    async def go() -> None:
+        admission = Admission(read_settings(["--model-name", "rested"]), 1, lambda: 0)
+        admission.pace.ended = 8
+        admission.pace.look(0.0, queued=True)
+        admission.pace.ended = 16
+        admission.pace.look(9.0, queued=True)
+        admission.set_limit()
+        assert admission.limit == ALWAYS
+        for _ in range(ALWAYS + 8):
+            assert not admission.full
+            admission.expect()
+
+    asyncio.run(go())
 
 
 def test_those_who_wait_without_a_place_are_looked_at_until_they_are_gone() -> None:
