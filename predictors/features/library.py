@@ -40,7 +40,7 @@ def kept_environment() -> Iterator[None]:
 def unchecked() -> Iterator[None]:
     """Classes that are made in the meantime are left as they are by typeguard."""
     try:
-        import typeguard
+        typeguard: Any = import_module("typeguard")
     except ImportError:
         yield
         return
