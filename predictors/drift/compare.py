@@ -126,7 +126,12 @@ def is_hashed(values: Any, one: Variable) -> bool:
 
 
 def groups(values: Array) -> dict[str, Array]:
-    return {str(value): values == value for value in np.unique(values)}
+    return {name: values == name for name in sorted(map(str, np.unique(values)), key=as_counted)}
+
+
+def as_counted(version: str) -> tuple[bool, int, str]:
+    """2 comes before 10, and what is no number after both."""
+    return not version.isdecimal(), int(version) if version.isdecimal() else 0, version
 
 
 def split(frame: pd.DataFrame, least_rows: int) -> tuple[list[str], list[Array]]:

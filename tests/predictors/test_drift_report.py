@@ -167,6 +167,14 @@ def test_the_page_stands_alone_and_names_everything(known: Path, tmp_path: Path)
     assert rows.index(">city<") < rows.index(">age<") < rows.index(">member<")
 
 
+def test_versions_come_as_they_are_counted(known: Path, tmp_path: Path) -> None:
+    pd.concat([log(200, version=version) for version in ("10", "beta", "9")]).to_parquet(tmp_path / "log.parquet")
+    page = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "log.parquet"), "--profile", str(known), "-o", str(page)]) in (0, 1)
+    heads = re.findall(r">(9|10|beta)<", page.read_text())
+    assert heads[:3] == ["9", "10", "beta"]
+
+
 def test_each_number_stands_in_its_place(tmp_path: Path) -> None:
     train = pd.DataFrame({"x": [0.0] * 300 + [4.0] * 100, "c": ["a", None] * 200, "same": [1.0, 2.0] * 200})
     (tmp_path / "profile.json").write_text(json.dumps(profile(train)))
