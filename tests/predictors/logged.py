@@ -82,6 +82,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
                 receiver.events.append(Event({name.lower(): text for name, text in self.headers.items()}, body))
             self.send_response(status)
             self.send_header("content-length", "0")
+            self.send_header("location", "/elsewhere")
             self.end_headers()
 
         def log_message(self, *arguments: Any) -> None:

@@ -418,12 +418,17 @@ def test_cloud_events_as_kserves_logger_sends_them(caplog: pytest.LogCaptureFixt
 
 
 def test_an_event_that_is_refused_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """A redirect is one: the events are meant for nobody else."""
     with receiving() as receiver, in_thread(None, prediction_log=receiver.url, model_name="refused") as server:
-        receiver.answers = [400]
-        server.predict(ASKED)
-        wait_for(lambda: records(server, "failed") == 1)
+        for number, status in enumerate((400, 307), 1):
+            receiver.answers = [status]
+            server.predict(ASKED)
+            wait_for(lambda number=number: records(server, "failed") == number)
+        assert not receiver.events
+        server.client.headers["x-request-id"] = '50%"off"'
         server.predict(ASKED)
         wait_for(lambda: records(server, "written") == 1)
+        assert [one.headers["ce-id"] for one in receiver.events] == ["50%25%22off%22"] * 2
     assert "an event was not taken: 127.0.0.1:" in caplog.text
 
 
