@@ -419,7 +419,7 @@ def test_cloud_events_as_kserves_logger_sends_them(caplog: pytest.LogCaptureFixt
 
 def test_an_event_that_is_refused_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     """A redirect is one: the events are meant for nobody else."""
-    with receiving() as receiver, in_thread(None, prediction_log=receiver.url, model_name="refused") as server:
+    with receiving() as receiver, in_thread(None, prediction_log=receiver.url, model_name="turned-away") as server:
         for number, status in enumerate((400, 307), 1):
             receiver.answers = [status]
             server.predict(ASKED)
