@@ -104,7 +104,7 @@ def compare(a: Result, b: Result, tolerance: float) -> list[Difference]:
 
 
 def colour(worse: bool, unsure: bool) -> str:
-    return "missed" if worse else "unsure" if unsure else "kept"
+    return "unsure" if unsure and not worse else report.word(not worse)
 
 
 def verdict(found: list[Difference]) -> str:

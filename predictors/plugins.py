@@ -6,9 +6,11 @@ and with it all of Feast: seconds and hundreds of megabytes for one that only as
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint
 
 
+@cache  # once in a process: registries are looked at every few seconds
 def leave_out_feast() -> None:
     """To be called before the first request of this process."""
     from mlflow.utils import plugins
