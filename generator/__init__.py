@@ -8,7 +8,7 @@ from generator.render import render
 from generator.rollout import Patch, Step, canary, promote, rollback
 from generator.schema import json_schema
 from generator.spec import Canary, ServeSpec
-from generator.specfile import read_spec
+from generator.specfile.load import read_spec
 
 __all__ = [
     "Canary",

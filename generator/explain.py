@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generator.fields import models
 from generator.plan import Plan
 from generator.problems import Path, path_text
 from generator.spec.values import Part
-from generator.written import Place, Written
+from generator.specfile.fields import models
+from generator.specfile.yaml_text import Place, Written
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from generator.resources.inference_service import inference_service
 from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
 from generator.resources.schedule import schedule
-from generator.rules import problems
+from generator.rules.core import problems
 from generator.spec import ServeSpec
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.overlay import ENVIRONMENTS
 from generator.spec import ServeSpec
+from generator.specfile.overlay import ENVIRONMENTS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PARTIAL = "Partial"

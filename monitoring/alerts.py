@@ -6,7 +6,7 @@ from typing import Any
 
 from monitoring.recording import REQUESTS
 from monitoring.scope import BY, Scope
-from monitoring.weighing import MODEL, weighed
+from monitoring.weighted import MODEL, weighed
 
 Rule = dict[str, Any]
 WHO = "{{ $labels.model_name }} in {{ $labels.namespace }}"

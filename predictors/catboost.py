@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors.engine import Candidate
+from predictors.engines.engine import Candidate
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel
-from predictors.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.base import MLflowModel
+from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
 
 
 class CatBoostModel(MLflowModel):

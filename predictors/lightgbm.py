@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors.cpus import cpu_limit
-from predictors.engine import Candidate
+from predictors.engines.engine import Candidate
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel
-from predictors.native import Native, implementation_of, native_methods, pyfunc_method
-from predictors.tables import class_probabilities, with_categories
+from predictors.model.base import MLflowModel
+from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.tables import class_probabilities, with_categories
+from predictors.runtime.cpus import cpu_limit
 
 PROBABILITIES = ("binary", "multiclass", "multiclassova", "cross_entropy")
 

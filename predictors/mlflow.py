@@ -6,11 +6,12 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from predictors import collector, logs
-from predictors.cpus import limit_threads
-from predictors.handover import launched
-from predictors.lazy import put_off_import
-from predictors.settings import read_settings
+from predictors.processes.handover import launched
+from predictors.runtime import garbage
+from predictors.runtime.cpus import limit_threads
+from predictors.runtime.lazy_imports import put_off_import
+from predictors.settings.predictor import read_settings
+from predictors.telemetry import logs
 
 
 def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
@@ -27,18 +28,18 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
     logs.configure(settings.log_format, settings.log_level)
     if settings.env_manager != "local" and launched() is None:
-        from predictors.launcher import launch
+        from predictors.serving.launcher import launch
 
         raise SystemExit(launch(settings, f"predictors.{module}", arguments))
     limit_threads(settings.workers)
     if settings.workers > 1:
-        from predictors.metrics import share_between_processes
+        from predictors.telemetry.metrics import share_between_processes
 
         share_between_processes()
     for package in ("kserve", "fastapi", "fastapi.responses"):
         put_off_import(package)
-    with collector.paused():
-        from predictors.serving import Serving
+    with garbage.paused():
+        from predictors.serving.process import Serving
     gc.freeze()  # modules stay: no need to look at them again
 
     raise SystemExit(Serving(settings).run())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel
-from predictors.native import Method, Native, load_pyfunc, pyfunc_method
+from predictors.model.base import MLflowModel
+from predictors.model.native import Method, Native, load_pyfunc, pyfunc_method
 
 
 class PyFuncModel(MLflowModel):

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel
-from predictors.native import Method, Native, implementation_of, pyfunc_method
-from predictors.tables import class_probabilities
+from predictors.model.base import MLflowModel
+from predictors.model.native import Method, Native, implementation_of, pyfunc_method
+from predictors.model.tables import class_probabilities
 
 
 class PyTorchModel(MLflowModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kserve import ModelServer
 
-from predictors.model import MLflowModel
-from predictors.serving import Serving
-from predictors.settings import Settings
+from predictors.model.base import MLflowModel
+from predictors.serving.process import Serving
+from predictors.settings.predictor import Settings
 
 
 class Server(Serving, ModelServer):  # type: ignore[misc]  # kserve ships no types

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors import sklearn_files
-from predictors.engine import Candidate
+from predictors.engines.engine import Candidate
 from predictors.flavor import MLmodel
-from predictors.model import LoadError, MLflowModel
-from predictors.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model import sklearn_files
+from predictors.model.base import LoadError, MLflowModel
+from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
 
 METHODS = (
     "predict_proba", "predict_log_proba", "predict_joint_log_proba", "decision_function",

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
-from predictors.model import MLflowModel
-from predictors.native import Native, implementation_of, pyfunc_method
-from predictors.tables import class_probabilities
+from predictors.model.base import MLflowModel
+from predictors.model.native import Native, implementation_of, pyfunc_method
+from predictors.model.tables import class_probabilities
 
 
 class TensorFlowModel(MLflowModel):

@@ -36,10 +36,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 LONGEST = (
-    "predictors/test_reload.py", "predictors/test_launcher.py", "predictors/test_lifecycle.py", "predictors/features/",
-    "monitoring/test_prometheus.py", "predictors/test_reload_failures.py", "predictors/test_storage.py",
-    "test_conformance.py", "predictors/test_drain.py", "predictors/test_drift.py", "predictors/test_flavors.py",
-    "predictors/test_prediction_log.py", "predictors/test_lazy.py", "predictors/test_parity.py", "loadtest/",
+    "predictors/reload/", "predictors/serving/", "predictors/features/", "monitoring/test_prometheus.py",
+    "predictors/storage/test_storage.py", "test_conformance.py", "predictors/drift/", "predictors/test_flavors.py",
+    "predictors/prediction_log/", "predictors/runtime/", "predictors/test_parity.py", "loadtest/",
 )  # fmt: skip
 """These begin first, so that no process is left alone with one of them at the end."""
 TOGETHER = ("predictors/features/",)

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.peers.ports import free_port
-from predictors.plugins import leave_out_feast
+from predictors.runtime.mlflow_plugins import leave_out_feast
 from tests.serving import answers, wait_for
 
 # The settings go into MLflow's own variables.

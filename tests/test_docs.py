@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from predictors.failures import StorageError
 from predictors.features.demo import build
-from predictors.metrics import metrics
+from predictors.storage.failures import StorageError
+from predictors.telemetry.metrics import metrics
 from tests.serving import Running, in_thread
 from tools.demo_feast import log_model
 from tools.settings_page import PAGES as TABLES

@@ -21,8 +21,8 @@ from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
+from predictors.environments.installers import find_uv, uv_environment
 from predictors.flavor import FAMILIES, FLAVORS, STORAGE
-from predictors.installers import find_uv, uv_environment
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / "predictors" / "images" / "requirements"
@@ -33,7 +33,7 @@ BUILD = "build"
 EVERYWHERE = ("otel", "jwt")
 # Models of people's own code bring their own requirements: --env-manager=uv installs them.
 ALSO = {"onnx": ("uv",)}
-# The same modules for CPUs alone; `predictors.dependencies` knows them as the same.
+# The same modules for CPUs alone; `predictors.environments.dependencies` knows them as the same.
 STANDS_IN = {"boosting": {"xgboost-cpu": "xgboost"}}
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
 HEADER = "# Written by `make image-locks`: edit pyproject.toml or constraints.txt instead.\n"

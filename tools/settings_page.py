@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from predictors.settings import Settings, env_of, flags_of
-from predictors.storage_settings import StorageSettings
+from predictors.settings.predictor import Settings, env_of, flags_of
+from predictors.storage.settings import StorageSettings
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES: dict[Path, type[Any]] = {DOCS / "settings.md": Settings, DOCS / "storage.md": StorageSettings}

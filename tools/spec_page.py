@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from generator.fields import Declared, declared, inside
 from generator.spec.values import Part
+from generator.specfile.fields import Declared, declared, inside
 
 PAGE = Path(__file__).parent.parent / "docs" / "spec.md"
 START, END = "<!-- table: tools/spec_page.py -->", "<!-- end of table -->"

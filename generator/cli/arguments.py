@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
 
-from generator.cli.saying import Stop
+from generator.cli.console import Stop
 from generator.problems import Path, SpecError, path_text
-from generator.written import Place, Written, read
+from generator.specfile.yaml_text import Place, Written, read
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ import argparse
 from pydantic import ValidationError
 
 from generator import rollout
-from generator.cli.saying import Stop
+from generator.cli.console import Stop
 from generator.cli.steps import add_step_arguments, asked, finish
 from generator.rollout import Step
 from generator.spec import Canary
-from generator.words import problems_of
+from generator.specfile.messages import problems_of
 
 FIELDS = ("model", "percent", "name", "flavor", "image", "replicas")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from generator.cli.console import OK, USAGE, WRONG, Stop, say_problems
 from generator.cli.request import requested, text_of
-from generator.cli.saying import OK, USAGE, WRONG, Stop, say_problems
 from generator.compare import compare, summary
 from generator.output import document
 from generator.problems import SpecError

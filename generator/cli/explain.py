@@ -8,8 +8,8 @@ import sys
 from dataclasses import asdict
 
 from generator.cli.arguments import add_spec_arguments
+from generator.cli.console import OK, say
 from generator.cli.request import requested
-from generator.cli.saying import OK, say
 from generator.explain import explain, table
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from generator.cli.saying import Stop, say
+from generator.cli.console import Stop, say
 from generator.output import KUSTOMIZATION
 
 MARK = "# Made by mlflow-kserve "

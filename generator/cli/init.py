@@ -7,13 +7,13 @@ import re
 import sys
 from pathlib import Path
 
+from generator.cli.console import OK, UNREACHABLE, Stop
 from generator.cli.files import write
-from generator.cli.saying import OK, UNREACHABLE, Stop
 from generator.facts import ModelFacts, as_mlflow
 from generator.lookup import Unreachable, fact
-from generator.specfile import spec_file
+from generator.specfile.load import spec_file
+from generator.specfile.yaml_text import Place, Written
 from generator.starter import starter
-from generator.written import Place, Written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

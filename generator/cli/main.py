@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from generator.cli.saying import OK, UNREACHABLE, USAGE, Stop, say, say_problems
+from generator.cli.console import OK, UNREACHABLE, USAGE, Stop, say, say_problems
 from generator.problems import SpecError
 
 PROG = "python -m generator"

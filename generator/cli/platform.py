@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from generator.cli.console import OK, Stop, say
 from generator.cli.files import MARK, write
 from generator.cli.main import release
-from generator.cli.saying import OK, Stop, say
 from generator.output import stream
 from generator.platform import platform
 from predictors.flavor import IMAGE_REGISTRY

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from generator.cli.arguments import add_spec_arguments
+from generator.cli.console import OK, say
 from generator.cli.files import write_folder
 from generator.cli.request import requested
-from generator.cli.saying import OK, say
 from generator.output import files, stream
 
 

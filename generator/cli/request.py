@@ -10,20 +10,20 @@ from functools import cached_property
 from pathlib import Path
 
 from generator.cli.arguments import command_line, layers_of
+from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
-from generator.cli.saying import UNREACHABLE, Stop
 from generator.facts import ModelFacts, is_mlflow
 from generator.lookup import Unreachable, fact
-from generator.notes import notes
-from generator.overlay import names
+from generator.notes.core import notes
 from generator.plan import Plan
 from generator.problems import Problem, SpecError
 from generator.render import planned, resources
 from generator.resources.meta import Resource
 from generator.spec import ServeSpec
 from generator.spec.storage import seen_by_pods
-from generator.specfile import SpecFile, spec_file
-from generator.written import Written, read
+from generator.specfile.load import SpecFile, spec_file
+from generator.specfile.overlay import names
+from generator.specfile.yaml_text import Written, read
 
 
 @dataclass

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from generator.cli.console import OK
 from generator.cli.files import write
-from generator.cli.saying import OK
 from generator.schema import json_schema
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 from generator.cli.arguments import add_environment, add_lookup
+from generator.cli.console import OK, Stop, say
 from generator.cli.files import write
 from generator.cli.request import Request, requested, text_of
-from generator.cli.saying import OK, Stop, say
 from generator.problems import SpecError
-from generator.rewriting import GONE, rewritten
 from generator.rollout import Patch, Step
-from generator.written import read
+from generator.specfile.rewriting import GONE, rewritten
+from generator.specfile.yaml_text import read
 
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:

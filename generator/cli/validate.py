@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from generator.cli.arguments import add_environment
+from generator.cli.console import OK, WRONG, Stop, problem_line, say
 from generator.cli.request import reading_from, written
-from generator.cli.saying import OK, WRONG, Stop, problem_line, say
 from generator.crds import CrdError, load
 from generator.facts import ModelFacts
 from generator.lookup import Unreachable, fact
 from generator.output import file_name
-from generator.overlay import ENVIRONMENTS, misshapen, names
 from generator.plan import decide
 from generator.problems import Problem, SpecError
 from generator.render import resources
 from generator.spec import ServeSpec
-from generator.specfile import SpecFile, against_rules, cut, in_order, related, spec_file, stood_in
-from generator.written import Written
+from generator.specfile.load import SpecFile, against_rules, cut, in_order, related, spec_file, stood_in
+from generator.specfile.overlay import ENVIRONMENTS, misshapen, names
+from generator.specfile.yaml_text import Written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

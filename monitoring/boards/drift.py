@@ -19,7 +19,7 @@ from monitoring.boards.style import (
     listing,
     number,
 )
-from monitoring.weighing import MODEL, class_shares, weighed
+from monitoring.weighted import MODEL, class_shares, weighed
 
 MOST = 10
 SELECTED = f"{{{VERSIONS}}}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.boards.style import PSI, RECENTLY, ROLLOUT, SERVES, VERSIONS, Query, board, graph, listing, revised
-from monitoring.weighing import class_shares, weighed
+from monitoring.weighted import class_shares, weighed
 
 BY = "revision, model_version"
 LEGEND = "{{revision}} {{model_version}}"

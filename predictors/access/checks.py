@@ -6,11 +6,11 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from predictors.access.jwts import FileKeys, is_url
+from predictors.access.reloading_file import Unusable
 from predictors.access.tokens import token_file
-from predictors.access.watched import Unusable
 
 if TYPE_CHECKING:
-    from predictors.settings import Settings
+    from predictors.settings.predictor import Settings
 
 
 def check(settings: Settings) -> None:

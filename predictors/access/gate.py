@@ -14,12 +14,12 @@ from predictors.access import refusals
 from predictors.access.addresses import Addresses
 from predictors.access.jwts import KeysWanted, Verifier, verifier
 from predictors.access.limits import Limiter
+from predictors.access.reloading_file import Watched
 from predictors.access.tokens import LONGEST, Tokens, digest_of, token_file
-from predictors.access.watched import Watched
 from predictors.protocol.errors import RequestError
 
 if TYPE_CHECKING:
-    from predictors.settings import Settings
+    from predictors.settings.predictor import Settings
 
 log = logging.getLogger("predictors.gate")
 

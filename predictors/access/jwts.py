@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from predictors.access.refusals import invalid_token
-from predictors.access.watched import Unusable, Watched
+from predictors.access.reloading_file import Unusable, Watched
 from predictors.protocol.errors import NotReady
 
 log = logging.getLogger("predictors")

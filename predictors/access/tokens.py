@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from predictors.access.watched import Unusable, Watched
+from predictors.access.reloading_file import Unusable, Watched
 
 Tokens: TypeAlias = dict[bytes, str]
 """Names by the digest of the token: looking one up takes as long for a near miss as for any other."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from predictors.cache import Busy, locked
 from predictors.cleanup.pods import Cluster
 from predictors.cleanup.report import Report
 from predictors.cleanup.run import Run
 from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.cluster import ClusterError
+from predictors.storage.cache import Busy, locked
 
 DONE, NO_ANSWER, NOT_ALL = 0, 1, 3  # 2: a setting cannot be used
 ITSELF = ".cleanup"

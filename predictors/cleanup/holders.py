@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from predictors.cache import Entry, User
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, Pod, Refused
+from predictors.storage.cache import Entry, User
 from predictors.uris import KSERVE_SCHEME, SPELLINGS
 
 LONGEST_HOST_NAME = 63

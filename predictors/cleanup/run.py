@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from predictors.cache import ENTRY, Entry, Partial, entry, keys, partials, trash
 from predictors.cleanup.holders import Holders
 from predictors.cleanup.pods import Cluster
 from predictors.cleanup.report import FAILED, KEPT, REMOVED, Kind, Line, Report, amount
 from predictors.cleanup.retention import DAY, GB, HOUR, Candidate, Limits, Tally, Verdict, ago, verdicts
 from predictors.cleanup.settings import CleanupSettings
 from predictors.cleanup.sweep import Stays, Sweep, files_of
-from predictors.provenance import LAYOUT
+from predictors.storage.cache import ENTRY, Entry, Partial, entry, keys, partials, trash
+from predictors.storage.provenance import LAYOUT
 
 T = TypeVar("T", Entry, Partial)
 

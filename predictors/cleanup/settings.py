@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from predictors.cache import NAMESPACE_FILE
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE
-from predictors.settings import given_values, parser, setting, truth
+from predictors.settings.predictor import given_values, parser, setting, truth
+from predictors.storage.cache import NAMESPACE_FILE
 
 PROG = "python -m predictors.cleanup"
 

@@ -8,8 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from predictors.cache import KEY, LOCKS, USERS, Busy, Entry, Partial, User, discard, entry, locked, partials, users
 from predictors.cleanup.retention import Files, Names
+from predictors.storage.cache import (
+    KEY,
+    LOCKS,
+    USERS,
+    Busy,
+    Entry,
+    Partial,
+    User,
+    discard,
+    entry,
+    locked,
+    partials,
+    users,
+)
 
 
 class Stays(Exception):

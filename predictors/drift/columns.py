@@ -15,10 +15,10 @@ from predictors.drift.tap import MOST_AT_ONCE, Quick, Slow
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.results import PREDICTIONS, PROBABILITIES, named_tensors
-from predictors.signature import columns_of_records, is_records
+from predictors.signature.plan import columns_of_records, is_records
 
 if TYPE_CHECKING:
-    from predictors.model import Loaded
+    from predictors.model.base import Loaded
 
 log = logging.getLogger("predictors")
 

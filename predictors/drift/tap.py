@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import cycle, repeat
 from typing import TypeAlias
 
-from predictors.engine import Answer
+from predictors.engines.engine import Answer
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from predictors.cpus import cpu_limit
-from predictors.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.model.tables import both_classes
 from predictors.protocol.casting import Array
-from predictors.tables import both_classes
+from predictors.runtime.cpus import cpu_limit
 
 FEW = 500  # rows up to which one thread is the fastest way
 

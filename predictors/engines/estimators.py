@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
 from predictors.engines.forests import by_onnx_runtime, by_trees, ensemble_of
 from predictors.engines.linear import linear, part_by_part
 from predictors.protocol.casting import Array

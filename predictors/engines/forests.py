@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from predictors.engine import Answer, Declined, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Declined, Engine, Run, Unsuited
 from predictors.protocol.casting import Array
 
 Finish: TypeAlias = Callable[[Array, bool], Answer]

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from predictors.engine import Answer, Unsuited
+from predictors.engines.engine import Answer, Unsuited
 from predictors.protocol.casting import Array
 
 Product: TypeAlias = Callable[[Array], Array]

@@ -9,7 +9,7 @@ from typing import Any
 from predictors.features.breaker import Breaker, State
 from predictors.features.cache import Cached
 from predictors.features.store import FAILURES, Catalogue, Fetched, Status, Store, Unavailable
-from predictors.metrics import metrics
+from predictors.telemetry.metrics import metrics
 
 
 class FeatureCounters:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from predictors.feature_settings import POLICIES, STALE_POLICIES, is_reference
 from predictors.features.store import FeastError
+from predictors.settings.features import POLICIES, STALE_POLICIES, is_reference
 
 if TYPE_CHECKING:
-    from predictors.settings import Settings
+    from predictors.settings.predictor import Settings
 
 KEY = "feast"
 

@@ -16,7 +16,7 @@ from predictors.features.library import feast
 from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Unavailable
 from predictors.features.threads import DaemonThreads
 from predictors.features.values import python_values, status_of
-from predictors.turns import Turns
+from predictors.queueing.thread_slots import Turns
 
 log = logging.getLogger("predictors")
 THREADS = 8

@@ -13,11 +13,11 @@ import numpy as np
 
 from predictors.features.declaration import Declaration
 from predictors.features.store import Catalogue, FeastError, Feature
-from predictors.fields import quoted
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
-from predictors.signature import columns_of_records, is_records, same_length
+from predictors.signature.fields import quoted
+from predictors.signature.plan import columns_of_records, is_records, same_length
 
 INTEGERS = {"INT32": range(-(2**31), 2**31), "INT64": range(-(2**63), 2**63)}
 KEY_TYPES: dict[str, tuple[type, ...]] = {

@@ -15,10 +15,10 @@ from predictors.features.declaration import Declaration
 from predictors.features.join import Lookup, Wanted, joined, request_of
 from predictors.features.server_errors import NeedsColumns
 from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
-from predictors.fields import TEXT_TYPES, Field, quoted
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
+from predictors.signature.fields import TEXT_TYPES, Field, quoted
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")

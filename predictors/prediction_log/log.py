@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from predictors.exchange import Exchange
-from predictors.metrics import metrics
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.record import Record, record_of
 from predictors.prediction_log.sink import QUIET, Outcome, Sink
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
-from predictors.provenance import without_secrets
-from predictors.settings import Settings
-from predictors.shared import Shared
-from predictors.source import one_line
+from predictors.processes.shared_state import Shared
+from predictors.settings.predictor import Settings
+from predictors.storage.provenance import without_secrets
+from predictors.storage.source import one_line
+from predictors.telemetry.exchange import Exchange
+from predictors.telemetry.metrics import metrics
 
 if TYPE_CHECKING:
     from predictors.protocol.batch import Batch, Prediction

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from predictors.exchange import Exchange
+from predictors.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
-    from predictors.matrix import Matrix
     from predictors.protocol.batch import Batch, Prediction
-    from predictors.signature import Plan
+    from predictors.signature.matrix import Matrix
+    from predictors.signature.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

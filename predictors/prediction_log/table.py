@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from predictors.fields import SCALARS
-from predictors.matrix import Matrix
 from predictors.prediction_log.record import Record
 from predictors.protocol import jsontext, results
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.errors import RequestError
-from predictors.signature import Plan
+from predictors.signature.fields import SCALARS
+from predictors.signature.matrix import Matrix
+from predictors.signature.plan import Plan
 
 MOST_CLASSES = 100  # with a column each
 UNNAMED = "input-0"  # as V2's metadata calls it

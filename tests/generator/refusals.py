@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, SpecError, render
-from generator.notes import notes
+from generator.notes.core import notes
 from generator.render import planned
 
 Refusal = tuple[dict[str, Any], str, str, dict[str, Any]]

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from generator import ModelFacts, ServeSpec, render
-from generator.notes import notes
+from generator.notes.core import notes
 from generator.render import planned
 from generator.spec.predictions import Drift, PredictionLog
 from generator.spec.values import quantity, seconds
 from predictors.flavor import read_mlmodel
-from predictors.settings import Settings
+from predictors.settings.predictor import Settings
 from tests.generator.policies import lets
 from tests.generator.refusals import Refusal, noted_until_changed, refused_with_a_way_out
 from tests.serving import process, wait_for

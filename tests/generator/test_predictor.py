@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from generator import ModelFacts, ServeSpec, render
 from generator.resources.environment import MODEL_DIR
-from predictors.drift.span import Span
 from predictors.flavor import FLAVORS, image_of, read_mlmodel
-from predictors.settings import Settings, env_of, read_settings
+from predictors.settings.predictor import Settings, env_of, read_settings
+from predictors.settings.span import Span
 from tests.serving import process
 
 EVERYTHING: dict[str, Any] = {

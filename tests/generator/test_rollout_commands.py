@@ -12,7 +12,7 @@ import yaml
 from generator import SpecError
 from generator.cli.main import main
 from generator.rollout import rollback
-from generator.specfile import read_spec
+from generator.specfile.load import read_spec
 
 SPEC = """\
 # the fraud team's

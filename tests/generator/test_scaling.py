@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, render
-from generator.notes import notes
+from generator.notes.core import notes
 from generator.render import planned
-from predictors.metrics import LATENCY_BUCKETS
+from predictors.telemetry.metrics import LATENCY_BUCKETS
 
 BASE: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "namespace": "ml"}
 PROMETHEUS = {"prometheus": "http://prometheus:9090"}
@@ -96,7 +96,7 @@ def test_latency_is_multiplied_by_the_pods_that_it_is_divided_by() -> None:
 
 
 def test_the_latency_cannot_be_limited_beyond_what_the_metric_tells() -> None:
-    from generator.rules_scaling import SLOWEST
+    from generator.rules.scaling import SLOWEST
 
     assert LATENCY_BUCKETS[-1] == SLOWEST
 

@@ -10,12 +10,12 @@ import pytest
 
 from generator import SpecError
 from generator.cli.schema import schema_text
-from generator.fields import declared
 from generator.schema import json_schema
-from generator.specfile import read_spec
+from generator.specfile.fields import declared
+from generator.specfile.load import read_spec
+from generator.specfile.yaml_text import read
 from generator.starter import NEXT
-from generator.written import read
-from tests.generator.test_specfile import HEAD, PROD
+from tests.generator.specfile.test_specfile import HEAD, PROD
 
 ROOT = Path(__file__).parent.parent.parent
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())

@@ -11,7 +11,7 @@ import pytest
 from loadtest import compare, report
 from loadtest.results import Result
 from tests.loadtest.test_numbers import result
-from tests.predictors.test_browser import Browser, browser
+from tests.predictors.rest.test_browser import Browser, browser
 
 __all__ = ["browser"]
 

@@ -7,7 +7,7 @@ import pytest
 from monitoring.catalogue import BY_SERIES, CATALOGUE, SCRAPED
 from monitoring.rules import groups
 from monitoring.scope import Scope
-from predictors.metrics import metrics
+from predictors.telemetry.metrics import metrics
 from tests.monitoring.queries import BOARDS, labels, marks, panels, series
 
 MADE = {"revision", "le", "objective"}

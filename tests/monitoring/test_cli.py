@@ -16,8 +16,8 @@ from generator.plan import decide
 from generator.resources import watching
 from generator.resources.containers import ports
 from generator.resources.monitors import annotations_of
-from generator.rules import problems
-from generator.specfile import read_spec
+from generator.rules.core import problems
+from generator.specfile.load import read_spec
 from monitoring.cli import main
 from monitoring.scope import Scope
 from monitoring.specfile import read

@@ -35,6 +35,6 @@ def moments(zoo: Callable[[str], Path]) -> Iterator[Running]:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     made = Watched()
-    monkeypatch.setattr("predictors.pipeline.Batcher", made.batcher)
+    monkeypatch.setattr("predictors.pipeline.pipeline.Batcher", made.batcher)
     yield made
     made.gate.set()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from predictors.flavor import FlavorError, MLmodel, image_of, read_mlmodel
-from predictors.model import LoadError, MLflowModel
-from predictors.serving import open_model
-from predictors.settings import Settings
-from predictors.source import resolve
+from predictors.model.base import LoadError, MLflowModel
+from predictors.serving.process import open_model
+from predictors.settings.predictor import Settings
+from predictors.storage.source import resolve
 from tests.predictors.parity import cell, records
 from tests.serving import in_thread
 from tests.zoo import CASES, Case

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from predictors.batching import Batcher
-from predictors.engine import MOST_SECONDS, Answer, Proven, joining
+from predictors.engines.engine import MOST_SECONDS, Answer, Proven, joining
+from predictors.queueing.batching import Batcher
 from tests.serving import wait_for
 
 

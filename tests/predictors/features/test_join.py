@@ -14,7 +14,7 @@ from predictors.features.join import Wanted, joined, request_of, wanted_of
 from predictors.features.store import Catalogue, FeastError, Feature
 from predictors.protocol.batch import MISSING, Batch
 from predictors.protocol.errors import InvalidInput
-from predictors.signature import columns_of_records
+from predictors.signature.plan import columns_of_records
 
 DRIVER = [Feature("driver_stats", name, "DOUBLE", ("driver_id",)) for name in ("conv_rate", "acc_rate")]
 SHOP = [Feature("shop_stats", "rating", "DOUBLE", ("shop",))]

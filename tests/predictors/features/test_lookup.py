@@ -16,11 +16,11 @@ from predictors.features.declaration import Declaration
 from predictors.features.join import wanted_of
 from predictors.features.lookup import Features
 from predictors.features.store import Catalogue, FeastError, Feature, Fetched, Status, Unavailable
-from predictors.fields import field_of
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable
-from predictors.settings import Settings
-from predictors.signature import Plan
+from predictors.settings.predictor import Settings
+from predictors.signature.fields import field_of
+from predictors.signature.plan import Plan
 
 FOUND, NULL, MISSING, STALE = Status.FOUND, Status.NULL, Status.MISSING, Status.STALE
 CATALOGUE = Catalogue(

@@ -27,11 +27,11 @@ from starlette.exceptions import HTTPException
 
 from predictors.features import declare
 from predictors.features.demo import SERVICE, build
-from predictors.features.opening import open_features
-from predictors.model import LoadError
-from predictors.pipeline import known
+from predictors.features.open_features import open_features
+from predictors.model.base import LoadError
+from predictors.pipeline.pipeline import known
 from predictors.pyfunc import PyFuncModel
-from predictors.settings import Settings
+from predictors.settings.predictor import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
@@ -365,7 +365,7 @@ def test_first_requests_of_kserves_own_server(
         opened.append(await open_features(*arguments))
         return opened[-1]
 
-    monkeypatch.setattr("predictors.model.open_features", counting)
+    monkeypatch.setattr("predictors.model.base.open_features", counting)
     folder = saved(tmp_path / "m", {"rating": "double"})
     model = PyFuncModel("m", str(folder), settings=Settings(feast_repo_path=str(repository)))
 

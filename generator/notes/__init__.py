@@ -1,0 +1,1 @@
+"""Notes about a spec: what the reader should know beside the manifests."""

@@ -1,0 +1,1 @@
+"""Rules that a spec has to keep, beyond what its types say."""

@@ -1,0 +1,1 @@
+"""Spec files: reading YAML with its positions, overlays, errors, and rewriting in place."""

@@ -1,0 +1,54 @@
+"""TLS for HTTP and gRPC alike; certificates that are renewed on disk count from the next connection on."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from predictors.access.reloading_file import Unusable, Watched
+
+if TYPE_CHECKING:
+    from predictors.settings.predictor import Settings
+
+
+def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
+    """For a server that speaks `protocol` (as ALPN calls it); None without certificates. Raises Unusable."""
+    certificate, key, authorities = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
+    if not certificate or not key:
+        return None
+
+    def load() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols([protocol])
+        try:
+            context.load_cert_chain(certificate, key, no_password)
+        except ssl.SSLError as error:
+            raise Unusable(f"{certificate} and {key}: {reason(error)}") from None
+        if authorities:
+            try:
+                context.load_verify_locations(authorities)
+            except ssl.SSLError:
+                raise Unusable(f"{authorities}: expected certificates in PEM") from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def renew(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
+        """Called in each handshake, whether or not the client names a server."""
+        connection.context = watched.current()
+
+    paths = [path for path in (certificate, key, authorities) if path]
+    watched = Watched(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
+    context = watched.value
+    context.sni_callback = renew
+    return context
+
+
+def no_password() -> str:
+    raise Unusable("the key is encrypted; expected one without a password")
+
+
+def reason(error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate"
+    return "expected a certificate and its key in PEM"

@@ -1,0 +1,1 @@
+"""Python environments of models: their requirements, and installing them."""

@@ -1,0 +1,1 @@
+"""gRPC: the inference service, and the HTTP/2 server beneath it."""

@@ -1,0 +1,67 @@
+"""The gate before gRPC calls: nobody who may not come in can make the server take in a message."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from predictors.access.gate import Gate
+from predictors.access.jwts import KeysWanted
+from predictors.grpc.transport.calls import Abort, Call, Method, Server
+from predictors.protocol.errors import RequestError
+
+Refusal: TypeAlias = Callable[[str, RequestError], Abort]
+"""What to answer to a call of a method, by its path."""
+
+PROBES = {"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "Check", "Watch"}
+PAGES = {"ModelMetadata", "ServerReflectionInfo"}
+
+
+def kind_of(path: str) -> str:
+    """The same as that of the routes of HTTP; what is in no list is for operators."""
+    name = path.rpartition("/")[2]
+    return "predict" if name == "ModelInfer" else "probe" if name in PROBES else "page" if name in PAGES else "admin"
+
+
+def put_before(server: Server, gate: Gate, refusal: Refusal) -> None:
+    kinds = {path: kind_of(path) for path in server.methods}
+
+    def guard(call: Call) -> None:
+        path = call.head.path
+        try:
+            gate.admit(kinds[path], call.headers, call.connection.peer)
+        except KeysWanted:
+            return  # the method waits for them
+        except RequestError as error:
+            raise refusal(path, error) from None
+        call.admitted = True
+
+    async def wait(call: Call) -> None:
+        if not call.admitted:
+            path = call.head.path
+            try:
+                await gate.let_in(kinds[path], call.headers, call.connection.peer)
+            except RequestError as error:
+                raise refusal(path, error) from None
+
+    server.guard = guard
+    server.methods = {path: guarded(method, wait) for path, method in server.methods.items()}
+
+
+def guarded(method: Method, wait: Callable[[Call], Awaitable[None]]) -> Method:
+    unary, streaming, quick = method.unary, method.streaming, method.quick
+
+    async def answer(call: Call, message: bytes) -> bytes:
+        await wait(call)
+        return await unary(call, message)  # type: ignore[misc]  # only where there is one
+
+    async def stream(call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        await wait(call)
+        async for reply in streaming(call, messages):  # type: ignore[misc]
+            yield reply
+
+    def try_quickly(call: Call, message: bytes) -> bool:
+        return call.admitted and quick(call, message)  # type: ignore[misc]
+
+    return replace(method, unary=unary and answer, streaming=streaming and stream, quick=quick and try_quickly)

@@ -1,0 +1,451 @@
+"""gRPC on top of HTTP/2 streams: messages with a length before each, and a status at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from math import ceil, inf
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from predictors.grpc.transport.connection import Connection
+from predictors.grpc.transport.frames import literal
+from predictors.grpc.transport.headers import Headers
+from predictors.grpc.transport.stream import Stream
+from predictors.queueing.byte_budget import Room
+from predictors.telemetry.exchange import Exchange, Observer
+from predictors.telemetry.ids import Ids, given, new_id
+
+log = logging.getLogger("predictors")
+
+PREFIX = 5  # bytes before each message: whether it is compressed, and its length
+ENCODINGS = {b"identity", b"gzip", b"deflate"}
+CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
+TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
+LOOK = 1.0  # seconds between looks for messages that arrive too slowly
+MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
+STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
+CONTENT_TYPE = literal(b"content-type", b"application/grpc")
+ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
+OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
+OK_TRAILERS = literal(b"grpc-status", b"0")
+
+
+class Status(IntEnum):
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+class Abort(Exception):
+    """Ends a call with a status; `str(error)` is for the caller."""
+
+    def __init__(self, status: Status, details: str, retry_after: float | None = None) -> None:
+        super().__init__(details)
+        self.status = status
+        self.retry_after = retry_after
+        """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
+
+
+Unary: TypeAlias = "Callable[[Call, bytes], Awaitable[bytes]]"
+Streaming: TypeAlias = "Callable[[Call, AsyncIterator[bytes]], AsyncIterator[bytes]]"
+Quick: TypeAlias = "Callable[[Call, bytes], bool]"
+Guard: TypeAlias = "Callable[[Call], None]"
+"""Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How calls of one method are answered: one message by one, or a stream by a stream."""
+
+    unary: Unary | None = None
+    streaming: Streaming | None = None
+    quick: Quick | None = None
+    """Tries to answer without a task, now or later; false if it cannot."""
+    probe: bool = False
+    """Asked again and again by machines: nothing to trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    path: str
+    is_grpc: bool
+    encoding: bytes
+    timeout: float | None
+    """Seconds that the caller waits for the end of the call."""
+    metadata: tuple[tuple[str, str], ...]
+    request_id: bytes
+    traceparent: bytes
+
+
+@lru_cache(maxsize=256)
+def head_of(headers: Headers) -> Head:
+    fields = dict(headers)
+    metadata = tuple(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if not name.startswith((b":", b"grpc-")) and name not in (b"te", b"content-type")
+    )
+    timeout = TIMEOUT.fullmatch(fields.get(b"grpc-timeout", b""))
+    return Head(
+        fields.get(b":path", b"").decode("latin-1"),
+        fields.get(b"content-type", b"").partition(b";")[0].strip().lower() in CONTENT_TYPES,
+        fields.get(b"grpc-encoding", b"identity"),
+        min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
+        metadata,
+        *given(headers),
+    )
+
+
+class Call(Stream):
+    """One gRPC call."""
+
+    arrived: asyncio.Event
+    """Of a stream of messages: there may be another, or the end."""
+    sent: asyncio.Event
+    """Likewise: the peer has taken what was sent."""
+
+    def __init__(self, connection: Connection, number: int, headers: Headers, server: Server) -> None:
+        super().__init__(connection, number, headers)
+        self.server = server
+        self.head = head_of(headers)
+        self.buffer: bytes | bytearray = b""
+        self.method = server.methods.get(self.head.path)
+        self.streaming = False
+        self.admitted = False
+        self.ending = Status.CANCELLED
+        """How it ends if its task is cancelled."""
+        self.task: asyncio.Task[None] | None = None
+        self.exchange: Exchange | None = None
+        """There is one where somebody watches, and on the way through a task."""
+
+    # -- from the stream ----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        if self.server.observer.watching:
+            self.exchange = self.watched()
+        if not self.head.is_grpc:
+            self.ended_with("UNKNOWN")
+            self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
+        elif self.method is None:
+            self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
+        elif self.head.encoding not in ENCODINGS:
+            self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
+        elif self.server.guard is not None and not self.passes(self.server.guard):
+            return
+        elif self.method.streaming is not None:
+            self.streaming, self.arrived, self.sent = True, asyncio.Event(), asyncio.Event()
+            self.start(self.stream(self.method.streaming))
+            self.connection.send_headers(self, self.ok_headers)
+
+    def passes(self, guard: Guard) -> bool:
+        try:
+            guard(self)
+        except Abort as abort:
+            self.refuse(abort)
+            return False
+        return True
+
+    def data(self, chunk: bytes) -> None:
+        if not self.buffer:
+            self.buffer = chunk
+        else:
+            if isinstance(self.buffer, bytes):
+                self.buffer = bytearray(self.buffer)
+            self.buffer += chunk
+        if self.streaming:  # no more than a window of it: the peer may send on when a message has been taken
+            self.arrived.set()
+        elif len(self.buffer) >= PREFIX:
+            size = self.size
+            if size > self.server.most_message:
+                self.refuse(self.too_large())
+            elif len(self.buffer) > PREFIX + size:
+                self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
+
+    def end(self) -> None:
+        if self.closed:
+            return
+        if self.streaming:
+            self.arrived.set()
+            return
+        if len(self.buffer) < PREFIX or len(self.buffer) != PREFIX + self.size:
+            self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
+            return
+        try:
+            message = self.unpacked(self.buffer)
+        except Abort as abort:
+            self.refuse(abort)
+            return
+        if self.buffer[0] and not self.connection.has_room(self, len(message)):
+            self.no_room()
+            return
+        self.buffer = b""
+        if self.method is None or self.method.quick is None or not self.method.quick(self, message):
+            self.pass_on(message)
+
+    def pass_on(self, message: bytes) -> None:
+        """To the method itself, in a task."""
+        if self.method is not None and self.method.unary is not None:
+            self.start(self.answer(self.method.unary, message))
+
+    def cancelled(self) -> None:
+        self.ended_with("CANCELLED")
+        if self.task is not None:
+            self.task.cancel()
+
+    def drained(self) -> None:
+        if self.streaming:
+            self.sent.set()
+
+    def too_slow(self) -> None:
+        if not self.streaming:
+            self.fail(Status.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
+
+    def no_room(self) -> None:
+        self.server.refused()
+        self.fail(Status.UNAVAILABLE, "the requests that are on their way hold too many bytes; try again later")
+
+    @property
+    def seconds_left(self) -> float:
+        return inf if self.head.timeout is None else self.head.timeout
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Of the message that comes next."""
+        return int.from_bytes(self.buffer[1:PREFIX], "big")
+
+    def unpacked(self, message: bytes | bytearray) -> bytes:
+        body = bytes(message[PREFIX:])
+        if not message[0]:
+            return body
+        if self.head.encoding == b"identity":
+            raise Abort(Status.INTERNAL, "a compressed message without grpc-encoding")
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        try:
+            unpacked = unpacker.decompress(body, self.server.most_message + 1)
+        except zlib.error:
+            raise Abort(Status.INTERNAL, "the message cannot be decompressed") from None
+        if len(unpacked) > self.server.most_message:
+            raise self.too_large()
+        if not unpacker.eof:
+            raise Abort(Status.INTERNAL, "the compressed message is truncated")
+        return unpacked
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        while True:
+            while len(self.buffer) >= PREFIX and len(self.buffer) >= PREFIX + self.size:
+                yield self.unpacked(self.next_message())
+            if len(self.buffer) >= PREFIX and self.size > self.server.most_message:
+                raise self.too_large()
+            if self.ended:
+                break
+            self.arrived.clear()
+            await self.arrived.wait()
+        if self.buffer:
+            raise Abort(Status.INTERNAL, "the last message is truncated")
+
+    def next_message(self) -> bytes:
+        end = PREFIX + self.size
+        if isinstance(self.buffer, bytes):
+            self.buffer = bytearray(self.buffer)
+        message = bytes(memoryview(self.buffer)[:end])
+        del self.buffer[:end]  # only moves where it begins
+        self.connection.allow(self, end)
+        return message
+
+    def too_large(self) -> Abort:
+        most = self.server.most_message
+        return Abort(Status.RESOURCE_EXHAUSTED, f"the message is larger than {most} bytes (--max-body)")
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        if self.exchange is None:
+            self.exchange = self.watched()
+        loop = asyncio.get_running_loop()
+        self.task = loop.create_task(work)
+        self.server.tasks.add(self.task)
+        timer = None if self.head.timeout is None else loop.call_later(self.head.timeout, self.expired)
+        self.task.add_done_callback(lambda task: self.over(task, timer))
+
+    def over(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+        self.server.tasks.discard(task)
+        if timer is not None:
+            timer.cancel()
+        if task.cancelled():  # by something that the method waited for
+            self.fail(Status.UNAVAILABLE, "the call was given up in the server")
+
+    def expired(self) -> None:
+        self.ending = Status.DEADLINE_EXCEEDED
+        self.fail(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
+        self.cancelled()
+
+    async def answer(self, unary: Unary, message: bytes) -> None:
+        self.enter()
+        try:
+            reply = await unary(self, message)
+        except Abort as abort:
+            self.refuse(abort)
+        except Exception:
+            self.broken()
+        else:
+            self.reply(reply)
+
+    async def stream(self, streaming: Streaming) -> None:
+        self.enter()
+        try:
+            async for reply in streaming(self, self.messages()):
+                self.sent.clear()
+                self.connection.send_data(self, packed(reply))
+                await asyncio.sleep(0)  # others have their turn, and what was sent leaves
+                if self.waiting:
+                    await self.sent.wait()
+        except Abort as abort:
+            self.refuse(abort)
+        except Exception:
+            self.broken()
+        else:
+            if not self.closed:
+                self.ended_with("OK")
+                self.connection.send_trailers(self, OK_TRAILERS)
+
+    def reply(self, message: bytes) -> None:
+        """The one message of a unary call that went well."""
+        if not self.closed:
+            self.ended_with("OK", len(message))
+            self.connection.send_reply(self, self.ok_headers, packed(message), OK_TRAILERS)
+
+    def refuse(self, abort: Abort) -> None:
+        pushback = b""
+        if abort.retry_after is not None:
+            pushback = literal(b"grpc-retry-pushback-ms", str(ceil(abort.retry_after * 1000)).encode())
+        self.fail(abort.status, str(abort), pushback)
+
+    def broken(self) -> None:
+        log.exception("a gRPC call failed in the server")
+        self.fail(Status.INTERNAL, "internal error; the server's log has the details")
+
+    def fail(self, status: Status, details: str, more: bytes = b"") -> None:
+        """Ends a call with a status in place of its reply, or of the rest of its replies."""
+        if not self.closed:
+            self.ended_with(status.name)
+            fields = status_fields(status, details) + more
+            self.connection.send_trailers(self, fields if self.streaming else self.ok_headers + fields)
+
+    # -- who watches --------------------------------------------------------------------------------------------
+
+    @property
+    def ok_headers(self) -> bytes:
+        """The block of fields that a reply begins with."""
+        exchange, head = self.exchange, self.head
+        ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
+        return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
+
+    def watched(self) -> Exchange:
+        client = self.connection.transport.get_extra_info("peername")
+        exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
+        exchange.protocol = "grpc"
+        if self.method is not None and self.method.probe:
+            exchange.leave_trace()
+        return exchange
+
+    def enter(self) -> None:
+        if self.exchange is not None:
+            self.exchange.enter()
+
+    def ended_with(self, status: str, size: int = 0) -> None:
+        if self.exchange is not None:
+            self.exchange.end(status, size)
+
+
+def packed(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def status_fields(status: Status, details: str) -> bytes:
+    safe = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    words = quote(details[:MOST_DETAILS], safe, errors="replace").encode()
+    return literal(b"grpc-status", str(int(status)).encode()) + literal(b"grpc-message", words)
+
+
+class Server:
+    """Listens on a bound socket and answers the given methods, by path."""
+
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        most_message: int,
+        observer: Observer | None = None,
+        room: Room | None = None,
+        patience: float = 0,
+        refused: Callable[[], object] = object,
+    ) -> None:
+        self.methods = methods
+        self.observer = observer or Observer("")
+        self.guard: Guard | None = None
+        self.most_message = most_message
+        self.room = room or Room()
+        self.patience = patience
+        """Seconds for a message to arrive, and more for a large one; 0 for any time."""
+        self.refused = refused
+        """Called for each call for which there is no room."""
+        self.looking: asyncio.TimerHandle | None = None
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.listener: asyncio.Server | None = None
+
+    async def start(self, sock: Any, context: ssl.SSLContext | None = None) -> None:
+        # A whole message may be on its way at once, so that none ever waits for a window to open.
+        window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
+
+        def open_call(connection: Connection, number: int, headers: Headers) -> Stream:
+            return Call(connection, number, headers, self)
+
+        self.listener = await asyncio.get_running_loop().create_server(
+            lambda: Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
+        )
+        if self.patience:
+            self.look()
+
+    def look(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in list(self.connections):
+            connection.look(loop.time(), self.patience)
+        self.looking = loop.call_later(LOOK, self.look)
+
+    async def stop(self, grace: float) -> None:
+        """No new connections and calls; those in flight finish within `grace` seconds."""
+        if self.listener is not None:
+            self.listener.close()
+        told: set[Connection] = set()
+        end = asyncio.get_running_loop().time() + grace
+        while self.connections and asyncio.get_running_loop().time() < end:
+            for connection in self.connections - told:  # some may just have been accepted
+                connection.prepare_to_leave()
+                told.add(connection)
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        if self.looking is not None:
+            self.looking.cancel()

@@ -1,0 +1,59 @@
+"""One request and its reply on an HTTP/2 connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from predictors.grpc.transport.headers import Headers
+
+if TYPE_CHECKING:
+    from predictors.grpc.transport.connection import Connection
+
+
+class Stream:
+    """Subclasses say what they make of it."""
+
+    def __init__(self, connection: Connection, number: int, headers: Headers) -> None:
+        self.connection = connection
+        self.number = number
+        self.headers = headers
+        self.send_window = connection.peer_window
+        self.received = 0
+        """Bytes of the window that the peer has used up."""
+        self.taken = 0
+        """Of these, what has been done with and may soon be allowed anew."""
+        self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
+        """What flow control holds back: bytes of data, or of a whole frame of trailers."""
+        self.since: float | None = None
+        """When it was first seen to be arriving still."""
+        self.left, self.left_since = 0, 0.0
+        """How much was seen to wait, and since when it is no less."""
+        self.closed = False
+        """No more of it goes out."""
+        self.ended = False
+        """No more of it comes in."""
+
+    def begin(self) -> None:
+        """The connection knows of the stream."""
+        raise NotImplementedError
+
+    def data(self, chunk: bytes) -> None:
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """The peer has sent all."""
+        raise NotImplementedError
+
+    def cancelled(self) -> None:
+        """The peer, or the connection, has gone."""
+
+    def too_slow(self) -> None:
+        """It has been arriving for too long."""
+
+    def no_room(self) -> None:
+        """All requests together hold too many bytes."""
+        raise NotImplementedError
+
+    def drained(self) -> None:
+        """Nothing waits any more."""

@@ -1,0 +1,47 @@
+"""What server and model say of themselves, the same over REST and gRPC."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from predictors.model.base import Loaded, input_tensors
+
+EXTENSIONS = ["model_repository", "binary_tensor_data"]
+
+
+def server_metadata() -> dict[str, Any]:
+    return {"name": "mlflow-kserve", "version": metadata.version("mlflow-kserve"), "extensions": EXTENSIONS}
+
+
+def model_metadata(name: str, loaded: Loaded, more: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": [loaded.version],
+        "platform": f"mlflow_{loaded.flavor}",
+        "inputs": input_tensors(loaded.plan),
+        "outputs": list(loaded.outputs),
+        "properties": properties(loaded) | more,
+    }
+
+
+def properties(loaded: Loaded) -> dict[str, str]:
+    """What else there is to know of a served model, as text."""
+    return {
+        "flavor": loaded.flavor,
+        "methods": ",".join(loaded.methods),
+        "engine": loaded.choice.name,
+        "engine_reason": loaded.choice.reason,
+        "model_uri": loaded.source.resolved_uri,
+        "asked_uri": loaded.source.uri,
+        "digest": loaded.source.digest or "",
+        "run_id": str(loaded.mlmodel.content.get("run_id") or ""),
+        "dependencies": dependencies(loaded),
+    }
+
+
+def dependencies(loaded: Loaded) -> str:
+    """Whether what the model asks for is installed."""
+    if loaded.differences is None:
+        return "not checked"
+    return "; ".join(map(str, loaded.differences)) or "ok"

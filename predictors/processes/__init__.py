@@ -1,0 +1,1 @@
+"""Processes that share ports and state: workers, forks, handover."""

@@ -1,0 +1,1 @@
+"""Admission, batches and threads: how requests wait for their turn."""

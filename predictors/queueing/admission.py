@@ -1,0 +1,208 @@
+"""How many requests may wait for the model and for how long: what would wait too long is refused at once.
+
+A queue helps with bursts. Under a load that lasts it only grows: everybody waits, callers give up, and the server works
+for nobody. So there is a bound on the requests, on their bytes, and on the time that a new one would have to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from math import ceil, inf
+from types import TracebackType
+from typing import Any, cast
+
+from predictors.protocol.errors import Overloaded, TimedOut
+from predictors.queueing.byte_budget import Room
+from predictors.settings.predictor import Settings
+from predictors.telemetry.metrics import refusal_counter, waiting_gauges
+
+SWEEP = 0.05  # seconds: how exactly the time of a request ends
+ALWAYS = 32  # requests that may be on their way however slow the model is
+ENOUGH, LONG = 8, 1.0  # requests that end, or seconds, before the pace is believed
+FORGOTTEN = 10.0  # seconds after which a pace says nothing any more
+LONGEST_RETRY = 60  # seconds: those who are told to come back should not be lost
+
+
+class Ticket:
+    """A request that waits or is worked upon."""
+
+    __slots__ = ("deadline", "expire", "expired")
+
+    def __init__(self, deadline: float, expire: Callable[[], object] | None) -> None:
+        self.deadline = deadline
+        self.expire = expire
+        self.expired = False
+
+
+class Place:
+    """The ticket of a task: when its time has passed, what the task waits for is given up."""
+
+    def __init__(self, admission: Admission, seconds: float) -> None:
+        self.admission = admission
+        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.ticket = admission.enter(self.task.cancel, seconds)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.admission.leave(self.ticket, done=not isinstance(error, asyncio.CancelledError))
+        if self.ticket.expired and self.task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
+            raise self.admission.timed_out() from None
+
+
+class Pace:
+    """How fast requests end while others wait for their turn: the time that a queue takes to be worked off."""
+
+    def __init__(self) -> None:
+        self.each = 0.0
+        """Seconds for each request; 0 if nobody had to wait lately."""
+        self.ended = 0
+        self._before = 0
+        self._since: float | None = None
+        self._measured = 0.0
+
+    def look(self, now: float, *, queued: bool) -> None:
+        if not queued:
+            self._since = None
+            self.forget_old(now)
+            return
+        if self._since is None:
+            self._since, self._before = now, self.ended
+            return
+        ended, seconds = self.ended - self._before, now - self._since
+        if ended >= ENOUGH or seconds >= LONG:
+            each = seconds / max(ended, 1)
+            self.each = (self.each + each) / 2 if self.each else each
+            self._since, self._before, self._measured = now, self.ended, now
+
+    def forget_old(self, now: float) -> None:
+        if now - self._measured > FORGOTTEN:
+            self.each = 0.0
+
+
+class Admission:
+    """Of one process; for the event loop only."""
+
+    def __init__(self, settings: Settings, parallel: int, queued: Callable[[], int]) -> None:
+        self.name = settings.model_name
+        self.most = settings.max_in_flight
+        self.most_wait = settings.max_wait or inf
+        self.timeout = settings.request_timeout or inf
+        self.room = Room(settings.max_in_flight_bytes or 4 * settings.max_body)
+        self.parallel = parallel
+        """How many are worked upon at a time."""
+        self.queued = queued
+        self.pace = Pace()
+        self.limit = self.most
+        """Requests that may be on their way, as fast as they end now."""
+        self.tickets: dict[Ticket, None] = {}
+        self.coming = 0
+        self._sweeping = False
+
+    @property
+    def full(self) -> bool:
+        if len(self.tickets) + self.coming < self.limit:
+            return False
+        self.wake()
+        return len(self.tickets) + self.coming >= self.limit
+
+    def wake(self) -> None:
+        """Nobody has looked for as long as nobody came: what is known of the pace may be old."""
+        if not self._sweeping:
+            self.pace.forget_old(time.monotonic())
+            self.set_limit()
+
+    def expect(self) -> None:
+        """A request will enter when its task begins; those that arrive in the same turn are refused before that."""
+        if not self.coming:
+            asyncio.get_running_loop().call_soon(self._come)
+        self.coming += 1
+
+    def _come(self) -> None:
+        self.coming = 0
+
+    def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
+        """A place for a request that its caller waits for as long as `seconds`; `expire` is called when it is late."""
+        self.wake()
+        ahead, now = len(self.tickets), time.monotonic()
+        if ahead >= self.limit:
+            raise self.overloaded()
+        patience = min(seconds, self.timeout)
+        if (ahead - self.parallel) * self.pace.each > patience:
+            raise self.refused("deadline")
+        ticket = Ticket(now + patience, expire)
+        self.tickets[ticket] = None
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+        return ticket
+
+    def leave(self, ticket: Ticket, *, done: bool = True) -> None:
+        """`done`: it has cost what a request costs; those that were given up say nothing of the pace."""
+        del self.tickets[ticket]
+        self.pace.ended += done
+
+    def place(self, seconds: float = inf) -> Place:
+        return Place(self, seconds)
+
+    def keep(self) -> Callable[[], None]:
+        """A place for work that nobody waits for any more and that cannot be stopped; what gives it back."""
+        ticket = Ticket(inf, None)
+        self.tickets[ticket] = None
+        return lambda: self.leave(ticket)
+
+    # -- refusals -----------------------------------------------------------------------------------------------
+
+    def overloaded(self) -> Overloaded:
+        return self.refused("requests" if len(self.tickets) >= self.most else "wait")
+
+    def no_room(self) -> Overloaded:
+        return self.refused("bytes")
+
+    def refused(self, reason: str) -> Overloaded:
+        refusal_counter(self.name, reason).inc()
+        return Overloaded(WORDS[reason], min(max(1, ceil(self.wait)), LONGEST_RETRY))
+
+    def timed_out(self) -> TimedOut:
+        return TimedOut(f"the request was not answered within its time (--request-timeout is {self.timeout:g} s)")
+
+    @property
+    def wait(self) -> float:
+        """Seconds that a request would wait that came now."""
+        return max(0, len(self.tickets) - self.parallel) * self.pace.each
+
+    def set_limit(self) -> None:
+        each = self.pace.each
+        fits = self.parallel + self.most_wait / each if each else inf
+        self.limit = int(min(self.most, max(ALWAYS, fits)))
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        queued = self.queued()
+        self.pace.look(now, queued=queued > 0)
+        self.set_limit()
+        for ticket in [one for one in self.tickets if one.deadline <= now and not one.expired]:
+            ticket.expired = True
+            if ticket.expire is not None:
+                ticket.expire()
+        waiting, held, wait = waiting_gauges(self.name)
+        waiting.set(queued)
+        held.set(self.room.held)
+        wait.set(self.wait)
+        # Small requests wait without a ticket: the gauge must not keep what was seen of them last.
+        self._sweeping = bool(self.tickets or self.room.held or queued)
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+
+
+WORDS: Mapping[str, str] = {
+    "requests": "too many requests are waiting (--max-in-flight); try again later",
+    "wait": "the model is busy and the request would wait too long (--max-wait); try again later",
+    "deadline": "the model is busy and the request could not be answered within its time; try again later",
+    "bytes": "the requests that are on their way hold too many bytes (--max-in-flight-bytes); try again later",
+}

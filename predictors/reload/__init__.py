@@ -1,0 +1,1 @@
+"""Hot reload: following the registry and changing the served version."""

@@ -1,0 +1,384 @@
+"""uvicorn's HTTP protocol with a short way for the requests that nearly everybody sends.
+
+A small POST to a prediction route on a connection that stays open goes from the parser to the engine and back without
+an ASGI scope, a task and two writes, which cost more than many a model. Everything else, and every request that turns
+out to need more than the engine, takes uvicorn's own way through the ASGI application, as if it had just arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from predictors.telemetry import ids
+from predictors.telemetry.exchange import GONE, Exchange
+
+WORTH_READING = 2**20  # bytes of a request that has been answered already, so that its connection can stay open
+MOST_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
+LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
+SLOWEST = 8 * 1024  # bytes a second of a body
+UNSEEN = -1.0
+MOST_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
+BEGUN = -1
+SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
+JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+BINARY_TYPE = b"application/octet-stream"
+# Headers that mean more work than the short way does.
+UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
+NOTED = UNUSUAL | ids.NAMES
+HEADER_LENGTH = b"inference-header-content-length"
+NOSNIFF = b"x-content-type-options: nosniff\r\n"  # on every reply, the long way's too
+OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + NOSNIFF + b"content-length: %d\r\n"
+OK_BINARY = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
+    + NOSNIFF
+    + b"inference-header-content-length: %d\r\ncontent-length: %d\r\n"
+)
+CLOSE = b"connection: close\r\n"
+REQUEST_ID = b"x-request-id: %b\r\n"
+CALL = "mlflow_kserve.call"
+"""Where an ASGI scope has the call that began on the short way: what was done for it there is not done again."""
+
+
+GIVE_UP, LEFT = "mlflow_kserve.give_up", "mlflow_kserve.left"
+"""Where an ASGI scope has what to call when the client leaves, and whether it has."""
+
+
+def give_up_with_client(scope: Any) -> None:
+    """This task ends when the client of its request leaves: nobody waits for the reply."""
+    task = asyncio.current_task()
+    if task is not None:
+        scope[GIVE_UP] = task.cancel
+
+
+def has_left(scope: Any) -> bool:
+    return LEFT in scope
+
+
+class Application(Protocol):
+    """An ASGI application that can answer some requests directly."""
+
+    short_ways: dict[bytes, Any]
+    """By raw path."""
+
+    def answer(self, call: Call, way: Any) -> None:
+        """Calls `call.reply` or `call.pass_on`, now or later."""
+
+
+class NoEvent:
+    """uvicorn tells a cycle when something happens; a call has nobody that waits."""
+
+    def set(self) -> None:
+        pass
+
+
+class Call:
+    """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
+
+    __slots__ = (
+        "admitted", "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
+        "keep_alive", "path", "response_complete", "way",
+    )  # fmt: skip
+    message_event = NoEvent()
+
+    def __init__(self, connection: Connection, way: Any) -> None:
+        self.connection = connection
+        self.way = way
+        self.path = connection.url
+        self.headers = connection.headers
+        self.header_length = connection.header_length
+        self.body = b""
+        self.admitted = False
+        """It has passed the gate, if there is one, and need not do so again."""
+        self.keep_alive = True
+        self.disconnected = False
+        self.response_complete = False
+        self.identity = ids.ids_of(connection.headers).lines if connection.has_ids else b""
+        """Lines of the reply's head, if they are known already."""
+        self.exchange: Exchange | None = None
+        """Where somebody watches."""
+
+    def reply(self, body: bytes, header_length: int | None, headers: bytes = b"") -> None:
+        """`headers` are lines that go along with the usual ones."""
+        self.response_complete = True
+        self.connection.send(self, body, header_length, headers)
+
+    def refuse(self, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A reply that is no prediction."""
+        self.response_complete = True
+        fields = b"".join([b"%b: %b\r\n" % pair for pair in head])
+        self.connection.write(self, STATUS_LINE[status] + fields, body)
+
+    @property
+    def peer(self) -> str:
+        client = self.connection.client
+        return client[0] if client else ""
+
+    def pass_on(self) -> None:
+        """To the ASGI application."""
+        self.response_complete = True
+        if not self.disconnected:
+            self.connection.pass_on(self)
+        elif self.exchange is not None:
+            self.exchange.end(GONE)
+
+
+class Connection(HttpToolsProtocol):
+    app: Any
+    cycle: Any
+    kind: bytes
+    header_length: bytes | None
+    unusual: bool
+    has_ids: bool
+    defaults: list[tuple[bytes, bytes]] | None = None
+    """The headers of every reply, and what they are as text."""
+    default_lines = b""
+    running: RequestResponseCycle | None = None
+    """The request that the ASGI application is at; of pipelined ones, the first."""
+    heading = False
+    """Whether the headers of a request are arriving."""
+    head_size = 0
+    arriving: float | None = None
+    """Since when a request has been seen to arrive."""
+    body_size = 0
+    unread = 0
+    """Bytes that came of a request after its reply."""
+    reply_left, reply_since = 0, 0.0
+    """What the client has not taken, and since when it takes nothing of it."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.arriving = UNSEEN
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.cycle = None  # it refers to the connection
+        running, self.running = self.running, None
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            scope: Any = running.scope
+            scope[LEFT] = True
+            if GIVE_UP in scope:
+                scope[GIVE_UP]()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def data_received(self, data: bytes) -> None:
+        HttpToolsProtocol.data_received(self, data)
+        if self.heading:
+            self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0
+            if self.head_size > MOST_HEADERS:
+                self.end_with(431, b"the headers are too long\n")
+        elif self.head_size:
+            self.head_size = 0
+
+    def on_message_begin(self) -> None:
+        self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
+        self.heading, self.head_size = True, BEGUN
+        self.arriving = UNSEEN
+        self.url = b""
+        self.headers = []
+        self.kind = b""
+        self.header_length = None
+        self.unusual = self.expect_100_continue = self.has_ids = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"content-type":
+            self.kind = value
+        elif name == HEADER_LENGTH:
+            self.header_length = value
+        elif name == b"content-length":
+            self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > SMALL
+        elif name in NOTED:
+            if name in ids.NAMES:
+                self.has_ids = True
+                return
+            self.unusual = True
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+
+    def on_headers_complete(self) -> None:
+        self.heading = False
+        way = self.app.short_ways.get(self.url)
+        if way is None or self.unusual or not self.idle or not self.usual_kind(way):
+            self.scope = self.new_scope(self.headers)
+            super().on_headers_complete()
+            self.body_size = self.unread = 0
+            if self.unusual:
+                self.cycle.transport = LastWords(self)
+        else:
+            self.cycle = Call(self, way)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next request can be answered at once, and the connection then stays open."""
+        parser, cycle = self.parser, self.cycle
+        return (
+            (cycle is None or cycle.response_complete)
+            and not self.flow.write_paused
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+        )
+
+    def usual_kind(self, way: Any) -> bool:
+        if self.header_length is None:
+            return self.kind in JSON_TYPES
+        return bool(way.binary) and self.kind == BINARY_TYPE
+
+    def on_body(self, body: bytes) -> None:
+        if type(self.cycle) is Call:
+            self.cycle.body = self.cycle.body + body if self.cycle.body else body
+        else:
+            self.body_size += len(body)
+            if self.cycle.response_complete:
+                self.unread += len(body)
+                if self.unread > WORTH_READING:
+                    self.linger()
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.arriving = None
+        if type(self.cycle) is Call:
+            self.app.answer(self.cycle, self.cycle.way)
+        else:
+            super().on_message_complete()
+
+    def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
+        if header_length is None:
+            self.write(call, OK_JSON % len(body) + headers, body)
+        else:
+            self.write(call, OK_BINARY % (header_length, len(body)) + headers, body)
+
+    def write(self, call: Call, head: bytes, body: bytes) -> None:
+        if call.disconnected or self.transport.is_closing():
+            return
+        defaults = self.server_state.default_headers
+        if defaults is not self.defaults:  # another second has begun
+            self.defaults, self.default_lines = defaults, b"".join([b"%b: %b\r\n" % pair for pair in defaults])
+        headers = self.default_lines + (call.identity or REQUEST_ID % ids.new_id())
+        if not call.keep_alive:  # the server is about to end
+            headers += CLOSE
+        self.transport.write(b"%b%b\r\n%b" % (head, headers, body))
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    # -- clients that are slow or send too much -----------------------------------------------------------------
+
+    def look(self, now: float, patience: float) -> None:
+        """Ends a connection whose client keeps it busy for nothing; asked about once a second."""
+        left = self.transport.get_write_buffer_size()
+        if left == 0 or left < self.reply_left or self.reply_left == 0:
+            self.reply_left, self.reply_since = left, now
+        elif now - self.reply_since > patience:
+            self.transport.abort()
+            return
+        if self.arriving is None or self.transport.is_closing():
+            return
+        if self.arriving == UNSEEN or self.flow.read_paused or (self.heading and not self.answered):
+            self.arriving = now  # or the client waits for us
+        elif now - self.arriving > patience + self.body_size / SLOWEST:
+            if self.heading or (self.cycle is not None and not self.cycle.response_complete):
+                self.end_with(408, b"the request takes too long to arrive (--read-timeout)\n")
+            else:
+                self.transport.close()
+
+    @property
+    def answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def end_with(self, status: int, words: bytes) -> None:
+        """The last reply, where no application is asked."""
+        cycle = self.cycle
+        if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.abort()
+                return
+        self.heading = False
+        head = b"content-type: text/plain\r\ncontent-length: %d\r\n" % len(words)
+        self.transport.write(STATUS_LINE[status] + head + CLOSE + b"\r\n" + words)
+        self.linger()
+
+    def linger(self) -> None:
+        """Ends the connection; a client that still sends is not listened to, but has the time to read its reply."""
+        if self.transport.is_closing():
+            return
+        if self.arriving is None:
+            self.transport.close()
+            return
+        self.transport.resume_reading()
+        self.transport.set_protocol(Deaf(self))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.abort)
+
+    def pass_on(self, call: Call) -> None:
+        """Starts uvicorn's own cycle for a request that has arrived whole."""
+        scope = self.new_scope(call.headers)
+        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path, CALL: call}
+        cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=call.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body, cycle.more_body = bytearray(call.body), False
+        cycle.message_event.set()
+        if self.cycle is call:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
+
+    def new_scope(self, headers: list[tuple[bytes, bytes]]) -> Any:
+        return {
+            "type": "http", "asgi": {"version": self.asgi_version, "spec_version": "2.3"}, "http_version": "1.1",
+            "server": self.server, "client": self.client, "scheme": self.scheme, "root_path": self.root_path,
+            "headers": headers, "query_string": b"", "state": self.app_state.copy(),
+        }  # fmt: skip
+
+
+class Deaf(asyncio.Protocol):
+    """What becomes of a connection that listens no more: so much is taken from it, then it is left to itself."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.left = MOST_IGNORED
+
+    def data_received(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left < 0:
+            self.connection.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connection.connection_lost(exc)
+
+
+class LastWords:
+    """The transport of a request that may not have arrived whole when its reply ends the connection.
+
+    A connection that is closed while data arrives is reset, and the client may lose the reply.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        transport = connection.transport
+        self.write, self.is_closing = transport.write, transport.is_closing
+
+    def close(self) -> None:
+        self.connection.linger()

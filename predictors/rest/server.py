@@ -1,0 +1,90 @@
+"""uvicorn as the predictor uses it: told when to end, and with its connections answered by then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, ClassVar, TypeAlias
+
+import uvicorn
+
+from predictors.access.tls import server_context
+from predictors.rest.asgi import Receive, Scope, Send
+from predictors.rest.connection import Connection
+from predictors.settings.predictor import Settings
+
+LINGER = 0.5  # seconds
+
+ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn without its signal handlers: ours decide when it ends. Clients must not be slower than `patience`."""
+
+    def __init__(self, config: uvicorn.Config, patience: float) -> None:
+        super().__init__(config)
+        self.patience = patience
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self.patience and counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now, self.patience)
+        return await super().on_tick(counter)
+
+    async def finish(self, seconds: float) -> None:
+        """Accepts no more connections, and answers on those that it has."""
+        for server in getattr(self, "servers", ()):  # there are none if it ends as it starts
+            server.close()
+        deadline = time.monotonic() + seconds
+        while self.server_state.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    async def leave(self, serving: asyncio.Task[None], seconds: float) -> None:
+        """Ends the server: a request that is on its way to a connection that looks idle is answered too."""
+        await self.finish(min(LINGER, seconds))
+        self.should_exit = True
+        await serving
+
+
+class LastReply:
+    """The app with one request for each connection: the next one finds a worker."""
+
+    short_ways: ClassVar[dict[bytes, Any]] = {}
+
+    def __init__(self, app: ASGI) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self.app(scope, receive, send_and_close)
+
+
+def web_config(app: Any, settings: Settings) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        proxy_headers=False,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive,
+        timeout_graceful_shutdown=settings.grace_period,
+    )
+    config.load()
+    config.ssl = server_context(settings, "http/1.1")
+    return config

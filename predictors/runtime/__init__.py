@@ -1,0 +1,1 @@
+"""The interpreter and the machine: CPUs, garbage, imports."""

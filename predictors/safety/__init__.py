@@ -1,0 +1,1 @@
+"""Checks of model files before anything in them runs."""

@@ -1,0 +1,1 @@
+"""The server process from its start to its end."""

@@ -1,0 +1,1 @@
+"""Signatures: the plan that turns requests into model input."""

@@ -1,0 +1,1 @@
+"""From a model URI to a folder on disk: registry, downloads, cache."""

@@ -1,0 +1,203 @@
+"""One request and its reply, as it is known to the log, the access log and the trace."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from random import random
+from typing import Any, Protocol, TypeVar
+
+from predictors.telemetry.ids import Ids, given, ids_of
+
+access = logging.getLogger("predictors.access")
+current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+"""The request that is being answered, where one alone is."""
+MOST_PATH = 1024  # characters
+DONE = (200, "OK")
+GONE = 499  # as web servers log a caller who did not wait
+T = TypeVar("T")
+B = TypeVar("B")
+
+
+class Trace(Protocol):
+    """The place of one request in a trace."""
+
+    sampled: bool
+
+    @property
+    def traceparent(self) -> bytes: ...
+
+    def enter(self) -> None: ...
+
+    def end(self, exchange: Exchange, ended: int) -> None: ...
+
+
+class Tracing(Protocol):
+    def begin(self, exchange: Exchange) -> Trace: ...
+
+
+class Records(Protocol):
+    """Where what was asked and answered is written down."""
+
+    def take(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
+
+
+class Exchange:
+    __slots__ = (
+        "client", "clock", "ended", "error", "headers", "ids", "loaded", "observer", "path", "predicted", "protocol",
+        "route", "rows", "sampled", "size", "started", "status", "steps", "trace", "verb",
+    )  # fmt: skip
+
+    def __init__(
+        self, observer: Observer, verb: str, path: str, headers: Iterable[tuple[bytes, bytes]], client: Any
+    ) -> None:
+        self.observer = observer
+        self.verb = verb
+        """GRPC for its calls."""
+        self.path = path[:MOST_PATH]
+        self.headers = headers
+        self.client = client
+        self.ids = ids_of(headers)
+        self.protocol = self.route = ""
+        self.loaded: Any = None
+        """The model that was asked, if one was."""
+        self.rows = self.size = 0
+        """Of the request, where they are known; the size in bytes."""
+        self.sampled = False
+        """Whether it is to be written down, if it is answered with a prediction."""
+        self.predicted: tuple[Any, Any] | None = None
+        """Batch and prediction of a sampled request."""
+        self.error: Exception | None = None
+        self.status: int | str = 0
+        self.ended = False
+        self.steps: list[tuple[str, int, int]] = []
+        """Of a traced request: what took from when to when, in nanoseconds since the epoch."""
+        self.started, self.clock = time.time_ns(), time.perf_counter_ns()
+        self.trace: Trace | None = None
+        if observer.tracing is not None:
+            self.trace = observer.tracing.begin(self)
+            self.ids = Ids(self.ids.request_id, self.trace.traceparent)
+
+    def timed(
+        self, decode: Callable[[], B], encode: Callable[[Any, B], T], rows_of: Callable[[B], int]
+    ) -> tuple[Callable[[], B], Callable[[Any, B], T]]:
+        """The same two, which say when they ran if somebody wants to know; what is between them is the model."""
+        if self.sampled:
+            encode = self.keeping(encode)
+        if self.trace is None or not self.trace.sampled:
+            return decode, encode
+
+        def timed_decode() -> B:
+            begun = self.now()
+            batch = decode()
+            self.steps = [("decode", begun, self.now())]
+            self.rows = rows_of(batch)
+            return batch
+
+        def timed_encode(prediction: Any, batch: B) -> T:
+            begun = self.now()
+            reply = encode(prediction, batch)
+            self.steps += [("predict", self.steps[-1][2], begun), ("encode", begun, self.now())]
+            return reply
+
+        return timed_decode, timed_encode
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """What comes between decoding and the model."""
+        begun = self.now()
+        try:
+            yield
+        finally:
+            if self.steps:  # somebody wants to know
+                self.steps.append((name, begun, self.now()))
+
+    def keeping(self, encode: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
+        """The same, which keeps what it gets."""
+
+        def keeping_encode(prediction: Any, batch: Any) -> T:
+            self.predicted = batch, prediction
+            return encode(prediction, batch)
+
+        return keeping_encode
+
+    def now(self) -> int:
+        """The time of day, as if nobody set clocks."""
+        return self.started + time.perf_counter_ns() - self.clock
+
+    def enter(self) -> None:
+        """The rest of this task is about this request."""
+        current.set(self)
+        if self.trace is not None:
+            self.trace.enter()
+
+    def leave_trace(self) -> None:
+        """Nobody wants a trace of this one."""
+        if self.trace is not None:
+            self.trace = None
+            self.ids = Ids(self.ids.request_id, given(self.headers)[1])
+
+    def end(self, status: int | str, size: int = 0) -> None:
+        """The reply has been made; what ends first counts."""
+        if self.ended:
+            return
+        self.ended, self.status = True, status
+        now = self.now()
+        if len(self.steps) == 1:  # the model had it, and gave nothing
+            self.steps.append(("predict", self.steps[0][2], now))
+        if self.observer.access_log:
+            self.log(size, now - self.started)
+        if self.trace is not None and self.trace.sampled:
+            self.trace.end(self, now)
+        records = self.observer.records
+        if self.predicted is not None and records is not None and status in DONE:
+            records.take(self, *self.predicted, now - self.started, self.size + size)
+
+    def log(self, size: int, took: int) -> None:
+        client = "-" if not self.client else f"{self.client[0]}:{self.client[1]}"
+        fields = {
+            "method": self.verb,
+            "path": self.path,
+            "status": self.status,
+            "bytes": size,
+            "duration_ms": round(took / 1e6, 3),
+            "client": client,
+        }
+        if self.protocol:
+            fields["protocol"] = self.protocol
+        if self.loaded is not None:
+            fields["model_version"] = self.loaded.version
+        token = current.set(self)
+        access.info("%s %r %s %d bytes %.3f ms %s", *tuple(fields.values())[:6], extra=fields)
+        current.reset(token)
+
+
+class Observer:
+    """Who looks at requests; `watching` tells the short way whether anybody does."""
+
+    def __init__(self, model_name: str, access_log: bool = False, scheme: str = "http") -> None:
+        self.model_name = model_name
+        self.access_log = access_log
+        self.scheme = scheme
+        self.tracing: Tracing | None = None
+        self.watching = access_log
+        self.records: Records | None = None
+        self.sample = 0.0
+        """The share of requests that is written down."""
+
+    def use(self, tracing: Tracing | None) -> None:
+        self.tracing = tracing
+        self.watching = self.access_log or tracing is not None
+
+    def record(self, records: Records, sample: float) -> None:
+        self.records, self.sample = records, sample
+
+    def samples(self) -> bool:
+        """Draws whether the next request is written down; to be asked once for each."""
+        return random() < self.sample  # noqa: S311 - nobody gains by guessing it
+
+    def begin(self, verb: str, path: str, headers: Iterable[tuple[bytes, bytes]], client: Any) -> Exchange:
+        return Exchange(self, verb, path, headers, client)

@@ -1,0 +1,246 @@
+"""What models ask for against what is installed, with real saved models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from predictors.environments.dependencies import DependencyError, Difference, differences, preflight, worse
+from predictors.environments.requirements import RequirementsError, canonical, from_conda, read_lines, wanted
+from predictors.flavor import read_mlmodel
+from tests.serving import in_thread, process
+from tests.zoo.case import labels, numbers
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Saves a classifier as people do, with what it asks for."""
+
+    def made(*requirements: str, python: str | None = None, conda: str | None = None) -> Path:
+        import mlflow.sklearn
+        from sklearn.linear_model import LogisticRegression
+
+        data = numbers()
+        model = LogisticRegression().fit(data, labels(data))
+        folder = tmp_path / "model"
+        mlflow.sklearn.save_model(model, folder, pip_requirements=list(requirements))
+        if python:
+            (folder / "python_env.yaml").write_text(f"python: {python}\ndependencies:\n- -r requirements.txt\n")
+        if conda:
+            (folder / "requirements.txt").unlink()
+            (folder / "python_env.yaml").unlink()
+            (folder / "conda.yaml").write_text(conda)
+        return folder
+
+    return made
+
+
+def found(folder: Path) -> dict[str, tuple[str, str, bool]]:
+    return {one.package: (one.wanted, one.found, one.matters) for one in differences(read_mlmodel(folder))}
+
+
+NUMPY, SKLEARN, PANDAS = (metadata.version(name) for name in ("numpy", "scikit-learn", "pandas"))
+
+
+def test_what_fits_is_no_difference(save: Save) -> None:
+    folder = save(
+        f"numpy=={NUMPY}",
+        f"scikit_learn~={SKLEARN}",
+        "pandas",
+        "PyYAML>=5,<99",
+        "nothing-like-it; python_version < '3'",
+        "six  # a comment",
+        f"torch=={metadata.version('torch').partition('+')[0]}",
+    )
+    assert found(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("numpy==1.0.0", {"numpy": ("==1.0.0", NUMPY, False)}),
+        ("scikit-learn==0.24.2", {"scikit-learn": ("==0.24.2", SKLEARN, True)}),
+        ("scikit-learn==1.0.0", {"scikit-learn": ("==1.0.0", SKLEARN, False)}),
+        ("Scikit.Learn<1", {"Scikit.Learn": ("<1", SKLEARN, True)}),
+        ("scikit-learn<1.2,>0.9", {"scikit-learn": ("<1.2,>0.9", SKLEARN, False)}),
+        ("scikit-learn>=99", {"scikit-learn": (">=99", SKLEARN, True)}),
+        ("no-such-package", {"no-such-package": ("any version", "not installed", True)}),
+        ("no-such-package @ https://user:secret@127.0.0.1/x.whl", {
+            "no-such-package": ("a package from an address", "not installed", True)}),
+        ("wheels/no_such_package-1.2-py3-none-any.whl", {"no-such-package": ("==1.2", "not installed", True)}),
+        ("mlflow==2.1.0", {}),
+        ("mlflow-skinny==99.0", {"mlflow-skinny": ("==99.0", metadata.version("mlflow-skinny"), False)}),
+        ("git+https://127.0.0.1/x.git", {}),
+    ],
+)  # fmt: skip
+def test_each_difference_is_named(save: Save, line: str, expected: dict[str, tuple[str, str, bool]]) -> None:
+    folder = save()
+    (folder / "requirements.txt").write_text(f"{line}\n")
+    assert found(folder) == expected
+
+
+def test_another_python_matters_and_comes_first(save: Save) -> None:
+    folder = save("numpy==1.0.0", python="3.8.1")
+    first, second = differences(read_mlmodel(folder))
+    assert (first.package, first.wanted, first.matters) == ("python", "3.8.1", True)
+    assert first.found.startswith(HERE)
+    assert second.package == "numpy"
+    (folder / "python_env.yaml").write_text(f"python: {HERE}.999\n")
+    assert list(found(folder)) == ["numpy"]
+
+
+def test_conda_alone(save: Save) -> None:
+    conda = """
+    name: env
+    dependencies:
+    - python=3.7
+    - libgcc
+    - conda-forge::numpy=1.2=py_0
+    - pytorch==99.1
+    - pip:
+      - pandas==0.1
+    """
+    assert found(save(conda=conda)) == {
+        "python": ("3.7", ".".join(map(str, sys.version_info[:3])), True),
+        "torch": ("==99.1", metadata.version("torch"), False),
+        "numpy": ("==1.2.*", NUMPY, False),
+        "pandas": ("==0.1", PANDAS, False),
+    }
+
+
+def test_files_that_are_included(save: Save) -> None:
+    folder = save()
+    (folder / "requirements.txt").write_text("-r more.txt\n-c limits.txt\n--extra-index-url https://127.0.0.1/simple\n")
+    (folder / "more.txt").write_text("numpy==1.0.0 \\\n  --hash=sha256:00\nsix\n")
+    (folder / "limits.txt").write_text("pandas<3\n")
+    asked = wanted(read_mlmodel(folder))
+    assert asked.requirements == ("numpy==1.0.0", "six")
+    assert asked.constraints == ("pandas<3",)
+    assert list(found(folder)) == ["numpy"]
+
+
+@pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"])
+def test_files_that_are_not(save: Save, line: str, caplog: pytest.LogCaptureFixture) -> None:
+    folder = save()
+    (folder / "requirements.txt").write_text(line)
+    mlmodel = read_mlmodel(folder)
+    with pytest.raises(DependencyError, match="leads out of the model folder or in circles"):
+        preflight(mlmodel, "strict")
+    assert preflight(mlmodel, "check") is None
+    assert "dependencies cannot be checked" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- not\n: yaml: at: all"], ids=["no-text", "no-yaml"])
+def test_what_cannot_be_read_is_said(save: Save, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    folder = save()
+    (folder / "requirements.txt").unlink()
+    (folder / "conda.yaml").write_bytes(content)
+    assert preflight(read_mlmodel(folder), "check") is None
+    assert "dependencies cannot be checked: conda.yaml cannot be read" in caplog.text
+
+
+def test_check_says_and_serves(save: Save, caplog: pytest.LogCaptureFixture) -> None:
+    with in_thread(save("no-such-package==1", "numpy==1.0.0")) as server:
+        properties = server.get("/v2/models/model").json()["properties"]
+        assert properties["dependencies"] == (
+            f"no-such-package: the model wants ==1, found not installed; numpy: the model wants ==1.0.0, found {NUMPY}"
+        )
+    warnings = [record.getMessage() for record in caplog.records if "a dependency differs" in record.getMessage()]
+    assert warnings == [
+        "a dependency differs, and this one matters: no-such-package: the model wants ==1, found not installed",
+        f"a dependency differs: numpy: the model wants ==1.0.0, found {NUMPY}",
+    ]
+
+
+def test_ignore_does_not_look_and_ok_is_said(save: Save, caplog: pytest.LogCaptureFixture) -> None:
+    folder = save("no-such-package==1")
+    with in_thread(folder, dependencies="ignore") as server:
+        assert server.get("/v2/models/model").json()["properties"]["dependencies"] == "not checked"
+    assert "differs" not in caplog.text
+    (folder / "requirements.txt").write_text("numpy\n")
+    with in_thread(folder, dependencies="strict") as server:
+        assert server.get("/v2/models/model").json()["properties"]["dependencies"] == "ok"
+
+
+def test_strict_refuses_with_one_line(save: Save, tmp_path: Path) -> None:
+    folder = save("no-such-package==1", "numpy==1.0.0")
+    flags = ("--model-uri", str(folder), "--dependencies", "strict")
+    with process(tmp_path, *flags, ready=False) as server:
+        assert server.process.wait(60) == 1
+        (line,) = [line for line in server.log.splitlines() if "ERROR" in line]
+        assert "--dependencies=strict: no-such-package: the model wants ==1, found not installed; numpy: the" in line
+        assert "Traceback" not in server.log
+
+
+def test_worse_is_what_matters_and_is_new() -> None:
+    old = Difference("a", "==1", "2", matters=True)
+    small = Difference("b", "==1", "2", matters=False)
+    new = Difference("c", "==1", "not installed", matters=True)
+    assert worse([old], [old, small, new]) == [new]
+    assert worse([], [old, small]) == [old]
+    assert worse([old], [Difference("a", "==3", "2", matters=True)]) == [Difference("a", "==3", "2", matters=True)]
+
+
+def test_what_fits_costs_no_import(save: Save) -> None:
+    folder = save(f"numpy=={NUMPY}", "pandas", f"torch=={metadata.version('torch').partition('+')[0]}")
+    (folder / "requirements.txt").write_text(f"numpy=={NUMPY}\npandas\n")
+    script = f"""
+import sys
+from pathlib import Path
+from predictors.environments.dependencies import differences
+from predictors.flavor import read_mlmodel
+print(differences(read_mlmodel(Path({str(folder)!r}))), "packaging" in sys.modules, "predictors.environments.installers" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False False"
+
+
+@pytest.mark.parametrize(
+    ("spec", "requirement"),
+    [
+        ("numpy", "numpy"),
+        ("numpy=1.2", "numpy==1.2.*"),
+        ("numpy=1.2.*", "numpy==1.2.*"),
+        ("numpy=1.2=py_0", "numpy==1.2.*"),
+        ("numpy==1.2.3=py_0", "numpy==1.2.3"),
+        ("numpy >=1.2,<2", "numpy>=1.2,<2"),
+        ("numpy 1.2", "numpy==1.2.*"),
+        ("defaults::pytorch=2", "torch==2.*"),
+        ("python=3.11", None),
+        ("libgcc-ng", None),
+        ("cudatoolkit=11", None),
+        (7, None),
+    ],
+)
+def test_conda_specs(spec: object, requirement: str | None) -> None:
+    assert from_conda(spec) == requirement
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reading(text: str) -> None:
+    lines: list[str] = []
+    try:
+        read_lines(text, Path(__file__).parent / "nowhere", lines, [])
+    except RequirementsError:
+        return
+    assert all(line and line == line.strip() for line in lines)
+
+
+@given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True), st.data())
+def test_names_are_compared_as_indexes_do(name: str, data: DataObject) -> None:
+    from packaging.utils import canonicalize_name
+
+    assert canonical(
+        name + data.draw(st.sampled_from(["", "==1.0", " >=2", "[extra]==1", " ; python_version>'3'"]))
+    ) == (canonicalize_name(name))

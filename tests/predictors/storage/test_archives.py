@@ -1,0 +1,209 @@
+"""Packed models: what is inside lands in the folder, and nothing else lands anywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictors.storage.archives import unpack, without_links
+from predictors.storage.failures import Unsafe, VolumeError
+
+PLENTY = 1 << 30
+
+
+def tar(path: Path, *members: tarfile.TarInfo, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as made:  # type: ignore[call-overload]
+        for one in members:
+            made.addfile(one, io.BytesIO(b"x" * one.size))
+    return path
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made
+
+
+def zipped(path: Path, **names: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in names.items():
+            made.writestr(name, content)
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "target"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz", "m.tgz"])
+def test_what_was_packed(tmp_path: Path, folder: Path, name: str) -> None:
+    if name == "m.zip":
+        zipped(tmp_path / name, **{"MLmodel": b"", "data/": b"", "data/a": b"xxx", "./code/b.py": b"x"})
+    else:
+        files = (
+            member("./MLmodel"),
+            member("data", tarfile.DIRTYPE),
+            member("data/a", size=3),
+            member("code/b.py", size=1),
+        )
+        tar(tmp_path / name, *files, mode="w:gz" if "gz" in name else "w")
+    unpack(tmp_path / name, folder, PLENTY)
+    assert tree(folder) == {"MLmodel": b"", "data/a": b"xxx", "code/b.py": b"x"}
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/tmp/out", "a\\..\\..\\out"])
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix: str) -> None:
+    archive = tmp_path / f"m.{suffix}"
+    zipped(archive, **{name: b"x"}) if suffix == "zip" else tar(archive, member(name, size=1))
+    with pytest.raises(Unsafe, match="outside of the archive"):
+        unpack(archive, folder, PLENTY)
+    assert not tree(folder)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([member("a", tarfile.SYMTYPE, "/etc/passwd")], "the link 'a' leads to '/etc/passwd'"),
+        ([member("a/b", tarfile.SYMTYPE, "../../x")], "outside of the archive"),
+        ([member("a", tarfile.LNKTYPE, "../x")], "outside of the archive"),
+        ([member("a", tarfile.SYMTYPE, "nothing")], "leads to no file of the archive"),
+        ([member("a", tarfile.SYMTYPE, "b"), member("b", tarfile.SYMTYPE, "a")], "leads to no file of the archive"),
+        ([member("d", tarfile.SYMTYPE, "."), member("d/x", size=1)], "leads to no file|both a file and a folder"),
+        ([member("p", tarfile.FIFOTYPE)], "a device or a pipe"),
+        ([member("c", tarfile.CHRTYPE)], "a device or a pipe"),
+        ([member("f", size=1), member("f/x", size=1)], "both a file and a folder"),
+        ([member("f", size=1), member("f", tarfile.DIRTYPE)], "both a file and a folder"),
+        ([member("f", size=1), member("f/d", tarfile.DIRTYPE)], "both a file and a folder"),
+    ],
+    ids=[
+        "absolute",
+        "above",
+        "hard",
+        "dangling",
+        "circle",
+        "folder",
+        "pipe",
+        "device",
+        "below-a-file",
+        "folder-over-file",
+        "folder-below-a-file",
+    ],
+)
+def test_links_and_devices(tmp_path: Path, folder: Path, members: list[tarfile.TarInfo], words: str) -> None:
+    with pytest.raises(Unsafe, match=words):
+        unpack(tar(tmp_path / "m.tar", *members), folder, PLENTY)
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:
+    links = (
+        member("e/l", tarfile.SYMTYPE, "../d/f"),
+        member("h", tarfile.LNKTYPE, "d/f"),
+        member("s", tarfile.SYMTYPE, "h"),
+    )
+    unpack(tar(tmp_path / "m.tar", *links, member("d/f", size=2)), folder, PLENTY)
+    assert tree(folder) == dict.fromkeys(("d/f", "e/l", "h", "s"), b"xx")
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+def test_a_link_in_a_zip_file(tmp_path: Path, folder: Path) -> None:
+    link = zipfile.ZipInfo("l")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as made:
+        made.writestr(link, "/etc/passwd")
+    with pytest.raises(Unsafe, match="'l' is a link or a device"):
+        unpack(tmp_path / "m.zip", folder, PLENTY)
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tgz"])
+def test_a_bomb(tmp_path: Path, folder: Path, name: str) -> None:
+    size = 5_000_000
+    if name == "m.zip":
+        zipped(tmp_path / name, a=bytes(size), b=bytes(size))
+    else:
+        tar(tmp_path / name, member("a", size=size), member("b", size=size), mode="w:gz")
+    with pytest.raises(Unsafe, match="more than 6000000 bytes"):
+        unpack(tmp_path / name, folder, 6_000_000)
+    assert sum(map(len, tree(folder).values())) <= size
+
+
+def test_more_than_there_is_room_for(tmp_path: Path, folder: Path) -> None:
+    archive = tar(tmp_path / "m.tar", member("a", size=1))
+    content = bytearray(archive.read_bytes())
+    huge = member("a", size=8**11 - 1).tobuf()  # 8 GiB are claimed; more than the file holds, too
+    archive.write_bytes(bytes(huge) + content[512:])
+    with pytest.raises((VolumeError, Unsafe)):
+        unpack(archive, folder, 1 << 60)
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz"])
+def test_what_is_no_archive(tmp_path: Path, folder: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"<html>not what was asked for</html>" * 100)
+    with pytest.raises(Unsafe, match="no archive that can be read"):
+        unpack(tmp_path / name, folder, PLENTY)
+
+
+@pytest.mark.parametrize("name", ["m.zip", "m.tar.gz"])
+def test_an_archive_that_ends_too_early(tmp_path: Path, folder: Path, name: str) -> None:
+    content = os.urandom(200_000)
+    with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as made:
+        info = member("a", size=len(content))
+        made.addfile(info, io.BytesIO(content))
+    zipped(tmp_path / "m.zip", a=content)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Unsafe):
+        unpack(tmp_path / name, folder, PLENTY)
+
+
+NAMES = st.lists(st.sampled_from(["..", ".", "a", "b", "", "/", "l"]), min_size=1, max_size=5).map("/".join)
+MEMBERS = st.lists(
+    st.tuples(NAMES, st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]), NAMES),
+    max_size=6,
+)
+
+
+@given(MEMBERS)
+def test_nothing_ever_lands_outside(members: list[tuple[str, bytes, str]]) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        base = Path(made)
+        target = base / "1" / "2" / "3"
+        target.mkdir(parents=True)
+        archive = tar(
+            base / "m.tar", *(member(name, kind, link, size=kind == tarfile.REGTYPE) for name, kind, link in members)
+        )
+        try:
+            unpack(archive, target, PLENTY)
+        except Unsafe:
+            pass
+        outside = [path for path in base.rglob("*") if not path.is_relative_to(target)]
+        assert {str(path.relative_to(base)) for path in outside} == {"m.tar", "1", "1/2"}
+        assert not any(path.is_symlink() for path in target.rglob("*"))
+
+
+def test_links_of_a_downloaded_tree(tmp_path: Path, folder: Path) -> None:
+    (folder / "a").write_bytes(b"1")
+    (folder / "l").symlink_to("a")
+    without_links(folder)
+    assert tree(folder) == {"a": b"1", "l": b"1"}
+    assert not (folder / "l").is_symlink()
+    (folder / "out").symlink_to("/etc/passwd")
+    with pytest.raises(Unsafe, match="the link out leads to no file of the model"):
+        without_links(folder)
