@@ -10,7 +10,7 @@ from predictors.processes.handover import launched
 from predictors.runtime import garbage
 from predictors.runtime.cpus import limit_threads
 from predictors.runtime.lazy_imports import put_off_import
-from predictors.settings.predictor import read_settings
+from predictors.serving.startup import read_settings
 from predictors.telemetry import logs
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from predictors.engines.engine import Candidate
 from predictors.flavor import MLmodel
 from predictors.model import sklearn_files
-from predictors.model.base import LoadError, MLflowModel
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import LoadError
 from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
 
 METHODS = (

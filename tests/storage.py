@@ -14,7 +14,7 @@ CONTEXT.set_forkserver_preload(["predictors.storage", "mlflow.artifacts", "kserv
 
 
 def initialize(arguments: list[str], env: Mapping[str, str], log: Path) -> None:
-    from predictors.storage.initializer import main
+    from predictors.storage.__main__ import main
 
     os.environ.clear()
     os.environ.update(env)

@@ -6,7 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from predictors.settings.predictor import Settings, env_of, flags_of
+from predictors.settings.declare import env_of, flags_of
+from predictors.settings.predictor import Settings
 from predictors.storage.settings import StorageSettings
 
 DOCS = Path(__file__).parent.parent / "docs"

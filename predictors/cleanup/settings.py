@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE
-from predictors.settings.predictor import given_values, parser, setting, truth
+from predictors.settings.declare import given_values, parser, setting
+from predictors.settings.values import truth
 from predictors.storage.cache import NAMESPACE_FILE
 
 PROG = "python -m predictors.cleanup"

@@ -18,7 +18,7 @@ from predictors.protocol.results import PREDICTIONS, PROBABILITIES, named_tensor
 from predictors.signature.plan import columns_of_records, is_records
 
 if TYPE_CHECKING:
-    from predictors.model.base import Loaded
+    from predictors.model.loaded import Loaded
 
 log = logging.getLogger("predictors")
 

@@ -19,7 +19,7 @@ from predictors.drift.readings import readings
 from predictors.drift.tally import Tally, nothing, tallied
 from predictors.drift.tap import Tap
 from predictors.drift.window import Window
-from predictors.model.base import Loaded
+from predictors.model.loaded import Loaded
 from predictors.processes.shared_state import Shared, write
 from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import publish_drift

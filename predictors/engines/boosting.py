@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from predictors.engines.classes import both_classes
 from predictors.engines.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
-from predictors.model.tables import both_classes
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 

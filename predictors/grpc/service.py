@@ -17,12 +17,14 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from predictors.grpc.guard import PROBES, put_before
 from predictors.grpc.transport.calls import Abort, Call, Method, Server, Status
 from predictors.model.kserve_types import prediction_of, request_of
+from predictors.pipeline.fast_path import SMALL
 from predictors.pipeline.metadata import model_metadata, server_metadata
-from predictors.pipeline.pipeline import Edition, Pipeline, known, row_count
+from predictors.pipeline.outcome import known
+from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.served_models import Edition
 from predictors.protocol import grpc as codec
-from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import NotFound, RequestError
-from predictors.rest.connection import SMALL
 from predictors.telemetry.exchange import current
 
 Steps: TypeAlias = "tuple[Callable[[], Batch], Callable[[Prediction, Batch], Any]]"

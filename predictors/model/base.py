@@ -7,23 +7,25 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, ClassVar, TypeAlias
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import kserve.errors
 from kserve import InferRequest, InferResponse, Model
 
 from predictors.engines.engine import Answer, Candidate, Choice, choose
 from predictors.engines.probes import Probing
-from predictors.environments.dependencies import Difference, preflight
-from predictors.features.declaration import Declaration, declaration_of
+from predictors.environments.dependencies import preflight
+from predictors.features.declaration import declaration_of
 from predictors.features.lookup import Features
 from predictors.features.open_features import open_features
 from predictors.features.store import FeastError
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
+from predictors.model.blame import blamed
 from predictors.model.kserve_types import batch_of, response_of
+from predictors.model.loaded import Loaded, LoadError, Status, Tensor
 from predictors.model.native import Native
+from predictors.model.tensors import input_tensors, output_tensors
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
@@ -31,77 +33,18 @@ from predictors.protocol.errors import (
     FeatureMissing,
     FeaturesUnavailable,
     InvalidInput,
-    ModelFailure,
     NotReady,
     RequestError,
 )
-from predictors.protocol.results import named_tensors
-from predictors.protocol.tensors import datatype_of
 from predictors.safety import checks
 from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
-from predictors.signature.matrix import Matrix, matrix_of
+from predictors.signature.matrix import matrix_of
 from predictors.signature.plan import Plan, compile_plan
-from predictors.storage.source import Source, one_line, resolve, served_version
+from predictors.storage.retries import one_line
+from predictors.storage.source import Source, resolve, served_version
 
 log = logging.getLogger("predictors")
-
-Tensor: TypeAlias = Mapping[str, Any]
-
-
-class LoadError(Exception):
-    """The model cannot be served; the message is one line for the operator."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Everything that answers a request. Immutable: a reload builds another one."""
-
-    native: Native
-    plan: Plan
-    flavor: str
-    version: str
-    source: Source
-    mlmodel: MLmodel
-    example: Batch | None = None
-    """The model's own; else a made-up row, unless the model turned out not to take it."""
-    matrix: Matrix | None = None
-    """The short way of a request's rows to the engine."""
-    choice: Choice = field(default_factory=Choice)
-    outputs: tuple[Tensor, ...] = ()
-    """Output tensors as the model really answered its example; else as the signature has them."""
-    declaration: Declaration | None = None
-    """The features that are looked up for it."""
-    differences: tuple[Difference, ...] | None = None
-    """What it asks for and what is installed; None if nobody looked."""
-    seconds: float = 0.0
-
-    @property
-    def methods(self) -> list[str]:
-        return sorted(self.native.methods)
-
-    @cached_property
-    def output_names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.plan.outputs if one.name)
-
-    def rows_of(self, batch: Batch) -> Array | None:
-        """The rows of a request that the engine can answer; None for one that needs the model itself."""
-        if self.matrix is None or self.choice.proven is None or batch.params:
-            return None
-        return self.matrix.of(batch) if batch.method in (None, "predict") else None
-
-
-@dataclass
-class Status:
-    """How far loading is, for readiness probes."""
-
-    text: str = "not loaded yet"
-    listeners: list[Callable[[str], None]] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.text = text
-        for listener in self.listeners:
-            listener(text)
 
 
 class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
@@ -387,56 +330,3 @@ def signed_plan(mlmodel: MLmodel) -> Plan:
 def plan_of(mlmodel: MLmodel, native: Native) -> Plan:
     plan = signed_plan(mlmodel)
     return plan if plan.has_signature else replace(plan, width=native.width, names=native.names)
-
-
-def input_tensors(plan: Plan) -> list[Tensor]:
-    """The inputs as V2 describes tensors."""
-    if plan.inputs:
-        return [
-            {
-                "name": one.name or (f"input-{i}" if plan.tensors else str(i)),
-                "datatype": one.datatype,
-                "shape": list(one.shape),
-            }
-            for i, one in enumerate(plan.inputs)
-        ]
-    width = -1 if plan.width is None else plan.width
-    return [{"name": "input-0", "datatype": "FP64", "shape": [-1, width]}]
-
-
-def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
-    """The outputs as the model really has them; the first axis is the rows."""
-    return tuple(
-        {"name": name, "datatype": datatype_of(tensor.dtype), "shape": [-1, *tensor.shape[1:]]}
-        for name, tensor in named_tensors(prediction).items()
-    )
-
-
-def blamed(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
-    """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
-    kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
-    if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
-        return InvalidInput("the model does not take null or NaN, and the input holds some")
-    about_values = isinstance(error, (ValueError, TypeError, KeyError))
-    about_shape = isinstance(error, (RuntimeError, IndexError))
-    if is_callers_fault(error) or (native.blames_input and about_values):
-        return InvalidInput(f"the model refused the input ({kind})")
-    if not signed and (about_values or about_shape):
-        return InvalidInput(f"the model refused the input ({kind}); it has no signature that says what it takes")
-    return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
-
-
-def is_callers_fault(error: BaseException) -> bool:
-    """MLflow's own errors say whose fault they are."""
-    code = getattr(error, "error_code", None)
-    return type(error).__module__.startswith("mlflow") and code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
-
-
-def has_nulls(data: Any) -> bool:
-    import numpy as np
-    import pandas as pd
-
-    if isinstance(data, pd.DataFrame):
-        return bool(data.isna().to_numpy().any())
-    arrays = list(data.values()) if isinstance(data, Mapping) else [data]
-    return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and bool(np.isnan(a).any()) for a in arrays)

@@ -7,7 +7,8 @@ from copy import copy
 from dataclasses import replace
 
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
-from predictors.model.base import MLflowModel, Status
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import Status
 from predictors.settings.predictor import Settings
 from predictors.storage.source import Source
 

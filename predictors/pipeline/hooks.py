@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from kserve.model import InferenceVerb
 
-from predictors.model.base import Loaded, MLflowModel
+from predictors.model.base import MLflowModel
 from predictors.model.kserve_types import prediction_of, request_of
-from predictors.pipeline.pipeline import row_count
+from predictors.model.loaded import Loaded
 from predictors.protocol import jsontext, v1, v2
-from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import RequestError
 from predictors.telemetry.exchange import current
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from predictors.model.base import Loaded, input_tensors
+from predictors.model.loaded import Loaded
+from predictors.model.tensors import input_tensors
 
 EXTENSIONS = ["model_repository", "binary_tensor_data"]
 

@@ -9,157 +9,42 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
-
-import kserve.errors
 
 from predictors.access.gate import gate_of
 from predictors.drift import has_profile
-from predictors.engines.engine import Answer
-from predictors.features.lookup import Features
-from predictors.model.base import Loaded, MLflowModel
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import Loaded
+from predictors.pipeline.fast_path import SMALL, Lane
+from predictors.pipeline.outcome import known
+from predictors.pipeline.served_models import VERSION_HEADER, Edition
 from predictors.processes.shared_state import Shared
-from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
-    Abandoned,
     Conflict,
-    FeatureMissing,
-    FeaturesUnavailable,
     InternalError,
-    InvalidInput,
     ModelFailure,
     NotFound,
     NotReady,
-    Overloaded,
-    RequestError,
 )
-from predictors.queueing.admission import Admission, Ticket
-from predictors.queueing.batching import Batcher, GivenUp
+from predictors.queueing.admission import Admission
+from predictors.queueing.batching import Batcher
 from predictors.queueing.thread_slots import Turns
-from predictors.rest.connection import SMALL
 from predictors.runtime.cpus import cpu_limit
 from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 
 if TYPE_CHECKING:
-    from predictors.drift.tap import Tap
     from predictors.drift.watch import Watch, Watched
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-VERSION_HEADER = "x-model-version"
 WISH_TICK = 0.02  # seconds
 LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it ends
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """The short way of a request to one loaded model."""
-
-    model: MLflowModel
-    loaded: Loaded
-    batcher: Batcher
-    counters: ModelCounters
-    headers: bytes
-    """What every HTTP reply carries."""
-    admission: Admission
-    tap: Tap | None = None
-    """Takes a sample of what is asked and answered, where drift is measured."""
-
-    def take(
-        self,
-        decode: Callable[[], Batch],
-        encode: Callable[[Prediction, Batch], T],
-        reply: Callable[[T], None],
-        pass_on: Callable[[], None],
-        refuse: Callable[[RequestError], None],
-        gone: Callable[[], bool],
-        seconds: float = inf,
-    ) -> None:
-        """Calls `reply`, now or with the next batch; or `pass_on`, if the request is in any way unusual.
-
-        Or `refuse`, if it would wait too long or has waited for longer than `seconds`; `gone` tells whether its caller
-        has left.
-
-        Nothing is said here of what is wrong with a request: that is found out once more on the long way.
-        """
-        started = time.perf_counter()
-        try:
-            batch = decode()
-            rows = self.loaded.rows_of(batch)
-        except Exception:
-            rows = None
-        if rows is None:
-            pass_on()
-            return
-        counters, ticket = self.counters, None
-        if not self.batcher.soon(rows):
-            try:
-                ticket = self.ticket(refuse, seconds)
-            except Overloaded as error:
-                refuse(error)
-                return
-
-        def done(answer: Answer | Exception) -> None:
-            counters.in_flight.dec()
-            if ticket is not None:
-                self.admission.leave(ticket, done=not isinstance(answer, GivenUp))
-                if ticket.expired:  # it has been told
-                    return
-            if isinstance(answer, GivenUp):
-                refuse(Abandoned())
-                return
-            try:
-                if isinstance(answer, Exception):
-                    raise answer
-                made = encode(self.model.prediction(self.loaded, answer), batch)
-            except Exception:
-                log.debug("a request leaves the short way", exc_info=True)
-                pass_on()
-                return
-            counters.predictions.inc()
-            counters.succeeded(time.perf_counter() - started, len(rows))
-            reply(made)
-            if self.tap is not None:
-                self.tap.take(rows, answer)
-
-        counters.in_flight.inc()
-        given_up = gone if ticket is None else lambda: ticket.expired or gone()
-        self.batcher.submit(rows, self.model.wants_probabilities(batch), done, given_up)
-
-    def ticket(self, refuse: Callable[[RequestError], None], seconds: float) -> Ticket:
-        def late() -> None:
-            error = self.admission.timed_out()
-            self.counters.predictions.inc()
-            self.counters.failed(error.kind)
-            refuse(error)
-
-        return self.admission.enter(late, seconds)
-
-
-@dataclass(frozen=True, eq=False)
-class Edition:
-    """One loaded model. Requests finish on the edition that they began on."""
-
-    number: int
-    model: MLflowModel
-    loaded: Loaded
-    lane: Lane | None
-    """None where no request takes the short way."""
-    features: Features | None = None
-    """What looks up features for every request, so that all take the long way."""
-    drift: Watched | None = None
-    """None where drift is not measured."""
-
-    @cached_property
-    def version_header(self) -> tuple[str, str]:
-        return VERSION_HEADER, quote(self.loaded.version)
 
 
 class Pipeline:
@@ -465,26 +350,3 @@ class Pipeline:
 
     def count_request(self, protocol: str, status: int | str) -> None:
         request_counter(self.name, protocol, status).inc()
-
-
-def known(error: Exception) -> RequestError:
-    """Any failure as one that can be answered; bugs are logged and not shown."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error.__cause__, (FeatureMissing, FeaturesUnavailable)):  # in KServe's words
-        return error.__cause__
-    if isinstance(error, kserve.errors.InvalidInput):  # from somebody's own hooks
-        return InvalidInput(str(error))
-    if isinstance(error, kserve.errors.ModelNotReady):
-        return NotReady(str(error))
-    if isinstance(error, kserve.errors.InferenceError):
-        return ModelFailure(str(error))
-    log.error("a request failed in the server", exc_info=error)
-    return InternalError(f"internal error ({type(error).__name__}); the server's log has the details")
-
-
-def row_count(batch: Batch) -> int:
-    if batch.columns is not None:
-        first: Any = next(iter(batch.columns.values()), ())
-        return len(first) if getattr(first, "ndim", 1) else 1
-    return len(batch.rows) if hasattr(batch.rows, "__len__") else 1

@@ -21,7 +21,7 @@ from predictors.prediction_log.targets import hash_key, target_of
 from predictors.processes.shared_state import Shared
 from predictors.settings.predictor import Settings
 from predictors.storage.provenance import without_secrets
-from predictors.storage.source import one_line
+from predictors.storage.retries import one_line
 from predictors.telemetry.exchange import Exchange
 from predictors.telemetry.metrics import metrics
 

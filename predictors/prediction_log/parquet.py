@@ -21,7 +21,7 @@ from predictors.prediction_log.sink import Outcome
 from predictors.prediction_log.table import Table, texts
 from predictors.protocol.casting import Array
 from predictors.storage.provenance import without_secrets
-from predictors.storage.source import one_line
+from predictors.storage.retries import one_line
 
 MOST_OPEN = 16
 """Files at a time, of requests with different columns."""

@@ -15,7 +15,8 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
 
-from predictors.storage.source import DOWNLOADED, Source
+from predictors.storage.registry import DOWNLOADED
+from predictors.storage.source import Source
 
 
 class Number:

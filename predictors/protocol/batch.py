@@ -88,3 +88,10 @@ def _copied(result: Any) -> Any:
     if isinstance(result, Mapping):
         return {name: _copied(values) for name, values in result.items()}
     return result.copy() if hasattr(result, "copy") else result
+
+
+def row_count(batch: Batch) -> int:
+    if batch.columns is not None:
+        first: Any = next(iter(batch.columns.values()), ())
+        return len(first) if getattr(first, "ndim", 1) else 1
+    return len(batch.rows) if hasattr(batch.rows, "__len__") else 1

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from predictors.processes.handover import launched
 from predictors.reload.reloader import TICK, Refused, Reloader, in_short
 from predictors.settings.predictor import Settings
-from predictors.storage.source import Source, is_moving, pinned, remote, resolve
+from predictors.storage.registry import pinned
+from predictors.storage.source import Source, is_moving, remote, resolve
 from predictors.telemetry.metrics import metrics
 
 log = logging.getLogger("predictors")

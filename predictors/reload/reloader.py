@@ -17,14 +17,17 @@ from typing import TypeVar
 from predictors.environments.dependencies import DependencyError, differences, worse
 from predictors.environments.requirements import RequirementsError
 from predictors.flavor import FlavorError, read_mlmodel
-from predictors.model.base import LoadError, MLflowModel, signed_plan
+from predictors.model.base import MLflowModel, signed_plan
+from predictors.model.loaded import LoadError
 from predictors.pipeline.pipeline import Pipeline
 from predictors.processes.handover import ReplaceError
 from predictors.processes.shared_state import write
 from predictors.reload.compatible import incompatible
 from predictors.runtime import garbage
 from predictors.signature.fields import Field, quoted
-from predictors.storage.source import Source, SourceError, one_line
+from predictors.storage.failures import SourceError
+from predictors.storage.retries import one_line
+from predictors.storage.source import Source
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 from urllib.parse import quote, unquote
@@ -16,9 +16,11 @@ from predictors.access.jwts import KeysWanted
 from predictors.features.lookup import Description
 from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
 from predictors.pipeline.metadata import model_metadata, server_metadata
-from predictors.pipeline.pipeline import Edition, Pipeline, known, row_count
-from predictors.protocol import codecs, invocations, jsontext, v1
-from predictors.protocol.batch import Batch, Prediction
+from predictors.pipeline.outcome import known
+from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.served_models import Edition
+from predictors.protocol import codecs, invocations
+from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.codecs import Way
 from predictors.protocol.errors import (
     MethodNotAllowed,
@@ -29,32 +31,23 @@ from predictors.protocol.errors import (
     UnsupportedMediaType,
 )
 from predictors.rest import pages
-from predictors.rest.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send
-from predictors.rest.connection import BINARY_TYPE, CALL, GIVE_UP, Call, give_up_with_client, has_left
-from predictors.rest.connection import HEADER_LENGTH as HEADER_LENGTH_NAME
+from predictors.rest.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
+from predictors.rest.connection import CALL, GIVE_UP, Call, give_up_with_client, has_left
+from predictors.rest.responses import (
+    BINARY,
+    HEADER_LENGTH,
+    error_response,
+    json_response,
+    of_version,
+    protocol_of,
+    tensor_response,
+)
+from predictors.rest.routes import LIVE, Handler, Route, path_pattern
 from predictors.rest.webhook import Webhook, concerns
 from predictors.signature.fields import TEXT_TYPES
 from predictors.storage.source import is_moving
 from predictors.telemetry.exchange import GONE, Exchange, current
 from predictors.telemetry.metrics import exposition
-
-Handler = Callable[[Request], Awaitable[Response]]
-BINARY, HEADER_LENGTH = BINARY_TYPE.decode(), HEADER_LENGTH_NAME.decode()
-LIVE = ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    verb: str
-    pattern: re.Pattern[str]
-    handler: Handler
-    protocol: str = ""
-    """Of prediction routes: v1, v2 or invocations; decides the shape of errors, and they are counted."""
-    kind: str = ""
-    """Who asks for it: callers (predict), operators (admin), probes (probe), scrapers (metrics), readers (page), MLflow
-    (hook), or anybody (open); with authentication on, what has none of these is for operators."""
-    path: str = ""
-    """What the pattern was made from."""
 
 
 class Front:
@@ -437,44 +430,6 @@ class Front:
 
 def described(edition: Edition) -> Description | None:
     return None if edition.features is None else edition.features.description
-
-
-def path_pattern(path: str) -> str:
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/:]+)", re.escape(path))
-
-
-def tensor_response(reply: bytes, split: int | None) -> Response:
-    """JSON, or JSON of length `split` and binary tensors."""
-    if split is None:
-        return Response(reply)
-    return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
-
-
-def of_version(response: Response, edition: Edition) -> Response:
-    response.headers = (*response.headers, edition.version_header)
-    return response
-
-
-def json_response(value: Any, status: int = 200) -> Response:
-    return Response(jsontext.dump(value), status)
-
-
-def peer_of(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
-def protocol_of(path: str) -> str:
-    return "invocations" if path.startswith("/invocations") else ""
-
-
-def error_response(error: RequestError, protocol: str) -> Response:
-    message = str(error)
-    body = invocations.encode_error(error.status, message) if protocol == "invocations" else v1.encode_error(message)
-    headers = error.headers
-    if isinstance(error, NotReady):
-        headers = (*headers, ("retry-after", "1"))
-    return Response(body, error.status, headers=headers)
 
 
 def require_json(request: Request) -> None:

@@ -140,3 +140,8 @@ class Request:
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the request body is larger than {self.max_body} bytes (--max-body)")
+
+
+def peer_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""

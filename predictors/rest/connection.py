@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from predictors.pipeline.fast_path import SMALL
 from predictors.telemetry import ids
 from predictors.telemetry.exchange import GONE, Exchange
 
@@ -23,7 +24,6 @@ SLOWEST = 8 * 1024  # bytes a second of a body
 UNSEEN = -1.0
 MOST_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
 BEGUN = -1
-SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 BINARY_TYPE = b"application/octet-stream"
 # Headers that mean more work than the short way does.

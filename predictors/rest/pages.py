@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from predictors.features.lookup import Description
-from predictors.model.base import Loaded, input_tensors
+from predictors.model.loaded import Loaded
+from predictors.model.tensors import input_tensors
 from predictors.signature.example import samples
 from predictors.signature.fields import SCALARS, Field, Param
 from predictors.signature.plan import Plan

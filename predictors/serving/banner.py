@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from predictors.model.base import Loaded
+from predictors.model.loaded import Loaded
 from predictors.signature.example import samples
 
 

@@ -31,7 +31,9 @@ from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Door, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
 from predictors.settings.predictor import Settings
-from predictors.storage.source import Source, SourceError, is_here, one_line, resolve
+from predictors.storage.failures import SourceError
+from predictors.storage.retries import one_line
+from predictors.storage.source import Source, is_here, resolve
 
 log = logging.getLogger("predictors")
 

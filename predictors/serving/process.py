@@ -20,7 +20,8 @@ from predictors.environments.dependencies import DependencyError
 from predictors.flavor import FlavorError
 from predictors.grpc import service
 from predictors.grpc.transport import calls as rpc
-from predictors.model.base import LoadError, MLflowModel
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import LoadError
 from predictors.model.open_model import open_model, open_next
 from predictors.pipeline.pipeline import Pipeline
 from predictors.processes import forking
@@ -35,7 +36,9 @@ from predictors.rest.server import LastReply, WebServer, web_config
 from predictors.runtime import garbage
 from predictors.serving.banner import demo_banner
 from predictors.settings.predictor import Settings
-from predictors.storage.source import Source, SourceError, is_here, one_line
+from predictors.storage.failures import SourceError
+from predictors.storage.retries import one_line
+from predictors.storage.source import Source, is_here
 from predictors.telemetry import opentelemetry
 
 if TYPE_CHECKING:

@@ -192,3 +192,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+class SourceError(Exception):
+    """The model cannot be had; the message is one line for the operator."""

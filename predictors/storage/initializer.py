@@ -13,9 +13,8 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -23,13 +22,13 @@ from typing import NoReturn, TypeVar
 
 from predictors.storage import cache
 from predictors.storage.checksums import checksums, differences
-from predictors.storage.failures import FULL, NotFound, StorageError, Unusable, VolumeError, explained
+from predictors.storage.failures import FULL, NotFound, SourceError, StorageError, Unusable, VolumeError, explained
 from predictors.storage.fetching import by_mlflow, fetch
 from predictors.storage.output import PLACING, Output, OutputError, remove
 from predictors.storage.provenance import Provenance, provenance, without_secrets
-from predictors.storage.settings import StorageSettings, read_settings
-from predictors.storage.source import SourceError, configure_mlflow, pin, retried
-from predictors.telemetry import logs
+from predictors.storage.registry import configure_mlflow, pin
+from predictors.storage.retries import retried
+from predictors.storage.settings import StorageSettings
 from predictors.uris import is_immutable, scheme_of
 
 log = logging.getLogger("predictors.storage")
@@ -38,26 +37,6 @@ T = TypeVar("T")
 ATTEMPTS = 5  # at an entry of the cache that others remove or spoil at the same time
 half_done: set[Path] = set()
 """Folders that a signal has to remove."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command; ends the process with the exit code of docs/storage.md."""
-    jobs = read_settings(sys.argv[1:] if argv is None else argv)
-    logs.configure(jobs[0].log_format, jobs[0].log_level)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # our own retries say what they do, and no signed URLs
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    for settings in jobs:
-        try:
-            Initializer(settings).run()
-        except StorageError as error:
-            log.error("%s", error)
-            raise SystemExit(error.code) from None
-        except Exception as error:
-            found = explained(error, settings.model_uri or "")
-            log.error("%s", found)
-            log.debug("the whole of it", exc_info=True)
-            raise SystemExit(found.code) from None
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -282,7 +261,3 @@ class Initializer:
             extra={"files": len(known.files), "bytes": known.bytes, "seconds": round(seconds, 3), "from": how,
                    "digest": known.digest},
         )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from predictors.settings.predictor import between, choice, given_values, parser, seconds, setting, size, truth
+from predictors.settings.declare import given_values, parser, setting
+from predictors.settings.values import between, choice, seconds, size, truth
 from predictors.telemetry.logs import FORMATS
 from predictors.uris import spelled
 

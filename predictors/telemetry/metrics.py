@@ -15,7 +15,7 @@ from predictors.telemetry.gauges import Labels, Measured, Published, publish
 if TYPE_CHECKING:
     from prometheus_client import Gauge
 
-    from predictors.model.base import Loaded
+    from predictors.model.loaded import Loaded
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 MODEL_LABELS = ("model_name", "model_version")

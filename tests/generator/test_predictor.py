@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from generator import ModelFacts, ServeSpec, render
 from generator.resources.environment import MODEL_DIR
 from predictors.flavor import FLAVORS, image_of, read_mlmodel
-from predictors.settings.predictor import Settings, env_of, read_settings
+from predictors.serving.startup import read_settings
+from predictors.settings.declare import env_of
+from predictors.settings.predictor import Settings
 from predictors.settings.span import Span
 from tests.serving import process
 

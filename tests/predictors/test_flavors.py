@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from predictors.flavor import FlavorError, MLmodel, image_of, read_mlmodel
-from predictors.model.base import LoadError, MLflowModel
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import LoadError
 from predictors.serving.process import open_model
 from predictors.settings.predictor import Settings
 from predictors.storage.source import resolve

@@ -20,7 +20,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.access.reloading_file import Unusable
 from predictors.access.tokens import SHORTEST, parse
-from predictors.settings.predictor import read_settings
+from predictors.serving.startup import read_settings
 from tests.predictors.grpc.test_grpc import request
 from tests.predictors.telemetry.test_metrics import samples, value
 from tests.serving import Running, in_thread, wait_for

@@ -18,7 +18,7 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.settings.predictor import read_settings
+from predictors.serving.startup import read_settings
 from tests.certificates import Authority
 from tests.predictors.grpc.test_grpc import request
 from tests.serving import Running, in_thread, process, wait_for

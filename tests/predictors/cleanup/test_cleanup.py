@@ -24,7 +24,7 @@ from loadtest.peers.ports import free_port
 from predictors.cleanup.__main__ import clean, main
 from predictors.cleanup.report import Report
 from predictors.cleanup.settings import CleanupSettings, read_settings
-from predictors.settings.predictor import env_of
+from predictors.settings.declare import env_of
 from predictors.storage.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.storage.checksums import checksums
 from predictors.storage.provenance import provenance

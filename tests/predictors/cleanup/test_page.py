@@ -12,7 +12,7 @@ import yaml
 from kubernetes.client import ApiClient, V1CronJob
 
 from predictors.cleanup.settings import CleanupSettings, read_settings
-from predictors.settings.predictor import env_of, flags_of
+from predictors.settings.declare import env_of, flags_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "cleanup.md"
 START, END = "<!-- settings: tests/predictors/cleanup/test_page.py -->", "<!-- end of settings -->"

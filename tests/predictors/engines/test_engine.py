@@ -44,7 +44,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from predictors.engines.engine import Candidate, Choice, Engine, choose
 from predictors.engines.estimators import candidates
 from predictors.engines.probes import Probing
-from predictors.model.base import LoadError, MLflowModel
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import LoadError
 from predictors.protocol.batch import Batch
 from predictors.runtime.cpus import THREAD_VARIABLES, limit_threads, quota_of
 from predictors.serving.process import open_model

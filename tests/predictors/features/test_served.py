@@ -28,8 +28,8 @@ from starlette.exceptions import HTTPException
 from predictors.features import declare
 from predictors.features.demo import SERVICE, build
 from predictors.features.open_features import open_features
-from predictors.model.base import LoadError
-from predictors.pipeline.pipeline import known
+from predictors.model.loaded import LoadError
+from predictors.pipeline.outcome import known
 from predictors.pyfunc import PyFuncModel
 from predictors.settings.predictor import Settings
 from tests.predictors.features.feast import FeatureServer

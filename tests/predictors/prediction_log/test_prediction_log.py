@@ -42,7 +42,7 @@ from predictors.prediction_log.parquet import arrow, folder_name
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.table import Table, cells, inputs_of, outputs_of
 from predictors.protocol.batch import Batch, Prediction
-from predictors.settings.predictor import read_settings
+from predictors.serving.startup import read_settings
 from predictors.signature.fields import field_of
 from predictors.signature.plan import Plan
 from predictors.telemetry.metrics import metrics

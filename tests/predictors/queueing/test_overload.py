@@ -25,7 +25,7 @@ from mlflow.types import ColSpec, Schema
 from loadtest import offered, spinning
 from predictors.queueing.admission import ALWAYS, SWEEP, Admission
 from predictors.rest.connection import WORTH_READING
-from predictors.settings.predictor import read_settings
+from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
 from tests.predictors.grpc.test_transport import (
     DATA,

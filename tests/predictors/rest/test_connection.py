@@ -20,9 +20,10 @@ from typing import Any, TypeAlias
 import pytest
 
 from predictors.model.base import MLflowModel
+from predictors.pipeline.fast_path import SMALL
 from predictors.queueing.batching import Batcher
 from predictors.rest.app import Front
-from predictors.rest.connection import SMALL, Connection
+from predictors.rest.connection import Connection
 from tests.predictors.pipeline.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.telemetry.test_metrics import samples
 from tests.predictors.watched import Watched

@@ -1,0 +1,39 @@
+"""Whether the caller or the model is at fault when a prediction fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from predictors.model.loaded import Loaded
+from predictors.protocol.errors import InvalidInput, ModelFailure, RequestError
+
+
+def blamed(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
+    """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
+    kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
+    if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
+        return InvalidInput("the model does not take null or NaN, and the input holds some")
+    about_values = isinstance(error, (ValueError, TypeError, KeyError))
+    about_shape = isinstance(error, (RuntimeError, IndexError))
+    if is_callers_fault(error) or (native.blames_input and about_values):
+        return InvalidInput(f"the model refused the input ({kind})")
+    if not signed and (about_values or about_shape):
+        return InvalidInput(f"the model refused the input ({kind}); it has no signature that says what it takes")
+    return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
+
+
+def is_callers_fault(error: BaseException) -> bool:
+    """MLflow's own errors say whose fault they are."""
+    code = getattr(error, "error_code", None)
+    return type(error).__module__.startswith("mlflow") and code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
+
+
+def has_nulls(data: Any) -> bool:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return bool(data.isna().to_numpy().any())
+    arrays = list(data.values()) if isinstance(data, Mapping) else [data]
+    return any(isinstance(a, np.ndarray) and a.dtype.kind == "f" and bool(np.isnan(a).any()) for a in arrays)

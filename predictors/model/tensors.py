@@ -1,0 +1,32 @@
+"""Inputs and outputs of a model as V2 describes tensors."""
+
+from __future__ import annotations
+
+from predictors.model.loaded import Tensor
+from predictors.protocol.batch import Prediction
+from predictors.protocol.results import named_tensors
+from predictors.protocol.tensors import datatype_of
+from predictors.signature.plan import Plan
+
+
+def input_tensors(plan: Plan) -> list[Tensor]:
+    """The inputs as V2 describes tensors."""
+    if plan.inputs:
+        return [
+            {
+                "name": one.name or (f"input-{i}" if plan.tensors else str(i)),
+                "datatype": one.datatype,
+                "shape": list(one.shape),
+            }
+            for i, one in enumerate(plan.inputs)
+        ]
+    width = -1 if plan.width is None else plan.width
+    return [{"name": "input-0", "datatype": "FP64", "shape": [-1, width]}]
+
+
+def output_tensors(prediction: Prediction) -> tuple[Tensor, ...]:
+    """The outputs as the model really has them; the first axis is the rows."""
+    return tuple(
+        {"name": name, "datatype": datatype_of(tensor.dtype), "shape": [-1, *tensor.shape[1:]]}
+        for name, tensor in named_tensors(prediction).items()
+    )

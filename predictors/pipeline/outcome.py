@@ -1,0 +1,35 @@
+"""What an exception means to the caller."""
+
+from __future__ import annotations
+
+import logging
+
+import kserve.errors
+
+from predictors.protocol.errors import (
+    FeatureMissing,
+    FeaturesUnavailable,
+    InternalError,
+    InvalidInput,
+    ModelFailure,
+    NotReady,
+    RequestError,
+)
+
+log = logging.getLogger("predictors")
+
+
+def known(error: Exception) -> RequestError:
+    """Any failure as one that can be answered; bugs are logged and not shown."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error.__cause__, (FeatureMissing, FeaturesUnavailable)):  # in KServe's words
+        return error.__cause__
+    if isinstance(error, kserve.errors.InvalidInput):  # from somebody's own hooks
+        return InvalidInput(str(error))
+    if isinstance(error, kserve.errors.ModelNotReady):
+        return NotReady(str(error))
+    if isinstance(error, kserve.errors.InferenceError):
+        return ModelFailure(str(error))
+    log.error("a request failed in the server", exc_info=error)
+    return InternalError(f"internal error ({type(error).__name__}); the server's log has the details")

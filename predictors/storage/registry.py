@@ -1,0 +1,92 @@
+"""Asking MLflow's registry, and downloading from it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Protocol
+
+from predictors.runtime.mlflow_plugins import leave_out_feast
+from predictors.storage.failures import SourceError
+
+DOWNLOADED = "mlflow-kserve-model-"
+
+
+class Connection(Protocol):
+    """Settings of a tracking server."""
+
+    @property
+    def tracking_uri(self) -> str | None: ...
+    @property
+    def tracking_username(self) -> str | None: ...
+    @property
+    def tracking_password(self) -> str | None: ...
+
+
+def pinned(settings: Connection, uri: str) -> tuple[str, str | None]:
+    """What the URI names now, as a URI that cannot move any more, and its version."""
+    configure_mlflow(settings)
+    return pin(uri)
+
+
+def configure_mlflow(settings: Connection) -> None:
+    """MLflow reads its connection from the environment, also in the processes that it starts."""
+    for variable, value in (
+        ("MLFLOW_TRACKING_URI", settings.tracking_uri),
+        ("MLFLOW_TRACKING_USERNAME", settings.tracking_username),
+        ("MLFLOW_TRACKING_PASSWORD", settings.tracking_password),
+    ):
+        if value:
+            os.environ[variable] = value
+    # Our own retries say what they do; MLflow's seven silent ones would take minutes before the first word.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    leave_out_feast()
+    if settings.tracking_uri:
+        import mlflow
+
+        mlflow.set_tracking_uri(settings.tracking_uri)  # what the process itself said before counts no more
+
+
+def pin(uri: str) -> tuple[str, str | None]:
+    """A registry URI that cannot move any more, and its version."""
+    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
+        return uri, None
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    name, _, alias = uri.removeprefix("models:/").rpartition("@")
+    if name:
+        version = client.get_model_version_by_alias(name, alias).version
+        return f"models:/{name}/{version}", str(version)
+    name, _, asked = uri.removeprefix("models:/").rpartition("/")
+    if not name:
+        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
+    if asked.isdigit():
+        return uri, asked
+    version = latest(client, name, None if asked.lower() == "latest" else asked)
+    if version is None:
+        raise SourceError(f"{uri}: the registry has no such version of '{name}'")
+    return f"models:/{name}/{version}", str(version)
+
+
+def latest(client: Any, name: str, stage: str | None) -> int | None:
+    with warnings.catch_warnings():
+        # Stages are deprecated in MLflow, and still what many teams have.
+        warnings.simplefilter("ignore", FutureWarning)
+        found = client.get_latest_versions(name, None if stage is None else [stage])
+    return max((int(one.version) for one in found), default=None)
+
+
+def download(uri: str, folder: Path | None) -> Path:
+    import mlflow.artifacts
+
+    target = tempfile.mkdtemp(prefix=DOWNLOADED, dir=folder)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # whoever tries again begins anew
+        raise

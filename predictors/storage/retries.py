@@ -1,0 +1,63 @@
+"""Trying again what may succeed the next time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from predictors.storage.failures import SourceError, StorageError
+
+T = TypeVar("T")
+
+
+# MLflow's answers that another try will not change.
+PERMANENT = frozenset(
+    {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
+    | {"ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "NOT_FOUND", "INVALID_STATE", "UNAUTHORIZED"}
+)
+
+
+class Patience(Protocol):
+    """Settings of what is tried again."""
+
+    @property
+    def download_retries(self) -> int: ...
+    @property
+    def download_backoff(self) -> float: ...
+
+
+def retried(action: Callable[[], T], settings: Patience, note: Callable[[str], None], what: str) -> T:
+    pause = settings.download_backoff
+    for left in range(settings.download_retries, -1, -1):
+        try:
+            return action()
+        except SourceError:
+            raise
+        except Exception as error:
+            reason = f"{what} failed: {one_line(error)}"
+            if left == 0 or is_permanent(error):
+                raise SourceError(reason) from error
+            note(f"{reason}; trying again in about {pause:g} s ({left} left)")
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            pause *= 2
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def is_permanent(error: BaseException) -> bool:
+    if isinstance(error, StorageError):
+        return error.permanent
+    code = getattr(error, "error_code", None)
+    if code is not None:
+        return str(code) in PERMANENT
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return 400 <= int(status) < 500 and status not in (408, 425, 429)
+    return isinstance(error, (ImportError, FileNotFoundError, PermissionError, ValueError, TypeError))
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, for a log line or the end of the process."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__
