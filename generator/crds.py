@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from generator.structural import Problem, Schema, shown, suggestion, walk
+from generator.structural import Schema, SchemaProblem, shown, suggestion, walk
 
 
 class CrdError(Exception):
@@ -29,14 +29,16 @@ class Crds:
         group = str(document.get("apiVersion", "")).partition("/")[0]
         return any(version.partition("/")[0] == group for version, _ in self.schemas)
 
-    def problems(self, document: object) -> list[Problem]:
+    def problems(self, document: object) -> list[SchemaProblem]:
         """Everything that the API server would refuse about the document; empty when it is good."""
         if not isinstance(document, Mapping):
-            return [Problem("", f"expected a Kubernetes object, found {shown(document)}")]
+            return [SchemaProblem("", f"expected a Kubernetes object, found {shown(document)}")]
         version, kind = document.get("apiVersion"), document.get("kind")
         for name, value in (("apiVersion", version), ("kind", kind)):
             if not isinstance(value, str) or not value:
-                return [Problem(name, f"expected a string, found {shown(value)}" if name in document else "missing")]
+                return [
+                    SchemaProblem(name, f"expected a string, found {shown(value)}" if name in document else "missing")
+                ]
         key = (str(version), str(kind))
         schema = self.schemas.get(key)
         if schema is None:
@@ -44,14 +46,18 @@ class Crds:
         found = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
         metadata = document.get("metadata")
         if key in self.cluster_scoped and isinstance(metadata, Mapping) and metadata.get("namespace"):
-            found.append(Problem("metadata.namespace", f"a {kind} belongs to the whole cluster: expected no namespace"))
+            found.append(
+                SchemaProblem("metadata.namespace", f"a {kind} belongs to the whole cluster: expected no namespace")
+            )
         return found
 
-    def _unknown_kind(self, version: str, kind: str) -> Problem:
+    def _unknown_kind(self, version: str, kind: str) -> SchemaProblem:
         if versions := sorted(v for v, k in self.schemas if k == kind):
-            return Problem("apiVersion", f"no CRD defines {kind} in {version!r}; expected {' or '.join(versions)}")
+            return SchemaProblem(
+                "apiVersion", f"no CRD defines {kind} in {version!r}; expected {' or '.join(versions)}"
+            )
         hint = suggestion(kind, sorted({k for _, k in self.schemas}))
-        return Problem("kind", f"no CRD defines {kind!r} in {version!r}{hint}")
+        return SchemaProblem("kind", f"no CRD defines {kind!r} in {version!r}{hint}")
 
 
 @cache

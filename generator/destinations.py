@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from generator.facts import is_mlflow
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.spec.pods import SecretKey
 
 IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\..+)?")
@@ -34,11 +34,11 @@ class Destination:
         return bool(self.namespace or self.cidr)
 
 
-def destinations(plan: Plan) -> list[Destination]:
+def destinations(plan: ManifestPlan) -> list[Destination]:
     return [*tracking(plan), *models(plan), *helpers(plan)]
 
 
-def tracking(plan: Plan) -> Iterator[Destination]:
+def tracking(plan: ManifestPlan) -> Iterator[Destination]:
     """A policy sees the port of a pod where a URL names a Service's, so MLflow's usual one is let through, too."""
     wanted = plan.spec.tracking
     models = [plan.spec.model, *([plan.spec.canary.model] if plan.spec.canary else [])]
@@ -52,7 +52,7 @@ def tracking(plan: Plan) -> Iterator[Destination]:
         yield Destination("model", "the tracking server")
 
 
-def models(plan: Plan) -> Iterator[Destination]:
+def models(plan: ManifestPlan) -> Iterator[Destination]:
     """Models that do not come from the registry. Whether a registry's artifacts do, only the server knows."""
     spec = plan.spec
     for path, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
@@ -62,7 +62,7 @@ def models(plan: Plan) -> Iterator[Destination]:
             yield Destination(path, uri)
 
 
-def helpers(plan: Plan) -> Iterator[Destination]:
+def helpers(plan: ManifestPlan) -> Iterator[Destination]:
     """Features, keys, traces, packages."""
     spec = plan.spec
     if spec.feast and spec.feast.server_url:
@@ -82,7 +82,7 @@ def helpers(plan: Plan) -> Iterator[Destination]:
         yield Destination("dependencies.env_manager", "the package index")
 
 
-def logged(plan: Plan) -> Iterator[Destination]:
+def logged(plan: ManifestPlan) -> Iterator[Destination]:
     log = plan.spec.prediction_log
     if log is None:
         return
@@ -94,7 +94,7 @@ def logged(plan: Plan) -> Iterator[Destination]:
         yield Destination("prediction_log.to", log.to)
 
 
-def of_url(plan: Plan, path: str, url: str) -> Iterator[Destination]:
+def of_url(plan: ManifestPlan, path: str, url: str) -> Iterator[Destination]:
     """At most one. Ports of Services are not those of their pods, so that any port of a namespace may be meant."""
     host = urlsplit(url).hostname or ""
     found = IN_CLUSTER.fullmatch(host)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Path, path_text
 from generator.spec.values import Part
 from generator.specfile.fields import models
-from generator.specfile.yaml_text import Place, Written
+from generator.specfile.yaml_text import Position, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Explained:
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False)
 
 
-def explain(plan: Plan, written: Written) -> list[Explained]:
+def explain(plan: ManifestPlan, written: Written) -> list[Explained]:
     """Every value of the spec, in its order; those that nobody said and that are empty are None."""
     found = list(of_part(plan.spec, (), written))
     known = {each.path for each in found}
@@ -62,7 +62,7 @@ def of_part(part: Part, path: Path, written: Written) -> Iterator[Explained]:
 
 
 def said_at(path: Path, value: Any, words: str, written: Written) -> Explained:
-    place = written.place(path) or Place("said")
+    place = written.place(path) or Position("said")
     where = f"{place} ({place.environment})" if place.environment else str(place)
     return Explained(path_text(path), plain(value), where, words)
 

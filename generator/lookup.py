@@ -22,7 +22,7 @@ STORES = ("s3", "gs", "abfss", "wasbs", "hdfs", "dbfs")
 LOCAL_STORES = ("mlflow.db", "mlruns")
 
 
-class Unreachable(Exception):
+class LookupFailed(Exception):
     """A model of which nothing can be learned; the message is one line."""
 
 
@@ -108,7 +108,7 @@ def reason(error: BaseException) -> str:
     return re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {text[:300]}").removesuffix(": ")
 
 
-def unreachable(uri: str, why: str) -> Unreachable:
+def unreachable(uri: str, why: str) -> LookupFailed:
     flavors = ", ".join(flavor.name for flavor in FLAVORS)
     way = f"to go on without it say its flavor ({flavors}), with --flavor or in the spec"
-    return Unreachable(f"{uri} cannot be looked at: {why.removesuffix('.')}; {way}")
+    return LookupFailed(f"{uri} cannot be looked at: {why.removesuffix('.')}; {way}")

@@ -46,7 +46,7 @@ class Reason:
 
 
 @dataclass
-class Plan:
+class ManifestPlan:
     """A spec with nothing left open."""
 
     spec: ServeSpec
@@ -93,7 +93,7 @@ class Plan:
         return math.ceil(seconds(self.spec.drain_delay)) + math.ceil(seconds(self.spec.grace_period)) + 10
 
 
-def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
+def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
     """What the spec leaves open, decided; `facts` tells of the models by URI."""
     facts = facts or {}
     reasons: dict[str, Reason] = {}
@@ -115,7 +115,7 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Pl
     clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
     if rule := rule_of(spec, scaler, clock, cores):
         because(f"scaling.{rule[0]}", rule[1:])
-    return Plan(
+    return ManifestPlan(
         spec=spec,
         stable=Served(
             uri=spec.model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from generator.facts import ModelFacts
-from generator.plan import Plan, decide
+from generator.plan import ManifestPlan, decide
 from generator.problems import SpecError
 from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes, watching
 from generator.resources.inference_service import inference_service
@@ -25,7 +25,7 @@ def render(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> li
     return resources(planned(spec, facts))
 
 
-def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Plan:
+def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
     """The spec with nothing left open, if it can be rendered."""
     plan = decide(spec, facts)
     if found := problems(plan):
@@ -33,7 +33,7 @@ def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> P
     return plan
 
 
-def resources(plan: Plan) -> list[Resource]:
+def resources(plan: ManifestPlan) -> list[Resource]:
     """In the order in which they need each other."""
     return [
         *accounts.resources_of(plan),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from generator.facts import ModelFacts
 from generator.patches import json_patch, merge_patch
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import SpecError, problem
 from generator.render import planned, resources
 from generator.resources.meta import Resource
@@ -114,5 +114,5 @@ def patches(
     return found
 
 
-def keyed(plan: Plan) -> dict[tuple[str, str], Resource]:
+def keyed(plan: ManifestPlan) -> dict[tuple[str, str], Resource]:
     return {(resource["kind"], resource["metadata"]["name"]): resource for resource in resources(plan)}

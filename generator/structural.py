@@ -52,7 +52,7 @@ _RANGES = {"int32": 2**31, "int64": 2**63}
 
 
 @dataclass(frozen=True)
-class Problem:
+class SchemaProblem:
     """One thing wrong with a document: the path to it and a sentence on what is there and what is expected."""
 
     path: str
@@ -62,19 +62,19 @@ class Problem:
         return f"{self.path}: {self.sentence}" if self.path else self.sentence
 
 
-def walk(schema: Schema, value: Any, path: str, strict: bool) -> Iterator[Problem]:
+def walk(schema: Schema, value: Any, path: str, strict: bool) -> Iterator[SchemaProblem]:
     """What is wrong with the value; with `strict`, fields that the schema does not know are."""
     if value is None:
         if not schema.get("nullable") and "default" not in schema:
-            yield Problem(path, f"expected {_expected(schema)}, found nothing (null)")
+            yield SchemaProblem(path, f"expected {_expected(schema)}, found nothing (null)")
         return
     if wrong := _wrong_type(schema, value):
-        yield Problem(path, wrong)
+        yield SchemaProblem(path, wrong)
         return
     if "enum" in schema and value not in schema["enum"]:
         options = [str(option) for option in schema["enum"]]
         hint = suggestion(str(value), options)
-        yield Problem(path, f"expected one of {', '.join(options)}, found {shown(value)}{hint}")
+        yield SchemaProblem(path, f"expected one of {', '.join(options)}, found {shown(value)}{hint}")
     if isinstance(value, str):
         yield from _text(schema, value, path)
     elif isinstance(value, Mapping):
@@ -114,34 +114,34 @@ def _wrong_type(schema: Schema, value: Any) -> str | None:
     return f"expected {_expected(schema)}, found {shown(value)}"
 
 
-def _text(schema: Schema, value: str, path: str) -> Iterator[Problem]:
+def _text(schema: Schema, value: str, path: str) -> Iterator[SchemaProblem]:
     pattern = schema.get("pattern")
     if pattern is not None and not _pattern(pattern).search(value):
         expected = "a quantity such as 500m or 2Gi" if "[numkMGTPE]" in pattern else f"text that matches {pattern}"
-        yield Problem(path, f"expected {expected}, found {shown(value)}")
+        yield SchemaProblem(path, f"expected {expected}, found {shown(value)}")
     if len(value) < schema.get("minLength", 0):
-        yield Problem(path, f"expected at least {schema['minLength']} characters, found {len(value)}")
+        yield SchemaProblem(path, f"expected at least {schema['minLength']} characters, found {len(value)}")
     if len(value) > schema.get("maxLength", len(value)):
-        yield Problem(path, f"expected at most {schema['maxLength']} characters, found {len(value)}")
+        yield SchemaProblem(path, f"expected at most {schema['maxLength']} characters, found {len(value)}")
     if schema.get("format") == "date-time" and not _is_moment(value):
-        yield Problem(path, f"expected a moment such as 2026-01-31T12:00:00Z, found {shown(value)}")
+        yield SchemaProblem(path, f"expected a moment such as 2026-01-31T12:00:00Z, found {shown(value)}")
 
 
-def _number(schema: Schema, value: float, path: str) -> Iterator[Problem]:
+def _number(schema: Schema, value: float, path: str) -> Iterator[SchemaProblem]:
     low, high = schema.get("minimum"), schema.get("maximum")
     # In OpenAPI 3.0 these two are booleans.
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     if low is not None and (value < low or (above and value == low)):
-        yield Problem(path, f"expected {'more than' if above else 'at least'} {low}, found {value}")
+        yield SchemaProblem(path, f"expected {'more than' if above else 'at least'} {low}, found {value}")
     if high is not None and (value > high or (below and value == high)):
-        yield Problem(path, f"expected {'less than' if below else 'at most'} {high}, found {value}")
+        yield SchemaProblem(path, f"expected {'less than' if below else 'at most'} {high}, found {value}")
     if (step := schema.get("multipleOf")) and value % step:
-        yield Problem(path, f"expected a multiple of {step}, found {value}")
+        yield SchemaProblem(path, f"expected a multiple of {step}, found {value}")
     if (limit := _RANGES.get(schema.get("format", ""))) and not -limit <= value < limit:
-        yield Problem(path, f"expected a whole number of {schema['format'][3:]} bits, found {value}")
+        yield SchemaProblem(path, f"expected a whole number of {schema['format'][3:]} bits, found {value}")
 
 
-def _object(schema: Schema, value: Mapping[Any, Any], path: str, strict: bool) -> Iterator[Problem]:
+def _object(schema: Schema, value: Mapping[Any, Any], path: str, strict: bool) -> Iterator[SchemaProblem]:
     properties: Schema = schema.get("properties", {})
     required = schema.get("required", ())
     if schema.get("x-kubernetes-embedded-resource"):
@@ -149,29 +149,31 @@ def _object(schema: Schema, value: Mapping[Any, Any], path: str, strict: bool) -
         required = {*required, "apiVersion", "kind"}
     for name in sorted(required):
         if name not in value and "default" not in properties.get(name, ()):
-            yield Problem(_join(path, name), f"missing; expected {_expected(properties.get(name, {}))}")
+            yield SchemaProblem(_join(path, name), f"missing; expected {_expected(properties.get(name, {}))}")
     if len(value) < schema.get("minProperties", 0):
-        yield Problem(path, f"expected at least {schema['minProperties']} fields, found {len(value)}")
+        yield SchemaProblem(path, f"expected at least {schema['minProperties']} fields, found {len(value)}")
     if len(value) > schema.get("maxProperties", len(value)):
-        yield Problem(path, f"expected at most {schema['maxProperties']} fields, found {len(value)}")
+        yield SchemaProblem(path, f"expected at most {schema['maxProperties']} fields, found {len(value)}")
     others = schema.get("additionalProperties")
     open_to_all = others is True or schema.get("x-kubernetes-preserve-unknown-fields") or not strict
     for name, part in value.items():
         if not isinstance(name, str):
-            yield Problem(_join(path, str(name)), f"field names are strings, found {_type_of(name)}; put it in quotes")
+            yield SchemaProblem(
+                _join(path, str(name)), f"field names are strings, found {_type_of(name)}; put it in quotes"
+            )
         elif name in properties:
             yield from walk(properties[name], part, _join(path, name), strict)
         elif isinstance(others, Mapping):
             yield from walk(others, part, _join(path, name), strict)
         elif not open_to_all:
-            yield Problem(_join(path, name), f"unknown field{_hint(name, properties, value)}")
+            yield SchemaProblem(_join(path, name), f"unknown field{_hint(name, properties, value)}")
 
 
-def _array(schema: Schema, value: list[Any], path: str, strict: bool) -> Iterator[Problem]:
+def _array(schema: Schema, value: list[Any], path: str, strict: bool) -> Iterator[SchemaProblem]:
     if len(value) < schema.get("minItems", 0):
-        yield Problem(path, f"expected at least {schema['minItems']} entries, found {len(value)}")
+        yield SchemaProblem(path, f"expected at least {schema['minItems']} entries, found {len(value)}")
     if len(value) > schema.get("maxItems", len(value)):
-        yield Problem(path, f"expected at most {schema['maxItems']} entries, found {len(value)}")
+        yield SchemaProblem(path, f"expected at most {schema['maxItems']} entries, found {len(value)}")
     items = schema.get("items", {})
     kind = schema.get("x-kubernetes-list-type")
     names = schema.get("x-kubernetes-list-map-keys", ())
@@ -189,15 +191,15 @@ def _array(schema: Schema, value: list[Any], path: str, strict: bool) -> Iterato
             continue
         first = seen.setdefault(json.dumps(keys, sort_keys=True, default=str), index)
         if first != index:
-            yield Problem(place, f"{what} is there twice, first at {path}[{first}]; expected once")
+            yield SchemaProblem(place, f"{what} is there twice, first at {path}[{first}]; expected once")
 
 
-def _combined(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
+def _combined(schema: Schema, value: Any, path: str) -> Iterator[SchemaProblem]:
     """The value validations that a schema combines; they know no fields of their own, so none is unknown to them."""
     for part in schema.get("allOf", ()):
         yield from walk(part, value, path, False)
     if "not" in schema and not any(walk(schema["not"], value, path, False)):
-        yield Problem(path, f"{shown(value)} is what the CRD excludes here")
+        yield SchemaProblem(path, f"{shown(value)} is what the CRD excludes here")
     for name in ("anyOf", "oneOf"):
         if options := schema.get(name):
             failures = [list(walk(option, value, path, False)) for option in options]
@@ -205,9 +207,9 @@ def _combined(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
             if not good:
                 names = [" with ".join(option.get("required", ())) for option in options]
                 why = " or ".join(names) if all(names) else ", or ".join(str(failure[0]) for failure in failures)
-                yield Problem(path, f"expected {why}")
+                yield SchemaProblem(path, f"expected {why}")
             elif name == "oneOf" and good > 1:
-                yield Problem(path, f"expected to fit exactly one of {len(options)} alternatives, fits {good}")
+                yield SchemaProblem(path, f"expected to fit exactly one of {len(options)} alternatives, fits {good}")
 
 
 @cache

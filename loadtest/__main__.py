@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtest import capacity, compare, report, results, slo
-from loadtest.measuring import Plan, measure
+from loadtest.measuring import MeasuringPlan, measure
 from loadtest.outcome import LATE
 from loadtest.payloads import PROTOCOLS
 from loadtest.profiles import PROFILES
-from loadtest.target import Target, Unusable
+from loadtest.target import Target, UnusableTarget
 
 PRINTED = Path("-")
 STOPPED = 130
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except Unusable as error:
+    except UnusableTarget as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -98,13 +98,15 @@ def where(command: argparse.ArgumentParser) -> None:
     command.add_argument("--metrics-url", default="", help="where the metrics are (default: /metrics of --url)")
 
 
-def plan(options: argparse.Namespace, **more: object) -> Plan:
+def plan(options: argparse.Namespace, **more: object) -> MeasuringPlan:
     slo.parse(options.slo)
     if options.metrics_url:
         Target(options.metrics_url)  # says so if it is no URL
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
     given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
-    return Plan(Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more)
+    return MeasuringPlan(
+        Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more
+    )
 
 
 def headers_of(options: argparse.Namespace) -> dict[str, str]:
@@ -113,26 +115,26 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
     for one in options.header:
         name, colon, value = one.partition(":")
         if not colon or not name.strip():
-            raise Unusable(f"--header: expected 'NAME: VALUE', got {name.strip()!r} without a colon")
+            raise UnusableTarget(f"--header: expected 'NAME: VALUE', got {name.strip()!r} without a colon")
         headers[name.strip()] = value.strip()
         if not NAME.fullmatch(name.strip()) or not WORDS.fullmatch(value.strip()):
-            raise Unusable(f"--header: {name.strip()!r} has something that no header can carry")
+            raise UnusableTarget(f"--header: {name.strip()!r} has something that no header can carry")
     if options.token_file:
         try:
             token = options.token_file.read_text().strip()
         except OSError as error:
-            raise Unusable(f"--token-file: {options.token_file}: {error.strerror}") from None
+            raise UnusableTarget(f"--token-file: {options.token_file}: {error.strerror}") from None
         except UnicodeDecodeError:
             token = ""
         if not WORDS.fullmatch(token) or not token:
-            raise Unusable(f"--token-file: {options.token_file} does not hold a token")
+            raise UnusableTarget(f"--token-file: {options.token_file} does not hold a token")
         headers["Authorization"] = f"Bearer {token}"
     return headers
 
 
 def run_test(options: argparse.Namespace) -> int:
     if options.profile == "step" and options.duration < 10:
-        raise Unusable("--duration: a test in steps takes 10 seconds at least")
+        raise UnusableTarget("--duration: a test in steps takes 10 seconds at least")
     page = options.html or (None if options.out == PRINTED else options.out.with_suffix(".html"))
     for file in (options.out, page):
         writable(file)
@@ -180,7 +182,7 @@ def run_compare(options: argparse.Namespace) -> int:
 def run_capacity(options: argparse.Namespace) -> int:
     writable(options.out)
     if options.start > options.most:
-        raise Unusable(f"--start {options.start:g} is more than --most {options.most:g}")
+        raise UnusableTarget(f"--start {options.start:g} is more than --most {options.most:g}")
     found = capacity.Capacity(slo=options.slo)
     try:
         capacity.search(plan(options, duration=options.probe), options.start, options.most, found)
@@ -197,14 +199,14 @@ def writable(file: Path | None) -> None:
     if file is None or file == PRINTED:
         return
     if not file.parent.is_dir():
-        raise Unusable(f"{file}: there is no folder {file.parent}")
+        raise UnusableTarget(f"{file}: there is no folder {file.parent}")
     there = file.exists()
     try:
         file.open("a").close()
         if not there:  # nothing is left behind where there can be no test
             file.unlink()
     except OSError as error:
-        raise Unusable(f"{file}: {error.strerror}") from None
+        raise UnusableTarget(f"{file}: {error.strerror}") from None
 
 
 def positive(text: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loadtest.measuring import Plan, measure
+from loadtest.measuring import MeasuringPlan, measure
 from loadtest.outcome import LATE
 from loadtest.results import Result
 
@@ -61,7 +61,7 @@ class Capacity:
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def search(plan: Plan, start: float, most: float, found: Capacity) -> None:
+def search(plan: MeasuringPlan, start: float, most: float, found: Capacity) -> None:
     """Notes in `found` what it tries."""
     quiet = replace(plan, say=lambda line: None)
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from loadtest import drawing, report, slo
 from loadtest.histogram import middle
-from loadtest.outcome import Outcome
+from loadtest.outcome import LoadResult
 from loadtest.results import Result
-from loadtest.target import Unusable
+from loadtest.target import UnusableTarget
 
 DRAWS = 2000
 CONFIDENCE = 0.95
@@ -35,7 +35,7 @@ MOST_STEPS = 2500
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MetricDifference:
     name: str
     a: float
     b: float
@@ -63,18 +63,18 @@ class Difference:
         return f"{self.name} {times}: {self.low:.2f} to {self.high:.2f} times as long: {sign}"
 
 
-def compare(a: Result, b: Result, tolerance: float) -> list[Difference]:
+def compare(a: Result, b: Result, tolerance: float) -> list[MetricDifference]:
     for name in ("protocol", "profile", "rps", "rows"):
         if getattr(a, name) != getattr(b, name):
-            raise Unusable(f"the two tests differ in {name}: {getattr(a, name)} and {getattr(b, name)}")
+            raise UnusableTarget(f"the two tests differ in {name}: {getattr(a, name)} and {getattr(b, name)}")
     ours_all, theirs_all = a.outcome, b.outcome
     if a.profile != "steady":
         # One may have ended early: the seconds that only the other has were of another rate.
         both = ours_all.seconds.keys() & theirs_all.seconds.keys()
-        ours_all, theirs_all = (Outcome({at: one.seconds[at] for at in both}) for one in (ours_all, theirs_all))
+        ours_all, theirs_all = (LoadResult({at: one.seconds[at] for at in both}) for one in (ours_all, theirs_all))
     for label, one in (("A", ours_all), ("B", theirs_all)):
         if len(one.seconds) < LEAST_SECONDS:
-            raise Unusable(f"{label} has {len(one.seconds)} seconds to compare: it needs {LEAST_SECONDS}")
+            raise UnusableTarget(f"{label} has {len(one.seconds)} seconds to compare: it needs {LEAST_SECONDS}")
     outside = (1 - CONFIDENCE) / (len(PERCENTILES) + 1)
     ends = [100 * outside / 2, 100 * (1 - outside / 2)]
     dice = np.random.default_rng(0)
@@ -87,19 +87,19 @@ def compare(a: Result, b: Result, tolerance: float) -> list[Difference]:
         ours, theirs = ours_all.latencies.percentile(share), theirs_all.latencies.percentile(share)
         needed = round(LEAST_BEYOND / (1 - share))
         if answered < needed:
-            found.append(Difference(name, ours, theirs, 0, theirs / ours, 0, worse=False, needed=needed))
+            found.append(MetricDifference(name, ours, theirs, 0, theirs / ours, 0, worse=False, needed=needed))
             continue
         ratios = drawn_b.percentile(share) / drawn_a.percentile(share)
         low, high = np.percentile(ratios, ends)
         worse, unsure = bool(low > 1 + tolerance), bool(high > 1 + tolerance)
-        found.append(Difference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
+        found.append(MetricDifference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
     before, after = share_of_errors(ours_all), share_of_errors(theirs_all)
     low, high = np.percentile(drawn_b.errors - drawn_a.errors, ends)
     found.append(
-        Difference("errors", before, after, low, after - before, high, bool(low > ERRORS), bool(high > ERRORS))
+        MetricDifference("errors", before, after, low, after - before, high, bool(low > ERRORS), bool(high > ERRORS))
     )
     if all(one.needed for one in found[:-1]) and not found[-1].worse:
-        raise Unusable(f"{answered} requests that both answered are too few for a comparison")
+        raise UnusableTarget(f"{answered} requests that both answered are too few for a comparison")
     return found
 
 
@@ -107,7 +107,7 @@ def colour(worse: bool, unsure: bool) -> str:
     return "unsure" if unsure and not worse else report.word(not worse)
 
 
-def verdict(found: list[Difference]) -> str:
+def verdict(found: list[MetricDifference]) -> str:
     if any(one.worse for one in found):
         return "B is worse than A"
     if any(one.unsure or one.needed for one in found):
@@ -118,7 +118,7 @@ def verdict(found: list[Difference]) -> str:
 class Drawn:
     """A test as it might have been: DRAWS times as many seconds, drawn from its own with replacement."""
 
-    def __init__(self, outcome: Outcome, dice: np.random.Generator) -> None:
+    def __init__(self, outcome: LoadResult, dice: np.random.Generator) -> None:
         seconds = [one for _, one in sorted(outcome.seconds.items())]
         weights = drawn_seconds(len(seconds), dice)
         counts = np.zeros((len(seconds), MOST_STEPS), dtype=np.int64)
@@ -148,11 +148,11 @@ def drawn_seconds(count: int, dice: np.random.Generator) -> npt.NDArray[np.int64
     return weights
 
 
-def share_of_errors(outcome: Outcome) -> float:
+def share_of_errors(outcome: LoadResult) -> float:
     return outcome.errors.total() / outcome.offered
 
 
-def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str:
+def html(a: Result, b: Result, found: list[MetricDifference], tolerance: float) -> str:
     said = colour(any(one.worse for one in found), any(one.unsure or one.needed for one in found))
     ratios = {
         one.name: (one.low, one.found, one.high, one.worse) for one in found if one.name != "errors" and not one.needed
@@ -180,7 +180,7 @@ def html(a: Result, b: Result, found: list[Difference], tolerance: float) -> str
     )
 
 
-def written(one: Difference) -> Callable[[float], str]:
+def written(one: MetricDifference) -> Callable[[float], str]:
     return "{:.3%}".format if one.name == "errors" else slo.seconds
 
 

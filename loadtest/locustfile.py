@@ -25,7 +25,7 @@ grpc.experimental.gevent.init_gevent()
 from loadtest import profiles, slo
 from loadtest.__main__ import headers_of
 from loadtest.payloads import GRPC_METHOD, Payload
-from loadtest.target import Target, Unusable
+from loadtest.target import Target, UnusableTarget
 
 VARIATIONS = 64
 DURATION = 60
@@ -57,10 +57,10 @@ def prepare(environment: Any, **_: Any) -> None:
     try:
         slo.parse(given.slo)
         if given.open_rate < 0:
-            raise Unusable(f"--open-rate: {given.open_rate:g} is less than 0")
+            raise UnusableTarget(f"--open-rate: {given.open_rate:g} is less than 0")
         for kind in environment.user_classes:
             PREPARED[kind.protocol] = target(environment).payloads(kind.protocol, given.rows, given.seed, VARIATIONS)[0]
-    except Unusable as error:
+    except UnusableTarget as error:
         print(f"error: {error}", file=sys.stderr)
         if given.headless:
             sys.exit(2)
@@ -74,7 +74,7 @@ def judge(environment: Any, **_: Any) -> None:
     if environment.process_exit_code is None and not environment.parsed_options.worker:
         try:
             found = checks(environment, environment.stats.total.get_response_time_percentile)
-        except Unusable:  # its web page takes any text; it was told when the test should have begun
+        except UnusableTarget:  # its web page takes any text; it was told when the test should have begun
             environment.process_exit_code = 2
             return
         print("\n".join(map(str, found)))
@@ -95,7 +95,7 @@ def checks(environment: Any, percentile: Any) -> list[slo.Check]:
     return [slo.Check(one, found(one.name)) for one in slo.parse(environment.parsed_options.slo)]
 
 
-class Profile(LoadTestShape):
+class LoadProfile(LoadTestShape):
     """`--users` at most and `--run-time` in all; "step" ends where the SLO breaks."""
 
     use_common_options = True
@@ -133,7 +133,7 @@ def recent(environment: Any) -> Any:
     return lambda share: total.get_current_response_time_percentile(share) or total.get_response_time_percentile(share)
 
 
-class Caller(User):
+class LoadUser(User):
     """Sends one request after the other, or as many as are due."""
 
     abstract = True
@@ -170,7 +170,7 @@ class Caller(User):
         raise NotImplementedError
 
 
-class Http(Caller, FastHttpUser):
+class RestUser(LoadUser, FastHttpUser):
     abstract = True
     concurrency = 1000  # connections of one user; they are made when they are needed
 
@@ -182,23 +182,23 @@ class Http(Caller, FastHttpUser):
             reply.request_meta["response_time"] = (time.perf_counter() - due) * 1e3
 
 
-class V1(Http):
+class V1(RestUser):
     protocol = "v1"
 
 
-class V2(Http):
+class V2(RestUser):
     protocol = "v2"
 
 
-class V2Binary(Http):
+class V2Binary(RestUser):
     protocol = "v2-binary"
 
 
-class Invocations(Http):
+class Invocations(RestUser):
     protocol = "invocations"
 
 
-class Grpc(Caller):
+class Grpc(LoadUser):
     protocol = "grpc"
     channel: Any = None
 

@@ -15,9 +15,9 @@ import uvloop
 from loadtest import profiles, scrape, slo
 from loadtest.clients import GrpcClient, HttpClient
 from loadtest.offer import offer
-from loadtest.outcome import Outcome
+from loadtest.outcome import LoadResult
 from loadtest.results import Result
-from loadtest.target import Target, Unusable
+from loadtest.target import Target, UnusableTarget
 
 VARIATIONS = 64
 """Different requests, sent one after the other, again and again."""
@@ -28,7 +28,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MeasuringPlan:
     target: Target
     protocol: str = "v1"
     profile: str = "steady"
@@ -43,14 +43,14 @@ class Plan:
     say: Callable[[str], None] = field(default=lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def measure(plan: Plan) -> Result:
-    """Runs the test; `Unusable` if it cannot be begun."""
+def measure(plan: MeasuringPlan) -> Result:
+    """Runs the test; `UnusableTarget` if it cannot be begun."""
     offered = plan.rps * plan.duration
     if offered > MOST_REQUESTS:
-        raise Unusable(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MOST_REQUESTS:,}")
+        raise UnusableTarget(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MOST_REQUESTS:,}")
     due_times = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
     if not due_times:
-        raise Unusable(f"no request is due within {plan.duration:g} s at {plan.rps:g} a second")
+        raise UnusableTarget(f"no request is due within {plan.duration:g} s at {plan.rps:g} a second")
     objectives = slo.parse(plan.slo)
     payloads, vary = plan.target.payloads(plan.protocol, plan.rows, plan.seed, VARIATIONS)
     schema = plan.target.schema()
@@ -59,7 +59,7 @@ def measure(plan: Plan) -> Result:
     result = Result(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), plan.target.url, schema["model_name"],
         str(schema.get("model_version", "")), str(schema.get("flavor", "")), plan.protocol, plan.profile, plan.rps,
-        plan.duration, plan.rows, plan.seed, vary.value, plan.slo, Outcome(),
+        plan.duration, plan.rows, plan.seed, vary.value, plan.slo, LoadResult(),
     )  # fmt: skip
 
     async def run() -> None:
@@ -109,7 +109,7 @@ def measure(plan: Plan) -> Result:
                 part = result.outcome.between(round(end - size), end)
                 return not end or all(one.kept for one in part.checks(objectives))
 
-            await offer(client, payloads, before, Outcome(), lambda now: not stopped)
+            await offer(client, payloads, before, LoadResult(), lambda now: not stopped)
             if stopped:
                 raise KeyboardInterrupt
             await look(0)
@@ -125,7 +125,7 @@ def measure(plan: Plan) -> Result:
     return result
 
 
-def progress(found: Outcome, now: float, duration: float) -> str:
+def progress(found: LoadResult, now: float, duration: float) -> str:
     """One line for the last two seconds, whose replies are mostly here."""
     recent = found.between(max(int(now) - 2, 0), int(now) + 1)
     latencies = recent.latencies

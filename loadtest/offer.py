@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from loadtest.outcome import Outcome
+from loadtest.outcome import LoadResult
 from loadtest.payloads import Payload
 
 MOST = 10_000
@@ -20,15 +20,15 @@ MOST = 10_000
 LOST = "too many unanswered"
 
 
-class Client(Protocol):
+class LoadClient(Protocol):
     async def send(self, payload: Payload) -> str: ...
 
 
 async def offer(
-    client: Client,
+    client: LoadClient,
     payloads: Sequence[Payload],
     due_times: Sequence[float],
-    outcome: Outcome,
+    outcome: LoadResult,
     watch: Callable[[float], bool] = lambda now: True,
     most: int = MOST,
 ) -> None:

@@ -19,7 +19,7 @@ MOST_CONNECTIONS = 4000
 
 
 @dataclass(slots=True)
-class Outcome:
+class OpenLoopResult:
     """What became of the requests: latencies in seconds by status; wrong answers and lost connections are statuses."""
 
     seconds: float = 0.0
@@ -48,10 +48,10 @@ class Outcome:
         return found[min(len(found) - 1, int(len(found) * share))] if found else float("nan")
 
 
-class Http(asyncio.Protocol):
+class OpenLoopConnection(asyncio.Protocol):
     """One connection with one request on its way at a time."""
 
-    def __init__(self, free: Callable[[Http], None], lost: Callable[[Http], None]) -> None:
+    def __init__(self, free: Callable[[OpenLoopConnection], None], lost: Callable[[OpenLoopConnection], None]) -> None:
         self.free, self.lost = free, lost
         self.buffer = b""
         self.transport: Any = None
@@ -89,11 +89,11 @@ class Http(asyncio.Protocol):
         self.lost(self)
 
 
-class HttpClient:
+class OpenLoopHttpClient:
     def __init__(self, port: int, path: str, most: int = MOST_CONNECTIONS) -> None:
         self.port, self.path, self.most = port, path, most
-        self.idle: deque[Http] = deque()
-        self.open: set[Http] = set()
+        self.idle: deque[OpenLoopConnection] = deque()
+        self.open: set[OpenLoopConnection] = set()
 
     async def ask(self, value: float) -> tuple[str, dict[str, str]]:
         """The status of one request, "wrong" for a 200 with another answer."""
@@ -118,7 +118,7 @@ class HttpClient:
             loop = asyncio.get_running_loop()
             try:
                 _, connection = await loop.create_connection(
-                    lambda: Http(self.idle.append, self.open.discard), "127.0.0.1", self.port
+                    lambda: OpenLoopConnection(self.idle.append, self.open.discard), "127.0.0.1", self.port
                 )
             except OSError:
                 return "refused connection", {}, b""
@@ -132,7 +132,7 @@ class HttpClient:
             connection.transport.close()
 
 
-class GrpcClient:
+class OpenLoopGrpcClient:
     def __init__(self, port: int, name: str, messages: Any = None) -> None:
         """`messages` has the classes of the protocol, where a process has them from elsewhere: there can be but one."""
         import grpc
@@ -165,9 +165,9 @@ class GrpcClient:
         await self.channel.close()
 
 
-async def closed_loop(client: Any, callers: int, seconds: float) -> Outcome:
+async def closed_loop(client: Any, callers: int, seconds: float) -> OpenLoopResult:
     """Each caller sends its next request when it has its reply."""
-    outcome, began = Outcome(seconds), time.perf_counter()
+    outcome, began = OpenLoopResult(seconds), time.perf_counter()
 
     async def call(caller: int) -> None:
         while (due := time.perf_counter()) < began + seconds:
@@ -180,9 +180,9 @@ async def closed_loop(client: Any, callers: int, seconds: float) -> Outcome:
     return outcome
 
 
-async def open_loop(client: Any, rate: float, seconds: float, watch: Callable[[], object] = object) -> Outcome:
+async def open_loop(client: Any, rate: float, seconds: float, watch: Callable[[], object] = object) -> OpenLoopResult:
     """`rate` requests a second, whatever becomes of them; `watch` is called now and then."""
-    outcome, began = Outcome(seconds), time.perf_counter()
+    outcome, began = OpenLoopResult(seconds), time.perf_counter()
     tasks: set[asyncio.Task[None]] = set()
     watched = 0.0
 

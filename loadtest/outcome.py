@@ -25,7 +25,7 @@ class Second:
 
 
 @dataclass(slots=True)
-class Outcome:
+class LoadResult:
     seconds: dict[int, Second] = field(default_factory=dict)
     lags: Histogram = field(default_factory=Histogram)
     """How late the load generator was."""
@@ -56,8 +56,8 @@ class Outcome:
         latencies, errors = self.latencies, self.errors.total()
         return [Check(one, one.found(latencies, self.offered, errors)) for one in objectives]
 
-    def between(self, first: int, end: int) -> Outcome:
-        return Outcome({at: one for at, one in self.seconds.items() if first <= at < end}, self.lags)
+    def between(self, first: int, end: int) -> LoadResult:
+        return LoadResult({at: one for at, one in self.seconds.items() if first <= at < end}, self.lags)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -69,9 +69,9 @@ class Outcome:
         }
 
 
-def outcome_from(values: dict[str, Any]) -> Outcome:
+def outcome_from(values: dict[str, Any]) -> LoadResult:
     seconds = {
         one["at"]: Second(one["offered"], from_plain(one["latencies"]), Counter(one["errors"]))
         for one in values["seconds"]
     }
-    return Outcome(seconds, from_plain(values["lags"]))
+    return LoadResult(seconds, from_plain(values["lags"]))

@@ -22,14 +22,14 @@ from typing import Any
 
 import uvloop
 
-from loadtest.offered import GrpcClient, HttpClient, Outcome, closed_loop, open_loop
+from loadtest.offered import OpenLoopGrpcClient, OpenLoopHttpClient, OpenLoopResult, closed_loop, open_loop
 from loadtest.peers import load, payloads
 from loadtest.peers.client import status
 from loadtest.peers.machine import machine
 from loadtest.peers.models import Models, rows
 from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
 from loadtest.peers.ports import free_port
-from loadtest.peers.process import Child, Failed, stop_all
+from loadtest.peers.process import BenchmarkFailed, Child, stop_all
 
 PAGE = ROOT / "docs" / "benchmarks" / "overload.md"
 SPINNING = Path(__file__).with_name("spinning.py")
@@ -40,11 +40,11 @@ MIB = 1024**2
 
 
 @dataclass(slots=True)
-class Run:
+class OverloadRun:
     protocol: str
     flags: str
     able: float
-    found: Outcome
+    found: OpenLoopResult
     able_per_cpu: float
     found_per_cpu: float = 0.0
     """Right answers for each second of processor time: what a busy neighbour does not change."""
@@ -75,7 +75,7 @@ COLUMNS = (
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
-def times(found: Outcome, status: str) -> str:
+def times(found: OpenLoopResult, status: str) -> str:
     if not found.count(status):
         return "–"
     return f"{found.percentile(status, 0.5) * 1e3:,.0f} / {found.percentile(status, 0.99) * 1e3:,.0f}"
@@ -90,28 +90,30 @@ def served(folder: Path, work: Path, *flags: str) -> Iterator[tuple[Child, int, 
     try:
         while status(http, "/v2/health/ready") != 200:
             if child.exited() is not None or time.perf_counter() - child.started > 120:
-                raise Failed(f"the server is not ready:\n{child.tail()}")
+                raise BenchmarkFailed(f"the server is not ready:\n{child.tail()}")
             time.sleep(0.05)
         yield child, http, grpc
     finally:
         child.stop()
 
 
-async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str, seconds: float) -> Run:
-    client: Any = GrpcClient(grpc, payloads.MODEL) if protocol == "gRPC" else HttpClient(http, payloads.V1_PATH)
-    health = HttpClient(http, "")
+async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str, seconds: float) -> OverloadRun:
+    client: Any = (
+        OpenLoopGrpcClient(grpc, payloads.MODEL) if protocol == "gRPC" else OpenLoopHttpClient(http, payloads.V1_PATH)
+    )
+    health = OpenLoopHttpClient(http, "")
     await closed_loop(client, CALLERS, 1)
     began = child.cpu_seconds()
     before = await closed_loop(client, CALLERS, seconds / 2)
     memory, able = [child.pss_bytes()], before.rate("200", seconds / 8)
     able_per_cpu = before.count("200") / (child.cpu_seconds() - began)
     asking: set[asyncio.Task[None]] = set()
-    run = Run(protocol, flags, able, Outcome(), able_per_cpu)
+    run = OverloadRun(protocol, flags, able, OpenLoopResult(), able_per_cpu)
 
     async def ask() -> None:
         began = time.perf_counter()
         if await health.get("/v2/health/live") != "200":
-            raise Failed("the server is not alive")
+            raise BenchmarkFailed("the server is not alive")
         run.health.append(time.perf_counter() - began)
 
     def watch() -> None:
@@ -128,7 +130,7 @@ async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str
     return run
 
 
-def slow_model(work: Path, seconds: float) -> list[Run]:
+def slow_model(work: Path, seconds: float) -> list[OverloadRun]:
     """The model that spins, by both protocols, with the settings as they are and with less patience."""
     folder, found = work / "spinning", []
     save(folder)
@@ -150,7 +152,7 @@ def fast_model(work: Path, seconds: int) -> list[str]:
     lines = []
     posts = [payloads.v1(rows(1, seed)) for seed in range(8)]
     with served(model.folder, work) as (child, http, _):
-        target = load.Target(child, http, work)
+        target = load.LoadedPort(child, http, work)
         load.wrk(target, posts, connections=CALLERS, seconds=1)
         for connections in CROWDS:
             burst = load.wrk(target, posts, connections=connections, seconds=seconds)
@@ -171,7 +173,7 @@ def save(folder: Path) -> None:
         mlflow.pyfunc.save_model(folder, python_model=str(SPINNING), signature=numbers, pip_requirements=[])
 
 
-def page(runs: list[Run], crowds: list[str], seconds: float) -> str:
+def page(runs: list[OverloadRun], crowds: list[str], seconds: float) -> str:
     about = "\n".join(f"- {name}: {what}" for name, what in machine(ROOT).items())
     return f"""# Five times the capacity
 
@@ -219,7 +221,7 @@ def main() -> int:
     try:
         runs, crowds = slow_model(work, seconds), fast_model(work, 2 if options.quick else 5)
         made = page(runs, crowds, seconds)
-    except (Failed, subprocess.SubprocessError) as error:
+    except (BenchmarkFailed, subprocess.SubprocessError) as error:
         say(str(error))
         return 1
     finally:

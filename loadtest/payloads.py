@@ -145,7 +145,7 @@ class Payloads:
             request.raw_input_contents.append(tensor.raw())
         return Payload(GRPC_METHOD, request.SerializeToString())
 
-    def _tensors(self, rows: list[Any]) -> list[Tensor]:
+    def _tensors(self, rows: list[Any]) -> list[PayloadTensor]:
         known = self._sample("v2")["body"]["inputs"]
         kinds = {one["name"]: one["type"] for one in self.schema.get("inputs") or []}
         made = []
@@ -158,7 +158,7 @@ class Payloads:
                 ]  # fmt: skip
             if one["datatype"] == "BYTES" and kinds.get(one["name"], "string") not in PLAIN:
                 values = [json.dumps(value) for value in values]  # nested types travel as JSON text
-            made.append(Tensor(one["name"], one["datatype"], values, kinds.get(one["name"]) == "binary"))
+            made.append(PayloadTensor(one["name"], one["datatype"], values, kinds.get(one["name"]) == "binary"))
         return made
 
     def _one_column(self) -> bool:
@@ -168,7 +168,7 @@ class Payloads:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class PayloadTensor:
     name: str
     datatype: str
     values: list[Any]

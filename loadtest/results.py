@@ -9,10 +9,10 @@ from typing import Any
 
 from loadtest import slo
 from loadtest.histogram import SHARES
-from loadtest.outcome import Outcome, outcome_from
+from loadtest.outcome import LoadResult, outcome_from
 from loadtest.profiles import STAIRS
 from loadtest.slo import Check
-from loadtest.target import Unusable
+from loadtest.target import UnusableTarget
 
 KIND = "mlflow-kserve load test"
 VERSION = 1
@@ -33,7 +33,7 @@ class Result:
     seed: int
     varied: str
     slo: str
-    outcome: Outcome
+    outcome: LoadResult
     server: dict[str, Any] = field(default_factory=dict)
     """What /metrics counted; `missing` says why there is nothing."""
     stopped: float | None = None
@@ -97,16 +97,16 @@ def read(file: Path) -> Result:
     try:
         content = json.loads(file.read_text())
     except OSError as error:
-        raise Unusable(f"{file}: {error.strerror}") from None
+        raise UnusableTarget(f"{file}: {error.strerror}") from None
     except ValueError:
-        raise Unusable(f"{file} is not JSON: expected the result of a load test") from None
+        raise UnusableTarget(f"{file} is not JSON: expected the result of a load test") from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise Unusable(f"{file} is not the result of a load test")
+        raise UnusableTarget(f"{file} is not the result of a load test")
     if content.get("version") != VERSION:
-        raise Unusable(f"{file} has version {content.get('version')!r}: this program reads version {VERSION}")
+        raise UnusableTarget(f"{file} has version {content.get('version')!r}: this program reads version {VERSION}")
     try:
         content.setdefault("stopped", None)
         fields = {name: content[name] for name in Result.__dataclass_fields__ if name != "outcome"}
         return Result(**fields, outcome=outcome_from(content["outcome"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unusable(f"{file} is not complete: {type(error).__name__} {error}") from None
+        raise UnusableTarget(f"{file} is not complete: {type(error).__name__} {error}") from None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from loadtest.histogram import Histogram
-from loadtest.target import Unusable
+from loadtest.target import UnusableTarget
 
 DEFAULT = "p50=100ms,p95=500ms,p99=1s,errors=0.1%"
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
@@ -62,9 +62,9 @@ def parse(text: str) -> tuple[Objective, ...]:
         elif (found := ERRORS.fullmatch(part)) and float(found[1]) <= 100:
             objective = Objective("errors", float(found[1]) / 100)
         else:
-            raise Unusable(f"--slo: {part!r} is not understood: {EXPECTED}")
+            raise UnusableTarget(f"--slo: {part!r} is not understood: {EXPECTED}")
         if objective.name in made:
-            raise Unusable(f"--slo: {objective.name} is there twice")
+            raise UnusableTarget(f"--slo: {objective.name} is there twice")
         made[objective.name] = objective
     return tuple(made.values())
 

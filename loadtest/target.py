@@ -20,7 +20,7 @@ SECONDS = 10.0
 GRPC_PORT = 8081
 
 
-class Unusable(Exception):
+class UnusableTarget(Exception):
     """What makes a test impossible, in one line."""
 
 
@@ -42,15 +42,15 @@ class Target:
             parts = urlsplit(self.url)
             _ = parts.port  # raises
         except ValueError as error:
-            raise Unusable(f"{self.url!r} is not a URL: {error}") from None
+            raise UnusableTarget(f"{self.url!r} is not a URL: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unusable(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
+            raise UnusableTarget(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
         if parts.username or parts.password:
-            raise Unusable("no user or password in the URL, please: --token-file or --header carry them")
+            raise UnusableTarget("no user or password in the URL, please: --token-file or --header carry them")
         try:
             _ = self.tls  # reads
         except (OSError, ssl.SSLError) as error:
-            raise Unusable(f"--ca: {self.ca} holds no certificates: {error.strerror or error}") from None
+            raise UnusableTarget(f"--ca: {self.ca} holds no certificates: {error.strerror or error}") from None
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         object.__setattr__(self, "url", self.url.rstrip("/"))
         object.__setattr__(self, "grpc", self.grpc or f"{host}:{GRPC_PORT}")
@@ -72,7 +72,9 @@ class Target:
         if not self.is_secure:
             return library.insecure_channel(self.grpc)
         if self.insecure:
-            raise Unusable("--insecure: gRPC looks at certificates all the same; --ca names the authority of this one")
+            raise UnusableTarget(
+                "--insecure: gRPC looks at certificates all the same; --ca names the authority of this one"
+            )
         trusted = None if self.ca is None else self.ca.read_bytes()
         return library.secure_channel(self.grpc, grpc.ssl_channel_credentials(trusted))
 
@@ -80,14 +82,14 @@ class Target:
         """GET /schema of a server whose model is ready."""
         status, text = self.ask("/v2/health/ready")
         if status != 200:
-            raise Unusable(f"the model at {self.url} is not ready: {status} {said(text)}")
+            raise UnusableTarget(f"the model at {self.url} is not ready: {status} {said(text)}")
         status, text = self.ask("/schema")
         try:
             found = json.loads(text) if status == 200 else None
         except ValueError:
             found = None
         if not isinstance(found, dict) or "model_name" not in found:
-            raise Unusable(f"{self.url}/schema answers {status}, not what a model takes: {said(text)}")
+            raise UnusableTarget(f"{self.url}/schema answers {status}, not what a model takes: {said(text)}")
         return found
 
     def payloads(self, protocol: str, rows: int, seed: int, count: int) -> tuple[list[Payload], Vary]:
@@ -105,8 +107,8 @@ class Target:
                 else:
                     return made, vary
         except NoSample as error:
-            raise Unusable(str(error)) from None
-        raise Unusable(f"the server refuses its own sample over {protocol}: {answer[0]} {said(answer[1])}")
+            raise UnusableTarget(str(error)) from None
+        raise UnusableTarget(f"the server refuses its own sample over {protocol}: {answer[0]} {said(answer[1])}")
 
     def send(self, protocol: str, payload: Payload) -> tuple[int, str]:
         if protocol == "grpc":
@@ -122,9 +124,9 @@ class Target:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
         except urllib.error.URLError as error:
-            raise Unusable(f"{self.url} cannot be reached: {error.reason}") from None
+            raise UnusableTarget(f"{self.url} cannot be reached: {error.reason}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise Unusable(f"{self.url} cannot be reached: {error or type(error).__name__}") from None
+            raise UnusableTarget(f"{self.url} cannot be reached: {error or type(error).__name__}") from None
 
     def _call(self, payload: Payload) -> tuple[int, str]:
         import grpc
@@ -134,7 +136,7 @@ class Target:
                 channel.unary_unary(GRPC_METHOD)(payload.body, timeout=SECONDS, metadata=self.metadata)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    raise Unusable(f"{self.grpc} cannot be reached over gRPC: {said(error.details())}") from None
+                    raise UnusableTarget(f"{self.grpc} cannot be reached over gRPC: {said(error.details())}") from None
                 return error.code().value[0], f"{error.code().name} {error.details()}"
         return 200, ""
 

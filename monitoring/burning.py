@@ -15,7 +15,7 @@ FEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BurnRate:
     """So many times faster than the budget of 30 days allows."""
 
     factor: float
@@ -27,9 +27,9 @@ class Pace:
 
 
 PACES = (
-    Pace(14.4, "1h", "5m", "2m", "page", "2 % of a month's budget in an hour"),
-    Pace(6, "6h", "30m", "15m", "page", "5 % of a month's budget in six hours"),
-    Pace(1, "3d", "6h", "1h", "ticket", "10 % of a month's budget in three days"),
+    BurnRate(14.4, "1h", "5m", "2m", "page", "2 % of a month's budget in an hour"),
+    BurnRate(6, "6h", "30m", "15m", "page", "5 % of a month's budget in six hours"),
+    BurnRate(1, "3d", "6h", "1h", "ticket", "10 % of a month's budget in three days"),
 )
 SECONDS = {"1h": 3600, "6h": 21_600, "3d": 259_200}
 

@@ -16,7 +16,7 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencyObjective:
     """So many of the predictions are no slower than that."""
 
     name: str
@@ -65,9 +65,11 @@ class Objectives:
         return None if self.availability is None else 1 - self.availability / 100
 
     @property
-    def latencies(self) -> list[Latency]:
+    def latencies(self) -> list[LatencyObjective]:
         asked = {"p50": (0.5, self.p50), "p95": (0.95, self.p95), "p99": (0.99, self.p99)}
-        return [Latency(name, share, seconds) for name, (share, seconds) in asked.items() if seconds is not None]
+        return [
+            LatencyObjective(name, share, seconds) for name, (share, seconds) in asked.items() if seconds is not None
+        ]
 
 
 NAMES = tuple(field.name for field in fields(Objectives))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors.engines.engine import Candidate
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
@@ -29,7 +29,7 @@ class CatBoostModel(MLflowModel):
             blames_input=True,
         )
 
-    def engines(self, native: Native) -> list[Candidate]:
+    def engines(self, native: Native) -> list[EngineCandidate]:
         from predictors.engines.boosting import catboost
 
         return [catboost(native.raw)]

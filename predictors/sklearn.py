@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors.engines.engine import Candidate
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model import sklearn_files
 from predictors.model.base import MLflowModel
@@ -41,7 +41,7 @@ class SklearnModel(MLflowModel):
             blames_input=True,
         )
 
-    def engines(self, native: Native) -> list[Candidate]:
+    def engines(self, native: Native) -> list[EngineCandidate]:
         from predictors.engines.estimators import candidates
 
         return candidates(native.raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from predictors.engines.engine import Candidate
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
@@ -40,7 +40,7 @@ class XGBoostModel(MLflowModel):
             blames_input=True,
         )
 
-    def engines(self, native: Native) -> list[Candidate]:
+    def engines(self, native: Native) -> list[EngineCandidate]:
         from predictors.engines.boosting import xgboost
 
         return [xgboost(native.raw, native.probabilities is not None)]

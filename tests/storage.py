@@ -24,7 +24,7 @@ def initialize(arguments: list[str], env: Mapping[str, str], log: Path) -> None:
 
 
 @dataclass
-class Initializer:
+class InitializerProcess:
     process: ForkServerProcess
     log_file: Path
 
@@ -39,7 +39,7 @@ class Initializer:
         return self.process.exitcode
 
 
-def start(arguments: list[str], env: Mapping[str, str], log: Path) -> Initializer:
+def start(arguments: list[str], env: Mapping[str, str], log: Path) -> InitializerProcess:
     process = CONTEXT.Process(target=initialize, args=(arguments, dict(env), log))
     process.start()
-    return Initializer(process, log)
+    return InitializerProcess(process, log)

@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 
 from loadtest.peers.client import status
-from loadtest.peers.load import Target, wrk
-from loadtest.peers.payloads import Payload
+from loadtest.peers.load import LoadedPort, wrk
+from loadtest.peers.payloads import PeerPayload
 from loadtest.peers.place import PYTHON, ROOT, cores, stay_off_the_servers_core
 from loadtest.peers.ports import free_port
-from loadtest.peers.process import Child, Failed
+from loadtest.peers.process import BenchmarkFailed, Child
 from predictors.drift import attach, profile
 from predictors.features.demo import SERVICE, build
 from predictors.features.library import feast
@@ -41,7 +41,7 @@ WIDE = 30
 
 
 @contextmanager
-def served(model: Path, work: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Target]:
+def served(model: Path, work: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[LoadedPort]:
     port, other = free_port(), free_port()
     work.mkdir()
     argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-dir={model}", f"--http-port={port}"]
@@ -49,14 +49,14 @@ def served(model: Path, work: Path, *flags: str, env: Mapping[str, str] | None =
     try:
         while status(port, "/v2/health/ready") != 200:
             if child.exited() is not None or time.perf_counter() - child.started > 120:
-                raise Failed(f"the server is not ready:\n{child.tail()}")
+                raise BenchmarkFailed(f"the server is not ready:\n{child.tail()}")
             time.sleep(0.05)
-        yield Target(child, port, work)
+        yield LoadedPort(child, port, work)
     finally:
         child.stop()
 
 
-def demo_model(folder: Path) -> tuple[Path, Payload]:
+def demo_model(folder: Path) -> tuple[Path, PeerPayload]:
     """The demo's, and a request of one row."""
     data, _ = machines(2000, seed=7)
     shutil.copytree(ROOT / "predictors" / "demo", folder)
@@ -64,7 +64,7 @@ def demo_model(folder: Path) -> tuple[Path, Payload]:
     return folder, request(data.iloc[:1])
 
 
-def wide_model(folder: Path) -> tuple[Path, Payload]:
+def wide_model(folder: Path) -> tuple[Path, PeerPayload]:
     import mlflow
     from mlflow.models import infer_signature
     from sklearn.linear_model import LogisticRegression
@@ -79,12 +79,14 @@ def wide_model(folder: Path) -> tuple[Path, Payload]:
     return folder, request(data.iloc[:1])
 
 
-def request(row: pd.DataFrame) -> Payload:
+def request(row: pd.DataFrame) -> PeerPayload:
     body = json.dumps({"instances": row.to_dict("records")}).encode()
-    return Payload("/v1/models/model:predict", body, lambda reply, headers: [])
+    return PeerPayload("/v1/models/model:predict", body, lambda reply, headers: [])
 
 
-def compare(name: str, work: Path, model: Path, post: Payload, variants: Mapping[str, list[str]], rounds: int) -> None:
+def compare(
+    name: str, work: Path, model: Path, post: PeerPayload, variants: Mapping[str, list[str]], rounds: int
+) -> None:
     """The first variant is what the others are compared with."""
     with ExitStack() as stack:
         targets = {
@@ -129,7 +131,7 @@ def features(work: Path, rounds: int) -> None:
                 reply = connection.getresponse()
                 reply.read()
                 if reply.status != 200:
-                    raise Failed(f"the server answers {reply.status}")
+                    raise BenchmarkFailed(f"the server answers {reply.status}")
 
             return run
 

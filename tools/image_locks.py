@@ -47,7 +47,7 @@ class LockError(Exception):
 
 
 @dataclass(frozen=True)
-class Target:
+class LockTarget:
     """A Python for which the lock files hold."""
 
     python: tuple[int, int]
@@ -79,7 +79,7 @@ class Target:
         return f"Python {self.python[0]}.{self.python[1]} on {MACHINE}"
 
 
-TARGETS = {target: target.tags for target in map(Target, PYTHONS)}
+TARGETS = {target: target.tags for target in map(LockTarget, PYTHONS)}
 
 
 def extras_of(family: str) -> list[str]:

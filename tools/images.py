@@ -41,7 +41,7 @@ class BuildError(Exception):
 
 
 @dataclass(frozen=True)
-class Engine:
+class ImageBuilder:
     """What builds images here."""
 
     name: str
@@ -59,13 +59,13 @@ class Engine:
 
 # In a container, the isolation that engines have of their own is seldom allowed.
 ENGINES = (
-    Engine("docker", ("docker", "build")),
-    Engine("podman", ("podman", "build", "--isolation", "chroot", "--network", "host", "--format", "docker")),
-    Engine("buildah", ("buildah", "bud", "--isolation", "chroot", "--network", "host", "--format", "docker")),
+    ImageBuilder("docker", ("docker", "build")),
+    ImageBuilder("podman", ("podman", "build", "--isolation", "chroot", "--network", "host", "--format", "docker")),
+    ImageBuilder("buildah", ("buildah", "bud", "--isolation", "chroot", "--network", "host", "--format", "docker")),
 )
 
 
-def engine() -> Engine:
+def engine() -> ImageBuilder:
     """The first that is there and answers: a client without its daemon builds nothing."""
     for one in ENGINES:
         if shutil.which(one.name) and not subprocess.run([one.name, "info"], capture_output=True).returncode:
@@ -130,7 +130,7 @@ def fetch_torch(python: str) -> None:
         raise BuildError(NO_TORCH)
 
 
-def build(made_by: Engine, name: str, image: str, python: str, base: str | None, more: Sequence[str]) -> None:
+def build(made_by: ImageBuilder, name: str, image: str, python: str, base: str | None, more: Sequence[str]) -> None:
     requirements = (IMAGES / "requirements" / f"{name}.txt").read_text()
     if re.search(r"^torch==", requirements, re.MULTILINE):
         fetch_torch(python)

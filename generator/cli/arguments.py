@@ -11,7 +11,7 @@ from typing import Any
 
 from generator.cli.console import Stop
 from generator.problems import Path, SpecError, path_text
-from generator.specfile.yaml_text import Place, Written, read
+from generator.specfile.yaml_text import Position, Written, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def path_of(text: str) -> Path | None:
 
 def nested(path: Path, value: Any, source: str) -> Written:
     """A value at a path, and nothing else; positions in lists are told from the file's by their type."""
-    place = Place(source)
+    place = Position(source)
     data = value
     for part in reversed(path):
         data = {part: data}

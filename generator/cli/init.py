@@ -10,9 +10,9 @@ from pathlib import Path
 from generator.cli.console import OK, UNREACHABLE, Stop
 from generator.cli.files import write
 from generator.facts import ModelFacts, as_mlflow
-from generator.lookup import Unreachable, fact
+from generator.lookup import LookupFailed, fact
 from generator.specfile.load import spec_file
-from generator.specfile.yaml_text import Place, Written
+from generator.specfile.yaml_text import Position, Written
 from generator.starter import starter
 
 
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if name is None:
         raise Stop(f"python -m generator init: {args.model} has no name to take: expected --name")
     said = {"name": name, "model": args.model, "namespace": args.namespace, "flavor": args.flavor}
-    spec_file(Written({}), flags=[Written({key: value}, {(key,): Place(f"--{key}")}) for key, value in said.items()])
+    spec_file(Written({}), flags=[Written({key: value}, {(key,): Position(f"--{key}")}) for key, value in said.items()])
     text = starter(name, args.model, args.namespace, facts(args), args.schema)
     if args.flavor:
         text = text.replace("\nmodel: ", f"\nflavor: {args.flavor}\nmodel: ", 1)
@@ -51,7 +51,7 @@ def facts(args: argparse.Namespace) -> ModelFacts | None:
         return None
     try:
         return fact(args.mlmodel or args.model, args.tracking_uri)
-    except Unreachable as error:
+    except LookupFailed as error:
         raise Stop(str(error), UNREACHABLE) from None
 
 

@@ -30,7 +30,7 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -83,7 +83,7 @@ def run(argv: list[str]) -> int:
         guess = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(COMMANDS)}"
         raise Stop(f"{PROG}: there is no command {first!r}: {guess}")
     command = import_module(f"generator.cli.{first}")
-    parser = Parser(
+    parser = CommandParser(
         prog=f"{PROG} {first}",
         description=(command.__doc__ or "").strip(),
         allow_abbrev=False,

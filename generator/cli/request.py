@@ -13,9 +13,9 @@ from generator.cli.arguments import command_line, layers_of
 from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
 from generator.facts import ModelFacts, is_mlflow
-from generator.lookup import Unreachable, fact
+from generator.lookup import LookupFailed, fact
 from generator.notes.core import notes
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
 from generator.render import planned, resources
 from generator.resources.meta import Resource
@@ -27,7 +27,7 @@ from generator.specfile.yaml_text import Written, read
 
 
 @dataclass
-class Request:
+class ServeRequest:
     """A serve that somebody asks for."""
 
     file: SpecFile
@@ -54,11 +54,11 @@ class Request:
             wanted.setdefault(spec.canary.model, spec.canary.model)
         try:
             return {uri: fact(where, self.tracking_uri) for uri, where in wanted.items()}
-        except Unreachable as error:
+        except LookupFailed as error:
             raise Stop(str(error), UNREACHABLE) from None
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> ManifestPlan:
         facts = self.facts
         try:
             return planned(self.spec, facts)
@@ -81,7 +81,7 @@ class Request:
         return f"Made by mlflow-kserve {release()}: {self.command}. Change the spec, not this.{where}"
 
 
-def requested(args: argparse.Namespace, command: str) -> Request:
+def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     """The serve that a file, its environment and flags describe."""
     name = getattr(args, "file", None)
     if name is None and getattr(args, "said_tracking_uri", None) is None:
@@ -94,7 +94,7 @@ def requested(args: argparse.Namespace, command: str) -> Request:
     shared = written(args.environments) if getattr(args, "environments", None) else None
     made = spec_file(file, args.env, shared, flags)
     tracking_uri = reading_from(made.spec, getattr(args, "said_tracking_uri", None))
-    request = Request(made, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
+    request = ServeRequest(made, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
     known = dict.fromkeys(name for each in (shared, file) if each for name in names(each))
     if args.env is None and known:
         request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")

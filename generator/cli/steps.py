@@ -14,7 +14,7 @@ import yaml
 from generator.cli.arguments import add_environment, add_lookup
 from generator.cli.console import OK, Stop, say
 from generator.cli.files import write
-from generator.cli.request import Request, requested, text_of
+from generator.cli.request import ServeRequest, requested, text_of
 from generator.problems import SpecError
 from generator.rollout import Patch, Step
 from generator.specfile.rewriting import GONE, rewritten
@@ -33,13 +33,13 @@ def add_step_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="change the spec file as well")
 
 
-def asked(args: argparse.Namespace, command: str) -> Request:
+def asked(args: argparse.Namespace, command: str) -> ServeRequest:
     if args.write and args.file == "-":
         raise Stop(f"python -m generator {command}: --write needs a file to change, not stdin")
     return requested(args, command)
 
 
-def finish(args: argparse.Namespace, request: Request, take: Callable[[], Step]) -> int:
+def finish(args: argparse.Namespace, request: ServeRequest, take: Callable[[], Step]) -> int:
     """Takes the step: prints or writes the patches, and tells or writes what the spec says from now on."""
     try:
         step = take()
@@ -98,7 +98,7 @@ def write_patches(folder: Path, step: Step, context: str | None) -> None:
     say(f"{folder}: {len(step.patches)} patch{'es' if len(step.patches) != 1 else ''}; sh {folder / 'patch.sh'}")
 
 
-def changes(request: Request, step: Step) -> dict[str, Any]:
+def changes(request: ServeRequest, step: Step) -> dict[str, Any]:
     """The fields of the spec that are different after the step."""
     before, after = (spec.model_dump(mode="json", exclude_none=True) for spec in (request.spec, step.spec))
     found = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
@@ -107,7 +107,7 @@ def changes(request: Request, step: Step) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda each: each[0] == "canary"))
 
 
-def changed_text(args: argparse.Namespace, request: Request, said: Mapping[str, Any]) -> str:
+def changed_text(args: argparse.Namespace, request: ServeRequest, said: Mapping[str, Any]) -> str:
     """The file with these fields; for an environment they are said there, and the others stay as they are."""
     text = text_of(args.file)
     layers = request.file.layers

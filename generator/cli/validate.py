@@ -12,7 +12,7 @@ from generator.cli.console import OK, WRONG, Stop, problem_line, say
 from generator.cli.request import reading_from, written
 from generator.crds import CrdError, load
 from generator.facts import ModelFacts
-from generator.lookup import Unreachable, fact
+from generator.lookup import LookupFailed, fact
 from generator.output import file_name
 from generator.plan import decide
 from generator.problems import Problem, SpecError
@@ -83,7 +83,7 @@ def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
         return {}
     try:
         return {spec.model: fact(spec.model, reading_from(spec))}
-    except Unreachable as error:
+    except LookupFailed as error:
         say(f"Note: {error}.")
         return {}
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from generator.facts import is_mlflow, is_moving
 from generator.notes import predictions, surroundings
-from generator.plan import LARGE, Plan
+from generator.plan import LARGE, ManifestPlan
 from generator.resources.promql import queries
 from generator.resources.storage_container import TRACKING_SECRET
 from generator.scaler import lowest
 from generator.spec.values import quantity, seconds
 
 
-def notes(plan: Plan) -> list[str]:
+def notes(plan: ManifestPlan) -> list[str]:
     return [
         *storage(plan),
         *reload(plan),
@@ -26,13 +26,13 @@ def notes(plan: Plan) -> list[str]:
     ]
 
 
-def reload(plan: Plan) -> Iterator[str]:
+def reload(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
     if (spec.reload.interval or spec.reload.webhook_secret) and not is_moving(spec.model):
         yield f"reload says how an alias is followed, and {spec.model} stays what it is"
 
 
-def storage(plan: Plan) -> Iterator[str]:
+def storage(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
     if not is_mlflow(spec.model):
         return
@@ -50,7 +50,7 @@ def storage(plan: Plan) -> Iterator[str]:
         yield "no tracking server is named: the model is found only if tracking.uri or tracking.secret says where"
 
 
-def knative(plan: Plan) -> Iterator[str]:
+def knative(plan: ManifestPlan) -> Iterator[str]:
     """Parts of pods that Knative takes only where its config-features say so."""
     if not plan.knative:
         return
@@ -77,7 +77,7 @@ def knative(plan: Plan) -> Iterator[str]:
         yield "needs max-revision-timeout-seconds above 600 in Knative's config-defaults"
 
 
-def canary(plan: Plan) -> Iterator[str]:
+def canary(plan: ManifestPlan) -> Iterator[str]:
     if plan.canary is None:
         return
     if plan.knative:
@@ -86,7 +86,7 @@ def canary(plan: Plan) -> Iterator[str]:
         yield "a canary in Standard mode needs KServe's Gateway API ingress"
 
 
-def scaling(plan: Plan) -> Iterator[str]:
+def scaling(plan: ManifestPlan) -> Iterator[str]:
     said = plan.scaling
     if plan.scaler == "keda":
         yield "needs KEDA on the cluster"
@@ -102,7 +102,7 @@ def scaling(plan: Plan) -> Iterator[str]:
         yield "a window counts from its next start on, and again only from there after the resources are applied anew"
 
 
-def sizes(plan: Plan) -> Iterator[str]:
+def sizes(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.workers > max(1.0, quantity(plan.stable.cores)):
         yield f"{plan.spec.workers} workers share {plan.stable.cores} cores"
     if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.volumes import deepest, volume_of
 from generator.spec.pods import SecretKey
 from generator.spec.values import seconds
@@ -14,7 +14,7 @@ LAST = 5.0
 """Seconds in which a file or an event goes out, if all is well."""
 
 
-def notes(plan: Plan) -> Iterator[str]:
+def notes(plan: ManifestPlan) -> Iterator[str]:
     spec, log = plan.spec, plan.spec.prediction_log
     if log is None:
         return
@@ -40,7 +40,7 @@ def notes(plan: Plan) -> Iterator[str]:
         )
 
 
-def may_write(plan: Plan) -> bool:
+def may_write(plan: ManifestPlan) -> bool:
     """Whether the predictor is given something that may be credentials."""
     spec, account = plan.spec, plan.spec.service_account
     secrets = spec.env_from or (spec.storage.secrets if plan.strategy == "server" or plan.follows else [])

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from generator.facts import is_mlflow
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 
 
-def notes(plan: Plan) -> list[str]:
+def notes(plan: ManifestPlan) -> list[str]:
     return [*hosts(plan), *network_policy(plan), *monitoring(plan), *watching(plan), *mesh(plan), *cache(plan)]
 
 
-def hosts(plan: Plan) -> Iterator[str]:
+def hosts(plan: ManifestPlan) -> Iterator[str]:
     spec, wanted = plan.spec, plan.spec.exposure
     if wanted.visibility == "cluster-local":
         return
@@ -41,7 +41,7 @@ def hosts(plan: Plan) -> Iterator[str]:
         )
 
 
-def network_policy(plan: Plan) -> Iterator[str]:
+def network_policy(plan: ManifestPlan) -> Iterator[str]:
     spec, wanted = plan.spec, plan.spec.network_policy
     if wanted is None:
         return
@@ -58,7 +58,7 @@ def network_policy(plan: Plan) -> Iterator[str]:
         yield "the NetworkPolicy lets Prometheus in only if monitoring.namespace or from_namespaces has its namespace"
 
 
-def monitoring(plan: Plan) -> Iterator[str]:
+def monitoring(plan: ManifestPlan) -> Iterator[str]:
     scrape, tls = plan.spec.monitoring.scrape, plan.spec.auth.tls_secret
     if scrape in ("podmonitor", "servicemonitor"):
         yield "the monitor needs the Prometheus operator"
@@ -67,7 +67,7 @@ def monitoring(plan: Plan) -> Iterator[str]:
             yield f"Prometheus trusts the ca.crt in the Secret {tls}, where the certificate has to be for {name}"
 
 
-def watching(plan: Plan) -> Iterator[str]:
+def watching(plan: ManifestPlan) -> Iterator[str]:
     wanted = plan.spec.monitoring
     if wanted.rules:
         yield (
@@ -80,12 +80,12 @@ def watching(plan: Plan) -> Iterator[str]:
         yield "the ConfigMap of dashboards needs Grafana's sidecar, which looks for the label grafana_dashboard"
 
 
-def mesh(plan: Plan) -> Iterator[str]:
+def mesh(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.istio:
         yield "Istio's rules hold for pods with its proxy only: the namespace needs the label istio-injection"
 
 
-def cache(plan: Plan) -> Iterator[str]:
+def cache(plan: ManifestPlan) -> Iterator[str]:
     wanted = plan.spec.storage.cache
     if plan.strategy == "pvc" and wanted.access_mode == "ReadWriteOnce" and plan.max_replicas > 1:
         yield f"the claim {wanted.claim} is ReadWriteOnce: pods on other nodes than the first never start"

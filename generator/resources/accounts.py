@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import Resource, resource
 
 
-def account(plan: Plan) -> str | None:
+def account(plan: ManifestPlan) -> str | None:
     """The name of the ServiceAccount; the namespace's default one when there is none."""
     wanted = plan.spec.service_account
     return wanted.name or (plan.spec.name if is_made(plan) else None)
 
 
-def is_made(plan: Plan) -> bool:
+def is_made(plan: ManifestPlan) -> bool:
     """Annotations say what an account may do at a cloud, so they ask for one of their own."""
     return plan.spec.service_account.create or bool(plan.spec.service_account.annotations)
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     """The predictor asks the cluster for nothing, so there is no Role, and no token."""
     name = account(plan)
     if name is None or not is_made(plan):

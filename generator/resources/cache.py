@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources import containers, environment, volumes
 from generator.resources.environment import CACHE_DIR
 from generator.resources.meta import MANAGED_BY, Resource, compact
@@ -16,7 +16,7 @@ HOUR = 3600
 TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     """Named after the claim, and without the serve's labels: several serves share it, and each makes the same of it."""
     if plan.strategy != "pvc":
         return []
@@ -24,7 +24,7 @@ def resources_of(plan: Plan) -> list[Resource]:
     return [*([claim(plan)] if cache.create else []), *(cleanup(plan) if cache.cleanup else [])]
 
 
-def claim(plan: Plan) -> Resource:
+def claim(plan: ManifestPlan) -> Resource:
     cache = plan.spec.storage.cache
     content = {
         "accessModes": [cache.access_mode],
@@ -34,7 +34,7 @@ def claim(plan: Plan) -> Resource:
     return common(plan, "v1", "PersistentVolumeClaim", cache.claim, {"spec": content})
 
 
-def cleanup(plan: Plan) -> list[Resource]:
+def cleanup(plan: ManifestPlan) -> list[Resource]:
     """The job, and the only right that it needs: to see which pods there are."""
     name = f"{plan.spec.storage.cache.claim}-cleanup"
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
@@ -46,7 +46,7 @@ def cleanup(plan: Plan) -> list[Resource]:
     ]
 
 
-def schedule(plan: Plan, account: str) -> dict[str, Any]:
+def schedule(plan: ManifestPlan, account: str) -> dict[str, Any]:
     return {
         "schedule": plan.spec.storage.cache.cleanup_schedule,
         "concurrencyPolicy": "Forbid",
@@ -57,7 +57,7 @@ def schedule(plan: Plan, account: str) -> dict[str, Any]:
     }
 
 
-def pod(plan: Plan, account: str) -> dict[str, Any]:
+def pod(plan: ManifestPlan, account: str) -> dict[str, Any]:
     """As the user whose files they are: the one that downloads them."""
     wanted = plan.spec.security
     restricted = wanted != "off"
@@ -71,7 +71,7 @@ def pod(plan: Plan, account: str) -> dict[str, Any]:
     }
 
 
-def container(plan: Plan) -> dict[str, Any]:
+def container(plan: ManifestPlan) -> dict[str, Any]:
     spec = plan.spec
     cache = spec.storage.cache
     env: dict[str, EnvValue] = {"CACHE_PATH": CACHE_DIR, "TTL_DAYS": cache.ttl_days, "MAX_SIZE_GB": cache.max_size_gb}
@@ -90,7 +90,7 @@ def container(plan: Plan) -> dict[str, Any]:
     }
 
 
-def common(plan: Plan, api_version: str, kind: str, name: str, content: dict[str, Any]) -> Resource:
+def common(plan: ManifestPlan, api_version: str, kind: str, name: str, content: dict[str, Any]) -> Resource:
     labels = {"app.kubernetes.io/name": plan.spec.storage.cache.claim, **MANAGED_BY}
     return {
         "apiVersion": api_version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from generator.plan import Plan, Served
+from generator.plan import ManifestPlan, Served
 from generator.resources import environment
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, env_from, variables
 from generator.resources.volumes import cache, model, volumes
@@ -18,7 +18,7 @@ DOWNLOADER = "model-downloader"
 HTTP, HTTPS, GRPC = 8080, 8443, 8081
 
 
-def predictor(plan: Plan, served: Served) -> dict[str, Any]:
+def predictor(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """The container that serves."""
     return {
         "name": CONTAINER,
@@ -28,7 +28,7 @@ def predictor(plan: Plan, served: Served) -> dict[str, Any]:
     } | shared(plan, served)
 
 
-def shared(plan: Plan, served: Served) -> dict[str, Any]:
+def shared(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """What a container of ours says just as a reference to a ServingRuntime does."""
     spec = plan.spec
     return {
@@ -47,7 +47,7 @@ def shared(plan: Plan, served: Served) -> dict[str, Any]:
     }
 
 
-def stored(plan: Plan, served: Served) -> dict[str, Any]:
+def stored(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """What KServe reads from the variables of a container that is not a ServingRuntime's."""
     if plan.spec.predictor == "runtime":
         return {}
@@ -55,7 +55,7 @@ def stored(plan: Plan, served: Served) -> dict[str, Any]:
     return protocol | ({"STORAGE_URI": served.uri} if plan.strategy == "container" else {})
 
 
-def downloader(plan: Plan, served: Served) -> dict[str, Any]:
+def downloader(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """The init container: the model is there, complete, before the server starts."""
     spec = plan.spec
     with_cache = plan.strategy == "pvc"
@@ -82,7 +82,7 @@ def downloader(plan: Plan, served: Served) -> dict[str, Any]:
     }
 
 
-def storage(plan: Plan) -> str:
+def storage(plan: ManifestPlan) -> str:
     """The image of what downloads models, cleans up after them, and does the cluster's small jobs."""
     spec = plan.spec
     return spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag)
@@ -96,7 +96,7 @@ def downward(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def ports(plan: Plan) -> list[dict[str, Any]]:
+def ports(plan: ManifestPlan) -> list[dict[str, Any]]:
     """The first is what the service leads to; Knative takes no second one."""
     web: dict[str, Any] = {"name": "https" if plan.spec.auth.tls_secret else "http1", "containerPort": http(plan)}
     grpc: dict[str, Any] = {"name": "h2c", "containerPort": GRPC}
@@ -104,12 +104,12 @@ def ports(plan: Plan) -> list[dict[str, Any]]:
     return [{**port, "protocol": "TCP"} for port in (both[:1] if plan.knative else both)]
 
 
-def http(plan: Plan) -> int:
+def http(plan: ManifestPlan) -> int:
     """Where REST, probes and metrics are asked."""
     return HTTPS if plan.spec.auth.tls_secret else HTTP
 
 
-def resources(plan: Plan, served: Served) -> dict[str, Any]:
+def resources(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     asked = plan.spec.resources
     gpu = {asked.gpu_resource: str(asked.gpu)} if asked.gpu else {}
     return {
@@ -119,7 +119,7 @@ def resources(plan: Plan, served: Served) -> dict[str, Any]:
     }
 
 
-def security(plan: Plan) -> dict[str, Any] | None:
+def security(plan: ManifestPlan) -> dict[str, Any] | None:
     """As the spec has it."""
     wanted = plan.spec.security
     return None if wanted == "off" else restricted(wanted)
@@ -138,7 +138,7 @@ def restricted(wanted: Security) -> dict[str, Any]:
     }
 
 
-def pod_security(plan: Plan) -> dict[str, Any] | None:
+def pod_security(plan: ManifestPlan) -> dict[str, Any] | None:
     """The pod's part of it."""
     wanted = plan.spec.security
     if wanted == "off":
@@ -151,7 +151,7 @@ def pod_security(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def probes(plan: Plan) -> dict[str, Any]:
+def probes(plan: ManifestPlan) -> dict[str, Any]:
     """Ready once the model is loaded and proved itself; alive as long as the process answers."""
     wanted = plan.spec.probes
     period = max(1, round(seconds(wanted.period)))
@@ -164,7 +164,7 @@ def probes(plan: Plan) -> dict[str, Any]:
     }
 
 
-def ask(plan: Plan, path: str) -> dict[str, Any]:
+def ask(plan: ManifestPlan, path: str) -> dict[str, Any]:
     if plan.knative and plan.spec.protocol == "grpc":
         return {"grpc": {"port": GRPC}}  # the one port that Knative knows of
     return {"httpGet": {"path": path, "port": http(plan), "scheme": "HTTPS" if plan.spec.auth.tls_secret else None}}

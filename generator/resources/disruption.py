@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import POD_LABEL, Resource, resource
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     wanted = plan.spec.disruption_budget
     if wanted == "off" or (wanted == "auto" and plan.spec.replicas.min < 2):
         return []  # with a single pod a budget would either mean nothing, or keep its node from ever being drained

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from generator.facts import is_mlflow
-from generator.plan import Plan, Served
+from generator.plan import ManifestPlan, Served
 from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
 from generator.spec.values import Part, quantity, seconds
 
@@ -35,16 +35,16 @@ def env_from(names: list[str]) -> list[dict[str, Any]]:
     return [{"secretRef": {"name": name}} for name in dict.fromkeys(names)]
 
 
-def tracking(plan: Plan) -> dict[str, EnvValue]:
+def tracking(plan: ManifestPlan) -> dict[str, EnvValue]:
     uri = plan.spec.tracking.uri
     return {"MLFLOW_TRACKING_URI": uri} if uri else {}
 
 
-def tracking_secrets(plan: Plan) -> list[str]:
+def tracking_secrets(plan: ManifestPlan) -> list[str]:
     return [plan.spec.tracking.secret] if plan.spec.tracking.secret else []
 
 
-def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
+def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
     """The predictor's settings, by the variables that it reads them from; its defaults are not repeated."""
     spec = plan.spec
     env: dict[str, EnvValue] = {}
@@ -77,7 +77,7 @@ def predictor(plan: Plan, served: Served) -> dict[str, EnvValue]:
     )
 
 
-def behaviour(plan: Plan) -> dict[str, EnvValue]:
+def behaviour(plan: ManifestPlan) -> dict[str, EnvValue]:
     reload, dependencies = plan.spec.reload, plan.spec.dependencies
     env: dict[str, EnvValue] = {}
     if reload.interval is not None:
@@ -94,7 +94,7 @@ def behaviour(plan: Plan) -> dict[str, EnvValue]:
     return env
 
 
-def access(plan: Plan) -> dict[str, EnvValue]:
+def access(plan: ManifestPlan) -> dict[str, EnvValue]:
     auth = plan.spec.auth
     env: dict[str, EnvValue] = {}
     if auth.tokens:
@@ -118,7 +118,7 @@ def access(plan: Plan) -> dict[str, EnvValue]:
     return env
 
 
-def telemetry(plan: Plan) -> dict[str, EnvValue]:
+def telemetry(plan: ManifestPlan) -> dict[str, EnvValue]:
     logging, tracing = plan.spec.logging, plan.spec.tracing
     env: dict[str, EnvValue] = {"MLFLOW_KSERVE_LOG_FORMAT": logging.format}
     if logging.access_log:
@@ -133,7 +133,7 @@ def telemetry(plan: Plan) -> dict[str, EnvValue]:
     return env
 
 
-def features(plan: Plan) -> dict[str, EnvValue]:
+def features(plan: ManifestPlan) -> dict[str, EnvValue]:
     feast = plan.spec.feast
     if feast is None:
         return {}
@@ -154,7 +154,7 @@ def features(plan: Plan) -> dict[str, EnvValue]:
     return {name: value for name, value in named.items() if value not in (None, "")}
 
 
-def prediction_log(plan: Plan) -> dict[str, EnvValue]:
+def prediction_log(plan: ManifestPlan) -> dict[str, EnvValue]:
     log = plan.spec.prediction_log
     if log is None:
         return {}
@@ -175,7 +175,7 @@ def prediction_log(plan: Plan) -> dict[str, EnvValue]:
     }
 
 
-def drift(plan: Plan) -> dict[str, EnvValue]:
+def drift(plan: ManifestPlan) -> dict[str, EnvValue]:
     wanted = plan.spec.drift
     values: dict[str, EnvValue] = {
         "mode": wanted.mode,

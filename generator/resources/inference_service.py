@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from generator.plan import Plan, Served
+from generator.plan import ManifestPlan, Served
 from generator.resources import containers, monitors, placement, scaling
 from generator.resources.accounts import account
 from generator.resources.meta import Resource, compact, resource
@@ -17,7 +17,7 @@ MODE = "serving.kserve.io/deploymentMode"
 PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
 
 
-def inference_service(plan: Plan) -> Resource:
+def inference_service(plan: ManifestPlan) -> Resource:
     spec = plan.spec
     visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
     made = resource(
@@ -39,7 +39,7 @@ def inference_service(plan: Plan) -> Resource:
     return made
 
 
-def predictor(plan: Plan) -> Any:
+def predictor(plan: ManifestPlan) -> Any:
     """The stable predictor. In Knative the canary is the newest revision, and the stable one is the revision before."""
     spec = plan.spec
     served = plan.canary if plan.canary and plan.knative else plan.stable
@@ -59,7 +59,7 @@ def predictor(plan: Plan) -> Any:
     )
 
 
-def canary(plan: Plan, served: Served) -> dict[str, Any]:
+def canary(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """The canary in Standard: KServe lays it over the stable predictor, so it says only what is different."""
     wanted = plan.spec.canary
     assert wanted is not None  # noqa: S101 - a served canary comes from the spec's
@@ -75,7 +75,7 @@ def canary(plan: Plan, served: Served) -> dict[str, Any]:
     return {"trafficPercent": wanted.percent, "predictor": compact(named)}
 
 
-def implementation(plan: Plan, served: Served) -> dict[str, Any]:
+def implementation(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """What serves the model, and what fetches it."""
     downloads = plan.strategy in ("emptydir", "pvc")
     init = {"initContainers": [containers.downloader(plan, served)]} if downloads else {}
@@ -84,7 +84,7 @@ def implementation(plan: Plan, served: Served) -> dict[str, Any]:
     return {"containers": [containers.predictor(plan, served)], **init}
 
 
-def reference(plan: Plan, served: Served) -> dict[str, Any]:
+def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """A model that a ServingRuntime serves; the runtime knows the image and the arguments."""
     spec = plan.spec
     own_image = served.image if spec.image or (spec.canary and served.image == spec.canary.image) else None
@@ -99,7 +99,7 @@ def reference(plan: Plan, served: Served) -> dict[str, Any]:
     }
 
 
-def pod(plan: Plan) -> dict[str, Any]:
+def pod(plan: ManifestPlan) -> dict[str, Any]:
     """The parts of the pod that are not the container."""
     spec = plan.spec
     return {
@@ -116,7 +116,7 @@ def pod(plan: Plan) -> dict[str, Any]:
     }
 
 
-def strategy(plan: Plan) -> dict[str, Any] | None:
+def strategy(plan: ManifestPlan) -> dict[str, Any] | None:
     """One pod more and none less: KServe's own default would take a quarter of them away first."""
     if plan.knative:
         return None
@@ -125,7 +125,7 @@ def strategy(plan: Plan) -> dict[str, Any] | None:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
 
 
-def batcher(plan: Plan) -> dict[str, Any] | None:
+def batcher(plan: ManifestPlan) -> dict[str, Any] | None:
     wanted = plan.spec.batcher
     if wanted is None:
         return None
@@ -136,7 +136,7 @@ def batcher(plan: Plan) -> dict[str, Any] | None:
     }
 
 
-def logger(plan: Plan) -> dict[str, Any] | None:
+def logger(plan: ManifestPlan) -> dict[str, Any] | None:
     wanted = plan.spec.payload_logger
     if wanted is None:
         return None

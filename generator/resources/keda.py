@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import Resource, resource
-from generator.resources.promql import Query, queries
+from generator.resources.promql import PromQuery, queries
 from generator.resources.scaling import behavior
 from generator.spec.scaling import Window
 from generator.spec.values import seconds
 
 
-def scaled_object(plan: Plan) -> list[Resource]:
+def scaled_object(plan: ManifestPlan) -> list[Resource]:
     if plan.scaled_object != "us":
         return []
     wanted = plan.scaling
@@ -31,7 +31,7 @@ def scaled_object(plan: Plan) -> list[Resource]:
     return [resource(plan, "keda.sh/v1alpha1", "ScaledObject", plan.spec.name, {"spec": spec})]
 
 
-def prometheus(plan: Plan, query: Query) -> dict[str, Any]:
+def prometheus(plan: ManifestPlan, query: PromQuery) -> dict[str, Any]:
     auth = plan.scaling.prometheus_auth
     return {
         "type": "prometheus",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.network import Istio
 
@@ -14,7 +14,7 @@ OPEN = ["/metrics", "/v2/health/live", "/v2/health/ready"]
 KNATIVE = ["/metrics", "/healthz"]
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     wanted = plan.spec.istio
     if wanted is None:
         return []
@@ -22,7 +22,7 @@ def resources_of(plan: Plan) -> list[Resource]:
     return [authentication(plan, wanted), *found] if wanted.issuer else found
 
 
-def authentication(plan: Plan, wanted: Istio) -> Resource:
+def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
     """Refuses bad tokens only: that there has to be one, the policy says."""
     rule = {
         "issuer": wanted.issuer,
@@ -35,7 +35,7 @@ def authentication(plan: Plan, wanted: Istio) -> Resource:
     return resource(plan, API, "RequestAuthentication", plan.spec.name, content)
 
 
-def policy(plan: Plan, wanted: Istio) -> Resource:
+def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
     """Who is named in none of the rules is refused."""
     rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(wanted)]}]
     rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
@@ -58,5 +58,5 @@ def sources(wanted: Istio) -> list[dict[str, list[str]]]:
     return [{name: listed, **token} for name, listed in callers.items() if listed] or [token]
 
 
-def selector(plan: Plan) -> dict[str, Any]:
+def selector(plan: ManifestPlan) -> dict[str, Any]:
     return {"matchLabels": {POD_LABEL: plan.spec.name}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 
 Resource = dict[str, Any]
 POD_LABEL = "serving.kserve.io/inferenceservice"
@@ -22,7 +22,7 @@ def compact(content: Any) -> Any:
     return content
 
 
-def labels(plan: Plan) -> dict[str, str]:
+def labels(plan: ManifestPlan) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": plan.spec.name,
         **MANAGED_BY,
@@ -31,7 +31,7 @@ def labels(plan: Plan) -> dict[str, str]:
 
 
 def resource(
-    plan: Plan, api_version: str, kind: str, name: str, content: Mapping[str, Any], **metadata: Any
+    plan: ManifestPlan, api_version: str, kind: str, name: str, content: Mapping[str, Any], **metadata: Any
 ) -> Resource:
     """A resource in the serve's namespace, with the labels that all of them have."""
     return {

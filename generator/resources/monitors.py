@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources import containers
 from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.values import seconds
 from monitoring import scrape
 
 
-def annotations_of(plan: Plan) -> dict[str, str]:
+def annotations_of(plan: ManifestPlan) -> dict[str, str]:
     """The same in both modes, since the predictor's own port answers beside Knative's proxy as well.
 
     KServe's annotation is switched off, because it puts the port of Knative's proxy in the place of ours: that one
@@ -29,7 +29,7 @@ def annotations_of(plan: Plan) -> dict[str, str]:
     }
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     """A monitor of all pods of the serve, the canary's too, whatever KServe names their Deployments and Services."""
     wanted = plan.spec.monitoring
     kinds: dict[str, scrape.Kind] = {"podmonitor": "PodMonitor", "servicemonitor": "ServiceMonitor"}
@@ -42,7 +42,7 @@ def resources_of(plan: Plan) -> list[Resource]:
     return [made]
 
 
-def endpoint(plan: Plan) -> dict[str, Any]:
+def endpoint(plan: ManifestPlan) -> dict[str, Any]:
     interval = math.ceil(seconds(plan.spec.monitoring.interval))
     tls = plan.spec.auth.tls_secret
     return {
@@ -59,12 +59,12 @@ def endpoint(plan: Plan) -> dict[str, Any]:
     }
 
 
-def port(plan: Plan) -> str:
+def port(plan: ManifestPlan) -> str:
     """The port's name: Knative gives the one that it knows a name of its own."""
     if plan.knative:
         return "user-port"
     return "https" if plan.spec.auth.tls_secret else "http1"
 
 
-def moved(plan: Plan) -> list[dict[str, Any]]:
+def moved(plan: ManifestPlan) -> list[dict[str, Any]]:
     return [scrape.beside_grpc()] if plan.knative and plan.spec.protocol == "grpc" else []

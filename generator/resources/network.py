@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from generator.destinations import destinations
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources import containers
 from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.network import Peer
@@ -22,7 +22,7 @@ AUTOSCALING = 9090
 ISTIOD = 15012
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     if plan.spec.network_policy is None:
         return []
     content = {
@@ -36,7 +36,7 @@ def resources_of(plan: Plan) -> list[Resource]:
     return [resource(plan, "networking.k8s.io/v1", "NetworkPolicy", plan.spec.name, content)]
 
 
-def ingress(plan: Plan) -> Iterable[Rule]:
+def ingress(plan: ManifestPlan) -> Iterable[Rule]:
     """Callers, Knative's own parts, Prometheus. The kubelet's probes pass always."""
     wanted, scraped = plan.spec.network_policy, plan.spec.monitoring
     assert wanted is not None  # noqa: S101 - asked by resources_of
@@ -50,7 +50,7 @@ def ingress(plan: Plan) -> Iterable[Rule]:
         yield rule("from", [namespace(scraped.namespace)], [containers.http(plan)])
 
 
-def egress(plan: Plan) -> Iterable[Rule]:
+def egress(plan: ManifestPlan) -> Iterable[Rule]:
     wanted = plan.spec.network_policy
     assert wanted is not None  # noqa: S101 - asked by resources_of
     yield rule("to", [namespace("kube-system")], [DNS])
@@ -66,7 +66,7 @@ def egress(plan: Plan) -> Iterable[Rule]:
         yield rule("to", [namespace("istio-system")], [ISTIOD])
 
 
-def serving(plan: Plan) -> list[int]:
+def serving(plan: ManifestPlan) -> list[int]:
     """Ports on which predictions are asked for."""
     if plan.knative:
         return [QUEUE_HTTP2 if plan.spec.protocol == "grpc" else QUEUE_HTTP, QUEUE_TLS]

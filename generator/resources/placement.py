@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import POD_LABEL
 
 TOPOLOGY = {"zones": "topology.kubernetes.io/zone", "nodes": "kubernetes.io/hostname"}
 
 
-def fields_of(plan: Plan) -> dict[str, Any]:
+def fields_of(plan: ManifestPlan) -> dict[str, Any]:
     spec, wanted = plan.spec, plan.spec.placement
     capacity = spec.node_capacities.get(spec.node_capacity or "")
     return {
@@ -22,7 +22,7 @@ def fields_of(plan: Plan) -> dict[str, Any]:
     }
 
 
-def spread(plan: Plan) -> list[dict[str, Any]]:
+def spread(plan: ManifestPlan) -> list[dict[str, Any]]:
     wanted = plan.spec.placement.topology_spread
     if wanted == "off":
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources import containers
 from generator.resources.meta import Resource, resource
 from generator.spec.values import seconds
@@ -14,20 +14,20 @@ SERVICE_PORT = 80
 GRPC_SERVICES = ("inference.GRPCInferenceService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     host = plan.spec.exposure.host
     if host is None:
         return []
     return [mapping(plan, host) if plan.knative else route(plan, host)]
 
 
-def mapping(plan: Plan, host: str) -> Resource:
+def mapping(plan: ManifestPlan, host: str) -> Resource:
     """Knative maps a name to a Service, which splits the traffic as KServe tells it to."""
     reference = {"kind": "Service", "name": plan.workload, "apiVersion": "serving.knative.dev/v1"}
     return resource(plan, "serving.knative.dev/v1beta1", "DomainMapping", host, {"spec": {"ref": reference}})
 
 
-def route(plan: Plan, host: str) -> Resource:
+def route(plan: ManifestPlan, host: str) -> Resource:
     """Beside KServe's own route, which knows only the names of the cluster's domain."""
     namespace, _, gateway = plan.spec.exposure.gateway.partition("/")
     content = {
@@ -43,7 +43,7 @@ def route(plan: Plan, host: str) -> Resource:
     return resource(plan, "gateway.networking.k8s.io/v1", "HTTPRoute", f"{plan.spec.name}-host", content)
 
 
-def rule(plan: Plan, matches: list[dict[str, Any]], port: int) -> dict[str, Any]:
+def rule(plan: ManifestPlan, matches: list[dict[str, Any]], port: int) -> dict[str, Any]:
     """The first port of the pods is the Service's port 80, any other has its own number there."""
     first = containers.ports(plan)[0]["containerPort"]
     return {
@@ -60,7 +60,7 @@ def path(prefix: str) -> dict[str, Any]:
     return {"path": {"type": "PathPrefix", "value": prefix}}
 
 
-def backends(plan: Plan) -> list[tuple[str, int | None]]:
+def backends(plan: ManifestPlan) -> list[tuple[str, int | None]]:
     """KServe's Services and their shares of the traffic."""
     if plan.canary is None or plan.spec.canary is None:
         return [(plan.workload, None)]

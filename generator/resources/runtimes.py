@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.facts import ModelFacts
-from generator.plan import Plan, decide
+from generator.plan import ManifestPlan, decide
 from generator.resources import containers
 from generator.resources.meta import MANAGED_BY, Resource, compact
 from generator.resources.volumes import volumes
@@ -72,7 +72,7 @@ def formats(flavor: str) -> list[dict[str, Any]]:
     return [{"name": "mlflow", "version": version, **chosen} for version in FORMAT_VERSIONS]
 
 
-def typical(flavor: str, registry: str, tag: str) -> Plan:
+def typical(flavor: str, registry: str, tag: str) -> ManifestPlan:
     """A plan that leaves everything open. A runtime cannot say how long a pod may take to end: 30 seconds it is."""
     spec = ServeSpec(
         name="model",

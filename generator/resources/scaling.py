@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from generator.plan import Plan
-from generator.resources.promql import Query, queries
+from generator.plan import ManifestPlan
+from generator.resources.promql import PromQuery, queries
 from generator.spec.values import seconds
 
 CLASS = "serving.kserve.io/autoscalerClass"
@@ -15,19 +15,19 @@ PROGRESS = "serving.knative.dev/progress-deadline"
 PROGRESS_DEFAULT = 600  # seconds
 
 
-def annotations_of(plan: Plan) -> dict[str, str]:
+def annotations_of(plan: ManifestPlan) -> dict[str, str]:
     if plan.knative:
         return knative(plan)
     return {CLASS: "external" if plan.scaled_object == "us" else plan.scaler}
 
 
-def annotations_of_canary(plan: Plan) -> dict[str, str] | None:
+def annotations_of_canary(plan: ManifestPlan) -> dict[str, str] | None:
     """A canary has a fixed number of pods. Left to itself KServe makes a ScaledObject without triggers for it, which
     KEDA refuses, or, where somebody else scales, one pod whatever the canary asks for."""
     return {CLASS: "none"} if plan.scaler in ("keda", "external") else None
 
 
-def knative(plan: Plan) -> dict[str, str]:
+def knative(plan: ManifestPlan) -> dict[str, str]:
     """Annotations that KServe passes on to the revision."""
     wanted = plan.scaling
     by_hpa = {f"{KNATIVE}/class": f"hpa.{KNATIVE}"} if plan.scaler == "hpa" else {}
@@ -49,7 +49,7 @@ def whole(duration: str | None) -> str | None:
     return None if duration is None else f"{round(seconds(duration))}s"
 
 
-def fields_of(plan: Plan) -> dict[str, Any]:
+def fields_of(plan: ManifestPlan) -> dict[str, Any]:
     """Fields of the predictor; what somebody else is to know is not said to KServe, which would ignore it."""
     if plan.scaler == "external" or plan.scaled_object == "us":
         # KServe counts the pods of a canary by it.
@@ -59,7 +59,7 @@ def fields_of(plan: Plan) -> dict[str, Any]:
     return {"minReplicas": plan.spec.replicas.min, "maxReplicas": plan.max_replicas, **rules(plan)}
 
 
-def rules(plan: Plan) -> dict[str, Any]:
+def rules(plan: ManifestPlan) -> dict[str, Any]:
     wanted = plan.scaling
     resources = {name: value for name in ("cpu", "memory") if (value := getattr(wanted, name)) is not None}
     if plan.scaler == "keda":
@@ -78,7 +78,7 @@ def resource(name: str, percent: int) -> dict[str, Any]:
     }
 
 
-def external(plan: Plan, query: Query) -> dict[str, Any]:
+def external(plan: ManifestPlan, query: PromQuery) -> dict[str, Any]:
     """KServe hands on the value alone; to KEDA it is what each pod may have of the query's total."""
     auth = plan.scaling.prometheus_auth
     return {
@@ -91,6 +91,6 @@ def external(plan: Plan, query: Query) -> dict[str, Any]:
     }
 
 
-def behavior(plan: Plan) -> dict[str, Any] | None:
+def behavior(plan: ManifestPlan) -> dict[str, Any] | None:
     delay = plan.scaling.scale_down_delay
     return {"scaleDown": {"stabilizationWindowSeconds": round(seconds(delay))}} if delay else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources import containers
 from generator.resources.meta import Resource, labels, resource
 from generator.resources.rights import rights
@@ -16,7 +16,7 @@ from generator.spec.cron import parse
 from generator.spec.scaling import Window
 
 
-def schedule(plan: Plan) -> list[Resource]:
+def schedule(plan: ManifestPlan) -> list[Resource]:
     """The jobs and what they may do, which is to patch this one InferenceService."""
     if plan.clock != "jobs":
         return []
@@ -31,7 +31,7 @@ def schedule(plan: Plan) -> list[Resource]:
     return found
 
 
-def account(plan: Plan) -> str:
+def account(plan: ManifestPlan) -> str:
     return f"{plan.spec.name}-scale"
 
 
@@ -41,7 +41,7 @@ def taken_over(window: Window, windows: list[Window]) -> bool:
     return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
 
 
-def allowed(plan: Plan) -> list[Resource]:
+def allowed(plan: ManifestPlan) -> list[Resource]:
     """An account that may change this InferenceService, and nothing else."""
     name = account(plan)
     rule = {
@@ -54,7 +54,7 @@ def allowed(plan: Plan) -> list[Resource]:
     return [made("v1", "ServiceAccount", name, {}), *rights(made, name, plan.spec.namespace, rule)]
 
 
-def job(plan: Plan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
+def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
     numbers = ["--min", str(least), *(["--max", str(most)] if plan.scaler != "none" else [])]
     spec = plan.spec
     container = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.environment import CACHE_DIR, MODEL_DIR, SECRETS_DIR
 from generator.spec.pods import Mount, SecretKey
 
@@ -31,21 +31,21 @@ class Volume:
         return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if protected else {})
 
 
-def model(plan: Plan) -> Volume:
+def model(plan: ManifestPlan) -> Volume:
     """Where an init container puts the model; the server only reads it."""
     return Volume("model", MODEL_DIR, {"emptyDir": {}})
 
 
-def cache(plan: Plan) -> Volume:
+def cache(plan: ManifestPlan) -> Volume:
     return Volume("model-cache", CACHE_DIR, {"persistentVolumeClaim": {"claimName": plan.spec.storage.cache.claim}})
 
 
-def volumes(plan: Plan) -> list[Volume]:
+def volumes(plan: ManifestPlan) -> list[Volume]:
     """All volumes of the pod."""
     return ours(plan) + [volume_of(mount) for mount in plan.spec.volumes]
 
 
-def ours(plan: Plan) -> list[Volume]:
+def ours(plan: ManifestPlan) -> list[Volume]:
     """The volumes that the serve needs by itself."""
     spec = plan.spec
     found: list[Volume] = []
@@ -70,14 +70,14 @@ def ours(plan: Plan) -> list[Volume]:
     return found
 
 
-def scratch(plan: Plan, said: str | None) -> dict[str, Any]:
+def scratch(plan: ManifestPlan, said: str | None) -> dict[str, Any]:
     """Kubernetes ends a pod that writes more than the limit; models and packages may be of any size."""
     installs = plan.spec.dependencies.env_manager != "local"
     limit = said or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
     return {"sizeLimit": limit} if limit else {}
 
 
-def secret_files(plan: Plan) -> list[Volume]:
+def secret_files(plan: ManifestPlan) -> list[Volume]:
     """Secrets that the predictor reads from files, so that they can change without a restart."""
     spec = plan.spec
     found = [

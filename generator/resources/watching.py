@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.resources.meta import Resource, labels, resource
 from generator.scaler import lowest
 from generator.spec.values import seconds
@@ -12,7 +12,7 @@ from monitoring.rules import RUNBOOKS, groups
 from monitoring.scope import Scope
 
 
-def resources_of(plan: Plan) -> list[Resource]:
+def resources_of(plan: ManifestPlan) -> list[Resource]:
     """They see the canary as well; a rollout changes nothing in them."""
     wanted = plan.spec.monitoring
     found = []
@@ -26,11 +26,11 @@ def resources_of(plan: Plan) -> list[Resource]:
     return found
 
 
-def scope(plan: Plan) -> Scope:
+def scope(plan: ManifestPlan) -> Scope:
     return Scope(plan.spec.namespace, plan.spec.name, always=lowest(plan.spec) > 0)
 
 
-def objectives(plan: Plan) -> Objectives:
+def objectives(plan: ManifestPlan) -> Objectives:
     """Raises Unfit with what cannot be promised."""
     said = plan.spec.monitoring.slo
     durations = {name: getattr(said, name) for name in ("p50", "p95", "p99")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from generator.facts import is_mlflow, is_moving, is_unversioned, misspelt, version_wanted
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Path, Problem, problem
 from generator.resources.environment import MODEL_DIR
 from generator.resources.volumes import ours
@@ -17,7 +17,7 @@ from generator.spec.values import quantity, seconds
 from predictors.flavor import BY_NAME
 
 SCRAPING = "serving.kserve.io/enable-prometheus-scraping"
-Rule = Callable[[Plan], Iterator[Problem]]
+Rule = Callable[[ManifestPlan], Iterator[Problem]]
 WITH_UV = "onnx"
 """The family of images that has uv."""
 OURS = {
@@ -53,7 +53,7 @@ ALSO = {
 KNATIVES = ("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION")
 
 
-def versions(plan: Plan) -> Iterator[Problem]:
+def versions(plan: ManifestPlan) -> Iterator[Problem]:
     """What the KServe of the cluster does not know yet."""
     spec = plan.spec
     have = kserve(plan)
@@ -65,11 +65,11 @@ def versions(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def kserve(plan: Plan) -> tuple[int, ...]:
+def kserve(plan: ManifestPlan) -> tuple[int, ...]:
     return tuple(int(part) for part in plan.spec.kserve.split("."))
 
 
-def knative_or_standard(plan: Plan) -> Iterator[Problem]:
+def knative_or_standard(plan: ManifestPlan) -> Iterator[Problem]:
     """What only one of the modes has."""
     spec = plan.spec
     if not plan.knative:
@@ -96,7 +96,7 @@ def knative_or_standard(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def canary(plan: Plan) -> Iterator[Problem]:
+def canary(plan: ManifestPlan) -> Iterator[Problem]:
     """What KServe asks of a canary in each mode."""
     wanted, served = plan.spec.canary, plan.canary
     if wanted is None or served is None:
@@ -142,7 +142,7 @@ def canary(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def storage(plan: Plan) -> Iterator[Problem]:
+def storage(plan: ManifestPlan) -> Iterator[Problem]:
     """Who can fetch what."""
     spec = plan.spec
     for where, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
@@ -173,7 +173,7 @@ def storage(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def images(plan: Plan) -> Iterator[Problem]:
+def images(plan: ManifestPlan) -> Iterator[Problem]:
     """What our own images have not got; of others nothing is known."""
     spec = plan.spec
     models = [(plan.stable, spec.image)]
@@ -196,7 +196,7 @@ def images(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def features(plan: Plan) -> Iterator[Problem]:
+def features(plan: ManifestPlan) -> Iterator[Problem]:
     """A model that looks features up does not start without somebody to ask."""
     spec = plan.spec
     served = [plan.stable, *([plan.canary] if plan.canary else [])]
@@ -210,7 +210,7 @@ def features(plan: Plan) -> Iterator[Problem]:
         yield problem("feast.repo_path", "our images do not have Feast: expected server_url, or an image that has it")
 
 
-def sidecars(plan: Plan) -> Iterator[Problem]:
+def sidecars(plan: ManifestPlan) -> Iterator[Problem]:
     """KServe's agent stands between callers and the predictor; it speaks HTTP, and batches V1."""
     spec = plan.spec
     if spec.batcher and spec.protocol != "v1":
@@ -227,14 +227,14 @@ def sidecars(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def resources(plan: Plan) -> Iterator[Problem]:
+def resources(plan: ManifestPlan) -> Iterator[Problem]:
     for name, served in (("cores", plan.stable.cores), ("memory", plan.stable.memory)):
         limit = getattr(plan.spec.resources.limits, name)
         if limit is not None and quantity(limit) < quantity(served):
             yield problem(f"resources.limits.{name}", f"{limit} is less than the {served} that a pod asks for")
 
 
-def settings(plan: Plan) -> Iterator[Problem]:
+def settings(plan: ManifestPlan) -> Iterator[Problem]:
     """Settings of the predictor, as variables and as flags, that contradict the pod around it."""
     said: dict[Path, tuple[str, str]] = {}
     for variable, value in plan.spec.env.items():
@@ -260,7 +260,7 @@ def settings(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def placement(plan: Plan) -> Iterator[Problem]:
+def placement(plan: ManifestPlan) -> Iterator[Problem]:
     wanted, known = plan.spec.node_capacity, plan.spec.node_capacities
     if wanted is not None and wanted not in known:
         yield problem(
@@ -268,7 +268,7 @@ def placement(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def pods(plan: Plan) -> Iterator[Problem]:
+def pods(plan: ManifestPlan) -> Iterator[Problem]:
     """Names and paths that are taken, variables that are set elsewhere, times that do not add up."""
     spec = plan.spec
     for name in sorted(spec.env.keys() & OURS.keys()):
@@ -321,6 +321,6 @@ RULES: list[Rule] = [
 ]
 
 
-def problems(plan: Plan) -> list[Problem]:
+def problems(plan: ManifestPlan) -> list[Problem]:
     """Everything that does not go together."""
     return [found for rule in RULES for found in rule(plan)]

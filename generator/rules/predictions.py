@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
 from generator.resources.volumes import PREDICTION_LOG, deepest, model, ours, volume_of
 
 
-def images(plan: Plan) -> Iterator[Problem]:
+def images(plan: ManifestPlan) -> Iterator[Problem]:
     """What our own images have not got; an environment that the predictor makes for its model does not bring it."""
     spec, log = plan.spec, plan.spec.prediction_log
     own = [spec.image, *([spec.canary.image or spec.image] if spec.canary else [])]
@@ -22,7 +22,7 @@ def images(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def claimed(plan: Plan) -> Iterator[Problem]:
+def claimed(plan: ManifestPlan) -> Iterator[Problem]:
     """A claim is mounted where nothing else is, and where it can be."""
     log = plan.spec.prediction_log
     if log is None or not (log.folder and log.claim):
@@ -37,7 +37,7 @@ def claimed(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def unclaimed(plan: Plan) -> Iterator[Problem]:
+def unclaimed(plan: ManifestPlan) -> Iterator[Problem]:
     """Of the container nothing but volumes can be written, and what the spec does not name ends with the pod."""
     log = plan.spec.prediction_log
     if log is None or log.folder is None or log.claim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
 from generator.scaler import RESOURCES, lowest
 from generator.spec.values import seconds
@@ -29,7 +29,7 @@ ELSEWHERE = {
 }
 
 
-def replicas(plan: Plan) -> Iterator[Problem]:
+def replicas(plan: ManifestPlan) -> Iterator[Problem]:
     wanted = plan.spec.replicas
     if wanted.max is not None and wanted.min > wanted.max:
         yield problem("replicas.min", f"{wanted.min} is more than replicas.max ({wanted.max})")
@@ -38,7 +38,7 @@ def replicas(plan: Plan) -> Iterator[Problem]:
             yield Problem(("annotations", key), f"say {ELSEWHERE[key]} instead")
 
 
-def mode(plan: Plan) -> Iterator[Problem]:
+def mode(plan: ManifestPlan) -> Iterator[Problem]:
     """Who can scale in which mode."""
     by = plan.spec.scaling.by
     if not plan.knative and by == "knative":
@@ -51,7 +51,7 @@ def mode(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def knative(plan: Plan) -> Iterator[Problem]:
+def knative(plan: ManifestPlan) -> Iterator[Problem]:
     """Knative follows one thing at a time, and not everything."""
     said = plan.spec.scaling
     if not plan.knative:
@@ -78,7 +78,7 @@ def knative(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def knative_numbers(plan: Plan) -> Iterator[Problem]:
+def knative_numbers(plan: ManifestPlan) -> Iterator[Problem]:
     """Limits of Knative's own settings."""
     spec, said = plan.spec, plan.spec.scaling
     if not plan.knative:
@@ -97,7 +97,7 @@ def knative_numbers(plan: Plan) -> Iterator[Problem]:
         yield problem("scaling.initial_scale", f"{said.initial_scale} is more than replicas.max ({plan.max_replicas})")
 
 
-def standard(plan: Plan) -> Iterator[Problem]:
+def standard(plan: ManifestPlan) -> Iterator[Problem]:
     """What only one of the scalers of Deployments knows."""
     said = plan.spec.scaling
     if plan.knative:
@@ -121,7 +121,7 @@ def standard(plan: Plan) -> Iterator[Problem]:
                 yield problem(f"scaling.{name}", f"{whose}, says by: {plan.scaler}: leave out one of them")
 
 
-def fixed(plan: Plan) -> Iterator[Problem]:
+def fixed(plan: ManifestPlan) -> Iterator[Problem]:
     """Pods that nobody adds or takes away."""
     spec = plan.spec
     if plan.scaler == "none" and not plan.knative:
@@ -135,7 +135,7 @@ def fixed(plan: Plan) -> Iterator[Problem]:
             yield problem("replicas.max", "nobody scales, so replicas.min is the number of pods: leave it out")
 
 
-def zero(plan: Plan) -> Iterator[Problem]:
+def zero(plan: ManifestPlan) -> Iterator[Problem]:
     """Who can go to zero, and who wakes it again."""
     spec = plan.spec
     if plan.knative or lowest(spec) > 0:
@@ -165,7 +165,7 @@ def zero(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def keda(plan: Plan) -> Iterator[Problem]:
+def keda(plan: ManifestPlan) -> Iterator[Problem]:
     """What KEDA needs to know, and what it takes."""
     spec, said = plan.spec, plan.spec.scaling
     if plan.knative or plan.scaler != "keda":
@@ -191,7 +191,7 @@ def keda(plan: Plan) -> Iterator[Problem]:
         yield problem("name", f"KEDA calls its autoscaler {KEDA_HPA}{name}, which is longer than {LABEL}: shorten it")
 
 
-def cooldown(plan: Plan) -> Iterator[Problem]:
+def cooldown(plan: ManifestPlan) -> Iterator[Problem]:
     """The last pods are a matter of their own."""
     said, where = plan.spec.scaling, "scaling.cooldown"
     if said.cooldown is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
 from generator.spec.cron import parse
 from generator.spec.scaling import Window
@@ -13,7 +13,7 @@ from generator.spec.scaling import Window
 LONGEST = 52  # characters in the name of a CronJob
 
 
-def followed(plan: Plan) -> Iterator[Problem]:
+def followed(plan: ManifestPlan) -> Iterator[Problem]:
     """Who can follow a schedule at all."""
     spec = plan.spec
     if not spec.scaling.schedule:
@@ -33,7 +33,7 @@ def followed(plan: Plan) -> Iterator[Problem]:
         yield problem("name", f"is too long for the jobs of a schedule: expected at most {room} characters")
 
 
-def windows(plan: Plan) -> Iterator[Problem]:
+def windows(plan: ManifestPlan) -> Iterator[Problem]:
     """Each window for itself."""
     spec = plan.spec
     usual = (spec.replicas.min, plan.max_replicas)
@@ -54,7 +54,7 @@ def windows(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def contradictions(plan: Plan) -> Iterator[Problem]:
+def contradictions(plan: ManifestPlan) -> Iterator[Problem]:
     """Jobs that run at the same moment: which of them wins would be chance."""
     schedule = plan.spec.scaling.schedule
     if plan.clock != "jobs":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from generator.destinations import destinations
-from generator.plan import Plan
+from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
 from generator.resources import containers
 from generator.resources.accounts import is_made
@@ -18,7 +18,7 @@ LABEL = 63
 CRON_JOB = 52  # Kubernetes adds the time to it
 
 
-def network_policy(plan: Plan) -> Iterator[Problem]:
+def network_policy(plan: ManifestPlan) -> Iterator[Problem]:
     """A policy without a gap for something needed shows as a timeout, long after it was applied."""
     wanted = plan.spec.network_policy
     if wanted is None:
@@ -42,7 +42,7 @@ def network_policy(plan: Plan) -> Iterator[Problem]:
             )
 
 
-def budget(plan: Plan) -> Iterator[Problem]:
+def budget(plan: ManifestPlan) -> Iterator[Problem]:
     """A budget that never lets a pod go keeps nodes from being drained for ever."""
     wanted = plan.spec.disruption_budget
     if isinstance(wanted, str):
@@ -67,7 +67,7 @@ def count(share: int | str, pods: int) -> int:
     return share if isinstance(share, int) else math.ceil(int(share.rstrip("%")) * pods / 100)
 
 
-def monitoring(plan: Plan) -> Iterator[Problem]:
+def monitoring(plan: ManifestPlan) -> Iterator[Problem]:
     wanted = plan.spec.monitoring
     if wanted.scrape == "servicemonitor" and plan.knative:
         yield problem("monitoring.scrape", "Knative makes other Services for each revision: expected podmonitor")
@@ -88,7 +88,7 @@ def monitoring(plan: Plan) -> Iterator[Problem]:
         yield problem(".".join(where), error.message)
 
 
-def exposure(plan: Plan) -> Iterator[Problem]:
+def exposure(plan: ManifestPlan) -> Iterator[Problem]:
     wanted = plan.spec.exposure
     if wanted.host is None:
         return
@@ -107,7 +107,7 @@ def exposure(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def mesh(plan: Plan) -> Iterator[Problem]:
+def mesh(plan: ManifestPlan) -> Iterator[Problem]:
     wanted = plan.spec.istio
     if wanted is None:
         return
@@ -128,7 +128,7 @@ def mesh(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def accounts(plan: Plan) -> Iterator[Problem]:
+def accounts(plan: ManifestPlan) -> Iterator[Problem]:
     if plan.strategy == "container" and plan.spec.storage.secrets and not is_made(plan):
         yield problem(
             "storage.secrets",
@@ -137,7 +137,7 @@ def accounts(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def cache(plan: Plan) -> Iterator[Problem]:
+def cache(plan: ManifestPlan) -> Iterator[Problem]:
     wanted = plan.spec.storage.cache
     if plan.spec.storage.strategy not in ("auto", "pvc"):
         for name in ("create", "cleanup"):
@@ -152,7 +152,7 @@ def cache(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def runtime(plan: Plan) -> Iterator[Problem]:
+def runtime(plan: ManifestPlan) -> Iterator[Problem]:
     """KServe lays the reference over the runtime, and a probe may ask in one way only."""
     if plan.knative and plan.spec.protocol == "grpc" and plan.spec.predictor == "runtime" and not plan.spec.runtime:
         yield problem(
@@ -168,7 +168,7 @@ def runtime(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def names(plan: Plan) -> Iterator[Problem]:
+def names(plan: ManifestPlan) -> Iterator[Problem]:
     """KServe makes names of the serve's: of Deployments and Services, a label, and a part of a host name."""
     made = {"name": plan.workload}
     if plan.canary and not plan.knative:

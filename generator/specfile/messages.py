@@ -69,7 +69,7 @@ BOUNDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ValidationIssue:
     """One of pydantic's errors, and where in the data it is."""
 
     path: Path
@@ -85,13 +85,13 @@ class Found:
 def problems_of(error: ValidationError, data: Any) -> list[Problem]:
     """Everything that is wrong, one problem a place."""
     found = meant([located(each, data) for each in error.errors(include_url=False)], data)
-    grouped: dict[Path, list[Found]] = {}
+    grouped: dict[Path, list[ValidationIssue]] = {}
     for one in found:
         grouped.setdefault(one.path, []).append(one)
     return [Problem(path, sentence(path, together)) for path, together in grouped.items()]
 
 
-def located(error: Any, data: Any) -> Found:
+def located(error: Any, data: Any) -> ValidationIssue:
     """Pydantic's location holds names of branches besides fields, keys and positions."""
     loc = error["loc"]
     path: list[str | int] = []
@@ -108,20 +108,20 @@ def located(error: Any, data: Any) -> Found:
             path.append(part)
         elif part != "[key]" and union is None:
             union, branch = tuple(path), str(part)
-    return Found(
+    return ValidationIssue(
         tuple(path), str(error["type"]), error["input"], error.get("ctx", {}), error["msg"], union, branch
     )  # fmt: skip
 
 
-def meant(found: Sequence[Found], data: Any) -> list[Found]:
+def meant(found: Sequence[ValidationIssue], data: Any) -> list[ValidationIssue]:
     """Of a union's branches only the one that was meant: for a mapping or a list the one that came furthest."""
     kept = [one for one in found if one.union is None]
     for union in dict.fromkeys(one.union for one in found if one.union is not None):
-        branches: dict[str, list[Found]] = {}
+        branches: dict[str, list[ValidationIssue]] = {}
         for one in found:
             if one.union == union:
                 branches.setdefault(one.branch, []).append(one)
-        further: list[list[Found]] = [
+        further: list[list[ValidationIssue]] = [
             each
             for each in branches.values()
             if all(one.path != union or one.type in ("value_error", "missing") for one in each)
@@ -139,7 +139,7 @@ def value_at(path: Path, data: Any) -> Any:
     return data
 
 
-def sentence(path: Path, together: Sequence[Found]) -> str:
+def sentence(path: Path, together: Sequence[ValidationIssue]) -> str:
     """What is wrong at one place, which may have failed in several ways."""
     first = together[0]
     if first.type == "missing":
@@ -156,7 +156,7 @@ def sentence(path: Path, together: Sequence[Found]) -> str:
     return f"expected {' or '.join(wanted)}, found {shown(first.input)}{close}"
 
 
-def expected(one: Found, path: Path) -> str:
+def expected(one: ValidationIssue, path: Path) -> str:
     """What one branch takes."""
     if one.type in BOUNDS:
         key, text = BOUNDS[one.type]
@@ -236,7 +236,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
-def near(value: Any, together: Iterable[Found]) -> str:
+def near(value: Any, together: Iterable[ValidationIssue]) -> str:
     """The allowed word that was meant."""
     if not isinstance(value, str):
         return ""

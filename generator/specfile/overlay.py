@@ -16,7 +16,7 @@ from generator.problems import Path, Problem, SpecError, at
 from generator.spec.scaling import parse_line
 from generator.specfile.fields import inside, models_at
 from generator.specfile.messages import shown
-from generator.specfile.yaml_text import Place, Written
+from generator.specfile.yaml_text import Position, Written
 
 ENVIRONMENTS = "environments"
 PLATFORM_FIELDS = ("cluster", "domain_suffix", "defaults", "overrides")
@@ -105,7 +105,7 @@ def misshapen_section(written: Written, path: Path, content: Any) -> Iterator[Pr
 
 
 def wrong(written: Written, path: Path, message: str) -> Problem:
-    place = written.place(path) or Place("the spec")
+    place = written.place(path) or Position("the spec")
     return Problem(path, message, place.line, place.source)
 
 
@@ -166,7 +166,7 @@ def over(lower: Written, upper: Written) -> Written:
         result = list(below) if isinstance(below, list) else []
         for position, value in above.items():
             if position > len(result):
-                place = upper.places.get((*path, position)) or Place("the spec")
+                place = upper.places.get((*path, position)) or Position("the spec")
                 raise SpecError([Problem((*path, position), f"there are only {len(result)}", place.line, place.source)])
             old = result[position] if position < len(result) else None
             result[position : position + 1] = [merged(old, value, (*path, position))]

@@ -45,7 +45,7 @@ class WrittenFloat(float):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where something is said: in a file, or by a flag."""
 
     source: str
@@ -63,9 +63,9 @@ class Written:
     """What a text says."""
 
     data: Any
-    places: dict[Path, Place] = field(default_factory=dict)
+    places: dict[Path, Position] = field(default_factory=dict)
 
-    def place(self, path: Path) -> Place | None:
+    def place(self, path: Path) -> Position | None:
         """Where the path stands, or else the closest one above it."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
@@ -95,8 +95,8 @@ def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
         raise SpecError([at(source, line, "a second document begins here: expected one spec in a file")])
     if not documents:
         raise SpecError([at(source, None, "is empty: expected a spec, at least name and model")])
-    reader = Reader(source)
-    reader.places[()] = Place(source, documents[0].start_mark.line + 1)
+    reader = YamlReader(source)
+    reader.places[()] = Position(source, documents[0].start_mark.line + 1)
     data = reader.value(documents[0], (), ())
     if reader.problems and wrong is None:
         raise SpecError(reader.problems)
@@ -109,12 +109,12 @@ def is_empty(node: Node | None) -> bool:
     return node is None or (isinstance(node, ScalarNode) and node.value == "" and node.style is None)
 
 
-class Reader:
+class YamlReader:
     """From nodes to values, with the places of all of them and everything that is wrong."""
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.places: dict[Path, Place] = {}
+        self.places: dict[Path, Position] = {}
         self.problems: list[Problem] = []
         self.values = 0
 
@@ -157,7 +157,7 @@ class Reader:
                     self.wrong(key, (*path, key.value), f"is said twice: here and in line {own[key.value]}")
                 continue
             own[key.value] = line
-            self.places[*path, key.value] = Place(self.source, line, (*path, key.value))
+            self.places[*path, key.value] = Position(self.source, line, (*path, key.value))
             found[key.value] = self.value(value, (*path, key.value), above)
         return found
 
@@ -186,7 +186,7 @@ class Reader:
         found = []
         for position, item in enumerate(node.value):
             here = (*path, position)
-            self.places[here] = Place(self.source, item.start_mark.line + 1, here)
+            self.places[here] = Position(self.source, item.start_mark.line + 1, here)
             found.append(self.value(item, here, above))
         return found
 

@@ -14,15 +14,15 @@ from types import FrameType
 from typing import Any
 
 from loadtest.peers import envs, load, report
-from loadtest.peers.cases import CASES, Case
+from loadtest.peers.cases import CASES, BenchmarkCase
 from loadtest.peers.machine import machine, versions
 from loadtest.peers.measure import Measure
 from loadtest.peers.models import Models
-from loadtest.peers.pace import FULL, QUICK, Pace, estimate
+from loadtest.peers.pace import FULL, QUICK, BenchmarkPace, estimate
 from loadtest.peers.place import ROOT, cores, stay_off_the_servers_core
-from loadtest.peers.process import Failed, stop_all
+from loadtest.peers.process import BenchmarkFailed, stop_all
 from loadtest.peers.progress import Progress
-from loadtest.peers.results import Outcome, Row
+from loadtest.peers.results import CaseResult, ComparisonRow
 from loadtest.peers.servers import MLFLOW, MLSERVER, Starter
 
 _PUBLISHED = ROOT / "docs" / "benchmarks"
@@ -84,14 +84,16 @@ def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
     stay_off_the_servers_core()
     failures = _measure(wanted, starter, pace, work, found)
     report.write(found, out)
-    sys.stdout.write(report.table([Row.read(row) for row in found["rows"]]) + "\n")
+    sys.stdout.write(report.table([ComparisonRow.read(row) for row in found["rows"]]) + "\n")
     sys.stderr.write(f"written to {out}\n")
     for failure in failures:
         sys.stderr.write(f"FAILED: {failure}\n")
     return 1 if failures else 0
 
 
-def _measure(wanted: list[Case], starter: Starter, pace: Pace, work: Path, found: dict[str, Any]) -> list[str]:
+def _measure(
+    wanted: list[BenchmarkCase], starter: Starter, pace: BenchmarkPace, work: Path, found: dict[str, Any]
+) -> list[str]:
     """Adds rows and raw rounds to what was found; returns what failed."""
     estimates = [estimate(case, pace) for case in wanted]
     progress = Progress(sum(estimates))
@@ -101,7 +103,7 @@ def _measure(wanted: list[Case], starter: Starter, pace: Pace, work: Path, found
         progress.case(place + 1, len(wanted), case.name, sum(estimates[:place]))
         if progress.elapsed + estimates[place] > pace.budget:
             progress.say("left out, the quick run's time is over")
-            outcome = Outcome(case, progress)
+            outcome = CaseResult(case, progress)
             outcome.skip("the quick run's time was over")
         else:
             outcome = measure.run(case)
@@ -132,5 +134,5 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (Failed, envs.Unavailable) as error:
+    except (BenchmarkFailed, envs.PeerUnavailable) as error:
         sys.exit(str(error))

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from loadtest.peers import load, payloads
-from loadtest.peers.cases import IN_PROCESS, Case
-from loadtest.peers.client import Client
-from loadtest.peers.load import Burst, Target
+from loadtest.peers.cases import IN_PROCESS, BenchmarkCase
+from loadtest.peers.client import PeerClient
+from loadtest.peers.load import Burst, LoadedPort
 from loadtest.peers.models import Saved, rows
-from loadtest.peers.pace import Pace
+from loadtest.peers.pace import BenchmarkPace
 from loadtest.peers.place import APPS, PYTHON, cores
-from loadtest.peers.process import Failed, environment
-from loadtest.peers.results import Outcome
-from loadtest.peers.servers import ECHO, Server, Starter
+from loadtest.peers.process import BenchmarkFailed, environment
+from loadtest.peers.results import CaseResult
+from loadtest.peers.servers import ECHO, PeerServer, Starter
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _CLIENT_LIMIT = 0.9
 _STANDSTILLS = 4
 
 
-def measure(outcome: Outcome, model: Saved, starter: Starter, pace: Pace, work: Path) -> None:
+def measure(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace, work: Path) -> None:
     with _up(outcome, model, starter) as servers:
         turns = _Turns(outcome, model, servers, pace, work)
         turns.check()
@@ -40,9 +40,11 @@ def measure(outcome: Outcome, model: Saved, starter: Starter, pace: Pace, work: 
 
 
 class _Turns:
-    def __init__(self, outcome: Outcome, model: Saved, servers: dict[str, Server], pace: Pace, work: Path) -> None:
+    def __init__(
+        self, outcome: CaseResult, model: Saved, servers: dict[str, PeerServer], pace: BenchmarkPace, work: Path
+    ) -> None:
         self._outcome = outcome
-        self._case: Case = outcome.case
+        self._case: BenchmarkCase = outcome.case
         self._model = model
         self._servers = servers
         self._pace = pace
@@ -98,13 +100,13 @@ class _Turns:
         """What fails takes its server out of the case; the others go on."""
         try:
             return action()
-        except (Failed, OSError, ValueError, KeyError) as error:
+        except (BenchmarkFailed, OSError, ValueError, KeyError) as error:
             log = self._servers[who].child.tail() if who in self._servers else ""
             self._outcome.fail(who, f"{error}\n{log}")
             return None
 
-    def _check(self, server: Server) -> None:
-        client = Client(server.port)
+    def _check(self, server: PeerServer) -> None:
+        client = PeerClient(server.port)
         for batch, post, labels in zip(self._batches, self._posts[server.who], self._labels, strict=True):
             if self._case.kind == "grpc":
                 reply = _grpc_reply(server, batch)
@@ -114,7 +116,7 @@ class _Turns:
                 got = post.read(reply, headers)
             wanted = [0] * len(labels) if server.who == ECHO else labels
             if got != wanted:
-                raise Failed(f"{server.who} gives other labels than the model: {got[:10]}, not {wanted[:10]}")
+                raise BenchmarkFailed(f"{server.who} gives other labels than the model: {got[:10]}, not {wanted[:10]}")
             self._reply_bytes[server.who] = len(reply)
         client.close()
 
@@ -143,10 +145,10 @@ class _Turns:
             return self._in_process(seconds)
         server, calls = self._servers[who], self._case.connections
         if self._case.kind == "grpc":
-            target = Target(server.child, server.grpc_port, self._work)
+            target = LoadedPort(server.child, server.grpc_port, self._work)
             body = payloads.grpc_request(self._batches[0])
             return load.grpc(target, body, self._reply_bytes[who], calls=calls, seconds=seconds)
-        target = Target(server.child, server.port, self._work)
+        target = LoadedPort(server.child, server.port, self._work)
         return load.wrk(target, self._posts[who], connections=calls, seconds=seconds)
 
     def _in_process(self, seconds: int) -> float:
@@ -157,10 +159,10 @@ class _Turns:
         argv += [f"--model={self._model.folder / 'model.pkl'}", f"--body={body}", f"--seconds={seconds}"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment())  # noqa: S603
         if done.returncode:
-            raise Failed(f"the in-process baseline failed: {done.stderr[-1500:]}")
+            raise BenchmarkFailed(f"the in-process baseline failed: {done.stderr[-1500:]}")
         printed = json.loads(done.stdout.rpartition("@")[2])
         if printed["labels"] != self._labels[0]:
-            raise Failed("the in-process baseline gives other labels than the model")
+            raise BenchmarkFailed("the in-process baseline gives other labels than the model")
         return float(printed["median_ms"])
 
     def _value(self, got: Burst | float) -> float:
@@ -172,8 +174,8 @@ class _Turns:
 
 
 @contextmanager
-def _up(outcome: Outcome, model: Saved, starter: Starter) -> Iterator[dict[str, Server]]:
-    servers: dict[str, Server] = {}
+def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[str, PeerServer]]:
+    servers: dict[str, PeerServer] = {}
     try:
         wanted = [who for who in outcome.present if who != IN_PROCESS]
         outcome.progress.say("starting " + "; ".join(wanted))
@@ -182,7 +184,7 @@ def _up(outcome: Outcome, model: Saved, starter: Starter) -> Iterator[dict[str, 
         for who, server in servers.items():
             try:
                 server.wait_ready()
-            except Failed as error:
+            except BenchmarkFailed as error:
                 outcome.fail(who, str(error))
         yield servers
     finally:
@@ -197,7 +199,7 @@ def _told(got: Burst | float) -> str:
     return f"{got.requests_per_second:,.0f} req/s, p50 {got.p50:.2f} ms, p99 {got.p99:.2f} ms{disturbed}"
 
 
-def _grpc_reply(server: Server, data: payloads.Rows) -> bytes:
+def _grpc_reply(server: PeerServer, data: payloads.Rows) -> bytes:
     """The reply as gRPC's own client gets it."""
     import grpc
 
@@ -206,4 +208,4 @@ def _grpc_reply(server: Server, data: payloads.Rows) -> bytes:
         try:
             return bytes(infer(payloads.grpc_request(data), timeout=30, wait_for_ready=True))
         except grpc.RpcError as error:
-            raise Failed(f"gRPC answered {error}") from error
+            raise BenchmarkFailed(f"gRPC answered {error}") from error

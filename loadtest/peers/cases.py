@@ -8,11 +8,11 @@ from functools import partial
 from typing import Literal
 
 from loadtest.peers import payloads
-from loadtest.peers.payloads import Payload, Rows
+from loadtest.peers.payloads import PeerPayload, Rows
 from loadtest.peers.servers import ECHO, MLFLOW, MLSERVER, OURS, OURS_NATIVE, OURS_PROBABILITIES, STOCK, TUNED
 
 Kind = Literal["throughput", "grpc", "latency", "tail", "start", "memory", "workers", "big"]
-MakePayload = Callable[[Rows], Payload]
+MakePayload = Callable[[Rows], PeerPayload]
 
 IN_PROCESS = "parse + predict + dump"
 
@@ -28,7 +28,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class BenchmarkCase:
     name: str
     title: str
     kind: Kind
@@ -51,12 +51,12 @@ class Case:
         named = [who for bar in self.bars for who in (bar.ours, bar.peer) if who]
         return list(dict.fromkeys(named))
 
-    def payload_for(self, who: str, rows: Rows) -> Payload:
+    def payload_for(self, who: str, rows: Rows) -> PeerPayload:
         return self.payload_of.get(who, self.payload)(rows)
 
 
 CASES = (
-    Case(
+    BenchmarkCase(
         "lr-v1-1",
         "LogisticRegression, V1, 1 row",
         "throughput",
@@ -72,8 +72,10 @@ CASES = (
         payload_of={MLFLOW: payloads.invocations_inputs},
         quick=True,
     ),
-    Case("lr-v1-100", "LogisticRegression, V1, 100 rows", "throughput", "lr", (Bar(OURS, STOCK, 6, 10),), rows=100),
-    Case(
+    BenchmarkCase(
+        "lr-v1-100", "LogisticRegression, V1, 100 rows", "throughput", "lr", (Bar(OURS, STOCK, 6, 10),), rows=100
+    ),
+    BenchmarkCase(
         "lr-v2-1",
         "LogisticRegression, V2 JSON, 1 row",
         "throughput",
@@ -82,7 +84,7 @@ CASES = (
         payload=payloads.v2,
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "lr-v2-100",
         "LogisticRegression, V2 JSON, 100 rows",
         "throughput",
@@ -91,7 +93,7 @@ CASES = (
         rows=100,
         payload=payloads.v2,
     ),
-    Case(
+    BenchmarkCase(
         "lr-v2-binary-100",
         "LogisticRegression, V2 binary, 100 rows",
         "throughput",
@@ -101,7 +103,7 @@ CASES = (
         payload=payloads.v2_binary,
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "named-records-1",
         "Named columns, records, 1 row",
         "throughput",
@@ -110,7 +112,7 @@ CASES = (
         payload=payloads.v1_records,
         payload_of={MLFLOW: payloads.invocations_records},
     ),
-    Case(
+    BenchmarkCase(
         "named-split-1",
         "Named columns, dataframe_split, 1 row",
         "throughput",
@@ -118,7 +120,7 @@ CASES = (
         (Bar(OURS, MLFLOW, 25, 40),),
         payload=payloads.invocations_split,
     ),
-    Case(
+    BenchmarkCase(
         "named-v2-1",
         "Named columns, V2 one input per column, 1 row",
         "throughput",
@@ -127,7 +129,7 @@ CASES = (
         payload=payloads.v2_columns,
         payload_of={MLSERVER: partial(payloads.v2_columns, content_type="pd")},
     ),
-    Case(
+    BenchmarkCase(
         "rf-v1-1",
         "RandomForest 100 × depth 8, V1, 1 row",
         "throughput",
@@ -135,7 +137,7 @@ CASES = (
         (Bar(OURS, STOCK, 80, 150), Bar(OURS_NATIVE, STOCK, 12, 18)),
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "rf-v1-100",
         "RandomForest 100 × depth 8, V1, 100 rows",
         "throughput",
@@ -143,10 +145,10 @@ CASES = (
         (Bar(OURS, STOCK, 12, 18),),
         rows=100,
     ),
-    Case("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
-    Case("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),
-    Case("lr-grpc-1", "LogisticRegression, gRPC, 1 row", "grpc", "lr", (Bar(OURS, STOCK, 4, 8),), quick=True),
-    Case(
+    BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
+    BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),
+    BenchmarkCase("lr-grpc-1", "LogisticRegression, gRPC, 1 row", "grpc", "lr", (Bar(OURS, STOCK, 4, 8),), quick=True),
+    BenchmarkCase(
         "lr-v1-c1",
         "1 connection, LogisticRegression, V1, 1 row: p50",
         "latency",
@@ -155,7 +157,7 @@ CASES = (
         connections=1,
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "rf-v1-c64",
         "64 connections, RandomForest, 1 row: p99 / p50",
         "tail",
@@ -164,7 +166,7 @@ CASES = (
         connections=64,
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "big-v2",
         "100,000 values in one V2 JSON request: p50",
         "big",
@@ -175,7 +177,7 @@ CASES = (
         payload=payloads.v2,
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "start",
         "Start: process start → model ready",
         "start",
@@ -183,7 +185,7 @@ CASES = (
         (Bar(OURS, STOCK, 0.7, 0.4), Bar(OURS, MLFLOW, 0.4, 0.2)),
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "memory",
         "Memory, 1 worker, after 1,000 requests (PSS)",
         "memory",
@@ -191,7 +193,7 @@ CASES = (
         (Bar(OURS, STOCK, 1.0, 0.7),),
         quick=True,
     ),
-    Case(
+    BenchmarkCase(
         "memory-workers",
         "Memory a further worker adds / 1 worker's PSS",
         "workers",

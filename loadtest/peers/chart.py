@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from html import escape
 
-from loadtest.peers.results import Row
+from loadtest.peers.results import ComparisonRow
 
 _WIDTH = 1000
 _LEFT = 450
@@ -17,7 +17,7 @@ _COLOURS = {"goal": "#1a7f4b", "floor": "#3b76c4", "neither": "#d0632b", "": "#9
 _INK, _FAINT, _GRID = "#1f2328", "#59636e", "#e3e7eb"
 
 
-def svg(rows: list[Row]) -> str:
+def svg(rows: list[ComparisonRow]) -> str:
     parts: list[str] = []
     drawn = [row for row in rows if row.ratio is not None]
     top = 74.0
@@ -57,7 +57,7 @@ def _legend() -> list[str]:
     return parts
 
 
-def _panel(parts: list[str], rows: list[Row], title: str, top: float) -> float:
+def _panel(parts: list[str], rows: list[ComparisonRow], title: str, top: float) -> float:
     marks = [mark for row in rows for mark in (row.floor, row.goal, row.ratio, *row.ratios) if mark]
     low, high = min(1.0, *marks) / 1.15, max(1.0, *marks) * 1.15
     plot = _WIDTH - _LEFT - _RIGHT
@@ -78,7 +78,7 @@ def _panel(parts: list[str], rows: list[Row], title: str, top: float) -> float:
     return bottom + 40
 
 
-def _bar(row: Row, middle: float, at: Callable[[float], float]) -> list[str]:
+def _bar(row: ComparisonRow, middle: float, at: Callable[[float], float]) -> list[str]:
     ratio = row.ratio or 1.0
     left, right = sorted((at(1.0), at(ratio)))
     label = row.title + (f" · {row.ours.removeprefix('ours, ')}" if row.ours != "ours" else "")

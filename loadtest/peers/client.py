@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 
-from loadtest.peers.payloads import Payload
-from loadtest.peers.process import Failed
+from loadtest.peers.payloads import PeerPayload
+from loadtest.peers.process import BenchmarkFailed
 
 
 def status(port: int, path: str) -> int | None:
@@ -23,18 +23,18 @@ def status(port: int, path: str) -> int | None:
         connection.close()
 
 
-class Client:
+class PeerClient:
     """One kept-alive connection that posts a payload."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def post(self, payload: Payload) -> tuple[bytes, Mapping[str, str]]:
+    def post(self, payload: PeerPayload) -> tuple[bytes, Mapping[str, str]]:
         self._connection.request("POST", payload.path, payload.body, payload.headers)
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200:
-            raise Failed(f"{payload.path} answered {response.status}: {body[:500].decode(errors='replace')}")
+            raise BenchmarkFailed(f"{payload.path} answered {response.status}: {body[:500].decode(errors='replace')}")
         return body, {name.lower(): value for name, value in response.getheaders()}
 
     def close(self) -> None:

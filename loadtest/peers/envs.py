@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loadtest.peers.place import ENVIRONMENTS, PYTHON, ROOT
-from loadtest.peers.process import Failed
+from loadtest.peers.process import BenchmarkFailed
 
 MLFLOW = "mlflow"
 MLSERVER = "mlserver"
@@ -29,7 +29,7 @@ _OWN = {
 }
 
 
-class Unavailable(RuntimeError):
+class PeerUnavailable(RuntimeError):
     """A peer cannot be had here; the message says why."""
 
 
@@ -43,7 +43,7 @@ def python_of(name: str, *, may_install: bool) -> Path:
     if stamp.is_file() and stamp.read_text().strip() == mark:
         return python
     if not may_install:
-        raise Unavailable(f"its environment is not set up; `python -m loadtest.peers --set-up {name}` does it")
+        raise PeerUnavailable(f"its environment is not set up; `python -m loadtest.peers --set-up {name}` does it")
     log = ENVIRONMENTS / f"{name}.log"
     ENVIRONMENTS.mkdir(exist_ok=True)
     with log.open("wb") as out:
@@ -53,7 +53,7 @@ def python_of(name: str, *, may_install: bool) -> Path:
         ):
             if subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT, check=False).returncode:  # noqa: S603
                 lines = [line for line in log.read_text(errors="replace").splitlines() if "WARNING" not in line]
-                raise Unavailable("its environment could not be set up: " + " / ".join(lines[-3:]))
+                raise PeerUnavailable("its environment could not be set up: " + " / ".join(lines[-3:]))
     stamp.write_text(mark)
     return python
 
@@ -63,7 +63,7 @@ def versions(python: Path, names: tuple[str, ...]) -> dict[str, str]:
     code = "import importlib.metadata as m, sys\nfor n in sys.argv[1:]: print(n, m.version(n))"
     done = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise Failed(f"{python} does not have {', '.join(names)}: {done.stderr[-500:]}")
+        raise BenchmarkFailed(f"{python} does not have {', '.join(names)}: {done.stderr[-500:]}")
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 

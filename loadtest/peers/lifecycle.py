@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 
-from loadtest.peers.client import Client
+from loadtest.peers.client import PeerClient
 from loadtest.peers.models import Saved, rows
-from loadtest.peers.pace import Pace
-from loadtest.peers.process import Failed
-from loadtest.peers.results import Outcome, Row
+from loadtest.peers.pace import BenchmarkPace
+from loadtest.peers.process import BenchmarkFailed
+from loadtest.peers.results import CaseResult, ComparisonRow
 from loadtest.peers.servers import Starter
 
 _REQUESTS = 1_000
@@ -16,7 +16,7 @@ _CONNECTIONS = 8
 _FURTHER_WORKERS = 2
 
 
-def starts(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None:
+def starts(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace) -> None:
     values: dict[str, list[float]] = {who: [] for who in outcome.case.contenders}
     # The round before the first fills the page cache for everybody.
     for number in range(pace.rounds + 1):
@@ -24,7 +24,7 @@ def starts(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None
             server = starter.start(who, model)
             try:
                 seconds = server.wait_ready()
-            except Failed as error:
+            except BenchmarkFailed as error:
                 outcome.fail(who, str(error))
                 continue
             finally:
@@ -39,7 +39,7 @@ def starts(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None
             row.ratio = statistics.median(row.ours_values) / statistics.median(row.peer_values)
 
 
-def memory(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None:
+def memory(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace) -> None:
     values: dict[str, list[float]] = {who: [] for who in outcome.case.contenders}
     for number in range(1, pace.memory_rounds + 1):
         for who in outcome.present:
@@ -51,7 +51,7 @@ def memory(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None
         outcome.row(bar, "MB", values)
 
 
-def workers(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> None:
+def workers(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace) -> None:
     """What each worker after the first adds, as a share of what one worker holds alone."""
     many = 1 + _FURTHER_WORKERS
     for bar in outcome.case.bars:
@@ -68,23 +68,25 @@ def workers(outcome: Outcome, model: Saved, starter: Starter, pace: Pace) -> Non
         shares = [(more - one) / _FURTHER_WORKERS / one for one, more in zip(alone, together, strict=True)]
         note = f"{many} workers hold {statistics.median(together):.0f} MB" if together else ""
         reason = outcome.left_out.get(bar.ours, "")
-        outcome.rows.append(Row.of(outcome.case, bar, "MB", ours_values=alone, ratios=shares, reason=reason, note=note))
+        outcome.rows.append(
+            ComparisonRow.of(outcome.case, bar, "MB", ours_values=alone, ratios=shares, reason=reason, note=note)
+        )
 
 
-def _used(outcome: Outcome, who: str, model: Saved, starter: Starter, count: int) -> float | None:
+def _used(outcome: CaseResult, who: str, model: Saved, starter: Starter, count: int) -> float | None:
     """Megabytes of a server's processes after a thousand requests per worker."""
     post = outcome.case.payload_for(who, rows(outcome.case.rows))
     server = starter.start(who, model, count)
     try:
         server.wait_ready()
         # Enough connections that each worker gets some.
-        clients = [Client(server.port) for _ in range(_CONNECTIONS * count)]
+        clients = [PeerClient(server.port) for _ in range(_CONNECTIONS * count)]
         for number in range(_REQUESTS * count):
             clients[number % len(clients)].post(post)
         used = server.child.pss_bytes() / 1e6
         for client in clients:
             client.close()
-    except (Failed, OSError) as error:
+    except (BenchmarkFailed, OSError) as error:
         outcome.fail(who, f"{error}\n{server.child.tail()}")
         return None
     finally:

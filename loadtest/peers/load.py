@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.peers.payloads import Payload
+from loadtest.peers.payloads import PeerPayload
 from loadtest.peers.place import APPS, PYTHON, cores
-from loadtest.peers.process import Child, Failed, environment
+from loadtest.peers.process import BenchmarkFailed, Child, environment
 
 # More than this of a core taken by processes that are not the benchmark's makes a burst worth repeating.
 DISTURBED = 0.15
@@ -43,7 +43,7 @@ class Burst:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-class NoReply(Failed):
+class NoReply(BenchmarkFailed):
     """A burst without one reply and without one error: the machine stood still, or the server does."""
 
 
@@ -54,11 +54,11 @@ def need_wrk() -> str:
         subprocess.run(["apt-get", "install", "-y", "--quiet", "wrk"], check=False, stdout=subprocess.DEVNULL)  # noqa: S607
         found = shutil.which("wrk")
     if not found:
-        raise Failed("the load generator wrk is missing: install it (Debian and Ubuntu: apt-get install wrk)")
+        raise BenchmarkFailed("the load generator wrk is missing: install it (Debian and Ubuntu: apt-get install wrk)")
     return found
 
 
-def wrk(target: Target, posts: Sequence[Payload], *, connections: int, seconds: int) -> Burst:
+def wrk(target: LoadedPort, posts: Sequence[PeerPayload], *, connections: int, seconds: int) -> Burst:
     """Sends the bodies in turn; path and headers are the first one's."""
     first = posts[0]
     if any((post.path, post.headers) != (first.path, first.headers) for post in posts):
@@ -72,7 +72,7 @@ def wrk(target: Target, posts: Sequence[Payload], *, connections: int, seconds: 
     return _run(argv, target.child)
 
 
-def grpc(target: Target, body: bytes, expected: int, *, calls: int, seconds: int) -> Burst:
+def grpc(target: LoadedPort, body: bytes, expected: int, *, calls: int, seconds: int) -> Burst:
     file = target.work / "body.pb"
     file.write_bytes(body)
     argv = [
@@ -86,7 +86,7 @@ def grpc(target: Target, body: bytes, expected: int, *, calls: int, seconds: int
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LoadedPort:
     """A port to load, the process behind it, and a folder for the body."""
 
     child: Child
@@ -101,11 +101,11 @@ def _run(argv: list[str], server: Child) -> Burst:
     server_busy, client_busy, foreign = usage.shares()
     lines = [line[1:] for line in done.stdout.splitlines() if line.startswith("@")]
     if done.returncode or not lines:
-        raise Failed(f"the load generator failed ({done.returncode}): {(done.stdout + done.stderr)[-1500:]}")
+        raise BenchmarkFailed(f"the load generator failed ({done.returncode}): {(done.stdout + done.stderr)[-1500:]}")
     measured = json.loads(lines[0])
     errors = {kind: measured[kind] for kind in ("status", "connect", "read", "write", "timeout") if measured[kind]}
     if errors:
-        raise Failed(f"{measured['requests']} requests, with errors {errors}")
+        raise BenchmarkFailed(f"{measured['requests']} requests, with errors {errors}")
     if not measured["requests"]:
         raise NoReply("no reply and no error in a whole burst")
     return Burst(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from loadtest.peers.cases import Case
+from loadtest.peers.cases import BenchmarkCase
 from loadtest.peers.servers import ECHO, MLFLOW, MLSERVER
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BenchmarkPace:
     # Whole seconds: wrk counts in them.
     seconds: int
     warm_up: int
@@ -22,8 +22,8 @@ class Pace:
     budget: float = math.inf
 
 
-FULL = Pace(seconds=3, warm_up=1, rounds=5, memory_rounds=3, repeats=1)
-QUICK = Pace(seconds=1, warm_up=1, rounds=3, memory_rounds=1, repeats=1, budget=270)
+FULL = BenchmarkPace(seconds=3, warm_up=1, rounds=5, memory_rounds=3, repeats=1)
+QUICK = BenchmarkPace(seconds=1, warm_up=1, rounds=3, memory_rounds=1, repeats=1, budget=270)
 
 # Rough seconds from nothing to ready when several start on one core.
 _START = 4.0
@@ -31,7 +31,7 @@ _STARTS = {MLFLOW: 9.0, MLSERVER: 5.0, ECHO: 0.5}
 _THOUSAND_REQUESTS = 4.0
 
 
-def estimate(case: Case, pace: Pace) -> float:
+def estimate(case: BenchmarkCase, pace: BenchmarkPace) -> float:
     """Seconds that a case will take, roughly."""
     starting = sum(_STARTS.get(who, _START) for who in case.contenders)
     if case.kind == "start":

@@ -24,7 +24,7 @@ INVOCATIONS_PATH = "/invocations"
 
 
 @dataclass(frozen=True, slots=True)
-class Payload:
+class PeerPayload:
     """One POST, the same for every request of a burst."""
 
     path: str
@@ -33,32 +33,32 @@ class Payload:
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": JSON})
 
 
-def v1(rows: Rows) -> Payload:
-    return Payload(V1_PATH, _dump({"instances": rows.tolist()}), _predictions)
+def v1(rows: Rows) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": rows.tolist()}), _predictions)
 
 
-def v1_records(rows: Rows) -> Payload:
-    return Payload(V1_PATH, _dump({"instances": _records(rows)}), _predictions)
+def v1_records(rows: Rows) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": _records(rows)}), _predictions)
 
 
-def invocations_inputs(rows: Rows) -> Payload:
-    return Payload(INVOCATIONS_PATH, _dump({"inputs": rows.tolist()}), _predictions)
+def invocations_inputs(rows: Rows) -> PeerPayload:
+    return PeerPayload(INVOCATIONS_PATH, _dump({"inputs": rows.tolist()}), _predictions)
 
 
-def invocations_records(rows: Rows) -> Payload:
-    return Payload(INVOCATIONS_PATH, _dump({"dataframe_records": _records(rows)}), _predictions)
+def invocations_records(rows: Rows) -> PeerPayload:
+    return PeerPayload(INVOCATIONS_PATH, _dump({"dataframe_records": _records(rows)}), _predictions)
 
 
-def invocations_split(rows: Rows) -> Payload:
+def invocations_split(rows: Rows) -> PeerPayload:
     split = {"columns": COLUMNS, "data": rows.tolist()}
-    return Payload(INVOCATIONS_PATH, _dump({"dataframe_split": split}), _predictions)
+    return PeerPayload(INVOCATIONS_PATH, _dump({"dataframe_split": split}), _predictions)
 
 
-def v2(rows: Rows) -> Payload:
-    return Payload(V2_PATH, _dump({"inputs": [_tensor(rows)]}), _v2_json)
+def v2(rows: Rows) -> PeerPayload:
+    return PeerPayload(V2_PATH, _dump({"inputs": [_tensor(rows)]}), _v2_json)
 
 
-def v2_columns(rows: Rows, content_type: str | None = None) -> Payload:
+def v2_columns(rows: Rows, content_type: str | None = None) -> PeerPayload:
     """One input per column. MLServer makes a DataFrame of them when the request says `pd`."""
     inputs = [
         {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": rows[:, place].tolist()}
@@ -67,10 +67,10 @@ def v2_columns(rows: Rows, content_type: str | None = None) -> Payload:
     request: dict[str, Any] = {"inputs": inputs}
     if content_type:
         request["parameters"] = {"content_type": content_type}
-    return Payload(V2_PATH, _dump(request), _v2_json)
+    return PeerPayload(V2_PATH, _dump(request), _v2_json)
 
 
-def v2_binary(rows: Rows) -> Payload:
+def v2_binary(rows: Rows) -> PeerPayload:
     """Raw little-endian values behind a JSON header, and the same asked for in the reply."""
     raw = rows.astype("<f8").tobytes()
     tensor = {"name": "input-0", "shape": list(rows.shape), "datatype": "FP64"}
@@ -81,7 +81,7 @@ def v2_binary(rows: Rows) -> Payload:
         }
     )
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(header))}
-    return Payload(V2_PATH, header + raw, _v2_binary, headers)
+    return PeerPayload(V2_PATH, header + raw, _v2_binary, headers)
 
 
 def grpc_request(rows: Rows) -> bytes:

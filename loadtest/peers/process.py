@@ -15,7 +15,7 @@ _alive: list[Child] = []
 _TAIL = 40
 
 
-class Failed(RuntimeError):
+class BenchmarkFailed(RuntimeError):
     """Something that the benchmark ran did not do its work; the message says what and shows the log's end."""
 
 

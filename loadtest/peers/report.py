@@ -9,7 +9,7 @@ from typing import Any
 
 from loadtest.peers import chart
 from loadtest.peers.load import DISTURBED
-from loadtest.peers.results import Row
+from loadtest.peers.results import ComparisonRow
 
 _VERDICTS = {"goal": "goal", "floor": "floor", "neither": "**neither**", "": "–", "not measured": "not measured"}
 
@@ -19,14 +19,14 @@ _BUSY = 0.25
 
 def write(found: dict[str, Any], out: Path) -> None:
     """`peers.md`, `peers.json` and `peers.svg` in a folder."""
-    rows = [Row.read(row) for row in found["rows"]]
+    rows = [ComparisonRow.read(row) for row in found["rows"]]
     out.mkdir(parents=True, exist_ok=True)
     (out / "peers.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "peers.svg").write_text(chart.svg(rows))
     (out / "peers.md").write_text(_page(found, rows))
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[ComparisonRow]) -> str:
     lines = [
         "| case | measured | against | ratio [min–max] | floor | goal | met | ours | peer | per CPU second |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -58,7 +58,7 @@ def number(value: float | None) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _bar(row: Row, mark: float | None) -> str:
+def _bar(row: ComparisonRow, mark: float | None) -> str:
     return "–" if mark is None else f"{'≥' if row.higher_is_better else '≤'} {mark:g}"
 
 
@@ -69,7 +69,7 @@ def _value(values: list[float], unit: str) -> str:
     return number(middle) if unit == "p99/p50" else f"{number(middle)} {unit}"
 
 
-def _page(found: dict[str, Any], rows: list[Row]) -> str:
+def _page(found: dict[str, Any], rows: list[ComparisonRow]) -> str:
     bursts = [seen for seen in found["raw"] if "foreign" in seen]
     disturbed = sum(seen["foreign"] > DISTURBED for seen in bursts)
     judged = [row for row in rows if row.floor is not None or row.goal is not None]

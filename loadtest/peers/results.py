@@ -6,12 +6,12 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from loadtest.peers.cases import Bar, Case
+from loadtest.peers.cases import Bar, BenchmarkCase
 from loadtest.peers.progress import Progress
 
 
 @dataclass(slots=True)
-class Row:
+class ComparisonRow:
     """One comparison. Values and ratios are of the rounds; `reason` says why there are none."""
 
     case: str
@@ -33,7 +33,7 @@ class Row:
     note: str = ""
 
     @classmethod
-    def of(cls, case: Case, bar: Bar, unit: str, **values: Any) -> Row:
+    def of(cls, case: BenchmarkCase, bar: Bar, unit: str, **values: Any) -> ComparisonRow:
         row = cls(
             case=case.name,
             title=case.title,
@@ -50,7 +50,7 @@ class Row:
         return row
 
     @classmethod
-    def read(cls, written: dict[str, Any]) -> Row:
+    def read(cls, written: dict[str, Any]) -> ComparisonRow:
         return cls(**{name: value for name, value in written.items() if name != "verdict"})
 
     def meets(self, mark: float | None) -> bool:
@@ -73,13 +73,13 @@ class Row:
         return asdict(self) | {"verdict": self.verdict}
 
 
-class Outcome:
+class CaseResult:
     """One case while it is measured: who takes part, what was seen, which rows came out."""
 
-    def __init__(self, case: Case, progress: Progress) -> None:
+    def __init__(self, case: BenchmarkCase, progress: Progress) -> None:
         self.case = case
         self.progress = progress
-        self.rows: list[Row] = []
+        self.rows: list[ComparisonRow] = []
         self.seen: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self.left_out: dict[str, str] = {}
@@ -100,7 +100,7 @@ class Outcome:
     def see(self, number: int, who: str, **values: Any) -> None:
         self.seen.append({"case": self.case.name, "round": number, "server": who, **values})
 
-    def row(self, bar: Bar, unit: str, values: dict[str, list[float]]) -> Row:
+    def row(self, bar: Bar, unit: str, values: dict[str, list[float]]) -> ComparisonRow:
         """Adds the row of a bar: ratios round by round, or the reason why there are none."""
         concerned = [who for who in (bar.ours, bar.peer) if who in self.left_out]
         reason = "; ".join(f"{who}: {self.left_out[who]}" for who in concerned)
@@ -109,9 +109,9 @@ class Outcome:
         # Somebody who failed half way has rounds that nobody answers.
         if not reason:
             ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)] if bar.peer else ours
-        row = Row.of(self.case, bar, unit, ours_values=ours, peer_values=peer, ratios=ratios, reason=reason)
+        row = ComparisonRow.of(self.case, bar, unit, ours_values=ours, peer_values=peer, ratios=ratios, reason=reason)
         self.rows.append(row)
         return row
 
     def skip(self, reason: str) -> None:
-        self.rows = [Row.of(self.case, bar, "", reason=reason) for bar in self.case.bars]
+        self.rows = [ComparisonRow.of(self.case, bar, "", reason=reason) for bar in self.case.bars]

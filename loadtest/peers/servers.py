@@ -16,7 +16,7 @@ from loadtest.peers.models import Saved
 from loadtest.peers.payloads import MODEL
 from loadtest.peers.place import APPS, PYTHON, ROOT, cores
 from loadtest.peers.ports import free_port
-from loadtest.peers.process import Child, Failed
+from loadtest.peers.process import BenchmarkFailed, Child
 
 _START_LIMIT = 120.0
 _POLL = 0.005
@@ -32,7 +32,7 @@ ECHO = "raw ASGI echo"
 
 
 @dataclass(slots=True)
-class Server:
+class PeerServer:
     who: str
     child: Child
     port: int
@@ -45,9 +45,11 @@ class Server:
             if status(self.port, self.ready_path) == 200:
                 return time.perf_counter() - self.child.started
             if self.child.exited() is not None:
-                raise Failed(f"{self.who} ended with {self.child.exited()} instead of serving:\n{self.child.tail()}")
+                raise BenchmarkFailed(
+                    f"{self.who} ended with {self.child.exited()} instead of serving:\n{self.child.tail()}"
+                )
             if time.perf_counter() - self.child.started > _START_LIMIT:
-                raise Failed(f"{self.who} was not ready after {_START_LIMIT:.0f} s:\n{self.child.tail()}")
+                raise BenchmarkFailed(f"{self.who} was not ready after {_START_LIMIT:.0f} s:\n{self.child.tail()}")
             select.select([], [], [], _POLL)
 
     def stop(self) -> None:
@@ -78,11 +80,11 @@ class Starter:
                 envs.python_of(envs.MLSERVER, may_install=self._may_install)
             elif who == OURS_NATIVE and "--engine" not in _our_help(self._ours):
                 return "the server measured has no --engine"
-        except envs.Unavailable as error:
+        except envs.PeerUnavailable as error:
             return str(error)
         return None
 
-    def start(self, who: str, model: Saved, workers: int = 1) -> Server:
+    def start(self, who: str, model: Saved, workers: int = 1) -> PeerServer:
         http, grpc, spare = free_port(), free_port(), free_port()
         extra: dict[str, str] = {}
         cwd = self._work
@@ -117,7 +119,7 @@ class Starter:
             raise KeyError(who)
         self._count += 1
         log = self._work / f"{self._count:03}-{who.replace(' ', '-').replace(',', '')}.log"
-        return Server(who, Child(argv, cores()[0], log, cwd, extra), http, grpc, ready)
+        return PeerServer(who, Child(argv, cores()[0], log, cwd, extra), http, grpc, ready)
 
     def _mlserver_folder(self, model: Saved, http: int, grpc: int, metrics: int) -> Path:
         folder = self._work / f"mlserver-{http}"

@@ -12,8 +12,8 @@ from monitoring.boards.style import (
     SERVES,
     VERSIONS,
     WARN,
+    Expr,
     Panel,
-    Query,
     board,
     graph,
     listing,
@@ -85,22 +85,22 @@ def inputs() -> list[Panel]:
     return [
         listing(
             "Inputs, furthest first",
-            [("PSI", "", Query(INPUTS)), ("Worst pod", "", Query(worst)), ("Missing", "percentunit", Query(WITHOUT))],
+            [("PSI", "", Expr(INPUTS)), ("Worst pod", "", Expr(worst)), ("Missing", "percentunit", Expr(WITHOUT))],
             names, hidden=["Time"], sort="PSI", limits={"PSI": PSI},
             about="Each pod has a window of its own: PSI and missing are their mean, weighted by the rows in them. "
                   "Few rows jump, so one pod alone may be far out by chance.",
         ),
         graph(
-            "PSI of inputs", "none", Query(f"topk({MOST}, {INPUTS})", "{{feature}} {{model_version}}"), limits=PSI,
+            "PSI of inputs", "none", Expr(f"topk({MOST}, {INPUTS})", "{{feature}} {{model_version}}"), limits=PSI,
             about=f"The {MOST} furthest from the profile: look at them above 0.1; above 0.2 they have drifted.",
         ),
         graph(
-            "Missing inputs", "percentunit", Query(f"topk({MOST}, {WITHOUT})", "{{feature}} {{model_version}}"),
+            "Missing inputs", "percentunit", Expr(f"topk({MOST}, {WITHOUT})", "{{feature}} {{model_version}}"),
             about=f"Share of rows without it, of the {MOST} that lack most.",
         ),
         graph(
             "Rows in the window", "none",
-            Query(f"sum by (model_version) (model_drift_window_rows{SELECTED})", "{{model_version}}"),
+            Expr(f"sum by (model_version) (model_drift_window_rows{SELECTED})", "{{model_version}}"),
             about="Of all pods. With too few (--drift-min-rows) a pod gives no numbers.",
         ),
     ]  # fmt: skip
@@ -110,16 +110,16 @@ def predictions() -> list[Panel]:
     quantiles = weighed(f"model_prediction_quantile{SELECTED}", SELECTED, f"{OUTPUT}, quantile")
     return [
         graph(
-            "PSI of predictions", "none", Query(OUTPUTS, "{{output}} {{model_version}}"), limits=PSI,
+            "PSI of predictions", "none", Expr(OUTPUTS, "{{output}} {{model_version}}"), limits=PSI,
             about="How far the answers are from those for the training data.",
         ),
         graph(
-            "Prediction quantiles", "none", Query(quantiles, "{{output}} {{quantile}} {{model_version}}"), signed=True,
+            "Prediction quantiles", "none", Expr(quantiles, "{{output}} {{quantile}} {{model_version}}"), signed=True,
             about=f"Of numeric outputs. {OF_WINDOW}",
         ),
         graph(
             "Prediction classes", "percentunit",
-            Query(class_shares(SELECTED, OUTPUT), "{{output}}: {{value}} {{model_version}}"),
+            Expr(class_shares(SELECTED, OUTPUT), "{{output}}: {{value}} {{model_version}}"),
             about=f"Share of each class. {OF_WINDOW}",
         ),
     ]  # fmt: skip
@@ -130,25 +130,25 @@ def lookups() -> list[Panel]:
     kept = f"""{per_second(entities, more=',result="hit"')} / {per_second(entities)}"""
     return [
         graph(
-            "Lookup time", "s", *(Query(lookup_seconds(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99)),
+            "Lookup time", "s", *(Expr(lookup_seconds(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99)),
             about="For the features of a request. Lookups that the open circuit refuses take no time at all.",
         ),
         graph(
-            "Features not usable", "percentunit", Query(UNUSABLE, "{{feature}} {{result}}"),
+            "Features not usable", "percentunit", Expr(UNUSABLE, "{{feature}} {{result}}"),
             about="Share of a feature's values: missing is an entity that Feast does not know, stale is too old.",
         ),
         graph(
             "Lookups failed", "percentunit",
-            Query(f"{per_second('model_feature_lookups_failed_total', 'reason')} / scalar({LOOKUPS})", "{{reason}}"),
+            Expr(f"{per_second('model_feature_lookups_failed_total', 'reason')} / scalar({LOOKUPS})", "{{reason}}"),
             about="Share of the lookups that got no answer.",
         ),
-        graph("Lookups", "reqps", Query(LOOKUPS, "lookups")),
+        graph("Lookups", "reqps", Expr(LOOKUPS, "lookups")),
         graph(
-            "Found in the cache", "percentunit", Query(kept, "entities"),
+            "Found in the cache", "percentunit", Expr(kept, "entities"),
             about="Entities known from earlier requests; nothing here without --feast-cache-ttl.",
         ),
         graph(
-            "Circuit open", "none", Query(f"max by (pod) (model_feature_circuit_open{{{SERVES}}})", "{{pod}}"),
+            "Circuit open", "none", Expr(f"max by (pod) (model_feature_circuit_open{{{SERVES}}})", "{{pod}}"),
             about="1 while Feast is left alone because it kept failing.",
         ),
     ]  # fmt: skip
@@ -157,12 +157,12 @@ def lookups() -> list[Panel]:
 def prediction_log() -> list[Panel]:
     return [
         graph(
-            "Records", "reqps", Query(per_second(RECORDS, "result"), "{{result}}"),
+            "Records", "reqps", Expr(per_second(RECORDS, "result"), "{{result}}"),
             about="Sampled requests. Those of a Parquet file are written when it is finished.",
         ),
         graph(
-            "Records lost", "percentunit", Query(f"sum by (result) ({LOST}) / scalar({EVERY})", "{{result}}"),
+            "Records lost", "percentunit", Expr(f"sum by (result) ({LOST}) / scalar({EVERY})", "{{result}}"),
             about="In the last hour. dropped: the queue was full. failed: the log could not take them.",
         ),
-        graph("Queue", "none", Query(f"sum by (pod) (model_prediction_log_queue{{{SERVES}}})", "{{pod}}")),
+        graph("Queue", "none", Expr(f"sum by (pod) (model_prediction_log_queue{{{SERVES}}})", "{{pod}}")),
     ]  # fmt: skip

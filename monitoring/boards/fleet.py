@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.boards.style import BAD, FLEET, OVERVIEW, RECENTLY, Query, board, graph, listing, number
+from monitoring.boards.style import BAD, FLEET, OVERVIEW, RECENTLY, Expr, board, graph, listing, number
 from monitoring.recording import FAULTS
 
 THERE = 'namespace=~"$namespace"'
@@ -41,13 +41,13 @@ def fleet() -> Any:
         listing(
             "All serves",
             [
-                ("Failed", "percentunit", Query(FAILED)),
-                ("P95", "s", Query(P95)),
-                ("P99", "s", Query(P99)),
-                ("Requests", "reqps", Query(REQUESTS)),
-                ("Expected wait", "s", Query(WAIT)),
-                ("Pods", "none", Query(PODS)),
-                ("Reload fails", "bool_yes_no", Query(FAILING)),
+                ("Failed", "percentunit", Expr(FAILED)),
+                ("P95", "s", Expr(P95)),
+                ("P99", "s", Expr(P99)),
+                ("Requests", "reqps", Expr(REQUESTS)),
+                ("Expected wait", "s", Expr(WAIT)),
+                ("Pods", "none", Expr(PODS)),
+                ("Reload fails", "bool_yes_no", Expr(FAILING)),
             ],
             {"namespace": "Namespace", "model_name": "Serve"}, hidden=["Time"], sort="Failed",
             link=f"/d/{OVERVIEW}?${{datasource:queryparam}}&var-namespace=${{__data.fields.Namespace}}"
@@ -56,12 +56,12 @@ def fleet() -> Any:
         ),
     ]  # fmt: skip
     time = [
-        graph("Failed most", "percentunit", Query(f"topk({WORST}, {FAILED})", LEGEND)),
-        graph("Slowest, P95", "s", Query(f"topk({WORST}, {P95})", LEGEND)),
-        graph("Busiest", "reqps", Query(f"topk({WORST}, {REQUESTS})", LEGEND)),
-        graph("Longest expected wait", "s", Query(f"topk({WORST}, {WAIT})", LEGEND)),
-        graph("Refused most", "reqps", Query(f"topk({WORST}, {REFUSED})", LEGEND)),
-        graph("Pods", "none", Query(PODS, LEGEND), stacked=True),
+        graph("Failed most", "percentunit", Expr(f"topk({WORST}, {FAILED})", LEGEND)),
+        graph("Slowest, P95", "s", Expr(f"topk({WORST}, {P95})", LEGEND)),
+        graph("Busiest", "reqps", Expr(f"topk({WORST}, {REQUESTS})", LEGEND)),
+        graph("Longest expected wait", "s", Expr(f"topk({WORST}, {WAIT})", LEGEND)),
+        graph("Refused most", "reqps", Expr(f"topk({WORST}, {REFUSED})", LEGEND)),
+        graph("Pods", "none", Expr(PODS, LEGEND), stacked=True),
     ]
     return board(
         FLEET, "Fleet", "All serves, worst first.", {"Now": now, "Worst first": worst, "Over time": time}, ["namespace"]

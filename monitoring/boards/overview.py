@@ -13,7 +13,7 @@ from monitoring.boards.style import (
     SERVES,
     VERSIONS,
     WARN,
-    Query,
+    Expr,
     board,
     graph,
     listing,
@@ -56,32 +56,32 @@ def overview() -> Any:
     ]  # fmt: skip
     errors = per_second("model_prediction_errors_total", "error_type", VERSIONS)
     traffic = [
-        graph("Requests by protocol", "reqps", Query(per_second("model_requests_total", "protocol"), "{{protocol}}")),
-        graph("Requests by status", "reqps", Query(per_second("model_requests_total", "status"), "{{status}}")),
+        graph("Requests by protocol", "reqps", Expr(per_second("model_requests_total", "protocol"), "{{protocol}}")),
+        graph("Requests by status", "reqps", Expr(per_second("model_requests_total", "status"), "{{status}}")),
         graph(
-            "Errors by type", "percentunit", Query(f"{errors} / scalar({PREDICTIONS})", "{{error_type}}"),
+            "Errors by type", "percentunit", Expr(f"{errors} / scalar({PREDICTIONS})", "{{error_type}}"),
             about="Share of the predictions. invalid_input is the caller's, all others are ours.",
         ),
-        graph("Latency", "s", *(Query(quantile(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99))),
-        graph("P95 by version", "s", Query(quantile(0.95, "le, model_version"), "{{model_version}}")),
+        graph("Latency", "s", *(Expr(quantile(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99))),
+        graph("P95 by version", "s", Expr(quantile(0.95, "le, model_version"), "{{model_version}}")),
         graph(
             "Rows per request", "none",
-            Query(f"sum(rate(model_request_rows_sum{{{VERSIONS}}}[{RECENTLY}])) / "
+            Expr(f"sum(rate(model_request_rows_sum{{{VERSIONS}}}[{RECENTLY}])) / "
                   f"sum(rate(model_request_rows_count{{{VERSIONS}}}[{RECENTLY}]))", "mean"),
         ),
     ]  # fmt: skip
     saturation = [
         graph(
             "In flight and waiting", "none",
-            Query(f"sum(model_requests_in_flight{{{SERVES}}})", "in flight"),
-            Query(f"sum(model_requests_waiting{{{SERVES}}})", "waiting"), width=6,
+            Expr(f"sum(model_requests_in_flight{{{SERVES}}})", "in flight"),
+            Expr(f"sum(model_requests_waiting{{{SERVES}}})", "waiting"), width=6,
         ),
         graph(
-            "Expected wait", "s", Query(f"model_expected_wait_seconds{{{SERVES}}}", "{{pod}}"), width=6,
+            "Expected wait", "s", Expr(f"model_expected_wait_seconds{{{SERVES}}}", "{{pod}}"), width=6,
             about="How long a request that came now would wait; beyond --max-wait it is refused.",
         ),
-        graph("Bytes held", "bytes", Query(f"sum by (pod) (model_requests_bytes{{{SERVES}}})", "{{pod}}"), width=6),
-        graph("Refused", "reqps", Query(per_second("model_requests_refused_total", "reason"), "{{reason}}"), width=6),
+        graph("Bytes held", "bytes", Expr(f"sum by (pod) (model_requests_bytes{{{SERVES}}})", "{{pod}}"), width=6),
+        graph("Refused", "reqps", Expr(per_second("model_requests_refused_total", "reason"), "{{reason}}"), width=6),
     ]  # fmt: skip
     names = {
         "namespace": "Namespace", "pod": "Pod", "model_name": "Serve", "model_version": "Version", "flavor": "Flavor",
@@ -92,20 +92,20 @@ def overview() -> Any:
         listing(
             "Model of each pod",
             [
-                ("", "", Query(f"max by ({served}, {origin}) (model_info{{{VERSIONS}}} == 1)")),
-                ("", "", Query(f"max by ({served}, engine, reason) (model_engine{{{VERSIONS}}} == 1)")),
-                ("Load", "s", Query(f"max by ({served}) (model_load_seconds{{{VERSIONS}}} and model_loaded == 1)")),
+                ("", "", Expr(f"max by ({served}, {origin}) (model_info{{{VERSIONS}}} == 1)")),
+                ("", "", Expr(f"max by ({served}, engine, reason) (model_engine{{{VERSIONS}}} == 1)")),
+                ("Load", "s", Expr(f"max by ({served}) (model_load_seconds{{{VERSIONS}}} and model_loaded == 1)")),
             ],
             names, hidden=["Time"],
         ),
         graph(
             "Pods by version", "none",
-            Query(f"count by (model_version) (model_loaded{{{VERSIONS}}} == 1)", "{{model_version}}"),
+            Expr(f"count by (model_version) (model_loaded{{{VERSIONS}}} == 1)", "{{model_version}}"),
             stacked=True, width=12,
         ),
         graph(
             "Reloads", "none",
-            Query(f"sum by (outcome) (increase(model_reloads_total{{{SERVES}}}[{RECENTLY}]))", "{{outcome}}"), width=12,
+            Expr(f"sum by (outcome) (increase(model_reloads_total{{{SERVES}}}[{RECENTLY}]))", "{{outcome}}"), width=12,
             about="Changes of what is served, and looks at the registry that failed.",
         ),
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.boards.style import PSI, RECENTLY, ROLLOUT, SERVES, VERSIONS, Query, board, graph, listing, revised
+from monitoring.boards.style import PSI, RECENTLY, ROLLOUT, SERVES, VERSIONS, Expr, board, graph, listing, revised
 from monitoring.weighted import class_shares, weighed
 
 BY = "revision, model_version"
@@ -58,39 +58,39 @@ def rollout() -> Any:
         listing(
             "Side by side",
             [
-                ("Traffic", "percentunit", Query(SHARE)),
-                ("Requests", "reqps", Query(PREDICTIONS)),
-                ("Failed", "percentunit", Query(errors(OURS))),
-                ("P50", "s", Query(quantile(0.5))),
-                ("P95", "s", Query(quantile(0.95))),
-                ("P99", "s", Query(quantile(0.99))),
-                ("Pods", "none", Query(PODS)),
+                ("Traffic", "percentunit", Expr(SHARE)),
+                ("Requests", "reqps", Expr(PREDICTIONS)),
+                ("Failed", "percentunit", Expr(errors(OURS))),
+                ("P50", "s", Expr(quantile(0.5))),
+                ("P95", "s", Expr(quantile(0.95))),
+                ("P99", "s", Expr(quantile(0.99))),
+                ("Pods", "none", Expr(PODS)),
             ],
             {"revision": "Revision", "model_version": "Version"}, hidden=["Time"], sort="Traffic",
             about="A canary is worth promoting if it fails no more often and is no slower.",
         ),
     ]  # fmt: skip
     traffic = [
-        graph("Share of traffic", "percentunit", Query(SHARE, LEGEND), stacked=True),
-        graph("Requests", "reqps", Query(PREDICTIONS, LEGEND)),
-        graph("Pods", "none", Query(PODS, LEGEND), stacked=True),
+        graph("Share of traffic", "percentunit", Expr(SHARE, LEGEND), stacked=True),
+        graph("Requests", "reqps", Expr(PREDICTIONS, LEGEND)),
+        graph("Pods", "none", Expr(PODS, LEGEND), stacked=True),
     ]
     quality = [
-        graph("Failed", "percentunit", Query(errors(OURS), LEGEND), about="Errors of ours, as a share of its own."),
+        graph("Failed", "percentunit", Expr(errors(OURS), LEGEND), about="Errors of ours, as a share of its own."),
         graph(
-            "Inputs that do not fit", "percentunit", Query(errors(',error_type="invalid_input"'), LEGEND),
+            "Inputs that do not fit", "percentunit", Expr(errors(',error_type="invalid_input"'), LEGEND),
             about="More of them at the canary: its signature takes less than that of the stable version.",
         ),
-        graph("P50", "s", Query(quantile(0.5), LEGEND)),
-        graph("P95", "s", Query(quantile(0.95), LEGEND)),
-        graph("P99", "s", Query(quantile(0.99), LEGEND)),
+        graph("P50", "s", Expr(quantile(0.5), LEGEND)),
+        graph("P95", "s", Expr(quantile(0.95), LEGEND)),
+        graph("P99", "s", Expr(quantile(0.99), LEGEND)),
         graph(
             "Rows per request", "none",
-            Query(f"{per_second('model_request_rows_sum')} / {per_second('model_request_rows_count')}", LEGEND),
+            Expr(f"{per_second('model_request_rows_sum')} / {per_second('model_request_rows_count')}", LEGEND),
             about="The same for both, or the latencies cannot be compared.",
         ),
         graph(
-            "Refused", "percentunit", Query(REFUSED, "{{revision}}"),
+            "Refused", "percentunit", Expr(REFUSED, "{{revision}}"),
             about="Share of a revision's requests that found it overloaded. They are no predictions, so they are in no "
                   "other panel: a canary with too few pods is seen here.",
         ),
@@ -99,8 +99,8 @@ def rollout() -> Any:
         listing(
             "Predictions side by side",
             [
-                *((name, "", Query(predicted(quantile, OUTPUT))) for name, quantile in QUANTILES.items()),
-                ("PSI", "", Query(DISTANCE)),
+                *((name, "", Expr(predicted(quantile, OUTPUT))) for name, quantile in QUANTILES.items()),
+                ("PSI", "", Expr(DISTANCE)),
             ],
             {"revision": "Revision", "model_version": "Version", "output": "Output"}, hidden=["Time"],
             limits={"PSI": PSI},
@@ -109,12 +109,12 @@ def rollout() -> Any:
         ),
         graph(
             "Prediction quantiles", "none",
-            Query(predicted("0.05|0.5|0.95", f"{OUTPUT}, quantile"), LEGEND + " {{output}} {{quantile}}"), signed=True,
+            Expr(predicted("0.05|0.5|0.95", f"{OUTPUT}, quantile"), LEGEND + " {{output}} {{quantile}}"), signed=True,
             about="Of numeric outputs: the middle, and what one in twenty is below or above.",
         ),
-        graph("Prediction classes", "percentunit", Query(CLASSES, LEGEND + " {{output}}: {{value}}")),
+        graph("Prediction classes", "percentunit", Expr(CLASSES, LEGEND + " {{output}}: {{value}}")),
         graph(
-            "Rows in the window", "none", Query(ROWS, LEGEND),
+            "Rows in the window", "none", Expr(ROWS, LEGEND),
             about="How many predictions these numbers are of. Few rows jump: give a canary time.",
         ),
     ]  # fmt: skip

@@ -43,13 +43,13 @@ Panel = timeseries.Panel | stat.Panel | table.Panel
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class Expr:
     expr: str
     legend: str = ""
 
 
 def graph(
-    title: str, unit: str, *queries: Query, about: str = "", stacked: bool = False, width: int = 8,
+    title: str, unit: str, *queries: Expr, about: str = "", stacked: bool = False, width: int = 8,
     limits: Sequence[Limit] = (), signed: bool = False,
 ) -> Panel:  # fmt: skip
     """Limits are drawn as lines; what is signed may be below zero."""
@@ -72,7 +72,7 @@ def number(title: str, unit: str, query: str, *limits: Limit, about: str = "", w
     """The value of now; limits say from where on it has another colour."""
     panel = stat.Panel().title(title).unit(unit).span(width).height(4).datasource(SOURCE).description(about)
     panel = panel.thresholds(colored(limits)).no_value("–")
-    return panel.targets(targets([Query(query)], instant=True))
+    return panel.targets(targets([Expr(query)], instant=True))
 
 
 def colored(limits: Sequence[Limit]) -> dashboard.ThresholdsConfig:
@@ -81,7 +81,7 @@ def colored(limits: Sequence[Limit]) -> dashboard.ThresholdsConfig:
 
 
 def listing(
-    title: str, columns: Sequence[tuple[str, str, Query]], names: dict[str, str], hidden: Sequence[str],
+    title: str, columns: Sequence[tuple[str, str, Expr]], names: dict[str, str], hidden: Sequence[str],
     sort: str = "", about: str = "", width: int = 24, link: str = "", limits: Mapping[str, Sequence[Limit]] = NONE,
 ) -> Panel:  # fmt: skip
     """Several instant queries as the columns of one table; each is (title, unit, query). Limits are by title."""
@@ -114,7 +114,7 @@ def listing(
     return panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)]) if sort else panel
 
 
-def targets(queries: Sequence[Query], instant: bool) -> list[Builder[Dataquery]]:
+def targets(queries: Sequence[Expr], instant: bool) -> list[Builder[Dataquery]]:
     made: list[Builder[Dataquery]] = []
     for position, query in enumerate(queries):
         target = prometheus.Dataquery().expr(query.expr).ref_id(chr(ord("A") + position)).datasource(SOURCE)

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from predictors.access.jwts import FileKeys, is_url
-from predictors.access.reloading_file import Unusable
+from predictors.access.reloading_file import UnusableFile
 from predictors.access.tokens import token_file
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(settings: Settings) -> None:
-    """Raises Unusable with a line that names the setting."""
+    """Raises UnusableFile with a line that names the setting."""
     tokens = {
         "--token-file": settings.token_file,
         "--admin-token-file": settings.admin_token_file,
@@ -29,23 +29,23 @@ def check(settings: Settings) -> None:
         "--jwt-audience": settings.jwt_audience,
     }
     if any(given.values()) and not all(given.values()):
-        raise Unusable(
+        raise UnusableFile(
             f"{', '.join(given)} belong together; missing is {', '.join(k for k, v in given.items() if not v)}"
         )
     if settings.jwt_admin_scope and not settings.jwt_jwks:
-        raise Unusable("--jwt-admin-scope needs --jwt-jwks, --jwt-issuer and --jwt-audience")
+        raise UnusableFile("--jwt-admin-scope needs --jwt-jwks, --jwt-issuer and --jwt-audience")
     if settings.jwt_jwks:
         if importlib.util.find_spec("jwt") is None or importlib.util.find_spec("cryptography") is None:
-            raise Unusable("--jwt-jwks needs PyJWT and cryptography: pip install 'mlflow-kserve[jwt]'")
+            raise UnusableFile("--jwt-jwks needs PyJWT and cryptography: pip install 'mlflow-kserve[jwt]'")
         if not is_url(settings.jwt_jwks):
             FileKeys(settings.jwt_jwks, "--jwt-jwks")
         elif "@" in settings.jwt_jwks.split("/")[2]:
-            raise Unusable("--jwt-jwks: expected a URL without user or password")
+            raise UnusableFile("--jwt-jwks: expected a URL without user or password")
     if settings.protect and not (any(tokens.values()) or settings.jwt_jwks):
-        raise Unusable("--protect needs something to ask for: --token-file, --probe-token-file or --jwt-jwks")
+        raise UnusableFile("--protect needs something to ask for: --token-file, --probe-token-file or --jwt-jwks")
     if settings.probe_token_file and not settings.protect:
-        raise Unusable("--probe-token-file opens nothing as long as --protect names neither health nor metrics")
+        raise UnusableFile("--probe-token-file opens nothing as long as --protect names neither health nor metrics")
     if settings.rate_burst and not settings.rate_limit:
-        raise Unusable("--rate-burst needs --rate-limit")
+        raise UnusableFile("--rate-burst needs --rate-limit")
     if settings.trusted_proxies and not settings.rate_limit:
-        raise Unusable("--trusted-proxies needs --rate-limit: addresses are used for nothing else")
+        raise UnusableFile("--trusted-proxies needs --rate-limit: addresses are used for nothing else")

@@ -14,7 +14,7 @@ from predictors.access import refusals
 from predictors.access.addresses import Addresses
 from predictors.access.jwts import KeysWanted, Verifier, verifier
 from predictors.access.limits import Limiter
-from predictors.access.reloading_file import Watched
+from predictors.access.reloading_file import ReloadingFile
 from predictors.access.tokens import LONGEST, Tokens, digest_of, token_file
 from predictors.protocol.errors import RequestError
 
@@ -25,14 +25,14 @@ log = logging.getLogger("predictors.gate")
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
-Files: TypeAlias = tuple[Watched[Tokens], ...]
+Files: TypeAlias = tuple[ReloadingFile[Tokens], ...]
 
 REPORT_EVERY = 60.0  # seconds
 CLOSED = "this is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class RoutePolicy:
     """What opens the routes of one kind."""
 
     files: Files
@@ -45,7 +45,7 @@ class Door:
 
 class Gate:
     def __init__(self, settings: Settings, rates: Path | None = None) -> None:
-        """Workers that give the same file for `rates` limit their clients together; raises Unusable."""
+        """Workers that give the same file for `rates` limit their clients together; raises UnusableFile."""
         callers = files(settings.token_file, "--token-file")
         admins = files(settings.admin_token_file, "--admin-token-file")
         probers = files(settings.probe_token_file, "--probe-token-file")
@@ -53,10 +53,10 @@ class Gate:
         self.verifier = verifier_of(settings)
         self.admin_scope = settings.jwt_admin_scope
         known = bool(callers) or self.verifier is not None
-        caller = Door(callers + admins, True) if known else None
-        prober = Door(probers + admins, False) if probers else caller or Door(admins, False)
-        admin = Door(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED)
-        self.doors: dict[str, Door | None] = {
+        caller = RoutePolicy(callers + admins, True) if known else None
+        prober = RoutePolicy(probers + admins, False) if probers else caller or RoutePolicy(admins, False)
+        admin = RoutePolicy(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED)
+        self.doors: dict[str, RoutePolicy | None] = {
             "predict": caller,
             "page": caller,
             "probe": prober if "health" in settings.protect else None,
@@ -111,7 +111,7 @@ class Gate:
             return False
         return True
 
-    def visitor(self, door: Door, headers: Headers) -> str:
+    def visitor(self, door: RoutePolicy, headers: Headers) -> str:
         """The name of a token that opens the door."""
         if door.closed:
             raise refusals.closed(door.closed)

@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from predictors.access.refusals import invalid_token
-from predictors.access.reloading_file import Unusable, Watched
+from predictors.access.reloading_file import ReloadingFile, UnusableFile
 from predictors.protocol.errors import NotReady
 
 log = logging.getLogger("predictors")
@@ -57,7 +57,7 @@ class Keys:
     def __init__(self, document: Any) -> None:
         listed = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(listed, list):
-            raise Unusable("expected a JSON Web Key Set: an object with 'keys'")
+            raise UnusableFile("expected a JSON Web Key Set: an object with 'keys'")
         self.document = document
         self.entries = [
             {name: value for name, value in one.items() if name != "d"}  # should it hold private keys
@@ -65,7 +65,7 @@ class Keys:
             if isinstance(one, dict) and algorithms_of(one) and one.get("use", "sig") == "sig"
         ]
         if not self.entries:
-            raise Unusable("there is no RSA, EC or Ed25519 key for signatures in it")
+            raise UnusableFile("there is no RSA, EC or Ed25519 key for signatures in it")
         self.made: dict[tuple[str | None, str], Any] = {}
 
     def key(self, kid: str | None, algorithm: str) -> Any:
@@ -130,7 +130,7 @@ class FetchedKeys:
             found = PyJWKClient(self.url, cache_jwk_set=False, timeout=FETCH_TIMEOUT).fetch_data()
             if self.keys is None or self.keys.document != found:
                 self.keys = Keys(found)
-        except (PyJWTError, Unusable, OSError, ValueError) as error:
+        except (PyJWTError, UnusableFile, OSError, ValueError) as error:
             log.warning("%s: the keys cannot be fetched: %s", self.setting, error)
         finally:
             self.fetching = None
@@ -145,9 +145,9 @@ class FileKeys:
             try:
                 return Keys(json.loads(Path(path).read_bytes()))
             except ValueError:
-                raise Unusable("expected a JSON Web Key Set: it is not JSON") from None
+                raise UnusableFile("expected a JSON Web Key Set: it is not JSON") from None
 
-        self.current = Watched([path], setting, read).current
+        self.current = ReloadingFile([path], setting, read).current
 
     def again(self) -> None:
         return None

@@ -15,11 +15,11 @@ State: TypeAlias = "tuple[tuple[int, ...], ...] | None"
 LOOK_EVERY = 1.0  # seconds
 
 
-class Unusable(Exception):
+class UnusableFile(Exception):
     """A file that cannot be used; the message says why and holds nothing of what is in it."""
 
 
-class Watched(Generic[T]):
+class ReloadingFile(Generic[T]):
     """What some files hold, as it was when they could last be read."""
 
     def __init__(self, paths: Sequence[str], setting: str, read: Callable[[], T]) -> None:
@@ -45,7 +45,7 @@ class Watched(Generic[T]):
         self.state = state
         try:
             self.value = self.read_all()
-        except Unusable as error:
+        except UnusableFile as error:
             log.error("%s; what it held before stays in force", error)
         else:
             log.info("%s: read again", self.setting)
@@ -54,9 +54,11 @@ class Watched(Generic[T]):
         try:
             return self.read()
         except OSError as error:
-            raise Unusable(f"{self.setting}: {error.filename or self.paths[0]}: {error.strerror or error}") from None
-        except Unusable as error:
-            raise Unusable(f"{self.setting}: {error}") from None
+            raise UnusableFile(
+                f"{self.setting}: {error.filename or self.paths[0]}: {error.strerror or error}"
+            ) from None
+        except UnusableFile as error:
+            raise UnusableFile(f"{self.setting}: {error}") from None
 
     def state_now(self) -> State:
         """Differs after any change; Kubernetes swaps a link on the way to the file, and so the file behind it."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from predictors.access.reloading_file import Unusable, Watched
+from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 if TYPE_CHECKING:
     from predictors.settings.predictor import Settings
 
 
 def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
-    """For a server that speaks `protocol` (as ALPN calls it); None without certificates. Raises Unusable."""
+    """For a server that speaks `protocol` (as ALPN calls it); None without certificates. Raises UnusableFile."""
     certificate, key, authorities = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
     if not certificate or not key:
         return None
@@ -24,12 +24,12 @@ def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
         try:
             context.load_cert_chain(certificate, key, no_password)
         except ssl.SSLError as error:
-            raise Unusable(f"{certificate} and {key}: {reason(error)}") from None
+            raise UnusableFile(f"{certificate} and {key}: {reason(error)}") from None
         if authorities:
             try:
                 context.load_verify_locations(authorities)
             except ssl.SSLError:
-                raise Unusable(f"{authorities}: expected certificates in PEM") from None
+                raise UnusableFile(f"{authorities}: expected certificates in PEM") from None
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -38,14 +38,14 @@ def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
         connection.context = watched.current()
 
     paths = [path for path in (certificate, key, authorities) if path]
-    watched = Watched(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
+    watched = ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
     context = watched.value
     context.sni_callback = renew
     return context
 
 
 def no_password() -> str:
-    raise Unusable("the key is encrypted; expected one without a password")
+    raise UnusableFile("the key is encrypted; expected one without a password")
 
 
 def reason(error: ssl.SSLError) -> str:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from predictors.access.reloading_file import Unusable, Watched
+from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 Tokens: TypeAlias = dict[bytes, str]
 """Names by the digest of the token: looking one up takes as long for a near miss as for any other."""
@@ -25,8 +25,8 @@ def digest_of(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
 
 
-def token_file(path: str, setting: str) -> Watched[Tokens]:
-    return Watched([path], setting, lambda: parse(Path(path).read_bytes()))
+def token_file(path: str, setting: str) -> ReloadingFile[Tokens]:
+    return ReloadingFile([path], setting, lambda: parse(Path(path).read_bytes()))
 
 
 def parse(content: bytes) -> Tokens:
@@ -34,7 +34,7 @@ def parse(content: bytes) -> Tokens:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise Unusable("expected text in UTF-8") from None
+        raise UnusableFile("expected text in UTF-8") from None
     tokens: Tokens = {}
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -42,10 +42,10 @@ def parse(content: bytes) -> Tokens:
             continue
         name, digest = entry(text, f"line {number}")
         if digest in tokens:
-            raise Unusable(f"line {number} repeats a token")
+            raise UnusableFile(f"line {number} repeats a token")
         tokens[digest] = f"token {name or digest.hex()}"
     if not tokens:
-        raise Unusable("there is no token in it")
+        raise UnusableFile("there is no token in it")
     return tokens
 
 
@@ -56,11 +56,11 @@ def entry(text: str, where: str) -> tuple[str, bytes]:
     name, _, token = text.rpartition(":")
     token = token.strip()
     if not TOKEN.fullmatch(token):
-        raise Unusable(
+        raise UnusableFile(
             f"{where}: expected token, name:token or name:sha256:digest; tokens are of A-Z a-z 0-9 - . _ ~ + /"
         )
     if len(token) < SHORTEST:
-        raise Unusable(f"{where}: a token has at least {SHORTEST} characters")
+        raise UnusableFile(f"{where}: a token has at least {SHORTEST} characters")
     if name.endswith("sha256"):
-        raise Unusable(f"{where}: expected 64 hexadecimal digits after sha256:")
+        raise UnusableFile(f"{where}: expected 64 hexadecimal digits after sha256:")
     return name.strip(), digest_of(token.encode())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from predictors.cleanup.pods import Cluster
 from predictors.cleanup.report import Report
-from predictors.cleanup.run import Run
+from predictors.cleanup.run import CleanupRun
 from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.cluster import ClusterError
 from predictors.storage.cache import Busy, locked
@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def clean(settings: CleanupSettings, report: Report) -> int:
     try:
         if settings.dry_run:
-            return finished(Run(settings, report))
+            return finished(CleanupRun(settings, report))
         # Two at once would each make room, and remove more than the limit asks for.
         with locked(settings.root, ITSELF, wait=False):
-            return finished(Run(settings, report))
+            return finished(CleanupRun(settings, report))
     except Busy:
         report.note("another clean-up of this cache is at work: nothing to do")
         return DONE
@@ -43,7 +43,7 @@ def clean(settings: CleanupSettings, report: Report) -> int:
         return NOT_ALL
 
 
-def finished(run: Run) -> int:
+def finished(run: CleanupRun) -> int:
     run.clean(Cluster())
     return NOT_ALL if run.report.has_failed else DONE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, Pod, Refused
+from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, ClusterRefused, Pod
 from predictors.storage.cache import Entry, User
 from predictors.uris import KSERVE_SCHEME, SPELLINGS
 
@@ -19,16 +19,16 @@ class Holders:
         self.cluster = cluster
         self.known = cluster.live_pods(namespace)
         self.everywhere = namespace == EVERYWHERE
-        self.pods: dict[str, list[Pod] | Refused] = {} if self.everywhere else {namespace: self.known}
+        self.pods: dict[str, list[Pod] | ClusterRefused] = {} if self.everywhere else {namespace: self.known}
         if self.everywhere:
             for there in {pod.namespace for pod in self.known}:
                 self.pods[there] = [pod for pod in self.known if pod.namespace == there]
 
-    def ask(self, namespace: str) -> list[Pod] | Refused:
+    def ask(self, namespace: str) -> list[Pod] | ClusterRefused:
         if namespace not in self.pods:
             try:
                 self.pods[namespace] = [] if self.everywhere else self.cluster.live_pods(namespace)
-            except Refused as error:
+            except ClusterRefused as error:
                 self.pods[namespace] = error
         return self.pods[namespace]
 
@@ -48,7 +48,7 @@ class Holders:
         return [user for user in entry.users if not self.pod_of(user) and not self.is_hidden(user)]
 
     def is_hidden(self, user: User) -> bool:
-        return is_pod(user) and isinstance(self.ask(user.namespace), Refused)
+        return is_pod(user) and isinstance(self.ask(user.namespace), ClusterRefused)
 
     def pod_of(self, user: User) -> Pod | None:
         found = self.ask(user.namespace) if is_pod(user) else []

@@ -21,7 +21,7 @@ EXPIRED = 410
 OVER = frozenset({"Succeeded", "Failed"})  # none of its containers runs, or will ever again
 
 
-class Refused(ClusterError):
+class ClusterRefused(ClusterError):
     """These pods are not ours to see."""
 
 
@@ -97,7 +97,7 @@ class Cluster:
             why = said.get("message") if isinstance(said, dict) else None
             wanted = "in all namespaces" if namespace == EVERYWHERE else f"in namespace {namespace}"
             message = f"{self.where} does not list the pods {wanted}: {status} {why or phrase or ''}".rstrip()
-            raise (Refused if status == 403 else ClusterError)(message)
+            raise (ClusterRefused if status == 403 else ClusterError)(message)
         return said
 
     @cached_property

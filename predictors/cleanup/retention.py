@@ -27,7 +27,7 @@ Files = Mapping[FileId, Names]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CachedModel:
     """An entry, as far as it matters here."""
 
     key: str
@@ -40,7 +40,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CacheLimits:
     ttl: float
     """Seconds after the last use."""
     most: float
@@ -50,13 +50,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    candidate: Candidate
+class RemovalDecision:
+    candidate: CachedModel
     removed: bool
     why: str
 
 
-class Tally:
+class DiskUsage:
     """Bytes on disk: data with several names counts once, and goes with the last of them."""
 
     def __init__(self, folders: Iterable[Files] = ()) -> None:
@@ -70,8 +70,8 @@ class Tally:
                 self.outside[file] = self.outside.get(file, names.everywhere) - names.here
                 self.names[file] += names.here
 
-    def copy(self) -> Tally:
-        made = Tally()
+    def copy(self) -> DiskUsage:
+        made = DiskUsage()
         made.bytes, made.names, made.outside = self.bytes, self.names.copy(), self.outside
         return made
 
@@ -86,7 +86,9 @@ class Tally:
         return freed
 
 
-def verdicts(candidates: Iterable[Candidate], limits: Limits, now: float, tally: Tally) -> list[Verdict]:
+def verdicts(
+    candidates: Iterable[CachedModel], limits: CacheLimits, now: float, tally: DiskUsage
+) -> list[RemovalDecision]:
     """One for each, the least recently used first; `tally` is of all that is in the cache."""
     ordered = sorted(candidates, key=lambda one: (one.last_used, one.key))
     left = tally.copy()
@@ -102,25 +104,25 @@ def verdicts(candidates: Iterable[Candidate], limits: Limits, now: float, tally:
     return [made[one.key] for one in ordered]
 
 
-def whatever_the_size(one: Candidate, limits: Limits, now: float) -> Verdict | None:
+def whatever_the_size(one: CachedModel, limits: CacheLimits, now: float) -> RemovalDecision | None:
     idle = now - one.last_used
     if one.held:
-        return Verdict(one, False, one.held)
+        return RemovalDecision(one, False, one.held)
     if one.broken:
-        return Verdict(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
+        return RemovalDecision(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
     if idle > limits.ttl:
-        return Verdict(one, True, f"used {ago(idle)}, TTL_DAYS={limits.ttl / DAY:g}")
+        return RemovalDecision(one, True, f"used {ago(idle)}, TTL_DAYS={limits.ttl / DAY:g}")
     return None
 
 
-def for_the_size(one: Candidate, limits: Limits, now: float, left: int) -> Verdict:
+def for_the_size(one: CachedModel, limits: CacheLimits, now: float, left: int) -> RemovalDecision:
     idle = now - one.last_used
     if left <= limits.most:
-        return Verdict(one, False, f"used {ago(idle)}")
+        return RemovalDecision(one, False, f"used {ago(idle)}")
     if idle <= limits.young:
-        return Verdict(one, False, f"used {ago(idle)}, too recently to make room")
+        return RemovalDecision(one, False, f"used {ago(idle)}, too recently to make room")
     above = f"MAX_SIZE_GB={limits.most / GB:g}"
-    return Verdict(one, True, f"used {ago(idle)}, least recently of a cache above {above}")
+    return RemovalDecision(one, True, f"used {ago(idle)}, least recently of a cache above {above}")
 
 
 def ago(seconds: float) -> str:

@@ -11,7 +11,17 @@ from typing import TypeVar
 from predictors.cleanup.holders import Holders
 from predictors.cleanup.pods import Cluster
 from predictors.cleanup.report import FAILED, KEPT, REMOVED, Kind, Line, Report, amount
-from predictors.cleanup.retention import DAY, GB, HOUR, Candidate, Limits, Tally, Verdict, ago, verdicts
+from predictors.cleanup.retention import (
+    DAY,
+    GB,
+    HOUR,
+    CachedModel,
+    CacheLimits,
+    DiskUsage,
+    RemovalDecision,
+    ago,
+    verdicts,
+)
 from predictors.cleanup.settings import CleanupSettings
 from predictors.cleanup.sweep import Stays, Sweep, files_of
 from predictors.storage.cache import ENTRY, Entry, Partial, entry, keys, partials, trash
@@ -20,12 +30,12 @@ from predictors.storage.provenance import LAYOUT
 T = TypeVar("T", Entry, Partial)
 
 
-class Run:
+class CleanupRun:
     """Looks at all that is in the cache when it is made: the cluster is asked only after that, see `Holders`."""
 
     def __init__(self, settings: CleanupSettings, report: Report) -> None:
         self.settings, self.report = settings, report
-        self.limits = Limits(
+        self.limits = CacheLimits(
             ttl=settings.ttl_days * DAY,
             most=settings.max_size_gb * GB or math.inf,
             young=settings.min_age_minutes * 60,
@@ -37,7 +47,7 @@ class Run:
         self.downloads, self.trash = partials(root), trash(root)
         everything: tuple[Entry | Partial, ...] = (*self.entries.values(), *self.downloads, *self.trash)
         self.files = {one.path: files_of(one.path) for one in everything}
-        self.tally = Tally(self.files.values())
+        self.tally = DiskUsage(self.files.values())
         self.held = {key: why for key, one in self.entries.items() if (why := unclear(one))}
 
     def look_at(self, key: str) -> Entry | None:
@@ -85,7 +95,7 @@ class Run:
         elif why := self.attempt("download", one, f"abandoned, last written {ago(idle)}", self.sweep.remove_download):
             self.say(KEPT, "download", one, why)
 
-    def clean_entries(self) -> list[Verdict]:
+    def clean_entries(self) -> list[RemovalDecision]:
         """What stays after all takes room that others have to make: until it is so, it is decided anew."""
         while True:
             made = self.verdicts()
@@ -101,9 +111,9 @@ class Run:
             if not stays:
                 return [verdict for verdict in made if not verdict.removed]
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[RemovalDecision]:
         candidates = [
-            Candidate(key, one.last_used, self.files[one.path], flaw(one), self.held.get(key))
+            CachedModel(key, one.last_used, self.files[one.path], flaw(one), self.held.get(key))
             for key, one in self.entries.items()
         ]
         return verdicts(candidates, self.limits, self.now, self.tally)
@@ -131,7 +141,7 @@ class Run:
         except OSError as error:
             self.report.note(f"the list of users of {one.key} cannot be changed: {error.strerror}")
 
-    def say_kept(self, kept: list[Verdict]) -> None:
+    def say_kept(self, kept: list[RemovalDecision]) -> None:
         failed = {line.key for line in self.report.lines if line.action == FAILED and line.kind == "entry"}
         for verdict in kept:
             if verdict.candidate.key not in failed:

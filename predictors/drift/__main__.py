@@ -10,8 +10,8 @@ from math import inf
 from pathlib import Path
 
 from predictors.drift.compare import compared
-from predictors.drift.files import Unusable, is_log, logged, speaking, table, tables
-from predictors.drift.profiles import Profile, ProfileError, columns_of, made, parsed, profile_of
+from predictors.drift.files import UnusableData, is_log, logged, speaking, table, tables
+from predictors.drift.profiles import DriftProfile, ProfileError, columns_of, made, parsed, profile_of
 from predictors.drift.report import page, verdict_line
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.protocol.results import PREDICTIONS
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (Unusable, ProfileError, FlavorError) as error:
+    except (UnusableData, ProfileError, FlavorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD
 
@@ -95,7 +95,7 @@ def profile(options: argparse.Namespace) -> int:
         answers = {name: frame[column] for name, column in outputs.items()}
     found = made(features, answers or None, bins=options.bins)
     if not found.features:
-        raise Unusable(f"{options.data} has no column of numbers, categories, booleans or times")
+        raise UnusableData(f"{options.data} has no column of numbers, categories, booleans or times")
     left_out = features.keys() - {one.name for one in found.features}
     if left_out:
         print(f"left out, since they are no numbers, texts or times: {', '.join(sorted(left_out))}", file=sys.stderr)
@@ -124,7 +124,7 @@ def names(written: str) -> list[str]:
 def check_columns(wanted: Sequence[str], there: Sequence[str], place: str) -> None:
     for name in wanted:
         if name not in there:
-            raise Unusable(f"{place} has no column '{name}'; it has {', '.join(there[:20])}")
+            raise UnusableData(f"{place} has no column '{name}'; it has {', '.join(there[:20])}")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -137,14 +137,14 @@ def report(options: argparse.Namespace) -> int:
     return DRIFT if any(one.psi > options.threshold for one in found.findings) else FINE
 
 
-def read_profile(place: str) -> Profile:
+def read_profile(place: str) -> DriftProfile:
     path = Path(place)
     if path.is_dir():
         return profile_of(read_mlmodel(path))
     try:
         return parsed(path.read_text())
     except OSError as error:
-        raise Unusable(f"{place} cannot be read: {error.strerror}") from None
+        raise UnusableData(f"{place} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ProfileError(f"{place} is not JSON") from None
 

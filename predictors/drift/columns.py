@@ -30,7 +30,7 @@ class Columns:
     outputs: Mapping[str, Any]
 
 
-class Reader:
+class ColumnReader:
     """Knows the names of one model's inputs and outputs."""
 
     def __init__(self, loaded: Loaded) -> None:

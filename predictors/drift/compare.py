@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictors.drift.binning import Array
-from predictors.drift.files import Unusable, answered, logged, together
-from predictors.drift.profiles import Profile
+from predictors.drift.files import UnusableData, answered, logged, together
+from predictors.drift.profiles import DriftProfile
 from predictors.drift.psi import psi
 from predictors.drift.variables import Variable, floats, is_missing, summary
 
@@ -68,13 +68,15 @@ class Comparison:
     """Rows by version."""
 
 
-def compared(profile: Profile, parts: Sequence[pd.DataFrame], least_rows: int) -> Comparison:
+def compared(profile: DriftProfile, parts: Sequence[pd.DataFrame], least_rows: int) -> Comparison:
     frame = together(parts)
     features, outputs = logged(frame)
     if not features and not outputs:
-        raise Unusable("the log has no column named input.… or output.…; is it a prediction log?")
+        raise UnusableData("the log has no column named input.… or output.…; is it a prediction log?")
     if len(frame) < least_rows:
-        raise Unusable(f"the log has {len(frame)} rows, too few to tell drift from chance (--min-rows={least_rows})")
+        raise UnusableData(
+            f"the log has {len(frame)} rows, too few to tell drift from chance (--min-rows={least_rows})"
+        )
     versions = groups(frame[VERSION_COLUMN].astype(str).to_numpy()) if VERSION_COLUMN in frame else {}
     times, periods = split(frame, least_rows) if TIME_COLUMN in frame else ([], [])
     found, absent = [], []
@@ -87,7 +89,7 @@ def compared(profile: Profile, parts: Sequence[pd.DataFrame], least_rows: int) -
         else:
             found.append(finding(one, is_output, values, there, versions, periods, least_rows))
     if not found:
-        raise Unusable(f"the log has none of the profile's columns: {', '.join(absent[:10])}")
+        raise UnusableData(f"the log has none of the profile's columns: {', '.join(absent[:10])}")
     found.sort(key=lambda one: (-one.psi, one.variable.name))
     return Comparison(len(frame), found, absent, times, {name: int(rows.sum()) for name, rows in versions.items()})
 

@@ -21,7 +21,7 @@ GROUPS = {"inputs": INPUT, "outputs": OUTPUT, "probabilities": PROBABILITY}
 """What the log nests in JSON lines, and the prefix of the columns that it has for them in Parquet."""
 
 
-class Unusable(Exception):
+class UnusableData(Exception):
     """Files that cannot be used; the message is one line."""
 
 
@@ -45,11 +45,11 @@ def tables(place: str) -> list[pd.DataFrame]:
             with open_file() as file:
                 found += [part for part in read(name, file) if len(part)]
         except (ValueError, OSError, ImportError) as error:  # of pandas and of pyarrow
-            raise Unusable(f"{name} cannot be read: {first_line(error)}") from None
+            raise UnusableData(f"{name} cannot be read: {first_line(error)}") from None
     if empty:
-        raise Unusable(f"{place} has no file that ends in {', '.join(SUFFIXES)}")
+        raise UnusableData(f"{place} has no file that ends in {', '.join(SUFFIXES)}")
     if not found:
-        raise Unusable(f"{place} has no rows")
+        raise UnusableData(f"{place} has no rows")
     return found
 
 
@@ -66,19 +66,19 @@ def files(place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     elif path.exists():
         yield place, lambda: path.open("rb")
     else:
-        raise Unusable(f"there is no file or folder {place}")
+        raise UnusableData(f"there is no file or folder {place}")
 
 
 def remote_files(place: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise Unusable(f"{place}: a URL needs fsspec, and what it needs for {place.partition(':')[0]}") from None
+        raise UnusableData(f"{place}: a URL needs fsspec, and what it needs for {place.partition(':')[0]}") from None
     try:
         system, path = url_to_fs(place)
         names = sorted(system.find(path))
     except (ImportError, ValueError, OSError) as error:
-        raise Unusable(f"{place} cannot be listed: {first_line(error)}") from None
+        raise UnusableData(f"{place} cannot be listed: {first_line(error)}") from None
     for name in names:
         if name == path or is_wanted(Path(name).relative_to(path).parts):
             yield name, lambda name=name: system.open(name, "rb")  # type: ignore[misc]
@@ -117,7 +117,7 @@ def records(name: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         else:
             others += 1
     if others and not found:
-        raise Unusable(f"{name} cannot be read: expected a JSON object in each line")
+        raise UnusableData(f"{name} cannot be read: expected a JSON object in each line")
 
 
 def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def logged(frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """The inputs and the outputs of a prediction log, with the names that a profile has for them."""
     models = sorted(map(str, frame["model"].unique())) if "model" in frame else []
     if len(models) > 1:
-        raise Unusable(f"the log is of several models ({', '.join(models[:10])}): name the folder of one")
+        raise UnusableData(f"the log is of several models ({', '.join(models[:10])}): name the folder of one")
     features: dict[str, Any] = {}
     outputs: dict[str, Any] = {}
     for place, name in enumerate(map(str, frame.columns)):
@@ -188,4 +188,4 @@ def speaking(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unusable(f"{what} cannot be written: {error.strerror}") from None
+        raise UnusableData(f"{what} cannot be written: {error.strerror}") from None

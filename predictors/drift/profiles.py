@@ -27,7 +27,7 @@ class ProfileError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class DriftProfile:
     rows: int
     features: tuple[Variable, ...]
     outputs: tuple[Variable, ...] = ()
@@ -57,12 +57,12 @@ class Profile:
         return np.concatenate([np.zeros(0, np.int64), *(one.counts for one in self.variables)])
 
 
-def made(frame: Any, predictions: Any = None, *, bins: int = 10) -> Profile:
+def made(frame: Any, predictions: Any = None, *, bins: int = 10) -> DriftProfile:
     columns = columns_of(frame)
     features = [described(name, values, bins) for name, values in columns.items()]
     outputs = [described(name, values, bins) for name, values in outputs_of(predictions).items()]
     rows = len(next(iter(columns.values()))) if columns else 0
-    return Profile(rows, tuple(one for one in features if one), tuple(one for one in outputs if one))
+    return DriftProfile(rows, tuple(one for one in features if one), tuple(one for one in outputs if one))
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def flat(name: str, values: Any) -> dict[str, Any]:
 # -- reading ----------------------------------------------------------------------------------------------------
 
 
-def profile_of(mlmodel: MLmodel) -> Profile:
+def profile_of(mlmodel: MLmodel) -> DriftProfile:
     """What the model brings along; raises `ProfileError`."""
     file = mlmodel.path / FILE
     if file.is_file():
@@ -120,7 +120,7 @@ def profile_of(mlmodel: MLmodel) -> Profile:
     return parsed(content if isinstance(content, str) else json.dumps(content, default=str))
 
 
-def parsed(text: str) -> Profile:
+def parsed(text: str) -> DriftProfile:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -130,7 +130,7 @@ def parsed(text: str) -> Profile:
     if content.get("version") != VERSION:
         raise ProfileError(f"the drift profile has version {content.get('version')!r}, expected {VERSION}")
     try:
-        return Profile(
+        return DriftProfile(
             int(content["rows"]),
             tuple(variable(str(name), one) for name, one in content["features"].items()),
             tuple(variable(str(name), one) for name, one in content["outputs"].items()),

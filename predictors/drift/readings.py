@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import isnan
 from typing import TypeAlias
 
-from predictors.drift.profiles import Profile
+from predictors.drift.profiles import DriftProfile
 from predictors.drift.psi import psis
-from predictors.drift.tally import Spread, Tally, Texts
+from predictors.drift.tally import DriftTally, Spread, Texts
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MOST_SHARES = 10
@@ -16,7 +16,9 @@ OTHER = "other"
 Samples: TypeAlias = "dict[tuple[str, ...], float]"
 
 
-def readings(name: str, version: str, profile: Profile | None, total: Tally, least_rows: int) -> Mapping[str, Samples]:
+def readings(
+    name: str, version: str, profile: DriftProfile | None, total: DriftTally, least_rows: int
+) -> Mapping[str, Samples]:
     """By attribute of `Metrics`. Of fewer rows than `least_rows` nothing is said but how many they are."""
     model = (name, version)
     found: dict[str, Samples] = {"drift_window_rows": {model: float(total.rows)}}
@@ -35,7 +37,7 @@ def readings(name: str, version: str, profile: Profile | None, total: Tally, lea
     return found | {"prediction_quantile": quantiles, "prediction_share": shares}
 
 
-def distances(model: tuple[str, str], profile: Profile, total: Tally, least_rows: int) -> dict[str, Samples]:
+def distances(model: tuple[str, str], profile: DriftProfile, total: DriftTally, least_rows: int) -> dict[str, Samples]:
     found: dict[str, Samples] = {"feature_psi": {}, "feature_missing": {}, "prediction_psi": {}}
     if not profile.variables:
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from predictors.drift.binning import Array
-from predictors.drift.profiles import Profile
+from predictors.drift.profiles import DriftProfile
 from predictors.drift.variables import count_numbers, floats, is_missing, text
 
 KEPT_BITS = 10  # of a number's mantissa: quantiles are right to 0.05 %
@@ -96,17 +96,17 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class DriftTally:
     rows: int
     bins: Array
     """Of all variables of the profile; empty without one."""
     outputs: Mapping[str, Spread | Texts] = field(default_factory=dict)
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: DriftTally) -> DriftTally:
         outputs = dict(self.outputs)
         for name, one in other.outputs.items():
             outputs[name] = added(outputs[name], one) if name in outputs else one
-        return Tally(self.rows + other.rows, self.bins + other.bins, outputs)
+        return DriftTally(self.rows + other.rows, self.bins + other.bins, outputs)
 
 
 def added(one: Spread | Texts, other: Spread | Texts) -> Spread | Texts:
@@ -117,17 +117,17 @@ def added(one: Spread | Texts, other: Spread | Texts) -> Spread | Texts:
     return Texts({}, True)  # a model that answers now this, now that
 
 
-def nothing(profile: Profile | None) -> Tally:
-    return Tally(0, np.zeros(0 if profile is None else len(profile.counts), np.int64))
+def nothing(profile: DriftProfile | None) -> DriftTally:
+    return DriftTally(0, np.zeros(0 if profile is None else len(profile.counts), np.int64))
 
 
 def tallied(
-    profile: Profile | None,
+    profile: DriftProfile | None,
     rows: int,
     features: Mapping[str, Any],
     outputs: Mapping[str, Any],
     classes: frozenset[str] = frozenset(),
-) -> Tally:
+) -> DriftTally:
     """Columns as counts; `classes` are outputs whose numbers are classes whatever their type.
 
     A feature that the rows do not have is missing in all of them; an output is not counted then.
@@ -144,7 +144,7 @@ def tallied(
             for one in together:
                 parts[one.name] = counts[place : place + len(one.counts)]
                 place += len(one.counts)
-    return Tally(
+    return DriftTally(
         rows,
         bins_of(profile, rows, parts, features, outputs),
         {name: seen(values, name in classes) for name, values in outputs.items()},
@@ -152,7 +152,7 @@ def tallied(
 
 
 def bins_of(
-    profile: Profile | None,
+    profile: DriftProfile | None,
     rows: int,
     counted: Mapping[str, Array],
     features: Mapping[str, Any],

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from predictors.drift import FILE, has_profile
-from predictors.drift.columns import Columns, Reader, classes_of
-from predictors.drift.profiles import MOST_FEATURES, MOST_OUTPUTS, Profile, ProfileError, made, parsed, profile_of
+from predictors.drift.columns import ColumnReader, Columns, classes_of
+from predictors.drift.profiles import MOST_FEATURES, MOST_OUTPUTS, DriftProfile, ProfileError, made, parsed, profile_of
 from predictors.drift.readings import readings
-from predictors.drift.tally import Tally, nothing, tallied
+from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
-from predictors.drift.window import Window
+from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
 from predictors.processes.shared_state import Shared, write
 from predictors.settings.predictor import Settings
@@ -29,11 +29,11 @@ log = logging.getLogger("predictors")
 STALE = 10.0  # seconds after which what another worker has counted is not believed any more
 
 
-class Watched:
+class DriftState:
     """One loaded model in one process: its profile, its tap and its window."""
 
     def __init__(
-        self, number: int, loaded: Loaded, profile: Profile | None, settings: Settings, shared: Shared, index: int
+        self, number: int, loaded: Loaded, profile: DriftProfile | None, settings: Settings, shared: Shared, index: int
     ) -> None:
         self.number = number
         self.loaded = loaded
@@ -41,10 +41,10 @@ class Watched:
         self.shared = shared
         self.index = index
         self.tap = Tap()
-        self.reader = Reader(loaded)
-        self.profile: Profile | None = None
+        self.reader = ColumnReader(loaded)
+        self.profile: DriftProfile | None = None
         self.span = settings.drift_window.shared_by(shared.workers)
-        self.window = Window(self.span, nothing(None))
+        self.window = DriftWindow(self.span, nothing(None))
         self.first: list[Columns] = []
         """The first rows, where they are to be the profile."""
         if profile is not None:
@@ -52,10 +52,10 @@ class Watched:
         elif index == 0:
             log.info("drift: the first %d rows are the baseline", settings.drift_baseline_rows)
 
-    def begin(self, profile: Profile) -> None:
+    def begin(self, profile: DriftProfile) -> None:
         answered = [one["name"] for one in self.loaded.outputs]
         self.profile = fitting(profile, self.reader.names, answered, quiet=self.index != 0)
-        self.window = Window(self.span, nothing(self.profile))
+        self.window = DriftWindow(self.span, nothing(self.profile))
         self.first = []
 
     def count(self, seconds: float) -> None:
@@ -67,7 +67,7 @@ class Watched:
         if self.profile is None:
             self.look_for_baseline()
 
-    def tally(self, columns: Columns) -> Tally:
+    def tally(self, columns: Columns) -> DriftTally:
         outputs = dict(list(columns.outputs.items())[:MOST_OUTPUTS])
         return tallied(self.profile, columns.rows, columns.features, outputs, classes_of(self.loaded, outputs))
 
@@ -110,7 +110,7 @@ class Watched:
     def patience(self) -> float:
         return max(STALE, 3 * self.settings.drift_interval)
 
-    def total(self) -> Tally:
+    def total(self) -> DriftTally:
         """The window of all workers."""
         total = self.window.total()
         for other in self.of_others("window"):
@@ -127,7 +127,7 @@ class Watch(threading.Thread):
         settings: Settings,
         shared: Shared,
         index: int,
-        watched: Callable[[], Sequence[Watched]],
+        watched: Callable[[], Sequence[DriftState]],
         over: Callable[[], bool],
     ) -> None:
         super().__init__(name="drift", daemon=True)
@@ -169,15 +169,15 @@ class Watch(threading.Thread):
             publish_drift(self.settings.model_name, found)
 
 
-def watched(number: int, loaded: Loaded, settings: Settings, shared: Shared, index: int) -> Watched | None:
+def watched(number: int, loaded: Loaded, settings: Settings, shared: Shared, index: int) -> DriftState | None:
     """None where there is nothing to compare with, unless the first rows are to be that."""
     profile = own_profile(loaded)
     if profile is None and settings.drift != "on":
         return None
-    return Watched(number, loaded, profile, settings, shared, index)
+    return DriftState(number, loaded, profile, settings, shared, index)
 
 
-def own_profile(loaded: Loaded) -> Profile | None:
+def own_profile(loaded: Loaded) -> DriftProfile | None:
     """The one that the model brings along; a broken one must not keep the model from serving."""
     if not has_profile(loaded.mlmodel):
         return None
@@ -188,7 +188,7 @@ def own_profile(loaded: Loaded) -> Profile | None:
         return None
 
 
-def fitting(profile: Profile, names: Sequence[str], answered: Sequence[str], *, quiet: bool) -> Profile:
+def fitting(profile: DriftProfile, names: Sequence[str], answered: Sequence[str], *, quiet: bool) -> DriftProfile:
     """What of a profile is measured: of the model's own inputs, and not too many."""
     features = [one for one in profile.features if not names or one.name in names]
     kept, outputs = features[:MOST_FEATURES], profile.outputs[:MOST_OUTPUTS]

@@ -6,29 +6,29 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from predictors.drift.tally import Tally
+from predictors.drift.tally import DriftTally
 from predictors.settings.span import PARTS, Span
 
 
-class Window:
+class DriftWindow:
     """Adding to it costs the same however long it is: what is finished is summed up once."""
 
-    def __init__(self, span: Span, empty: Tally, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, span: Span, empty: DriftTally, now: Callable[[], float] = time.monotonic) -> None:
         self.span = span
         self.empty = empty
         self.now = now
-        self.finished: deque[tuple[float, Tally]] = deque()
+        self.finished: deque[tuple[float, DriftTally]] = deque()
         self.before = empty
         """The sum of what is finished."""
         self.current = empty
         self.since = self.latest = now()
 
-    def add(self, tally: Tally) -> None:
+    def add(self, tally: DriftTally) -> None:
         self.slide()
         self.current = self.current + tally
         self.latest = self.now()
 
-    def total(self) -> Tally:
+    def total(self) -> DriftTally:
         self.slide()
         return self.before + self.current
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from predictors.engines.classes import both_classes
-from predictors.engines.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Run, Unsuited
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 
 FEW = 500  # rows up to which one thread is the fastest way
 
 
-def xgboost(raw: Any, proba_from_predictions: bool) -> Candidate:
+def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
     """`proba_from_predictions`: a bare Booster whose predictions are probabilities."""
 
     def build() -> Engine:
@@ -40,10 +40,10 @@ def xgboost(raw: Any, proba_from_predictions: bool) -> Candidate:
 
         return Engine("xgboost", answers(values, raw, proba_from_predictions))
 
-    return Candidate("xgboost", build)
+    return EngineCandidate("xgboost", build)
 
 
-def lightgbm(raw: Any, proba_from_predictions: bool) -> Candidate:
+def lightgbm(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
     def build() -> Engine:
         booster = getattr(raw, "booster_", raw)
 
@@ -54,10 +54,10 @@ def lightgbm(raw: Any, proba_from_predictions: bool) -> Candidate:
 
         return Engine("lightgbm", answers(values, raw, proba_from_predictions))
 
-    return Candidate("lightgbm", build)
+    return EngineCandidate("lightgbm", build)
 
 
-def catboost(raw: Any) -> Candidate:
+def catboost(raw: Any) -> EngineCandidate:
     def build() -> Engine:
         if raw.get_cat_feature_indices() or raw.get_text_feature_indices():
             raise Unsuited("it has features that are no numbers")
@@ -72,7 +72,7 @@ def catboost(raw: Any) -> Candidate:
 
         return Engine("catboost", run)
 
-    return Candidate("catboost", build)
+    return EngineCandidate("catboost", build)
 
 
 def answers(values: Callable[[Array], Array], raw: Any, proba_from_predictions: bool) -> Run:

@@ -53,7 +53,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EngineCandidate:
     """An engine that a flavor proposes for a model."""
 
     name: str
@@ -99,7 +99,7 @@ class Choice:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
-def choose(candidates: Sequence[Candidate], mode: str, probing: Probing, native: Run) -> Choice:
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> Choice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.engines.engine import Answer, Candidate, Declined, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Run, Unsuited
 from predictors.engines.forests import by_onnx_runtime, by_trees, ensemble_of
 from predictors.engines.linear import linear, part_by_part
 from predictors.protocol.casting import Array
@@ -16,12 +16,12 @@ from predictors.protocol.casting import Array
 Step = Callable[[Array], Array]
 
 
-def candidates(model: Any) -> list[Candidate]:
+def candidates(model: Any) -> list[EngineCandidate]:
     """The engines for a scikit-learn model, the most promising first."""
     return [
-        Candidate("onnxruntime", lambda: compiled(model), compiled=True),
-        Candidate("numpy", lambda: in_numpy(model)),
-        Candidate("sklearn", lambda: by_itself(model)),
+        EngineCandidate("onnxruntime", lambda: compiled(model), compiled=True),
+        EngineCandidate("numpy", lambda: in_numpy(model)),
+        EngineCandidate("sklearn", lambda: by_itself(model)),
     ]
 
 

@@ -46,7 +46,7 @@ class DependencyError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class UnmetRequirement:
     """One thing that the model asks for and does not find."""
 
     package: str
@@ -60,7 +60,7 @@ class Difference:
         return f"{self.package}: the model wants {self.wanted}, found {self.found}"
 
 
-def differences(mlmodel: MLmodel) -> list[Difference]:
+def differences(mlmodel: MLmodel) -> list[UnmetRequirement]:
     """What the model asks for and does not find; what matters comes first."""
     asked = wanted(mlmodel)
     frameworks = {package for flavor in mlmodel.flavors for package in FRAMEWORKS.get(flavor, (flavor,))}
@@ -70,7 +70,7 @@ def differences(mlmodel: MLmodel) -> list[Difference]:
     return sorted((one for one in found if one is not None), key=lambda one: not one.matters)
 
 
-def preflight(mlmodel: MLmodel, policy: str) -> tuple[Difference, ...] | None:
+def preflight(mlmodel: MLmodel, policy: str) -> tuple[UnmetRequirement, ...] | None:
     """What differs, said or refused as the policy wants; None if nobody looked."""
     if policy == IGNORE:
         return None
@@ -88,23 +88,23 @@ def preflight(mlmodel: MLmodel, policy: str) -> tuple[Difference, ...] | None:
     return tuple(found)
 
 
-def worse(served: Iterable[Difference], candidate: Iterable[Difference]) -> list[Difference]:
+def worse(served: Iterable[UnmetRequirement], candidate: Iterable[UnmetRequirement]) -> list[UnmetRequirement]:
     """What matters of the candidate's differences and the served model has not."""
     known = set(served)
     return [one for one in candidate if one.matters and one not in known]
 
 
-def python_difference(asked: str) -> Difference | None:
+def python_difference(asked: str) -> UnmetRequirement | None:
     here = ".".join(map(str, sys.version_info[:3]))
     if re.fullmatch(r"[\d.*]+", asked):
         parts = asked.replace("*", "").strip(".").split(".")[:2]
         met = [str(part) for part in sys.version_info[: len(parts)]] == parts
     else:
         met = fits(here, asked)
-    return None if met else Difference("python", asked, here, matters=True)
+    return None if met else UnmetRequirement("python", asked, here, matters=True)
 
 
-def difference(line: str, frameworks: set[str], installed: Installed) -> Difference | None:
+def difference(line: str, frameworks: set[str], installed: Installed) -> UnmetRequirement | None:
     pinned = PINNED.fullmatch(line)
     if pinned is not None and same(installed.version(canonical(line)), pinned[1]):
         return None  # the usual case, without the time that packaging takes to import
@@ -126,10 +126,12 @@ def difference(line: str, frameworks: set[str], installed: Installed) -> Differe
     found = installed.version(canonical(name))
     asked_for = specifier or ("a package from an address" if url else "any version")
     if found is None:
-        return Difference(name, asked_for, NOT_INSTALLED, matters=True)
+        return UnmetRequirement(name, asked_for, NOT_INSTALLED, matters=True)
     if fits(found, specifier) or (canonical(name) in MLFLOW and not older(found, specifier)):
         return None
-    return Difference(name, asked_for, found, matters=canonical(name) in frameworks and other_major(found, specifier))
+    return UnmetRequirement(
+        name, asked_for, found, matters=canonical(name) in frameworks and other_major(found, specifier)
+    )
 
 
 class Installed:

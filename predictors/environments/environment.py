@@ -20,7 +20,7 @@ from pathlib import Path
 
 from predictors.environments.dependencies import MLFLOW, STRICT, Installed, fits
 from predictors.environments.installers import INSTALLERS, InstallerError, Note, Pip, Uv
-from predictors.environments.requirements import RequirementsError, Wanted, canonical, wanted
+from predictors.environments.requirements import ModelRequirements, RequirementsError, canonical, wanted
 from predictors.flavor import BY_NAME, FLAVORS, MLmodel
 from predictors.settings.predictor import Settings
 
@@ -151,7 +151,7 @@ def for_server(line: str, own_mlflow: str) -> str | None:
     return f"mlflow-skinny=={pinned[1]}" if fits(pinned[1], own_mlflow.removeprefix("mlflow-skinny")) else None
 
 
-def local_files(asked: Wanted) -> Iterator[tuple[str, str]]:
+def local_files(asked: ModelRequirements) -> Iterator[tuple[str, str]]:
     """What lies in the model folder itself, such as wheels."""
     for line in asked.lines:
         file = (asked.folder / line.split(" ")[0]).resolve()

@@ -30,7 +30,7 @@ class RequirementsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ModelRequirements:
     """A model's own words on what it needs."""
 
     folder: Path
@@ -45,7 +45,7 @@ class Wanted:
         return tuple(line.split(" --")[0].strip() for line in self.lines if not line.startswith("-"))
 
 
-def wanted(mlmodel: MLmodel) -> Wanted:
+def wanted(mlmodel: MLmodel) -> ModelRequirements:
     """requirements.txt has the word; conda.yaml adds what conda would have installed, or all if it is alone."""
     folder = mlmodel.path
     conda = read_yaml(folder / CONDA)
@@ -61,7 +61,7 @@ def wanted(mlmodel: MLmodel) -> Wanted:
                 read_lines("\n".join(map(str, part.get("pip") or ())), folder, lines, constraints)
     named = {canonical(line) for line in lines}
     conda_lines = [line for line in map(from_conda, packages) if line and canonical(line) not in named]
-    return Wanted(folder, python_of(mlmodel, packages), (*lines, *conda_lines), tuple(constraints))
+    return ModelRequirements(folder, python_of(mlmodel, packages), (*lines, *conda_lines), tuple(constraints))
 
 
 def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0) -> None:

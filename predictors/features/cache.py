@@ -9,15 +9,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from predictors.features.store import Catalogue, Fetched, Status, Store
+from predictors.features.store import Catalogue, FeatureStatus, FeatureStore, Fetched
 
 
 @dataclass(slots=True)
-class Row:
+class CachedRow:
     """By the position of the feature in the names that were asked for."""
 
     values: list[Any]
-    statuses: list[Status]
+    statuses: list[FeatureStatus]
     timestamps: list[float]
 
 
@@ -25,18 +25,18 @@ class Row:
 class Flight:
     """A lookup that is under way, for all who want one of its rows."""
 
-    task: asyncio.Task[dict[Hashable, Row]]
+    task: asyncio.Task[dict[Hashable, CachedRow]]
     since: float
 
 
 class Cached:
     """For one event loop. Rows are kept by all of their keys, with what was asked for; `hits` and `misses` count."""
 
-    def __init__(self, store: Store, ttl_seconds: float, most_rows: int = 10_000) -> None:
+    def __init__(self, store: FeatureStore, ttl_seconds: float, most_rows: int = 10_000) -> None:
         self.store = store
         self.ttl_seconds = ttl_seconds
         self.most_rows = most_rows
-        self.rows: OrderedDict[Hashable, tuple[float, Row]] = OrderedDict()
+        self.rows: OrderedDict[Hashable, tuple[float, CachedRow]] = OrderedDict()
         """With the time before they were looked up; the least recently used first."""
         self.flights: dict[Hashable, Flight] = {}
         self.hits = 0
@@ -64,7 +64,7 @@ class Cached:
             found |= await self.rows_of(unknown, columns, asked)
         return together(asked, [found[key] for key in keys])
 
-    def look_up(self, key: Hashable) -> Row | None:
+    def look_up(self, key: Hashable) -> CachedRow | None:
         kept = self.rows.get(key)
         if kept is None:
             return None
@@ -76,7 +76,7 @@ class Cached:
 
     async def rows_of(
         self, unknown: Mapping[Hashable, int], columns: Mapping[str, Sequence[Any]], asked: Sequence[str]
-    ) -> dict[Hashable, Row]:
+    ) -> dict[Hashable, CachedRow]:
         """Waits for what others look up already, and looks up the rest."""
         now = time.monotonic()
         flights = {}
@@ -96,7 +96,7 @@ class Cached:
 
     async def fly(
         self, columns: Mapping[str, Sequence[Any]], asked: Sequence[str], keys: Sequence[Hashable], since: float
-    ) -> dict[Hashable, Row]:
+    ) -> dict[Hashable, CachedRow]:
         try:
             fetched = await self.store.fetch(columns, asked)
         finally:
@@ -124,9 +124,9 @@ def retrieved(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def apart(fetched: Fetched, asked: Sequence[str], count: int) -> list[Row]:
+def apart(fetched: Fetched, asked: Sequence[str], count: int) -> list[CachedRow]:
     return [
-        Row(
+        CachedRow(
             [fetched.values[name][at] for name in asked],
             [fetched.statuses[name][at] for name in asked],
             [fetched.timestamps[name][at] for name in asked],
@@ -135,7 +135,7 @@ def apart(fetched: Fetched, asked: Sequence[str], count: int) -> list[Row]:
     ]
 
 
-def together(asked: Sequence[str], rows: Sequence[Row]) -> Fetched:
+def together(asked: Sequence[str], rows: Sequence[CachedRow]) -> Fetched:
     return Fetched(
         {name: [row.values[at] for row in rows] for at, name in enumerate(asked)},
         {name: [row.statuses[at] for row in rows] for at, name in enumerate(asked)},

@@ -8,7 +8,7 @@ from typing import Any
 
 from predictors.features.breaker import Breaker, State
 from predictors.features.cache import Cached
-from predictors.features.store import FAILURES, Catalogue, Fetched, Status, Store, Unavailable
+from predictors.features.store import FAILURES, Catalogue, FeastUnavailable, FeatureStatus, FeatureStore, Fetched
 from predictors.telemetry.metrics import metrics
 
 
@@ -17,24 +17,24 @@ class FeatureCounters:
 
     def __init__(self, name: str) -> None:
         self.of_all, self.name = metrics(), name
-        self.values: dict[tuple[str, Status], Any] = {}
+        self.values: dict[tuple[str, FeatureStatus], Any] = {}
 
     def begin(self, columns: Iterable[str]) -> None:
         """They are there from the beginning, so that rates see the first one."""
         self.values = {
             (column, status): self.of_all.feature_values.labels(self.name, column, status.value)
             for column in columns
-            for status in Status
+            for status in FeatureStatus
         }
 
-    def count(self, column: str, status: Status, number: int) -> None:
+    def count(self, column: str, status: FeatureStatus, number: int) -> None:
         self.values[column, status].inc(number)
 
 
 class Counted:
     """A store whose lookups are counted: how long they take, how they fail, what was kept from earlier ones."""
 
-    def __init__(self, name: str, store: Store, breaker: Breaker, cached: Cached | None) -> None:
+    def __init__(self, name: str, store: FeatureStore, breaker: Breaker, cached: Cached | None) -> None:
         of_all = metrics()
         self.store, self.breaker, self.cached = store, breaker, cached
         self.seconds = of_all.feature_lookup.labels(name)
@@ -50,7 +50,7 @@ class Counted:
         begun = time.perf_counter()
         try:
             return await self.store.fetch(columns, names)
-        except Unavailable as error:
+        except FeastUnavailable as error:
             self.failures[error.reason].inc()
             raise
         finally:

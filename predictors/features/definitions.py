@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from predictors.features.store import Catalogue, FeastError, Feature, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastUnavailable, Feature
 
 MOST_ASKED = 32
 SERVABLE = frozenset({"STATE_UNSPECIFIED", "AVAILABLE_ONLINE"})
@@ -87,7 +87,7 @@ def read(store: Any) -> Any:
 def resolve(store: Any, proto: Any, service: str | None, references: Sequence[str]) -> Definitions:
     """Raises what Feast raises for what is not there, `FeastError` for what cannot be served."""
     registry = in_memory(store, proto)
-    found = Found(registry, store.project)
+    found = FeatureColumns(registry, store.project)
     if service is None:
         for reference in references:
             view, _, name = reference.partition(":")
@@ -125,7 +125,7 @@ def time_of(content: bytes) -> datetime:
     return datetime.fromtimestamp(int.from_bytes(sha256(content).digest()[:6]) / 1e6, UTC)
 
 
-class Found:
+class FeatureColumns:
     """Collects features and the columns by which they are looked up."""
 
     def __init__(self, registry: Any, project: str) -> None:
@@ -163,7 +163,7 @@ class Found:
         state = getattr(getattr(view, "state", None), "name", "STATE_UNSPECIFIED")
         while_filling = state == "MATERIALIZING" and getattr(self.registry, "serve_features_while_materializing", False)
         if state not in SERVABLE and not while_filling:
-            raise Unavailable("error", f"the feature view {view.name} cannot be served while it is {state}")
+            raise FeastUnavailable("error", f"the feature view {view.name} cannot be served while it is {state}")
 
     def keys_of(self, view: Any, projection: Any) -> tuple[str, ...]:
         types = {column.name: column.dtype.to_value_type().name for column in view.entity_columns}

@@ -13,10 +13,10 @@ from predictors.features.definitions import Definitions, read, resolve
 from predictors.features.failures import one_line, reason_of, refusal
 from predictors.features.keys import Blanks, blank, completed
 from predictors.features.library import feast
-from predictors.features.store import Catalogue, FeastError, Fetched, Refused, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, Fetched
 from predictors.features.threads import DaemonThreads
 from predictors.features.values import python_values, status_of
-from predictors.queueing.thread_slots import Turns
+from predictors.queueing.thread_slots import ThreadSlots
 
 log = logging.getLogger("predictors")
 THREADS = 8
@@ -42,7 +42,7 @@ class Embedded:
         self.references = features
         self.refresh_seconds = refresh_seconds
         self.threads = DaemonThreads(threads, "feast")
-        self.turns = Turns(self.threads, threads)
+        self.turns = ThreadSlots(self.threads, threads)
         self.left_behind = 0
         """Threads whose callers have gone; they may hang."""
         self.reader = DaemonThreads(1, "feast-registry")
@@ -76,12 +76,12 @@ class Embedded:
             self.provider = store.provider
             self.is_async = self.provider.async_supported.online.read
             return store, resolve(store, read(store), self.feature_service, self.references)
-        except (FeastError, Unavailable):
+        except (FeastError, FeastUnavailable):
             raise
         except Exception as error:
             reason = reason_of(error)
             message = f"the Feast repository {self.repo_path}: {one_line(error)}"
-            raise FeastError(message) if reason == "error" else Unavailable(reason, message) from None
+            raise FeastError(message) if reason == "error" else FeastUnavailable(reason, message) from None
 
     async def refresh_for_ever(self) -> None:
         while True:
@@ -116,7 +116,7 @@ class Embedded:
         else:
             catalogue, features, full_names = definitions.catalogue, definitions.everything, definitions.full_names
             if absent := [one for one in catalogue.request_columns if one not in columns]:
-                raise Refused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
+                raise FeastRefused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
         entities, blanks = completed(catalogue, columns)
         question = {
             "config": self.store.config,
@@ -131,11 +131,13 @@ class Embedded:
                 answer = await self.provider.get_online_features_async(**question)
                 return self.fetched(answer.proto, definitions, names, blanks)
             if self.left_behind >= self.turns.threads:
-                raise Unavailable("timeout", f"all {self.turns.threads} threads still wait for Feast's online store")
+                raise FeastUnavailable(
+                    "timeout", f"all {self.turns.threads} threads still wait for Feast's online store"
+                )
             work = partial(self.ask, question, definitions, names, blanks)
             answered: Fetched = await self.turns.take(work, self.leave_behind)
             return answered
-        except (FeastError, Unavailable):
+        except (FeastError, FeastUnavailable):
             raise
         except Exception as error:
             raise refusal(error) from error
@@ -159,7 +161,7 @@ class Embedded:
         for name in names:
             at = positions.get(name, positions.get(definitions.columns.get(name, "")))
             if at is None:
-                raise Unavailable("error", f"Feast's answer has no {name}")
+                raise FeastUnavailable("error", f"Feast's answer has no {name}")
             vector = proto.results[at]
             values = python_values(vector.values, self.convert)
             timestamps = [one.seconds + one.nanos / 1e9 for one in vector.event_timestamps]

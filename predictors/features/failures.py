@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from predictors.features.store import Refused, Unavailable
+from predictors.features.store import FeastRefused, FeastUnavailable
 
 LINE = 300
 """Characters of somebody else's message."""
@@ -25,7 +25,7 @@ def reason_of(error: BaseException) -> str:
     return "error"
 
 
-def refusal(error: BaseException) -> Unavailable:
+def refusal(error: BaseException) -> FeastUnavailable:
     reason = reason_of(error)
     message = f"Feast's online store: {one_line(error)}"
-    return Refused(message) if reason == "error" else Unavailable(reason, message)
+    return FeastRefused(message) if reason == "error" else FeastUnavailable(reason, message)

@@ -33,7 +33,7 @@ ANY_KEY = (int, float, str, bool, bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LookupPlan:
     """What of a model's input is looked up, and by what."""
 
     features: Mapping[str, Feature]
@@ -53,7 +53,7 @@ class Wanted:
         return tuple(dict.fromkeys(key for one in features for key in (*one.keys, *one.computed_with)))
 
 
-def wanted_of(declaration: Declaration, catalogue: Catalogue, columns: Sequence[str]) -> Wanted:
+def wanted_of(declaration: Declaration, catalogue: Catalogue, columns: Sequence[str]) -> LookupPlan:
     """Raises `FeastError` where the declaration does not fit Feast, or the model."""
     if not columns:
         raise FeastError("features are joined by name, and the model's columns have none: log it with a signature")
@@ -106,7 +106,7 @@ def wanted_of(declaration: Declaration, catalogue: Catalogue, columns: Sequence[
         for name in (one.full_name, f"{one.view}:{one.name}", *([one.name] if len(short[one.name]) == 1 else []))
         if name not in columns and name not in keys.values()
     }
-    return Wanted(features, keys, known, frozenset(keys.values()) - set(columns), spellings)
+    return LookupPlan(features, keys, known, frozenset(keys.values()) - set(columns), spellings)
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class Lookup:
 
 
 @dataclass(slots=True)
-class Request:
+class JoinRequest:
     """A request on its way through the join."""
 
     batch: Batch
@@ -139,7 +139,7 @@ class Request:
     lookups: list[Lookup] = field(default_factory=list)
 
 
-def request_of(batch: Batch, wanted: Wanted) -> Request | None:
+def request_of(batch: Batch, wanted: LookupPlan) -> JoinRequest | None:
     """What a request lacks; None for one that the plan takes, or refuses, as it is."""
     columns = batch.columns
     if columns is None and is_records(batch.rows):
@@ -155,7 +155,7 @@ def request_of(batch: Batch, wanted: Wanted) -> Request | None:
     same_length(named)
     count = len(next(iter(named.values()), batch.rows))  # records may hold nothing: of views without entities
     columns = {name: values for name, values in named.items() if name not in wanted.spare}
-    request = Request(batch, columns, entities, count)
+    request = JoinRequest(batch, columns, entities, count)
     request.lookups = lookups_of(request, wanted)
     return request
 
@@ -170,7 +170,7 @@ def renamed(columns: Mapping[str, Values], spellings: Mapping[str, str]) -> dict
     return named
 
 
-def lookups_of(request: Request, wanted: Wanted) -> list[Lookup]:
+def lookups_of(request: JoinRequest, wanted: LookupPlan) -> list[Lookup]:
     """One for all rows, unless they lack different features."""
     absent = tuple(name for name in wanted.features if name not in request.columns)
     partly = [
@@ -188,7 +188,7 @@ def lookups_of(request: Request, wanted: Wanted) -> list[Lookup]:
     return [lookup_of(request, wanted, columns, rows) for columns, rows in groups.items() if columns]
 
 
-def lookup_of(request: Request, wanted: Wanted, columns: tuple[str, ...], rows: list[int]) -> Lookup:
+def lookup_of(request: JoinRequest, wanted: LookupPlan, columns: tuple[str, ...], rows: list[int]) -> Lookup:
     names = wanted.keys_of(columns)
     given = [key_values(request, wanted, key, columns, rows) for key in names]
     distinct: dict[tuple[Any, ...], int] = {}
@@ -197,7 +197,9 @@ def lookup_of(request: Request, wanted: Wanted, columns: tuple[str, ...], rows: 
     return Lookup(columns, {name: [key[i] for key in distinct] for i, name in enumerate(names)}, rows, places)
 
 
-def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str], rows: list[int]) -> list[Any]:
+def key_values(
+    request: JoinRequest, wanted: LookupPlan, key: str, columns: Sequence[str], rows: list[int]
+) -> list[Any]:
     """The values of a join key for these rows, in its type."""
     name = wanted.keys[key]
     values = request.entities.get(key)
@@ -225,7 +227,7 @@ def key_values(request: Request, wanted: Wanted, key: str, columns: Sequence[str
     return found
 
 
-def missing_key(wanted: Wanted, key: str, columns: Sequence[str]) -> str:
+def missing_key(wanted: LookupPlan, key: str, columns: Sequence[str]) -> str:
     found_by_it = [column for column in columns if key in wanted.keys_of([column])]
     return f"missing input '{wanted.keys[key]}', by which {quoted(found_by_it)} would be looked up"
 
@@ -235,7 +237,7 @@ def refuse_key(kind: str, name: str, row: int, found: str) -> InvalidInput:
     return casting.refuse(name, row, f"the key of an entity ({expected})", found)
 
 
-def joined(request: Request, found: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
+def joined(request: JoinRequest, found: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
     """The request with what was found: for each lookup, by column, a value for each distinct key."""
     columns = dict(request.columns)
     for lookup, values in zip(request.lookups, found, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from predictors.features.store import Catalogue, Fetched, Status
+from predictors.features.store import Catalogue, FeatureStatus, Fetched
 
 STAND_INS: Mapping[str, Any] = {"STRING": "", "BYTES": b"", "FLOAT": 0.0, "DOUBLE": 0.0, "BOOL": False}
 """By type; of whole numbers it is 0."""
@@ -46,5 +46,5 @@ def blank(fetched: Fetched, catalogue: Catalogue, blanks: Blanks) -> None:
         for key in feature.keys:
             for row in blanks.get(key, ()):
                 fetched.values[name][row] = None
-                fetched.statuses[name][row] = Status.MISSING
+                fetched.statuses[name][row] = FeatureStatus.MISSING
                 fetched.timestamps[name][row] = 0.0

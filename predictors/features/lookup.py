@@ -12,9 +12,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
-from predictors.features.join import Lookup, Wanted, joined, request_of
+from predictors.features.join import Lookup, LookupPlan, joined, request_of
 from predictors.features.server_errors import NeedsColumns
-from predictors.features.store import Fetched, Refused, Status, Store, Unavailable
+from predictors.features.store import FeastRefused, FeastUnavailable, FeatureStatus, FeatureStore, Fetched
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
@@ -41,9 +41,9 @@ FITTING = {
     "BOOL": {"boolean"},
 }
 WORDS = {
-    Status.MISSING: "has no value for",
-    Status.NULL: "is null for",
-    Status.STALE: "is too old for",
+    FeatureStatus.MISSING: "has no value for",
+    FeatureStatus.NULL: "is null for",
+    FeatureStatus.STALE: "is too old for",
 }
 
 
@@ -62,7 +62,12 @@ class Features:
     """For the event loop only."""
 
     def __init__(
-        self, declaration: Declaration, wanted: Wanted, fields: Sequence[Field], store: Store, counters: FeatureCounters
+        self,
+        declaration: Declaration,
+        wanted: LookupPlan,
+        fields: Sequence[Field],
+        store: FeatureStore,
+        counters: FeatureCounters,
     ) -> None:
         self.declaration = declaration
         self.wanted = wanted
@@ -102,10 +107,10 @@ class Features:
             fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
         except NeedsColumns as error:
             raise FeatureMissing(f"Feast computes features with {quoted(error.columns)}, which are not sent") from error
-        except Refused as error:
+        except FeastRefused as error:
             self.tell(error)
             raise FeatureMissing("Feast refuses to look the features up; the server's log has the details") from error
-        except Unavailable as error:
+        except FeastUnavailable as error:
             self.tell(error)
             if self.declaration.unavailable == "error":
                 reason = REASONS[error.reason]
@@ -117,7 +122,7 @@ class Features:
             self.under_way -= 1
         return self.settled(lookup, fetched)
 
-    def tell(self, error: Unavailable) -> None:
+    def tell(self, error: FeastUnavailable) -> None:
         """In the log, where addresses and Feast's own words belong; now and then, as this may go on for long."""
         if time.monotonic() >= self.silent_until:
             self.silent_until = time.monotonic() + SILENCE
@@ -133,14 +138,14 @@ class Features:
             values, statuses = fetched.values[name], fetched.statuses[name]
             if limit is not None:
                 statuses = [aged(*one, limit) for one in zip(statuses, values, fetched.timestamps[name], strict=True)]
-            good = statuses.count(Status.FOUND)
-            self.counters.count(column, Status.FOUND, good)
+            good = statuses.count(FeatureStatus.FOUND)
+            self.counters.count(column, FeatureStatus.FOUND, good)
             if good < len(statuses):
                 values = list(values)
                 for place, status in enumerate(statuses):
-                    if status is not Status.FOUND:
+                    if status is not FeatureStatus.FOUND:
                         self.counters.count(column, status, 1)
-                        policy = self.declaration.stale if status is Status.STALE else self.declaration.missing
+                        policy = self.declaration.stale if status is FeatureStatus.STALE else self.declaration.missing
                         if policy == "error" or (policy == "serve" and values[place] is None):
                             where = place_words(lookup, place, self.wanted.features[column].keys)
                             problems.append(f"feature '{name}' {WORDS[status]} {where}")
@@ -199,11 +204,11 @@ def moment(value: Any) -> Any:
     return datetime.fromtimestamp(value, UTC) if type(value) in (int, float) else value
 
 
-def aged(status: Status, value: Any, stamp: float, limit: float) -> Status:
+def aged(status: FeatureStatus, value: Any, stamp: float, limit: float) -> FeatureStatus:
     """The age that is said counts, not that of the feature view."""
-    if status not in (Status.FOUND, Status.STALE) or not stamp:
+    if status not in (FeatureStatus.FOUND, FeatureStatus.STALE) or not stamp:
         return status
-    return Status.STALE if stamp < limit or value is None else Status.FOUND
+    return FeatureStatus.STALE if stamp < limit or value is None else FeatureStatus.FOUND
 
 
 def place_words(lookup: Lookup, place: int, keys: Sequence[str]) -> str:

@@ -12,18 +12,18 @@ from predictors.features.cache import Cached
 from predictors.features.counting import Counted, FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.embedded import Embedded
-from predictors.features.join import Wanted, wanted_of
+from predictors.features.join import LookupPlan, wanted_of
 from predictors.features.keys import stand_in
 from predictors.features.lookup import Features
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
-from predictors.features.store import Catalogue, FeastError, Store, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastUnavailable, FeatureStore
 from predictors.protocol.errors import InvalidInput
 from predictors.signature.fields import Field
 
 if TYPE_CHECKING:
     from predictors.settings.predictor import Settings
-    from predictors.signature.plan import Plan
+    from predictors.signature.plan import SignaturePlan
 
 log = logging.getLogger("predictors")
 
@@ -32,7 +32,7 @@ PAUSE = 0.5  # seconds before the second try, doubled each time
 HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"})
 
 
-async def open_features(name: str, declaration: Declaration, plan: Plan, settings: Settings) -> Features:
+async def open_features(name: str, declaration: Declaration, plan: SignaturePlan, settings: Settings) -> Features:
     """Raises `FeastError`."""
     counters = FeatureCounters(name)
     resilient = Resilient(store_of(declaration, settings), settings.feast_timeout, settings.feast_retries)
@@ -55,7 +55,7 @@ async def open_features(name: str, declaration: Declaration, plan: Plan, setting
     return Features(declaration, wanted, plan.inputs, store, counters)
 
 
-def store_of(declaration: Declaration, settings: Settings) -> Store:
+def store_of(declaration: Declaration, settings: Settings) -> FeatureStore:
     """The way to Feast that the settings name."""
     if settings.feast_repo_path:
         return Embedded(
@@ -70,13 +70,13 @@ def store_of(declaration: Declaration, settings: Settings) -> Store:
     )
 
 
-async def patiently(store: Store) -> Catalogue:
+async def patiently(store: FeatureStore) -> Catalogue:
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + PATIENCE, PAUSE
     while True:
         try:
             return await store.open()
-        except Unavailable as error:
+        except FeastUnavailable as error:
             if loop.time() + pause > end:
                 raise FeastError(f"Feast does not answer: {error}") from error
             log.info("waiting for Feast: %s", error)
@@ -84,7 +84,7 @@ async def patiently(store: Store) -> Catalogue:
         pause *= 2
 
 
-async def first_lookup(store: Store, wanted: Wanted) -> None:
+async def first_lookup(store: FeatureStore, wanted: LookupPlan) -> None:
     """Of an entity that hardly exists: it takes much longer than later ones, and no caller should wait for that."""
     columns = list(wanted.features)
     keys = {key: [stand_in(wanted.types.get(key, ""))] for key in wanted.keys_of(columns)}
@@ -93,11 +93,11 @@ async def first_lookup(store: Store, wanted: Wanted) -> None:
             await store.fetch(keys, [one.full_name for one in wanted.features.values()])
     except TimeoutError:
         log.warning("a first lookup of features failed: no answer within %g s", PATIENCE)
-    except Unavailable as error:
+    except FeastUnavailable as error:
         log.warning("a first lookup of features failed: %s", error)
 
 
-def check_policies(declaration: Declaration, wanted: Wanted, fields: Sequence[Field]) -> None:
+def check_policies(declaration: Declaration, wanted: LookupPlan, fields: Sequence[Field]) -> None:
     """What would only show with the first entity that Feast does not know."""
     for field in fields:
         if field.name not in wanted.features:

@@ -13,7 +13,7 @@ import orjson
 from predictors.features.failures import one_line, reason_of
 from predictors.features.keys import blank, completed
 from predictors.features.server_errors import NeedsColumns, error_of
-from predictors.features.store import Catalogue, FeastError, Feature, Fetched, Refused, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, Feature, Fetched
 from predictors.features.values import NOT_FOUND, OUTSIDE_MAX_AGE, status_of
 
 CONNECTIONS = 100
@@ -68,7 +68,7 @@ class Remote:
             )
         try:
             await self.explore()
-        except Refused as error:
+        except FeastRefused as error:
             raise FeastError(f"{error}; the keys that are declared: {', '.join(self.keys)}") from None
         return self.catalogue
 
@@ -84,7 +84,7 @@ class Remote:
             full = await self.ask(self.everything, entities, full_names=True)
         try:
             short = await self.ask(self.everything, entities, full_names=False)
-        except Refused:  # two features have the same short name
+        except FeastRefused:  # two features have the same short name
             short = {}
         features = self.features_of([name for name in full if name not in entities], [*short])
         if unknown := [key for key in self.keys if key not in full]:
@@ -120,7 +120,7 @@ class Remote:
             try:
                 await self.ask({"features": [reference]}, {key: [ANYBODY]}, full_names=True)
                 needed.append(key)
-            except Refused:
+            except FeastRefused:
                 pass
         return tuple(needed or self.keys)
 
@@ -161,7 +161,7 @@ class Remote:
             name = feature.full_name
             vector = answer.get(name if full_names else feature.name)
             if vector is None:
-                raise Unavailable("error", f"{self.where} has no {name} in its answer")
+                raise FeastUnavailable("error", f"{self.where} has no {name} in its answer")
             try:
                 values, statuses, written = vector["values"], vector["statuses"], vector["event_timestamps"]
                 if len(values) != rows:
@@ -189,13 +189,13 @@ class Remote:
                 default=list,
             )
         except TypeError as error:
-            raise Refused(f"{self.where} cannot be asked for these keys: {one_line(error)}") from None
+            raise FeastRefused(f"{self.where} cannot be asked for these keys: {one_line(error)}") from None
         try:
             status, content = await self.post(body, self.headers())
-        except Refused:
+        except FeastRefused:
             raise
         except Exception as error:
-            raise Unavailable(reason_of(error), f"{self.where}: {one_line(error)}") from error
+            raise FeastUnavailable(reason_of(error), f"{self.where}: {one_line(error)}") from error
         if status != 200:
             raise error_of(self.where, status, content)
         try:
@@ -220,14 +220,14 @@ class Remote:
         async with self.session.post(self.url, data=body, headers=headers, allow_redirects=False) as reply:
             return reply.status, await reply.read()
 
-    def unlike_feast(self) -> Unavailable:
-        return Unavailable("error", f"{self.where} gave an answer that is not that of a feature server")
+    def unlike_feast(self) -> FeastUnavailable:
+        return FeastUnavailable("error", f"{self.where} gave an answer that is not that of a feature server")
 
     def headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json"}
         if self.token is not None and (token := self.token().strip()):
             if not TOKEN.fullmatch(token):
-                raise Refused("the token for Feast's feature server has characters that no token has")
+                raise FeastRefused("the token for Feast's feature server has characters that no token has")
             headers["authorization"] = f"Bearer {token}"
         return headers
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from predictors.features.breaker import Breaker, State
-from predictors.features.store import Catalogue, Fetched, Refused, Store, Unavailable
+from predictors.features.store import Catalogue, FeastRefused, FeastUnavailable, FeatureStore, Fetched
 
 log = logging.getLogger("predictors")
 LARGE = 100
@@ -21,7 +21,7 @@ PAUSE = 0.02
 
 class Resilient:
     def __init__(
-        self, store: Store, timeout: float, retries: int = 1, failures: int = 5, rest_seconds: float = 5
+        self, store: FeatureStore, timeout: float, retries: int = 1, failures: int = 5, rest_seconds: float = 5
     ) -> None:
         """`timeout` is for a lookup with all its tries, in seconds.
 
@@ -40,15 +40,15 @@ class Resilient:
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         breaker = self.breaker
         if not breaker.allows():
-            raise Unavailable(
+            raise FeastUnavailable(
                 "circuit_open", f"Feast has not answered; it is asked again in {breaker.seconds_left:.1f} s"
             )
         try:
             fetched = await self.tries(columns, names)
-        except Refused:
+        except FeastRefused:
             self.answered()
             raise
-        except Unavailable as error:
+        except FeastUnavailable as error:
             rows = len(next(iter(columns.values()), ()))
             if error.reason == "timeout" and rows > LARGE:  # one caller's large requests are not to shut out the others
                 breaker.undecided()
@@ -70,10 +70,10 @@ class Resilient:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     return await self.store.fetch(columns, names)
             except TimeoutError:
-                raise Unavailable("timeout", f"Feast did not answer within {self.timeout:g} s") from None
-            except Unavailable as error:
+                raise FeastUnavailable("timeout", f"Feast did not answer within {self.timeout:g} s") from None
+            except FeastUnavailable as error:
                 pause *= random.uniform(1, 3)  # noqa: S311 not for secrets
-                if isinstance(error, Refused) or not left or time.monotonic() + pause >= deadline:
+                if isinstance(error, FeastRefused) or not left or time.monotonic() + pause >= deadline:
                     raise
             left -= 1
             await asyncio.sleep(pause)
@@ -83,7 +83,7 @@ class Resilient:
             log.info("Feast answers again")
         self.breaker.succeeded()
 
-    def failed(self, error: Unavailable) -> None:
+    def failed(self, error: FeastUnavailable) -> None:
         before = self.breaker.state
         self.breaker.failed()
         if before is State.CLOSED and self.breaker.state is State.OPEN:

@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 
 from predictors.features.failures import LINE
-from predictors.features.store import Refused, Unavailable
+from predictors.features.store import FeastRefused, FeastUnavailable
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses of servers and proxies that are not up to it now."""
 LACKING = re.compile(r"\[(.*?)\]")
 
 
-class NeedsColumns(Refused):
+class NeedsColumns(FeastRefused):
     """On-demand views compute with columns of the request that it did not have."""
 
     def __init__(self, message: str, columns: tuple[str, ...]) -> None:
@@ -26,18 +26,18 @@ class NeedsColumns(Refused):
         self.columns = columns
 
 
-def error_of(where: str, status: int, content: bytes) -> Unavailable:
+def error_of(where: str, status: int, content: bytes) -> FeastUnavailable:
     kind, message = described(content)
     text = f"{where} answers {status}" + (f": {message}" if message else "")
     if status in PASSING:
-        return Unavailable("unreachable", text)
+        return FeastUnavailable("unreachable", text)
     if status in (401, 403):
-        return Refused(f"{text}; it wants a token (FEAST_TOKEN_FILE), or another one")
+        return FeastRefused(f"{text}; it wants a token (FEAST_TOKEN_FILE), or another one")
     if 300 <= status < 400:
-        return Refused(f"{text}, a redirect, which is not followed")
+        return FeastRefused(f"{text}, a redirect, which is not followed")
     if kind == "RequestDataNotFoundInEntityRowsException" and (found := LACKING.search(message)):
         return NeedsColumns(text, tuple(name.strip(" '\"") for name in found.group(1).split(",")))
-    return Refused(text)
+    return FeastRefused(text)
 
 
 def described(content: bytes) -> tuple[str, str]:

@@ -14,7 +14,7 @@ class FeastError(Exception):
     """Feast cannot be used as it is declared; the message is one line for the operator."""
 
 
-class Unavailable(Exception):
+class FeastUnavailable(Exception):
     """Feast gave no answer this time."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -23,14 +23,14 @@ class Unavailable(Exception):
         """One of FAILURES."""
 
 
-class Refused(Unavailable):
+class FeastRefused(FeastUnavailable):
     """Feast is there and does not answer this lookup: another try would not help, and others may be answered."""
 
     def __init__(self, message: str) -> None:
         super().__init__("error", message)
 
 
-class Status(Enum):
+class FeatureStatus(Enum):
     """What became of one value."""
 
     FOUND = "found"
@@ -75,19 +75,19 @@ class Fetched:
     """By full feature name, an entry for each row of keys."""
 
     values: dict[str, list[Any]]
-    statuses: dict[str, list[Status]]
+    statuses: dict[str, list[FeatureStatus]]
     timestamps: dict[str, list[float]]
     """When the value was true, in seconds since the epoch; 0 where it is not known."""
 
 
-class Store(Protocol):
+class FeatureStore(Protocol):
     async def open(self) -> Catalogue:
-        """Raises `FeastError`, or `Unavailable` where another try may help."""
+        """Raises `FeastError`, or `FeastUnavailable` where another try may help."""
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         """The features with these full names for rows of join keys (and request columns), in one batch.
 
-        The columns are of one length, at least 1. Raises `Unavailable`.
+        The columns are of one length, at least 1. Raises `FeastUnavailable`.
         """
 
     async def close(self) -> None: ...

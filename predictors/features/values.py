@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from predictors.features.store import Status
+from predictors.features.store import FeatureStatus
 
 PLAIN = frozenset({"int32_val", "int64_val", "double_val", "float_val", "string_val", "bool_val", "bytes_val"})
 NOT_FOUND, OUTSIDE_MAX_AGE = 3, 4
@@ -24,13 +24,15 @@ def python_values(values: Iterable[Any], convert: Callable[[Any], Any]) -> list[
     return result
 
 
-def status_of(status: int, value: Any, timestamp: float, computed: bool = False, earliest: float = 0.0) -> Status:
+def status_of(
+    status: int, value: Any, timestamp: float, computed: bool = False, earliest: float = 0.0
+) -> FeatureStatus:
     """Without a value, the time tells: Redis answers for an entity that it does not know as if its row were empty.
 
     What is computed on demand has no time. What is known from before `earliest` is stale.
     """
     if status == NOT_FOUND:
-        return Status.MISSING
+        return FeatureStatus.MISSING
     if value is None:
-        return Status.NULL if timestamp or computed else Status.MISSING
-    return Status.STALE if status == OUTSIDE_MAX_AGE or timestamp < earliest else Status.FOUND
+        return FeatureStatus.NULL if timestamp or computed else FeatureStatus.MISSING
+    return FeatureStatus.STALE if status == OUTSIDE_MAX_AGE or timestamp < earliest else FeatureStatus.FOUND

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from predictors.access.gate import Gate
 from predictors.access.jwts import KeysWanted
-from predictors.grpc.transport.calls import Abort, Call, Method, Server
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
 from predictors.protocol.errors import RequestError
 
 Refusal: TypeAlias = Callable[[str, RequestError], Abort]
@@ -24,10 +24,10 @@ def kind_of(path: str) -> str:
     return "predict" if name == "ModelInfer" else "probe" if name in PROBES else "page" if name in PAGES else "admin"
 
 
-def put_before(server: Server, gate: Gate, refusal: Refusal) -> None:
+def put_before(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
     kinds = {path: kind_of(path) for path in server.methods}
 
-    def guard(call: Call) -> None:
+    def guard(call: GrpcCall) -> None:
         path = call.head.path
         try:
             gate.admit(kinds[path], call.headers, call.connection.peer)
@@ -37,7 +37,7 @@ def put_before(server: Server, gate: Gate, refusal: Refusal) -> None:
             raise refusal(path, error) from None
         call.admitted = True
 
-    async def wait(call: Call) -> None:
+    async def wait(call: GrpcCall) -> None:
         if not call.admitted:
             path = call.head.path
             try:
@@ -49,19 +49,19 @@ def put_before(server: Server, gate: Gate, refusal: Refusal) -> None:
     server.methods = {path: guarded(method, wait) for path, method in server.methods.items()}
 
 
-def guarded(method: Method, wait: Callable[[Call], Awaitable[None]]) -> Method:
+def guarded(method: Method, wait: Callable[[GrpcCall], Awaitable[None]]) -> Method:
     unary, streaming, quick = method.unary, method.streaming, method.quick
 
-    async def answer(call: Call, message: bytes) -> bytes:
+    async def answer(call: GrpcCall, message: bytes) -> bytes:
         await wait(call)
         return await unary(call, message)  # type: ignore[misc]  # only where there is one
 
-    async def stream(call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         await wait(call)
         async for reply in streaming(call, messages):  # type: ignore[misc]
             yield reply
 
-    def try_quickly(call: Call, message: bytes) -> bool:
+    def try_quickly(call: GrpcCall, message: bytes) -> bool:
         return call.admitted and quick(call, message)  # type: ignore[misc]
 
     return replace(method, unary=unary and answer, streaming=streaming and stream, quick=quick and try_quickly)

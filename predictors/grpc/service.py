@@ -15,13 +15,13 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.grpc.guard import PROBES, put_before
-from predictors.grpc.transport.calls import Abort, Call, Method, Server, Status
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
 from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_path import SMALL
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
-from predictors.pipeline.served_models import Edition
+from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import NotFound, RequestError
@@ -32,18 +32,18 @@ SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 CODES = {
-    400: Status.INVALID_ARGUMENT,
-    401: Status.UNAUTHENTICATED,
-    403: Status.PERMISSION_DENIED,
-    404: Status.NOT_FOUND,
-    409: Status.FAILED_PRECONDITION,
-    413: Status.RESOURCE_EXHAUSTED,
-    424: Status.FAILED_PRECONDITION,
-    429: Status.RESOURCE_EXHAUSTED,
-    499: Status.CANCELLED,
-    501: Status.UNIMPLEMENTED,
-    503: Status.UNAVAILABLE,
-    504: Status.DEADLINE_EXCEEDED,
+    400: GrpcStatus.INVALID_ARGUMENT,
+    401: GrpcStatus.UNAUTHENTICATED,
+    403: GrpcStatus.PERMISSION_DENIED,
+    404: GrpcStatus.NOT_FOUND,
+    409: GrpcStatus.FAILED_PRECONDITION,
+    413: GrpcStatus.RESOURCE_EXHAUSTED,
+    424: GrpcStatus.FAILED_PRECONDITION,
+    429: GrpcStatus.RESOURCE_EXHAUSTED,
+    499: GrpcStatus.CANCELLED,
+    501: GrpcStatus.UNIMPLEMENTED,
+    503: GrpcStatus.UNAVAILABLE,
+    504: GrpcStatus.DEADLINE_EXCEEDED,
 }
 
 
@@ -53,27 +53,27 @@ class InferenceService:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def ServerLive(self, request: Any, call: Call) -> Any:
+    async def ServerLive(self, request: Any, call: GrpcCall) -> Any:
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: Any, call: Call) -> Any:
+    async def ServerReady(self, request: Any, call: GrpcCall) -> Any:
         return pb.ServerReadyResponse(ready=self.pipeline.ready)
 
-    async def ModelReady(self, request: Any, call: Call) -> Any:
+    async def ModelReady(self, request: Any, call: GrpcCall) -> Any:
         if request.name != self.pipeline.name or self.pipeline.ready:
             self.checked(request.name, request.version)
         return pb.ModelReadyResponse(ready=self.pipeline.ready)
 
-    async def ServerMetadata(self, request: Any, call: Call) -> Any:
+    async def ServerMetadata(self, request: Any, call: GrpcCall) -> Any:
         return pb.ServerMetadataResponse(**server_metadata())
 
-    async def ModelMetadata(self, request: Any, call: Call) -> Any:
+    async def ModelMetadata(self, request: Any, call: GrpcCall) -> Any:
         loaded = self.checked(request.name, request.version).loaded
         about = model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties())
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
-    async def ModelInfer(self, request: Any, call: Call) -> Any:
+    async def ModelInfer(self, request: Any, call: GrpcCall) -> Any:
         edition = self.checked(request.model_name, request.model_version, count=True)
         model, loaded = edition.model, edition.loaded
 
@@ -102,7 +102,7 @@ class InferenceService:
         self.pipeline.count_request("grpc", "OK")
         return response
 
-    def infer_quickly(self, call: Call, message: bytes) -> bool:
+    def infer_quickly(self, call: GrpcCall, message: bytes) -> bool:
         """A call that may take the short way; false if it cannot."""
         lane, observer = self.pipeline.lane, self.pipeline.observer
         if observer.sample and observer.samples():
@@ -143,7 +143,7 @@ class InferenceService:
         lane.take(*steps, reply, lambda: call.pass_on(message), refuse, lambda: call.closed, call.seconds_left)
         return True
 
-    async def RepositoryModelLoad(self, request: Any, call: Call) -> Any:
+    async def RepositoryModelLoad(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
         try:
             await self.pipeline.wish("load")
@@ -151,12 +151,12 @@ class InferenceService:
             self.abort(error)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
 
-    async def RepositoryModelUnload(self, request: Any, call: Call) -> Any:
+    async def RepositoryModelUnload(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
         self.pipeline.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    def checked(self, name: str, version: str, *, count: bool = False) -> Edition:
+    def checked(self, name: str, version: str, *, count: bool = False) -> ServedModel:
         try:
             return self.pipeline.check(name, version or None)
         except RequestError as error:
@@ -182,12 +182,12 @@ class HealthService:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def Check(self, request: Any, call: Call) -> Any:
+    async def Check(self, request: Any, call: GrpcCall) -> Any:
         if not self.knows(request.service):
-            raise Abort(Status.NOT_FOUND, f"unknown service '{request.service}'")
+            raise Abort(GrpcStatus.NOT_FOUND, f"unknown service '{request.service}'")
         return health_pb2.HealthCheckResponse(status=self.status())
 
-    async def Watch(self, request: Any, call: Call) -> Any:
+    async def Watch(self, request: Any, call: GrpcCall) -> Any:
         """Says each change of state, looking twice a second, until the server ends."""
         last, ended = None, False
         while not ended:
@@ -198,7 +198,7 @@ class HealthService:
                 last = status
             await asyncio.sleep(0 if ended else 0.5)
 
-    async def watch(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def watch(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             async for state in self.Watch(parsed(health_pb2.HealthCheckRequest, message), call):
                 yield state.SerializeToString()
@@ -211,7 +211,7 @@ class HealthService:
         return states.SERVING if self.pipeline.ready else states.NOT_SERVING
 
 
-def build(pipeline: Pipeline) -> Server:
+def build(pipeline: Pipeline) -> GrpcServer:
     """A gRPC server that listens nowhere yet."""
     service, health = InferenceService(pipeline), HealthService(pipeline)
     reflection = ReflectionServicer([one.full_name for one in (SERVICE, HEALTH, REFLECTION)])
@@ -224,7 +224,7 @@ def build(pipeline: Pipeline) -> Server:
     methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest, True)
     methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch, probe=True)
 
-    async def reflect(call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def reflect(call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         requests = (parsed(reflection_pb2.ServerReflectionRequest, message) async for message in messages)
         async for response in reflection.ServerReflectionInfo(requests, call):
             yield response.SerializeToString()
@@ -233,10 +233,10 @@ def build(pipeline: Pipeline) -> Server:
     admission, settings = pipeline.admission, pipeline.settings
 
     def refused() -> None:
-        pipeline.count_request("grpc", Status.UNAVAILABLE.name)
+        pipeline.count_request("grpc", GrpcStatus.UNAVAILABLE.name)
         admission.no_room()
 
-    server = Server(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
+    server = GrpcServer(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
     if pipeline.gate is not None:
 
         def refusal(path: str, error: RequestError) -> Abort:
@@ -251,7 +251,7 @@ def build(pipeline: Pipeline) -> Server:
 
 def aborted(error: RequestError) -> Abort:
     seconds = dict(error.headers).get("retry-after")
-    return Abort(CODES.get(error.status, Status.INTERNAL), str(error), None if seconds is None else float(seconds))
+    return Abort(CODES.get(error.status, GrpcStatus.INTERNAL), str(error), None if seconds is None else float(seconds))
 
 
 def path_of(method: Any) -> str:
@@ -259,7 +259,7 @@ def path_of(method: Any) -> str:
 
 
 def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
-    async def answer(call: Call, message: bytes) -> bytes:
+    async def answer(call: GrpcCall, message: bytes) -> bytes:
         reply: bytes = (await handler(parsed(request_type, message), call)).SerializeToString()
         return reply
 
@@ -270,4 +270,4 @@ def parsed(request_type: Any, message: bytes) -> Any:
     try:
         return request_type.FromString(message)
     except DecodeError:
-        raise Abort(Status.INVALID_ARGUMENT, f"the message is no {request_type.DESCRIPTOR.name}") from None
+        raise Abort(GrpcStatus.INVALID_ARGUMENT, f"the message is no {request_type.DESCRIPTOR.name}") from None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import kserve.errors
 from kserve import InferRequest, InferResponse, Model
 
-from predictors.engines.engine import Answer, Candidate, Choice, choose
+from predictors.engines.engine import Answer, Choice, EngineCandidate, choose
 from predictors.engines.probes import Probing
 from predictors.environments.dependencies import preflight
 from predictors.features.declaration import declaration_of
@@ -23,7 +23,7 @@ from predictors.features.store import FeastError
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.model.blame import blamed
 from predictors.model.kserve_types import batch_of, response_of
-from predictors.model.loaded import Loaded, LoadError, Status, Tensor
+from predictors.model.loaded import Loaded, LoadError, LoadingStatus, Tensor
 from predictors.model.native import Native
 from predictors.model.tensors import input_tensors, output_tensors
 from predictors.protocol import v1
@@ -40,7 +40,7 @@ from predictors.safety import checks
 from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import matrix_of
-from predictors.signature.plan import Plan, compile_plan
+from predictors.signature.plan import SignaturePlan, compile_plan
 from predictors.storage.retries import one_line
 from predictors.storage.source import Source, resolve, served_version
 
@@ -74,7 +74,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings
         )
         self.executor = executor
-        self.status = Status()
+        self.status = LoadingStatus()
         self.loaded: Loaded | None = None
         self.features: Features | None = None
         """What looks features up for this model; in each process its own."""
@@ -89,7 +89,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         """Loads the model that lies in `mlmodel.path`. For each flavor its own."""
         raise NotImplementedError
 
-    def engines(self, native: Native) -> list[Candidate]:
+    def engines(self, native: Native) -> list[EngineCandidate]:
         """Faster ways to the predictions of this model, the most promising first. For each flavor its own."""
         return []
 
@@ -143,7 +143,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             checks.check(mlmodel.path, mlmodel.content, self.flavor, policy)
             with checks.guarded_load(self.flavor, policy):
                 native = self.load_native(mlmodel)
-        except checks.Unsafe as error:
+        except checks.UnsafeModel as error:
             raise LoadError(str(error)) from error
         except LoadError:
             raise
@@ -321,12 +321,12 @@ def payload_reply(payload: Any, prediction: Prediction, batch: Batch) -> dict[st
     return v1.encode_object(prediction) if isinstance(payload, Mapping) else response_of(prediction, batch)
 
 
-def signed_plan(mlmodel: MLmodel) -> Plan:
+def signed_plan(mlmodel: MLmodel) -> SignaturePlan:
     """What the signature says; the model itself need not be loaded."""
     content = mlmodel.content
     return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
 
 
-def plan_of(mlmodel: MLmodel, native: Native) -> Plan:
+def plan_of(mlmodel: MLmodel, native: Native) -> SignaturePlan:
     plan = signed_plan(mlmodel)
     return plan if plan.has_signature else replace(plan, width=native.width, names=native.names)

@@ -9,7 +9,7 @@ from kserve import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.infer_type import RequestedOutput
 
 from predictors.protocol import tensors
-from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.options import read_options
 from predictors.protocol.v2 import PROTOCOL_PARAMETERS, flag, select
 
@@ -19,7 +19,7 @@ def batch_of(request: InferRequest) -> Batch:
     parameters = plain_parameters(request.parameters)
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
     wanted = [
-        Output(one.name, flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
+        OutputRequest(one.name, flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
         for one in request.request_outputs or []
     ]
     return Batch(

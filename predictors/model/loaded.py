@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from predictors.engines.engine import Choice
-from predictors.environments.dependencies import Difference
+from predictors.environments.dependencies import UnmetRequirement
 from predictors.features.declaration import Declaration
 from predictors.flavor import MLmodel
 from predictors.model.native import Native
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import Array
 from predictors.signature.matrix import Matrix
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 from predictors.storage.source import Source
 
 Tensor: TypeAlias = Mapping[str, Any]
@@ -30,7 +30,7 @@ class Loaded:
     """Everything that answers a request. Immutable: a reload builds another one."""
 
     native: Native
-    plan: Plan
+    plan: SignaturePlan
     flavor: str
     version: str
     source: Source
@@ -44,7 +44,7 @@ class Loaded:
     """Output tensors as the model really answered its example; else as the signature has them."""
     declaration: Declaration | None = None
     """The features that are looked up for it."""
-    differences: tuple[Difference, ...] | None = None
+    differences: tuple[UnmetRequirement, ...] | None = None
     """What it asks for and what is installed; None if nobody looked."""
     seconds: float = 0.0
 
@@ -64,7 +64,7 @@ class Loaded:
 
 
 @dataclass
-class Status:
+class LoadingStatus:
     """How far loading is, for readiness probes."""
 
     text: str = "not loaded yet"

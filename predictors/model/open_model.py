@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
 from predictors.model.base import MLflowModel
-from predictors.model.loaded import Status
+from predictors.model.loaded import LoadingStatus
 from predictors.settings.predictor import Settings
 from predictors.storage.source import Source
 
@@ -33,7 +33,7 @@ def open_next(settings: Settings, served: MLflowModel | None, source: Source) ->
     if served is None or type(served) is class_of(served.flavor):
         return open_model(settings, source)
     model = copy(served)
-    model.source, model.settings, model.status = source, settings, Status()
+    model.source, model.settings, model.status = source, settings, LoadingStatus()
     model.loaded, model.ready, model.answered = None, False, None
     model.features, model.opened_for, model.opening = None, None, Lock()
     return model

@@ -6,10 +6,10 @@ from predictors.model.loaded import Tensor
 from predictors.protocol.batch import Prediction
 from predictors.protocol.results import named_tensors
 from predictors.protocol.tensors import datatype_of
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
 
-def input_tensors(plan: Plan) -> list[Tensor]:
+def input_tensors(plan: SignaturePlan) -> list[Tensor]:
     """The inputs as V2 describes tensors."""
     if plan.inputs:
         return [

@@ -15,7 +15,7 @@ from predictors.model.loaded import Loaded
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.errors import Abandoned, Overloaded, RequestError
 from predictors.queueing.admission import Admission, Ticket
-from predictors.queueing.batching import Batcher, GivenUp
+from predictors.queueing.batching import GivenUp, MicroBatcher
 from predictors.telemetry.metrics import ModelCounters
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class FastPath:
     """The short way of a request to one loaded model."""
 
     model: MLflowModel
     loaded: Loaded
-    batcher: Batcher
+    batcher: MicroBatcher
     counters: ModelCounters
     headers: bytes
     """What every HTTP reply carries."""

@@ -17,9 +17,9 @@ from predictors.access.gate import gate_of
 from predictors.drift import has_profile
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
-from predictors.pipeline.fast_path import SMALL, Lane
+from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
-from predictors.pipeline.served_models import VERSION_HEADER, Edition
+from predictors.pipeline.served_models import VERSION_HEADER, ServedModel
 from predictors.processes.shared_state import Shared
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
@@ -30,15 +30,15 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
-from predictors.queueing.batching import Batcher
-from predictors.queueing.thread_slots import Turns
+from predictors.queueing.batching import MicroBatcher
+from predictors.queueing.thread_slots import ThreadSlots
 from predictors.runtime.cpus import cpu_limit
 from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import Watch, Watched
+    from predictors.drift.watch import DriftState, Watch
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
@@ -53,8 +53,8 @@ class Pipeline:
     def __init__(self, settings: Settings, shared: Shared, index: int = 0) -> None:
         self.settings = settings
         self.name = settings.model_name
-        self.editions: dict[int, Edition] = {}
-        self.current: Edition | None = None
+        self.editions: dict[int, ServedModel] = {}
+        self.current: ServedModel | None = None
         self.turned: Callable[[MLflowModel], None] = lambda model: None
         """Called with each model that begins to answer."""
         self.status = "starting"
@@ -68,7 +68,7 @@ class Pipeline:
         self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self.turns = Turns(self.executor, threads)
+        self.turns = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
         self.closing: set[asyncio.Future[None]] = set()
         """The features of editions that nobody asks any more."""
@@ -98,7 +98,7 @@ class Pipeline:
             return self.status
         return None if self.shared.all_ready() else "other workers are still loading"
 
-    def check(self, name: str, version: str | None = None) -> Edition:
+    def check(self, name: str, version: str | None = None) -> ServedModel:
         """The edition that answers, if it is of the model that is asked for."""
         if name != self.name:
             raise NotFound(f"unknown model '{name}'; this server has '{self.name}'")
@@ -107,7 +107,7 @@ class Pipeline:
             raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{edition.loaded.version}'")
         return edition
 
-    def serving(self) -> Edition:
+    def serving(self) -> ServedModel:
         edition = self.edition
         if edition is None:
             raise NotReady(f"model '{self.name}' is not ready: {self.why_not_ready}")
@@ -116,7 +116,7 @@ class Pipeline:
     # -- editions -----------------------------------------------------------------------------------------------
 
     @property
-    def edition(self) -> Edition | None:
+    def edition(self) -> ServedModel | None:
         """The one that answers now. All workers look at the same number, so they change over at the same moment."""
         current = self.current
         if (
@@ -133,15 +133,15 @@ class Pipeline:
         proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
-            batcher = Batcher(proven, asyncio.get_running_loop(), self.executor, most_running)
+            batcher = MicroBatcher(proven, asyncio.get_running_loop(), self.executor, most_running)
             headers = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
             tap = drift.tap if drift else None
-            lane = Lane(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
+            lane = FastPath(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
         if drift is not None and model.customized:
             model.answered = drift.tap.add
-        self.editions[number] = Edition(number, model, loaded, lane, model.features, drift)
+        self.editions[number] = ServedModel(number, model, loaded, lane, model.features, drift)
 
-    def watched(self, number: int, loaded: Loaded) -> Watched | None:
+    def watched(self, number: int, loaded: Loaded) -> DriftState | None:
         """What measures the drift of a model, if that is wanted."""
         if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
             return None
@@ -153,7 +153,7 @@ class Pipeline:
             self.watch.start()
         return made
 
-    def all_watched(self) -> list[Watched]:
+    def all_watched(self) -> list[DriftState]:
         return [one.drift for one in list(self.editions.values()) if one.drift is not None]
 
     def turn(self) -> None:
@@ -231,7 +231,7 @@ class Pipeline:
     # -- predictions --------------------------------------------------------------------------------------------
 
     @property
-    def lane(self) -> Lane | None:
+    def lane(self) -> FastPath | None:
         """The short way to the engine, if requests may take it now."""
         edition = self.edition
         return None if edition is None or edition.features is not None else edition.lane
@@ -243,7 +243,7 @@ class Pipeline:
 
     async def predict(
         self,
-        edition: Edition,
+        edition: ServedModel,
         size: int,
         decode: Callable[[], Batch],
         encode: Callable[[Prediction, Batch], T],
@@ -258,7 +258,7 @@ class Pipeline:
         return await self.counted(loaded, lambda: self.in_lane(edition, lane, decode, encode), seconds)
 
     async def with_features(
-        self, edition: Edition, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, edition: ServedModel, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         """What the request lacks is looked up; then it goes the way of all others."""
         if edition.features is None:
@@ -272,7 +272,11 @@ class Pipeline:
         return await self.in_thread(edition, lambda: batch, encode)
 
     async def in_lane(
-        self, edition: Edition, lane: Lane, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self,
+        edition: ServedModel,
+        lane: FastPath,
+        decode: Callable[[], Batch],
+        encode: Callable[[Prediction, Batch], T],
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
@@ -289,7 +293,7 @@ class Pipeline:
         return await self.in_thread(edition, lambda: batch, encode)
 
     async def in_thread(
-        self, edition: Edition, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, edition: ServedModel, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
@@ -304,7 +308,7 @@ class Pipeline:
 
         return await self.apart(work)
 
-    def is_kept(self, edition: Edition) -> bool:
+    def is_kept(self, edition: ServedModel) -> bool:
         """Whether somebody looks at this request later; the model may change what it gets, and what it gave."""
         exchange = current.get()
         sampled = exchange is not None and exchange.sampled

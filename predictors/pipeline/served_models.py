@@ -10,26 +10,26 @@ from urllib.parse import quote
 from predictors.features.lookup import Features
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
-from predictors.pipeline.fast_path import Lane
+from predictors.pipeline.fast_path import FastPath
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import Watched
+    from predictors.drift.watch import DriftState
 
 VERSION_HEADER = "x-model-version"
 
 
 @dataclass(frozen=True, eq=False)
-class Edition:
+class ServedModel:
     """One loaded model. Requests finish on the edition that they began on."""
 
     number: int
     model: MLflowModel
     loaded: Loaded
-    lane: Lane | None
+    lane: FastPath | None
     """None where no request takes the short way."""
     features: Features | None = None
     """What looks up features for every request, so that all take the long way."""
-    drift: Watched | None = None
+    drift: DriftState | None = None
     """None where drift is not measured."""
 
     @cached_property

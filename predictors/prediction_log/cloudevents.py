@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import urllib3
 
 from predictors.prediction_log.lines import objects
-from predictors.prediction_log.sink import Outcome
+from predictors.prediction_log.sink import SinkReport
 from predictors.prediction_log.table import Table
 from predictors.protocol import jsontext
 
@@ -26,12 +26,12 @@ TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class Refused(Exception):
+class EventRefused(Exception):
     """An event was not taken; the message says why."""
 
 
 class CloudEvents:
-    def __init__(self, url: str, outcome: Outcome) -> None:
+    def __init__(self, url: str, outcome: SinkReport) -> None:
         parts = urlsplit(url)
         self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self.headers: dict[str, str] = {}
@@ -58,7 +58,7 @@ class CloudEvents:
         try:
             for kind, data in ((REQUEST, asked(rows)), (RESPONSE, answered(rows))):
                 self.post({**self.headers, **self.attributes(kind, rows[0])}, jsontext.dump(data))
-        except Refused as error:
+        except EventRefused as error:
             self.outcome.failed(1)
             self.outcome.trouble("an event was not taken: %s", error)
         else:
@@ -84,7 +84,7 @@ class CloudEvents:
         for attempt in range(TRIES):
             left = self.outcome.deadline - time.monotonic()
             if left <= 0:
-                raise Refused("the server ends")
+                raise EventRefused("the server ends")
             timeout = urllib3.Timeout(connect=min(CONNECT, left), read=min(READ, left))
             try:
                 reply = self.http.request("POST", self.url, body=body, headers=headers, timeout=timeout, redirect=False)
@@ -95,10 +95,10 @@ class CloudEvents:
                     return
                 reason = f"{urlsplit(self.url).netloc} answered {reply.status}"
                 if reply.status not in TRY_AGAIN:
-                    raise Refused(reason)
+                    raise EventRefused(reason)
             pause = PAUSE * 2**attempt
             if attempt + 1 == TRIES or time.monotonic() + pause > self.outcome.deadline:
-                raise Refused(reason)
+                raise EventRefused(reason)
             time.sleep(pause)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from predictors.prediction_log.sink import Outcome
+from predictors.prediction_log.sink import SinkReport
 from predictors.prediction_log.table import Table
 from predictors.protocol import jsontext, results
 from predictors.protocol.casting import Array
@@ -50,7 +50,7 @@ def plain(values: Array) -> list[Any]:
 class Lines:
     """Whole lines only, whoever else writes to the same place."""
 
-    def __init__(self, outcome: Outcome, alone: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, outcome: SinkReport, alone: Callable[[], AbstractContextManager[None]]) -> None:
         self.outcome = outcome
         self.alone = alone
 

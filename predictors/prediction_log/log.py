@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.record import Record, record_of
-from predictors.prediction_log.sink import QUIET, Outcome, Sink
+from predictors.prediction_log.sink import QUIET, Sink, SinkReport
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
 from predictors.processes.shared_state import Shared
@@ -38,7 +38,7 @@ LOOKS = 64  # records between two looks at how many wait
 RESULTS = ("written", "dropped", "failed")
 
 
-class PredictionLog:
+class PredictionLogger:
     """To be made in the process that serves: it has a thread of its own."""
 
     def __init__(self, settings: Settings, shared: Shared) -> None:
@@ -53,7 +53,7 @@ class PredictionLog:
         """When it was last said that records are dropped."""
         self.out_bytes = self.settled = 0
         """Of the thread: what has left the queue, and the records of which the outcome is known."""
-        self.outcome = Outcome(self.tell)
+        self.outcome = SinkReport(self.tell)
         key = settings.prediction_log_hash_key_file
         self.privacy = Privacy(
             settings.prediction_log_exclude, settings.prediction_log_hash, None if key is None else hash_key(key)
@@ -177,7 +177,7 @@ class PredictionLog:
         self.counters[result].inc(requests)
 
 
-def open_sink(settings: Settings, shared: Shared, outcome: Outcome) -> Sink:
+def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
     """Here is where libraries are imported that a server without a log does not need."""
     target = target_of(settings.prediction_log or "")
     log.info(

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from predictors.prediction_log.places import Place
-from predictors.prediction_log.sink import Outcome
+from predictors.prediction_log.places import LogFolder
+from predictors.prediction_log.sink import SinkReport
 from predictors.prediction_log.table import Table, texts
 from predictors.protocol.casting import Array
 from predictors.storage.provenance import without_secrets
@@ -52,9 +52,9 @@ class Open:
 
 
 class Parquet:
-    def __init__(self, find: Callable[[], Place], max_age: float, max_size: int, outcome: Outcome) -> None:
+    def __init__(self, find: Callable[[], LogFolder], max_age: float, max_size: int, outcome: SinkReport) -> None:
         self.find = find
-        self.place: Place | None = None
+        self.place: LogFolder | None = None
         """Found when it is first needed, as often as it takes."""
         self.max_age, self.max_size = max_age, max_size
         self.outcome = outcome

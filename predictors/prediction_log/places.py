@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from predictors.prediction_log.targets import OF_ARROW, Target
+from predictors.prediction_log.targets import OF_ARROW, LogTarget
 
 PARTIAL = ".partial"
 OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "obs", "tos", "r2", "hf"}
@@ -16,7 +16,7 @@ OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss",
 OLD = 600.0  # seconds after which a file is not being written any more
 
 
-class Place(Protocol):
+class LogFolder(Protocol):
     def put(self, name: str, content: Any) -> None:
         """Makes a file that is complete or not there at all."""
 
@@ -53,10 +53,10 @@ class Folder:
                     one.unlink()
 
 
-class Store:
+class LogStore:
     """An object is there once all of it has been sent; elsewhere files are renamed when they are complete."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: LogTarget) -> None:
         self.renames = target.scheme not in OBJECTS
         if target.scheme in OF_ARROW:
             from fsspec.implementations.arrow import ArrowFSWrapper
@@ -82,5 +82,5 @@ class Store:
         self.filesystem.mv(made, path)
 
 
-def place_of(target: Target) -> Place:
-    return Folder(target.where) if target.kind == "folder" else Store(target)
+def place_of(target: LogTarget) -> LogFolder:
+    return Folder(target.where) if target.kind == "folder" else LogStore(target)

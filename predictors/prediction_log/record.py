@@ -10,7 +10,7 @@ from predictors.telemetry.exchange import Exchange
 if TYPE_CHECKING:
     from predictors.protocol.batch import Batch, Prediction
     from predictors.signature.matrix import Matrix
-    from predictors.signature.plan import Plan
+    from predictors.signature.plan import SignaturePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Record:
     """Nanoseconds."""
     request_id: bytes
     protocol: str
-    plan: Plan
+    plan: SignaturePlan
     matrix: Matrix | None
     """With the plan all that is needed of the model, which may be gone by the time that this is written."""
     batch: Batch

@@ -28,7 +28,7 @@ class Sink(Protocol):
         """Does what is due; when closing, all that is left. Whether nothing is left."""
 
 
-class Outcome:
+class SinkReport:
     """What sinks tell; for all of them, trouble is logged once a minute."""
 
     def __init__(self, tell: Callable[[str, int], None]) -> None:

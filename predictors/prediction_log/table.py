@@ -16,7 +16,7 @@ from predictors.protocol.casting import Array
 from predictors.protocol.errors import RequestError
 from predictors.signature.fields import SCALARS
 from predictors.signature.matrix import Matrix
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
 MOST_CLASSES = 100  # with a column each
 UNNAMED = "input-0"  # as V2's metadata calls it
@@ -149,7 +149,7 @@ def columns_of_matrix(record: Record, rows: Array) -> Columns:
 # -- inputs -----------------------------------------------------------------------------------------------------
 
 
-def inputs_of(plan: Plan, batch: Batch) -> tuple[Columns, dict[str, str]]:
+def inputs_of(plan: SignaturePlan, batch: Batch) -> tuple[Columns, dict[str, str]]:
     """What the model was given, by name, and the types of the columns that the signature has."""
     try:
         data = plan.conform(batch)
@@ -175,7 +175,7 @@ def holds_json(values: Array) -> bool:
     return values.dtype.kind == "O" and any(type(one) is str and one[:1] in ("[", "{") for one in values.flat)
 
 
-def columns_of_frame(plan: Plan, frame: Any) -> tuple[Columns, dict[str, str]]:
+def columns_of_frame(plan: SignaturePlan, frame: Any) -> tuple[Columns, dict[str, str]]:
     """An optional column that a request leaves out is there, and empty."""
     found: Columns = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
     columns, types = {}, {}

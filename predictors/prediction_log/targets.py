@@ -25,7 +25,7 @@ class Unsuitable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LogTarget:
     """`kind` is stdout, http, folder, or store for what fsspec knows."""
 
     kind: str
@@ -33,18 +33,18 @@ class Target:
     scheme: str = ""
 
 
-def target_of(text: str) -> Target:
+def target_of(text: str) -> LogTarget:
     if text in STDOUT:
-        return Target("stdout", text)
+        return LogTarget("stdout", text)
     found = SCHEME.match(text)
     if found is None:
-        return Target("folder", text)
+        return LogTarget("folder", text)
     scheme = found[1].lower()
     if scheme in ("http", "https"):
-        return Target("http", text, scheme)
+        return LogTarget("http", text, scheme)
     if scheme == "file":
-        return Target("folder", unquote(urlsplit(text).path))
-    return Target("store", text, scheme)
+        return LogTarget("folder", unquote(urlsplit(text).path))
+    return LogTarget("store", text, scheme)
 
 
 def check(settings: Settings) -> None:

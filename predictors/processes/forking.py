@@ -94,7 +94,7 @@ def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
     return result[0]
 
 
-class Understudy:
+class StandbyProcess:
     """A process as this one was before it loaded anything; it takes over if this one turns out not to be forkable."""
 
     def __init__(self, play: Callable[[], int]) -> None:

@@ -29,7 +29,7 @@ class ReplaceError(Exception):
     """No other server could take over; the message is one line for the operator."""
 
 
-class Door:
+class Channel:
     """One end of the socket between launcher and server."""
 
     def __init__(self, opened: socket.socket) -> None:
@@ -70,7 +70,7 @@ class Handover:
     """Bound and listening: HTTP, and gRPC if it is served."""
     takes_over: bool
     """Whether another server answers until this one can: it must not listen before."""
-    door: Door
+    door: Channel
     asking: threading.Lock
 
     def say_ready(self) -> None:
@@ -115,7 +115,7 @@ def launched() -> Handover | None:
     for one in (*sockets, door):
         one.set_inheritable(False)  # forked workers have them all the same
     source = source_from_json(given["source"])
-    return Handover(source, sockets, given["takes_over"], Door(door), threading.Lock())
+    return Handover(source, sockets, given["takes_over"], Channel(door), threading.Lock())
 
 
 def first_source(settings: Settings, note: Callable[[str], None], folder: Path) -> Source:

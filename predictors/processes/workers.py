@@ -24,7 +24,7 @@ LONG_LIFE = 10.0  # seconds; a worker that ends sooner may end again
 LONGEST_PAUSE = 30.0  # seconds before it is started again
 
 
-class Crew:
+class WorkerSupervisor:
     """The processes that the first one has forked; signals to it are passed on to them."""
 
     def __init__(self, shared: Shared, timeout: float, leaving: Callable[[], None]) -> None:

@@ -27,7 +27,7 @@ MISSING: Final = Missing()
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputRequest:
     """One output that the caller asked for by name."""
 
     name: str
@@ -49,7 +49,7 @@ class Batch:
     probabilities: bool | None = None
     params: dict[str, Any] = field(default_factory=dict)
     id: str | None = None
-    outputs: Sequence[Output] | None = None
+    outputs: Sequence[OutputRequest] | None = None
     binary_output: bool = False
     literals: bool = True
     """Whether true, false or null may be among the values of lists; false where the text shows that none is."""

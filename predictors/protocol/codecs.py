@@ -10,7 +10,7 @@ from predictors.protocol.batch import Batch, Prediction
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Codec:
     protocol: str
     decode: Callable[[bytes, str | None], Batch]
     """Takes the body, and the length of its JSON where binary data follows."""
@@ -20,13 +20,13 @@ class Way:
     """Whether binary data may follow the JSON."""
 
 
-V1 = Way(
+V1 = Codec(
     "v1",
     lambda body, split: v1.decode(body),
     lambda prediction, batch, strict: (v1.encode(prediction, strict=strict), None),
 )
-V2 = Way("v2", v2.decode, lambda prediction, batch, strict: v2.encode(prediction, batch, strict=strict), binary=True)
-INVOCATIONS = Way(
+V2 = Codec("v2", v2.decode, lambda prediction, batch, strict: v2.encode(prediction, batch, strict=strict), binary=True)
+INVOCATIONS = Codec(
     "invocations",
     lambda body, split: invocations.decode(body, "application/json"),
     lambda prediction, batch, strict: (invocations.encode(prediction, bare=batch.bare, strict=strict), None),

@@ -9,7 +9,7 @@ import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.protocol import casting, tensors
-from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
 from predictors.protocol.v2 import PROTOCOL_PARAMETERS, select
@@ -42,7 +42,7 @@ def decode(request: Any) -> Batch:
         probabilities=options.probabilities,
         params=options.params,
         id=request.id or None,
-        outputs=[Output(output.name) for output in request.outputs] or None,
+        outputs=[OutputRequest(output.name) for output in request.outputs] or None,
         # Typed contents have no half precision, so replies that need it are raw whatever was sent.
         binary_output=bool(raw),
         tensors=True,

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from predictors.protocol import jsontext, results, tensors
-from predictors.protocol.batch import Batch, Output, Prediction
+from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.casting import described
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
@@ -95,12 +95,12 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     return name, tensors.from_raw(binary[:size], datatype, shape, name), binary[size:]
 
 
-def wanted_outputs(outputs: Any) -> list[Output] | None:
+def wanted_outputs(outputs: Any) -> list[OutputRequest] | None:
     if outputs is None:
         return None
     if not isinstance(outputs, list):
         raise InvalidInput(f"'outputs' must be a list, got {described(outputs)}")
-    wanted: list[Output] = []
+    wanted: list[OutputRequest] = []
     for index, output in enumerate(outputs):
         if not isinstance(output, dict) or not isinstance(output.get("name"), str):
             raise InvalidInput(f"outputs[{index}] must be an object with a 'name'")
@@ -109,7 +109,7 @@ def wanted_outputs(outputs: Any) -> list[Output] | None:
         parameters = output.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {described(parameters)}")
-        wanted.append(Output(output["name"], flag(parameters, "binary_data", f"outputs[{index}].parameters")))
+        wanted.append(OutputRequest(output["name"], flag(parameters, "binary_data", f"outputs[{index}].parameters")))
     return wanted or None
 
 
@@ -120,10 +120,10 @@ def flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
     return value
 
 
-output_of = lru_cache(maxsize=1000)(Output)
+output_of = lru_cache(maxsize=1000)(OutputRequest)
 
 
-def select(prediction: Prediction, batch: Batch) -> list[tuple[Output, tensors.Array]]:
+def select(prediction: Prediction, batch: Batch) -> list[tuple[OutputRequest, tensors.Array]]:
     """The outputs that the caller wants, in the caller's order; all of them where none is named."""
     named = results.named_tensors(prediction)
     if batch.outputs is None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from predictors.protocol.errors import Overloaded, TimedOut
-from predictors.queueing.byte_budget import Room
+from predictors.queueing.byte_budget import ByteBudget
 from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import refusal_counter, waiting_gauges
 
@@ -36,7 +36,7 @@ class Ticket:
         self.expired = False
 
 
-class Place:
+class AdmissionSlot:
     """The ticket of a task: when its time has passed, what the task waits for is given up."""
 
     def __init__(self, admission: Admission, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Place:
             raise self.admission.timed_out() from None
 
 
-class Pace:
+class ServiceRate:
     """How fast requests end while others wait for their turn: the time that a queue takes to be worked off."""
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class Admission:
         self.most = settings.max_in_flight
         self.most_wait = settings.max_wait or inf
         self.timeout = settings.request_timeout or inf
-        self.room = Room(settings.max_in_flight_bytes or 4 * settings.max_body)
+        self.room = ByteBudget(settings.max_in_flight_bytes or 4 * settings.max_body)
         self.parallel = parallel
         """How many are worked upon at a time."""
         self.queued = queued
-        self.pace = Pace()
+        self.pace = ServiceRate()
         self.limit = self.most
         """Requests that may be on their way, as fast as they end now."""
         self.tickets: dict[Ticket, None] = {}
@@ -145,8 +145,8 @@ class Admission:
         del self.tickets[ticket]
         self.pace.ended += done
 
-    def place(self, seconds: float = inf) -> Place:
-        return Place(self, seconds)
+    def place(self, seconds: float = inf) -> AdmissionSlot:
+        return AdmissionSlot(self, seconds)
 
     def keep(self) -> Callable[[], None]:
         """A place for work that nobody waits for any more and that cannot be stopped; what gives it back."""

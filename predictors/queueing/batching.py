@@ -41,7 +41,7 @@ def never() -> bool:
     return False
 
 
-class Batcher:
+class MicroBatcher:
     """The way of small requests to one proven engine; for the event loop only."""
 
     def __init__(self, proven: Proven, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int) -> None:

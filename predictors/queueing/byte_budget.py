@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 
-class Room:
+class ByteBudget:
     """For the event loop only."""
 
     __slots__ = ("held", "most")

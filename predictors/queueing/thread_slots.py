@@ -25,7 +25,7 @@ class Turn:
         self.when_over: Callable[[], None] | None = None
 
 
-class Turns:
+class ThreadSlots:
     """For the event loop only, but for `_run`."""
 
     def __init__(self, executor: Executor, threads: int) -> None:

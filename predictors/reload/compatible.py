@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from predictors.signature.fields import Field, Param
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
 # MLflow types, and those that take every value of theirs.
 WIDER = {
@@ -15,7 +15,7 @@ WIDER = {
 }
 
 
-def incompatible(served: Plan, other: Plan) -> list[str]:
+def incompatible(served: SignaturePlan, other: SignaturePlan) -> list[str]:
     """What callers of the served model would stumble over, in words; nothing if the other can take its place."""
     if not served.has_signature:
         return []
@@ -24,7 +24,7 @@ def incompatible(served: Plan, other: Plan) -> list[str]:
     return [*of_inputs(served, other), *of_params(served, other), *of_outputs(served, other)]
 
 
-def of_inputs(served: Plan, other: Plan) -> list[str]:
+def of_inputs(served: SignaturePlan, other: SignaturePlan) -> list[str]:
     if served.from_type_hints != other.from_type_hints or served.tensors != other.tensors:
         return ["its inputs are of another kind"]
     found = []
@@ -67,7 +67,7 @@ def shape_fits(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     return len(before) == len(after) and all(now in (-1, was) for was, now in zip(before, after, strict=True))
 
 
-def of_params(served: Plan, other: Plan) -> list[str]:
+def of_params(served: SignaturePlan, other: SignaturePlan) -> list[str]:
     after = {one.name: one for one in other.params}
     return [
         f"param '{one.name}' is {'of another type' if one.name in after else 'gone'}"
@@ -80,7 +80,7 @@ def kind(param: Param | None) -> object:
     return None if param is None else (param.type, param.shape)
 
 
-def of_outputs(served: Plan, other: Plan) -> list[str]:
+def of_outputs(served: SignaturePlan, other: SignaturePlan) -> list[str]:
     if not served.outputs or not other.outputs:
         return []
     before, after = ([(one.name, one.datatype) for one in plan.outputs] for plan in (served, other))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from predictors.processes.handover import launched
-from predictors.reload.reloader import TICK, Refused, Reloader, in_short
+from predictors.reload.reloader import TICK, Reloader, ReloadRefused, in_short
 from predictors.settings.predictor import Settings
 from predictors.storage.registry import pinned
 from predictors.storage.source import Source, is_moving, remote, resolve
@@ -23,7 +23,7 @@ LONGEST_RETRY = 3600.0  # seconds until a version that could not be served is tr
 ALL_AGREE = 1.0  # seconds for the workers to notice a change of theirs
 
 
-class WentBack(Refused):
+class WentBack(ReloadRefused):
     """What was being loaded is not wanted any more."""
 
 
@@ -74,7 +74,7 @@ class Leader:
         shared = self.shared
         shared.candidate = 0
         shared.tidy()
-        ended = Refused("the worker that led ended while it was loaded")
+        ended = ReloadRefused("the worker that led ended while it was loaded")
         if shared.begun > shared.done:
             shared.answer({"failed": str(ended)})
             self.say_failed("what was asked for", ended)
@@ -103,7 +103,7 @@ class Leader:
                 answer["version"] = await self.unless_reverted(self.load())
             elif wish == "revert":
                 answer["version"] = await self.revert()
-        except Refused as error:
+        except ReloadRefused as error:
             answer = {"refused": str(error)}
         except Exception as error:
             answer = {"failed": in_short(error)}
@@ -146,7 +146,7 @@ class Leader:
         """Back to the version before; the one that is left is not taken again until the URI names another one."""
         before = self.shared.previous
         if not before or not self.shared.edition:
-            raise Refused("there is no version to go back to")
+            raise ReloadRefused("there is no version to go back to")
         left, source = self.source, self.shared.source(before)
         end = self.now + ALL_AGREE
         while not all(held == before for held in self.shared.holds) and self.now < end:
@@ -223,7 +223,7 @@ class Leader:
             shared.candidate = number
             await self.agreement(number, ends)
             if shared.unloads > unloads:
-                raise Refused("the model was unloaded meanwhile")
+                raise ReloadRefused("the model was unloaded meanwhile")
         except BaseException:
             self.elsewhere = False
             self.withdraw(number)
@@ -250,9 +250,9 @@ class Leader:
             for worker, vote in enumerate(shared.votes):
                 if vote == -number:
                     reason = shared.folder / f"reason-{worker}"
-                    raise Refused(f"worker {worker} cannot load it: {reason.read_text()}")
+                    raise ReloadRefused(f"worker {worker} cannot load it: {reason.read_text()}")
                 if shared.ends[worker] > ends[worker]:
-                    raise Refused(f"worker {worker} ended while it was loaded")
+                    raise ReloadRefused(f"worker {worker} ended while it was loaded")
             await asyncio.sleep(TICK)
 
     def go_over(self, number: int) -> None:

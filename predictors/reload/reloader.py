@@ -36,12 +36,12 @@ TICK = 0.05  # seconds
 ALL_THE_SAME = "(--allow-signature-change serves it all the same)"
 
 
-class Refused(Exception):
+class ReloadRefused(Exception):
     """A version that cannot take the place of the one that answers; the message is one line."""
 
 
 # Errors that say in one line what the operator needs to know.
-SPEAKING = (Refused, LoadError, FlavorError, SourceError, DependencyError, RequirementsError, ReplaceError)
+SPEAKING = (ReloadRefused, LoadError, FlavorError, SourceError, DependencyError, RequirementsError, ReplaceError)
 
 
 class Reloader:
@@ -110,7 +110,7 @@ class Reloader:
         await model.open_features()
         try:
             self.check_features(model)
-        except Refused:
+        except ReloadRefused:
             if model.features is not None:
                 await model.features.close()
             raise
@@ -126,16 +126,18 @@ class Reloader:
         found = () if after is None else after.columns
         required = [one.name for one in inputs if one.required]
         if lost := [name for name in before.columns if name in required and name not in found]:
-            raise Refused(f"it does not look up {quoted(lost)}, which requests of today leave out {ALL_THE_SAME}")
+            raise ReloadRefused(f"it does not look up {quoted(lost)}, which requests of today leave out {ALL_THE_SAME}")
         known = [one.name for one in served.loaded.plan.inputs]
         if new := [name for name in required if name not in known and name not in found]:
-            raise Refused(f"it takes {quoted(new)}, which requests of today do not have {ALL_THE_SAME}")
+            raise ReloadRefused(f"it takes {quoted(new)}, which requests of today do not have {ALL_THE_SAME}")
         sent = [*before.entities, *(one.name for one in served.loaded.plan.inputs if one.required)]
         if other := [name for name in (after.entities if after else ()) if name not in sent]:
-            raise Refused(f"it looks up by {quoted(other)}, which requests of today leave out {ALL_THE_SAME}")
+            raise ReloadRefused(f"it looks up by {quoted(other)}, which requests of today leave out {ALL_THE_SAME}")
         taken = [*(model.features.wanted.keys.values() if model.features else ()), *(one.name for one in inputs)]
         if spare := [name for name in before.entities if inputs and name not in taken]:
-            raise Refused(f"it does not take {quoted(spare)}, which requests of today send as keys {ALL_THE_SAME}")
+            raise ReloadRefused(
+                f"it does not take {quoted(spare)}, which requests of today send as keys {ALL_THE_SAME}"
+            )
 
     def check_signature(self, source: Source) -> None:
         """Refuses a version that requests of today would not fit."""
@@ -148,7 +150,7 @@ class Reloader:
             after = replace(after, inputs=tuple(one if one.name in known else optional(one) for one in after.inputs))
         changes = incompatible(before, after)
         if changes:
-            raise Refused(
+            raise ReloadRefused(
                 f"its signature does not fit the one that is served: {'; '.join(changes[:10])} {ALL_THE_SAME}"
             )
 
@@ -159,7 +161,7 @@ class Reloader:
             return
         missing = worse(served.loaded.differences, differences(read_mlmodel(source.path)))
         if missing:
-            raise Refused(
+            raise ReloadRefused(
                 f"it needs another environment: {'; '.join(map(str, missing))} (--env-manager=uv makes one, "
                 "--dependencies=ignore does not look)"
             )

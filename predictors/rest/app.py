@@ -18,10 +18,10 @@ from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
-from predictors.pipeline.served_models import Edition
+from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import codecs, invocations
 from predictors.protocol.batch import Batch, Prediction, row_count
-from predictors.protocol.codecs import Way
+from predictors.protocol.codecs import Codec
 from predictors.protocol.errors import (
     MethodNotAllowed,
     NotFound,
@@ -32,7 +32,7 @@ from predictors.protocol.errors import (
 )
 from predictors.rest import pages
 from predictors.rest.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
-from predictors.rest.connection import CALL, GIVE_UP, Call, give_up_with_client, has_left
+from predictors.rest.connection import CALL, GIVE_UP, FastCall, give_up_with_client, has_left
 from predictors.rest.responses import (
     BINARY,
     HEADER_LENGTH,
@@ -69,7 +69,7 @@ class Front:
             f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
             "/invocations": self.find("POST", "/invocations"),
         }
-        self.short_ways: dict[bytes, Way] = {
+        self.short_ways: dict[bytes, Codec] = {
             quote(f"/v1/models/{name}:predict", safe="/:").encode(): codecs.V1,
             quote(f"/v2/models/{name}/infer", safe="/:").encode(): codecs.V2,
             b"/invocations": codecs.INVOCATIONS,
@@ -148,7 +148,7 @@ class Front:
 
     def exchange(self, scope: Scope) -> Exchange:
         """The one that began on the short way, or a new one."""
-        call: Call | None = scope.get(CALL)
+        call: FastCall | None = scope.get(CALL)
         if call is not None and call.exchange is not None:
             return call.exchange
         observer = self.pipeline.observer
@@ -190,7 +190,9 @@ class Front:
             return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
         return await self.predict(edition, codecs.V1, body)
 
-    async def predict(self, edition: Edition, way: Way, body: bytes, header_length: str | None = None) -> Response:
+    async def predict(
+        self, edition: ServedModel, way: Codec, body: bytes, header_length: str | None = None
+    ) -> Response:
         def decode() -> Batch:
             return way.decode(body, header_length)
 
@@ -204,7 +206,7 @@ class Front:
         reply, split = await self.pipeline.predict(edition, len(body), *steps)
         return of_version(tensor_response(reply, split), edition)
 
-    def answer(self, call: Call, way: Way) -> None:
+    def answer(self, call: FastCall, way: Codec) -> None:
         """A request that may take the short way."""
         observer = self.pipeline.observer
         if observer.sample and observer.samples():
@@ -258,14 +260,14 @@ class Front:
         else:
             lane.take(decode, encode, reply, call.pass_on, refuse, gone)
 
-    def watched(self, call: Call, way: Way) -> Exchange:
+    def watched(self, call: FastCall, way: Codec) -> Exchange:
         path = unquote(call.path.decode("ascii"))
         exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
         exchange.protocol, exchange.route = way.protocol, self.hot[path][0].path
         call.exchange, call.identity = exchange, exchange.ids.lines
         return exchange
 
-    def refuse(self, call: Call, way: Way, error: RequestError) -> None:
+    def refuse(self, call: FastCall, way: Codec, error: RequestError) -> None:
         """An error as the reply to those who are not worth the long way."""
         response = error_response(error, way.protocol)
         self.count(way.protocol, "client_gone" if call.disconnected else response.status)
@@ -428,7 +430,7 @@ class Front:
         return Response(found[0], content_type=found[1], headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
 
 
-def described(edition: Edition) -> Description | None:
+def described(edition: ServedModel) -> Description | None:
     return None if edition.features is None else edition.features.description
 
 

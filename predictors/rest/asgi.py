@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
-from predictors.queueing.byte_budget import Room
+from predictors.queueing.byte_budget import ByteBudget
 from predictors.rest.connection import WORTH_READING
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -51,7 +51,7 @@ class Request:
     scope: Scope
     receive: Receive
     max_body: int
-    room: Room
+    room: ByteBudget
     """Where the bytes of the body are counted, from when they come until `release`."""
     parts: dict[str, str] = field(default_factory=dict)
     """What the path matched, by name."""

@@ -64,7 +64,7 @@ class Application(Protocol):
     short_ways: dict[bytes, Any]
     """By raw path."""
 
-    def answer(self, call: Call, way: Any) -> None:
+    def answer(self, call: FastCall, way: Any) -> None:
         """Calls `call.reply` or `call.pass_on`, now or later."""
 
 
@@ -75,7 +75,7 @@ class NoEvent:
         pass
 
 
-class Call:
+class FastCall:
     """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Call:
     )  # fmt: skip
     message_event = NoEvent()
 
-    def __init__(self, connection: Connection, way: Any) -> None:
+    def __init__(self, connection: HttpConnection, way: Any) -> None:
         self.connection = connection
         self.way = way
         self.path = connection.url
@@ -126,7 +126,7 @@ class Call:
             self.exchange.end(GONE)
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     app: Any
     cycle: Any
     kind: bytes
@@ -214,7 +214,7 @@ class Connection(HttpToolsProtocol):
             if self.unusual:
                 self.cycle.transport = LastWords(self)
         else:
-            self.cycle = Call(self, way)
+            self.cycle = FastCall(self, way)
 
     @property
     def idle(self) -> bool:
@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
         return bool(way.binary) and self.kind == BINARY_TYPE
 
     def on_body(self, body: bytes) -> None:
-        if type(self.cycle) is Call:
+        if type(self.cycle) is FastCall:
             self.cycle.body = self.cycle.body + body if self.cycle.body else body
         else:
             self.body_size += len(body)
@@ -246,18 +246,18 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.arriving = None
-        if type(self.cycle) is Call:
+        if type(self.cycle) is FastCall:
             self.app.answer(self.cycle, self.cycle.way)
         else:
             super().on_message_complete()
 
-    def send(self, call: Call, body: bytes, header_length: int | None, headers: bytes) -> None:
+    def send(self, call: FastCall, body: bytes, header_length: int | None, headers: bytes) -> None:
         if header_length is None:
             self.write(call, OK_JSON % len(body) + headers, body)
         else:
             self.write(call, OK_BINARY % (header_length, len(body)) + headers, body)
 
-    def write(self, call: Call, head: bytes, body: bytes) -> None:
+    def write(self, call: FastCall, head: bytes, body: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
             return
         defaults = self.server_state.default_headers
@@ -322,7 +322,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.abort)
 
-    def pass_on(self, call: Call) -> None:
+    def pass_on(self, call: FastCall) -> None:
         """Starts uvicorn's own cycle for a request that has arrived whole."""
         scope = self.new_scope(call.headers)
         scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path, CALL: call}
@@ -356,7 +356,7 @@ class Connection(HttpToolsProtocol):
 class Deaf(asyncio.Protocol):
     """What becomes of a connection that listens no more: so much is taken from it, then it is left to itself."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         self.connection = connection
         self.left = MOST_IGNORED
 
@@ -375,7 +375,7 @@ class LastWords:
     A connection that is closed while data arrives is reset, and the client may lose the reply.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: HttpConnection) -> None:
         self.connection = connection
         transport = connection.transport
         self.write, self.is_closing = transport.write, transport.is_closing

@@ -14,7 +14,7 @@ from predictors.model.loaded import Loaded
 from predictors.model.tensors import input_tensors
 from predictors.signature.example import samples
 from predictors.signature.fields import SCALARS, Field, Param
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
 JSON_TYPES: dict[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
@@ -108,7 +108,7 @@ def param_entry(one: Param) -> dict[str, Any]:
 # -- JSON Schema ----------------------------------------------------------------------------------------------------
 
 
-def request_schema(plan: Plan, loaded: Loaded, features: Description | None = None) -> dict[str, Any]:
+def request_schema(plan: SignaturePlan, loaded: Loaded, features: Description | None = None) -> dict[str, Any]:
     """JSON Schema of a V1 request, in the dialect of OpenAPI 3.0."""
     item = items(plan) if features is None else entity_items(plan, features)
     forms = [{"type": "array", "minItems": 1, "items": item}]
@@ -116,7 +116,7 @@ def request_schema(plan: Plan, loaded: Loaded, features: Description | None = No
     return {"type": "object", "required": ["instances"], "properties": properties}
 
 
-def items(plan: Plan) -> dict[str, Any]:
+def items(plan: SignaturePlan) -> dict[str, Any]:
     """One row: a record, or values in the order of the signature."""
     if not plan.inputs or plan.from_type_hints:
         return {}
@@ -137,7 +137,7 @@ def items(plan: Plan) -> dict[str, Any]:
     return {"oneOf": [record, rows]} if len(plan.inputs) > 1 else {}
 
 
-def entity_items(plan: Plan, features: Description) -> dict[str, Any]:
+def entity_items(plan: SignaturePlan, features: Description) -> dict[str, Any]:
     """A record, of which what can be looked up may be left out."""
     known = {name: {"description": f"finds features ({type})"} for name, type in features.entities.items()}
     known |= {one.name: tensor_schema(one) if plan.tensors else column_schema(one) for one in plan.inputs if one.name}
@@ -175,7 +175,7 @@ def value_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
     return dict(JSON_TYPES.get(kind, {}))
 
 
-def parameters_schema(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+def parameters_schema(plan: SignaturePlan, loaded: Loaded) -> dict[str, Any]:
     known: dict[str, Any] = {
         "method": {"type": "string", "enum": loaded.methods, "default": loaded.native.default},
         "probabilities": {"type": "boolean", "description": "whether a classifier adds its probabilities"},

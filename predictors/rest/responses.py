@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from predictors.pipeline.served_models import Edition
+from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.errors import NotReady, RequestError
 from predictors.rest import connection
@@ -20,7 +20,7 @@ def tensor_response(reply: bytes, split: int | None) -> Response:
     return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
 
 
-def of_version(response: Response, edition: Edition) -> Response:
+def of_version(response: Response, edition: ServedModel) -> Response:
     response.headers = (*response.headers, edition.version_header)
     return response
 

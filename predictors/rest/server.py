@@ -12,7 +12,7 @@ import uvicorn
 
 from predictors.access.tls import server_context
 from predictors.rest.asgi import Receive, Scope, Send
-from predictors.rest.connection import Connection
+from predictors.rest.connection import HttpConnection
 from predictors.settings.predictor import Settings
 
 LINGER = 0.5  # seconds
@@ -36,7 +36,7 @@ class WebServer(uvicorn.Server):
         if self.patience and counter % 10 == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
+                if isinstance(connection, HttpConnection):
                     connection.look(now, self.patience)
         return await super().on_tick(counter)
 
@@ -75,7 +75,7 @@ class LastReply:
 def web_config(app: Any, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=HttpConnection,
         proxy_headers=False,
         ws="none",
         lifespan="off",

@@ -74,16 +74,16 @@ class Policy:
     """None: the operator gave no list."""
 
 
-class Unsafe(Exception):
+class UnsafeModel(Exception):
     """The model is refused; the message is one line for the operator."""
 
 
 def refuse(what: str, why: str, setting: str = ALLOW) -> NoReturn:
-    raise Unsafe(" ".join(f"{what} is refused: {why}; {setting}".split()))
+    raise UnsafeModel(" ".join(f"{what} is refused: {why}; {setting}".split()))
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelFiles:
     """A model that is about to be loaded."""
 
     folder: Path
@@ -127,15 +127,15 @@ class Candidate:
 
 
 def check(path: Path, mlmodel: Mapping[str, Any], flavor: str, policy: Policy) -> None:
-    """Raises `Unsafe` if loading the model with this flavor would do what the policy does not allow."""
+    """Raises `UnsafeModel` if loading the model with this flavor would do what the policy does not allow."""
     folder = path.resolve()
     check_links(folder)
     for key, name in named_paths(mlmodel):
         if leads_out(folder, name):
             refuse(f"{key} {name!r} in {MLMODEL}", "it leads out of the model folder", NEVER)
-    model = Candidate(folder, mlmodel.get("flavors") or {}, flavor, policy)
+    model = ModelFiles(folder, mlmodel.get("flavors") or {}, flavor, policy)
     if flavor == "pyfunc":  # whatever the operator calls it, the loader decides what happens
-        model = Candidate(folder, model.flavors, LOADERS.get(model.loader, flavor), policy)
+        model = ModelFiles(folder, model.flavors, LOADERS.get(model.loader, flavor), policy)
     if policy.allow_code_execution and (model.flavor not in SKOPS_FLAVORS or policy.skops_trusted is None):
         return
     try:
@@ -143,7 +143,7 @@ def check(path: Path, mlmodel: Mapping[str, Any], flavor: str, policy: Policy) -
         if model.flavor == "transformers":
             check_remote_code(model, MLMODEL, mlmodel)
         CHECKS[model.flavor](model)
-    except Unsafe:
+    except UnsafeModel:
         raise
     except Exception as error:
         refuse(f"the {flavor} model", f"its files cannot be judged ({type(error).__name__}: {error})", NEVER)
@@ -196,7 +196,7 @@ def leads_out(folder: Path, name: str) -> bool:
     return not (folder / name).resolve().is_relative_to(folder)
 
 
-def check_brought_code(model: Candidate) -> None:
+def check_brought_code(model: ModelFiles) -> None:
     for section, config in (("python_function", model.pyfunc), (model.flavor, model.config)):
         for key in ("code", "code_paths", "python_model", "model_code_path"):
             if config.get(key):
@@ -210,17 +210,17 @@ def check_brought_code(model: Candidate) -> None:
             model.runs_code(model.name(second), f"MLflow may read it instead of the {MLMODEL} file that is checked")
 
 
-def check_sklearn(model: Candidate) -> None:
+def check_sklearn(model: ModelFiles) -> None:
     check_skops(model, model.files("data", "model_path", "pickled_model"), set(), default="pickle")
 
 
-def check_lightgbm(model: Candidate) -> None:
+def check_lightgbm(model: ModelFiles) -> None:
     files = model.files("data")
     if model.config.get("model_class", "lightgbm.basic.Booster") != "lightgbm.basic.Booster":
         check_skops(model, files, LIGHTGBM_TYPES, default="cloudpickle")
 
 
-def check_skops(model: Candidate, files: list[Path], known: set[str], default: str) -> None:
+def check_skops(model: ModelFiles, files: list[Path], known: set[str], default: str) -> None:
     written_as = model.config.get("serialization_format", default)
     if written_as != "skops":
         what = f"serialization_format {written_as!r} of {', '.join(map(model.name, files))}"
@@ -238,21 +238,21 @@ def check_skops(model: Candidate, files: list[Path], known: set[str], default: s
             refuse(model.name(file), why, f"--skops-trusted {','.join(unknown)} would allow it")
 
 
-def check_xgboost(model: Candidate) -> None:
+def check_xgboost(model: ModelFiles) -> None:
     model.files("data")
     name = str(model.config.get("model_class", "xgboost.core.Booster"))
     if not XGBOOST_CLASS.fullmatch(name):
         model.runs_code(f"xgboost.model_class {name!r} in {MLMODEL}", "MLflow imports and calls it")
 
 
-def check_catboost(model: Candidate) -> None:
+def check_catboost(model: ModelFiles) -> None:
     model.files("data", "model_binary")
     for key, known in CATBOOST.items():
         if model.config.get(key) not in known:
             model.runs_code(f"catboost.{key} {model.config.get(key)!r} in {MLMODEL}", "it is not known to be safe")
 
 
-def check_onnx(model: Candidate) -> None:
+def check_onnx(model: ModelFiles) -> None:
     model.files("data")
     providers = model.config.get("providers") or []
     for provider in [providers] if isinstance(providers, str) else providers:
@@ -263,7 +263,7 @@ def check_onnx(model: Candidate) -> None:
             model.runs_code(f"onnx extra_session_config {key!r} in {MLMODEL}", "it is not known to be safe")
 
 
-def check_transformers(model: Candidate) -> None:
+def check_transformers(model: ModelFiles) -> None:
     for key in ("source_model_revision", "local_base_model_path"):
         if key in model.config:
             model.runs_code(f"transformers.{key} in {MLMODEL}", "it loads a model from outside of the model folder")
@@ -274,7 +274,7 @@ def check_transformers(model: Candidate) -> None:
             check_remote_code(model, model.name(file), json.loads(file.read_bytes()))
 
 
-def check_remote_code(model: Candidate, where: str, document: Any) -> None:
+def check_remote_code(model: ModelFiles, where: str, document: Any) -> None:
     for key, value in entries(document):
         if (key in REMOTE_CODE and value) or (key == "name" and value in REMOTE_CODE):
             model.runs_code(f"{key} {value!r} in {where}", "it makes transformers import Python files")
@@ -282,7 +282,7 @@ def check_remote_code(model: Candidate, where: str, document: Any) -> None:
             model.runs_code(f"{key} {value!r} in {where}", "it makes transformers load a kernel from elsewhere")
 
 
-def check_tensorflow(model: Candidate) -> None:
+def check_tensorflow(model: ModelFiles) -> None:
     config = model.section("keras" if "keras" in model.flavors else "tensorflow")
     kind = config.get("model_type", "keras" if "keras" in model.flavors else "tf1-estimator")
     if kind != "keras" or config.get("save_exported_model"):
@@ -310,7 +310,7 @@ def check_tensorflow(model: Candidate) -> None:
             model.runs_code(f"module {value!r} in {model.name(archive)}", "it is no part of a Keras model")
 
 
-def check_pytorch(model: Candidate) -> None:
+def check_pytorch(model: ModelFiles) -> None:
     for data in model.files("data", "model_data"):
         archive, pickled = data / "model.pt2", data if data.is_file() else data / "model.pth"
         if pickled.exists():
@@ -320,7 +320,7 @@ def check_pytorch(model: Candidate) -> None:
         check_pt2(model, archive)
 
 
-def check_pt2(model: Candidate, archive: Path) -> None:
+def check_pt2(model: ModelFiles, archive: Path) -> None:
     try:
         from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as prove
 
@@ -340,7 +340,7 @@ def read_text(file: Path) -> str | None:
     return file.read_text(errors="replace") if file.is_file() else None
 
 
-CHECKS: Mapping[str, Callable[[Candidate], None]] = {
+CHECKS: Mapping[str, Callable[[ModelFiles], None]] = {
     "xgboost": check_xgboost,
     "lightgbm": check_lightgbm,
     "catboost": check_catboost,

@@ -28,7 +28,7 @@ from predictors.environments.environment import OURS, EnvironmentFailed, default
 from predictors.environments.installers import InstallerError
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.processes.forking import end_with_parent
-from predictors.processes.handover import VARIABLE, Door, source_as_json, source_from_json
+from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
 from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
@@ -49,14 +49,14 @@ class Stopped(BaseException):
     """A signal came while there was nothing but preparations."""
 
 
-class Failed(SourceError):
+class ProcessFailed(SourceError):
     """What another process could not do, in its words."""
 
 
-class Server:
+class EnvironmentServer:
     """A server in an environment."""
 
-    def __init__(self, process: subprocess.Popen[bytes], door: Door, folder: Path, source: Source) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], door: Channel, folder: Path, source: Source) -> None:
         self.process, self.door, self.environment, self.source = process, door, folder, source
         self.leaving = False
 
@@ -74,7 +74,7 @@ class Launcher:
     def __init__(self, settings: Settings, module: str, arguments: Sequence[str], ports: Ports, folder: Path) -> None:
         self.settings, self.module, self.arguments, self.ports, self.folder = settings, module, arguments, ports, folder
         self.cache = Path(settings.env_cache).absolute() if settings.env_cache else default_cache()
-        self.servers: list[Server] = []
+        self.servers: list[EnvironmentServer] = []
         self.preparing = self.stopped = False
         self.greeting: tuple[int, socket.socket] | None = None
         """While probes are answered by somebody else than a server: who does, and how to tell what to say."""
@@ -127,7 +127,7 @@ class Launcher:
     def fetched(self) -> Source:
         """Resolved and downloaded by a process of its own: MLflow is not wanted in this one."""
         self.greet()
-        ours, theirs = map(Door, socket.socketpair())
+        ours, theirs = map(Channel, socket.socketpair())
         pid = os.fork()
         if pid == 0:
             in_child(lambda: theirs.send(**self.fetch()))
@@ -141,7 +141,7 @@ class Launcher:
         finally:
             os.waitpid(pid, 0)
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise ProcessFailed(answer["error"])
         return source_from_json(answer)
 
     def fetch(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Launcher:
 
     # -- servers ------------------------------------------------------------------------------------------------
 
-    def start(self, folder: Path, source: Source, takes_over: bool = False) -> Server:
+    def start(self, folder: Path, source: Source, takes_over: bool = False) -> EnvironmentServer:
         ours, theirs = socket.socketpair()
         sockets = [one.fileno() for one in (self.ports.http, self.ports.grpc) if one is not None]
         given = {
@@ -177,13 +177,13 @@ class Launcher:
                 [str(folder / "bin" / "python"), "-P", "-m", self.module, *self.arguments],
                 env=environ, pass_fds=[*sockets, theirs.fileno()], process_group=0,
             )  # fmt: skip
-        server = Server(process, Door(ours), folder, source)
+        server = EnvironmentServer(process, Channel(ours), folder, source)
         self.servers.append(server)
         if self.stopped:  # the signal came before it was in the list
             process.terminate()
         return server
 
-    def replaced(self, server: Server, source: Source) -> Server:
+    def replaced(self, server: EnvironmentServer, source: Source) -> EnvironmentServer:
         """The server that answers from now on: another one with this model, or the same if that cannot be."""
         try:
             with self.prepared():
@@ -225,7 +225,7 @@ class Launcher:
         source.path.rename(kept)
         return replace(source, path=kept)
 
-    def forget(self, server: Server) -> None:
+    def forget(self, server: EnvironmentServer) -> None:
         """Waits for a server that ends, and removes what was downloaded for it."""
         server.process.wait()
         server.door.close()

@@ -28,7 +28,7 @@ from predictors.processes import forking
 from predictors.processes.handover import first_source, launched
 from predictors.processes.ports import Ports, StartError, bound_ports
 from predictors.processes.shared_state import Shared
-from predictors.processes.workers import GREETER, SIGNALS, Crew
+from predictors.processes.workers import GREETER, SIGNALS, WorkerSupervisor
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
 from predictors.rest.app import Front
@@ -42,7 +42,7 @@ from predictors.storage.source import Source, is_here
 from predictors.telemetry import opentelemetry
 
 if TYPE_CHECKING:
-    from predictors.prediction_log.log import PredictionLog
+    from predictors.prediction_log.log import PredictionLogger
 
 log = logging.getLogger("predictors")
 
@@ -69,7 +69,7 @@ class Serving:
         self.takes_over = given is not None and given.takes_over
         """Whether another server answers until this one can."""
         self.telemetry = opentelemetry.Telemetry()
-        self.prediction_log: PredictionLog | None = None
+        self.prediction_log: PredictionLogger | None = None
         self.patient = False
         """Whether there is time to let the world know before the end."""
         self.stuck = False
@@ -96,9 +96,9 @@ class Serving:
         def work(index: int) -> int:
             return self.work(ports, shared, index)
 
-        def crew_of_its_own() -> Crew:
+        def crew_of_its_own() -> WorkerSupervisor:
             # Once the last worker has closed the ports, they are to be closed, and callers sent elsewhere at once.
-            return Crew(shared, self.settings.worker_timeout, ports.close)
+            return WorkerSupervisor(shared, self.settings.worker_timeout, ports.close)
 
         crew = crew_of_its_own()
         if self.opened is not None:
@@ -111,7 +111,7 @@ class Serving:
             return crew.dismiss(0 if crew.stopped.is_set() else cannot_load(error))
         if model.flavor not in forking.FLAVORS:
             return crew.supervise(work)
-        understudy = forking.Understudy(lambda: crew_of_its_own().supervise(work))
+        understudy = forking.StandbyProcess(lambda: crew_of_its_own().supervise(work))
         note, threads = partial(say, shared), forking.threads()
         model.status.listeners.append(note)
         try:
@@ -130,7 +130,7 @@ class Serving:
         garbage.settle()
         return crew.supervise(work)
 
-    def fetched(self, crew: Crew, shared: Shared) -> Source:
+    def fetched(self, crew: WorkerSupervisor, shared: Shared) -> Source:
         """The model's folder; MLflow is needed for those that are not here, and not wanted in this process."""
         find = partial(first_source, self.settings, partial(say, shared), shared.folder)
 
@@ -241,9 +241,9 @@ class Serving:
         self.telemetry = opentelemetry.begin(self.settings, pipeline.index)
         pipeline.observer.use(self.telemetry.tracing)
         if self.settings.prediction_log:
-            from predictors.prediction_log.log import PredictionLog
+            from predictors.prediction_log.log import PredictionLogger
 
-            self.prediction_log = PredictionLog(self.settings, pipeline.shared)
+            self.prediction_log = PredictionLogger(self.settings, pipeline.shared)
             pipeline.observer.record(self.prediction_log, self.settings.prediction_log_sample)
         number = shared.edition
         if number == 0:
@@ -283,7 +283,7 @@ class Serving:
         return 0
 
     async def shut_down(
-        self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], grpc: rpc.Server | None
+        self, pipeline: Pipeline, web: WebServer, serving: asyncio.Task[None], grpc: rpc.GrpcServer | None
     ) -> bool:
         """Unready at once; what is in flight finishes within the grace period. Whether all of it has."""
         was_ready = pipeline.ready
@@ -330,7 +330,7 @@ class Serving:
         os._exit(code)
 
 
-async def start_grpc(pipeline: Pipeline, ports: Ports) -> rpc.Server | None:
+async def start_grpc(pipeline: Pipeline, ports: Ports) -> rpc.GrpcServer | None:
     if ports.grpc is None:
         return None
     server = service.build(pipeline)

@@ -9,7 +9,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from predictors.access.checks import check as check_access
-from predictors.access.reloading_file import Unusable
+from predictors.access.reloading_file import UnusableFile
 from predictors.access.tls import server_context
 from predictors.prediction_log.targets import Unsuitable
 from predictors.prediction_log.targets import check as check_prediction_log
@@ -57,7 +57,7 @@ def check(settings: Settings) -> None:
         server_context(settings, "http/1.1")
         check_access(settings)
         check_prediction_log(settings)
-    except (Unusable, Unsuitable) as error:
+    except (UnusableFile, Unsuitable) as error:
         raise SettingError(str(error)) from None
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
         if text is not None and (not text or any(char in text for char in "/:?# ")):

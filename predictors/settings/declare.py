@@ -41,7 +41,7 @@ def setting(
     return field(default=default, metadata=metadata, repr=not secret)
 
 
-class Parser(argparse.ArgumentParser):
+class SettingsParser(argparse.ArgumentParser):
     json_lines = False
     """Whether even this is said in JSON."""
 
@@ -61,8 +61,8 @@ def env_of(one: Field[Any]) -> list[str]:
     return [*one.metadata["env"], ENV_PREFIX + one.name.upper()]
 
 
-def parser(prog: str, description: str, forced_flavor: str | None = None, *, of: type[Any]) -> Parser:
-    made = Parser(
+def parser(prog: str, description: str, forced_flavor: str | None = None, *, of: type[Any]) -> SettingsParser:
+    made = SettingsParser(
         prog=prog,
         description=description,
         allow_abbrev=False,
@@ -96,7 +96,7 @@ def parser(prog: str, description: str, forced_flavor: str | None = None, *, of:
 
 
 def given_values(
-    made: Parser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
+    made: SettingsParser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
 ) -> dict[str, Any]:
     """What flags and environment say of the settings that are not fixed."""
     made.json_lines = wants_json(argv, environ)

@@ -17,7 +17,7 @@ from predictors.protocol.batch import Batch
 from predictors.protocol.errors import RequestError
 from predictors.protocol.results import jsonable
 from predictors.signature.fields import Field
-from predictors.signature.plan import Plan, columns_of_records, is_records
+from predictors.signature.plan import SignaturePlan, columns_of_records, is_records
 
 log = logging.getLogger("predictors")
 
@@ -57,7 +57,7 @@ def stored_example(content: Any, info: Mapping[str, Any]) -> Batch | None:
     return None
 
 
-def placeholder(plan: Plan) -> Batch | None:
+def placeholder(plan: SignaturePlan) -> Batch | None:
     """A request with one row of harmless values, for models that were logged without an example."""
     if plan.from_type_hints:
         return None
@@ -90,7 +90,7 @@ def placeholder_of(spec: Mapping[str, Any]) -> Any:
     return PLACEHOLDERS.get(kind, "text")
 
 
-def samples(plan: Plan, batch: Batch | None, model_name: str) -> dict[str, Any]:
+def samples(plan: SignaturePlan, batch: Batch | None, model_name: str) -> dict[str, Any]:
     """A request that works for each protocol: path and body. Empty where nothing is known of the inputs."""
     if batch is None:
         return {}
@@ -138,7 +138,7 @@ def invocations_sample(batch: Batch, v1: dict[str, Any]) -> dict[str, Any]:
     return {"dataframe_records": v1["instances"]}
 
 
-def v2_inputs(plan: Plan, batch: Batch) -> list[dict[str, Any]]:
+def v2_inputs(plan: SignaturePlan, batch: Batch) -> list[dict[str, Any]]:
     """The rows as V2 tensors; empty for models whose inputs do not fit into tensors."""
     rows = first_rows(batch)
     if plan.from_type_hints and is_records(rows.rows):

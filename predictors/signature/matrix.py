@@ -1,6 +1,6 @@
 """Rows of plain numbers as one matrix: the short way through a plan, for requests that need nothing else.
 
-`Matrix.of` gives exactly the numbers that `Plan.conform` would, or None: then the plan itself converts the rows, or
+`Matrix.of` gives exactly the numbers that `SignaturePlan.conform` would, or None: then the plan converts the rows itself, or
 says what is wrong with them. So the short way never refuses anything and has no words of its own.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from predictors.protocol.batch import Batch, Values
 from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, kinds, packed
 from predictors.signature.fields import NUMBER_TYPES
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
 EXACT_IN_SINGLE = 2**24
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -151,7 +151,7 @@ class Matrix:
         return found if np.isfinite(found).all() else None
 
 
-def matrix_of(plan: Plan) -> Matrix | None:
+def matrix_of(plan: SignaturePlan) -> Matrix | None:
     """The short way through a plan; None where its inputs are not columns of required numbers."""
     if plan.from_type_hints:
         return None
@@ -167,7 +167,7 @@ def matrix_of(plan: Plan) -> Matrix | None:
     return matrix_of_types(names, types) if len(set(names)) in (0, len(types)) else None
 
 
-def matrix_of_tensor(plan: Plan) -> Matrix | None:
+def matrix_of_tensor(plan: SignaturePlan) -> Matrix | None:
     only = plan.inputs[0]
     fits = len(plan.inputs) == 1 and not only.name and len(only.shape) == 2 and only.shape[0] == -1
     if not fits or only.shape[1] < 1 or only.dtype not in (SINGLE, DOUBLE):

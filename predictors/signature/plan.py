@@ -1,6 +1,6 @@
 """The MLflow signature as a compiled plan: payload columns → exactly what the model wants.
 
-Read straight from the JSON in the MLmodel file, so that no framework is imported for it. `Plan.conform` is pure.
+Read straight from the JSON in the MLmodel file: no framework is imported for it. `SignaturePlan.conform` is pure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or J
 
 
 @dataclass(frozen=True)
-class Plan:
+class SignaturePlan:
     """How a batch becomes the model's input. Without `inputs` the payload goes in as it is."""
 
     inputs: tuple[Field, ...] = ()
@@ -337,10 +337,10 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
 # -- reading the MLmodel file -----------------------------------------------------------------------------------
 
 
-def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> Plan:
+def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> SignaturePlan:
     """The plan for the `signature` entry of an MLmodel file (its values are JSON strings)."""
     entries = {key: parsed((signature or {}).get(key)) for key in ("inputs", "outputs", "params")}
-    return Plan(
+    return SignaturePlan(
         inputs=tuple(map(field_of, entries["inputs"])),
         outputs=tuple(map(field_of, entries["outputs"])),
         params=tuple(map(param_of, entries["params"])),

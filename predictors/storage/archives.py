@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from predictors.storage.failures import Unsafe, VolumeError
+from predictors.storage.failures import UnsafeArchive, VolumeError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_MEMBERS = 1_000_000
@@ -39,9 +39,9 @@ class Allowance:
         self.members += 1
         self.used += size
         if self.members > MOST_MEMBERS:
-            raise Unsafe(f"{self.name} holds more than {MOST_MEMBERS} files")
+            raise UnsafeArchive(f"{self.name} holds more than {MOST_MEMBERS} files")
         if self.used > self.most:
-            raise Unsafe(f"{self.name} unpacks to more than {self.most} bytes (MAX_UNPACKED_SIZE)")
+            raise UnsafeArchive(f"{self.name} unpacks to more than {self.most} bytes (MAX_UNPACKED_SIZE)")
         if self.used > self.free:
             raise VolumeError(f"{self.name} unpacks to more than the {self.free} bytes that are free on the volume")
 
@@ -55,11 +55,15 @@ def unpack(archive: Path, folder: Path, most: int) -> None:
         else:
             unpack_tar(archive, folder, allowance)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise Unsafe(f"{archive.name} is no archive that can be read: {type(error).__name__}: {error}") from error
+        raise UnsafeArchive(
+            f"{archive.name} is no archive that can be read: {type(error).__name__}: {error}"
+        ) from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise Unsafe(f"{archive.name}: {Path(error.filename).name!r} is both a file and a folder of it") from error
+        raise UnsafeArchive(
+            f"{archive.name}: {Path(error.filename).name!r} is both a file and a folder of it"
+        ) from error
     except RuntimeError as error:  # of zipfile: encrypted
-        raise Unsafe(f"{archive.name}: {error}") from error
+        raise UnsafeArchive(f"{archive.name}: {error}") from error
 
 
 def unpack_zip(archive: Path, folder: Path, allowance: Allowance) -> None:
@@ -67,7 +71,7 @@ def unpack_zip(archive: Path, folder: Path, allowance: Allowance) -> None:
         for one in packed.infolist():
             kind = stat.S_IFMT(one.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise Unsafe(f"{allowance.name}: {one.filename!r} is a link or a device")
+                raise UnsafeArchive(f"{allowance.name}: {one.filename!r} is a link or a device")
             target = folder / inside(one.filename, allowance.name)
             allowance.take(one.file_size)
             if one.is_dir():
@@ -91,7 +95,7 @@ def unpack_tar(archive: Path, folder: Path, allowance: Allowance) -> None:
                 start = TOP if one.islnk() else name.parent
                 links.append((name, inside(one.linkname, allowance.name, start, one.name)))
             else:
-                raise Unsafe(f"{allowance.name}: {one.name!r} is a device or a pipe")
+                raise UnsafeArchive(f"{allowance.name}: {one.name!r} is a device or a pipe")
         for name, leads_to in links:
             follow(folder, name, leads_to, dict(links), allowance)
 
@@ -110,7 +114,7 @@ def follow(
         leads_to = links[leads_to]
     target = folder / leads_to
     if not target.is_file():
-        raise Unsafe(f"{allowance.name}: the link {str(name)!r} leads to no file of the archive")
+        raise UnsafeArchive(f"{allowance.name}: the link {str(name)!r} leads to no file of the archive")
     allowance.take(target.stat().st_size)
     with target.open("rb") as file:
         write(file, folder / name)
@@ -131,7 +135,7 @@ def inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None
         if not path.is_absolute() and "\\" not in name and "\0" not in name:
             return PurePosixPath(*parts)
     what = f"the link {link!r} leads to {name!r}" if link is not None else repr(name)
-    raise Unsafe(f"{archive}: {what}, which is outside of the archive")
+    raise UnsafeArchive(f"{archive}: {what}, which is outside of the archive")
 
 
 def write(file: IO[bytes], target: Path) -> None:
@@ -155,6 +159,6 @@ def without_links(folder: Path) -> None:
     for link in list(links_of(folder)):
         target = link.resolve()
         if not target.is_relative_to(folder.resolve()) or not target.is_file():
-            raise Unsafe(f"the link {link.relative_to(folder)} leads to no file of the model")
+            raise UnsafeArchive(f"the link {link.relative_to(folder)} leads to no file of the model")
         link.unlink()
         shutil.copyfile(target, link)

@@ -23,17 +23,17 @@ class StorageError(Exception):
     """Whether another try would end the same way."""
 
 
-class Unusable(StorageError):
+class Misconfigured(StorageError):
     """A setting, a URI, or a package that is not installed."""
 
     code, permanent = 2, True
 
 
-class NotFound(StorageError):
+class ModelNotFound(StorageError):
     code, permanent = 3, True
 
 
-class Forbidden(StorageError):
+class AccessDenied(StorageError):
     """Credentials are missing, wrong, or do not suffice."""
 
     code, permanent = 4, True
@@ -49,7 +49,7 @@ class VolumeError(StorageError):
     code, permanent = 6, True
 
 
-class Unsafe(StorageError):
+class UnsafeArchive(StorageError):
     """An archive or a tree that is broken, or would write where it must not."""
 
     code, permanent = 7, True
@@ -62,18 +62,18 @@ BY_ERRNO = {
     errno.EACCES: "may not be written by this user",
     errno.EPERM: "may not be written by this user",
 }
-BY_STATUS = {401: Forbidden, 403: Forbidden, 404: NotFound, 407: Forbidden, 410: NotFound}
+BY_STATUS = {401: AccessDenied, 403: AccessDenied, 404: ModelNotFound, 407: AccessDenied, 410: ModelNotFound}
 FULL = r"no space left on device|errno 28\b|disk quota exceeded"
 # How clients of many makes say it; the first that fits counts.
 BY_WORDS: tuple[tuple[type[StorageError], str], ...] = (
     (VolumeError, rf"{FULL}|read-only file system|errno 13\b"),
     (
-        Forbidden,
+        AccessDenied,
         r"unauthenticated|permission_denied|unauthorized|credential|authentication failed|access ?denied|forbidden"
         r"|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken|gatedrepo",
     ),
     (
-        NotFound,
+        ModelNotFound,
         r"resource_does_not_exist|nosuchbucket|nosuchkey|not found|does not exist|no such (file|artifact|bucket|key)"
         r"|no model found|notfound|resourcenotfound|registered model alias .* not found",
     ),
@@ -103,9 +103,9 @@ def explained(error: BaseException, uri: str) -> StorageError:
         if isinstance(one, StorageError):
             return one
         if isinstance(one, ImportError):
-            return Unusable(f"{one.name or one} is not installed: pip install 'mlflow-kserve[storage]'")
+            return Misconfigured(f"{one.name or one} is not installed: pip install 'mlflow-kserve[storage]'")
         if isinstance(one, (EOFError, zlib.error, BadGzipFile)):
-            return Unsafe(f"{without_secrets(uri)} is no archive that can be read: {one}")
+            return UnsafeArchive(f"{without_secrets(uri)} is no archive that can be read: {one}")
         if isinstance(one, OSError) and one.errno in BY_ERRNO and one.filename:
             return on_volume(one)
     reason = reason_of(error)
@@ -154,7 +154,7 @@ def reason_of(error: BaseException) -> str:
 def advice(kind: type[StorageError], uri: str, error: BaseException, reason: str) -> str:
     """Which credential or host to look at."""
     store = store_of(uri, error, reason)
-    if kind is Forbidden and store in CREDENTIALS:
+    if kind is AccessDenied and store in CREDENTIALS:
         missing = [name for name in CREDENTIALS[store] if not os.environ.get(name)]
         names = ", ".join(CREDENTIALS[store])
         state = f"not set: {', '.join(missing)}" if missing else "all are set"

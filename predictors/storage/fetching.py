@@ -24,7 +24,7 @@ from typing import Any
 
 from predictors.storage.archives import is_archive, unpack, without_links
 from predictors.storage.checksums import folder_size
-from predictors.storage.failures import NotFound, Unsafe, Unusable
+from predictors.storage.failures import Misconfigured, ModelNotFound, UnsafeArchive
 from predictors.storage.provenance import BESIDE, MLMODEL, without_secrets
 from predictors.storage.source import local_folder
 from predictors.uris import scheme_of
@@ -50,7 +50,7 @@ def fetch(uri: str, folder: Path, most: int) -> None:
             from_mlflow(uri, folder)
         files = list(folder.iterdir())
         if not files:
-            raise NotFound(f"{without_secrets(uri)} holds no files")
+            raise ModelNotFound(f"{without_secrets(uri)} holds no files")
         if len(files) == 1 and is_archive(files[0]):
             unpacked(files[0], folder, most)
         without_links(folder)
@@ -76,7 +76,7 @@ def copy_local(source: Path, folder: Path) -> None:
     elif source.is_file():
         copy_file(source, folder / source.name)
     else:
-        raise NotFound(f"there is no file or folder {source}")
+        raise ModelNotFound(f"there is no file or folder {source}")
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
@@ -136,13 +136,13 @@ def json_in(variable: str) -> dict[str, Any]:
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Unusable(f"{variable}: expected a JSON object")
+        raise Misconfigured(f"{variable}: expected a JSON object")
     return said
 
 
 def from_kserve(uri: str, folder: Path, most: int) -> None:
     if find_spec("kserve_storage") is None:
-        raise Unusable(f"{scheme_of(uri)}:// needs kserve-storage: pip install 'mlflow-kserve[storage]'")
+        raise Misconfigured(f"{scheme_of(uri)}:// needs kserve-storage: pip install 'mlflow-kserve[storage]'")
     from kserve_storage import Storage
     from kserve_storage.logging import logger
 
@@ -162,7 +162,7 @@ def largest_file(most: int) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise
-        raise Unsafe(f"a file is larger than {most} bytes (MAX_UNPACKED_SIZE)") from error
+        raise UnsafeArchive(f"a file is larger than {most} bytes (MAX_UNPACKED_SIZE)") from error
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

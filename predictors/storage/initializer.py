@@ -22,9 +22,17 @@ from typing import NoReturn, TypeVar
 
 from predictors.storage import cache
 from predictors.storage.checksums import checksums, differences
-from predictors.storage.failures import FULL, NotFound, SourceError, StorageError, Unusable, VolumeError, explained
+from predictors.storage.failures import (
+    FULL,
+    Misconfigured,
+    ModelNotFound,
+    SourceError,
+    StorageError,
+    VolumeError,
+    explained,
+)
 from predictors.storage.fetching import by_mlflow, fetch
-from predictors.storage.output import PLACING, Output, OutputError, remove
+from predictors.storage.output import PLACING, OutputError, OutputFolder, remove
 from predictors.storage.provenance import Provenance, provenance, without_secrets
 from predictors.storage.registry import configure_mlflow, pin
 from predictors.storage.retries import retried
@@ -89,7 +97,7 @@ class Initializer:
         self.uri = settings.model_uri or ""
         self.shown = without_secrets(self.uri)
         self.full = settings.verify == "full"
-        self.output = Output(Path(settings.output_path).absolute())
+        self.output = OutputFolder(Path(settings.output_path).absolute())
         self.begun = time.monotonic()
 
     def run(self) -> None:
@@ -120,7 +128,7 @@ class Initializer:
         if scheme in ("models", "runs", "mlflow-artifacts") and "://" not in self.uri:
             given = self.settings.tracking_uri or os.environ.get("MLFLOW_REGISTRY_URI")
             if not given:
-                raise Unusable(f"MLFLOW_TRACKING_URI is not set: which server knows {self.shown}?")
+                raise Misconfigured(f"MLFLOW_TRACKING_URI is not set: which server knows {self.shown}?")
         if by_mlflow(self.uri):
             configure_mlflow(self.settings)
         if scheme != "models":
@@ -233,7 +241,7 @@ class Initializer:
             try:
                 return action()
             except SourceError as error:
-                kind = Unusable if "expected" in str(error) else NotFound
+                kind = Misconfigured if "expected" in str(error) else ModelNotFound
                 raise kind(str(error)) from error
             except Exception as error:
                 raise explained(error, self.uri) from error

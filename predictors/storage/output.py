@@ -31,7 +31,7 @@ class OutputError(VolumeError):
     """The folder that the model is to be put into cannot take it."""
 
 
-class Output:
+class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.stage = path / STAGE

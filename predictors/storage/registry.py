@@ -15,7 +15,7 @@ from predictors.storage.failures import SourceError
 DOWNLOADED = "mlflow-kserve-model-"
 
 
-class Connection(Protocol):
+class TrackingServer(Protocol):
     """Settings of a tracking server."""
 
     @property
@@ -26,13 +26,13 @@ class Connection(Protocol):
     def tracking_password(self) -> str | None: ...
 
 
-def pinned(settings: Connection, uri: str) -> tuple[str, str | None]:
+def pinned(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
     """What the URI names now, as a URI that cannot move any more, and its version."""
     configure_mlflow(settings)
     return pin(uri)
 
 
-def configure_mlflow(settings: Connection) -> None:
+def configure_mlflow(settings: TrackingServer) -> None:
     """MLflow reads its connection from the environment, also in the processes that it starts."""
     for variable, value in (
         ("MLFLOW_TRACKING_URI", settings.tracking_uri),

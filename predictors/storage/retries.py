@@ -19,7 +19,7 @@ PERMANENT = frozenset(
 )
 
 
-class Patience(Protocol):
+class RetryPolicy(Protocol):
     """Settings of what is tried again."""
 
     @property
@@ -28,7 +28,7 @@ class Patience(Protocol):
     def download_backoff(self) -> float: ...
 
 
-def retried(action: Callable[[], T], settings: Patience, note: Callable[[str], None], what: str) -> T:
+def retried(action: Callable[[], T], settings: RetryPolicy, note: Callable[[str], None], what: str) -> T:
     pause = settings.download_backoff
     for left in range(settings.download_retries, -1, -1):
         try:

@@ -35,7 +35,7 @@ class Trace(Protocol):
     def end(self, exchange: Exchange, ended: int) -> None: ...
 
 
-class Tracing(Protocol):
+class Tracer(Protocol):
     def begin(self, exchange: Exchange) -> Trace: ...
 
 
@@ -182,13 +182,13 @@ class Observer:
         self.model_name = model_name
         self.access_log = access_log
         self.scheme = scheme
-        self.tracing: Tracing | None = None
+        self.tracing: Tracer | None = None
         self.watching = access_log
         self.records: Records | None = None
         self.sample = 0.0
         """The share of requests that is written down."""
 
-    def use(self, tracing: Tracing | None) -> None:
+    def use(self, tracing: Tracer | None) -> None:
         self.tracing = tracing
         self.watching = self.access_log or tracing is not None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from predictors.telemetry.metrics_export import MetricsExport
-    from predictors.telemetry.tracing import Tracing
+    from predictors.telemetry.tracing import OtelTracer
 
 log = logging.getLogger("predictors")
 
@@ -28,7 +28,7 @@ PROTOCOLS = {"grpc": "grpc", "http/protobuf": "http"}
 EXTRA = "pip install 'mlflow-kserve[otel]'"
 
 
-class Unusable(Exception):
+class TelemetryError(Exception):
     """What a variable asks for cannot be had; the message names it."""
 
 
@@ -51,7 +51,7 @@ def exporter_name(signal: str, environ: Mapping[str, str]) -> str:
 class Telemetry:
     """What one process exports."""
 
-    def __init__(self, tracing: Tracing | None = None, metrics: MetricsExport | None = None) -> None:
+    def __init__(self, tracing: OtelTracer | None = None, metrics: MetricsExport | None = None) -> None:
         self.tracing = tracing
         self.metrics = metrics
 
@@ -95,7 +95,7 @@ def begin(settings: Settings, index: int) -> Telemetry:
             else:
                 made["metrics"] = import_module("predictors.telemetry.metrics_export").MetricsExport(resource, exporter)
         except Exception as error:
-            words = str(error) if isinstance(error, Unusable) else f"{type(error).__name__} in the exporter"
+            words = str(error) if isinstance(error, TelemetryError) else f"{type(error).__name__} in the exporter"
             log.warning("%s are not exported: %s", signal, words)
             log.debug("no exporter", exc_info=True)
     if made:
@@ -109,12 +109,12 @@ def make_exporter(signal: str) -> Any:
         name = f"otlp_proto_{otlp_protocol(signal)}"
     found = next(iter(entry_points(group=f"opentelemetry_{signal}_exporter", name=name)), None)
     if found is None and name.startswith("otlp_proto_"):
-        raise Unusable(f"the exporter needs an extra: {EXTRA}")
+        raise TelemetryError(f"the exporter needs an extra: {EXTRA}")
     if found is None:
-        raise Unusable(f"OTEL_{signal.upper()}_EXPORTER: no exporter '{name}'; expected otlp, console or none")
+        raise TelemetryError(f"OTEL_{signal.upper()}_EXPORTER: no exporter '{name}'; expected otlp, console or none")
     made = found.load()()
     if not hasattr(made, "export"):
-        raise Unusable(f"OTEL_{signal.upper()}_EXPORTER: '{name}' sends nothing; expected otlp, console or none")
+        raise TelemetryError(f"OTEL_{signal.upper()}_EXPORTER: '{name}' sends nothing; expected otlp, console or none")
     return made
 
 
@@ -124,7 +124,7 @@ def otlp_protocol(signal: str, environ: Mapping[str, str] = os.environ) -> str:
     given = (environ.get(f"{specific}_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "").strip()
     if given:
         if given not in PROTOCOLS:
-            raise Unusable(f"OTEL_EXPORTER_OTLP_PROTOCOL: {given!r} is none of {', '.join(PROTOCOLS)}")
+            raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL: {given!r} is none of {', '.join(PROTOCOLS)}")
         return PROTOCOLS[given]
     endpoint = environ.get(f"{specific}_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or ""
     return "grpc" if urlsplit(endpoint).netloc.endswith(":4317") else "http"

@@ -17,7 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace import Status as Outcome
 
-from predictors.grpc.transport.calls import Status
+from predictors.grpc.transport.calls import GrpcStatus
 from predictors.telemetry.exchange import GONE, Exchange
 
 SCOPE = InstrumentationScope("mlflow-kserve")
@@ -25,7 +25,7 @@ SCOPE = InstrumentationScope("mlflow-kserve")
 OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
-class Tracing:
+class OtelTracer:
     """What spans are made with; sampler and propagators are those that the environment asks for."""
 
     def __init__(self, resource: Resource, exporter: SpanExporter) -> None:
@@ -38,7 +38,7 @@ class Tracing:
         self.propagator = propagate.get_global_textmap()
         self.carriers = frozenset(name.lower().encode() for name in self.propagator.fields)
 
-    def begin(self, exchange: Exchange) -> Trace:
+    def begin(self, exchange: Exchange) -> OtelTrace:
         carrier = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers if name in self.carriers
         }
@@ -52,7 +52,7 @@ class Tracing:
         )
         sampled = result.decision is Decision.RECORD_AND_SAMPLE
         span_id = self.make.generate_span_id()
-        return Trace(
+        return OtelTrace(
             self, trace_id, span_id, parent, parent_context, sampled, result.trace_state, result.attributes or {}
         )
 
@@ -61,14 +61,14 @@ class Tracing:
         self.provider.shutdown()
 
 
-class Trace:
+class OtelTrace:
     """The place of one request in a trace."""
 
     __slots__ = ("attributes", "parent", "parent_context", "sampled", "span_id", "state", "trace_id", "tracing")
 
     def __init__(
         self,
-        tracing: Tracing,
+        tracing: OtelTracer,
         trace_id: int,
         span_id: int,
         parent: SpanContext | None,
@@ -157,7 +157,7 @@ def rpc(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
         "rpc.system": "grpc",
         "rpc.service": service,
         "rpc.method": method,
-        "rpc.grpc.status_code": int(Status[status]),
+        "rpc.grpc.status_code": int(GrpcStatus[status]),
         **peers(exchange, b":authority"),
     }
     if status != "OK":

@@ -31,7 +31,7 @@ JSON_HEADERS = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Target:
+class ServerUnderTest:
     """What the command line names."""
 
     url: str
@@ -68,12 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def target(pytestconfig: pytest.Config) -> Target:
+def target(pytestconfig: pytest.Config) -> ServerUnderTest:
     url = option(pytestconfig, "--url")
     if not url:
         pytest.skip("needs a server: pytest tests/conformance --url http://… --model NAME")
     sample = option(pytestconfig, "--input")
-    return Target(
+    return ServerUnderTest(
         url=url.rstrip("/"),
         model=option(pytestconfig, "--model"),
         grpc=option(pytestconfig, "--grpc"),
@@ -83,7 +83,7 @@ def target(pytestconfig: pytest.Config) -> Target:
 
 
 @pytest.fixture(scope="session")
-def http(target: Target) -> Iterator[httpx.Client]:
+def http(target: ServerUnderTest) -> Iterator[httpx.Client]:
     # A connection each: a server that breaks one after an error fails the keep-alive tests, not all others.
     # No proxy from the environment: the server itself is on trial.
     limits = httpx.Limits(max_keepalive_connections=0)
@@ -96,12 +96,12 @@ def http(target: Target) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def metadata(http: httpx.Client, target: Target) -> Json:
+def metadata(http: httpx.Client, target: ServerUnderTest) -> Json:
     return json_object(http.get(target.path))
 
 
 @pytest.fixture(scope="session")
-def payloads(metadata: Json, target: Target) -> Payloads:
+def payloads(metadata: Json, target: ServerUnderTest) -> Payloads:
     """Makes valid inputs."""
     made = Payloads(metadata, target.sample)
     assert made.described, "the model's metadata names no inputs: give a sample request with --input"
@@ -117,7 +117,7 @@ def batches(payloads: Payloads) -> Payloads:
 
 
 @pytest.fixture(scope="session")
-def post(http: httpx.Client, target: Target) -> Callable[..., httpx.Response]:
+def post(http: httpx.Client, target: ServerUnderTest) -> Callable[..., httpx.Response]:
     """Sends an inference request: an object as JSON, bytes as they are."""
 
     def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> httpx.Response:
@@ -158,7 +158,7 @@ def load() -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def grpc_address(target: Target) -> str:
+def grpc_address(target: ServerUnderTest) -> str:
     if not target.grpc:
         pytest.skip("needs --grpc HOST:PORT")
     return target.grpc
@@ -189,5 +189,5 @@ def stub(channel: Any, load: Callable[[str], Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def requests(pb: Any, target: Target) -> Requests:
+def requests(pb: Any, target: ServerUnderTest) -> Requests:
     return Requests(pb, target.model)

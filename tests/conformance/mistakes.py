@@ -15,7 +15,7 @@ GOOD = {"BYTES": "text", "BOOL": True}
 
 
 @dataclass(frozen=True)
-class Call:
+class MistakenCall:
     """An HTTP request below the model's path (or below the server's where `path` starts with a slash)."""
 
     content: bytes = b""
@@ -27,35 +27,35 @@ class Call:
 @dataclass(frozen=True)
 class Mistake:
     label: str
-    make: Callable[[Sequence[Tensor]], Call]
+    make: Callable[[Sequence[Tensor]], MistakenCall]
     statuses: tuple[int, ...] = (400,)
     needs_names: bool = False
 
 
-def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], Call]:
+def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], MistakenCall]:
     """A valid JSON request with a change: in place, or whatever `change` returns instead."""
 
-    def make(tensors: Sequence[Tensor]) -> Call:
+    def make(tensors: Sequence[Tensor]) -> MistakenCall:
         body = json_body(tensors)
         result = change(body)
-        return Call(json.dumps(body if result is None else result).encode())
+        return MistakenCall(json.dumps(body if result is None else result).encode())
 
     return make
 
 
-def first(**members: Any) -> Callable[[Sequence[Tensor]], Call]:
+def first(**members: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
     """A valid request whose first input has these members."""
     return changed(lambda body: body["inputs"][0].update(members))
 
 
-def without(member: str) -> Callable[[Sequence[Tensor]], Call]:
+def without(member: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
     def change(body: Json) -> None:
         del body["inputs"][0][member]
 
     return changed(change)
 
 
-def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], Call]:
+def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
     """A first input of this datatype, with right elements up to the last one, which is `element`."""
 
     def change(body: Json) -> None:
@@ -66,7 +66,7 @@ def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], Call]:
     return changed(change)
 
 
-def dimension(size: Any) -> Callable[[Sequence[Tensor]], Call]:
+def dimension(size: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
     """A valid request whose first input's first dimension is this."""
     return changed(lambda body: body["inputs"][0].update(shape=[size, *body["inputs"][0]["shape"][1:]]))
 
@@ -100,16 +100,16 @@ def deep(body: Json) -> None:
     body["inputs"][0]["data"] = data
 
 
-def literally(content: bytes) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda _: Call(content)
+def literally(content: bytes) -> Callable[[Sequence[Tensor]], MistakenCall]:
+    return lambda _: MistakenCall(content)
 
 
-def cut_short(tensors: Sequence[Tensor]) -> Call:
-    return Call(json.dumps(json_body(tensors)).encode()[:-2])
+def cut_short(tensors: Sequence[Tensor]) -> MistakenCall:
+    return MistakenCall(json.dumps(json_body(tensors)).encode()[:-2])
 
 
-def not_text(tensors: Sequence[Tensor]) -> Call:
-    return Call(json.dumps(json_body(tensors, id="?")).encode().replace(b"?", b"\xff\xfe"))
+def not_text(tensors: Sequence[Tensor]) -> MistakenCall:
+    return MistakenCall(json.dumps(json_body(tensors, id="?")).encode().replace(b"?", b"\xff\xfe"))
 
 
 BODIES = [
@@ -178,16 +178,16 @@ ELEMENTS = [
 ]  # fmt: skip
 
 
-def of_type(content_type: str) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda tensors: Call(json.dumps(json_body(tensors)).encode(), {"content-type": content_type})
+def of_type(content_type: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+    return lambda tensors: MistakenCall(json.dumps(json_body(tensors)).encode(), {"content-type": content_type})
 
 
-def call(method: str, path: str) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda _: Call(b"", {}, method, path)
+def call(method: str, path: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+    return lambda _: MistakenCall(b"", {}, method, path)
 
 
-def elsewhere(path: str) -> Callable[[Sequence[Tensor]], Call]:
-    return lambda tensors: Call(json.dumps(json_body(tensors)).encode(), path=path)
+def elsewhere(path: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+    return lambda tensors: MistakenCall(json.dumps(json_body(tensors)).encode(), path=path)
 
 
 REQUESTS = [
@@ -205,17 +205,17 @@ REQUESTS = [
 
 def binary(
     change: Callable[[Json, list[bytes]], None] = lambda _head, _chunks: None, **headers: str | None
-) -> Callable[[Sequence[Tensor]], Call]:
+) -> Callable[[Sequence[Tensor]], MistakenCall]:
     """A valid binary request but for a change to its JSON or data, and headers set or (None) left out."""
 
-    def make(tensors: Sequence[Tensor]) -> Call:
+    def make(tensors: Sequence[Tensor]) -> MistakenCall:
         head: Json = {"inputs": [tensor.binary_entry() for tensor in tensors]}
         chunks = [tensor.raw() for tensor in tensors]
         change(head, chunks)
         content, defaults = joined(head, chunks)
         changes = {name.replace("_", "-"): value for name, value in headers.items()}
         merged = {**defaults, **changes}
-        return Call(content, {name: value for name, value in merged.items() if value is not None})
+        return MistakenCall(content, {name: value for name, value in merged.items() if value is not None})
 
     return make
 
@@ -258,10 +258,10 @@ def strings(more: int, end: bytes = b"") -> Callable[[Json, list[bytes]], None]:
     return change
 
 
-def halfway(tensors: Sequence[Tensor]) -> Call:
+def halfway(tensors: Sequence[Tensor]) -> MistakenCall:
     right = binary()(tensors)
     length = int(right.headers["inference-header-content-length"]) // 2
-    return Call(right.content, {**right.headers, "inference-header-content-length": str(length)})
+    return MistakenCall(right.content, {**right.headers, "inference-header-content-length": str(length)})
 
 
 BINARY = [

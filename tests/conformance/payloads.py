@@ -28,7 +28,7 @@ VARIABLE = 4
 
 
 @dataclass(frozen=True)
-class Tensor:
+class RequestTensor:
     """One input: BYTES elements are kept as `bytes`."""
 
     name: str
@@ -115,7 +115,7 @@ def example(datatype: str, shape: Sequence[int], seed: int) -> Array:
     return array_of(numbers, datatype, shape)
 
 
-def binary_body(tensors: Sequence[Tensor], in_json: Iterable[str] = (), **members: Any) -> tuple[bytes, Json]:
+def binary_body(tensors: Sequence[RequestTensor], in_json: Iterable[str] = (), **members: Any) -> tuple[bytes, Json]:
     """A body with binary tensors and its headers; tensors named in `in_json` stay JSON."""
     names = set(in_json)
     entries = [tensor.entry() if tensor.name in names else tensor.binary_entry() for tensor in tensors]
@@ -128,11 +128,11 @@ def joined(head: Json, chunks: Iterable[bytes]) -> tuple[bytes, Json]:
     return b"".join([text, *chunks]), headers
 
 
-def json_body(tensors: Sequence[Tensor], *, nested: bool = False, **members: Any) -> Json:
+def json_body(tensors: Sequence[RequestTensor], *, nested: bool = False, **members: Any) -> Json:
     return {"inputs": [tensor.entry(nested=nested) for tensor in tensors], **members}
 
 
-class Payloads:
+class ConformancePayloads:
     """Makes valid inputs of any number of rows for one model."""
 
     def __init__(self, metadata: Mapping[str, Any], sample: Mapping[str, Any] | None) -> None:
@@ -155,7 +155,7 @@ class Payloads:
     def described(self) -> bool:
         return bool(self.specs or self.sample)
 
-    def rows(self, count: int) -> list[Tensor]:
+    def rows(self, count: int) -> list[RequestTensor]:
         """All inputs, with `count` rows where the model takes batches, in the shape it wants where not."""
         if not self.sample:
             return [self.generated(spec, seed, count) for seed, spec in enumerate(self.specs)]
@@ -163,18 +163,18 @@ class Payloads:
             return list(self.sample)
         return [replace(t, array=np.resize(t.array, (count, *t.shape[1:]))) for t in self.sample]
 
-    def generated(self, spec: Json, seed: int, count: int) -> Tensor:
+    def generated(self, spec: Json, seed: int, count: int) -> RequestTensor:
         first, *rest = spec["shape"] or [None]
         shape = [] if first is None else [count if self.batchable or first == -1 else first]
         shape += [VARIABLE if size == -1 else size for size in rest]
-        return Tensor(spec["name"], spec["datatype"], example(spec["datatype"], shape, seed))
+        return RequestTensor(spec["name"], spec["datatype"], example(spec["datatype"], shape, seed))
 
 
-def tensor_of(entry: Mapping[str, Any]) -> Tensor:
+def tensor_of(entry: Mapping[str, Any]) -> RequestTensor:
     array = array_of(flattened(entry["data"]), entry["datatype"], entry["shape"])
-    return Tensor(entry["name"], entry["datatype"], array)
+    return RequestTensor(entry["name"], entry["datatype"], array)
 
 
-def row(tensors: Sequence[Tensor], index: int) -> list[Tensor]:
+def row(tensors: Sequence[RequestTensor], index: int) -> list[RequestTensor]:
     """One row of a batch, as a batch of its own."""
     return [replace(tensor, array=tensor.array[index : index + 1]) for tensor in tensors]

@@ -22,16 +22,16 @@ CLOSE = {"FP64": 1e-6, "FP32": 1e-5, "FP16": 1e-2}
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputTensor:
     datatype: str
     array: Array
     binary: bool
 
 
 @dataclass(frozen=True)
-class Reply:
+class HttpReply:
     body: Json
-    outputs: dict[str, Output]
+    outputs: dict[str, OutputTensor]
 
 
 def excerpt(response: httpx.Response) -> str:
@@ -71,7 +71,7 @@ def refusal(response: httpx.Response, *statuses: int) -> str:
     return message
 
 
-def inference(response: httpx.Response) -> Reply:
+def inference(response: httpx.Response) -> HttpReply:
     """A successful inference reply, JSON or binary, every tensor checked."""
     assert response.status_code == 200, f"expected 200: {excerpt(response)}"
     head, binary = split(response)
@@ -79,12 +79,12 @@ def inference(response: httpx.Response) -> Reply:
     assert isinstance(body, dict), f"expected a JSON object: {excerpt(response)}"
     entries = body.get("outputs")
     assert isinstance(entries, list), f"outputs must be a list: {excerpt(response)}"
-    outputs: dict[str, Output] = {}
+    outputs: dict[str, OutputTensor] = {}
     for entry in entries:
         assert entry.get("name") not in outputs, f"output {entry.get('name')!r} comes twice"
         outputs[entry["name"]], binary = output_of(entry, binary)
     assert not binary, f"{len(binary)} bytes of binary data belong to no output"
-    return Reply(body, outputs)
+    return HttpReply(body, outputs)
 
 
 def split(response: httpx.Response) -> tuple[bytes, bytes]:
@@ -98,7 +98,7 @@ def split(response: httpx.Response) -> tuple[bytes, bytes]:
     return response.content[: int(length)], response.content[int(length) :]
 
 
-def output_of(entry: Json, binary: bytes) -> tuple[Output, bytes]:
+def output_of(entry: Json, binary: bytes) -> tuple[OutputTensor, bytes]:
     """One output and the binary data left after it."""
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     assert isinstance(name, str), f"an output without a name: {entry}"
@@ -108,7 +108,7 @@ def output_of(entry: Json, binary: bytes) -> tuple[Output, bytes]:
     assert all(type(size) is int and size >= 0 for size in shape), f"output {name!r}: shape {shape!r}"
     size = (entry.get("parameters") or {}).get("binary_data_size")
     if size is None:
-        return Output(datatype, data_of(entry), False), binary
+        return OutputTensor(datatype, data_of(entry), False), binary
     assert "data" not in entry, f"output {name!r} has both data and binary_data_size"
     assert type(size) is int, f"output {name!r}: binary_data_size {size!r}"
     assert 0 <= size <= len(binary), f"output {name!r}: binary_data_size {size} of {len(binary)} bytes"
@@ -117,7 +117,7 @@ def output_of(entry: Json, binary: bytes) -> tuple[Output, bytes]:
     except ValueError as error:
         told = f"output {name!r}: {size} bytes are no {datatype} of shape {shape}: {error}"
         raise AssertionError(told) from None
-    return Output(datatype, array, True), binary[size:]
+    return OutputTensor(datatype, array, True), binary[size:]
 
 
 def data_of(entry: Json) -> Array:
@@ -142,7 +142,7 @@ def fits(element: Any, datatype: str) -> bool:
     return type(element) is int and limits.min <= element <= limits.max
 
 
-Outputs: TypeAlias = Mapping[str, Output]
+Outputs: TypeAlias = Mapping[str, OutputTensor]
 
 
 def same_numbers(left: Outputs, right: Outputs, bounds: Mapping[str, float] = SAME) -> None:

@@ -18,7 +18,7 @@ from tests.generator.webhook import rejections, runtime_rejections
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """What is wrong, and what the cluster must have besides the documents."""
 
     problems: list[str]
@@ -27,11 +27,11 @@ class Verdict:
 
 def judge(
     documents: Sequence[Document], crds: Crds | None = None, knative_allows: frozenset[str] = frozenset()
-) -> Verdict:
+) -> Judgement:
     """The verdict; documents whose form is wrong are judged by their form only."""
     found = [f"{title(document)}: {problem}" for document in documents for problem in schema_problems(document, crds)]
     if found:
-        return Verdict(found, [])
+        return Judgement(found, [])
     found += name_problems(documents)
     for document in documents:
         found += [f"{title(document)}: {problem}" for problem in _opinions(document, knative_allows)]
@@ -39,7 +39,7 @@ def judge(
     for pod in pods(documents):
         found += pod_problems(pod)
     problems, external = reference_problems(documents)
-    return Verdict(found + problems, external)
+    return Judgement(found + problems, external)
 
 
 def _opinions(document: Document, knative_allows: frozenset[str]) -> Iterator[str]:

@@ -25,7 +25,7 @@ QUEUE_PROXY = {
 
 
 @dataclass(frozen=True)
-class Pod:
+class RenderedPod:
     """A pod that some document makes: its containers, and the labels by which others find it."""
 
     owner: str
@@ -47,30 +47,32 @@ class Pod:
         return (found or {"8080": 8080}) | ({"agent": AGENT_PORT} if self.agent else {})
 
 
-def pods(documents: Sequence[Document]) -> list[Pod]:
+def pods(documents: Sequence[Document]) -> list[RenderedPod]:
     """All pods of the documents, canaries among them."""
     return [pod for document in documents for pod in _pods(document)]
 
 
-def _pods(document: Document) -> Iterator[Pod]:
+def _pods(document: Document) -> Iterator[RenderedPod]:
     kind, spec, where = document["kind"], document.get("spec") or {}, namespace(document)
     if kind == "InferenceService":
         stable = spec.get("predictor") or {}
         for predictor in predictors(document):
             yield _of_predictor(document, laid_over(stable, predictor))
     elif kind in {"ServingRuntime", "ClusterServingRuntime"}:
-        yield Pod(title(document), where, spec, list(spec.get("containers") or ()))
+        yield RenderedPod(title(document), where, spec, list(spec.get("containers") or ()))
     elif kind == "ClusterStorageContainer":
         container = spec.get("container") or {}
-        yield Pod(title(document), where, {}, [container])
+        yield RenderedPod(title(document), where, {}, [container])
     elif kind in {"Job", "CronJob"}:
         job = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
         template = job["template"]
         labels = template.get("metadata", {}).get("labels") or {}
-        yield Pod(title(document), where, template["spec"], list(template["spec"].get("containers") or ()), labels)
+        yield RenderedPod(
+            title(document), where, template["spec"], list(template["spec"].get("containers") or ()), labels
+        )
 
 
-def _of_predictor(service: Document, merged: Document) -> Pod:
+def _of_predictor(service: Document, merged: Document) -> RenderedPod:
     name, knative = service["metadata"].get("name", ""), mode_of(service) == "Knative"
     made = f"{name}-{merged['name']}-predictor" if merged.get("name") and not knative else f"{name}-predictor"
     own = {"serving.kserve.io/inferenceservice": name, "component": "predictor"}
@@ -82,15 +84,15 @@ def _of_predictor(service: Document, merged: Document) -> Pod:
     labels = {**(service["metadata"].get("labels") or {}), **(merged.get("labels") or {}), **own}
     containers = [*served, *(merged.get("containers") or ())]
     agent = bool(merged.get("logger") or merged.get("batcher"))
-    return Pod(f"{title(service)} ({made})", namespace(service), merged, containers, labels, knative, agent)
+    return RenderedPod(f"{title(service)} ({made})", namespace(service), merged, containers, labels, knative, agent)
 
 
-def pod_problems(pod: Pod) -> list[str]:
+def pod_problems(pod: RenderedPod) -> list[str]:
     """What Kubernetes would refuse of the pod, or leave without effect."""
     return [f"{pod.owner}: {problem}" for problem in _problems(pod)]
 
 
-def _problems(pod: Pod) -> Iterator[str]:
+def _problems(pod: RenderedPod) -> Iterator[str]:
     spec = pod.spec
     started = [*pod.containers, *(spec.get("initContainers") or ())]
     names = [container.get("name", "") for container in started]
@@ -159,7 +161,7 @@ def _container(container: Document, volumes: dict[str, Any]) -> Iterator[str]:
             yield f"{name} must be asked for as much as it is limited to"
 
 
-def _probes(container: Document, pod: Pod) -> Iterator[str]:
+def _probes(container: Document, pod: RenderedPod) -> Iterator[str]:
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(name)
         if probe is None:
@@ -181,7 +183,7 @@ def _probes(container: Document, pod: Pod) -> Iterator[str]:
                 yield f"{name} asks at port {port}, which no container has"
 
 
-def _grace(pod: Pod) -> Iterator[str]:
+def _grace(pod: RenderedPod) -> Iterator[str]:
     grace = pod.spec.get("terminationGracePeriodSeconds", 30)
     for container in pod.containers:
         stop = (container.get("lifecycle") or {}).get("preStop") or {}

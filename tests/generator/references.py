@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.generator.controller import fetches
 from tests.generator.names import namespace, title
-from tests.generator.pods import Pod, pods
+from tests.generator.pods import RenderedPod, pods
 from tests.generator.services import AUTOSCALER, SCHEMES, Document, annotations, mode_of, predictors, storage_uri
 
 
@@ -65,7 +65,7 @@ def references(documents: Sequence[Document]) -> Iterator[Reference]:
         yield from _of_document(document)
 
 
-def _of_pod(pod: Pod) -> Iterator[Reference]:
+def _of_pod(pod: RenderedPod) -> Iterator[Reference]:
     spec, by, where = pod.spec, pod.owner, pod.namespace
     if account := spec.get("serviceAccountName"):
         yield Reference(by, "ServiceAccount", where, account)
@@ -180,14 +180,14 @@ def _selectors(documents: Sequence[Document], outside: set[str]) -> list[str]:
     return found
 
 
-def _sees(document: Document, pod: Pod) -> bool:
+def _sees(document: Document, pod: RenderedPod) -> bool:
     chosen = (document.get("spec") or {}).get("namespaceSelector") or {}
     if "matchNames" in chosen:
         return pod.namespace in chosen["matchNames"]
     return bool(chosen.get("any")) or pod.namespace == namespace(document)
 
 
-def _ports(kind: str, spec: Document, chosen: list[Pod]) -> Iterator[str]:
+def _ports(kind: str, spec: Document, chosen: list[RenderedPod]) -> Iterator[str]:
     known: dict[str, int] = {name: number for pod in chosen for name, number in pod.ports.items()}
     if not chosen:
         return

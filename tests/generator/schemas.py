@@ -17,7 +17,7 @@ import jsonschema
 from referencing import Registry, Resource
 
 from generator.crds import Crds
-from generator.structural import METADATA, Problem, Schema, walk
+from generator.structural import METADATA, Schema, SchemaProblem, walk
 from tests.generator.others import SCHEMAS
 
 KUBERNETES = "v1.34.0-local-strict"
@@ -46,7 +46,7 @@ def core_problems(document: Mapping[str, Any]) -> list[str]:
     if validator is None:
         return [f"kind: nothing is known of {document.get('kind')} in {document.get('apiVersion')}"]
     return [
-        str(Problem(".".join(map(str, error.absolute_path)), error.message.replace("\n", " ")[:300]))
+        str(SchemaProblem(".".join(map(str, error.absolute_path)), error.message.replace("\n", " ")[:300]))
         for error in validator.iter_errors(document)
     ]
 

@@ -12,7 +12,7 @@ import yaml
 
 from generator import ModelFacts
 from generator.cli.main import main
-from generator.lookup import Unreachable, fact
+from generator.lookup import LookupFailed, fact
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 
 DEMO = Path(__file__).parent.parent.parent / "predictors" / "demo"
@@ -81,26 +81,28 @@ def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.Ca
 
 def test_a_model_that_is_not_there(registry: str) -> None:
     with pytest.raises(
-        Unreachable, match="^models:/other/1 cannot be looked at: .*not found; to go on without it say its flavor"
+        LookupFailed, match="^models:/other/1 cannot be looked at: .*not found; to go on without it say its flavor"
     ):
         fact("models:/other/1", registry.split()[0])
 
 
 def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
-    with pytest.raises(Unreachable, match="it names no version: expected models:/fraud/VERSION or models:/fraud@ALIAS"):
+    with pytest.raises(
+        LookupFailed, match="it names no version: expected models:/fraud/VERSION or models:/fraud@ALIAS"
+    ):
         fact("models:/fraud", "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("uri", ["mlflow://fraud/1", "mlflow://models/", "mlflow://model/fraud"])
 def test_a_spelling_that_nobody_knows(uri: str) -> None:
-    with pytest.raises(Unreachable, match=f"^{uri} cannot be looked at: expected mlflow://models/…"):
+    with pytest.raises(LookupFailed, match=f"^{uri} cannot be looked at: expected mlflow://models/…"):
         fact(uri, "http://127.0.0.1:1")
 
 
 def test_a_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(Unreachable, match="no answer within 0.5 s"):
+        with pytest.raises(LookupFailed, match="no answer within 0.5 s"):
             fact("models:/fraud/1", address, patience=0.5)
 
 
@@ -108,27 +110,28 @@ def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(
-        Unreachable, match=f"cannot be looked at: no connection to http://{address}; to go on without it say its flavor"
+        LookupFailed,
+        match=f"cannot be looked at: no connection to http://{address}; to go on without it say its flavor",
     ):
         fact("models:/fraud/1", f"http://me:secret@{address}")
 
 
 def test_without_a_server_mlflow_does_not_begin_a_store_of_its_own() -> None:
-    with pytest.raises(Unreachable, match="no tracking server is named"):
+    with pytest.raises(LookupFailed, match="no tracking server is named"):
         fact("runs:/0123/model")
     assert not any(Path().iterdir())
 
 
 def test_a_folder_tells(tmp_path: Path) -> None:
     assert fact(str(DEMO)) == fact(f"file://{DEMO}") == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
-    with pytest.raises(Unreachable, match="is not an MLflow model"):
+    with pytest.raises(LookupFailed, match="is not an MLflow model"):
         fact(str(tmp_path))
     (tmp_path / "MLmodel").write_text("flavors: {spark: {}}\n")
-    with pytest.raises(Unreachable, match=r"has no flavor that can be served \(found: spark\)"):
+    with pytest.raises(LookupFailed, match=r"has no flavor that can be served \(found: spark\)"):
         fact(str(tmp_path))
 
 
 @pytest.mark.parametrize("uri", ["pvc://models/fraud", "hf://org/model", "oci://registry/model"])
 def test_what_only_the_cluster_can_read(uri: str) -> None:
-    with pytest.raises(Unreachable, match="only the cluster can read"):
+    with pytest.raises(LookupFailed, match="only the cluster can read"):
         fact(uri)

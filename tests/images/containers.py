@@ -16,7 +16,7 @@ import httpx
 
 from loadtest.peers.ports import free_port
 from tests.serving import Running, wait_ready
-from tools.images import Engine
+from tools.images import ImageBuilder
 
 RESTRICTED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host")
 # Podman would mount folders of its own, and raise limits, which is not allowed everywhere.
@@ -28,7 +28,7 @@ TMP = ("--tmpfs=/tmp",)
 class Containers:
     """Runs containers with the engine that built the images."""
 
-    engine: Engine
+    engine: ImageBuilder
 
     def command(self, *words: str) -> list[str]:
         # Where control groups are of both versions runc works and crun does not.

@@ -19,7 +19,7 @@ from predictors.flavor import BY_NAME
 from tests.images.containers import TMP, Container, Containers
 from tests.images.needed import MODELS
 from tests.predictors.parity import WAYS, assert_same, own_answer, ways_of
-from tests.zoo import Case
+from tests.zoo import ZooModel
 from tools.images import pip_settings
 
 NOT_IN_THEM = {"/invocations Parquet"}  # pyarrow is larger than the rest of most images
@@ -68,7 +68,7 @@ def container(
 
 
 def test_a_registered_model_is_fetched_and_served(
-    containers: Containers, images: dict[str, str], served: Case, zoo: Callable[[str], Path], fetched: Any
+    containers: Containers, images: dict[str, str], served: ZooModel, zoo: Callable[[str], Path], fetched: Any
 ) -> None:
     expected = own_answer(served, zoo(served.id))
     sample = served.sample()

@@ -23,7 +23,7 @@ import uvloop
 from loadtest.__main__ import main
 from loadtest.clients import HttpClient
 from loadtest.offer import offer
-from loadtest.outcome import Outcome
+from loadtest.outcome import LoadResult
 from loadtest.payloads import PROTOCOLS, Payload
 from loadtest.peers.ports import free_port
 from loadtest.target import Target
@@ -271,7 +271,7 @@ def test_a_request_that_cannot_be_sent_is_an_error() -> None:
         async def send(self, payload: Payload) -> str:
             raise ValueError("no header like this")
 
-    outcome = Outcome()
+    outcome = LoadResult()
     uvloop.run(offer(Broken(), [Payload("/", b"")], [0.0, 0.01, 0.02], outcome))
     assert (outcome.offered, outcome.errors) == (3, {"ValueError": 3})
 
@@ -283,14 +283,14 @@ class Slow:
 
 
 def test_what_warms_up_is_not_counted() -> None:
-    outcome = Outcome()
+    outcome = LoadResult()
     uvloop.run(offer(Slow(), [Payload("/", b"")], [-0.02, -0.01, 0.0, 0.01, 0.02], outcome))
     assert (outcome.offered, outcome.latencies.count, outcome.lags.count) == (3, 3, 3)
     assert outcome.latencies.percentile(0) >= 0.19
 
 
 def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
-    outcome = Outcome()
+    outcome = LoadResult()
     due = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
     uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, most=1))
     assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
@@ -324,7 +324,7 @@ def test_a_stall_is_counted_for_all_who_were_due_meanwhile() -> None:
     """One that sends only after a reply would see a single slow request."""
     with Patient(("127.0.0.1", 0), Stalling) as stalling:
         threading.Thread(target=stalling.serve_forever, daemon=True).start()
-        outcome, target = Outcome(), Target(f"http://127.0.0.1:{stalling.server_port}")
+        outcome, target = LoadResult(), Target(f"http://127.0.0.1:{stalling.server_port}")
 
         async def go() -> None:
             async with HttpClient(target, 5) as client:

@@ -15,11 +15,11 @@ from loadtest import capacity, report, scrape, slo
 from loadtest.capacity import Capacity
 from loadtest.compare import compare, verdict
 from loadtest.histogram import Histogram, from_plain
-from loadtest.measuring import Plan
-from loadtest.outcome import Outcome, Second
+from loadtest.measuring import MeasuringPlan
+from loadtest.outcome import LoadResult, Second
 from loadtest.profiles import PROFILES, due_times
 from loadtest.results import Result
-from loadtest.target import Target, Unusable
+from loadtest.target import Target, UnusableTarget
 
 
 @given(st.lists(st.floats(2e-6, 100), min_size=1), st.floats(0.01, 1))
@@ -44,13 +44,13 @@ def test_objectives_are_read(limits: dict[str, int]) -> None:
     ["", "p95", "p95=500", "p95<500ms", "p101=1s", "p95=500ms,", "errors=1", "errors=101%", "rps=5", "p95=1s,p95=2s"],
 )
 def test_what_is_no_objective_is_named(text: str) -> None:
-    with pytest.raises(Unusable, match="--slo: ") as said:
+    with pytest.raises(UnusableTarget, match="--slo: ") as said:
         slo.parse(text)
     assert "\n" not in str(said.value)
 
 
 def test_errors_are_a_share_of_what_was_asked() -> None:
-    outcome = Outcome({0: Second(offered=1000, errors=Counter({"503": 250}))})
+    outcome = LoadResult({0: Second(offered=1000, errors=Counter({"503": 250}))})
     found = {text: outcome.checks(slo.parse(text))[0] for text in ("errors=25%", "errors=24.9%", "p50=1s")}
     assert [(one.found, one.kept) for one in found.values()] == [(0.25, True), (0.25, False), (None, False)]
 
@@ -73,7 +73,7 @@ def test_requests_are_due_at_the_rate_of_the_profile(profile: str) -> None:
 
 def result(slower: float = 1.0, failing: float = 0.0, seed: int = 0, rps: float = 100.0) -> Result:
     """A minute of a server whose seconds are not all alike."""
-    dice, outcome = random.Random(seed), Outcome()
+    dice, outcome = random.Random(seed), LoadResult()
     for at in range(60):
         second = outcome.seconds.setdefault(at, Second(offered=100))
         busy = dice.uniform(0.8, 1.2)
@@ -118,7 +118,7 @@ def test_one_with_errors_is_worse() -> None:
 
 def short(seconds: int, rps: int, slower: float = 1.0, seed: int = 0, lasting: float = 0.0) -> Result:
     """A server whose good and bad times last, the longer the nearer `lasting` is to 1."""
-    dice, outcome = random.Random(seed), Outcome()
+    dice, outcome = random.Random(seed), LoadResult()
     mood = dice.gauss(0, 1)
     for at in range(seconds):
         second = outcome.seconds.setdefault(at, Second(offered=rps))
@@ -135,11 +135,11 @@ def test_bad_times_that_last_are_no_difference() -> None:
 
 
 def test_too_few_requests_say_nothing() -> None:
-    with pytest.raises(Unusable, match="B has 9 seconds to compare: it needs 10"):
+    with pytest.raises(UnusableTarget, match="B has 9 seconds to compare: it needs 10"):
         compare(short(10, 50), short(9, 50), 0.1)
     few = short(10, 1)
     few.outcome.seconds[0].latencies.steps.clear()
-    with pytest.raises(Unusable, match="9 requests that both answered are too few"):
+    with pytest.raises(UnusableTarget, match="9 requests that both answered are too few"):
         compare(few, few, 0.1)
     found = compare(short(20, 10), short(20, 10, slower=1.1, seed=1), 0.1)
     assert {one.name: one.needed for one in found} == {"p50": 0, "p95": 0, "p99": 500, "errors": 0}
@@ -159,7 +159,7 @@ def test_only_the_seconds_of_both_are_compared_where_the_rate_changes() -> None:
 
 
 def test_tests_that_differ_are_not_compared() -> None:
-    with pytest.raises(Unusable, match="differ in rps: 100.0 and 50.0"):
+    with pytest.raises(UnusableTarget, match="differ in rps: 100.0 and 50.0"):
         compare(result(), result(rps=50.0), 0.1)
 
 
@@ -196,7 +196,7 @@ def test_pods_for_a_rate() -> None:
 @pytest.mark.parametrize(("limit", "start"), [(137, 50), (137, 2000), (0.4, 50), (1e9, 50)])
 @pytest.mark.parametrize("lag", [0.0, 0.3])
 def test_the_highest_rate_is_found(limit: float, start: float, lag: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(plan: Plan) -> Result:
+    def measure(plan: MeasuringPlan) -> Result:
         made = result(rps=plan.rps)
         made.slo = "errors=0%" if plan.rps <= limit else "p50=1us"
         made.outcome.lags.add(lag)
@@ -205,7 +205,7 @@ def test_the_highest_rate_is_found(limit: float, start: float, lag: float, monke
     monkeypatch.setattr(capacity, "measure", measure)
     said: list[str] = []
     found = Capacity()
-    capacity.search(Plan(Target("http://x"), duration=10, say=said.append), start, 3000, found)
+    capacity.search(MeasuringPlan(Target("http://x"), duration=10, say=said.append), start, 3000, found)
     assert len(said) == len(found.tries) < 20
     if limit == 137:
         assert found.rps <= 137 < found.missed <= 1.051 * found.rps

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from loadtest.payloads import GRPC_METHOD, PROTOCOLS, Payloads, Tensor, Vary
-from loadtest.target import Target, Unusable
+from loadtest.payloads import GRPC_METHOD, PROTOCOLS, Payloads, PayloadTensor, Vary
+from loadtest.target import Target, UnusableTarget
 from tests.serving import Running, in_thread
 from tests.zoo.case import PIP, mixed
 
@@ -126,7 +126,7 @@ def test_what_the_model_refuses_is_not_varied(tmp_path: Path) -> None:
 def test_a_model_without_a_sample_is_said(zoo: Callable[[str], Path]) -> None:
     with (
         in_thread(zoo("pyfunc-no-signature")) as server,
-        pytest.raises(Unusable, match="no sample for v1: log the model with an input example"),
+        pytest.raises(UnusableTarget, match="no sample for v1: log the model with an input example"),
     ):
         Target(server.url).payloads("v1", rows=1, seed=0, count=1)
 
@@ -160,6 +160,6 @@ def test_numbers_stay_within_their_type(datatype: str, value: float) -> None:
 
 
 def test_tensors_are_written_as_the_protocol_says() -> None:
-    assert Tensor("x", "FP32", [[1.0, None]], False).raw() == np.array([1.0, np.nan], "<f4").tobytes()
-    assert Tensor("x", "BYTES", ["Köln"], False).raw() == b"\x05\x00\x00\x00K\xc3\xb6ln"
-    assert Tensor("x", "BYTES", ["AAE="], True).raw() == b"\x02\x00\x00\x00\x00\x01"
+    assert PayloadTensor("x", "FP32", [[1.0, None]], False).raw() == np.array([1.0, np.nan], "<f4").tobytes()
+    assert PayloadTensor("x", "BYTES", ["Köln"], False).raw() == b"\x05\x00\x00\x00K\xc3\xb6ln"
+    assert PayloadTensor("x", "BYTES", ["AAE="], True).raw() == b"\x02\x00\x00\x00\x00\x01"

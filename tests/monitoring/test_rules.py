@@ -34,7 +34,7 @@ LE = {"p50": "0.1", "p95": "0.5", "p99": "1.0"}
 
 
 @dataclass(frozen=True)
-class Case:
+class AlertCase:
     """Series by the minute, and whether the alert fires after so many minutes."""
 
     alert: str
@@ -54,7 +54,7 @@ def counted(per_minute: float, minutes: int, step: int = 1) -> str:
 
 def burn(
     alert: str, objective: str, window: str, share: float, fires: bool, per_minute: float = 600, minutes: int = 0
-) -> Case:
+) -> AlertCase:
     minutes = minutes or MINUTES[window]
     step = STEPS[window]
     if objective == "availability":
@@ -69,7 +69,7 @@ def burn(
             within: counted(per_minute * (1 - share), minutes, step),
             f"model_prediction_latency_seconds_count{{{LABELS}}}": counted(per_minute, minutes, step),
         }
-    return Case(alert, fires, series, minutes, f'objective="{objective}",window="{window}"')
+    return AlertCase(alert, fires, series, minutes, f'objective="{objective}",window="{window}"')
 
 
 BURNS = [
@@ -91,7 +91,7 @@ QUIET = [
     ),
     # The budget is as good as gone, but it is over: as long as that, for each window.
     *(
-        Case(
+        AlertCase(
             "ModelAvailabilityBurn", False,
             {
                 f'model_requests_total{{{LABELS},status="200"}}': counted(600, minutes, step),
@@ -102,7 +102,7 @@ QUIET = [
         for window, step, bad, minutes in (("6h", 5, 60, 150), ("3d", 15, 120, 600))
     ),
     # It was bad for an hour, and is good again.
-    Case(
+    AlertCase(
         "ModelAvailabilityBurn", False,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+600x90",
@@ -111,7 +111,7 @@ QUIET = [
         75, 'objective="availability",window="1h"',
     ),
     # A tenth fails for six minutes: it costs too little of the month.
-    Case(
+    AlertCase(
         "ModelAvailabilityBurn", False,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+600x90",
@@ -120,7 +120,7 @@ QUIET = [
         75, 'objective="availability",window="1h"',
     ),
     # Errors of callers are not ours.
-    Case(
+    AlertCase(
         "ModelAvailabilityBurn", False,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+60x90",
@@ -132,7 +132,7 @@ QUIET = [
     ),
     # Each of ours is.
     *(
-        Case(
+        AlertCase(
             "ModelAvailabilityBurn", True,
             {
                 f'model_requests_total{{{LABELS},status="OK"}}': "0+600x90",
@@ -161,19 +161,19 @@ def windows(series: str, label: str, *pods: tuple[int, str]) -> dict[str, str]:
     return found
 
 
-def drifted(alert: str, series: str, label: str) -> list[Case]:
+def drifted(alert: str, series: str, label: str) -> list[AlertCase]:
     return [
-        Case(alert, True, windows(series, label, (1000, "0.3x90")), 45),
+        AlertCase(alert, True, windows(series, label, (1000, "0.3x90")), 45),
         # The whole has drifted, though one pod says that it has not.
-        Case(alert, True, windows(series, label, (3000, "0.3x90"), (1000, "0x90")), 45),
+        AlertCase(alert, True, windows(series, label, (3000, "0.3x90"), (1000, "0x90")), 45),
         # Few rows of one pod: chance.
-        Case(alert, False, windows(series, label, (300, "0.6x90"), (3000, "0.05x90")), 45),
+        AlertCase(alert, False, windows(series, label, (300, "0.6x90"), (3000, "0.05x90")), 45),
         # It was out for a quarter of an hour.
-        Case(alert, False, windows(series, label, (1000, "0.1x20 0.5x15 0.1x60")), 36),
+        AlertCase(alert, False, windows(series, label, (1000, "0.1x20 0.5x15 0.1x60")), 36),
         # A version with too few rows, or without a profile, says no more than how many they are.
-        Case(alert, False, {f"model_drift_window_rows{{{VERSION}}}": "150x90"}, 45),
+        AlertCase(alert, False, {f"model_drift_window_rows{{{VERSION}}}": "150x90"}, 45),
         # What has drifted for half an hour is gone with its version.
-        Case(alert, False, windows(series, label, (1000, "0.3x40 _x50")), 47),
+        AlertCase(alert, False, windows(series, label, (1000, "0.3x40 _x50")), 47),
     ]
 
 
@@ -198,23 +198,23 @@ def logged(**records: str) -> dict[str, str]:
 
 
 STATES = [
-    Case("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
-    Case("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
-    Case(
+    AlertCase("ModelNotLoaded", True, {f"model_loaded{{{VERSION}}}": "1x2 0x10"}, 10),
+    AlertCase("ModelNotLoaded", False, {f"model_loaded{{{VERSION}}}": "1x2 0x3 1x10"}, 10),
+    AlertCase(
         "ModelNotLoaded", False,
         {f"model_loaded{{{VERSION}}}": "0x20", f'model_loaded{{{LABELS},model_version="4"}}': "1x20"}, 15,
     ),
-    Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 _x30"}, 30),
-    Case("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 0x30"}, 30),
-    Case("ModelAbsent", False, {f"model_loaded{{{VERSION}}}": "1x30"}, 30),
-    Case("ModelPodNotScraped", True, {POD: "1x2 0x20"}, 15),
-    Case("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
-    Case("ModelReloadFailing", True, {f"model_reload_failing{{{LABELS}}}": "0x2 1x20"}, 15),
-    Case("ModelReloadFailing", False, {f"model_reload_failing{{{LABELS}}}": "0x2 1x5 0x20"}, 15),
-    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 50),
-    Case("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 170),
+    AlertCase("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 _x30"}, 30),
+    AlertCase("ModelAbsent", True, {f"model_loaded{{{VERSION}}}": "1x5 0x30"}, 30),
+    AlertCase("ModelAbsent", False, {f"model_loaded{{{VERSION}}}": "1x30"}, 30),
+    AlertCase("ModelPodNotScraped", True, {POD: "1x2 0x20"}, 15),
+    AlertCase("ModelPodNotScraped", False, {POD: "1x2 0x5 1x20", 'up{namespace="ml",job="other"}': "0x30"}, 15),
+    AlertCase("ModelReloadFailing", True, {f"model_reload_failing{{{LABELS}}}": "0x2 1x20"}, 15),
+    AlertCase("ModelReloadFailing", False, {f"model_reload_failing{{{LABELS}}}": "0x2 1x5 0x20"}, 15),
+    AlertCase("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 50),
+    AlertCase("ModelRegistryUnreachable", True, {f"model_reloads_total{{{UNHEARD}}}": DOWN}, 170),
     # It was away for three minutes.
-    Case(
+    AlertCase(
         "ModelRegistryUnreachable", False,
         {
             f"model_reloads_total{{{UNHEARD}}}": "0x10 1 2 2 3x60",
@@ -223,12 +223,12 @@ STATES = [
         41,
     ),
     # Each of many pods has missed one answer, at different times.
-    Case(
+    AlertCase(
         "ModelRegistryUnreachable", False,
         {f"model_reloads_total{{{UNHEARD.replace('-0', f'-{pod}')}}}": f"0x{10 + 5 * pod} 1x90" for pod in range(9)},
         51,
     ),
-    Case(
+    AlertCase(
         "ModelRequestsRefused", True,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+90x20",
@@ -238,7 +238,7 @@ STATES = [
         },
         15,
     ),
-    Case(
+    AlertCase(
         "ModelRequestsRefused", False,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+999x20",
@@ -246,14 +246,14 @@ STATES = [
         },
         15,
     ),
-    Case("ModelQueueLong", True, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x15"}, 10),
-    Case("ModelQueueLong", False, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x3 0.1x2 0.8x3 0.1x9"}, 10),
-    Case(
+    AlertCase("ModelQueueLong", True, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x15"}, 10),
+    AlertCase("ModelQueueLong", False, {f"model_expected_wait_seconds{{{LABELS}}}": "0.8x3 0.1x2 0.8x3 0.1x9"}, 10),
+    AlertCase(
         "ModelNoTraffic", True,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
     ),
     # Its pods were replaced, and nobody has found the new ones.
-    Case(
+    AlertCase(
         "ModelNoTraffic", True,
         {
             f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60",
@@ -262,31 +262,31 @@ STATES = [
         119,
     ),
     # It has gone to zero pods.
-    Case(
+    AlertCase(
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 _x60", f"model_loaded{{{VERSION}}}": "1x60 _x60"}, 120,
     ),
-    Case(
+    AlertCase(
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+10x130", f"model_loaded{{{VERSION}}}": "1x130"}, 120,
     ),
     # It was asked now and then.
-    Case(
+    AlertCase(
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+1x60 60x60", f"model_loaded{{{VERSION}}}": "1x120"}, 120,
     ),
     # Somebody has unloaded it, which ModelNotLoaded says.
-    Case(
+    AlertCase(
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "0+10x60 600x60", f"model_loaded{{{VERSION}}}": "1x60 0x60"},
         120,
     ),
     # One that nobody has asked for long is no news.
-    Case(
+    AlertCase(
         "ModelNoTraffic", False,
         {f'model_requests_total{{{LABELS},status="200"}}': "600x500", f"model_loaded{{{VERSION}}}": "1x500"}, 480,
     ),
-    Case(
+    AlertCase(
         "ModelInputRejected", True,
         {
             f"model_predictions_total{{{VERSION}}}": "0+10x45",
@@ -294,7 +294,7 @@ STATES = [
         },
         40,
     ),
-    Case(
+    AlertCase(
         "ModelInputRejected", False,
         {
             f"model_predictions_total{{{VERSION}}}": "0+10x45",
@@ -304,7 +304,7 @@ STATES = [
         40,
     ),
     # Most of seven requests: somebody tries it out.
-    Case(
+    AlertCase(
         "ModelInputRejected", False,
         {
             f"model_predictions_total{{{VERSION}}}": "0+0.5x45",
@@ -314,29 +314,29 @@ STATES = [
     ),
     *drifted("ModelInputDrifted", "model_feature_psi", 'feature="amount"'),
     *drifted("ModelPredictionsDrifted", "model_prediction_psi", 'output="score"'),
-    Case("ModelFeaturesMissing", True, looked_up(90, missing=4, stale=4), 45),
-    Case("ModelFeaturesMissing", False, looked_up(97, missing=2, stale=1), 45),
+    AlertCase("ModelFeaturesMissing", True, looked_up(90, missing=4, stale=4), 45),
+    AlertCase("ModelFeaturesMissing", False, looked_up(97, missing=2, stale=1), 45),
     # Feast knows the entity, and says that there is nothing.
-    Case("ModelFeaturesMissing", False, looked_up(50, null=50), 45),
+    AlertCase("ModelFeaturesMissing", False, looked_up(50, null=50), 45),
     # Half of eight: somebody tries it out.
-    Case("ModelFeaturesMissing", False, looked_up(0.4, missing=0.4), 45),
+    AlertCase("ModelFeaturesMissing", False, looked_up(0.4, missing=0.4), 45),
     # A job asked for entities of long ago, for a minute.
-    Case("ModelFeaturesMissing", False, looked_up(90) | {f'{RATING},result="stale"}}': "0x10 500x60"}, 18),
-    Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0+3x40", unreachable="0+3x40"), 30),
+    AlertCase("ModelFeaturesMissing", False, looked_up(90) | {f'{RATING},result="stale"}}': "0x10 500x60"}, 18),
+    AlertCase("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0+3x40", unreachable="0+3x40"), 30),
     # It is left alone, and each lookup is counted as one that failed.
-    Case("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0x10 5x30", circuit_open="0x10 0+99x30"), 30),
-    Case("ModelFeastUnavailable", False, lookups("0+100x40", timeout="0+1x40", error="0x40"), 30),
+    AlertCase("ModelFeastUnavailable", True, lookups("0+100x40", timeout="0x10 5x30", circuit_open="0x10 0+99x30"), 30),
+    AlertCase("ModelFeastUnavailable", False, lookups("0+100x40", timeout="0+1x40", error="0x40"), 30),
     # It was away for three minutes.
-    Case("ModelFeastUnavailable", False, lookups("0+100x60", unreachable="0x10 0+100x3 300x50"), 17),
-    Case("ModelFeastUnavailable", False, lookups("0x60", timeout="0x60", circuit_open="0x60"), 30),
-    Case("ModelPredictionLogDropping", True, logged(written="0+90x60", dropped="0+10x60", failed="0x60"), 40),
-    Case("ModelPredictionLogDropping", True, logged(written="5x60", dropped="0x60", failed="0+10x60"), 40),
-    Case("ModelPredictionLogDropping", False, logged(written="0+1000x60", dropped="0+2x60", failed="0+1x60"), 40),
+    AlertCase("ModelFeastUnavailable", False, lookups("0+100x60", unreachable="0x10 0+100x3 300x50"), 17),
+    AlertCase("ModelFeastUnavailable", False, lookups("0x60", timeout="0x60", circuit_open="0x60"), 30),
+    AlertCase("ModelPredictionLogDropping", True, logged(written="0+90x60", dropped="0+10x60", failed="0x60"), 40),
+    AlertCase("ModelPredictionLogDropping", True, logged(written="5x60", dropped="0x60", failed="0+10x60"), 40),
+    AlertCase("ModelPredictionLogDropping", False, logged(written="0+1000x60", dropped="0+2x60", failed="0+1x60"), 40),
     # A Parquet file is counted when it is finished, which the first one is not yet.
-    Case("ModelPredictionLogDropping", False, logged(written="0x8 900x60", dropped="0 0 0 5x60", failed="0x60"), 8),
+    AlertCase("ModelPredictionLogDropping", False, logged(written="0x8 900x60", dropped="0 0 0 5x60", failed="0x60"), 8),
     # It had too much to do for a moment.
-    Case("ModelPredictionLogDropping", False, logged(written="0+1000x60", dropped="0x10 100x60", failed="0x60"), 40),
-    Case("ModelPredictionLogDropping", False, logged(written="0x60", dropped="0x60", failed="0x60"), 40),
+    AlertCase("ModelPredictionLogDropping", False, logged(written="0+1000x60", dropped="0x10 100x60", failed="0x60"), 40),
+    AlertCase("ModelPredictionLogDropping", False, logged(written="0x60", dropped="0x60", failed="0x60"), 40),
 ]  # fmt: skip
 
 
@@ -373,7 +373,7 @@ SUDDEN: dict[str, tuple[int, int, dict[str, str]]] = {
     "ModelPredictionLogDropping": (0, 15, logged(written="0x60", dropped="0+100x60")),
 }  # fmt: skip
 LASTING = [
-    Case(alert, fires, series, since + hold + more)
+    AlertCase(alert, fires, series, since + hold + more)
     for alert, (since, hold, series) in SUDDEN.items()
     for more, fires in ((-1, False), (3, True))
 ]
@@ -394,7 +394,7 @@ def needed(alert: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rule for rule in rules if rule.get("alert") == alert or rule.get("record", alert) in asked]
 
 
-def judged(folder: Path, cases: list[Case], step: int, scope: Scope = ONE) -> None:
+def judged(folder: Path, cases: list[AlertCase], step: int, scope: Scope = ONE) -> None:
     """All of them in one run; what is expected names the case by its labels."""
     (group,) = groups(scope)
     tests: dict[str, list[dict[str, Any]]] = {}
@@ -449,7 +449,7 @@ def test_a_wrong_expectation_is_noticed(tmp_path: Path) -> None:
     """The judge itself can say no."""
     wrong = STATES[0]
     with pytest.raises(AssertionError, match="FAILED"):
-        judged(tmp_path, [Case(wrong.alert, not wrong.fires, wrong.series, wrong.minutes)], 1)
+        judged(tmp_path, [AlertCase(wrong.alert, not wrong.fires, wrong.series, wrong.minutes)], 1)
 
 
 def test_every_alert_is_seen_to_fire_and_to_be_silent() -> None:

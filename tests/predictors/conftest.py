@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.predictors.watched import Watched
+from tests.predictors.watched import SpiedBatcher
 from tests.serving import Running, in_thread
 
 
@@ -33,8 +33,8 @@ def moments(zoo: Callable[[str], Path]) -> Iterator[Running]:
 
 
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    made = Watched()
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpiedBatcher]:
+    made = SpiedBatcher()
     monkeypatch.setattr("predictors.pipeline.pipeline.Batcher", made.batcher)
     yield made
     made.gate.set()

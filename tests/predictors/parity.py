@@ -19,7 +19,7 @@ from mlflow.pyfunc import load_model
 from mlflow.pyfunc.scoring_server import predictions_to_json
 
 from tests.serving import Running
-from tests.zoo import CASES, Case
+from tests.zoo import CASES, ZooModel
 
 DATATYPES = {
     "bool": "BOOL", "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
@@ -219,7 +219,7 @@ WAYS: dict[str, Way] = {
 }
 
 
-def ways_of(case: Case) -> list[str]:
+def ways_of(case: ZooModel) -> list[str]:
     """The ways that a sample of this kind can be sent in."""
     sample = case.sample()
     if isinstance(sample, pd.DataFrame):
@@ -251,7 +251,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 # -- what MLflow says ------------------------------------------------------------------------------------------------
 
 
-def own_answer(case: Case, folder: Path) -> Any:
+def own_answer(case: ZooModel, folder: Path) -> Any:
     """MLflow's own answer to the sample."""
     sample = case.sample()
     return plain(case.native(folder, sample) if case.native else load_model(str(folder)).predict(sample))

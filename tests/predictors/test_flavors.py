@@ -18,7 +18,7 @@ from predictors.settings.predictor import Settings
 from predictors.storage.source import resolve
 from tests.predictors.parity import cell, records
 from tests.serving import in_thread
-from tests.zoo import CASES, Case
+from tests.zoo import CASES, ZooModel
 
 PARAMETERS = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] * case.slow) for case in CASES]
 NATIVE = [
@@ -29,7 +29,7 @@ NATIVE = [
 
 
 @pytest.mark.parametrize("case", PARAMETERS)
-def test_flavor_methods_and_safety(case: Case, zoo: Callable[[str], Path]) -> None:
+def test_flavor_methods_and_safety(case: ZooModel, zoo: Callable[[str], Path]) -> None:
     folder = zoo(case.id)
     assert read_mlmodel(folder).detect().name == case.flavor
     model = opened(folder)
@@ -51,7 +51,7 @@ def opened(folder: Path, **settings: Any) -> MLflowModel:
 
 
 @pytest.mark.parametrize("case", NATIVE, ids=lambda case: case.id)
-def test_predict_proba_is_the_frameworks_own(case: Case, zoo: Callable[[str], Path]) -> None:
+def test_predict_proba_is_the_frameworks_own(case: ZooModel, zoo: Callable[[str], Path]) -> None:
     folder, sample = zoo(case.id), case.sample()
     native = getattr(mlflow, case.flavor).load_model(str(folder))
     expected = expected_probabilities(native, sample, case)
@@ -63,7 +63,7 @@ def test_predict_proba_is_the_frameworks_own(case: Case, zoo: Callable[[str], Pa
     assert plain.json().get("probabilities") == (cell(expected) if case.probabilities else None)
 
 
-def expected_probabilities(native: Any, sample: Any, case: Case) -> Any:
+def expected_probabilities(native: Any, sample: Any, case: ZooModel) -> Any:
     if "categories" in case.id:
         sample = sample.astype({"city": "category"})
     if hasattr(native, "predict_proba"):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.predictors.parity import WAYS, assert_same, matrix, own_answer, ways_of
 from tests.serving import in_thread
-from tests.zoo import CASES, Case
+from tests.zoo import CASES, ZooModel
 
 ENGINED = ("sklearn", "xgboost", "lightgbm", "catboost")
 DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "parity.md"
 @pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.id, marks=[pytest.mark.slow] * case.slow) for case in CASES]
 )
-def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Path]) -> None:
+def test_the_same_rows_give_the_same_numbers(case: ZooModel, zoo: Callable[[str], Path]) -> None:
     folder = zoo(case.id)
     sample = case.sample()
     expected = own_answer(case, folder)
@@ -31,7 +31,7 @@ def test_the_same_rows_give_the_same_numbers(case: Case, zoo: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.flavor in ENGINED], ids=lambda case: case.id)
-def test_no_engine_changes_a_number(case: Case, zoo: Callable[[str], Path]) -> None:
+def test_no_engine_changes_a_number(case: ZooModel, zoo: Callable[[str], Path]) -> None:
     """What is proved with probes holds for the sample: without converted engines, and without any."""
     folder, sample, answers = zoo(case.id), case.sample(), []
     for settings in ({"engine": "auto"}, {"engine": "native"}, {"warm_up": False}):

@@ -16,7 +16,7 @@ from predictors import cluster as way
 from predictors import scale
 
 
-class Server(ThreadingHTTPServer):
+class ApiServer(ThreadingHTTPServer):
     """Answers with the replies it was given, one after another, and then always with 200."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Server
+    server: ApiServer
 
     def do_PATCH(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -45,8 +45,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    with Server() as server:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    with ApiServer() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         file = tmp_path / "config"
         file.write_text(yaml.safe_dump(kubeconfig(f"http://127.0.0.1:{server.server_port}")))
@@ -68,7 +68,7 @@ def kubeconfig(address: str) -> dict[str, Any]:
     }
 
 
-def test_both_numbers_in_one_merge_patch(cluster: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_numbers_in_one_merge_patch(cluster: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert scale.main(["fraud", "--namespace", "ml", "--min", "5", "--max", "20"]) == 0
     assert cluster.asked == [
         (
@@ -81,18 +81,18 @@ def test_both_numbers_in_one_merge_patch(cluster: Server, capsys: pytest.Capture
     assert capsys.readouterr().out == "ml/fraud: 5 to 20 pods\n"
 
 
-def test_the_max_stays_when_it_is_left_out(cluster: Server) -> None:
+def test_the_max_stays_when_it_is_left_out(cluster: ApiServer) -> None:
     assert scale.main(["fraud", "--min", "0"]) == 0
     assert cluster.asked[0][3] == {"spec": {"predictor": {"minReplicas": 0}}}
 
 
-def test_a_cluster_that_is_busy_is_asked_again(cluster: Server) -> None:
+def test_a_cluster_that_is_busy_is_asked_again(cluster: ApiServer) -> None:
     cluster.replies = [(503, {}), (429, {})]
     assert scale.main(["fraud", "--min", "5"]) == 0
     assert len(cluster.asked) == 3
 
 
-def test_but_not_for_ever(cluster: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_but_not_for_ever(cluster: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = [(500, {"message": "etcd is\naway"})] * 9
     assert scale.main(["fraud", "--min", "5"]) == 1
     assert len(cluster.asked) == way.TRIES
@@ -102,7 +102,7 @@ def test_but_not_for_ever(cluster: Server, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("status", [403, 404, 422])
-def test_a_refusal_is_final_and_told(status: int, cluster: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_final_and_told(status: int, cluster: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = [(status, {"message": "the reason"})]
     assert scale.main(["fraud", "--min", "5"]) == 1
     assert len(cluster.asked) == 1

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from predictors.engines.engine import MOST_SECONDS, Answer, Proven, joining
-from predictors.queueing.batching import Batcher
+from predictors.queueing.batching import MicroBatcher
 from tests.serving import wait_for
 
 
-class Watched:
+class SpiedBatcher:
     """Notes what engines are asked, and lets them begin only while its gate is open."""
 
     def __init__(self, most_rows: int | None = None) -> None:
@@ -23,8 +23,8 @@ class Watched:
         """The rows of each request, for each time that an engine was asked."""
         self.most_rows = most_rows
 
-    def batcher(self, proven: Proven, loop: Any, executor: Any, most_running: int) -> Batcher:
-        return Batcher(self.around(proven), loop, executor, 1)
+    def batcher(self, proven: Proven, loop: Any, executor: Any, most_running: int) -> MicroBatcher:
+        return MicroBatcher(self.around(proven), loop, executor, 1)
 
     def around(self, proven: Proven) -> Proven:
         """The same engine, slow by its own account: it is asked in threads."""

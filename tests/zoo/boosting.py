@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.zoo.case import PIP, Case, classes, few, labels, numbers
+from tests.zoo.case import PIP, ZooModel, classes, few, labels, numbers
 
 # ASCII: XGBoost 3.2 cuts the names of categories at the wrong place where they hold other letters.
 CITIES = ["Ulm", "Bonn", "007"]
@@ -105,41 +105,41 @@ def catboost(
 XGB = ("apply", "predict_proba")
 CAT = ("predict_log_proba", "predict_proba")
 CASES = [
-    Case("xgboost-booster", "xgboost", xgboost_booster, lambda: few(numbers()), True, ("predict_proba",), True),
-    Case("xgboost-booster-json", "xgboost", lambda f: xgboost_booster(f, model_format="json"), lambda: few(numbers()),
+    ZooModel("xgboost-booster", "xgboost", xgboost_booster, lambda: few(numbers()), True, ("predict_proba",), True),
+    ZooModel("xgboost-booster-json", "xgboost", lambda f: xgboost_booster(f, model_format="json"), lambda: few(numbers()),
          True, ("predict_proba",), True),
-    Case("xgboost-booster-softprob", "xgboost", lambda f: xgboost_booster(f, "multi:softprob"), lambda: few(numbers()),
+    ZooModel("xgboost-booster-softprob", "xgboost", lambda f: xgboost_booster(f, "multi:softprob"), lambda: few(numbers()),
          True, ("predict_proba",), True),
-    Case("xgboost-booster-regression", "xgboost", lambda f: xgboost_booster(f, "reg:squarederror"),
+    ZooModel("xgboost-booster-regression", "xgboost", lambda f: xgboost_booster(f, "reg:squarederror"),
          lambda: few(numbers()), True),
-    Case("xgboost-no-signature", "xgboost", lambda f: xgboost_booster(f, signed=False), lambda: few(numbers()), True,
+    ZooModel("xgboost-no-signature", "xgboost", lambda f: xgboost_booster(f, signed=False), lambda: few(numbers()), True,
          ("predict_proba",), True),
-    Case("xgboost-mlflow-2", "xgboost", xgboost_of_mlflow_2, lambda: few(numbers()), True, ("predict_proba",), True),
-    Case("xgboost-classifier", "xgboost",
+    ZooModel("xgboost-mlflow-2", "xgboost", xgboost_of_mlflow_2, lambda: few(numbers()), True, ("predict_proba",), True),
+    ZooModel("xgboost-classifier", "xgboost",
          lambda f: xgboost_sklearn(f, "XGBClassifier", numbers(), classes(numbers())),
          lambda: few(numbers()), True, XGB, True),
-    Case("xgboost-regressor", "xgboost",
+    ZooModel("xgboost-regressor", "xgboost",
          lambda f: xgboost_sklearn(f, "XGBRegressor", numbers(), numbers().a * 2),
          lambda: few(numbers()), True, ("apply",)),
-    Case("xgboost-categories", "xgboost",
+    ZooModel("xgboost-categories", "xgboost",
          lambda f: xgboost_sklearn(f, "XGBClassifier", categories(), labels(categories()), enable_categorical=True),
          lambda: few(cities()), True, XGB, True, native=native_xgboost),
-    Case("lightgbm-booster", "lightgbm", lambda f: lightgbm_booster(f, "binary", numbers()), lambda: few(numbers()),
+    ZooModel("lightgbm-booster", "lightgbm", lambda f: lightgbm_booster(f, "binary", numbers()), lambda: few(numbers()),
          True, ("predict_proba",), True),
-    Case("lightgbm-booster-multiclass", "lightgbm", lambda f: lightgbm_booster(f, "multiclass", numbers()),
+    ZooModel("lightgbm-booster-multiclass", "lightgbm", lambda f: lightgbm_booster(f, "multiclass", numbers()),
          lambda: few(numbers()), True, ("predict_proba",), True),
-    Case("lightgbm-categories", "lightgbm", lambda f: lightgbm_booster(f, "binary", categories()),
+    ZooModel("lightgbm-categories", "lightgbm", lambda f: lightgbm_booster(f, "binary", categories()),
          lambda: few(cities()), True, ("predict_proba",), True, native=native_lightgbm),
-    Case("lightgbm-classifier", "lightgbm", lambda f: lightgbm_sklearn(f, "LGBMClassifier"), lambda: few(numbers()),
+    ZooModel("lightgbm-classifier", "lightgbm", lambda f: lightgbm_sklearn(f, "LGBMClassifier"), lambda: few(numbers()),
          True, ("predict_proba",), True),
-    Case("lightgbm-regressor-cloudpickle", "lightgbm",
+    ZooModel("lightgbm-regressor-cloudpickle", "lightgbm",
          lambda f: lightgbm_sklearn(f, "LGBMRegressor", serialization_format="cloudpickle"), lambda: few(numbers())),
-    Case("catboost-classifier", "catboost", lambda f: catboost(f, "CatBoostClassifier", numbers(), classes(numbers())),
+    ZooModel("catboost-classifier", "catboost", lambda f: catboost(f, "CatBoostClassifier", numbers(), classes(numbers())),
          lambda: few(numbers()), True, CAT, True),
-    Case("catboost-regressor-json", "catboost",
+    ZooModel("catboost-regressor-json", "catboost",
          lambda f: catboost(f, "CatBoostRegressor", numbers(), numbers().a * 2, format="json"),
          lambda: few(numbers()), True),
-    Case("catboost-text-column", "catboost",
+    ZooModel("catboost-text-column", "catboost",
          lambda f: catboost(f, "CatBoostClassifier", cities(), labels(cities()), ["city"]), lambda: few(cities()), True,
          CAT, True),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class Case:
+class ZooModel:
     """A real model that MLflow saves, and rows that it takes."""
 
     id: str

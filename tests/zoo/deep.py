@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.zoo.case import PIP, Case, few, labels, numbers
+from tests.zoo.case import PIP, ZooModel, few, labels, numbers
 
 
 def singles(rows: int = 5) -> np.ndarray[Any, Any]:
@@ -166,20 +166,20 @@ def pair() -> pd.DataFrame:
 
 PROBA = ("predict_proba",)
 CASES = [
-    Case("pytorch-pt2", "pytorch", lambda f: torch_tensor(f, input_example=singles(3)), singles, True),
-    Case("pytorch-pickle", "pytorch", lambda f: torch_tensor(f, serialization_format="pickle"), singles, False, PROBA),
-    Case("pytorch-mlflow-2", "pytorch", torch_of_mlflow_2, singles, False, PROBA),
-    Case("pytorch-torchscript", "pytorch", torchscript, singles),
-    Case("pytorch-columns", "pytorch", torch_columns, lambda: few(numbers())),
-    Case("keras-file", "tensorflow", keras_file, singles, True, PROBA),
-    Case("keras-h5", "tensorflow", lambda f: keras_file(f, keras_model_kwargs={"save_format": "h5"}), singles,
+    ZooModel("pytorch-pt2", "pytorch", lambda f: torch_tensor(f, input_example=singles(3)), singles, True),
+    ZooModel("pytorch-pickle", "pytorch", lambda f: torch_tensor(f, serialization_format="pickle"), singles, False, PROBA),
+    ZooModel("pytorch-mlflow-2", "pytorch", torch_of_mlflow_2, singles, False, PROBA),
+    ZooModel("pytorch-torchscript", "pytorch", torchscript, singles),
+    ZooModel("pytorch-columns", "pytorch", torch_columns, lambda: few(numbers())),
+    ZooModel("keras-file", "tensorflow", keras_file, singles, True, PROBA),
+    ZooModel("keras-h5", "tensorflow", lambda f: keras_file(f, keras_model_kwargs={"save_format": "h5"}), singles,
          False, PROBA),
-    Case("keras-two-inputs", "tensorflow", keras_two_inputs, two_inputs, True),
-    Case("tensorflow-saved-model", "tensorflow", saved_model, singles),
-    Case("transformers-text-classification", "transformers", text_pipeline,
+    ZooModel("keras-two-inputs", "tensorflow", keras_two_inputs, two_inputs, True),
+    ZooModel("tensorflow-saved-model", "tensorflow", saved_model, singles),
+    ZooModel("transformers-text-classification", "transformers", text_pipeline,
          lambda: pd.DataFrame({"text": ["a small cat", "big dog", "a"]}), True, PROBA),
-    Case("onnx-classifier", "onnx", lambda f: onnx_classifier(f, zipmap=False), singles, True, PROBA),
-    Case("onnx-classifier-zipmap", "onnx", lambda f: onnx_classifier(f, zipmap=True), singles, True, PROBA),
-    Case("onnx-no-signature", "onnx", lambda f: onnx_classifier(f, zipmap=False, signed=False), singles, True, PROBA),
-    Case("onnx-two-inputs", "onnx", onnx_columns, pair, True),
+    ZooModel("onnx-classifier", "onnx", lambda f: onnx_classifier(f, zipmap=False), singles, True, PROBA),
+    ZooModel("onnx-classifier-zipmap", "onnx", lambda f: onnx_classifier(f, zipmap=True), singles, True, PROBA),
+    ZooModel("onnx-no-signature", "onnx", lambda f: onnx_classifier(f, zipmap=False, signed=False), singles, True, PROBA),
+    ZooModel("onnx-two-inputs", "onnx", onnx_columns, pair, True),
 ]  # fmt: skip

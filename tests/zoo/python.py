@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.zoo.case import PIP, Case, few, numbers
+from tests.zoo.case import PIP, ZooModel, few, numbers
 
 
 def save(folder: Path, source: str, *, data: Any = None, signature: Any = None, **options: Any) -> None:
@@ -192,15 +192,15 @@ def ahead() -> pd.DataFrame:
 
 
 CASES = [
-    Case("pyfunc-params", "pyfunc", with_params, lambda: few(numbers())),
-    Case("pyfunc-pickled", "pyfunc", pickled, lambda: few(numbers())),
-    Case("pyfunc-type-hints", "pyfunc", type_hints, lambda: ["a", "bc", "007"]),
-    Case("pyfunc-nested-types", "pyfunc", nested_types, nested),
-    Case("pyfunc-datetime-binary-optional", "pyfunc", moments, moment_rows),
-    Case("pyfunc-nan-and-infinity", "pyfunc", unbounded, lambda: few(numbers())),
-    Case("pyfunc-named-tensors", "pyfunc", named_tensors, tensors),
-    Case("pyfunc-code-paths", "pyfunc", with_code, lambda: few(numbers())),
-    Case("pyfunc-no-signature", "pyfunc", unsigned, lambda: numbers(5).to_numpy()),
-    Case("statsmodels", "pyfunc", least_squares, lambda: few(numbers())),
-    Case("prophet", "pyfunc", forecast, ahead, slow=True),
+    ZooModel("pyfunc-params", "pyfunc", with_params, lambda: few(numbers())),
+    ZooModel("pyfunc-pickled", "pyfunc", pickled, lambda: few(numbers())),
+    ZooModel("pyfunc-type-hints", "pyfunc", type_hints, lambda: ["a", "bc", "007"]),
+    ZooModel("pyfunc-nested-types", "pyfunc", nested_types, nested),
+    ZooModel("pyfunc-datetime-binary-optional", "pyfunc", moments, moment_rows),
+    ZooModel("pyfunc-nan-and-infinity", "pyfunc", unbounded, lambda: few(numbers())),
+    ZooModel("pyfunc-named-tensors", "pyfunc", named_tensors, tensors),
+    ZooModel("pyfunc-code-paths", "pyfunc", with_code, lambda: few(numbers())),
+    ZooModel("pyfunc-no-signature", "pyfunc", unsigned, lambda: numbers(5).to_numpy()),
+    ZooModel("statsmodels", "pyfunc", least_squares, lambda: few(numbers())),
+    ZooModel("prophet", "pyfunc", forecast, ahead, slow=True),
 ]

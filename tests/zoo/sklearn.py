@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.zoo.case import PIP, Case, classes, few, labels, mixed, numbers
+from tests.zoo.case import PIP, ZooModel, classes, few, labels, mixed, numbers
 
 
 def save(model: Any, folder: Path, data: Any, *, signed: bool = True, example: bool = False, **options: Any) -> None:
@@ -139,24 +139,24 @@ def of_mlflow_2(folder: Path) -> None:
 
 PROBA = ("decision_function", "predict_log_proba", "predict_proba")
 CASES = [
-    Case("sklearn-logistic", "sklearn", lambda f: logistic(f, example=True), lambda: few(numbers()), True, PROBA, True),
-    Case("sklearn-pickle", "sklearn", lambda f: logistic(f, serialization_format="pickle"), lambda: few(numbers()),
+    ZooModel("sklearn-logistic", "sklearn", lambda f: logistic(f, example=True), lambda: few(numbers()), True, PROBA, True),
+    ZooModel("sklearn-pickle", "sklearn", lambda f: logistic(f, serialization_format="pickle"), lambda: few(numbers()),
          False, PROBA, True),
-    Case("sklearn-cloudpickle", "sklearn", lambda f: logistic(f, serialization_format="cloudpickle"),
+    ZooModel("sklearn-cloudpickle", "sklearn", lambda f: logistic(f, serialization_format="cloudpickle"),
          lambda: few(numbers()), False, PROBA, True),
-    Case("sklearn-mlflow-2", "sklearn", of_mlflow_2, lambda: few(numbers()), False, PROBA, True),
-    Case("sklearn-no-signature", "sklearn", unsigned, lambda: numbers(5).to_numpy(), True, PROBA, True),
-    Case("sklearn-tensor", "sklearn", tensor, lambda: numbers(5).to_numpy(), True, PROBA, True),
-    Case("sklearn-forest-text-labels", "sklearn", forest, lambda: few(numbers()), False,
+    ZooModel("sklearn-mlflow-2", "sklearn", of_mlflow_2, lambda: few(numbers()), False, PROBA, True),
+    ZooModel("sklearn-no-signature", "sklearn", unsigned, lambda: numbers(5).to_numpy(), True, PROBA, True),
+    ZooModel("sklearn-tensor", "sklearn", tensor, lambda: numbers(5).to_numpy(), True, PROBA, True),
+    ZooModel("sklearn-forest-text-labels", "sklearn", forest, lambda: few(numbers()), False,
          ("apply", "predict_log_proba", "predict_proba"), True),
-    Case("sklearn-linear-regression", "sklearn", regression, lambda: few(numbers()), True),
-    Case("sklearn-two-targets", "sklearn", two_targets, lambda: few(numbers()), True),
-    Case("sklearn-pipeline-mixed-columns", "sklearn", pipeline, lambda: few(mixed()), False, PROBA, True),
-    Case("sklearn-scaler", "sklearn", scaler, lambda: few(numbers()), True, ("transform",), native=native_scaler),
-    Case("sklearn-svc", "sklearn", vector_machine, lambda: few(numbers()), True, ("decision_function",)),
-    Case("sklearn-text", "sklearn", text, sentences, False, PROBA, True),
-    Case("sklearn-isolation-forest", "sklearn", isolation, lambda: few(numbers()), False,
+    ZooModel("sklearn-linear-regression", "sklearn", regression, lambda: few(numbers()), True),
+    ZooModel("sklearn-two-targets", "sklearn", two_targets, lambda: few(numbers()), True),
+    ZooModel("sklearn-pipeline-mixed-columns", "sklearn", pipeline, lambda: few(mixed()), False, PROBA, True),
+    ZooModel("sklearn-scaler", "sklearn", scaler, lambda: few(numbers()), True, ("transform",), native=native_scaler),
+    ZooModel("sklearn-svc", "sklearn", vector_machine, lambda: few(numbers()), True, ("decision_function",)),
+    ZooModel("sklearn-text", "sklearn", text, sentences, False, PROBA, True),
+    ZooModel("sklearn-isolation-forest", "sklearn", isolation, lambda: few(numbers()), False,
          ("decision_function", "score_samples")),
-    Case("sklearn-predict-proba-as-predict", "sklearn",
+    ZooModel("sklearn-predict-proba-as-predict", "sklearn",
          lambda f: logistic(f, pyfunc_predict_fn="predict_proba"), lambda: few(numbers()), True, PROBA),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from monitoring.rules import groups
 from monitoring.scope import Scope
 from monitoring.scrape import prometheus as prometheus_config
 from tools.monitoring.parts import (
-    Missing,
+    ProgramMissing,
     ask,
     meanwhile,
     named,
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as made:
             show(Path(made), args.seconds, args.pictures)
-    except (Missing, RuntimeError, TimeoutError) as error:
+    except (ProgramMissing, RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ PATIENCE = 90
 T = TypeVar("T")
 
 
-class Missing(Exception):
+class ProgramMissing(Exception):
     """A program that is not installed."""
 
 
@@ -83,7 +83,7 @@ def prometheus(folder: Path, config: Mapping[str, Any], files: Mapping[str, str]
     """A Prometheus with this configuration and these rule files, by its URL."""
     program = shutil.which("prometheus")
     if program is None:
-        raise Missing("prometheus is not installed: apt-get install prometheus")
+        raise ProgramMissing("prometheus is not installed: apt-get install prometheus")
     for name, text in files.items():
         (folder / name).write_text(text)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config), sort_keys=False))

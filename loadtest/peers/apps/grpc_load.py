@@ -43,7 +43,7 @@ def first_headers(port: int) -> bytes:
     return b"\x83\x86" + path + authority + named("content-type", "application/grpc") + named("te", "trailers")
 
 
-class Load:
+class GrpcLoad:
     def __init__(self, port: int, body: bytes, expected: int) -> None:
         message = b"\0" + len(body).to_bytes(4, "big") + body
         if len(message) > _LARGEST_FRAME:
@@ -136,7 +136,7 @@ if __name__ == "__main__":
     parser.add_argument("--calls", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args()
-    load = Load(options.port, options.body.read_bytes(), options.expected)
+    load = GrpcLoad(options.port, options.body.read_bytes(), options.expected)
     elapsed = load.run(options.calls, options.seconds)
     load.latencies.sort()
     count = len(load.latencies)

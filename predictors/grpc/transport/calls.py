@@ -15,11 +15,11 @@ from math import ceil, inf
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from predictors.grpc.transport.connection import Connection
+from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.frames import literal
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
-from predictors.queueing.byte_budget import Room
+from predictors.queueing.byte_budget import ByteBudget
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
 
@@ -40,7 +40,7 @@ OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
 OK_TRAILERS = literal(b"grpc-status", b"0")
 
 
-class Status(IntEnum):
+class GrpcStatus(IntEnum):
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2
@@ -59,17 +59,17 @@ class Status(IntEnum):
 class Abort(Exception):
     """Ends a call with a status; `str(error)` is for the caller."""
 
-    def __init__(self, status: Status, details: str, retry_after: float | None = None) -> None:
+    def __init__(self, status: GrpcStatus, details: str, retry_after: float | None = None) -> None:
         super().__init__(details)
         self.status = status
         self.retry_after = retry_after
         """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
 
 
-Unary: TypeAlias = "Callable[[Call, bytes], Awaitable[bytes]]"
-Streaming: TypeAlias = "Callable[[Call, AsyncIterator[bytes]], AsyncIterator[bytes]]"
-Quick: TypeAlias = "Callable[[Call, bytes], bool]"
-Guard: TypeAlias = "Callable[[Call], None]"
+Unary: TypeAlias = "Callable[[GrpcCall, bytes], Awaitable[bytes]]"
+Streaming: TypeAlias = "Callable[[GrpcCall, AsyncIterator[bytes]], AsyncIterator[bytes]]"
+Quick: TypeAlias = "Callable[[GrpcCall, bytes], bool]"
+Guard: TypeAlias = "Callable[[GrpcCall], None]"
 """Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
 
 
@@ -116,7 +116,7 @@ def head_of(headers: Headers) -> Head:
     )
 
 
-class Call(Stream):
+class GrpcCall(Stream):
     """One gRPC call."""
 
     arrived: asyncio.Event
@@ -124,7 +124,7 @@ class Call(Stream):
     sent: asyncio.Event
     """Likewise: the peer has taken what was sent."""
 
-    def __init__(self, connection: Connection, number: int, headers: Headers, server: Server) -> None:
+    def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)
         self.server = server
         self.head = head_of(headers)
@@ -132,7 +132,7 @@ class Call(Stream):
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.admitted = False
-        self.ending = Status.CANCELLED
+        self.ending = GrpcStatus.CANCELLED
         """How it ends if its task is cancelled."""
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
@@ -147,9 +147,9 @@ class Call(Stream):
             self.ended_with("UNKNOWN")
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
         elif self.method is None:
-            self.fail(Status.UNIMPLEMENTED, "no such method; reflection lists them all")
+            self.fail(GrpcStatus.UNIMPLEMENTED, "no such method; reflection lists them all")
         elif self.head.encoding not in ENCODINGS:
-            self.fail(Status.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
+            self.fail(GrpcStatus.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
         elif self.server.guard is not None and not self.passes(self.server.guard):
             return
         elif self.method.streaming is not None:
@@ -179,7 +179,7 @@ class Call(Stream):
             if size > self.server.most_message:
                 self.refuse(self.too_large())
             elif len(self.buffer) > PREFIX + size:
-                self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
+                self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
 
     def end(self) -> None:
         if self.closed:
@@ -188,7 +188,7 @@ class Call(Stream):
             self.arrived.set()
             return
         if len(self.buffer) < PREFIX or len(self.buffer) != PREFIX + self.size:
-            self.fail(Status.UNIMPLEMENTED, "expected exactly one message")
+            self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
             return
         try:
             message = self.unpacked(self.buffer)
@@ -218,11 +218,11 @@ class Call(Stream):
 
     def too_slow(self) -> None:
         if not self.streaming:
-            self.fail(Status.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
+            self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
 
     def no_room(self) -> None:
         self.server.refused()
-        self.fail(Status.UNAVAILABLE, "the requests that are on their way hold too many bytes; try again later")
+        self.fail(GrpcStatus.UNAVAILABLE, "the requests that are on their way hold too many bytes; try again later")
 
     @property
     def seconds_left(self) -> float:
@@ -240,16 +240,16 @@ class Call(Stream):
         if not message[0]:
             return body
         if self.head.encoding == b"identity":
-            raise Abort(Status.INTERNAL, "a compressed message without grpc-encoding")
+            raise Abort(GrpcStatus.INTERNAL, "a compressed message without grpc-encoding")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         try:
             unpacked = unpacker.decompress(body, self.server.most_message + 1)
         except zlib.error:
-            raise Abort(Status.INTERNAL, "the message cannot be decompressed") from None
+            raise Abort(GrpcStatus.INTERNAL, "the message cannot be decompressed") from None
         if len(unpacked) > self.server.most_message:
             raise self.too_large()
         if not unpacker.eof:
-            raise Abort(Status.INTERNAL, "the compressed message is truncated")
+            raise Abort(GrpcStatus.INTERNAL, "the compressed message is truncated")
         return unpacked
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -263,7 +263,7 @@ class Call(Stream):
             self.arrived.clear()
             await self.arrived.wait()
         if self.buffer:
-            raise Abort(Status.INTERNAL, "the last message is truncated")
+            raise Abort(GrpcStatus.INTERNAL, "the last message is truncated")
 
     def next_message(self) -> bytes:
         end = PREFIX + self.size
@@ -276,7 +276,7 @@ class Call(Stream):
 
     def too_large(self) -> Abort:
         most = self.server.most_message
-        return Abort(Status.RESOURCE_EXHAUSTED, f"the message is larger than {most} bytes (--max-body)")
+        return Abort(GrpcStatus.RESOURCE_EXHAUSTED, f"the message is larger than {most} bytes (--max-body)")
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -294,11 +294,11 @@ class Call(Stream):
         if timer is not None:
             timer.cancel()
         if task.cancelled():  # by something that the method waited for
-            self.fail(Status.UNAVAILABLE, "the call was given up in the server")
+            self.fail(GrpcStatus.UNAVAILABLE, "the call was given up in the server")
 
     def expired(self) -> None:
-        self.ending = Status.DEADLINE_EXCEEDED
-        self.fail(Status.DEADLINE_EXCEEDED, "the deadline of the call has passed")
+        self.ending = GrpcStatus.DEADLINE_EXCEEDED
+        self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the deadline of the call has passed")
         self.cancelled()
 
     async def answer(self, unary: Unary, message: bytes) -> None:
@@ -344,9 +344,9 @@ class Call(Stream):
 
     def broken(self) -> None:
         log.exception("a gRPC call failed in the server")
-        self.fail(Status.INTERNAL, "internal error; the server's log has the details")
+        self.fail(GrpcStatus.INTERNAL, "internal error; the server's log has the details")
 
-    def fail(self, status: Status, details: str, more: bytes = b"") -> None:
+    def fail(self, status: GrpcStatus, details: str, more: bytes = b"") -> None:
         """Ends a call with a status in place of its reply, or of the rest of its replies."""
         if not self.closed:
             self.ended_with(status.name)
@@ -383,13 +383,13 @@ def packed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def status_fields(status: Status, details: str) -> bytes:
+def status_fields(status: GrpcStatus, details: str) -> bytes:
     safe = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
     words = quote(details[:MOST_DETAILS], safe, errors="replace").encode()
     return literal(b"grpc-status", str(int(status)).encode()) + literal(b"grpc-message", words)
 
 
-class Server:
+class GrpcServer:
     """Listens on a bound socket and answers the given methods, by path."""
 
     def __init__(
@@ -397,7 +397,7 @@ class Server:
         methods: dict[str, Method],
         most_message: int,
         observer: Observer | None = None,
-        room: Room | None = None,
+        room: ByteBudget | None = None,
         patience: float = 0,
         refused: Callable[[], object] = object,
     ) -> None:
@@ -405,13 +405,13 @@ class Server:
         self.observer = observer or Observer("")
         self.guard: Guard | None = None
         self.most_message = most_message
-        self.room = room or Room()
+        self.room = room or ByteBudget()
         self.patience = patience
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused
         """Called for each call for which there is no room."""
         self.looking: asyncio.TimerHandle | None = None
-        self.connections: set[Connection] = set()
+        self.connections: set[Http2Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
 
@@ -419,11 +419,11 @@ class Server:
         # A whole message may be on its way at once, so that none ever waits for a window to open.
         window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
 
-        def open_call(connection: Connection, number: int, headers: Headers) -> Stream:
-            return Call(connection, number, headers, self)
+        def open_call(connection: Http2Connection, number: int, headers: Headers) -> Stream:
+            return GrpcCall(connection, number, headers, self)
 
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
+            lambda: Http2Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
         )
         if self.patience:
             self.look()
@@ -438,7 +438,7 @@ class Server:
         """No new connections and calls; those in flight finish within `grace` seconds."""
         if self.listener is not None:
             self.listener.close()
-        told: set[Connection] = set()
+        told: set[Http2Connection] = set()
         end = asyncio.get_running_loop().time() + grace
         while self.connections and asyncio.get_running_loop().time() < end:
             for connection in self.connections - told:  # some may just have been accepted

@@ -12,7 +12,7 @@ from predictors.grpc.transport import frames
 from predictors.grpc.transport.frames import ConnectionFault, frame
 from predictors.grpc.transport.headers import HeaderBlocks, Headers
 from predictors.grpc.transport.stream import Stream
-from predictors.queueing.byte_budget import Room
+from predictors.queueing.byte_budget import ByteBudget
 
 log = logging.getLogger("predictors")
 
@@ -32,15 +32,17 @@ HTTP1_REPLY = (
 )
 
 
-Opener: TypeAlias = "Callable[[Connection, int, Headers], Stream]"
+Opener: TypeAlias = "Callable[[Http2Connection, int, Headers], Stream]"
 
 
-class Connection(asyncio.Protocol):
-    def __init__(self, opener: Opener, connections: set[Connection], window: int, room: Room | None = None) -> None:
+class Http2Connection(asyncio.Protocol):
+    def __init__(
+        self, opener: Opener, connections: set[Http2Connection], window: int, room: ByteBudget | None = None
+    ) -> None:
         self.opener = opener
         self.connections = connections
         self.window = window
-        self.room = room or Room()
+        self.room = room or ByteBudget()
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one before anything else
         self.peer = ""

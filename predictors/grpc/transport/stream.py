@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from predictors.grpc.transport.headers import Headers
 
 if TYPE_CHECKING:
-    from predictors.grpc.transport.connection import Connection
+    from predictors.grpc.transport.connection import Http2Connection
 
 
 class Stream:
     """Subclasses say what they make of it."""
 
-    def __init__(self, connection: Connection, number: int, headers: Headers) -> None:
+    def __init__(self, connection: Http2Connection, number: int, headers: Headers) -> None:
         self.connection = connection
         self.number = number
         self.headers = headers

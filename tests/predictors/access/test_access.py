@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.access.reloading_file import Unusable
+from predictors.access.reloading_file import UnusableFile
 from predictors.access.tokens import SHORTEST, parse
 from predictors.serving.startup import read_settings
 from tests.predictors.grpc.test_grpc import request
@@ -335,7 +335,7 @@ def test_no_content_breaks_the_parser_or_shows_in_what_it_says(content: bytes) -
     said = ""
     try:
         assert parse(content)
-    except Unusable as error:
+    except UnusableFile as error:
         said = str(error)
     assert not any(word in said for word in content.decode("latin-1").split() if len(word) > 16)
 

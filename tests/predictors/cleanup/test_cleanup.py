@@ -36,7 +36,7 @@ MB = 10**6
 
 
 @dataclass
-class Cache:
+class CacheFolder:
     root: Path
 
     def add(self, uri: str, *, days: float = 30, size: int = MB, users: tuple[User, ...] = ()) -> Path:
@@ -76,9 +76,9 @@ def user(name: str, namespace: str = "models", uid: str | None = "same") -> User
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
+def cache(tmp_path: Path) -> CacheFolder:
     (tmp_path / "cache").mkdir()
-    return Cache(tmp_path / "cache")
+    return CacheFolder(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return Command(tmp_path, capsys)
 
 
-def test_what_nobody_used_for_days_is_removed(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_nobody_used_for_days_is_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old, young = cache.add("models:/fraud/1", days=9), cache.add("models:/fraud/2", days=6.9)
     done = cleanup()
     assert (done.status, done.err) == (0, "")
@@ -147,7 +147,7 @@ def test_what_nobody_used_for_days_is_removed(cache: Cache, cluster: Api, cleanu
     assert not list((cache.root / ".trash").iterdir())
 
 
-def test_a_dry_run_touches_nothing(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_dry_run_touches_nothing(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old = cache.add("models:/fraud/1", users=(user("gone"),))
     cache.add("models:/fraud/2", days=0, users=(user("gone"),))
     cache.download("models:/fraud/3", hours=5)
@@ -165,7 +165,7 @@ def snapshot(root: Path) -> dict[str, float]:
     return {str(path): path.lstat().st_mtime for path in [root, *root.rglob("*")]}
 
 
-def test_what_a_pod_uses_stays(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_a_pod_uses_stays(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [
         pod("running"), pod("pending", phase="Pending"), pod("done", phase="Succeeded"), pod("failed", phase="Failed"),
         pod("again", uid="another"), pod("nameless", uid="x"),
@@ -178,7 +178,7 @@ def test_what_a_pod_uses_stays(cache: Cache, cluster: Api, cleanup: Command) -> 
     assert "(models:/running/1, 1.0 MB): in use by pod models/running\n" in done.out
 
 
-def test_users_without_a_uid_may_only_know_their_host_name(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_users_without_a_uid_may_only_know_their_host_name(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     long = "predictor-" * 7
     cluster.pods = [pod(f"{long}0"), pod("on-the-host")]
     cluster.pods[1]["spec"] |= {"hostNetwork": True, "nodeName": "node-7"}
@@ -188,7 +188,7 @@ def test_users_without_a_uid_may_only_know_their_host_name(cache: Cache, cluster
     assert cache.uris == {"models:/long/1", "models:/host/1"}
 
 
-def test_what_a_pod_names_stays(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_a_pod_names_stays(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     for number in range(1, 8):
         cache.add(f"models:/fraud/{number}")
     cache.add("models:/fraud/31")
@@ -208,7 +208,7 @@ def test_what_a_pod_names_stays(cache: Cache, cluster: Api, cleanup: Command) ->
     assert "named by pod models/by-argument" in done.out
 
 
-def test_the_least_recently_used_make_room(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_the_least_recently_used_make_room(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p")]
     cache.add("models:/m/1", days=6, users=(user("p"),))
     for number in (2, 3, 4, 5):
@@ -219,7 +219,7 @@ def test_the_least_recently_used_make_room(cache: Cache, cluster: Api, cleanup: 
     assert done.status == 0
 
 
-def test_a_recent_entry_does_not_go_for_its_size(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_recent_entry_does_not_go_for_its_size(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1", days=0.03)
     cache.add("models:/m/2", days=1)
     done = cleanup(MAX_SIZE_GB="0.0000001")
@@ -230,7 +230,9 @@ def test_a_recent_entry_does_not_go_for_its_size(cache: Cache, cluster: Api, cle
     assert cache.uris == set()
 
 
-def test_data_with_several_names_counts_once(cache: Cache, cluster: Api, cleanup: Command, tmp_path: Path) -> None:
+def test_data_with_several_names_counts_once(
+    cache: CacheFolder, cluster: Api, cleanup: Command, tmp_path: Path
+) -> None:
     one, two, three = (cache.add(f"models:/m/{number}", days=30 if number < 3 else 0) for number in (1, 2, 3))
     (two / "model" / "MLmodel").unlink()
     os.link(one / "model" / "MLmodel", two / "model" / "MLmodel")  # freed with the second of them
@@ -242,14 +244,14 @@ def test_data_with_several_names_counts_once(cache: Cache, cluster: Api, cleanup
     assert cleanup().out.splitlines()[-1] == f"removed 1, kept 0; {manifest} bytes freed, 0 bytes left"
 
 
-def test_users_that_are_gone_are_forgotten(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_users_that_are_gone_are_forgotten(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("here"), pod("over", phase="Failed")]
     made = cache.add("models:/m/1", days=1, users=(user("here"), user("gone"), user("over"), user("here", uid="old")))
     assert cleanup().status == 0
     assert [file.name for file in (made / "users").iterdir()] == ["models.here.uid-of-here"]
 
 
-def test_a_pod_made_again_under_its_name_is_not_forgotten(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_pod_made_again_under_its_name_is_not_forgotten(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     """It writes the file of the pod before it again, while the cluster is asked."""
     made = cache.add("models:/m/1", days=1, users=(user("p", uid=None),))
     cluster.before_answer = lambda: mark_used(made, User("models", "p", None, "2026-01-01T00:00:09+00:00"))
@@ -257,7 +259,7 @@ def test_a_pod_made_again_under_its_name_is_not_forgotten(cache: Cache, cluster:
     assert [file.name for file in (made / "users").iterdir()] == ["models.p."]
 
 
-def test_users_in_other_namespaces(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_users_in_other_namespaces(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.readable = frozenset({"models", "shared"})
     cluster.pods = [pod("p", "shared")]
     cache.add("models:/shared/1", users=(user("p", "shared"),))
@@ -270,7 +272,7 @@ def test_users_in_other_namespaces(cache: Cache, cluster: Api, cleanup: Command)
     assert list((hidden / "users").iterdir())
 
 
-def test_all_namespaces(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_all_namespaces(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p", "one"), pod("p", "two", args=["models:/m/2"])]
     cache.add("models:/m/1", users=(user("p", "one"),))
     cache.add("models:/m/2", users=(user("gone", "three"),))
@@ -283,7 +285,7 @@ def test_all_namespaces(cache: Cache, cluster: Api, cleanup: Command) -> None:
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["real", "dry"])
 @pytest.mark.parametrize("how", ["403", "401", "500", "garbage", "refused", "no-config"])
 def test_when_the_api_fails_nothing_is_removed(
-    cache: Cache, cluster: Api, cleanup: Command, tmp_path: Path, how: str, flags: tuple[str, ...]
+    cache: CacheFolder, cluster: Api, cleanup: Command, tmp_path: Path, how: str, flags: tuple[str, ...]
 ) -> None:
     cache.add("models:/m/1", users=(user("gone"),))
     cache.download("models:/m/2", hours=9)
@@ -311,7 +313,7 @@ def test_when_the_api_fails_nothing_is_removed(
     assert list(cache.root.glob("*/users/*"))
 
 
-def test_a_later_page_that_fails_counts_as_failure(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_later_page_that_fails_counts_as_failure(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods, cluster.page = [pod("a"), pod("b")], 1
     cache.add("models:/m/1")
 
@@ -323,7 +325,7 @@ def test_a_later_page_that_fails_counts_as_failure(cache: Cache, cluster: Api, c
     assert cache.uris == {"models:/m/1"}
 
 
-def test_the_cluster_is_not_asked_for_nothing(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_the_cluster_is_not_asked_for_nothing(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     done = cleanup()
     assert (done.status, cluster.asked) == (0, [])
     assert "there is no model in the cache" in done.err
@@ -352,7 +354,7 @@ def holding(root: Path, key: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["real", "dry"])
 @pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH], ids=["exclusive", "shared"])
 def test_what_another_process_holds_stays(
-    cache: Cache, cluster: Api, cleanup: Command, how: int, flags: tuple[str, ...]
+    cache: CacheFolder, cluster: Api, cleanup: Command, how: int, flags: tuple[str, ...]
 ) -> None:
     made = cache.add("models:/m/1")
     with holding(cache.root, made.name, how):
@@ -363,7 +365,7 @@ def test_what_another_process_holds_stays(
     assert cleanup(*flags).line("would remove" if flags else "removed")
 
 
-def test_what_is_held_makes_others_go_for_the_size(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_is_held_makes_others_go_for_the_size(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     first = cache.add("models:/m/1", days=3)
     cache.add("models:/m/2", days=2)
     cache.add("models:/m/3", days=1)
@@ -374,7 +376,7 @@ def test_what_is_held_makes_others_go_for_the_size(cache: Cache, cluster: Api, c
 
 @pytest.mark.parametrize("mark", ["used", "user"])
 def test_an_entry_that_a_pod_takes_while_the_cluster_is_asked(
-    cache: Cache, cluster: Api, cleanup: Command, mark: str
+    cache: CacheFolder, cluster: Api, cleanup: Command, mark: str
 ) -> None:
     made = cache.add("models:/m/1", users=(user("p"),))
 
@@ -389,7 +391,7 @@ def test_an_entry_that_a_pod_takes_while_the_cluster_is_asked(
     assert cache.uris == {"models:/m/1"}
 
 
-def test_abandoned_downloads_go(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_abandoned_downloads_go(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old, young = cache.download("models:/m/1", hours=5), cache.download("models:/m/2", hours=0.5)
     going_on = cache.download("models:/m/3", hours=5)
     with holding(cache.root, key_of("models:/m/3")):
@@ -400,7 +402,7 @@ def test_abandoned_downloads_go(cache: Cache, cluster: Api, cleanup: Command) ->
     assert done.out.splitlines()[-1] == "removed 1, kept 2; 1.0 MB freed, 2.0 MB left"
 
 
-def test_a_download_that_goes_on_after_all(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_download_that_goes_on_after_all(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     """As on a file system without locks, after a pause of hours."""
     folder = cache.download("models:/m/1", hours=5)
     cluster.before_answer = lambda: (folder / "model" / "more").touch()
@@ -408,7 +410,7 @@ def test_a_download_that_goes_on_after_all(cache: Cache, cluster: Api, cleanup: 
     assert folder.exists()
 
 
-def test_what_lies_among_the_users_and_names_no_pod(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_lies_among_the_users_and_names_no_pod(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1", users=(user("gone"),))
     for name in (".nfs0001", "README", "My Space.pod.uid", "models..uid"):
         (made / "users" / name).write_text("?")
@@ -420,7 +422,7 @@ def test_what_lies_among_the_users_and_names_no_pod(cache: Cache, cluster: Api, 
     assert cleanup().line("removed")
 
 
-def test_trash_and_lock_files_go(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_trash_and_lock_files_go(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     left = cache.root / ".trash" / f"{key_of('models:/m/1')}.abcd"
     (left / "model").mkdir(parents=True)
     (left / "model" / "weights").write_bytes(b"\0" * MB)
@@ -436,7 +438,7 @@ def test_trash_and_lock_files_go(cache: Cache, cluster: Api, cleanup: Command) -
 
 
 @pytest.mark.parametrize("harm", ["absent", "garbage", "no-model"])
-def test_broken_entries_go_after_an_hour(cache: Cache, cluster: Api, cleanup: Command, harm: str) -> None:
+def test_broken_entries_go_after_an_hour(cache: CacheFolder, cluster: Api, cleanup: Command, harm: str) -> None:
     cluster.pods = [pod("p")]
     made = [
         cache.add("models:/m/1", days=0.1),
@@ -455,7 +457,7 @@ def test_broken_entries_go_after_an_hour(cache: Cache, cluster: Api, cleanup: Co
     assert "broken: no complete model with an entry.json that can be read, changed 2 hours ago" in done.line("removed")
 
 
-def test_an_entry_of_a_newer_layout_is_not_broken(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_an_entry_of_a_newer_layout_is_not_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1")
     said = json.loads((made / "entry.json").read_text())
     (made / "entry.json").write_text(json.dumps(said | {"layout": 2}))
@@ -463,7 +465,7 @@ def test_an_entry_of_a_newer_layout_is_not_broken(cache: Cache, cluster: Api, cl
     assert made.exists()
 
 
-def test_folders_of_others_are_left_alone(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_folders_of_others_are_left_alone(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     for name in ("lost+found", "data-2020", "fraud-0123456789abcde", ".hidden-0123456789abcdef"):
         (cache.root / name).mkdir()
         os.utime(cache.root / name, (0, 0))
@@ -474,7 +476,7 @@ def test_folders_of_others_are_left_alone(cache: Cache, cluster: Api, cleanup: C
     )
 
 
-def test_two_at_once(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_two_at_once(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     """Each would make room for itself: together they remove what one would, and both end well."""
     for number in range(1, 9):
         cache.add(f"models:/m/{number}", days=8 - number + 0.5, size=MB // 10)
@@ -493,7 +495,7 @@ def test_two_at_once(cache: Cache, cluster: Api, cleanup: Command) -> None:
 
 
 def test_many_at_once_without_locks(
-    cache: Cache, cluster: Api, cleanup: Command, monkeypatch: pytest.MonkeyPatch
+    cache: CacheFolder, cluster: Api, cleanup: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a file system that knows none: what one has removed is no error to another."""
 
@@ -513,7 +515,7 @@ def test_many_at_once_without_locks(
 
 
 def test_pods_that_start_meanwhile_get_their_model(
-    cache: Cache, cluster: Api, cleanup: Command, tmp_path: Path
+    cache: CacheFolder, cluster: Api, cleanup: Command, tmp_path: Path
 ) -> None:
     """Storage initializers that fill and use the cache, and clean-ups that remove whatever they may, all the time."""
     source = tmp_path / "source"
@@ -552,7 +554,7 @@ def test_pods_that_start_meanwhile_get_their_model(
     assert cleanup(TTL_DAYS="0").line("removed")
 
 
-def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1")
     cluster.hang = True
     first = cleanup.start()
@@ -563,7 +565,7 @@ def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: Cache, cluster
     assert cleanup().line("removed")
 
 
-def test_as_json(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p")]
     gone, kept = cache.add("models:/m/1"), cache.add("models:/m/2", users=(user("p"),))
     done = cleanup("--json", DRY_RUN="true")
@@ -599,7 +601,7 @@ def test_as_json(cache: Cache, cluster: Api, cleanup: Command) -> None:
     ],
     ids=lambda value: next(iter(f"{name}={text}" for name, text in value.items())) if isinstance(value, dict) else "",
 )  # fmt: skip
-def test_settings_that_cannot_be_used(cache: Cache, cleanup: Command, env: dict[str, str], said: str) -> None:
+def test_settings_that_cannot_be_used(cache: CacheFolder, cleanup: Command, env: dict[str, str], said: str) -> None:
     cache.add("models:/m/1")
     done = cleanup(**env)
     assert done.status == 2
@@ -607,7 +609,7 @@ def test_settings_that_cannot_be_used(cache: Cache, cleanup: Command, env: dict[
     assert cache.uris == {"models:/m/1"}
 
 
-def test_flags_win_in_both_spellings(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_flags_win_in_both_spellings(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1", days=3)
     assert cleanup("--ttl_days", "0.5", "--dry_run", "--cache_path", str(cache.root), TTL_DAYS="9").line("would remove")
     assert cleanup("--ttl-days=0.5", "--dry-run=false", DRY_RUN="true", CACHE_PATH="/nowhere").status == 2
@@ -616,7 +618,7 @@ def test_flags_win_in_both_spellings(cache: Cache, cluster: Api, cleanup: Comman
     assert cleanup("--ttl-days=inf").line("kept")
 
 
-def test_the_namespace_of_the_pod_itself(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_the_namespace_of_the_pod_itself(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1")
     assert cleanup(NAMESPACE="", POD_NAMESPACE="mine").status == 0
     assert cluster.asked == ["/api/v1/namespaces/mine/pods?limit=500"]
@@ -635,7 +637,7 @@ def mounted(folder: Path, *, read_only: bool = False) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_volume_that_cannot_be_written_to(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_a_volume_that_cannot_be_written_to(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1")
     with mounted(cache.root, read_only=True):
         done = cleanup()
@@ -644,7 +646,7 @@ def test_a_volume_that_cannot_be_written_to(cache: Cache, cluster: Api, cleanup:
     assert cache.uris == {"models:/m/1"}
 
 
-def test_what_cannot_be_removed_does_not_keep_the_rest(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_cannot_be_removed_does_not_keep_the_rest(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     fixed = cache.add("models:/m/1")
     cache.add("models:/m/2")
     with mounted(fixed):
@@ -656,7 +658,7 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(cache: Cache, cluster: Ap
     assert not list((cache.root / ".trash").iterdir())
 
 
-def test_what_cannot_be_read_is_not_taken_for_broken(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_what_cannot_be_read_is_not_taken_for_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1")
     (made / "entry.json").unlink()
     (made / "entry.json").symlink_to("entry.json")
@@ -664,7 +666,7 @@ def test_what_cannot_be_read_is_not_taken_for_broken(cache: Cache, cluster: Api,
     assert made.exists()
 
 
-def test_without_anything_to_do_the_client_is_not_imported(cache: Cache, cluster: Api, cleanup: Command) -> None:
+def test_without_anything_to_do_the_client_is_not_imported(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1", days=1)
     script = (
         "import sys; from predictors.cleanup.__main__ import main; main([]); "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.peers.ports import free_port
-from predictors.cleanup.pods import EVERYWHERE, Cluster, Refused
+from predictors.cleanup.pods import EVERYWHERE, Cluster, ClusterRefused
 from predictors.cluster import TRIES, ClusterError
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 
@@ -101,9 +101,9 @@ def test_a_list_that_expired_is_begun_anew(cluster_api: Api, cluster: Cluster) -
 def test_refused(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.readable = frozenset({"models"})
     assert cluster.live_pods("models") == []
-    with pytest.raises(Refused, match='in namespace other: 403 pods is forbidden: User "cleanup" cannot list'):
+    with pytest.raises(ClusterRefused, match='in namespace other: 403 pods is forbidden: User "cleanup" cannot list'):
         cluster.live_pods("other")
-    with pytest.raises(Refused, match="in all namespaces: 403"):
+    with pytest.raises(ClusterRefused, match="in all namespaces: 403"):
         cluster.live_pods(EVERYWHERE)
 
 

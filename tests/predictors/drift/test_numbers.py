@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.drift import profile
-from predictors.drift.profiles import Profile, ProfileError, made, parsed
+from predictors.drift.profiles import DriftProfile, ProfileError, made, parsed
 from predictors.drift.psi import psi, psis
 from predictors.drift.tally import Spread, Texts, nothing, tallied
 from predictors.drift.tap import MOST_REQUESTS, MOST_ROWS, Tap
 from predictors.drift.variables import Variable, described, kind_of
-from predictors.drift.window import Window
+from predictors.drift.window import DriftWindow
 from predictors.settings.span import PARTS, Span, span
 from predictors.telemetry.metrics import exposition, publish_drift
 
@@ -39,7 +39,7 @@ def of(values: Any, bins: int = 10) -> Variable:
     return found
 
 
-def read(content: dict[str, Any]) -> Profile:
+def read(content: dict[str, Any]) -> DriftProfile:
     return parsed(json.dumps(content))
 
 
@@ -337,7 +337,7 @@ def test_few_whole_numbers_are_classes() -> None:
 
 def test_a_window_slides_by_time() -> None:
     clock = [0.0]
-    window = Window(Span(seconds=30), nothing(None), lambda: clock[0])
+    window = DriftWindow(Span(seconds=30), nothing(None), lambda: clock[0])
     for second in range(100):
         clock[0] = float(second)
         window.add(tallied(None, 10, {}, {"y": np.full(10, float(second))}))
@@ -351,7 +351,7 @@ def test_a_window_slides_by_time() -> None:
 
 
 def test_a_window_slides_by_rows() -> None:
-    window = Window(Span(rows=300), nothing(None), lambda: 0.0)
+    window = DriftWindow(Span(rows=300), nothing(None), lambda: 0.0)
     for number in range(100):
         window.add(tallied(None, 10, {}, {"y": np.full(10, float(number))}))
     total = window.total()

@@ -41,7 +41,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, 
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from predictors.engines.engine import Candidate, Choice, Engine, choose
+from predictors.engines.engine import Choice, Engine, EngineCandidate, choose
 from predictors.engines.estimators import candidates
 from predictors.engines.probes import Probing
 from predictors.model.base import MLflowModel
@@ -170,7 +170,7 @@ def regression(change: Callable[[Any], Any], *, compiled: bool = False) -> Choic
     """An engine for a linear model that is off by `change`."""
     model = LinearRegression().fit(X, NUMBER)
     run = lambda rows, wanted: (change(model.predict(rows)), None)  # noqa: E731
-    candidate = Candidate("close", lambda: Engine("close", run, compiled=compiled), compiled)
+    candidate = EngineCandidate("close", lambda: Engine("close", run, compiled=compiled), compiled)
     return choose([candidate], "auto", Probing(6, np.dtype(float)), lambda rows, wanted: (model.predict(rows), None))
 
 
@@ -188,7 +188,9 @@ def test_an_engine_that_is_off_does_not_serve() -> None:
 
 def test_an_engine_that_answers_what_the_model_refuses() -> None:
     model = LinearRegression().fit(X, NUMBER)
-    lax = Candidate("lax", lambda: Engine("lax", lambda rows, wanted: (rows @ model.coef_ + model.intercept_, None)))
+    lax = EngineCandidate(
+        "lax", lambda: Engine("lax", lambda rows, wanted: (rows @ model.coef_ + model.intercept_, None))
+    )
     choice = choose([lax], "auto", Probing(6, np.dtype(float)), lambda rows, wanted: (model.predict(rows), None))
     assert choice.reasons == {"lax": "it answers rows with missing values that the model refuses"}
 
@@ -204,7 +206,7 @@ def test_one_wrong_label_is_one_too_many() -> None:
     def native(rows: Any, wanted: bool) -> Any:
         return model.predict(rows), model.predict_proba(rows)
 
-    candidate = Candidate("almost", lambda: Engine("almost", almost, compiled=True), compiled=True)
+    candidate = EngineCandidate("almost", lambda: Engine("almost", almost, compiled=True), compiled=True)
     choice = choose([candidate], "auto", Probing(6, np.dtype(float)), native)
     assert choice.reasons == {"almost": "predictions for ordinary rows differ in 1 of 500 rows"}
 
@@ -220,7 +222,7 @@ def test_what_cannot_be_built_is_said(monkeypatch: pytest.MonkeyPatch, zoo: Call
     def broken() -> Engine:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(SklearnModel, "engines", lambda self, native: [Candidate("new", broken)])
+    monkeypatch.setattr(SklearnModel, "engines", lambda self, native: [EngineCandidate("new", broken)])
     with in_thread(zoo("sklearn-logistic"), model_name="m") as server:
         properties = server.get("/v2/models/m").json()["properties"]
         assert (properties["engine"], properties["engine_reason"]) == (
@@ -318,7 +320,7 @@ def test_a_slow_model_is_asked_less() -> None:
             pass
         return model.predict(rows), None
 
-    candidate = Candidate("slow", lambda: Engine("slow", slow))
+    candidate = EngineCandidate("slow", lambda: Engine("slow", slow))
     assert choose([candidate], "auto", Probing(6, np.dtype(float)), slow).name == "slow"
     assert max(asked) < 500
     assert sum(asked) * 0.002 < 20

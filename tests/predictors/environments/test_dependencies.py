@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from predictors.environments.dependencies import DependencyError, Difference, differences, preflight, worse
+from predictors.environments.dependencies import DependencyError, UnmetRequirement, differences, preflight, worse
 from predictors.environments.requirements import RequirementsError, canonical, from_conda, read_lines, wanted
 from predictors.flavor import read_mlmodel
 from tests.serving import in_thread, process
@@ -184,12 +184,14 @@ def test_strict_refuses_with_one_line(save: Save, tmp_path: Path) -> None:
 
 
 def test_worse_is_what_matters_and_is_new() -> None:
-    old = Difference("a", "==1", "2", matters=True)
-    small = Difference("b", "==1", "2", matters=False)
-    new = Difference("c", "==1", "not installed", matters=True)
+    old = UnmetRequirement("a", "==1", "2", matters=True)
+    small = UnmetRequirement("b", "==1", "2", matters=False)
+    new = UnmetRequirement("c", "==1", "not installed", matters=True)
     assert worse([old], [old, small, new]) == [new]
     assert worse([], [old, small]) == [old]
-    assert worse([old], [Difference("a", "==3", "2", matters=True)]) == [Difference("a", "==3", "2", matters=True)]
+    assert worse([old], [UnmetRequirement("a", "==3", "2", matters=True)]) == [
+        UnmetRequirement("a", "==3", "2", matters=True)
+    ]
 
 
 def test_what_fits_costs_no_import(save: Save) -> None:

@@ -17,10 +17,10 @@ import httpx
 
 from loadtest.peers.ports import free_port
 from predictors.features.library import feast
-from predictors.features.store import Catalogue, Store
+from predictors.features.store import Catalogue, FeatureStore
 from tests.serving import wait_for
 
-S = TypeVar("S", bound=Store)
+S = TypeVar("S", bound=FeatureStore)
 FeatureStore = feast().FeatureStore
 """Before other tests import Feast: nothing that they start is to inherit what that sets."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from predictors.features import cache as caches
 from predictors.features.cache import Cached
-from predictors.features.store import Catalogue, Fetched, Status, Unavailable
+from predictors.features.store import Catalogue, FeastUnavailable, FeatureStatus, Fetched
 
 NAMES = ["view__x", "view__y"]
 
@@ -36,7 +36,10 @@ class Counting:
         rows = [*zip(*columns.values(), strict=True)] if columns else [("all",)]
         return Fetched(
             {name: [(number, name, *row) for row in rows] for name in names},
-            {name: [Status.MISSING if row[0] == "nobody" else Status.FOUND for row in rows] for name in names},
+            {
+                name: [FeatureStatus.MISSING if row[0] == "nobody" else FeatureStatus.FOUND for row in rows]
+                for name in names
+            },
             {name: [float(number)] * len(rows) for name in names},
         )
 
@@ -44,7 +47,7 @@ class Counting:
         pass
 
 
-class Clock:
+class CacheClock:
     now = 1000.0
 
     def monotonic(self) -> float:
@@ -52,13 +55,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> CacheClock:
+    made = CacheClock()
     monkeypatch.setattr(caches, "time", made)
     return made
 
 
-def test_only_what_is_not_there_is_asked_for(clock: Clock) -> None:
+def test_only_what_is_not_there_is_asked_for(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -76,7 +79,7 @@ def test_only_what_is_not_there_is_asked_for(clock: Clock) -> None:
                 ]
                 for name in NAMES
             },
-            {name: [Status.FOUND] * 2 + [Status.MISSING] + [Status.FOUND] * 2 for name in NAMES},
+            {name: [FeatureStatus.FOUND] * 2 + [FeatureStatus.MISSING] + [FeatureStatus.FOUND] * 2 for name in NAMES},
             {name: [2.0, 1.0, 2.0, 2.0, 1.0] for name in NAMES},
         )
         assert (cached.hits, cached.misses) == (2, 4)
@@ -86,7 +89,7 @@ def test_only_what_is_not_there_is_asked_for(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_nothing_is_older_than_its_time(clock: Clock) -> None:
+def test_nothing_is_older_than_its_time(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -107,7 +110,7 @@ def test_nothing_is_older_than_its_time(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_keys_and_questions_are_told_apart(clock: Clock) -> None:
+def test_keys_and_questions_are_told_apart(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -123,7 +126,7 @@ def test_keys_and_questions_are_told_apart(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_it_holds_no_more_rows_than_it_may(clock: Clock) -> None:
+def test_it_holds_no_more_rows_than_it_may(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10, most_rows=3)
@@ -140,7 +143,7 @@ def test_it_holds_no_more_rows_than_it_may(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_one_lookup_for_all_who_want_the_same_row(clock: Clock) -> None:
+def test_one_lookup_for_all_who_want_the_same_row(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -158,7 +161,7 @@ def test_one_lookup_for_all_who_want_the_same_row(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: Clock) -> None:
+def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -176,17 +179,17 @@ def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: Cloc
     asyncio.run(run())
 
 
-def test_failures_are_not_kept(clock: Clock) -> None:
+def test_failures_are_not_kept(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
         store.gate.clear()
-        store.failure = Unavailable("unreachable", "gone")
+        store.failure = FeastUnavailable("unreachable", "gone")
         tasks = [asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES)) for _ in range(2)]
         await settled(store, 1)
         store.gate.set()
         for task in tasks:
-            with pytest.raises(Unavailable, match="gone"):
+            with pytest.raises(FeastUnavailable, match="gone"):
                 await task
         store.failure = None
         assert (await cached.fetch({"k": ["a"]}, NAMES)).timestamps["view__x"] == [2.0]
@@ -194,12 +197,12 @@ def test_failures_are_not_kept(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_a_failure_that_nobody_waits_for_is_not_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_that_nobody_waits_for_is_not_logged(clock: CacheClock, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
         store.gate.clear()
-        store.failure = Unavailable("unreachable", "gone")
+        store.failure = FeastUnavailable("unreachable", "gone")
         task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
         await settled(store, 1)
         task.cancel()
@@ -211,7 +214,7 @@ def test_a_failure_that_nobody_waits_for_is_not_logged(clock: Clock, caplog: pyt
     assert "never retrieved" not in caplog.text
 
 
-def test_lists_are_no_keys(clock: Clock) -> None:
+def test_lists_are_no_keys(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)
@@ -222,7 +225,7 @@ def test_lists_are_no_keys(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_a_view_without_entities_has_one_row(clock: Clock) -> None:
+def test_a_view_without_entities_has_one_row(clock: CacheClock) -> None:
     async def run() -> None:
         cached = Cached(Counting(), 10)
         for _ in range(2):
@@ -233,7 +236,7 @@ def test_a_view_without_entities_has_one_row(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_what_is_under_way_at_the_end_is_answered(clock: Clock) -> None:
+def test_what_is_under_way_at_the_end_is_answered(clock: CacheClock) -> None:
     async def run() -> None:
         store = Counting()
         cached = Cached(store, 10)

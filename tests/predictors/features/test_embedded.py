@@ -20,11 +20,11 @@ from feast.types import Float64
 from predictors.features.demo import SERVICE, build
 from predictors.features.embedded import Embedded
 from predictors.features.resilience import Resilient
-from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, FeatureStatus
 from tests.predictors.features.feast import as_feast_gives_it, copied, names_of, opened
 from tests.serving import wait_for
 
-FOUND, NULL, MISSING, STALE = Status.FOUND, Status.NULL, Status.MISSING, Status.STALE
+FOUND, NULL, MISSING, STALE = FeatureStatus.FOUND, FeatureStatus.NULL, FeatureStatus.MISSING, FeatureStatus.STALE
 ROWS: dict[str, list[Any]] = {
     "driver_id": [1001, 1003, 1004, 9, 1002],
     "customer_id": ["ada", "grace", "nobody", "alan", "ada"],
@@ -114,7 +114,7 @@ def test_what_is_stored_can_be_had_without_the_columns_of_the_request(repository
     async def run() -> Any:
         async with embedded(repository) as store:
             stored = await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["driver_stats__rating"])
-            with pytest.raises(Refused, match="computes on demand needs distance from the request"):
+            with pytest.raises(FeastRefused, match="computes on demand needs distance from the request"):
                 await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["ride_fare__expected_fare"])
             return stored
 
@@ -124,7 +124,7 @@ def test_what_is_stored_can_be_had_without_the_columns_of_the_request(repository
 def test_a_key_of_another_type_is_refused(repository: Path) -> None:
     async def run() -> None:
         async with embedded(repository) as store:
-            with pytest.raises(Refused, match="invalid literal for int"):
+            with pytest.raises(FeastRefused, match="invalid literal for int"):
                 await store.fetch({**ROWS, "driver_id": ["x"] * 5}, ["driver_stats__trips"])
 
     asyncio.run(run())
@@ -227,7 +227,7 @@ def test_a_view_that_is_being_filled_is_waited_for(repository: Path, tmp_path: P
         async with embedded(changed):
             pass
 
-    with pytest.raises(Unavailable, match="cannot be served while it is MATERIALIZING"):
+    with pytest.raises(FeastUnavailable, match="cannot be served while it is MATERIALIZING"):
         asyncio.run(run())
 
 
@@ -382,10 +382,10 @@ class TestOnlineStore:
                 store = Resilient(inner, timeout=0.1, retries=0, failures=0)
                 waiting = [asyncio.create_task(store.fetch(ROWS, ["driver_stats__trips"])) for _ in range(5)]
                 for failure in await asyncio.gather(*waiting, return_exceptions=True):
-                    assert isinstance(failure, Unavailable)
+                    assert isinstance(failure, FeastUnavailable)
                     assert failure.reason == "timeout"
                 assert inner.left_behind == 2
-                with pytest.raises(Unavailable, match="all 2 threads still wait") as refused:
+                with pytest.raises(FeastUnavailable, match="all 2 threads still wait") as refused:
                     await store.fetch(ROWS, ["driver_stats__trips"])
                 assert refused.value.reason == "timeout"
                 locked.rollback()
@@ -399,7 +399,7 @@ class TestOnlineStore:
         async def run() -> None:
             (own / "data" / "online.db").unlink()
             async with embedded(own) as store:
-                with pytest.raises(Unavailable, match="no such table") as failure:
+                with pytest.raises(FeastUnavailable, match="no such table") as failure:
                     await store.fetch(ROWS, ["driver_stats__trips"])
                 assert failure.value.reason == "unreachable"
 

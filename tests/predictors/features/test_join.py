@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.features.declaration import Declaration
-from predictors.features.join import Wanted, joined, request_of, wanted_of
+from predictors.features.join import LookupPlan, joined, request_of, wanted_of
 from predictors.features.store import Catalogue, FeastError, Feature
 from predictors.protocol.batch import MISSING, Batch
 from predictors.protocol.errors import InvalidInput
@@ -22,11 +22,11 @@ CATALOGUE = Catalogue((*DRIVER, *SHOP), {"driver_id": "INT64", "shop": "STRING"}
 COLUMNS = ["amount", "conv_rate", "acc_rate", "rating"]
 
 
-def wanted(inputs: list[str] = COLUMNS, **changes: object) -> Wanted:
+def wanted(inputs: list[str] = COLUMNS, **changes: object) -> LookupPlan:
     return wanted_of(Declaration("ranking", **changes), CATALOGUE, inputs)
 
 
-def looked_up(batch: Batch, wanted: Wanted, feast: dict) -> tuple[Batch, list]:
+def looked_up(batch: Batch, wanted: LookupPlan, feast: dict) -> tuple[Batch, list]:
     """The join, with a dictionary in Feast's place; and what was asked for."""
     request = request_of(batch, wanted)
     assert request is not None

@@ -15,19 +15,19 @@ from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.join import wanted_of
 from predictors.features.lookup import Features
-from predictors.features.store import Catalogue, FeastError, Feature, Fetched, Status, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastUnavailable, Feature, FeatureStatus, Fetched
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable
 from predictors.settings.predictor import Settings
 from predictors.signature.fields import field_of
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 
-FOUND, NULL, MISSING, STALE = Status.FOUND, Status.NULL, Status.MISSING, Status.STALE
+FOUND, NULL, MISSING, STALE = FeatureStatus.FOUND, FeatureStatus.NULL, FeatureStatus.MISSING, FeatureStatus.STALE
 CATALOGUE = Catalogue(
     (Feature("view", "x", "DOUBLE", ("who",)), Feature("view", "y", "DOUBLE", ("who",))), {"who": "STRING"}
 )
 HOUR = 3600.0
-KNOWN: dict[str, tuple[Any, Status, float]] = {
+KNOWN: dict[str, tuple[Any, FeatureStatus, float]] = {
     "new": (1.0, FOUND, HOUR),
     "old": (2.0, STALE, 24 * HOUR),
     "older": (3.0, STALE, 48 * HOUR),
@@ -37,7 +37,7 @@ KNOWN: dict[str, tuple[Any, Status, float]] = {
 """Value, what the store says of it, and its age."""
 
 
-class Told:
+class ToldLookups:
     """A store that knows these, the same for each feature."""
 
     def __init__(self, before: Callable[[Sequence[str]], Any] | None = None) -> None:
@@ -67,7 +67,7 @@ class Told:
         self.closed += 1
 
 
-def features(store: Told, columns: Sequence[str] = ("x",), **declared: Any) -> Features:
+def features(store: ToldLookups, columns: Sequence[str] = ("x",), **declared: Any) -> Features:
     declaration = Declaration("service", **declared)
     counters = FeatureCounters("lookup")
     counters.begin(columns)
@@ -76,7 +76,7 @@ def features(store: Told, columns: Sequence[str] = ("x",), **declared: Any) -> F
 
 
 def joined(rows: list[dict[str, Any]], columns: Sequence[str] = ("x",), **declared: Any) -> Mapping[str, Any]:
-    made = asyncio.run(features(Told(), columns, **declared).join(Batch(rows=rows)))
+    made = asyncio.run(features(ToldLookups(), columns, **declared).join(Batch(rows=rows)))
     assert made.columns is not None
     return made.columns
 
@@ -120,22 +120,22 @@ def test_errors_name_feature_and_entity(names: list[str], declared: dict[str, An
 
 
 def test_each_value_is_counted_once() -> None:
-    before = [counted(status) for status in Status]
+    before = [counted(status) for status in FeatureStatus]
     joined(who("new", "old", "older", "null", "nobody", "nobody"), missing="null", stale="null")
-    assert [counted(status) - was for status, was in zip(Status, before, strict=True)] == [1, 1, 1, 2]
+    assert [counted(status) - was for status, was in zip(FeatureStatus, before, strict=True)] == [1, 1, 1, 2]
 
 
-def counted(status: Status) -> float:
+def counted(status: FeatureStatus) -> float:
     labels = {"model_name": "lookup", "feature": "x", "result": status.value}
     return REGISTRY.get_sample_value("model_feature_values_total", labels) or 0.0
 
 
 def test_lookups_that_fail_are_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     async def down(_: Sequence[str]) -> None:
-        raise Unavailable("unreachable", "gone")
+        raise FeastUnavailable("unreachable", "gone")
 
     async def run() -> None:
-        model = features(Told(down))
+        model = features(ToldLookups(down))
         for _ in range(3):
             with pytest.raises(FeaturesUnavailable, match="Feast cannot be reached"):
                 await model.join(Batch(rows=who("new")))
@@ -147,11 +147,11 @@ def test_lookups_that_fail_are_told_now_and_then(caplog: pytest.LogCaptureFixtur
 def test_where_one_lookup_of_a_request_fails_the_others_are_left() -> None:
     async def down(names: Sequence[str]) -> None:
         if len(names) == 1:
-            raise Unavailable("error", "down")
+            raise FeastUnavailable("error", "down")
         await asyncio.Event().wait()
 
     async def run() -> None:
-        store = Told(down)
+        store = ToldLookups(down)
         with pytest.raises(FeaturesUnavailable):
             await features(store, ("x", "y")).join(Batch(rows=[{"who": "new"}, {"who": "new", "y": 1.0}]))
         await asyncio.sleep(0)
@@ -167,7 +167,7 @@ def test_a_store_is_closed_after_what_is_under_way() -> None:
         async def held(_: Sequence[str]) -> None:
             await gate.wait()
 
-        store = Told(held)
+        store = ToldLookups(held)
         model = features(store)
         lookup = asyncio.create_task(model.join(Batch(rows=who("new"))))
         closing = asyncio.create_task(model.close())
@@ -184,20 +184,20 @@ def test_a_store_is_closed_after_what_is_under_way() -> None:
 class TestOpening:
     SETTINGS = Settings(feast_server_url="http://feast")
 
-    def opened(self, store: Told, monkeypatch: pytest.MonkeyPatch, **declared: Any) -> Features:
+    def opened(self, store: ToldLookups, monkeypatch: pytest.MonkeyPatch, **declared: Any) -> Features:
         monkeypatch.setattr(opening, "store_of", lambda *_: store)
         monkeypatch.setattr(opening, "PAUSE", 0.001)
-        plan = Plan((field_of({"name": "x", "type": "integer", "required": True}),))
+        plan = SignaturePlan((field_of({"name": "x", "type": "integer", "required": True}),))
         return asyncio.run(opening.open_features("opening", Declaration("service", **declared), plan, self.SETTINGS))
 
     def test_feast_is_waited_for_and_asked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tries, asked = [], []
 
-        class Late(Told):
+        class Late(ToldLookups):
             async def open(self) -> Catalogue:
                 tries.append(1)
                 if len(tries) < 4:
-                    raise Unavailable("unreachable", "not yet")
+                    raise FeastUnavailable("unreachable", "not yet")
                 return CATALOGUE
 
         async def first(names: Sequence[str]) -> None:
@@ -208,9 +208,9 @@ class TestOpening:
         assert (len(tries), asked, store.closed) == (4, [["view__x"]], 0)
 
     def test_feast_is_not_waited_for_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Never(Told):
+        class Never(ToldLookups):
             async def open(self) -> Catalogue:
-                raise Unavailable("unreachable", "not yet")
+                raise FeastUnavailable("unreachable", "not yet")
 
         store = Never()
         monkeypatch.setattr(opening, "PATIENCE", 0.05)
@@ -220,7 +220,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("policy", ["missing", "stale", "unavailable"])
     def test_null_where_the_model_takes_none(self, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        store = Told()
+        store = ToldLookups()
         with pytest.raises(FeastError, match=f"{policy} features become null, which 'x' cannot be"):
             self.opened(store, monkeypatch, **{policy: "null"})
         assert store.closed == 1
@@ -228,4 +228,4 @@ class TestOpening:
     @pytest.mark.parametrize("value", [0.5, "x", None], ids=["number", "text", "null"])
     def test_a_default_that_the_model_does_not_take(self, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(FeastError, match="defaults: "):
-            self.opened(Told(), monkeypatch, missing="default", defaults={"x": value})
+            self.opened(ToldLookups(), monkeypatch, missing="default", defaults={"x": value})

@@ -12,7 +12,7 @@ import pytest
 from predictors.features.demo import SERVICE, build
 from predictors.features.embedded import Embedded
 from predictors.features.resilience import Resilient
-from predictors.features.store import Status, Unavailable
+from predictors.features.store import FeastUnavailable, FeatureStatus
 from tests.predictors.features.feast import redis
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -30,14 +30,18 @@ def test_it_tells_an_empty_row_from_none(redis_repository: Path) -> None:
         fetched = await store.fetch(ROWS, NAMES)
         await store.close()
         assert fetched.values == {"driver_stats__trips": [12, None, None], "customer_stats__orders": [3, 41, None]}
-        assert fetched.statuses["driver_stats__trips"] == [Status.FOUND, Status.NULL, Status.MISSING]
+        assert fetched.statuses["driver_stats__trips"] == [
+            FeatureStatus.FOUND,
+            FeatureStatus.NULL,
+            FeatureStatus.MISSING,
+        ]
 
     asyncio.run(run())
 
 
 def test_held_up_and_ended(tmp_path: Path) -> None:
     async def reason_of(store: Resilient) -> str:
-        with pytest.raises(Unavailable) as failure:
+        with pytest.raises(FeastUnavailable) as failure:
             await store.fetch(ROWS, NAMES)
         return failure.value.reason
 

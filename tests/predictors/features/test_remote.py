@@ -19,11 +19,11 @@ from loadtest.peers.ports import free_port
 from predictors.features.demo import SERVICE
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
-from predictors.features.store import Catalogue, FeastError, Refused, Status, Unavailable
+from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, FeatureStatus
 from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
 from tests.serving import wait_for
 
-FOUND, NULL, MISSING = Status.FOUND, Status.NULL, Status.MISSING
+FOUND, NULL, MISSING = FeatureStatus.FOUND, FeatureStatus.NULL, FeatureStatus.MISSING
 KEYS = ("driver_id", "customer_id")
 ROWS: dict[str, list[Any]] = {
     "driver_id": [1001, 1003, 1004, 9, 1002],
@@ -131,7 +131,7 @@ class TestFeatureServer:
         async def run() -> None:
             async with remote(feature_server.url) as store:
                 for _ in range(5):
-                    with pytest.raises(Refused, match="invalid literal for int"):
+                    with pytest.raises(FeastRefused, match="invalid literal for int"):
                         await store.fetch({**ROWS, "driver_id": ["x"] * 5}, [*TRIPS])
                     assert (await store.fetch(ROWS, [*TRIPS])).values == TRIPS
 
@@ -164,7 +164,7 @@ class TestFeatureServer:
 
 
 async def reason_of(store: Resilient) -> str:
-    with pytest.raises(Unavailable) as failure:
+    with pytest.raises(FeastUnavailable) as failure:
         await store.fetch(ROWS, [*TRIPS])
     return failure.value.reason
 
@@ -175,7 +175,7 @@ async def until_answered(store: Resilient) -> None:
             try:
                 assert (await store.fetch(ROWS, [*TRIPS])).values == TRIPS
                 return
-            except Unavailable:
+            except FeastUnavailable:
                 await asyncio.sleep(0.02)
 
 
@@ -275,14 +275,14 @@ def test_connections_are_kept(scripted: Scripted) -> None:
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_what_passes_is_tried_again(scripted: Scripted, status: int) -> None:
     assert fetched_from(scripted, [reply(status), reply(200, GOOD)], retries=1).values == {"driver_stats__trips": [12]}
-    with pytest.raises(Unavailable, match=f"answers {status}") as failure:
+    with pytest.raises(FeastUnavailable, match=f"answers {status}") as failure:
         fetched_from(scripted, [reply(status), reply(200, GOOD)])
     assert failure.value.reason == "unreachable"
 
 
 def test_a_connection_that_breaks_is_made_anew(scripted: Scripted) -> None:
     assert fetched_from(scripted, [hang_up, reply(200, GOOD)]).values == {"driver_stats__trips": [12]}
-    with pytest.raises(Unavailable) as failure:
+    with pytest.raises(FeastUnavailable) as failure:
         fetched_from(scripted, [hang_up])
     assert failure.value.reason == "unreachable"
 
@@ -299,7 +299,7 @@ def test_a_connection_that_breaks_is_made_anew(scripted: Scripted) -> None:
     ids=["500", "html", "redirect", "401", "403"],
 )
 def test_a_refusal_is_not_tried_again(scripted: Scripted, answer: Answer, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(FeastRefused, match=message):
         fetched_from(scripted, [answer, reply(200, GOOD)], retries=3)
 
 
@@ -317,7 +317,9 @@ def test_a_refusal_is_not_tried_again(scripted: Scripted, answer: Answer, messag
      {"metadata": {"feature_names": ["other"]}, "results": [{}]}],
 )  # fmt: skip
 def test_answers_that_no_feature_server_gives(scripted: Scripted, body: Any) -> None:
-    with pytest.raises(Unavailable, match=r"is not that of a feature server|has no driver_stats__trips") as failure:
+    with pytest.raises(
+        FeastUnavailable, match=r"is not that of a feature server|has no driver_stats__trips"
+    ) as failure:
         fetched_from(scripted, [reply(200, body)])
     assert failure.value.reason == "error"
 
@@ -325,7 +327,7 @@ def test_answers_that_no_feature_server_gives(scripted: Scripted, body: Any) -> 
 def test_too_few_rows_are_no_answer(scripted: Scripted) -> None:
     short = json.loads(json.dumps(GOOD))
     short["results"][1] = {"values": [], "statuses": [], "event_timestamps": []}
-    with pytest.raises(Unavailable, match="is not that of a feature server"):
+    with pytest.raises(FeastUnavailable, match="is not that of a feature server"):
         fetched_from(scripted, [reply(200, short)])
 
 
@@ -333,7 +335,7 @@ def test_the_token_of_the_moment_goes_along_and_shows_nowhere(
     scripted: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = iter(["first-token", "first-token", "second-token\n"])
-    with pytest.raises(Refused) as failure:
+    with pytest.raises(FeastRefused) as failure:
         fetched_from(scripted, [reply(401)], token=lambda: next(tokens))
     assert [one["authorization"] for one in scripted.headers] == [
         "Bearer first-token",
@@ -350,7 +352,7 @@ def test_a_password_in_the_address_is_not_shown() -> None:
         async with remote(f"http://user:secret@127.0.0.1:{free_port()}/feast"):
             pass
 
-    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:\d+/feast: ") as failure:
+    with pytest.raises(FeastUnavailable, match=r"http://127\.0\.0\.1:\d+/feast: ") as failure:
         asyncio.run(run())
     assert "secret" not in str(failure.value)
 

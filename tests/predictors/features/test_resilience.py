@@ -13,15 +13,15 @@ import pytest
 from predictors.features import breaker as breakers
 from predictors.features import opening
 from predictors.features.breaker import State
-from predictors.features.join import Wanted
+from predictors.features.join import LookupPlan
 from predictors.features.resilience import Resilient
-from predictors.features.store import Catalogue, Feature, Fetched, Refused, Status, Unavailable
+from predictors.features.store import Catalogue, FeastRefused, FeastUnavailable, Feature, FeatureStatus, Fetched
 
-FETCHED = Fetched({"view__x": [1]}, {"view__x": [Status.FOUND]}, {"view__x": [0.0]})
+FETCHED = Fetched({"view__x": [1]}, {"view__x": [FeatureStatus.FOUND]}, {"view__x": [0.0]})
 Step = Callable[[], Awaitable[None]]
 
 
-class Told:
+class ToldFailures:
     """Each lookup takes the next step; when there are none left, it is answered."""
 
     def __init__(self, *steps: Step) -> None:
@@ -42,11 +42,11 @@ class Told:
 
 
 async def unreachable() -> None:
-    raise Unavailable("unreachable", "connection reset")
+    raise FeastUnavailable("unreachable", "connection reset")
 
 
 async def refused() -> None:
-    raise Refused("no such feature")
+    raise FeastRefused("no such feature")
 
 
 async def for_ever() -> None:
@@ -62,17 +62,17 @@ def fetch(store: Resilient) -> Any:
 
 
 async def reason_of(store: Resilient) -> str:
-    with pytest.raises(Unavailable) as failure:
+    with pytest.raises(FeastUnavailable) as failure:
         await fetch(store)
     return failure.value.reason
 
 
 def test_another_try_within_the_time() -> None:
     async def run() -> None:
-        told = Told(unreachable, unreachable)
+        told = ToldFailures(unreachable, unreachable)
         assert await fetch(Resilient(told, timeout=10, retries=2)) is FETCHED
         assert told.lookups == 3
-        told = Told(unreachable, unreachable)
+        told = ToldFailures(unreachable, unreachable)
         assert await reason_of(Resilient(told, timeout=10, retries=1)) == "unreachable"
         assert told.lookups == 2
 
@@ -81,12 +81,12 @@ def test_another_try_within_the_time() -> None:
 
 def test_no_other_try_when_the_time_is_over() -> None:
     async def run() -> None:
-        told = Told(for_ever)
+        told = ToldFailures(for_ever)
         begun = time.monotonic()
         assert await reason_of(Resilient(told, timeout=0.05, retries=5)) == "timeout"
         assert 0.05 <= time.monotonic() - begun < 5
         assert told.lookups == 1
-        told = Told(unreachable, unreachable)
+        told = ToldFailures(unreachable, unreachable)
         assert await reason_of(Resilient(told, timeout=0.01, retries=5)) == "unreachable"  # the pause is longer
         assert told.lookups == 1
 
@@ -95,7 +95,7 @@ def test_no_other_try_when_the_time_is_over() -> None:
 
 def test_the_time_is_for_all_tries_together() -> None:
     async def run() -> None:
-        told = Told(unreachable, for_ever)
+        told = ToldFailures(unreachable, for_ever)
         begun = time.monotonic()
         assert await reason_of(Resilient(told, timeout=0.3, retries=5)) == "timeout"
         assert 0.3 <= time.monotonic() - begun < 5
@@ -106,7 +106,7 @@ def test_the_time_is_for_all_tries_together() -> None:
 
 def test_a_refusal_is_no_failure_of_feast() -> None:
     async def run() -> None:
-        told = Told(*[refused] * 5)
+        told = ToldFailures(*[refused] * 5)
         store = Resilient(told, timeout=10, retries=3, failures=2)
         for _ in range(5):
             assert await reason_of(store) == "error"
@@ -118,9 +118,9 @@ def test_a_refusal_is_no_failure_of_feast() -> None:
 
 def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
     async def run() -> None:
-        store = Resilient(Told(for_ever, for_ever, for_ever), timeout=0.01, failures=2)
+        store = Resilient(ToldFailures(for_ever, for_ever, for_ever), timeout=0.01, failures=2)
         for _ in range(3):
-            with pytest.raises(Unavailable, match=r"did not answer within 0\.01 s"):
+            with pytest.raises(FeastUnavailable, match=r"did not answer within 0\.01 s"):
                 await store.fetch({"k": list(range(1000))}, ["view__x"])
         store.timeout = 10
         assert await fetch(store) is FETCHED
@@ -130,10 +130,10 @@ def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
 
 def test_a_hundred_rows_that_are_late_are_failures_like_any_other() -> None:
     async def run() -> None:
-        store = Resilient(Told(for_ever), timeout=0.01, failures=1)
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.01 s"):
+        store = Resilient(ToldFailures(for_ever), timeout=0.01, failures=1)
+        with pytest.raises(FeastUnavailable, match=r"did not answer within 0\.01 s"):
             await store.fetch({"k": list(range(100))}, ["view__x"])
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(FeastUnavailable) as refused:
             await fetch(store)
         assert refused.value.reason == "circuit_open"
 
@@ -145,7 +145,11 @@ def test_a_first_lookup_that_hangs_is_given_up(
 ) -> None:
     monkeypatch.setattr(opening, "PATIENCE", 0.05)
     with caplog.at_level(logging.WARNING, "predictors"):
-        asyncio.run(opening.first_lookup(Told(for_ever), Wanted({"x": Feature("view", "x")}, {}, {}, frozenset(), {})))
+        asyncio.run(
+            opening.first_lookup(
+                ToldFailures(for_ever), LookupPlan({"x": Feature("view", "x")}, {}, {}, frozenset(), {})
+            )
+        )
     assert caplog.messages == ["a first lookup of features failed: no answer within 0.05 s"]
 
 
@@ -166,7 +170,7 @@ class TestBreaker:
         caplog.set_level(logging.INFO, "predictors")
 
         async def run() -> None:
-            told = Told(unreachable, unreachable, unreachable)
+            told = ToldFailures(unreachable, unreachable, unreachable)
             store = Resilient(told, timeout=10, retries=0, failures=2, rest_seconds=5)
             assert [await reason_of(store) for _ in range(4)] == ["unreachable"] * 2 + ["circuit_open"] * 2
             assert told.lookups == 2
@@ -187,7 +191,7 @@ class TestBreaker:
 
     def test_failures_that_are_not_in_a_row(self, clock: Any) -> None:
         async def run() -> None:
-            told = Told(unreachable, refused, unreachable)
+            told = ToldFailures(unreachable, refused, unreachable)
             store = Resilient(told, timeout=10, retries=0, failures=2)
             assert [await reason_of(store) for _ in range(3)] == ["unreachable", "error", "unreachable"]
             assert await fetch(store) is FETCHED
@@ -197,7 +201,7 @@ class TestBreaker:
     @pytest.mark.parametrize("leaves", [True, False], ids=["caller-leaves", "bug"])
     def test_a_try_without_an_end_gives_way_to_the_next(self, clock: Any, leaves: bool) -> None:
         async def run() -> None:
-            store = Resilient(Told(unreachable, for_ever if leaves else bug), timeout=10, retries=0, failures=1)
+            store = Resilient(ToldFailures(unreachable, for_ever if leaves else bug), timeout=10, retries=0, failures=1)
             assert await reason_of(store) == "unreachable"
             clock.now += 5
             task = asyncio.ensure_future(fetch(store))
@@ -214,7 +218,7 @@ class TestBreaker:
 
     def test_callers_that_leave_are_no_failures(self) -> None:
         async def run() -> None:
-            store = Resilient(Told(*[for_ever] * 3), timeout=10, failures=1)
+            store = Resilient(ToldFailures(*[for_ever] * 3), timeout=10, failures=1)
             for _ in range(3):
                 task = asyncio.ensure_future(fetch(store))
                 await asyncio.sleep(0)

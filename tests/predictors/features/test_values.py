@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.features import values
-from predictors.features.store import Status
+from predictors.features.store import FeatureStatus
 from predictors.features.values import python_values, status_of
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
@@ -63,12 +63,12 @@ def test_the_numbers_of_feasts_statuses() -> None:
 
 def test_statuses() -> None:
     present, null = FieldStatus.PRESENT, FieldStatus.NULL_VALUE
-    assert status_of(present, 1, 100.0) is Status.FOUND
-    assert status_of(present, None, 100.0) is Status.NULL
-    assert status_of(null, None, 100.0) is Status.NULL
-    assert status_of(present, None, 0.0) is Status.MISSING
-    assert status_of(present, None, 0.0, computed=True) is Status.NULL
-    assert status_of(values.NOT_FOUND, None, 0.0, computed=True) is Status.MISSING
-    assert status_of(values.OUTSIDE_MAX_AGE, 1, 100.0) is Status.STALE
-    assert status_of(present, 1, 100.0, earliest=100.5) is Status.STALE
-    assert status_of(present, 1, 100.0, earliest=99.5) is Status.FOUND
+    assert status_of(present, 1, 100.0) is FeatureStatus.FOUND
+    assert status_of(present, None, 100.0) is FeatureStatus.NULL
+    assert status_of(null, None, 100.0) is FeatureStatus.NULL
+    assert status_of(present, None, 0.0) is FeatureStatus.MISSING
+    assert status_of(present, None, 0.0, computed=True) is FeatureStatus.NULL
+    assert status_of(values.NOT_FOUND, None, 0.0, computed=True) is FeatureStatus.MISSING
+    assert status_of(values.OUTSIDE_MAX_AGE, 1, 100.0) is FeatureStatus.STALE
+    assert status_of(present, 1, 100.0, earliest=100.5) is FeatureStatus.STALE
+    assert status_of(present, 1, 100.0, earliest=99.5) is FeatureStatus.FOUND

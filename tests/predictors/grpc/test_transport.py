@@ -30,8 +30,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.grpc.transport import connection as connection_module
-from predictors.grpc.transport.calls import Abort, Call, Method, Server, Status
-from predictors.grpc.transport.connection import Connection
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
+from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
 from tests.serving import Running, wait_for
@@ -53,7 +53,7 @@ class Service:
     """Methods that show what the server makes of a call."""
 
     def __init__(self) -> None:
-        self.started: list[Call] = []
+        self.started: list[GrpcCall] = []
         self.cancelled = 0
         self.release = asyncio.Event()
 
@@ -72,17 +72,17 @@ class Service:
             "/t/BrokenChat": Method(streaming=self.broken_chat),
         }
 
-    async def echo(self, call: Call, message: bytes) -> bytes:
+    async def echo(self, call: GrpcCall, message: bytes) -> bytes:
         return message
 
-    def quick(self, call: Call, message: bytes) -> bool:
+    def quick(self, call: GrpcCall, message: bytes) -> bool:
         call.reply(message)
         return True
 
-    async def big(self, call: Call, message: bytes) -> bytes:
+    async def big(self, call: GrpcCall, message: bytes) -> bytes:
         return bytes(int(message))
 
-    async def wait(self, call: Call, message: bytes) -> bytes:
+    async def wait(self, call: GrpcCall, message: bytes) -> bytes:
         self.started.append(call)
         try:
             await self.release.wait()
@@ -91,38 +91,38 @@ class Service:
             raise
         return message
 
-    async def words(self, call: Call, message: bytes) -> bytes:
-        raise Abort(Status.INVALID_ARGUMENT, message.decode("utf-8", "surrogateescape"))
+    async def words(self, call: GrpcCall, message: bytes) -> bytes:
+        raise Abort(GrpcStatus.INVALID_ARGUMENT, message.decode("utf-8", "surrogateescape"))
 
-    async def broken(self, call: Call, message: bytes) -> bytes:
+    async def broken(self, call: GrpcCall, message: bytes) -> bytes:
         raise RuntimeError("a secret of the server")
 
-    async def given_up(self, call: Call, message: bytes) -> bytes:
+    async def given_up(self, call: GrpcCall, message: bytes) -> bytes:
         raise asyncio.CancelledError
 
-    async def metadata(self, call: Call, message: bytes) -> bytes:
+    async def metadata(self, call: GrpcCall, message: bytes) -> bytes:
         return repr(call.head.metadata).encode()
 
-    async def chat(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def chat(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield message
 
-    async def deaf(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def deaf(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield await self.wait(call, message)
 
-    async def broken_chat(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def broken_chat(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield message
             raise RuntimeError("a secret of the server")
 
 
 @dataclass
-class Wire:
+class Http2Wire:
     """A running server of `Service`."""
 
     address: tuple[str, int]
-    server: Server
+    server: GrpcServer
     service: Service
     loop: Any
 
@@ -143,16 +143,16 @@ class Wire:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Wire]:
+def serving() -> Iterator[Http2Wire]:
     sock = socket.create_server(("127.0.0.1", 0))
     loop = uvloop.new_event_loop()
     service = Service()
-    server = Server(service.methods(), MOST_MESSAGE)
+    server = GrpcServer(service.methods(), MOST_MESSAGE)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(sock), loop).result(SECONDS)
     try:
-        yield Wire(sock.getsockname(), server, service, loop)
+        yield Http2Wire(sock.getsockname(), server, service, loop)
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(SECONDS)
         wait_for(lambda: not server.connections and not server.tasks, seconds=SECONDS)
@@ -164,13 +164,13 @@ def serving() -> Iterator[Wire]:
 
 
 @pytest.fixture(scope="module")
-def shared_wire() -> Iterator[Wire]:
+def shared_wire() -> Iterator[Http2Wire]:
     with serving() as made:
         yield made
 
 
 @pytest.fixture
-def wire(shared_wire: Wire) -> Iterator[Wire]:
+def wire(shared_wire: Http2Wire) -> Iterator[Http2Wire]:
     """One server for all tests, which leave nothing behind in it."""
     shared_wire.service.started.clear()
     shared_wire.service.cancelled = 0
@@ -242,7 +242,7 @@ class Frame:
 
 
 @dataclass
-class Reply:
+class Http2Reply:
     """What has come on one stream."""
 
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -269,7 +269,7 @@ class Reply:
         return bytes(self.data[5:])
 
 
-class Peer:
+class Http2Peer:
     """One connection to the server."""
 
     def __init__(self, address: tuple[str, int], *pairs: tuple[int, int], begin: bool = True, room: int = 0) -> None:
@@ -283,11 +283,11 @@ class Peer:
         self.decoder = hpack.Decoder()
         self.encoder = hpack.Encoder()
         self.frames: list[Frame] = []
-        self.replies: dict[int, Reply] = defaultdict(Reply)
+        self.replies: dict[int, Http2Reply] = defaultdict(Http2Reply)
         if begin:
             self.send(PREFACE + settings(*pairs))
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Http2Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -345,7 +345,7 @@ class Peer:
         self.until(there)
         return found[0]
 
-    def reply(self, stream: int) -> Reply:
+    def reply(self, stream: int) -> Http2Reply:
         self.until(lambda: self.replies[stream].done)
         return self.replies[stream]
 
@@ -384,14 +384,14 @@ class Peer:
 
 
 @pytest.fixture
-def peer(wire: Wire) -> Iterator[Peer]:
-    with Peer(wire.address) as made:
+def peer(wire: Http2Wire) -> Iterator[Http2Peer]:
+    with Http2Peer(wire.address) as made:
         yield made
 
 
-def lives(wire: Wire) -> None:
+def lives(wire: Http2Wire) -> None:
     """The server goes on for others."""
-    with Peer(wire.address) as other:
+    with Http2Peer(wire.address) as other:
         other.send(call(1, message=b"still there?"))
         assert other.reply(1).message == b"still there?"
 
@@ -399,8 +399,8 @@ def lives(wire: Wire) -> None:
 # -- the beginning ----------------------------------------------------------------------------------------------------
 
 
-def test_preface_in_single_bytes(wire: Wire) -> None:
-    with Peer(wire.address, begin=False) as peer:
+def test_preface_in_single_bytes(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address, begin=False) as peer:
         for byte in PREFACE + settings() + call(1):
             peer.send(bytes((byte,)))
         assert peer.reply(1).message == b"hello"
@@ -415,7 +415,7 @@ def test_preface_in_single_bytes(wire: Wire) -> None:
 @pytest.mark.parametrize(
     "line", [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"POST /v2/models HTTP/1.1\r\n", b"PUT / HTTP/1.0"]
 )
-def test_http_1_is_told_so(wire: Wire, line: bytes) -> None:
+def test_http_1_is_told_so(wire: Http2Wire, line: bytes) -> None:
     with socket.create_connection(wire.address, timeout=SECONDS) as sock:
         sock.sendall(line)
         said = b""
@@ -428,13 +428,13 @@ def test_http_1_is_told_so(wire: Wire, line: bytes) -> None:
     lives(wire)
 
 
-def test_tls_is_hung_up_on(wire: Wire) -> None:
+def test_tls_is_hung_up_on(wire: Http2Wire) -> None:
     with socket.create_connection(wire.address, timeout=SECONDS) as sock:
         sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100))
         assert sock.recv(100) == b""
 
 
-def test_who_says_nothing_is_hung_up_on(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_says_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PATIENCE", 0.05)
     with socket.create_connection(wire.address, timeout=SECONDS) as sock:
         sock.sendall(PREFACE[:5])
@@ -442,9 +442,9 @@ def test_who_says_nothing_is_hung_up_on(wire: Wire, monkeypatch: pytest.MonkeyPa
             assert sock.recv(100) == b""
 
 
-def test_who_has_begun_may_be_silent(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_begun_may_be_silent(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PATIENCE", 0.05)
-    with Peer(wire.address) as peer:
+    with Http2Peer(wire.address) as peer:
         peer.first(SETTINGS, ACK)
         peer.sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -457,10 +457,10 @@ def test_who_has_begun_may_be_silent(wire: Wire, monkeypatch: pytest.MonkeyPatch
 # -- requests in all shapes -------------------------------------------------------------------------------------------
 
 
-def test_split_at_every_byte(wire: Wire) -> None:
+def test_split_at_every_byte(wire: Http2Wire) -> None:
     request = call(1)
     for at in range(1, len(request)):
-        with Peer(wire.address) as peer:
+        with Http2Peer(wire.address) as peer:
             peer.send(request[:at])
             if at % 7 == 0:
                 peer.first(SETTINGS, ACK)  # the rest comes alone for sure
@@ -468,12 +468,12 @@ def test_split_at_every_byte(wire: Wire) -> None:
             assert peer.reply(1).message == b"hello", at
 
 
-def test_several_calls_in_one_packet(peer: Peer) -> None:
+def test_several_calls_in_one_packet(peer: Http2Peer) -> None:
     peer.send(b"".join(call(2 * i + 1, message=f"call {i}".encode()) for i in range(100)))
     assert [peer.reply(2 * i + 1).message for i in range(100)] == [f"call {i}".encode() for i in range(100)]
 
 
-def test_quick_calls_need_no_task(peer: Peer) -> None:
+def test_quick_calls_need_no_task(peer: Http2Peer) -> None:
     peer.send(call(1, "/t/Quick", b"at once") + call(3, "/t/Quick", b"and again"))
     assert (peer.reply(1).message, peer.reply(3).message) == (b"at once", b"and again")
     assert [one.kind for one in peer.frames if one.stream == 1] == [HEADERS, DATA, HEADERS]
@@ -483,7 +483,7 @@ def test_a_frame_in_crumbs_costs_no_more() -> None:
     """What has come of a frame must not be copied with each byte that comes."""
 
     async def run() -> int:
-        made = Connection(Seen, set(), 2**20)
+        made = Http2Connection(Seen, set(), 2**20)
         made.connection_made(Nowhere())  # type: ignore[arg-type]
         whole = PREFACE + frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, END_STREAM, 1, bytes(2**20))
         for at in range(0, len(whole), 25):
@@ -496,7 +496,7 @@ def test_a_frame_in_crumbs_costs_no_more() -> None:
     assert time.thread_time() - started < 0.3
 
 
-def test_calls_mingle(peer: Peer) -> None:
+def test_calls_mingle(peer: Http2Peer) -> None:
     first, second = packed(b"first"), packed(b"second")
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(HEADERS, END_HEADERS, 3, plain("/t/Echo")))
     peer.send(frame(DATA, 0, 3, second[:4]) + frame(DATA, 0, 1, first[:7]))
@@ -504,7 +504,7 @@ def test_calls_mingle(peer: Peer) -> None:
     assert (peer.reply(1).message, peer.reply(3).message) == (b"first", b"second")
 
 
-def test_padding_and_priority(peer: Peer) -> None:
+def test_padding_and_priority(peer: Http2Peer) -> None:
     block = b"\x03" + struct.pack(">IB", 0, 15) + plain("/t/Echo") + b"\0" * 3
     peer.send(frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, 1, block))
     peer.send(frame(PRIORITY, 0, 1, struct.pack(">IB", 0, 15)))
@@ -514,7 +514,7 @@ def test_padding_and_priority(peer: Peer) -> None:
     assert peer.reply(1).message == b"hello"
 
 
-def test_continuation_and_trailers(peer: Peer) -> None:
+def test_continuation_and_trailers(peer: Http2Peer) -> None:
     block = plain("/t/Echo", ("x-long", "y" * 300))
     peer.send(frame(HEADERS, 0, 1, block[:10]))
     for at in range(10, len(block), 50):
@@ -525,7 +525,7 @@ def test_continuation_and_trailers(peer: Peer) -> None:
     assert peer.reply(1).message == b"hello"
 
 
-def test_end_in_a_frame_of_its_own(peer: Peer) -> None:
+def test_end_in_a_frame_of_its_own(peer: Http2Peer) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, 0, 1, packed(b"hello")))
     peer.round_trip()
     assert not peer.replies[1].headers
@@ -533,12 +533,12 @@ def test_end_in_a_frame_of_its_own(peer: Peer) -> None:
     assert peer.reply(1).message == b"hello"
 
 
-def test_unknown_frames_and_settings_are_ignored(peer: Peer) -> None:
+def test_unknown_frames_and_settings_are_ignored(peer: Http2Peer) -> None:
     peer.send(frame(0xFA, 0xFF, 7, b"whatever") + settings((0xFAFA, 1)) + call(1))
     assert peer.reply(1).message == b"hello"
 
 
-def test_pings_are_answered(peer: Peer) -> None:
+def test_pings_are_answered(peer: Http2Peer) -> None:
     peer.send(frame(PING, 0, 0, b"12345678") + frame(PING, ACK, 0, b"notasked"))
     peer.send(frame(PING, 0, 0, b"abcdefgh"))
     peer.until(lambda: len([one for one in peer.frames if one.kind == PING]) == 2)
@@ -551,15 +551,15 @@ def test_pings_are_answered(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", Status.UNIMPLEMENTED),
-        (packed(b"one")[:3], Status.UNIMPLEMENTED),
-        (packed(b"one")[:-1], Status.UNIMPLEMENTED),
-        (packed(b"one") + packed(b"two"), Status.UNIMPLEMENTED),
-        (struct.pack(">BI", 0, MOST_MESSAGE + 1), Status.RESOURCE_EXHAUSTED),
-        (packed(b"one", compressed=True), Status.INTERNAL),
+        (b"", GrpcStatus.UNIMPLEMENTED),
+        (packed(b"one")[:3], GrpcStatus.UNIMPLEMENTED),
+        (packed(b"one")[:-1], GrpcStatus.UNIMPLEMENTED),
+        (packed(b"one") + packed(b"two"), GrpcStatus.UNIMPLEMENTED),
+        (struct.pack(">BI", 0, MOST_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
+        (packed(b"one", compressed=True), GrpcStatus.INTERNAL),
     ],
 )
-def test_not_one_message(peer: Peer, body: bytes, status: Status) -> None:
+def test_not_one_message(peer: Http2Peer, body: bytes, status: GrpcStatus) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, END_STREAM, 1, body))
     reply = peer.reply(1)
     assert (len(reply.headers), reply.status) == (1, status)
@@ -567,12 +567,12 @@ def test_not_one_message(peer: Peer, body: bytes, status: Status) -> None:
     assert peer.reply(3).message == b"hello"
 
 
-def test_more_than_was_announced_is_not_kept(wire: Wire, peer: Peer) -> None:
+def test_more_than_was_announced_is_not_kept(wire: Http2Wire, peer: Http2Peer) -> None:
     """A message that says that it is short, and then never ends."""
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, 0, 1, packed(b"short")))
     peer.send(frame(DATA, 0, 1, bytes(10_000)))
     reply = peer.reply(1)
-    assert (reply.status, reply.ended) == (Status.UNIMPLEMENTED, True)
+    assert (reply.status, reply.ended) == (GrpcStatus.UNIMPLEMENTED, True)
     peer.until(lambda: reply.reset == NO_ERROR)
     peer.send(frame(DATA, 0, 1, bytes(10_000)))  # was on its way
     peer.send(call(3))
@@ -580,12 +580,12 @@ def test_more_than_was_announced_is_not_kept(wire: Wire, peer: Peer) -> None:
     assert wire.run(lambda: [len(one.streams) for one in wire.server.connections]) == [0]
 
 
-def test_refused_calls_leave_nothing_behind(wire: Wire, peer: Peer) -> None:
+def test_refused_calls_leave_nothing_behind(wire: Http2Wire, peer: Http2Peer) -> None:
     """As many as there may be streams at once, and then a call that must be answered."""
     block = plain("/t/Nothing")
     for i in range(1100):
         peer.send(frame(HEADERS, END_HEADERS, 2 * i + 1, block) + frame(DATA, END_STREAM, 2 * i + 1, packed(b"")))
-        assert peer.reply(2 * i + 1).status == Status.UNIMPLEMENTED
+        assert peer.reply(2 * i + 1).status == GrpcStatus.UNIMPLEMENTED
     peer.send(call(5001))
     assert peer.reply(5001).message == b"hello"
     assert wire.run(lambda: [len(one.streams) for one in wire.server.connections]) == [0]
@@ -603,7 +603,7 @@ def test_refused_calls_leave_nothing_behind(wire: Wire, peer: Peer) -> None:
         ("", False),
     ],
 )
-def test_content_types(peer: Peer, kind: str, taken: bool) -> None:
+def test_content_types(peer: Http2Peer, kind: str, taken: bool) -> None:
     block = plain("/t/Echo").replace(
         b"\x0ccontent-type\x10application/grpc", b"\x0ccontent-type" + number(len(kind)) + kind.encode()
     )
@@ -612,7 +612,7 @@ def test_content_types(peer: Peer, kind: str, taken: bool) -> None:
     assert reply.headers[0][":status"] == ("200" if taken else "415")
 
 
-def test_metadata_is_what_the_caller_added(peer: Peer) -> None:
+def test_metadata_is_what_the_caller_added(peer: Http2Peer) -> None:
     more = (
         ("user-agent", "x/1"),
         ("grpc-timeout", "5S"),
@@ -627,9 +627,9 @@ def test_metadata_is_what_the_caller_added(peer: Peer) -> None:
 # -- flow control towards the client ----------------------------------------------------------------------------------
 
 
-def test_tiny_windows(wire: Wire) -> None:
+def test_tiny_windows(wire: Http2Wire) -> None:
     message = bytes(range(100))
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 10)) as peer:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 10)) as peer:
         peer.send(call(1, message=message))
         peer.until(lambda: peer.replies[1].pieces)
         peer.round_trip()
@@ -649,8 +649,8 @@ def test_tiny_windows(wire: Wire) -> None:
         assert peer.replies[1].pieces == [10, 7, 20, 68]
 
 
-def test_window_of_the_connection(wire: Wire) -> None:
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1), (MAX_FRAME_SIZE, 2**20)) as peer:
+def test_window_of_the_connection(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1), (MAX_FRAME_SIZE, 2**20)) as peer:
         peer.send(call(1, "/t/Big", b"100000") + call(3, "/t/Echo"))
         peer.until(lambda: sum(peer.replies[1].pieces) + sum(peer.replies[3].pieces) >= 65_535)
         peer.round_trip()
@@ -662,15 +662,15 @@ def test_window_of_the_connection(wire: Wire) -> None:
         assert (peer.reply(1).message, peer.reply(3).message) == (bytes(100_000), b"hello")
 
 
-def test_frames_are_no_larger_than_the_peer_takes(wire: Wire) -> None:
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 10**6)) as peer:
+def test_frames_are_no_larger_than_the_peer_takes(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 10**6)) as peer:
         peer.send(window_update(0, 10**6) + call(1, "/t/Big", b"100000"))
         assert len(peer.reply(1).message) == 100_000
         assert max(peer.replies[1].pieces) == 16_384
 
 
-def test_a_stream_that_waits_does_not_keep_others(wire: Wire) -> None:
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 3)) as peer:
+def test_a_stream_that_waits_does_not_keep_others(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 3)) as peer:
         peer.send(call(1) + call(3))
         peer.send(window_update(3, 100))
         assert peer.reply(3).message == b"hello"
@@ -681,7 +681,7 @@ def test_a_stream_that_waits_does_not_keep_others(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(("size", "code"), [(2**31 - 1, FLOW_CONTROL_ERROR), (0, PROTOCOL_ERROR)])
-def test_window_of_a_stream_overflows(wire: Wire, peer: Peer, size: int, code: int) -> None:
+def test_window_of_a_stream_overflows(wire: Http2Wire, peer: Http2Peer, size: int, code: int) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Wait")) + window_update(1, size))
     assert peer.reply(1).reset == code
     peer.send(call(3))
@@ -740,21 +740,21 @@ BAD_HEADERS = b"\xff\xff\xff\xff\xff"
         pytest.param(frame(WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR, id="a short window update"),
     ],
 )  # fmt: skip
-def test_faults(wire: Wire, peer: Peer, sent: bytes, code: int) -> None:
+def test_faults(wire: Http2Wire, peer: Http2Peer, sent: bytes, code: int) -> None:
     peer.send(sent)
     assert peer.goaway() == code
     lives(wire)
 
 
-def test_data_after_the_end(wire: Wire, peer: Peer) -> None:
+def test_data_after_the_end(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.send(call(1, "/t/Wait") + frame(DATA, 0, 1, b"more"))
     assert peer.reply(1).reset == STREAM_CLOSED
     wait_for(lambda: not wire.server.tasks, seconds=SECONDS)
 
 
-def test_trailers_for_a_call_that_has_ended(peer: Peer) -> None:
+def test_trailers_for_a_call_that_has_ended(peer: Http2Peer) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Nothing")))
-    assert peer.reply(1).status == Status.UNIMPLEMENTED
+    assert peer.reply(1).status == GrpcStatus.UNIMPLEMENTED
     peer.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y"))
     peer.send(call(3))
     assert peer.reply(3).message == b"hello"
@@ -763,7 +763,7 @@ def test_trailers_for_a_call_that_has_ended(peer: Peer) -> None:
 # -- headers ----------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_headers_end_only_their_call(wire: Wire, peer: Peer) -> None:
+def test_too_many_headers_end_only_their_call(wire: Http2Wire, peer: Http2Peer) -> None:
     """Behind one proxy are many callers: the large headers of one must not end the calls of the others."""
     peer.send(call(1, "/t/Wait"))
     wait_for(lambda: wire.service.started, seconds=SECONDS)
@@ -773,28 +773,28 @@ def test_too_many_headers_end_only_their_call(wire: Wire, peer: Peer) -> None:
     assert peer.reply(1).message == b"hello"
 
 
-def test_header_bombs(wire: Wire) -> None:
+def test_header_bombs(wire: Http2Wire) -> None:
     bomb = b"\x40\x01x" + number(3000) + b"y" * 3000 + b"\xbe" * 10_000  # thirty megabytes when unpacked
-    with Peer(wire.address) as peer:
+    with Http2Peer(wire.address) as peer:
         peer.send(frame(HEADERS, END_HEADERS, 1, bomb))
         assert peer.goaway() == ENHANCE_YOUR_CALM
-    with Peer(wire.address) as peer:
+    with Http2Peer(wire.address) as peer:
         peer.send(frame(HEADERS, END_HEADERS, 1, b"\x00\x01x\x7f" + b"\x80" * 900_000))
         assert peer.goaway() == ENHANCE_YOUR_CALM
     lives(wire)
 
 
-def test_continuation_floods(wire: Wire) -> None:
-    with Peer(wire.address) as peer:
+def test_continuation_floods(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address) as peer:
         peer.send(frame(HEADERS, 0, 1, b""))
         assert peer.flood(frame(CONTINUATION, 0, 1), 10_100) == ENHANCE_YOUR_CALM
-    with Peer(wire.address) as peer:
+    with Http2Peer(wire.address) as peer:
         peer.send(frame(HEADERS, 0, 1, b""))
         assert peer.flood(frame(CONTINUATION, 0, 1, bytes(1000)), 100) == ENHANCE_YOUR_CALM
     lives(wire)
 
 
-def test_table_changes_between_calls(peer: Peer) -> None:
+def test_table_changes_between_calls(peer: Http2Peer) -> None:
     for i in range(40):
         size = (4096, 0, 200, 4096)[i // 10]
         if i % 10 == 0:
@@ -853,11 +853,11 @@ def decoded_by_connection(blocks: list[bytes]) -> list[Headers]:
     async def run() -> list[Headers]:
         seen: list[Headers] = []
 
-        def opened(connection: Connection, number: int, headers: Headers) -> Stream:
+        def opened(connection: Http2Connection, number: int, headers: Headers) -> Stream:
             seen.append(headers)
             return Seen(connection, number, headers)
 
-        made = Connection(opened, set(), 2**20)
+        made = Http2Connection(opened, set(), 2**20)
         made.connection_made(Nowhere())  # type: ignore[arg-type]
         made.data_received(PREFACE)
         for i, block in enumerate(blocks):
@@ -919,7 +919,7 @@ def test_an_entry_like_another() -> None:
 
 def test_headers_that_vary_are_remembered_anew() -> None:
     async def run() -> bool:
-        made = Connection(Seen, set(), 2**20)
+        made = Http2Connection(Seen, set(), 2**20)
         made.connection_made(Nowhere())  # type: ignore[arg-type]
         made.data_received(PREFACE)
         for i in range(500):
@@ -950,25 +950,25 @@ def test_headers_that_vary_are_remembered_anew() -> None:
         pytest.param(frame(GOAWAY, 0, 0, bytes(8)), id="goodbyes"),
     ],
 )
-def test_floods(wire: Wire, peer: Peer, sent: bytes) -> None:
+def test_floods(wire: Http2Wire, peer: Http2Peer, sent: bytes) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Wait")))
     assert peer.flood(sent, 10_100) == ENHANCE_YOUR_CALM
     lives(wire)
 
 
-def test_empty_data_of_a_call_that_has_ended(wire: Wire, peer: Peer) -> None:
+def test_empty_data_of_a_call_that_has_ended(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Nothing")))
     assert peer.flood(frame(DATA, 0, 1), 10_100) == ENHANCE_YOUR_CALM
 
 
-def test_rapid_resets(wire: Wire, peer: Peer) -> None:
+def test_rapid_resets(wire: Http2Wire, peer: Http2Peer) -> None:
     block = plain("/t/Wait")
     peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, block) + reset(2 * i + 1) for i in range(2100)))
     assert peer.goaway() == ENHANCE_YOUR_CALM
     lives(wire)
 
 
-def test_pings_over_days_are_no_flood(wire: Wire, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.round_trip()
     for _ in range(4):
         for _ in range(3):
@@ -980,7 +980,7 @@ def test_pings_over_days_are_no_flood(wire: Wire, peer: Peer, monkeypatch: pytes
     assert peer.reply(1).message == b"hello"
 
 
-def test_settings_cost_little(wire: Wire, peer: Peer) -> None:
+def test_settings_cost_little(wire: Http2Wire, peer: Http2Peer) -> None:
     """Many settings in one frame while many streams are open."""
     peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, plain("/t/Wait")) for i in range(1000)))
     seen: list[float] = []
@@ -995,7 +995,7 @@ def test_settings_cost_little(wire: Wire, peer: Peer) -> None:
 # -- many streams, and their ends -------------------------------------------------------------------------------------
 
 
-def test_too_many_streams_are_refused_and_the_rest_answered(wire: Wire, peer: Peer) -> None:
+def test_too_many_streams_are_refused_and_the_rest_answered(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.send(b"".join(call(2 * i + 1, "/t/Wait", str(i).encode()) for i in range(1030)))
     for i in range(1024, 1030):
         assert peer.reply(2 * i + 1).reset == REFUSED_STREAM
@@ -1005,7 +1005,7 @@ def test_too_many_streams_are_refused_and_the_rest_answered(wire: Wire, peer: Pe
     assert peer.reply(3001).message == b"hello"
 
 
-def test_reset_in_the_middle_of_a_call(wire: Wire, peer: Peer) -> None:
+def test_reset_in_the_middle_of_a_call(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.send(call(1, "/t/Wait") + frame(HEADERS, END_HEADERS, 3, plain("/t/Echo")) + frame(DATA, 0, 3, b"\0\0"))
     wait_for(lambda: wire.service.started, seconds=SECONDS)
     peer.send(reset(1) + reset(3) + frame(DATA, END_STREAM, 3, b"\0\0"))
@@ -1016,8 +1016,8 @@ def test_reset_in_the_middle_of_a_call(wire: Wire, peer: Peer) -> None:
     assert not peer.replies[3].headers
 
 
-def test_the_client_leaves_with_calls_in_flight(wire: Wire) -> None:
-    with Peer(wire.address) as peer:
+def test_the_client_leaves_with_calls_in_flight(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address) as peer:
         peer.send(b"".join(call(2 * i + 1, "/t/Wait") for i in range(20)) + call(51, "/t/Deaf"))
         wait_for(lambda: len(wire.service.started) == 21, seconds=SECONDS)
     wait_for(lambda: wire.service.cancelled == 21 and not wire.server.connections, seconds=SECONDS)
@@ -1025,7 +1025,7 @@ def test_the_client_leaves_with_calls_in_flight(wire: Wire) -> None:
 
 
 def test_calls_in_flight_finish_at_shutdown() -> None:
-    with serving() as wire, Peer(wire.address) as peer, Peer(wire.address) as idle:
+    with serving() as wire, Http2Peer(wire.address) as peer, Http2Peer(wire.address) as idle:
         idle.first(SETTINGS, ACK)
         peer.send(call(1, "/t/Wait", b"first"))
         wait_for(lambda: wire.service.started, seconds=SECONDS)
@@ -1060,14 +1060,14 @@ def test_real_clients_at_shutdown() -> None:
 
 
 def test_connections_that_have_not_begun_do_not_keep_the_server() -> None:
-    with serving() as wire, Peer(wire.address, begin=False) as peer:
+    with serving() as wire, Http2Peer(wire.address, begin=False) as peer:
         wait_for(lambda: wire.server.connections, seconds=SECONDS)
         asyncio.run_coroutine_threadsafe(wire.server.stop(SECONDS), wire.loop).result(SECONDS / 2)
         assert peer.read() is None
 
 
 def test_calls_that_take_longer_than_the_grace() -> None:
-    with serving() as wire, Peer(wire.address) as peer:
+    with serving() as wire, Http2Peer(wire.address) as peer:
         peer.send(call(1, "/t/Wait"))
         wait_for(lambda: wire.service.started, seconds=SECONDS)
         asyncio.run_coroutine_threadsafe(wire.server.stop(0.05), wire.loop).result(SECONDS)
@@ -1080,17 +1080,17 @@ def test_calls_that_take_longer_than_the_grace() -> None:
 # -- streams of messages ----------------------------------------------------------------------------------------------
 
 
-def test_messages_in_all_shapes(peer: Peer) -> None:
+def test_messages_in_all_shapes(peer: Http2Peer) -> None:
     said = packed(b"one") + packed(b"") + packed(b"three" * 100)
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Chat")))
     peer.send(b"".join(frame(DATA, 0, 1, said[i : i + 1]) for i in range(len(said))))
     peer.until(lambda: peer.replies[1].data == said)
     peer.send(frame(DATA, END_STREAM, 1, said + said))
     reply = peer.reply(1)
-    assert (reply.data, reply.status) == (said * 3, Status.OK)
+    assert (reply.data, reply.status) == (said * 3, GrpcStatus.OK)
 
 
-def test_many_small_messages_in_one_frame(peer: Peer) -> None:
+def test_many_small_messages_in_one_frame(peer: Http2Peer) -> None:
     said = packed(b"") * 8000
     peer.send(window_update(0, 10**6) + settings((INITIAL_WINDOW_SIZE, 10**6)))
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Chat")) + frame(DATA, END_STREAM, 1, said))
@@ -1100,12 +1100,12 @@ def test_many_small_messages_in_one_frame(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("last", "status"),
     [
-        (packed(b"two")[:-1], Status.INTERNAL),
-        (struct.pack(">BI", 0, MOST_MESSAGE + 1), Status.RESOURCE_EXHAUSTED),
-        (packed(b"two", compressed=True), Status.INTERNAL),
+        (packed(b"two")[:-1], GrpcStatus.INTERNAL),
+        (struct.pack(">BI", 0, MOST_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
+        (packed(b"two", compressed=True), GrpcStatus.INTERNAL),
     ],
 )
-def test_streams_that_break(wire: Wire, peer: Peer, last: bytes, status: Status) -> None:
+def test_streams_that_break(wire: Http2Wire, peer: Http2Peer, last: bytes, status: GrpcStatus) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Chat")) + frame(DATA, 0, 1, packed(b"one")))
     peer.until(lambda: peer.replies[1].data)
     peer.send(frame(DATA, END_STREAM, 1, last))
@@ -1115,21 +1115,21 @@ def test_streams_that_break(wire: Wire, peer: Peer, last: bytes, status: Status)
     wait_for(lambda: not wire.server.tasks, seconds=SECONDS)
 
 
-def test_a_stream_that_fails_in_the_server(wire: Wire, peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_fails_in_the_server(wire: Http2Wire, peer: Http2Peer, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.CRITICAL, "predictors"):
         peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/BrokenChat")) + frame(DATA, 0, 1, packed(b"one")))
         reply = peer.reply(1)
-    assert (reply.data, reply.status) == (packed(b"one"), Status.INTERNAL)
+    assert (reply.data, reply.status) == (packed(b"one"), GrpcStatus.INTERNAL)
     assert ":status" not in reply.headers[1]
     assert "secret" not in str(reply.headers)
 
 
-def allowed(peer: Peer) -> int:
+def allowed(peer: Http2Peer) -> int:
     """How much more of its streams a peer may send than in the beginning."""
     return sum(int.from_bytes(one.payload, "big") for one in peer.frames if one.kind == WINDOW_UPDATE and one.stream)
 
 
-def test_a_stream_may_send_more_than_a_window(wire: Wire, peer: Peer) -> None:
+def test_a_stream_may_send_more_than_a_window(wire: Http2Wire, peer: Http2Peer) -> None:
     """Twice the window, as far as the server allows."""
     window = dict(struct.iter_unpack(">HI", peer.first(SETTINGS).payload))[INITIAL_WINDOW_SIZE]
     message = packed(bytes(2**19))
@@ -1142,11 +1142,11 @@ def test_a_stream_may_send_more_than_a_window(wire: Wire, peer: Peer) -> None:
         peer.replies[1].data.clear()
     assert allowed(peer) > times * len(message) - 40_000
     peer.send(frame(DATA, END_STREAM, 1))
-    assert peer.reply(1).status == Status.OK
+    assert peer.reply(1).status == GrpcStatus.OK
 
 
 @pytest.mark.parametrize("path", ["/t/Deaf", "/t/Wait"])
-def test_windows_are_enforced(wire: Wire, peer: Peer, path: str) -> None:
+def test_windows_are_enforced(wire: Http2Wire, peer: Http2Peer, path: str) -> None:
     """What is not read is not kept beyond the window, not even from a peer that breaks the rules."""
     size = MOST_MESSAGE
     peer.send(frame(HEADERS, END_HEADERS, 1, plain(path)) + frame(DATA, 0, 1, struct.pack(">BI", 0, size)))
@@ -1157,10 +1157,10 @@ def test_windows_are_enforced(wire: Wire, peer: Peer, path: str) -> None:
     for _ in range(3):
         peer.send(frame(DATA, PADDED, 1, b"\x00" + bytes(2**20 - 1)))
     reply = peer.reply(1)
-    assert reply.reset == FLOW_CONTROL_ERROR or reply.status == Status.UNIMPLEMENTED
+    assert reply.reset == FLOW_CONTROL_ERROR or reply.status == GrpcStatus.UNIMPLEMENTED
 
 
-def test_padding_does_not_use_up_the_window(peer: Peer) -> None:
+def test_padding_does_not_use_up_the_window(peer: Http2Peer) -> None:
     """A message as large as may be, of which each frame has its padding."""
     message = packed(bytes(MOST_MESSAGE))
     window = dict(struct.iter_unpack(">HI", peer.first(SETTINGS).payload))[INITIAL_WINDOW_SIZE]
@@ -1181,7 +1181,7 @@ def little_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("little_held")
-def test_bytes_of_a_connection_are_bounded(wire: Wire, peer: Peer) -> None:
+def test_bytes_of_a_connection_are_bounded(wire: Http2Wire, peer: Http2Peer) -> None:
     """Many large requests that never end."""
     part = bytes(2**20)
     for i in range(8):
@@ -1202,7 +1202,7 @@ def test_bytes_of_a_connection_are_bounded(wire: Wire, peer: Peer) -> None:
 # -- clients that do not read -----------------------------------------------------------------------------------------
 
 
-def sent_unread(peer: Peer, data: bytes) -> int:
+def sent_unread(peer: Http2Peer, data: bytes) -> int:
     """As many bytes as the server takes while nothing of its answers is read."""
     left = memoryview(data)
     peer.sock.setblocking(False)
@@ -1215,7 +1215,7 @@ def sent_unread(peer: Peer, data: bytes) -> int:
     return len(data) - len(left)
 
 
-def kept(wire: Wire) -> int:
+def kept(wire: Http2Wire) -> int:
     """Bytes of answers that the server keeps, for all connections, once it has done all that it will."""
 
     def counted() -> int:
@@ -1233,8 +1233,8 @@ def kept(wire: Wire) -> int:
     return int(wire.run(counted))
 
 
-def test_calls_whose_answers_are_not_read(wire: Wire) -> None:
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1), (MAX_FRAME_SIZE, 2**20)) as peer:
+def test_calls_whose_answers_are_not_read(wire: Http2Wire) -> None:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1), (MAX_FRAME_SIZE, 2**20)) as peer:
         peer.send(window_update(0, 2**31 - 65_536))
         calls = [call(2 * i + 1, "/t/Big", b"20000", ("x", "y" * 1000)) for i in range(30_000)]
         data = b"".join(calls)
@@ -1252,11 +1252,11 @@ def test_calls_whose_answers_are_not_read(wire: Wire) -> None:
         assert all(one.reset == REFUSED_STREAM for one in replies if not one.ended)
 
 
-def test_messages_whose_answers_are_not_read(wire: Wire) -> None:
+def test_messages_whose_answers_are_not_read(wire: Http2Wire) -> None:
     """Neither on the wire nor behind a window that never opens."""
     said = frame(DATA, 0, 1, packed(bytes(10_000)) * 100)
     for window in (0, 2**31 - 1):
-        with Peer(wire.address, (INITIAL_WINDOW_SIZE, window), room=65_536) as peer:
+        with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, window), room=65_536) as peer:
             peer.send(window_update(0, 2**31 - 65_536) + frame(HEADERS, END_HEADERS, 1, plain("/t/Chat")))
             whole = sent_unread(peer, said * 11) // len(said)
             if window:
@@ -1267,9 +1267,9 @@ def test_messages_whose_answers_are_not_read(wire: Wire) -> None:
     lives(wire)
 
 
-def test_who_takes_nothing_is_hung_up_on(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_takes_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1)) as peer:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1)) as peer:
         peer.first(SETTINGS, ACK)
         peer.send(window_update(0, 2**31 - 65_536) + call(1, "/t/Big", b"30000000"))
         wait_for(lambda: any(one.paused for one in wire.server.connections), seconds=SECONDS)
@@ -1279,7 +1279,7 @@ def test_who_takes_nothing_is_hung_up_on(wire: Wire, monkeypatch: pytest.MonkeyP
 def test_who_takes_little_is_waited_for() -> None:
     async def run() -> list[bool]:
         transport = Nowhere()
-        made = Connection(Seen, set(), 2**20)
+        made = Http2Connection(Seen, set(), 2**20)
         made.connection_made(transport)  # type: ignore[arg-type]
         made.data_received(PREFACE)
         transport.left = 100
@@ -1295,11 +1295,11 @@ def test_who_takes_little_is_waited_for() -> None:
     assert asyncio.run(run()) == [False, False, True]
 
 
-def test_a_fault_of_a_client_that_does_not_read(wire: Wire) -> None:
+def test_a_fault_of_a_client_that_does_not_read(wire: Http2Wire) -> None:
     """It does not even take the last words."""
     failures: list[Any] = []
     wire.run(lambda: wire.loop.set_exception_handler(lambda _, context: failures.append(context)))
-    with Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1)) as peer:
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1)) as peer:
         peer.first(SETTINGS, ACK)
         big = call(1, "/t/Big", b"30000000")
         peer.send(window_update(0, 2**31 - 65_536) + big)
@@ -1317,7 +1317,7 @@ LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length
 
 
 @pytest.fixture
-def channel(wire: Wire) -> Iterator[grpc.Channel]:
+def channel(wire: Http2Wire) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(wire.target, LARGE) as made:
         yield made
 
@@ -1343,17 +1343,17 @@ def test_compressed_requests(channel: grpc.Channel, compression: grpc.Compressio
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
     [
-        ("gzip", b"garbage", Status.INTERNAL),
-        ("deflate", b"garbage", Status.INTERNAL),
-        ("gzip", b"", Status.INTERNAL),
-        ("gzip", gzip.compress(b"hello" * 100, mtime=0)[:-9], Status.INTERNAL),
-        ("deflate", zlib.compress(bytes(MOST_MESSAGE + 1)), Status.RESOURCE_EXHAUSTED),
-        ("identity", b"hello", Status.INTERNAL),
-        ("snappy", b"hello", Status.UNIMPLEMENTED),
+        ("gzip", b"garbage", GrpcStatus.INTERNAL),
+        ("deflate", b"garbage", GrpcStatus.INTERNAL),
+        ("gzip", b"", GrpcStatus.INTERNAL),
+        ("gzip", gzip.compress(b"hello" * 100, mtime=0)[:-9], GrpcStatus.INTERNAL),
+        ("deflate", zlib.compress(bytes(MOST_MESSAGE + 1)), GrpcStatus.RESOURCE_EXHAUSTED),
+        ("identity", b"hello", GrpcStatus.INTERNAL),
+        ("snappy", b"hello", GrpcStatus.UNIMPLEMENTED),
     ],
     ids=["gzip", "deflate", "empty", "cut-off", "too-large", "identity", "unknown"],
 )
-def test_compressed_garbage(peer: Peer, encoding: str, body: bytes, status: Status) -> None:
+def test_compressed_garbage(peer: Http2Peer, encoding: str, body: bytes, status: GrpcStatus) -> None:
     for stream, path in ((1, "/t/Echo"), (3, "/t/Chat")):
         peer.send(frame(HEADERS, END_HEADERS, stream, plain(path, ("grpc-encoding", encoding))))
         peer.send(frame(DATA, END_STREAM, stream, packed(body, compressed=True)))
@@ -1361,7 +1361,7 @@ def test_compressed_garbage(peer: Peer, encoding: str, body: bytes, status: Stat
     assert "gzip" in peer.replies[1].headers[0]["grpc-accept-encoding"]
 
 
-def test_compressed_by_hand(peer: Peer) -> None:
+def test_compressed_by_hand(peer: Http2Peer) -> None:
     for stream, encoding, body in ((1, "gzip", gzip.compress(b"hello")), (3, "deflate", zlib.compress(b"hello"))):
         peer.send(frame(HEADERS, END_HEADERS, stream, plain("/t/Echo", ("grpc-encoding", encoding))))
         peer.send(frame(DATA, END_STREAM, stream, packed(body, compressed=True)))
@@ -1380,7 +1380,7 @@ def test_messages_that_are_too_large(channel: grpc.Channel) -> None:
     assert channel.unary_unary("/t/Echo")(bytes(MOST_MESSAGE), timeout=SECONDS) == bytes(MOST_MESSAGE)
 
 
-def test_large_messages_in_small_frames(wire: Wire, peer: Peer) -> None:
+def test_large_messages_in_small_frames(wire: Http2Wire, peer: Http2Peer) -> None:
     """In the frames of clients that know no larger ones; the time must not grow with the square."""
     message = packed(bytes(MOST_MESSAGE))
     started = wire.run(time.thread_time)
@@ -1422,7 +1422,7 @@ def test_failures_in_the_server(channel: grpc.Channel, caplog: pytest.LogCapture
     assert failed(channel, "/t/GivenUp")[0] == "UNAVAILABLE"
 
 
-def test_deadlines_at_the_client(wire: Wire, channel: grpc.Channel) -> None:
+def test_deadlines_at_the_client(wire: Http2Wire, channel: grpc.Channel) -> None:
     assert failed(channel, "/t/Wait", timeout=0.1)[0] == "DEADLINE_EXCEEDED"
     wait_for(lambda: wire.service.cancelled == 1, seconds=SECONDS)
     with pytest.raises(grpc.RpcError) as error:
@@ -1433,20 +1433,20 @@ def test_deadlines_at_the_client(wire: Wire, channel: grpc.Channel) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["50m", "50000u", "1n", "0S"])
-def test_deadlines_that_no_client_minds(wire: Wire, peer: Peer, timeout: str) -> None:
+def test_deadlines_that_no_client_minds(wire: Http2Wire, peer: Http2Peer, timeout: str) -> None:
     peer.send(call(1, "/t/Wait", b"", ("grpc-timeout", timeout)) + call(3, "/t/Deaf", b"", ("grpc-timeout", timeout)))
-    assert peer.reply(1).status == Status.DEADLINE_EXCEEDED
-    assert peer.reply(3).status == Status.DEADLINE_EXCEEDED
+    assert peer.reply(1).status == GrpcStatus.DEADLINE_EXCEEDED
+    assert peer.reply(3).status == GrpcStatus.DEADLINE_EXCEEDED
     wait_for(lambda: not wire.server.tasks, seconds=SECONDS)
 
 
 @pytest.mark.parametrize("timeout", ["99999999H", "5", "S", "-1S", "1e3S", ""])
-def test_deadlines_that_mean_nothing(peer: Peer, timeout: str) -> None:
+def test_deadlines_that_mean_nothing(peer: Http2Peer, timeout: str) -> None:
     peer.send(call(1, "/t/Echo", b"hello", ("grpc-timeout", timeout)))
     assert peer.reply(1).message == b"hello"
 
 
-def test_the_client_cancels(wire: Wire, channel: grpc.Channel) -> None:
+def test_the_client_cancels(wire: Http2Wire, channel: grpc.Channel) -> None:
     futures = [channel.unary_unary("/t/Wait").future(b"") for _ in range(10)]
     wait_for(lambda: len(wire.service.started) == 10, seconds=SECONDS)
     for future in futures:

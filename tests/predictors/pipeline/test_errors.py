@@ -20,7 +20,7 @@ BINARY = {"Content-Type": "application/octet-stream"}
 V1, V2, INVOCATIONS = "/v1/models/model:predict", "/v2/models/model/infer", "/invocations"
 
 
-class Wire:
+class RawWire:
     """One kept-alive connection."""
 
     def __init__(self, server: Running) -> None:
@@ -43,8 +43,8 @@ class Wire:
 
 
 @pytest.fixture
-def wire(demo: Running) -> Iterator[Wire]:
-    made = Wire(demo)
+def wire(demo: Running) -> Iterator[RawWire]:
+    made = RawWire(demo)
     yield made
     made.connection.close()
 
@@ -146,7 +146,7 @@ def message_of(path: str, body: bytes) -> str:
 
 
 @pytest.mark.parametrize(("path", "body", "expected"), ALL)
-def test_mistakes_are_named_and_the_connection_goes_on(wire: Wire, path: str, body: Any, expected: str) -> None:
+def test_mistakes_are_named_and_the_connection_goes_on(wire: RawWire, path: str, body: Any, expected: str) -> None:
     sent = body if isinstance(body, bytes) else json.dumps(body)
     status, reply, _ = wire.ask("POST", path, sent)
     message = message_of(path, reply)
@@ -180,7 +180,7 @@ def test_mistakes_are_named_and_the_connection_goes_on(wire: Wire, path: str, bo
         ("POST", V1, {**JSON, "Content-Encoding": "br"}, 415),
     ],
 )
-def test_other_refusals(wire: Wire, verb: str, path: str, headers: dict[str, str], status: int) -> None:
+def test_other_refusals(wire: RawWire, verb: str, path: str, headers: dict[str, str], status: int) -> None:
     found, reply, answered = wire.ask(verb, path, json.dumps(GOOD) if verb != "GET" else None, headers)
     assert found == status, reply
     assert message_of(INVOCATIONS if path == INVOCATIONS else V1, reply)
@@ -189,7 +189,7 @@ def test_other_refusals(wire: Wire, verb: str, path: str, headers: dict[str, str
     wire.goes_on()
 
 
-def test_too_large_a_body(wire: Wire) -> None:
+def test_too_large_a_body(wire: RawWire) -> None:
     for body, options in ((b"x" * 300_000, {}), (iter([b"x" * 50_000] * 6), {"encode_chunked": True})):
         headers = {**JSON, **({"Transfer-Encoding": "chunked"} if options else {})}
         status, reply, _ = wire.ask("POST", V1, body, headers, **options)
@@ -198,7 +198,7 @@ def test_too_large_a_body(wire: Wire) -> None:
         wire.goes_on()
 
 
-def test_a_small_body_that_unpacks_to_a_large_one(wire: Wire) -> None:
+def test_a_small_body_that_unpacks_to_a_large_one(wire: RawWire) -> None:
     import gzip
 
     status, _, _ = wire.ask("POST", V1, gzip.compress(b" " * 5_000_000), {**JSON, "Content-Encoding": "gzip"})
@@ -209,7 +209,7 @@ def test_a_small_body_that_unpacks_to_a_large_one(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding"), [(b"no gzip", "gzip"), (b"\x1f\x8b\x08\x00", "gzip"), (b"no zlib", "deflate")]
 )
-def test_broken_compression(wire: Wire, body: bytes, encoding: str) -> None:
+def test_broken_compression(wire: RawWire, body: bytes, encoding: str) -> None:
     status, reply, _ = wire.ask("POST", V1, body, {**JSON, "Content-Encoding": encoding})
     assert status == 400
     assert encoding in message_of(V1, reply)
@@ -234,7 +234,7 @@ def binary_request(size: int, payload: bytes, length: str | None = None) -> tupl
         (-1, b"\0" * 32, None, "binary_data_size"),
     ],
 )
-def test_broken_binary_tensors(wire: Wire, size: int, payload: bytes, length: str | None, expected: str) -> None:
+def test_broken_binary_tensors(wire: RawWire, size: int, payload: bytes, length: str | None, expected: str) -> None:
     body, headers = binary_request(size, payload, length)
     status, reply, _ = wire.ask("POST", V2, body, headers)
     assert status == 400
@@ -257,7 +257,7 @@ def test_broken_binary_tensors(wire: Wire, size: int, payload: bytes, length: st
         (b"PAR1 not really", "application/vnd.apache.parquet", "cannot be read as Parquet"),
     ],
 )
-def test_broken_tables(wire: Wire, body: bytes, content_type: str, expected: str) -> None:
+def test_broken_tables(wire: RawWire, body: bytes, content_type: str, expected: str) -> None:
     status, reply, _ = wire.ask("POST", INVOCATIONS, body, {"Content-Type": content_type})
     message = message_of(INVOCATIONS, reply)
     assert status == 400

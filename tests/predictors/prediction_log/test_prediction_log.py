@@ -37,14 +37,14 @@ from moto.server import ThreadedMotoServer
 
 from loadtest.peers.ports import free_port
 from predictors.features.demo import build
-from predictors.prediction_log.log import PredictionLog
+from predictors.prediction_log.log import PredictionLogger
 from predictors.prediction_log.parquet import arrow, folder_name
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.table import Table, cells, inputs_of, outputs_of
 from predictors.protocol.batch import Batch, Prediction
 from predictors.serving.startup import read_settings
 from predictors.signature.fields import field_of
-from predictors.signature.plan import Plan
+from predictors.signature.plan import SignaturePlan
 from predictors.telemetry.metrics import metrics
 from tests.predictors.features import test_served as featured
 from tests.predictors.parity import WAYS, Tensors, assert_same, cell, leaves, parsed, ways_of
@@ -219,7 +219,7 @@ def test_columns_that_are_excluded_or_hashed(tmp_path: Path, caplog: pytest.LogC
 )
 def test_what_does_not_fit_the_signature_hides_nothing_in_json(row: Any) -> None:
     """A subclass may take rows of any shape."""
-    plan = Plan(inputs=(field_of({"type": "double", "name": "load", "required": True}),))
+    plan = SignaturePlan(inputs=(field_of({"type": "double", "name": "load", "required": True}),))
     inputs, types = inputs_of(plan, Batch(rows=[row]))
     assert "SECRET" in str(inputs)
     table = Table("1", [1], {f"input.{name}": values for name, values in inputs.items()}, types)
@@ -578,7 +578,7 @@ def test_a_sink_that_hangs_slows_nobody(caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize(("size", "together"), [(100, 256), (100_000, 3), (2_000_000, 1)])
 def test_of_large_requests_few_are_converted_together(size: int, together: int) -> None:
     """Requests stand still during each step of a conversion."""
-    log = PredictionLog.__new__(PredictionLog)
+    log = PredictionLogger.__new__(PredictionLogger)
     log.queue = deque(SimpleNamespace(size=size) for _ in range(1000))  # type: ignore[misc]
     assert len(log.first_ones()) == together
 

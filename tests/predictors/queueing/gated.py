@@ -9,7 +9,7 @@ import mlflow
 from mlflow.pyfunc import PythonModel
 
 
-class Gate:
+class FileGate:
     """Of all such models of this process."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Gate:
 
 
 # The file is loaded more than once, and all of them share one gate.
-GATE: Gate = mlflow.__dict__.setdefault("_gate_of_tests", Gate())
+GATE: FileGate = mlflow.__dict__.setdefault("_gate_of_tests", FileGate())
 
 
 class Gated(PythonModel):

@@ -18,12 +18,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.engines.engine import Answer, Declined, Proven
-from predictors.queueing.batching import Batcher
+from predictors.queueing.batching import MicroBatcher
 from predictors.serving.process import open_model
 from predictors.settings.predictor import Settings
 from predictors.storage.source import resolve
 from tests.predictors.telemetry.test_metrics import samples
-from tests.predictors.watched import Watched
+from tests.predictors.watched import SpiedBatcher
 from tests.serving import Running, in_thread, wait_for
 
 Ask: TypeAlias = Callable[[], Any]
@@ -35,7 +35,7 @@ Zoo: TypeAlias = Callable[[str], Path]
 NAMES = "abcd"
 
 
-class Asking:
+class HeldAsking:
     """The same rows in every protocol; replies are plain values without times."""
 
     def __init__(self, server: Running, random: np.random.Generator) -> None:
@@ -89,10 +89,10 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_caller_gets_exactly_its_own_rows(zoo: Zoo, watched: Watched, model: str) -> None:
+def test_every_caller_gets_exactly_its_own_rows(zoo: Zoo, watched: SpiedBatcher, model: str) -> None:
     random = np.random.default_rng(7)
     with in_thread(zoo(model), engine="native") as server, concurrent.futures.ThreadPoolExecutor(24) as pool:
-        asking = Asking(server, random)
+        asking = HeldAsking(server, random)
         sizes = [1, 1, 1, 1, 2, 7, 30, 200]
         requests = [asking.request(random.normal(size=(size, 4)) * 2) for size in random.choice(sizes, 60)]
         alone = [ask() for ask in requests]
@@ -119,10 +119,10 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("model", ["sklearn-logistic", "sklearn-forest-text-labels", "catboost-classifier"])
-def test_who_is_wrong_fails_alone(zoo: Zoo, watched: Watched, model: str) -> None:
+def test_who_is_wrong_fails_alone(zoo: Zoo, watched: SpiedBatcher, model: str) -> None:
     random = np.random.default_rng(3)
     with in_thread(zoo(model)) as server, concurrent.futures.ThreadPoolExecutor(24) as pool:
-        asking = Asking(server, random)
+        asking = HeldAsking(server, random)
         requests = [asking.request(random.normal(size=(2, 4))) for _ in range(12)]
         path, binary = "/v1/models/model:predict", "/v2/models/model/infer"
         requests[3:3] = [lambda rows=rows: asking.post(path, {"instances": rows}) for rows in BAD_ROWS.values()]
@@ -151,10 +151,10 @@ def binary_body(rows: Any) -> tuple[bytes, dict[str, str]]:
     return head + rows.tobytes(), length
 
 
-def test_a_slow_engine_blocks_nobody_else(zoo: Zoo, watched: Watched) -> None:
+def test_a_slow_engine_blocks_nobody_else(zoo: Zoo, watched: SpiedBatcher) -> None:
     """While it is at work everything else is answered, and what comes for it gathers."""
     with in_thread(zoo("sklearn-logistic")) as server, concurrent.futures.ThreadPoolExecutor(20) as pool:
-        asking = Asking(server, np.random.default_rng(1))
+        asking = HeldAsking(server, np.random.default_rng(1))
         one = asking.request(np.ones((1, 4)))
         alone = one()
         watched.batches.clear()
@@ -172,9 +172,9 @@ def test_a_slow_engine_blocks_nobody_else(zoo: Zoo, watched: Watched) -> None:
         assert watched.batches == [[1], [1] * 15]
 
 
-def test_nobody_waits_when_nothing_is_to_be_done(zoo: Zoo, watched: Watched) -> None:
+def test_nobody_waits_when_nothing_is_to_be_done(zoo: Zoo, watched: SpiedBatcher) -> None:
     with in_thread(zoo("sklearn-logistic")) as server:
-        one = Asking(server, np.random.default_rng(1)).request(np.ones((3, 4)))
+        one = HeldAsking(server, np.random.default_rng(1)).request(np.ones((3, 4)))
         for _ in range(3):
             one()
         assert watched.batches == [[3]] * 3
@@ -194,14 +194,14 @@ def proven(zoo: Zoo) -> Proven:
     return made
 
 
-def run(proven: Proven, story: Callable[[Batcher], Any]) -> Any:
+def run(proven: Proven, story: Callable[[MicroBatcher], Any]) -> Any:
     """Tells a story on an event loop of its own; it must not leave anything in the loop."""
 
     async def tell() -> Any:
         loop, troubles = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda loop, context: troubles.append(context))
         with concurrent.futures.ThreadPoolExecutor(4) as executor:
-            batcher = Batcher(proven, loop, executor, 1)
+            batcher = MicroBatcher(proven, loop, executor, 1)
             found = await asyncio.wait_for(story(batcher), 20)
             assert (batcher.running, len(batcher.queue)) == (0, 0)
         assert not troubles
@@ -216,11 +216,11 @@ def some_rows(count: int) -> Any:
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_rows_together_are_bounded(proven: Proven, slow: bool) -> None:
-    watched = Watched(most_rows=50)
+    watched = SpiedBatcher(most_rows=50)
     around = watched.around(proven)
     around = around if slow else replace(around, first=0.0)
 
-    async def story(batcher: Batcher) -> Any:
+    async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(count), True) for count in sizes))
 
     sizes = [20, 20, 20, 1, 49, 1, 200, 3, 3, 60, 10]
@@ -235,7 +235,7 @@ def test_rows_together_are_bounded(proven: Proven, slow: bool) -> None:
 
 
 def test_probabilities_for_those_who_want_them(proven: Proven) -> None:
-    async def story(batcher: Batcher) -> Any:
+    async def story(batcher: MicroBatcher) -> Any:
         wanted = [index % 2 == 0 for index in range(6)]
         return await asyncio.gather(*(batcher.answer(some_rows(2), want) for want in wanted))
 
@@ -244,9 +244,9 @@ def test_probabilities_for_those_who_want_them(proven: Proven) -> None:
 
 
 def test_a_caller_that_goes_away_harms_nobody(proven: Proven) -> None:
-    watched = Watched()
+    watched = SpiedBatcher()
 
-    async def story(batcher: Batcher) -> Any:
+    async def story(batcher: MicroBatcher) -> Any:
         watched.gate.clear()
         tasks = [asyncio.create_task(batcher.answer(some_rows(n), True)) for n in (1, 2, 3, 4)]
         while not watched.batches:
@@ -270,7 +270,7 @@ def test_a_caller_that_goes_away_harms_nobody(proven: Proven) -> None:
 def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: Proven, slow: bool, alone: bool) -> None:
     made = replace(proven, first=1.0 if slow else 0.0, together=None if alone else proven.together)
 
-    async def story(batcher: Batcher) -> list[int]:
+    async def story(batcher: MicroBatcher) -> list[int]:
         answered: list[int] = []
         every = asyncio.Event()
 
@@ -298,7 +298,7 @@ def test_an_engine_that_ends_the_process_is_declined(proven: Proven) -> None:
 
     made = replace(proven, engine=replace(proven.engine, run=leaving), together=leaving, first=1.0)
 
-    async def story(batcher: Batcher) -> Any:
+    async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(1), True) for _ in range(3)), return_exceptions=True)
 
     assert [type(one) for one in run(made, story)] == [Declined] * 3

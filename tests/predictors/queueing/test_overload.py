@@ -38,10 +38,10 @@ from tests.predictors.grpc.test_transport import (
     frame,
     plain,
 )
-from tests.predictors.queueing.gated import GATE, Gate
+from tests.predictors.queueing.gated import GATE, FileGate
 from tests.predictors.rest.test_connection import HEALTH, JSON, Raw, row, slow, text
 from tests.predictors.telemetry.test_metrics import samples
-from tests.predictors.watched import Watched
+from tests.predictors.watched import SpiedBatcher
 from tests.serving import Running, in_thread, wait_for
 
 V1, V2, INVOCATIONS = "/v1/models/model:predict", "/v2/models/model/infer", "/invocations"
@@ -67,7 +67,7 @@ def gated(saved: Callable[[Path], Path]) -> Path:
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
+def gate() -> Iterator[FileGate]:
     GATE.asked.clear()
     yield GATE
     GATE.spin = False
@@ -119,7 +119,7 @@ def busy(server: Running) -> float:
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_too_much_is_refused_and_the_rest_is_answered(gated: Path, gate: Gate) -> None:
+def test_what_is_too_much_is_refused_and_the_rest_is_answered(gated: Path, gate: FileGate) -> None:
     with in_thread(gated, max_in_flight=3, max_threads=1) as server:
         refused = count(server, "model_requests_refused_total", reason="requests")
         gate.event.clear()
@@ -145,7 +145,7 @@ def test_what_is_too_much_is_refused_and_the_rest_is_answered(gated: Path, gate:
             client.close()
 
 
-def test_what_would_wait_too_long_is_refused(gated: Path, gate: Gate) -> None:
+def test_what_would_wait_too_long_is_refused(gated: Path, gate: FileGate) -> None:
     """Once it is known how long the model takes: the first 32 may always wait."""
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         gate.event.clear()
@@ -167,7 +167,7 @@ def test_what_would_wait_too_long_is_refused(gated: Path, gate: Gate) -> None:
             client.close()
 
 
-def test_requests_hold_only_so_many_bytes(gated: Path, gate: Gate) -> None:
+def test_requests_hold_only_so_many_bytes(gated: Path, gate: FileGate) -> None:
     limits: dict[str, Any] = {"max_body": 100_000, "max_in_flight_bytes": 100_000}
     with in_thread(gated, max_threads=1, **limits) as server:
         gate.event.clear()
@@ -196,7 +196,7 @@ def test_requests_hold_only_so_many_bytes(gated: Path, gate: Gate) -> None:
 # -- given up ---------------------------------------------------------------------------------------------------------
 
 
-def test_time_ends_for_what_runs_and_for_what_waits(gated: Path, gate: Gate) -> None:
+def test_time_ends_for_what_runs_and_for_what_waits(gated: Path, gate: FileGate) -> None:
     with in_thread(gated, max_threads=1, max_in_flight=2, request_timeout=0.3) as server:
         late = [{"protocol": "v2", "status": "504"}, {"protocol": "grpc", "status": "DEADLINE_EXCEEDED"}]
         before = [count(server, "model_requests_total", **one) for one in late]
@@ -224,7 +224,7 @@ def test_time_ends_for_what_runs_and_for_what_waits(gated: Path, gate: Gate) -> 
             client.close()
 
 
-def test_the_deadline_of_a_call_ends_it(gated: Path, gate: Gate) -> None:
+def test_the_deadline_of_a_call_ends_it(gated: Path, gate: FileGate) -> None:
     with in_thread(gated, max_threads=1) as server:
         before = count(server, "model_requests_total", protocol="grpc", status="DEADLINE_EXCEEDED")
         gate.event.clear()
@@ -237,7 +237,7 @@ def test_the_deadline_of_a_call_ends_it(gated: Path, gate: Gate) -> None:
         assert gate.asked == [1, 3]
 
 
-def test_nothing_is_computed_for_clients_that_left(gated: Path, gate: Gate) -> None:
+def test_nothing_is_computed_for_clients_that_left(gated: Path, gate: FileGate) -> None:
     with in_thread(gated, max_threads=1) as server:
         before = count(server, "model_requests_total", protocol="v1", status="client_gone")
         gate.event.clear()
@@ -256,7 +256,7 @@ def test_nothing_is_computed_for_clients_that_left(gated: Path, gate: Gate) -> N
         first.close()
 
 
-def test_time_ends_for_batches_too(watched: Watched) -> None:
+def test_time_ends_for_batches_too(watched: SpiedBatcher) -> None:
     with in_thread(None, request_timeout=0.3) as server:
         watched.gate.clear()
         first, second = Raw(server), Raw(server)
@@ -280,7 +280,7 @@ def test_time_ends_for_batches_too(watched: Watched) -> None:
         first.close(), second.close()
 
 
-def test_batches_are_bounded(watched: Watched) -> None:
+def test_batches_are_bounded(watched: SpiedBatcher) -> None:
     with in_thread(None, max_in_flight=2) as server:
         watched.gate.clear()
         clients = [Raw(server) for _ in range(2)]
@@ -299,7 +299,7 @@ def test_batches_are_bounded(watched: Watched) -> None:
             client.close()
 
 
-def test_health_while_all_threads_compute(gated: Path, gate: Gate) -> None:
+def test_health_while_all_threads_compute(gated: Path, gate: FileGate) -> None:
     """Plain Python code that keeps the interpreter busy."""
     with in_thread(gated, max_threads=4, max_in_flight=6) as server:
         gate.event.clear()
@@ -466,8 +466,12 @@ def test_five_times_what_the_server_can_do(saved: Callable[[Path], Path], protoc
     with in_thread(saved(Path(spinning.__file__)), max_wait=0.1) as server:
         port = int((server.grpc if protocol == "grpc" else server.url).rpartition(":")[2])
 
-        async def run() -> tuple[offered.Outcome, offered.Outcome]:
-            client: Any = offered.GrpcClient(port, "model", pb) if protocol == "grpc" else offered.HttpClient(port, V1)
+        async def run() -> tuple[offered.OpenLoopResult, offered.OpenLoopResult]:
+            client: Any = (
+                offered.OpenLoopGrpcClient(port, "model", pb)
+                if protocol == "grpc"
+                else offered.OpenLoopHttpClient(port, V1)
+            )
             able = await offered.closed_loop(client, 4, 1)
             found = await offered.open_loop(client, 5 * able.rate("200"), 2)
             await client.close()
@@ -493,7 +497,7 @@ def test_settings_that_do_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
 # -- what nobody waits for, and what nobody takes ---------------------------------------------------------------------
 
 
-def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: Gate) -> None:
+def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: FileGate) -> None:
     """While the model stands still, clients come and go."""
     with in_thread(gated, max_threads=1) as server:
         gate.event.clear()
@@ -512,7 +516,7 @@ def test_what_nobody_waits_for_is_not_kept(gated: Path, gate: Gate) -> None:
         first.close()
 
 
-def test_what_a_message_unpacks_to_counts(gated: Path, gate: Gate) -> None:
+def test_what_a_message_unpacks_to_counts(gated: Path, gate: FileGate) -> None:
     with in_thread(gated, max_threads=1, max_body=100_000, max_in_flight_bytes=100_000) as server:
         gate.event.clear()
         first = Raw(server)
@@ -548,7 +552,7 @@ def past(moment: float) -> bool:
     return time.monotonic() > moment
 
 
-def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: FileGate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("predictors.queueing.admission.FORGOTTEN", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         for _ in range(2):

@@ -47,7 +47,7 @@ mlflow.models.set_model(Model())
 
 
 @dataclass
-class Registry:
+class FailingRegistry:
     """Versions 1 to 3 of a model, and version 4, which does not fit them."""
 
     uri: str
@@ -58,10 +58,10 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingRegistry]:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/store.db"
-    made = Registry(uri, mlflow.MlflowClient(uri))
+    made = FailingRegistry(uri, mlflow.MlflowClient(uri))
     made.client.create_registered_model("m")
     for version in range(1, 5):
         stored = folder / f"m{version}"
@@ -84,7 +84,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def flags(registry: Registry, alias: str, *more: str, interval: str = "0.2") -> list[str]:
+def flags(registry: FailingRegistry, alias: str, *more: str, interval: str = "0.2") -> list[str]:
     uri = ["--model-uri", f"models:/m@{alias}", "--tracking-uri", registry.uri]
     return [*uri, "--reload-interval", interval, "--grpc-port", "0", *more]
 
@@ -101,7 +101,9 @@ def downloads(tmp_path: Path) -> int:
     return len(list((tmp_path / "temporary").glob("mlflow-kserve-*/mlflow-kserve-model-*")))
 
 
-def test_versions_that_are_refused_leave_nothing_behind(registry: Registry, control: Path, tmp_path: Path) -> None:
+def test_versions_that_are_refused_leave_nothing_behind(
+    registry: FailingRegistry, control: Path, tmp_path: Path
+) -> None:
     registry.alias("refused", 1)
     with process(tmp_path, *flags(registry, "refused", interval="0.1")) as server:
         registry.alias("refused", 4)
@@ -112,7 +114,7 @@ def test_versions_that_are_refused_leave_nothing_behind(registry: Registry, cont
 
 
 @pytest.mark.parametrize("deed", ["by hand", "alias"])
-def test_a_version_that_ends_the_leader(registry: Registry, control: Path, tmp_path: Path, deed: str) -> None:
+def test_a_version_that_ends_the_leader(registry: FailingRegistry, control: Path, tmp_path: Path, deed: str) -> None:
     """It is not tried again at once by whoever leads next, and whoever asked for it is told."""
     registry.alias("fatal", 1)
     (control / "2-crashes").touch()
@@ -143,7 +145,7 @@ def test_a_version_that_ends_the_leader(registry: Registry, control: Path, tmp_p
         assert server.terminate() == 0
 
 
-def test_a_version_that_ends_a_worker(registry: Registry, control: Path, tmp_path: Path) -> None:
+def test_a_version_that_ends_a_worker(registry: FailingRegistry, control: Path, tmp_path: Path) -> None:
     registry.alias("heavy", 1)
     (control / "2-for-one").touch()
     with process(tmp_path, *flags(registry, "heavy", "--workers", "2", interval="0")) as server:
@@ -162,7 +164,9 @@ def test_a_version_that_ends_a_worker(registry: Registry, control: Path, tmp_pat
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_unloaded_while_it_is_loaded_first(registry: Registry, control: Path, tmp_path: Path, workers: str) -> None:
+def test_unloaded_while_it_is_loaded_first(
+    registry: FailingRegistry, control: Path, tmp_path: Path, workers: str
+) -> None:
     registry.alias("early", 1)
     (control / "1-waits").touch()
     with process(tmp_path, *flags(registry, "early", "--workers", workers), ready=False) as server:
@@ -178,7 +182,7 @@ def test_unloaded_while_it_is_loaded_first(registry: Registry, control: Path, tm
 
 @pytest.mark.parametrize("deed", ["by hand", "alias"])
 def test_revert_does_not_wait_for_what_is_being_loaded(
-    registry: Registry, control: Path, tmp_path: Path, deed: str
+    registry: FailingRegistry, control: Path, tmp_path: Path, deed: str
 ) -> None:
     registry.alias("slow", 1)
     interval = "0" if deed == "by hand" else "0.2"

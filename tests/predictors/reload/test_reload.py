@@ -46,7 +46,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @dataclass
-class Registry:
+class RealRegistry:
     """A registry with a model `m` whose version n answers n × a, and the aliases that tests move."""
 
     uri: str
@@ -73,7 +73,7 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     env = {
         "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
         "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
@@ -81,7 +81,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     }
     folder = tmp_path_factory.mktemp("registry")
     with mlflow_server(folder, env=env) as uri:
-        made = Registry(uri, mlflow.MlflowClient(uri), folder / "artifacts")
+        made = RealRegistry(uri, mlflow.MlflowClient(uri), folder / "artifacts")
         for factor in (1, 2):
             made.times(factor)
         yield made
@@ -105,7 +105,7 @@ def metric(server: Running, line: str) -> float:
 
 
 @dataclass
-class Load:
+class AskingLoad:
     """Callers on every protocol at once; what each was told, and when."""
 
     server: Running
@@ -114,7 +114,7 @@ class Load:
     answers: list[tuple[float, float, str]] = field(default_factory=list)
     """When it was asked, when it was answered, and by which version."""
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> AskingLoad:
         callers = [self.v1, self.v2, self.v2_binary, self.invocations, self.long_way, self.grpc]
         self.threads = [threading.Thread(target=self.hold, args=(caller,)) for caller in callers]
         for thread in self.threads:
@@ -201,13 +201,13 @@ def memory(server: Process) -> int:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_alias_moves_under_load(registry: Registry, tmp_path: Path, workers: str) -> None:
+def test_the_alias_moves_under_load(registry: RealRegistry, tmp_path: Path, workers: str) -> None:
     registry.alias("champion", 1)
     flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry.uri, "--workers", workers]
     folder = tmp_path / "temporary"
     folder.mkdir()
     flags += ["--reload-interval", "0.2"]
-    with process(tmp_path, *flags, env={"TMPDIR": str(folder)}) as server, Load(server.running) as load:
+    with process(tmp_path, *flags, env={"TMPDIR": str(folder)}) as server, AskingLoad(server.running) as load:
         sizes, moves = [], []
         for move in range(MOVES):
             version = str(2 - move % 2)
@@ -244,7 +244,7 @@ def assert_in_order(answers: list[tuple[float, float, str]], moves: list[tuple[f
         assert late <= {version}, (version, late)
 
 
-def test_a_version_that_does_not_fit_is_refused(registry: Registry, tmp_path: Path) -> None:
+def test_a_version_that_does_not_fit_is_refused(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("careful", 1)
     other = registry.times(3, ("b",))
     flags = ["--model-uri", "models:/m@careful", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
@@ -271,7 +271,7 @@ def test_a_version_that_does_not_fit_is_refused(registry: Registry, tmp_path: Pa
         assert server.running.predict({"instances": [{"b": 1.0}]}).json()["predictions"] == pytest.approx([3.0])
 
 
-def test_a_version_that_cannot_be_loaded_is_tried_again(registry: Registry, tmp_path: Path) -> None:
+def test_a_version_that_cannot_be_loaded_is_tried_again(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("brittle", 1)
     other = registry.times(4)
     where = registry.client.get_model_version("m", other).source
@@ -290,7 +290,7 @@ def test_a_version_that_cannot_be_loaded_is_tried_again(registry: Registry, tmp_
         wait_for(lambda: served(server.running) == other)
 
 
-def test_a_version_that_needs_other_packages_is_refused(registry: Registry, tmp_path: Path) -> None:
+def test_a_version_that_needs_other_packages_is_refused(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("equipped", 1)
     other = registry.times(6, requirements=["scikit-learn==0.24.2", "no-such-package==1"])
     flags = ["--model-uri", "models:/m@equipped", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
@@ -306,7 +306,7 @@ def test_a_version_that_needs_other_packages_is_refused(registry: Registry, tmp_
         assert served(server.running) == other
 
 
-def move_away_and_back(registry: Registry, server: Process, alias: str) -> None:
+def move_away_and_back(registry: RealRegistry, server: Process, alias: str) -> None:
     """After that the version that was left is taken again."""
     registry.alias(alias, 1)
     wait_for(lambda: properties(server.running)["reload"] == "")
@@ -314,7 +314,7 @@ def move_away_and_back(registry: Registry, server: Process, alias: str) -> None:
     wait_for(lambda: served(server.running) == "2")
 
 
-def test_revert_goes_back_and_stays_there(registry: Registry, tmp_path: Path) -> None:
+def test_revert_goes_back_and_stays_there(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("blue", 1)
     flags = ["--model-uri", "models:/m@blue", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
     with process(tmp_path, *flags, "--workers", "2") as server:
@@ -358,7 +358,7 @@ def test_a_folder_whose_files_change(tmp_path: Path) -> None:
         assert server.predict({"instances": [{"a": 1.0}]}).status_code == 200
 
 
-def test_a_pinned_version_is_left_alone(registry: Registry, tmp_path: Path) -> None:
+def test_a_pinned_version_is_left_alone(registry: RealRegistry, tmp_path: Path) -> None:
     with process(tmp_path, "--model-uri", "models:/m/1", "--tracking-uri", registry.uri) as server:
         assert "watching" not in server.log
         before = properties(server.running)["model_uri"]
@@ -375,7 +375,7 @@ def delivery(body: bytes, sent: int | None = None, secret: str = SECRET, name: s
     return {"x-mlflow-delivery-id": name, "x-mlflow-timestamp": when, "x-mlflow-signature": signature}
 
 
-def test_the_registry_says_so_itself(registry: Registry, tmp_path: Path) -> None:
+def test_the_registry_says_so_itself(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("hooked", 1)
     (tmp_path / "secret").write_text(SECRET + "\n")
     flags = ["--model-uri", "models:/m@hooked", "--tracking-uri", registry.uri, "--reload-interval", "0"]
@@ -414,7 +414,7 @@ def test_the_registry_says_so_itself(registry: Registry, tmp_path: Path) -> None
 def test_a_registry_that_is_down_changes_nothing(tmp_path: Path) -> None:
     port = free_port()
     with mlflow_server(tmp_path, port=port) as uri:
-        made = Registry(uri, mlflow.MlflowClient(uri), tmp_path)
+        made = RealRegistry(uri, mlflow.MlflowClient(uri), tmp_path)
         for factor in (1, 2):
             made.times(factor)
         made.alias("champion", 1)
@@ -431,7 +431,7 @@ def test_a_registry_that_is_down_changes_nothing(tmp_path: Path) -> None:
             assert "the registry answers again" in server.log
 
 
-def test_a_worker_that_comes_later_has_the_version_of_today(registry: Registry, tmp_path: Path) -> None:
+def test_a_worker_that_comes_later_has_the_version_of_today(registry: RealRegistry, tmp_path: Path) -> None:
     registry.alias("later", 1)
     flags = ["--model-uri", "models:/m@later", "--tracking-uri", registry.uri, "--reload-interval", "0.2"]
     with process(tmp_path, *flags, "--workers", "2") as server:

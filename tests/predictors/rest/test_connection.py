@@ -21,12 +21,12 @@ import pytest
 
 from predictors.model.base import MLflowModel
 from predictors.pipeline.fast_path import SMALL
-from predictors.queueing.batching import Batcher
+from predictors.queueing.batching import MicroBatcher
 from predictors.rest.app import Front
-from predictors.rest.connection import Connection
+from predictors.rest.connection import HttpConnection
 from tests.predictors.pipeline.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.telemetry.test_metrics import samples
-from tests.predictors.watched import Watched
+from tests.predictors.watched import SpiedBatcher
 from tests.serving import Running, in_thread, process, wait_for
 
 Reply: TypeAlias = "tuple[int, dict[str, str], bytes]"
@@ -128,7 +128,8 @@ def inline() -> Iterator[Running]:
     """A model whose requests are answered one by one as they are read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "predictors.pipeline.pipeline.Batcher", lambda proven, *rest: Batcher(replace(proven, together=None), *rest)
+            "predictors.pipeline.pipeline.Batcher",
+            lambda proven, *rest: MicroBatcher(replace(proven, together=None), *rest),
         )
         with in_thread(None, keep_alive=1) as server:
             yield server
@@ -427,7 +428,7 @@ def test_every_request_shows_in_the_access_log(caplog: pytest.LogCaptureFixture)
 # -- connections that end ---------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_leaves_while_its_request_waits(watched: Watched) -> None:
+def test_a_client_that_leaves_while_its_request_waits(watched: SpiedBatcher) -> None:
     with in_thread(None, model_name="left") as server:
         path = "/v1/models/left:predict"
         first, gone, rude, kept = (Raw(server) for _ in range(4))
@@ -494,7 +495,7 @@ def test_a_connection_with_half_a_request_is_not_idle(inline: Running) -> None:
 
 def test_connections_leave_nothing_behind(demo: Running) -> None:
     def left() -> int:
-        return sum(type(one) is Connection for one in gc.get_objects())
+        return sum(type(one) is HttpConnection for one in gc.get_objects())
 
     demo.get("/v2/health/live")
     gc.collect()
@@ -513,7 +514,9 @@ def test_connections_leave_nothing_behind(demo: Running) -> None:
 # -- the end, and models that come and go -----------------------------------------------------------------------------
 
 
-def test_a_reply_while_the_server_ends_closes_its_connection(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reply_while_the_server_ends_closes_its_connection(
+    watched: SpiedBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also before the connections are told: until then clients would send more."""
     fronts = []
     answer = Front.answer
@@ -536,7 +539,7 @@ def test_a_reply_while_the_server_ends_closes_its_connection(watched: Watched, m
         made.close()
 
 
-def test_requests_in_batches_are_answered_before_the_end(watched: Watched) -> None:
+def test_requests_in_batches_are_answered_before_the_end(watched: SpiedBatcher) -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         with in_thread(None, model_name="ending") as server:
             path = "/v1/models/ending:predict"

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import yaml
 
-from predictors.safety.checks import PICKLE_SWITCH, Policy, Unsafe, check, guarded_load
+from predictors.safety.checks import PICKLE_SWITCH, Policy, UnsafeModel, check, guarded_load
 from predictors.safety.pt2 import is_arithmetic
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
@@ -111,7 +111,7 @@ def setting(section: str, **values: Any) -> Edit:
 
 
 def refusal(folder: Path, flavor: str, policy: Policy = STRICT) -> str:
-    with pytest.raises(Unsafe) as refused:
+    with pytest.raises(UnsafeModel) as refused:
         check(folder, read(folder), flavor, policy)
     message = str(refused.value)
     assert " is refused: " in message
@@ -242,9 +242,9 @@ def test_every_named_file_is_checked(tmp_path: Path, marker: Path) -> None:
 def test_files_that_are_pickles_by_name(tmp_path: Path) -> None:
     for flavor, key in (("xgboost", "data"), ("catboost", "model_binary"), ("onnx", "data"), ("lightgbm", "data")):
         content = {"flavors": {flavor: {key: "sub/model.joblib"}}}
-        with pytest.raises(Unsafe, match=r"^file sub/model\.joblib is refused: a pickle runs code"):
+        with pytest.raises(UnsafeModel, match=r"^file sub/model\.joblib is refused: a pickle runs code"):
             check(tmp_path, content, flavor, STRICT)
-        with pytest.raises(Unsafe, match=f"the {flavor} model is refused: MLmodel does not name its file"):
+        with pytest.raises(UnsafeModel, match=f"the {flavor} model is refused: MLmodel does not name its file"):
             check(tmp_path, {"flavors": {flavor: {}}}, flavor, STRICT)
 
 
@@ -359,7 +359,7 @@ def test_every_path_key(tmp_path: Path, key: str, name: str) -> None:
         {"flavors": {}, "saved_input_example_info": {"artifact_path": name}},
         {"flavors": {}, "saved_input_example_info": {"serving_input_path": name}},
     ):
-        with pytest.raises(Unsafe, match="it leads out of the model folder; no setting allows it"):
+        with pytest.raises(UnsafeModel, match="it leads out of the model folder; no setting allows it"):
             check(tmp_path, content, "sklearn", ALLOWED)
 
 
@@ -454,7 +454,7 @@ def test_lightgbm_sklearn_is_served(tmp_path: Path, policy: Policy) -> None:
     folder = save_lightgbm(tmp_path / "model", serialization_format="skops")
     serves(folder, "lightgbm", policy)
     # In other flavors nobody trusts its types, but the operator can.
-    with pytest.raises(Unsafe, match="lightgbm.sklearn.LGBMClassifier"):
+    with pytest.raises(UnsafeModel, match="lightgbm.sklearn.LGBMClassifier"):
         check(folder, as_sklearn(folder), "sklearn", policy)
 
 

@@ -15,7 +15,7 @@ from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
 from predictors.signature.matrix import Matrix, matrix_of
-from predictors.signature.plan import Plan, compile_plan
+from predictors.signature.plan import SignaturePlan, compile_plan
 
 NAMES = ["a", "b", "relative", "1"]
 
@@ -23,7 +23,7 @@ NAMES = ["a", "b", "relative", "1"]
 # -- plans --------------------------------------------------------------------------------------------------------
 
 
-def columns_plan(types: list[str], *, named: bool = True, optional: int = 0) -> Plan:
+def columns_plan(types: list[str], *, named: bool = True, optional: int = 0) -> SignaturePlan:
     """`optional`: how many of the last columns are."""
     required = [index < len(types) - optional for index in range(len(types))]
     entries = [{"type": kind, "required": need} for kind, need in zip(types, required, strict=True)]
@@ -32,12 +32,12 @@ def columns_plan(types: list[str], *, named: bool = True, optional: int = 0) -> 
     return compile_plan({"inputs": json.dumps(entries)})
 
 
-def tensor_plan(dtype: str, width: int) -> Plan:
+def tensor_plan(dtype: str, width: int) -> SignaturePlan:
     spec = {"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, width]}}
     return compile_plan({"inputs": json.dumps([spec])})
 
 
-def short_way(plan: Plan) -> Matrix:
+def short_way(plan: SignaturePlan) -> Matrix:
     made = matrix_of(plan)
     assert made is not None
     return made
@@ -48,8 +48,8 @@ SAME_TYPES = st.builds(lambda kind, count: [kind] * count, st.sampled_from(["dou
 PLANS = st.one_of(
     st.builds(columns_plan, TYPES | SAME_TYPES, named=st.booleans(), optional=st.integers(0, 1)),
     st.builds(tensor_plan, st.sampled_from(["float32", "float64"]), st.integers(1, 4)),
-    st.integers(1, 4).map(lambda width: Plan(width=width)),
-    st.integers(1, 4).map(lambda width: Plan(width=width, names=tuple(NAMES[:width]))),
+    st.integers(1, 4).map(lambda width: SignaturePlan(width=width)),
+    st.integers(1, 4).map(lambda width: SignaturePlan(width=width, names=tuple(NAMES[:width]))),
 )
 
 
@@ -173,7 +173,7 @@ def v2_body(draw: Any, width: int) -> Batch:
 
 
 @st.composite
-def requests(draw: Any) -> tuple[Plan, Batch | None]:
+def requests(draw: Any) -> tuple[SignaturePlan, Batch | None]:
     plan = draw(PLANS)
     width = len(plan.inputs) if plan.inputs and not plan.tensors else plan.width or plan.inputs[0].shape[1]
     try:
@@ -185,7 +185,7 @@ def requests(draw: Any) -> tuple[Plan, Batch | None]:
 # -- what holds for all of them --------------------------------------------------------------------------------------
 
 
-def conformed(plan: Plan, batch: Batch) -> Any:
+def conformed(plan: SignaturePlan, batch: Batch) -> Any:
     """What the model would get, as one matrix; None where the request is refused."""
     with warnings.catch_warnings(action="ignore"):
         try:
@@ -200,7 +200,7 @@ def bits(array: Any) -> Any:
     return np.where(np.isnan(doubles), np.float64("nan"), doubles).view(np.int64)
 
 
-def check(plan: Plan, batch: Batch) -> bool:
+def check(plan: SignaturePlan, batch: Batch) -> bool:
     """Whether the short way took it; then it must have the numbers of the plan."""
     with warnings.catch_warnings(action="ignore"):  # numpy's, of NaN that signal
         found = short_way(plan).of(batch)
@@ -225,7 +225,7 @@ def check(plan: Plan, batch: Batch) -> bool:
 
 @settings(max_examples=1500)
 @given(requests())
-def test_the_numbers_of_the_plan_or_none(request: tuple[Plan, Batch | None]) -> None:
+def test_the_numbers_of_the_plan_or_none(request: tuple[SignaturePlan, Batch | None]) -> None:
     plan, batch = request
     if batch is not None:
         check(plan, batch)
@@ -236,7 +236,7 @@ def test_the_numbers_of_the_plan_or_none(request: tuple[Plan, Batch | None]) -> 
 DOUBLES = columns_plan(["double", "double"])
 SINGLES = columns_plan(["float", "float"])
 MIXED = columns_plan(["double", "long", "integer", "float"])
-UNSIGNED, UNSIGNED_NAMED = Plan(width=2), Plan(width=2, names=("a", "b"))
+UNSIGNED, UNSIGNED_NAMED = SignaturePlan(width=2), SignaturePlan(width=2, names=("a", "b"))
 
 
 def decoded(body: str, protocol: str = "v1") -> Batch:
@@ -261,7 +261,7 @@ def tensor(datatype: str, shape: str, data: str, name: str = "x") -> str:
         ("invocations", '{"instances": [[1, 2.5]]}'),
     ],
 )
-def test_rows_take_the_short_way(plan: Plan, protocol: str, body: str) -> None:
+def test_rows_take_the_short_way(plan: SignaturePlan, protocol: str, body: str) -> None:
     assert check(plan, decoded(body, protocol))
 
 
@@ -277,7 +277,7 @@ def test_rows_take_the_short_way(plan: Plan, protocol: str, body: str) -> None:
         ("invocations", '{"inputs": {"b": 2.5, "a": 1}}'),
     ],
 )
-def test_names_take_the_short_way(plan: Plan, protocol: str, body: str) -> None:
+def test_names_take_the_short_way(plan: SignaturePlan, protocol: str, body: str) -> None:
     assert check(plan, decoded(body, protocol))
 
 
@@ -298,7 +298,7 @@ def test_mixed_types_take_the_short_way() -> None:
     "row", ["[true, 2]", "[1, false]", '["1", 2]', "[null, 2]", "[[1], 2]", "[1]", "[1, 2, 3]", '"ab"', "{}", "1"]
 )
 @pytest.mark.parametrize("plan", [DOUBLES, SINGLES, tensor_plan("float32", 2), UNSIGNED])
-def test_nothing_but_numbers_passes(plan: Plan, row: str) -> None:
+def test_nothing_but_numbers_passes(plan: SignaturePlan, row: str) -> None:
     for rows in (f"[{row}]", f"[[1, 2], {row}]"):
         assert short_way(plan).of(decoded(f'{{"instances": {rows}}}')) is None
 
@@ -323,7 +323,7 @@ def test_a_tensor_refuses_whole_numbers_that_a_double_cannot_hold() -> None:
 
 
 @pytest.mark.parametrize("plan", [SINGLES, columns_plan(["double", "float"]), tensor_plan("float32", 2)])
-def test_singles_are_rounded_once(plan: Plan) -> None:
+def test_singles_are_rounded_once(plan: SignaturePlan) -> None:
     """By way of a double this number would become another single."""
     batch = decoded(f'{{"instances": [[1, {2**60 + 2**36 + 1}]]}}')
     assert conformed(plan, batch)[0, 1] == 2.0**60 + 2.0**37
@@ -384,8 +384,8 @@ def test_a_scalar_is_no_column() -> None:
     assert short_way(DOUBLES).of(decoded(f'{{"inputs": [{row}, {scalar}]}}', "v2")) is None
 
 
-@pytest.mark.parametrize("plan", [Plan(width=3, names=("a", "b")), Plan(width=2, names=("a", "a"))])
-def test_names_that_do_not_name_the_columns(plan: Plan) -> None:
+@pytest.mark.parametrize("plan", [SignaturePlan(width=3, names=("a", "b")), SignaturePlan(width=2, names=("a", "a"))])
+def test_names_that_do_not_name_the_columns(plan: SignaturePlan) -> None:
     made = matrix_of(plan)
     body = {"instances": [dict.fromkeys(NAMES[: plan.width], 1.0)]}
     assert made is None or made.of(decoded(json.dumps(body))) is None
@@ -397,13 +397,13 @@ def test_names_that_do_not_name_the_columns(plan: Plan) -> None:
 @pytest.mark.parametrize(
     "plan",
     [
-        Plan(),
-        Plan(width=2, from_type_hints=True),
+        SignaturePlan(),
+        SignaturePlan(width=2, from_type_hints=True),
         columns_plan(["double", "string"]),
         columns_plan(["double", "boolean"]),
         tensor_plan("int64", 2),
         compile_plan({"inputs": json.dumps([{"name": "a", "type": "double"}, {"name": "a", "type": "double"}])}),
     ],
 )
-def test_models_that_take_no_matrix(plan: Plan) -> None:
+def test_models_that_take_no_matrix(plan: SignaturePlan) -> None:
     assert matrix_of(plan) is None

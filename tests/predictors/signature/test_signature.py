@@ -20,12 +20,12 @@ from mlflow.types.schema import ColSpec, TensorSpec
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
-from predictors.signature.plan import Plan, compile_plan
+from predictors.signature.plan import SignaturePlan, compile_plan
 from tests.predictors.parity import records
 from tests.zoo.case import mixed
 
 
-def plan_of(inputs: Any = None, params: Any = None) -> Plan:
+def plan_of(inputs: Any = None, params: Any = None) -> SignaturePlan:
     entry = {"inputs": inputs and json.dumps(inputs.to_dict()), "params": params and json.dumps(params.to_dict())}
     return compile_plan(entry)
 
@@ -227,7 +227,7 @@ def test_rows_go_in_as_a_matrix(instances: Any, dtype: str, expected: Any) -> No
 def test_records_go_in_as_a_frame_in_the_models_own_order() -> None:
     batch = v1.decode(encoded({"instances": [{"b": 1, "a": "x"}]}))
     pd.testing.assert_frame_equal(compile_plan(None).conform(batch), pd.DataFrame({"b": [1], "a": ["x"]}))
-    known = Plan(width=2, names=("a", "b"))
+    known = SignaturePlan(width=2, names=("a", "b"))
     assert list(known.conform(batch)) == ["a", "b"]
     assert list(known.conform(Batch(rows=[[1, 2]]))) == ["a", "b"]
     for wrong in (Batch(rows=[[1, 2, 3]]), Batch(columns={"a": [1]})):
@@ -287,7 +287,7 @@ ANY = st.recursive(
 )
 PLANS = [
     compile_plan(None),
-    Plan(width=2, names=("a", "b")),
+    SignaturePlan(width=2, names=("a", "b")),
     plan_of(Schema([ColSpec("double", "a"), ColSpec("string", "b")])),
     plan_of(
         Schema(
@@ -309,7 +309,7 @@ PLANS = [
     payload=ANY,
     key=st.sampled_from(["instances", "inputs", "dataframe_split", "dataframe_records"]),
 )
-def test_anything_conforms_or_is_refused(plan: Plan, payload: Any, key: str) -> None:
+def test_anything_conforms_or_is_refused(plan: SignaturePlan, payload: Any, key: str) -> None:
     decoders = [invocations.decode_json] if key.startswith("dataframe") else [v1.decode, invocations.decode_json]
     for decode in decoders:
         with contextlib.suppress(InvalidInput):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.storage.archives import unpack, without_links
-from predictors.storage.failures import Unsafe, VolumeError
+from predictors.storage.failures import UnsafeArchive, VolumeError
 
 PLENTY = 1 << 30
 
@@ -71,7 +71,7 @@ def test_what_was_packed(tmp_path: Path, folder: Path, name: str) -> None:
 def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix: str) -> None:
     archive = tmp_path / f"m.{suffix}"
     zipped(archive, **{name: b"x"}) if suffix == "zip" else tar(archive, member(name, size=1))
-    with pytest.raises(Unsafe, match="outside of the archive"):
+    with pytest.raises(UnsafeArchive, match="outside of the archive"):
         unpack(archive, folder, PLENTY)
     assert not tree(folder)
     assert not (tmp_path / "out").exists()
@@ -107,7 +107,7 @@ def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix
     ],
 )
 def test_links_and_devices(tmp_path: Path, folder: Path, members: list[tarfile.TarInfo], words: str) -> None:
-    with pytest.raises(Unsafe, match=words):
+    with pytest.raises(UnsafeArchive, match=words):
         unpack(tar(tmp_path / "m.tar", *members), folder, PLENTY)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
@@ -128,7 +128,7 @@ def test_a_link_in_a_zip_file(tmp_path: Path, folder: Path) -> None:
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as made:
         made.writestr(link, "/etc/passwd")
-    with pytest.raises(Unsafe, match="'l' is a link or a device"):
+    with pytest.raises(UnsafeArchive, match="'l' is a link or a device"):
         unpack(tmp_path / "m.zip", folder, PLENTY)
 
 
@@ -139,7 +139,7 @@ def test_a_bomb(tmp_path: Path, folder: Path, name: str) -> None:
         zipped(tmp_path / name, a=bytes(size), b=bytes(size))
     else:
         tar(tmp_path / name, member("a", size=size), member("b", size=size), mode="w:gz")
-    with pytest.raises(Unsafe, match="more than 6000000 bytes"):
+    with pytest.raises(UnsafeArchive, match="more than 6000000 bytes"):
         unpack(tmp_path / name, folder, 6_000_000)
     assert sum(map(len, tree(folder).values())) <= size
 
@@ -149,14 +149,14 @@ def test_more_than_there_is_room_for(tmp_path: Path, folder: Path) -> None:
     content = bytearray(archive.read_bytes())
     huge = member("a", size=8**11 - 1).tobuf()  # 8 GiB are claimed; more than the file holds, too
     archive.write_bytes(bytes(huge) + content[512:])
-    with pytest.raises((VolumeError, Unsafe)):
+    with pytest.raises((VolumeError, UnsafeArchive)):
         unpack(archive, folder, 1 << 60)
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz"])
 def test_what_is_no_archive(tmp_path: Path, folder: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"<html>not what was asked for</html>" * 100)
-    with pytest.raises(Unsafe, match="no archive that can be read"):
+    with pytest.raises(UnsafeArchive, match="no archive that can be read"):
         unpack(tmp_path / name, folder, PLENTY)
 
 
@@ -169,7 +169,7 @@ def test_an_archive_that_ends_too_early(tmp_path: Path, folder: Path, name: str)
     zipped(tmp_path / "m.zip", a=content)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Unsafe):
+    with pytest.raises(UnsafeArchive):
         unpack(tmp_path / name, folder, PLENTY)
 
 
@@ -191,7 +191,7 @@ def test_nothing_ever_lands_outside(members: list[tuple[str, bytes, str]]) -> No
         )
         try:
             unpack(archive, target, PLENTY)
-        except Unsafe:
+        except UnsafeArchive:
             pass
         outside = [path for path in base.rglob("*") if not path.is_relative_to(target)]
         assert {str(path.relative_to(base)) for path in outside} == {"m.tar", "1", "1/2"}
@@ -205,5 +205,5 @@ def test_links_of_a_downloaded_tree(tmp_path: Path, folder: Path) -> None:
     assert tree(folder) == {"a": b"1", "l": b"1"}
     assert not (folder / "l").is_symlink()
     (folder / "out").symlink_to("/etc/passwd")
-    with pytest.raises(Unsafe, match="the link out leads to no file of the model"):
+    with pytest.raises(UnsafeArchive, match="the link out leads to no file of the model"):
         without_links(folder)

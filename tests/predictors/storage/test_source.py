@@ -155,7 +155,7 @@ def test_what_is_not_there_is_not_tried_again(tracking: str, registered: dict[st
     assert not any("trying again" in note for note in notes)
 
 
-class Door(BaseHTTPRequestHandler):
+class FailingServer(BaseHTTPRequestHandler):
     """In front of the tracking server: refuses some requests, then lets them through; keeps who asked."""
 
     refusals: int
@@ -183,8 +183,8 @@ class Door(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def door(tracking: str) -> Iterator[type[Door]]:
-    class Made(Door):
+def door(tracking: str) -> Iterator[type[FailingServer]]:
+    class Made(FailingServer):
         refusals, upstream, seen = 0, tracking, []
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Made)

@@ -33,7 +33,7 @@ from predictors.storage.provenance import BESIDE, read_provenance
 from predictors.storage.source import DEMO, local
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, wait_for
-from tests.storage import Initializer, start
+from tests.storage import InitializerProcess, start
 
 BLOB = "weights.bin"
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-class Door(BaseHTTPRequestHandler):
+class RegistryDoor(BaseHTTPRequestHandler):
     """In front of a tracking server: counts what is downloaded, and can stop in the middle of it."""
 
     upstream: str
@@ -86,13 +86,13 @@ class Door(BaseHTTPRequestHandler):
 
 
 @dataclass
-class Registry:
+class StorageRegistry:
     """A registry with the model `fraud`: version 1 is the champion, version 2 has one file more."""
 
     uri: str
     client: mlflow.MlflowClient
     run_id: str
-    door: type[Door]
+    door: type[RegistryDoor]
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def http(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageRegistry]:
     folder = tmp_path_factory.mktemp("tracking")
     with mlflow_server(folder) as upstream:
         client = mlflow.MlflowClient(tracking_uri=upstream)
@@ -121,16 +121,16 @@ def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
             source = f"{client.get_run(run_id).info.artifact_uri}/model{version}"
             client.create_model_version("fraud", source, run_id)
 
-        class Made(Door):
+        class Made(RegistryDoor):
             pass
 
         Made.upstream = upstream
         with http(Made) as uri:
-            yield Registry(uri, client, run_id, Made)
+            yield StorageRegistry(uri, client, run_id, Made)
 
 
 @pytest.fixture
-def registry(shared_registry: Registry) -> Registry:
+def registry(shared_registry: StorageRegistry) -> StorageRegistry:
     door = shared_registry.door
     door.seen, door.refusals, door.half, door.gate = [], 0, threading.Event(), threading.Event()
     door.gate.set()
@@ -139,7 +139,7 @@ def registry(shared_registry: Registry) -> Registry:
 
 
 @dataclass
-class Place:
+class ObjectStore:
     """Where a pod of a test has its folders, and what it sets."""
 
     path: Path
@@ -154,7 +154,7 @@ class Place:
     def models(self) -> Path:
         return self.path / "models"
 
-    def start(self, uri: str, folder: Path | None = None, **env: Any) -> Initializer:
+    def start(self, uri: str, folder: Path | None = None, **env: Any) -> InitializerProcess:
         settings = {"CACHE_PATH": str(self.cache), "BACKOFF_SECONDS": "0.01", "MAX_RETRIES": "2", **self.env, **env}
         everything = {name: str(value) for name, value in {**os.environ, **settings}.items() if value is not None}
         return start([uri, str(folder or self.models)], everything, self.path / f"{next(self.numbers)}.log")
@@ -177,12 +177,12 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path)
 
 
 @pytest.fixture
-def pod(place: Place, registry: Registry) -> Place:
+def pod(place: ObjectStore, registry: StorageRegistry) -> ObjectStore:
     place.cache.mkdir()
     place.env["MLFLOW_TRACKING_URI"] = registry.uri
     return place
@@ -195,7 +195,7 @@ def names(folder: Path) -> set[str]:
 # -- what is fetched ----------------------------------------------------------------------------------------------
 
 
-def test_an_alias_becomes_a_version(pod: Place, registry: Registry) -> None:
+def test_an_alias_becomes_a_version(pod: ObjectStore, registry: StorageRegistry) -> None:
     log = pod.run("mlflow://models/fraud@champion", POD_NAMESPACE="team", POD_NAME="fraud-0", POD_UID="1234")
     assert "models:/fraud@champion is models:/fraud/1" in log
     known = read_provenance(pod.models / BESIDE)
@@ -235,13 +235,13 @@ def test_an_alias_becomes_a_version(pod: Place, registry: Registry) -> None:
         "mlflow://artifacts/0/{run}/artifacts/model1",
     ],
 )
-def test_other_names_of_mlflow(pod: Place, registry: Registry, uri: str) -> None:
+def test_other_names_of_mlflow(pod: ObjectStore, registry: StorageRegistry, uri: str) -> None:
     pod.run(uri.format(run=registry.run_id), STORAGE_STRATEGY="emptydir")
     assert {"MLmodel", BLOB, "empty", BESIDE} <= names(pod.models)
     assert not list(pod.cache.iterdir())
 
 
-def test_what_is_in_the_cache_needs_no_server(pod: Place) -> None:
+def test_what_is_in_the_cache_needs_no_server(pod: ObjectStore) -> None:
     pod.run("models:/fraud/1")
     pod.env["MAX_RETRIES"] = "0"
     key = pod.entry().key
@@ -252,14 +252,14 @@ def test_what_is_in_the_cache_needs_no_server(pod: Place) -> None:
     assert pod.entry().key == key
 
 
-def test_links_to_a_cache_under_a_relative_path(pod: Place) -> None:
+def test_links_to_a_cache_under_a_relative_path(pod: ObjectStore) -> None:
     path = Path(os.path.relpath(pod.cache))
     pod.run("models:/fraud/1", CACHE_LINK="symlink", CACHE_PATH=path)
     assert (pod.models / "MLmodel").is_file()
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
-def test_how_the_folder_is_filled(pod: Place, link: str) -> None:
+def test_how_the_folder_is_filled(pod: ObjectStore, link: str) -> None:
     pod.run("models:/fraud/1", CACHE_LINK=link)
     same = (pod.models / BLOB).samefile(pod.entry().model / BLOB)
     assert same == (link != "copy")
@@ -267,7 +267,7 @@ def test_how_the_folder_is_filled(pod: Place, link: str) -> None:
     assert "already" in pod.run("models:/fraud/1", CACHE_LINK=link)
 
 
-def test_a_folder(place: Place) -> None:
+def test_a_folder(place: ObjectStore) -> None:
     source = place.path / "source"
     shutil.copytree(DEMO, source / "inner")
     log = place.run(str(source), STORAGE_STRATEGY="emptydir")
@@ -279,7 +279,7 @@ def test_a_folder(place: Place) -> None:
     place.run("/nowhere", code=3)
 
 
-def test_several_at_once(place: Place) -> None:
+def test_several_at_once(place: ObjectStore) -> None:
     command = [sys.executable, "-m", "predictors.storage", str(DEMO), f"{place.path}/a", str(DEMO), f"{place.path}/b"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     assert (place.path / "a" / "MLmodel").is_file()
@@ -289,7 +289,7 @@ def test_several_at_once(place: Place) -> None:
 # -- what the server says -----------------------------------------------------------------------------------------
 
 
-def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: Place, registry: Registry) -> None:
+def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: ObjectStore, registry: StorageRegistry) -> None:
     pod.run("models:/fraud@champion")
     known = read_provenance(pod.models / BESIDE)
     assert known is not None
@@ -312,7 +312,7 @@ def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: Place, r
         assert properties()["model_uri"] == "models:/fraud/2"  # the folder still holds version 1
 
 
-def test_a_model_that_is_linked_to_the_cache_is_served(pod: Place) -> None:
+def test_a_model_that_is_linked_to_the_cache_is_served(pod: ObjectStore) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink")
     with in_thread(None, model_local_path=str(pod.models)) as server:
         assert server.get("/v2/models/model").json()["properties"]["model_uri"] == "models:/fraud/1"
@@ -334,14 +334,16 @@ def test_a_model_that_is_linked_to_the_cache_is_served(pod: Place) -> None:
         ("runs:/0123456789abcdef0123456789abcdef/model", 3, "0123456789abcdef0123456789abcdef"),
     ],
 )
-def test_what_is_not_there_is_not_tried_again(pod: Place, registry: Registry, uri: str, code: int, words: str) -> None:
+def test_what_is_not_there_is_not_tried_again(
+    pod: ObjectStore, registry: StorageRegistry, uri: str, code: int, words: str
+) -> None:
     log = pod.run(uri.format(run=registry.run_id), code=code)
     assert words in log
     assert "trying again" not in log
     assert pod.half_done() == []
 
 
-def test_what_passes_by_itself_is_tried_again(pod: Place, registry: Registry) -> None:
+def test_what_passes_by_itself_is_tried_again(pod: ObjectStore, registry: StorageRegistry) -> None:
     registry.door.refusals = 2
     assert "trying again" in pod.run("models:/fraud@champion", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     registry.door.refusals = 99
@@ -350,7 +352,7 @@ def test_what_passes_by_itself_is_tried_again(pod: Place, registry: Registry) ->
     registry.door.refusals = 0
 
 
-def test_settings_that_cannot_be_used(place: Place) -> None:
+def test_settings_that_cannot_be_used(place: ObjectStore) -> None:
     for env, words in (
         ({"STORAGE_STRATEGY": "nfs"}, "STORAGE_STRATEGY: 'nfs' is not usable: expected one of auto, emptydir, pvc"),
         ({"MAX_RETRIES": "-1"}, "MAX_RETRIES: '-1' is not usable"),
@@ -362,7 +364,7 @@ def test_settings_that_cannot_be_used(place: Place) -> None:
 
 @pytest.mark.parametrize("strategy", ["pvc", "emptydir"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_stopped_half_way(pod: Place, registry: Registry, number: signal.Signals, strategy: str) -> None:
+def test_stopped_half_way(pod: ObjectStore, registry: StorageRegistry, number: signal.Signals, strategy: str) -> None:
     registry.door.gate.clear()
     started = pod.start("models:/fraud/1", STORAGE_STRATEGY=strategy)
     assert registry.door.half.wait(60)
@@ -381,7 +383,7 @@ def test_stopped_half_way(pod: Place, registry: Registry, number: signal.Signals
     assert cache.partials(pod.cache) == []
 
 
-def test_many_pods_download_once(pod: Place, registry: Registry) -> None:
+def test_many_pods_download_once(pod: ObjectStore, registry: StorageRegistry) -> None:
     registry.door.gate.clear()
     started = [pod.start("models:/fraud/1", pod.path / f"pod{number}") for number in range(5)]
     assert registry.door.half.wait(60)
@@ -392,7 +394,7 @@ def test_many_pods_download_once(pod: Place, registry: Registry) -> None:
     assert all((pod.path / f"pod{number}" / BLOB).samefile(pod.entry().model / BLOB) for number in range(5))
 
 
-def test_who_waits_goes_on_when_the_other_is_killed(pod: Place, registry: Registry) -> None:
+def test_who_waits_goes_on_when_the_other_is_killed(pod: ObjectStore, registry: StorageRegistry) -> None:
     registry.door.gate.clear()
     first = pod.start("models:/fraud/1", pod.path / "first")
     assert registry.door.half.wait(60)
@@ -412,7 +414,7 @@ def spoil(path: Path, *, shorter: bool = False) -> None:
     path.write_bytes(content[:-1] if shorter else content)
 
 
-def test_a_spoilt_entry_is_downloaded_anew(pod: Place, registry: Registry) -> None:
+def test_a_spoilt_entry_is_downloaded_anew(pod: ObjectStore, registry: StorageRegistry) -> None:
     pod.run("models:/fraud/1", pod.path / "a", CACHE_LINK="copy")
     good = (pod.entry().model / BLOB).read_bytes()
     spoil(pod.entry().model / BLOB)
@@ -429,7 +431,7 @@ def test_a_spoilt_entry_is_downloaded_anew(pod: Place, registry: Registry) -> No
     assert cache.trash(pod.cache) == []
 
 
-def test_a_spoilt_entry_stays_what_others_are_linked_to(pod: Place, registry: Registry) -> None:
+def test_a_spoilt_entry_stays_what_others_are_linked_to(pod: ObjectStore, registry: StorageRegistry) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink", POD_NAMESPACE="models", POD_NAME="one")
     spoil(pod.entry().model / BLOB)
     registry.door.refusals = 9
@@ -440,13 +442,13 @@ def test_a_spoilt_entry_stays_what_others_are_linked_to(pod: Place, registry: Re
     assert [user.pod for user in pod.entry().users] == ["one", "two"]  # a clean-up asks for both
 
 
-def test_an_entry_in_use_elsewhere_can_be_used(pod: Place) -> None:
+def test_an_entry_in_use_elsewhere_can_be_used(pod: ObjectStore) -> None:
     pod.run("models:/fraud/1")
     with cache.locked(pod.cache, pod.entry().key, shared=True):
         assert "from the cache" in pod.run("models:/fraud/1", pod.path / "other")
 
 
-def test_files_of_others_stay(place: Place) -> None:
+def test_files_of_others_stay(place: ObjectStore) -> None:
     place.models.mkdir()
     (place.models / "note").write_text("mine")
     place.run(str(DEMO))
@@ -457,7 +459,7 @@ def test_files_of_others_stay(place: Place) -> None:
     assert names(place.models) == before
 
 
-def test_killed_while_the_files_were_put_in_place(place: Place) -> None:
+def test_killed_while_the_files_were_put_in_place(place: ObjectStore) -> None:
     place.run(str(DEMO))
     whole = names(place.models)
     (place.models / BESIDE).unlink()
@@ -481,7 +483,7 @@ def tmpfs(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_cache(pod: Place) -> None:
+def test_a_full_cache(pod: ObjectStore) -> None:
     with tmpfs(pod.cache, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY="pvc")
         assert f"the volume of {pod.cache}" in log
@@ -493,7 +495,7 @@ def test_a_full_cache(pod: Place) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "emptydir"])
-def test_a_full_folder(pod: Place, strategy: str) -> None:
+def test_a_full_folder(pod: ObjectStore, strategy: str) -> None:
     with tmpfs(pod.models, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY=strategy)
         assert f"the volume of {pod.models}" in log
@@ -503,7 +505,7 @@ def test_a_full_folder(pod: Place, strategy: str) -> None:
     pod.run("models:/fraud/1", STORAGE_STRATEGY=strategy)
 
 
-def test_volumes_that_are_read_only(pod: Place) -> None:
+def test_volumes_that_are_read_only(pod: ObjectStore) -> None:
     with tmpfs(pod.models, "ro"):
         assert f"{pod.models}" in pod.run("models:/fraud/1", code=6)
     with tmpfs(pod.cache, "ro"):
@@ -561,7 +563,7 @@ def files() -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz", "m.tgz"])
-def test_a_packed_model_over_http(place: Place, files: tuple[str, dict[str, bytes]], name: str) -> None:
+def test_a_packed_model_over_http(place: ObjectStore, files: tuple[str, dict[str, bytes]], name: str) -> None:
     url, there = files
     there[name] = packed(name, {"fraud/MLmodel": b"flavors: {}", "fraud/data/a": b"x"})
     log = place.run(f"{url}/{name}?signature=SECRET")
@@ -571,7 +573,7 @@ def test_a_packed_model_over_http(place: Place, files: tuple[str, dict[str, byte
     assert "SECRET" not in (place.models / BESIDE).read_text()
 
 
-def test_a_packed_model_that_is_not_as_it_should_be(place: Place, files: tuple[str, dict[str, bytes]]) -> None:
+def test_a_packed_model_that_is_not_as_it_should_be(place: ObjectStore, files: tuple[str, dict[str, bytes]]) -> None:
     url, there = files
     for name in ("m.zip", "m.tar", "m.tgz"):
         there[name] = packed(name, {"../../out": b"x"})
@@ -585,13 +587,13 @@ def test_a_packed_model_that_is_not_as_it_should_be(place: Place, files: tuple[s
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (404, 3), (503, 5)])
-def test_what_a_server_says(place: Place, files: tuple[str, dict[str, bytes]], status: int, code: int) -> None:
+def test_what_a_server_says(place: ObjectStore, files: tuple[str, dict[str, bytes]], status: int, code: int) -> None:
     log = place.run(f"{files[0]}/{status}/m.zip?signature=SECRET", code=code)
     assert log.count("trying again") == (2 if code == 5 else 0)
     assert "SECRET" not in log
 
 
-def test_s3(place: Place) -> None:
+def test_s3(place: ObjectStore) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:

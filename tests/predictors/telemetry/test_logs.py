@@ -22,7 +22,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.telemetry.logs import MOST, MOST_LINE, JSONLines, TextLines
 from tests.predictors.telemetry.test_ids import PARENT, request
-from tests.predictors.watched import Watched
+from tests.predictors.watched import SpiedBatcher
 from tests.serving import Process, command, in_thread, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import model, save
@@ -267,7 +267,7 @@ def test_a_request_that_leaves_the_short_way_keeps_its_id() -> None:
 
 
 def test_who_leaves_is_logged(
-    caplog: pytest.LogCaptureFixture, watched: Watched, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, watched: SpiedBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def left() -> list[Any]:
         return [vars(one)["path"] for one in caplog.records if vars(one).get("status") == 499]
