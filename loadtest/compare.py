@@ -30,7 +30,7 @@ ERRORS = 0.001
 LEAST_SECONDS = 10
 LEAST_BEYOND = 5
 """Requests that have to be slower than a percentile: of fewer it says nothing."""
-MOST_STEPS = 2500
+MAX_STEPS = 2500
 """Of a histogram: more than an hour."""
 
 
@@ -121,10 +121,10 @@ class Drawn:
     def __init__(self, outcome: LoadResult, dice: np.random.Generator) -> None:
         seconds = [one for _, one in sorted(outcome.seconds.items())]
         weights = drawn_seconds(len(seconds), dice)
-        counts = np.zeros((len(seconds), MOST_STEPS), dtype=np.int64)
+        counts = np.zeros((len(seconds), MAX_STEPS), dtype=np.int64)
         for place, one in enumerate(seconds):
             for step, count in one.latencies.steps.items():
-                counts[place, min(step, MOST_STEPS - 1)] = count
+                counts[place, min(step, MAX_STEPS - 1)] = count
         used = np.flatnonzero(counts.any(axis=0))
         self.times = np.array([middle(int(step)) for step in used])
         self.cumulated: npt.NDArray[np.int64] = np.cumsum(weights @ counts[:, used], axis=1)

@@ -21,7 +21,7 @@ from loadtest.target import Target, UnusableTarget
 
 VARIATIONS = 64
 """Different requests, sent one after the other, again and again."""
-MOST_REQUESTS = 50_000_000
+MAX_REQUESTS = 50_000_000
 """Of one test: when each is due has to fit into memory."""
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """What ends a test early; what was measured is kept."""
@@ -46,8 +46,8 @@ class MeasuringPlan:
 def measure(plan: MeasuringPlan) -> Result:
     """Runs the test; `UnusableTarget` if it cannot be begun."""
     offered = plan.rps * plan.duration
-    if offered > MOST_REQUESTS:
-        raise UnusableTarget(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MOST_REQUESTS:,}")
+    if offered > MAX_REQUESTS:
+        raise UnusableTarget(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MAX_REQUESTS:,}")
     due_times = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
     if not due_times:
         raise UnusableTarget(f"no request is due within {plan.duration:g} s at {plan.rps:g} a second")

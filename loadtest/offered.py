@@ -15,7 +15,7 @@ from typing import Any
 
 TICK = 0.001
 LAST = 15.0  # seconds that replies are waited for after the end
-MOST_CONNECTIONS = 4000
+MAX_CONNECTIONS = 4000
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class OpenLoopConnection(asyncio.Protocol):
 
 
 class OpenLoopHttpClient:
-    def __init__(self, port: int, path: str, most: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, port: int, path: str, most: int = MAX_CONNECTIONS) -> None:
         self.port, self.path, self.most = port, path, most
         self.idle: deque[OpenLoopConnection] = deque()
         self.open: set[OpenLoopConnection] = set()

@@ -16,8 +16,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from generator.problems import Path, Problem, SpecError, at
 from generator.specfile.yaml_errors import unreadable
 
-MOST_CHARACTERS = 1_000_000
-MOST_VALUES = 100_000
+MAX_CHARACTERS = 1_000_000
+MAX_VALUES = 100_000
 DEEPEST = 50
 TAG = "tag:yaml.org,2002:"
 NULL = re.compile(r"~|null|Null|NULL|")
@@ -78,8 +78,8 @@ def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
 
     What is wrong with single values goes to `wrong`, if given, and the rest is read.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise SpecError([at(source, None, f"has {len(text):,} characters: expected at most {MOST_CHARACTERS:,}")])
+    if len(text) > MAX_CHARACTERS:
+        raise SpecError([at(source, None, f"has {len(text):,} characters: expected at most {MAX_CHARACTERS:,}")])
     try:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.reader.ReaderError as error:
@@ -139,8 +139,8 @@ class YamlReader:
     def count(self) -> None:
         """Aliases of aliases are soon more than any memory holds."""
         self.values += 1
-        if self.values > MOST_VALUES:
-            raise SpecError([at(self.source, None, f"has more than {MOST_VALUES:,} values, aliases counted")])
+        if self.values > MAX_VALUES:
+            raise SpecError([at(self.source, None, f"has more than {MAX_VALUES:,} values, aliases counted")])
 
     def mapping(self, node: MappingNode, path: Path, above: tuple[Node, ...]) -> dict[str, Any]:
         if not node.tag.endswith(":map"):

@@ -11,7 +11,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
 
 FORWARDED = ("x-forwarded-for", "forwarded")
-MOST_TOLD = 1024  # bytes of such a header that are read, from its end: what counts stands there
+MAX_TOLD = 1024  # bytes of such a header that are read, from its end: what counts stands there
 SUBSCRIBER = 64  # bits: what one client of IPv6 has for itself, and changes as it likes
 
 
@@ -31,7 +31,7 @@ class Addresses:
     def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Whom a request comes from: the peer, or, if that is a trusted proxy, whom it names."""
         told = b",".join([value for name, value in headers if name == self.header]) if self.trusted else b""
-        return self.found(peer, told[-MOST_TOLD:])
+        return self.found(peer, told[-MAX_TOLD:])
 
     def find(self, peer: str, told: bytes) -> str:
         """From right to left, as far as there is trust: what is left of that anybody may have written."""

@@ -28,7 +28,7 @@ ALGORITHMS = {  # by type of key and curve; only such as need no secret here
     ("OKP", "Ed25519"): ("EdDSA",),
 }
 LEEWAY = 30  # seconds that clocks may differ
-MOST_KNOWN = 4096  # tokens that are known to be good
+MAX_KNOWN = 4096  # tokens that are known to be good
 FETCH_TIMEOUT = 5.0  # seconds
 FETCH_EVERY = 300.0
 FETCH_AT_MOST_EVERY = 10.0  # a key that nobody knows is looked for once, however often it is named
@@ -173,7 +173,7 @@ class Verifier:
             self.known.move_to_end(digest)
             return known
         holder = self.verified(token, keys)
-        if len(self.known) >= MOST_KNOWN:
+        if len(self.known) >= MAX_KNOWN:
             self.known.popitem(last=False)
         self.known[digest] = holder
         return holder

@@ -8,7 +8,7 @@ from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, ClusterRefus
 from predictors.storage.cache import Entry, User
 from predictors.uris import KSERVE_SCHEME, SPELLINGS
 
-LONGEST_HOST_NAME = 63
+MAX_HOST_NAME_LENGTH = 63
 
 
 class Holders:
@@ -65,7 +65,7 @@ def is_same(user: User, pod: Pod) -> bool:
     says, or that of the node whose network it uses."""
     if user.uid:
         return user.uid == pod.uid
-    cut = pod.name[:LONGEST_HOST_NAME].rstrip("-.")
+    cut = pod.name[:MAX_HOST_NAME_LENGTH].rstrip("-.")
     return user.pod in (pod.name, cut) or user.pod in pod.words.split("\n")
 
 

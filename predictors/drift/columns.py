@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from predictors.drift.profiles import flat
-from predictors.drift.tap import MOST_AT_ONCE, Quick, Slow
+from predictors.drift.tap import MAX_AT_ONCE, Quick, Slow
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.results import PREDICTIONS, PROBABILITIES, named_tensors
@@ -79,7 +79,7 @@ class ColumnReader:
         features = self.features(batch)
         outputs = self.outputs(prediction)
         rows = max((len(values) for values in (features or outputs).values()), default=0)
-        step = -(-rows // MOST_AT_ONCE)
+        step = -(-rows // MAX_AT_ONCE)
         if step > 1:
             features, outputs = ({name: values[::step] for name, values in one.items()} for one in (features, outputs))
             rows = -(-rows // step)

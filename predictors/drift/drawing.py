@@ -11,7 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 26
 BEFORE, NOW = "#9aa5b1", "#d0632b"
 COLOURS = ("#d0632b", "#3b76c4", "#1a7f4b", "#8250df", "#9a6700", "#59636e")
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e3e7eb"
-MOST_CHARACTERS = 12
+MAX_CHARACTERS = 12
 CHARACTER = 5.8  # about the width of one
 
 
@@ -19,7 +19,7 @@ def bars(labels: Sequence[str], before: Sequence[float], now: Sequence[float]) -
     """Shares of two samples for each bin."""
     most = max([*before, *now, 0.01]) * 1.1
     wide = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
-    longest = min(MOST_CHARACTERS, max(map(len, labels), default=0))
+    longest = min(MAX_CHARACTERS, max(map(len, labels), default=0))
     every = int(longest * CHARACTER / wide) + 1
     parts = across(most, lambda share: f"{share:.0%}" if most >= 0.05 else f"{share:.1%}")
     for place, (label, *shares) in enumerate(zip(labels, before, now, strict=True)):
@@ -82,7 +82,7 @@ def across(most: float, written: Callable[[float], str]) -> list[str]:
 
 
 def foot(x: float, label: str, y: float) -> str:
-    return words(x, y, short(label, MOST_CHARACTERS), "middle")
+    return words(x, y, short(label, MAX_CHARACTERS), "middle")
 
 
 def short(label: str, most: int) -> str:

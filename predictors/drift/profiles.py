@@ -17,7 +17,7 @@ from predictors.flavor import MLmodel
 from predictors.protocol.results import PREDICTIONS
 
 FORMAT, VERSION = "mlflow-kserve drift profile", 1
-MOST_FEATURES, MOST_OUTPUTS = 100, 20
+MAX_FEATURES, MAX_OUTPUTS = 100, 20
 """What is measured while a model serves: each is a few series in Prometheus."""
 SUMMARY = ("mean", "std", "min", "max")
 
@@ -102,7 +102,7 @@ def flat(name: str, values: Any) -> dict[str, Any]:
         return {}
     if matrix.shape[1] == 1:
         return {name: matrix[:, 0]}
-    return {f"{name}[{place}]": matrix[:, place] for place in range(min(matrix.shape[1], MOST_OUTPUTS))}
+    return {f"{name}[{place}]": matrix[:, place] for place in range(min(matrix.shape[1], MAX_OUTPUTS))}
 
 
 # -- reading ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from predictors.drift.psi import psis
 from predictors.drift.tally import DriftTally, Spread, Texts
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MOST_SHARES = 10
+MAX_SHARES = 10
 OTHER = "other"
 Samples: TypeAlias = "dict[tuple[str, ...], float]"
 
@@ -56,6 +56,6 @@ def distances(model: tuple[str, str], profile: DriftProfile, total: DriftTally, 
 
 def shares_of(seen: Spread | Texts, classes: Mapping[str, int]) -> dict[str, float]:
     most = sorted(classes.items(), key=lambda one: (-one[1], one[0]))
-    shares = {value: count / seen.rows for value, count in most[:MOST_SHARES]}
-    rest = sum(count for _, count in most[MOST_SHARES:]) / seen.rows
+    shares = {value: count / seen.rows for value, count in most[:MAX_SHARES]}
+    rest = sum(count for _, count in most[MAX_SHARES:]) / seen.rows
     return shares | ({OTHER: rest + shares.get(OTHER, 0.0)} if rest else {})

@@ -12,7 +12,7 @@ from predictors.drift.variables import Variable
 
 SLIGHT = 0.1
 WORST_OVER_TIME = 5
-MOST_PICTURES = 100
+MAX_PICTURES = 100
 STYLE = """
 body { font: 15px/1.5 -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2328; margin: 2rem auto;
   max-width: 1180px; padding: 0 1rem; }
@@ -58,7 +58,7 @@ def page(comparison: Comparison, trained_on: int, threshold: float, source: str)
         ]
     parts += [
         f"<h2>Distributions</h2><p class='keys'>{keys(('training', 'log'), (BEFORE, NOW))}</p><div class='pictures'>",
-        *(picture(one, threshold) for one in comparison.findings[:MOST_PICTURES]),
+        *(picture(one, threshold) for one in comparison.findings[:MAX_PICTURES]),
         "</div></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)

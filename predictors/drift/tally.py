@@ -13,9 +13,9 @@ from predictors.drift.profiles import DriftProfile
 from predictors.drift.variables import count_numbers, floats, is_missing, text
 
 KEPT_BITS = 10  # of a number's mantissa: quantiles are right to 0.05 %
-MOST_CLASSES = 20  # different whole numbers; more of them are amounts
-MOST_TEXTS = 100  # different texts; more of them are no classes
-LONGEST_CLASS = 64  # characters
+MAX_CLASSES = 20  # different whole numbers; more of them are amounts
+MAX_TEXTS = 100  # different texts; more of them are no classes
+MAX_CLASS_LENGTH = 64  # characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Spread:
 
     @property
     def classes(self) -> dict[str, int] | None:
-        if not self.whole or len(self.numbers) > MOST_CLASSES:
+        if not self.whole or len(self.numbers) > MAX_CLASSES:
             return None
         return {str(int(number)): int(count) for number, count in zip(self.numbers, self.counts, strict=True)}
 
@@ -75,7 +75,7 @@ class Texts:
 
     @classmethod
     def checked(cls, found: Mapping[str, int]) -> Texts:
-        free = len(found) > MOST_TEXTS or any(len(one) > LONGEST_CLASS for one in found)
+        free = len(found) > MAX_TEXTS or any(len(one) > MAX_CLASS_LENGTH for one in found)
         return cls({}, True) if free else cls(found)
 
     def __add__(self, other: Texts) -> Texts:

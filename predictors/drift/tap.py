@@ -12,9 +12,9 @@ from predictors.engines.engine import Answer
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 
-MOST_REQUESTS, MOST_ROWS = 250, 5000
+MAX_REQUESTS, MAX_ROWS = 250, 5000
 """What is looked at in a second, about: more would show nothing more, and cost more than it may."""
-MOST_AT_ONCE = 1000  # rows of one request
+MAX_AT_ONCE = 1000  # rows of one request
 DRAWN = 509  # lengths of pauses that are drawn at a time
 
 Quick: TypeAlias = "tuple[Array, Answer]"
@@ -32,7 +32,7 @@ class Tap:
         self.stride = 1.0
         """One request in so many is taken."""
         self.pauses: Iterator[int] = repeat(0)
-        self.room = MOST_REQUESTS * 4  # for bursts
+        self.room = MAX_REQUESTS * 4  # for bursts
         self.rows = 0
         self.missed = 0
         """Requests that found no room."""
@@ -42,8 +42,8 @@ class Tap:
         if self.pause > 0:
             self.pause -= 1
         elif self.room > 0:
-            if len(rows) > MOST_AT_ONCE:
-                some = slice(None, None, -(-len(rows) // MOST_AT_ONCE))
+            if len(rows) > MAX_AT_ONCE:
+                some = slice(None, None, -(-len(rows) // MAX_AT_ONCE))
                 rows, answer = rows[some], (answer[0][some], None if answer[1] is None else answer[1][some])
             self.quick.append((rows, answer))
             self.took(len(rows))
@@ -56,13 +56,13 @@ class Tap:
             self.pause -= 1
         elif self.room > 0:
             self.slow.append((batch, prediction))
-            self.took(min(rows, MOST_AT_ONCE))
+            self.took(min(rows, MAX_AT_ONCE))
         else:
             self.missed += 1
 
     def took(self, rows: int) -> None:
         self.pause = next(self.pauses)
-        self.room -= max(1, rows * MOST_REQUESTS // MOST_ROWS)
+        self.room -= max(1, rows * MAX_REQUESTS // MAX_ROWS)
         self.rows += rows
 
     def drain(self, seconds: float) -> tuple[list[Quick], list[Slow]]:
@@ -72,10 +72,10 @@ class Tap:
         taken = len(quick) + len(slow)
         requests = taken * self.stride + self.missed
         rows = self.rows / max(1, taken) * requests
-        wanted = max(1.0, requests / (MOST_REQUESTS * seconds), rows / (MOST_ROWS * seconds))
+        wanted = max(1.0, requests / (MAX_REQUESTS * seconds), rows / (MAX_ROWS * seconds))
         # Upwards at once, downwards bit by bit: the next second may be like the one before.
         self.set_stride(wanted if wanted > self.stride else max(wanted, self.stride / 2))
-        self.room = int(MOST_REQUESTS * max(seconds, 1.0) * 4)
+        self.room = int(MAX_REQUESTS * max(seconds, 1.0) * 4)
         self.rows = self.missed = 0
         return quick, slow
 

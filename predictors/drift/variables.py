@@ -16,7 +16,7 @@ from predictors.drift.binning import Array, cuts
 
 Kind: TypeAlias = Literal["number", "datetime", "category", "boolean"]
 NUMERIC: tuple[Kind, ...] = ("number", "datetime")
-MOST_VALUES = 20  # of a category; the others are counted together
+MAX_VALUES = 20  # of a category; the others are counted together
 LONGEST = 100  # characters of a value that are kept
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 
@@ -62,7 +62,7 @@ def described(name: str, values: Any, bins: int) -> Variable | None:
         return Variable(name, kind, bare.count(numbers), edges, (), summary(numbers))
     found = Counter(texts(values))
     missing = found.pop(None, 0)
-    most = sorted(found.items(), key=lambda one: (-one[1], one[0] or ""))[:MOST_VALUES]
+    most = sorted(found.items(), key=lambda one: (-one[1], one[0] or ""))[:MAX_VALUES]
     top = tuple(str(value) for value, _ in most)
     counts = [count for _, count in most]
     rest = sum(found.values()) - sum(counts)

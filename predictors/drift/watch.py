@@ -14,7 +14,7 @@ from typing import Any
 
 from predictors.drift import FILE, has_profile
 from predictors.drift.columns import ColumnReader, Columns, classes_of
-from predictors.drift.profiles import MOST_FEATURES, MOST_OUTPUTS, DriftProfile, ProfileError, made, parsed, profile_of
+from predictors.drift.profiles import MAX_FEATURES, MAX_OUTPUTS, DriftProfile, ProfileError, made, parsed, profile_of
 from predictors.drift.readings import readings
 from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
@@ -68,7 +68,7 @@ class DriftState:
             self.look_for_baseline()
 
     def tally(self, columns: Columns) -> DriftTally:
-        outputs = dict(list(columns.outputs.items())[:MOST_OUTPUTS])
+        outputs = dict(list(columns.outputs.items())[:MAX_OUTPUTS])
         return tallied(self.profile, columns.rows, columns.features, outputs, classes_of(self.loaded, outputs))
 
     # -- the first rows as a profile ----------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def own_profile(loaded: Loaded) -> DriftProfile | None:
 def fitting(profile: DriftProfile, names: Sequence[str], answered: Sequence[str], *, quiet: bool) -> DriftProfile:
     """What of a profile is measured: of the model's own inputs, and not too many."""
     features = [one for one in profile.features if not names or one.name in names]
-    kept, outputs = features[:MOST_FEATURES], profile.outputs[:MOST_OUTPUTS]
+    kept, outputs = features[:MAX_FEATURES], profile.outputs[:MAX_OUTPUTS]
     unknown = [one.name for one in profile.features if one not in features]
     without = [name for name in names if all(one.name != name for one in profile.features)]
     others = [one.name for one in profile.outputs if answered and not {one.name, base(one.name)} & {*answered}]
@@ -199,8 +199,8 @@ def fitting(profile: DriftProfile, names: Sequence[str], answered: Sequence[str]
         say("of %s, which the model does not answer; it answers %s", others, ", ".join(answered[:10]))
         say("of %s, which are no inputs of the model", unknown)
         say(f"of %s, of which {FILE} says nothing", without)
-        say(f"of more than {MOST_FEATURES} inputs, so not of %s", [one.name for one in features[MOST_FEATURES:]])
-        say(f"of more than {MOST_OUTPUTS} outputs, so not of %s", [one.name for one in profile.outputs[MOST_OUTPUTS:]])
+        say(f"of more than {MAX_FEATURES} inputs, so not of %s", [one.name for one in features[MAX_FEATURES:]])
+        say(f"of more than {MAX_OUTPUTS} outputs, so not of %s", [one.name for one in profile.outputs[MAX_OUTPUTS:]])
     return replace(profile, features=tuple(kept), outputs=outputs)
 
 

@@ -27,7 +27,7 @@ FEW = 20  # rows of each group at least
 PROOF_SECONDS, EXPERIMENT_SECONDS = 3.0, 0.1  # about what a slow model is asked for at load
 TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
 WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
-MOST_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
+MAX_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
 
 
 class Declined(Exception):
@@ -79,7 +79,7 @@ class Proven:
     @property
     def most_rows(self) -> int:
         """How many rows to answer at once, so that those who come next do not wait long."""
-        return max(1, int(MOST_SECONDS / max(self.further, 1e-9)))
+        return max(1, int(MAX_SECONDS / max(self.further, 1e-9)))
 
 
 @dataclass(frozen=True)

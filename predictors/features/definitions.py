@@ -15,7 +15,7 @@ from typing import Any
 
 from predictors.features.store import Catalogue, FeastError, FeastUnavailable, Feature
 
-MOST_ASKED = 32
+MAX_ASKED = 32
 SERVABLE = frozenset({"STATE_UNSPECIFIED", "AVAILABLE_ONLINE"})
 
 
@@ -48,7 +48,7 @@ class Definitions:
         known = self.asked.get(tuple(names))
         if known is not None:
             return known
-        if not self.references or len(self.asked) >= MOST_ASKED:
+        if not self.references or len(self.asked) >= MAX_ASKED:
             return self.catalogue, self.stored, self.full_names
         wanted = [one for one in self.catalogue.features if one.full_name in names]
         keys = {key: self.catalogue.keys[key] for one in wanted for key in one.keys}

@@ -30,7 +30,7 @@ REASONS = {
     "error": "Feast fails",
     "circuit_open": "Feast has not answered lately, and is asked again in a few seconds",
 }
-MOST_NAMED = 3  # problems that one error names
+MAX_NAMED = 3  # problems that one error names
 # Types of Feast whose every value a column of these types takes.
 FITTING = {
     "FLOAT": {"float", "double"},
@@ -153,8 +153,8 @@ class Features:
                             values[place] = self.instead(policy, column)
             made[column] = values
         if problems:
-            more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-            raise FeatureMissing("; ".join(problems[:MOST_NAMED]) + more)
+            more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+            raise FeatureMissing("; ".join(problems[:MAX_NAMED]) + more)
         for column, field in self.doubtful.items():
             if column in made:
                 if field.type == "datetime":

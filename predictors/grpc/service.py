@@ -146,7 +146,7 @@ class InferenceService:
     async def RepositoryModelLoad(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
         try:
-            await self.pipeline.wish("load")
+            await self.pipeline.command("load")
         except RequestError as error:
             self.abort(error)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)

@@ -55,7 +55,7 @@ class Pipeline:
         self.name = settings.model_name
         self.editions: dict[int, ServedModel] = {}
         self.current: ServedModel | None = None
-        self.turned: Callable[[MLflowModel], None] = lambda model: None
+        self.on_switch: Callable[[MLflowModel], None] = lambda model: None
         """Called with each model that begins to answer."""
         self.status = "starting"
         self.strict = settings.nan == "error"
@@ -124,10 +124,10 @@ class Pipeline:
             or current.number != self.shared.numbers[0]
             or current.loaded is not current.model.loaded  # somebody has called model.load()
         ):
-            self.turn()
+            self.switch()
         return self.current
 
-    def hold(self, number: int, model: MLflowModel) -> None:
+    def add(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
         loaded = model.serving()
         proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
@@ -156,7 +156,7 @@ class Pipeline:
     def all_watched(self) -> list[DriftState]:
         return [one.drift for one in list(self.editions.values()) if one.drift is not None]
 
-    def turn(self) -> None:
+    def switch(self) -> None:
         """Goes over to the edition that is to answer now."""
         before, number = self.current, self.shared.edition
         held = self.editions.get(number)
@@ -164,7 +164,7 @@ class Pipeline:
             if held.model.loaded is None:
                 held = None
             else:
-                self.hold(number, held.model)
+                self.add(number, held.model)
                 held = self.editions[number]
         self.current = held
         if held is before:
@@ -173,9 +173,9 @@ class Pipeline:
             metrics().model_left(self.name, before.loaded)
         if held is not None:
             metrics().model_loaded(self.name, held.loaded)
-            self.turned(held.model)
+            self.on_switch(held.model)
 
-    def let_go(self) -> bool:
+    def drop_old(self) -> bool:
         """Gives up the editions that nobody will ask for again; whether there were any."""
         shared = self.shared
         wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
@@ -201,11 +201,11 @@ class Pipeline:
             self.shared.previous = self.shared.edition
         self.shared.edition = 0
         self.shared.unloads += 1
-        self.turn()
+        self.switch()
 
-    async def wish(self, wish: str) -> str:
+    async def command(self, command: str) -> str:
         """Has the worker that leads change what is served; the version that answers afterwards."""
-        number = self.shared.ask(wish)
+        number = self.shared.ask(command)
         patience = LAST_ANSWERS
         while (answer := self.shared.answer_to(number)) is None:
             if self.draining:

@@ -23,11 +23,11 @@ from predictors.protocol.casting import Array
 from predictors.storage.provenance import without_secrets
 from predictors.storage.retries import one_line
 
-MOST_OPEN = 16
+MAX_OPEN = 16
 """Files at a time, of requests with different columns."""
-PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds until a file is tried again, doubled each time
+PAUSE, MAX_PAUSE = 1.0, 30.0  # seconds until a file is tried again, doubled each time
 LAST_PAUSE = 0.2  # when the process ends
-LONGEST_NAME = 200  # bytes; file systems take 255
+MAX_NAME_LENGTH = 200  # bytes; file systems take 255
 KINDS: dict[type, Any] = {str: pa.string(), bytes: pa.binary(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 TYPES: dict[str, Any] = {
     "boolean": pa.bool_(), "integer": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
@@ -79,7 +79,7 @@ class Parquet:
         key = table.version, batch.schema, day
         file = self.files.get(key)
         if file is None:
-            if len(self.files) >= MOST_OPEN:
+            if len(self.files) >= MAX_OPEN:
                 self.full.append(self.files.pop(next(iter(self.files))))
             model = str(table.columns["model"][0])
             file = self.files[key] = Open(self.new_name(model, table.version, day), time.monotonic())
@@ -113,7 +113,7 @@ class Parquet:
                 self.place = self.find()
             self.place.put(file.name, written(file.batches))
         except Exception as error:
-            pause = min(PAUSE * 2**file.failures, LONGEST_PAUSE)
+            pause = min(PAUSE * 2**file.failures, MAX_PAUSE)
             file.failures += 1
             file.due = time.monotonic() + (LAST_PAUSE if closing else pause)
             words = without_secrets(one_line(error))
@@ -125,7 +125,7 @@ class Parquet:
 
 def folder_name(text: str) -> str:
     """Below the log's folder, and not hidden: readers skip what begins with a dot or an underscore."""
-    quoted = quote(text, safe="")[:LONGEST_NAME]
+    quoted = quote(text, safe="")[:MAX_NAME_LENGTH]
     return f"%{ord(quoted[0]):02X}{quoted[1:]}" if quoted[:1] in (".", "_") else quoted
 
 

@@ -18,7 +18,7 @@ from predictors.signature.fields import SCALARS
 from predictors.signature.matrix import Matrix
 from predictors.signature.plan import SignaturePlan
 
-MOST_CLASSES = 100  # with a column each
+MAX_CLASSES = 100  # with a column each
 UNNAMED = "input-0"  # as V2's metadata calls it
 JSON = "json"
 """The type of columns whose content no signature tells."""
@@ -211,7 +211,7 @@ def outputs_of(prediction: Prediction, rows: int) -> Columns:
             whole = constant(None, rows)
             whole[:1] = text(values)
             columns[f"output.{name}"] = whole
-        elif name == results.PROBABILITIES and values.ndim == 2 and values.shape[1] <= MOST_CLASSES:
+        elif name == results.PROBABILITIES and values.ndim == 2 and values.shape[1] <= MAX_CLASSES:
             columns |= {f"probability.{i}": values[:, i] for i in range(values.shape[1])}
         else:
             columns[f"output.{name}"] = decoded(values) if values.dtype.kind == "O" else values

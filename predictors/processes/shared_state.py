@@ -177,19 +177,19 @@ class Shared:
 
     # -- requests from one worker to the one that leads ---------------------------------------------------------
 
-    def ask(self, wish: str) -> int:
+    def ask(self, command: str) -> int:
         with self.locked("asking"):  # not the lock under which the first model is downloaded
             number = self.asked + 1
-            write(self.folder / f"asked-{number}", wish.encode())
+            write(self.folder / f"asked-{number}", command.encode())
             self.asked = number
         return number
 
-    def next_wish(self) -> str | None:
+    def next_command(self) -> str | None:
         if self.done >= self.asked:
             return None
         return (self.folder / f"asked-{self.done + 1}").read_text()
 
-    def wishes(self) -> list[str]:
+    def commands(self) -> list[str]:
         """All that are not dealt with yet."""
         numbers = range(self.done + 1, self.asked + 1)
         return [(self.folder / f"asked-{number}").read_text() for number in numbers]

@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 GREETER, FETCHER, UNDERSTUDY, NOBODY = -1, -2, -3, -4
 LOOK = 1.0  # seconds between looks at the workers
 LONG_LIFE = 10.0  # seconds; a worker that ends sooner may end again
-LONGEST_PAUSE = 30.0  # seconds before it is started again
+MAX_PAUSE = 30.0  # seconds before it is started again
 
 
 class WorkerSupervisor:
@@ -162,7 +162,7 @@ class WorkerSupervisor:
         """Another worker for one that has ended: at once, but not again and again."""
         lived = time.monotonic() - self.started.get(index, 0.0)
         self.failures[index] = 0 if lived > LONG_LIFE else self.failures.get(index, -1) + 1
-        pause = min(2.0 ** self.failures[index] - 1, LONGEST_PAUSE)
+        pause = min(2.0 ** self.failures[index] - 1, MAX_PAUSE)
         then = f" in {pause:g} s" if pause else ""
         log.error("worker %d ended with status %d; starting another%s", index, code, then)
         self.due[index] = time.monotonic() + pause

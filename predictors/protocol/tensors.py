@@ -22,7 +22,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(object),
 }  # fmt: skip
-MOST_AXES, MOST_ELEMENTS = 32, 2**59  # of numpy, whose arrays have at most 2**63 bytes
+MAX_AXES, MAX_ELEMENTS = 32, 2**59  # of numpy, whose arrays have at most 2**63 bytes
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
@@ -47,7 +47,7 @@ def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
         elements *= size or 1
-    if len(shape) > MOST_AXES or elements > MOST_ELEMENTS:
+    if len(shape) > MAX_AXES or elements > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
 

@@ -22,7 +22,7 @@ SWEEP = 0.05  # seconds: how exactly the time of a request ends
 ALWAYS = 32  # requests that may be on their way however slow the model is
 ENOUGH, LONG = 8, 1.0  # requests that end, or seconds, before the pace is believed
 FORGOTTEN = 10.0  # seconds after which a pace says nothing any more
-LONGEST_RETRY = 60  # seconds: those who are told to come back should not be lost
+MAX_RETRY = 60  # seconds: those who are told to come back should not be lost
 
 
 class Ticket:
@@ -164,7 +164,7 @@ class Admission:
 
     def refused(self, reason: str) -> Overloaded:
         refusal_counter(self.name, reason).inc()
-        return Overloaded(WORDS[reason], min(max(1, ceil(self.wait)), LONGEST_RETRY))
+        return Overloaded(WORDS[reason], min(max(1, ceil(self.wait)), MAX_RETRY))
 
     def timed_out(self) -> TimedOut:
         return TimedOut(f"the request was not answered within its time (--request-timeout is {self.timeout:g} s)")

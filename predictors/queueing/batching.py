@@ -21,7 +21,7 @@ log = logging.getLogger("predictors")
 
 Done: TypeAlias = "Callable[[Answer | Exception], None]"
 # Seconds: what takes no longer is done on the event loop. With one CPU a thread would only take turns with it.
-MOST_INLINE, MOST_INLINE_ALONE = 0.001, 0.01
+MAX_INLINE, MAX_INLINE_ALONE = 0.001, 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +50,7 @@ class MicroBatcher:
         self.executor = executor
         self.most_running = most_running
         """How many batches may be computed in threads at a time."""
-        self.most_inline = MOST_INLINE_ALONE if cpu_limit() == 1 else MOST_INLINE
+        self.most_inline = MAX_INLINE_ALONE if cpu_limit() == 1 else MAX_INLINE
         self.running = 0
         self.queue: deque[Waiting] = deque()
         self.dispatching = False

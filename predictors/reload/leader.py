@@ -1,4 +1,4 @@
-"""The worker that leads: it looks at the registry, fulfils wishes, and proposes what all workers load next."""
+"""The worker that leads: it looks at the registry, fulfils commands, and proposes what all workers load next."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from predictors.telemetry.metrics import metrics
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-LONGEST_PAUSE = 600.0  # seconds until the next look at a registry that fails
-LONGEST_RETRY = 3600.0  # seconds until a version that could not be served is tried again
+MAX_PAUSE = 600.0  # seconds until the next look at a registry that fails
+MAX_RETRY = 3600.0  # seconds until a version that could not be served is tried again
 ALL_AGREE = 1.0  # seconds for the workers to notice a change of theirs
 
 
@@ -54,11 +54,11 @@ class Leader:
         due = self.now + self.pause()
         while True:
             try:
-                wish = self.shared.next_wish()
-                if wish is not None:
-                    await self.fulfil(wish)
-                if wish == "look" or (self.watches and self.now >= due):
-                    await self.unless_reverted(self.look(at_once=wish == "look"))
+                command = self.shared.next_command()
+                if command is not None:
+                    await self.fulfil(command)
+                if command == "look" or (self.watches and self.now >= due):
+                    await self.unless_reverted(self.poll_registry(at_once=command == "look"))
                     due = self.now + self.pause()
             except WentBack as error:
                 log.info("what was being loaded is given up: %s", error)
@@ -87,21 +87,19 @@ class Leader:
 
     def pause(self) -> float:
         """Until the next look; no two pods should keep step, and none should press a registry that is down."""
-        pause = min(
-            self.settings.reload_interval * 2.0**self.unheard, max(LONGEST_PAUSE, self.settings.reload_interval)
-        )
+        pause = min(self.settings.reload_interval * 2.0**self.unheard, max(MAX_PAUSE, self.settings.reload_interval))
         return pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
 
     # -- what is asked for --------------------------------------------------------------------------------------
 
-    async def fulfil(self, wish: str) -> None:
+    async def fulfil(self, command: str) -> None:
         """Answers whoever asked, whatever comes of it."""
         answer: dict[str, Any] = {}
         self.shared.begun = self.shared.done + 1
         try:
-            if wish == "load":
+            if command == "load":
                 answer["version"] = await self.unless_reverted(self.load())
-            elif wish == "revert":
+            elif command == "revert":
                 answer["version"] = await self.revert()
         except ReloadRefused as error:
             answer = {"refused": str(error)}
@@ -114,7 +112,7 @@ class Leader:
         begun = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({begun}, timeout=TICK))[0]:
-                if "revert" in self.shared.wishes() and not self.elsewhere:
+                if "revert" in self.shared.commands() and not self.elsewhere:
                     raise WentBack("somebody went back to the version before meanwhile")
             return begun.result()
         finally:
@@ -152,7 +150,7 @@ class Leader:
         while not all(held == before for held in self.shared.holds) and self.now < end:
             await asyncio.sleep(TICK)
         if all(held == before for held in self.shared.holds):
-            self.go_over(before)
+            self.activate(before)
         else:  # a worker that was replaced meanwhile does not have it
             await self.renew(lambda: source)
         self.shared.left = self.named or left.version or ""
@@ -162,7 +160,7 @@ class Leader:
 
     # -- the registry -------------------------------------------------------------------------------------------
 
-    async def look(self, *, at_once: bool) -> None:
+    async def poll_registry(self, *, at_once: bool) -> None:
         """Whether the URI names another version now; then that is served, if it can be."""
         settings, uri = self.settings, self.settings.model_uri or ""
         try:
@@ -198,7 +196,7 @@ class Leader:
     def put_off(self, version: str, error: Exception) -> None:
         """Until later, and later each time."""
         tried = self.shared.tries
-        wait = min(self.settings.reload_interval * 2.0**tried, LONGEST_RETRY)
+        wait = min(self.settings.reload_interval * 2.0**tried, MAX_RETRY)
         self.failed = (version, tried + 1, self.now + wait)
         self.shared.trying = ""
         self.say_failed(f"version {version}", error)
@@ -228,7 +226,7 @@ class Leader:
             self.elsewhere = False
             self.withdraw(number)
             raise
-        self.go_over(number)
+        self.activate(number)
         shared.candidate = 0
         shared.forget_others()
         self.say_done("loaded", f"serving version {self.version}")
@@ -255,7 +253,7 @@ class Leader:
                     raise ReloadRefused(f"worker {worker} ended while it was loaded")
             await asyncio.sleep(TICK)
 
-    def go_over(self, number: int) -> None:
+    def activate(self, number: int) -> None:
         """The one moment in which all workers change over."""
         if self.shared.edition:
             self.shared.previous = self.shared.edition

@@ -80,8 +80,8 @@ class Reloader:
 
     def follow(self) -> None:
         shared, pipeline = self.shared, self.pipeline
-        pipeline.turn()
-        if pipeline.let_go():
+        pipeline.switch()
+        if pipeline.drop_old():
             garbage.settle(again=True)
         shared.holds[self.index] = shared.previous if shared.previous in pipeline.editions else 0
         candidate = shared.candidate
@@ -114,7 +114,7 @@ class Reloader:
             if model.features is not None:
                 await model.features.close()
             raise
-        self.pipeline.hold(number, model)
+        self.pipeline.add(number, model)
 
     def check_features(self, model: MLflowModel) -> None:
         """Refuses a version for which callers would have to send what is looked up today, or other keys."""

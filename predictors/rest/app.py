@@ -379,12 +379,12 @@ class Front:
 
     async def repository_load(self, request: Request) -> Response:
         self.known_model(request)
-        version = await self.pipeline.wish("load")
+        version = await self.pipeline.command("load")
         return json_response({"name": self.pipeline.name, "load": True, "version": version})
 
     async def repository_revert(self, request: Request) -> Response:
         self.known_model(request)
-        version = await self.pipeline.wish("revert")
+        version = await self.pipeline.command("revert")
         return json_response({"name": self.pipeline.name, "revert": True, "version": version})
 
     async def repository_unload(self, request: Request) -> Response:

@@ -18,11 +18,11 @@ from predictors.telemetry import ids
 from predictors.telemetry.exchange import GONE, Exchange
 
 WORTH_READING = 2**20  # bytes of a request that has been answered already, so that its connection can stay open
-MOST_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
+MAX_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
 LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
 SLOWEST = 8 * 1024  # bytes a second of a body
 UNSEEN = -1.0
-MOST_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
+MAX_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
 BEGUN = -1
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 BINARY_TYPE = b"application/octet-stream"
@@ -172,7 +172,7 @@ class HttpConnection(HttpToolsProtocol):
         HttpToolsProtocol.data_received(self, data)
         if self.heading:
             self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0
-            if self.head_size > MOST_HEADERS:
+            if self.head_size > MAX_HEADERS:
                 self.end_with(431, b"the headers are too long\n")
         elif self.head_size:
             self.head_size = 0
@@ -358,7 +358,7 @@ class Deaf(asyncio.Protocol):
 
     def __init__(self, connection: HttpConnection) -> None:
         self.connection = connection
-        self.left = MOST_IGNORED
+        self.left = MAX_IGNORED
 
     def data_received(self, data: bytes) -> None:
         self.left -= len(data)

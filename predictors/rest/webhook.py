@@ -14,7 +14,7 @@ from predictors.protocol import jsontext
 from predictors.protocol.errors import Conflict, InvalidInput, NotFound, Unauthorized
 
 SIGNATURE, DELIVERY, TIMESTAMP = "x-mlflow-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp"
-MOST_AGE = 300  # seconds; as much for clocks that run ahead
+MAX_AGE = 300  # seconds; as much for clocks that run ahead
 
 
 class Webhook:
@@ -33,8 +33,8 @@ class Webhook:
             raise Unauthorized(f"expected the headers {SIGNATURE}, {DELIVERY} and {TIMESTAMP} of a signed delivery")
         if not hmac.compare_digest(self.signed(delivery, sent, body), signature.encode("latin-1", "replace")):
             raise Unauthorized("the signature does not fit the delivery")
-        if abs(time.time() - int(sent)) > MOST_AGE:
-            raise Unauthorized(f"the delivery is more than {MOST_AGE} s old, or a clock is wrong")
+        if abs(time.time() - int(sent)) > MAX_AGE:
+            raise Unauthorized(f"the delivery is more than {MAX_AGE} s old, or a clock is wrong")
         self.mark(delivery)
         event = jsontext.parse_object(body)
         if not isinstance(event.get("data", {}), dict):
@@ -53,7 +53,7 @@ class Webhook:
         """Remembers a delivery for as long as it would be fresh."""
         self.seen.mkdir(exist_ok=True)
         for one in self.seen.iterdir():
-            if time.time() - one.stat().st_mtime > 3 * MOST_AGE:
+            if time.time() - one.stat().st_mtime > 3 * MAX_AGE:
                 one.unlink(missing_ok=True)
         try:
             (self.seen / hashlib.sha256(delivery.encode()).hexdigest()).touch(exist_ok=False)

@@ -173,7 +173,7 @@ class Serving:
     async def serve(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = 0) -> int:
         """Serves on a bound socket until `stop` is set; the exit status."""
         pipeline = Pipeline(self.settings, shared, index)
-        pipeline.turned = self.registered
+        pipeline.on_switch = self.registered
         stopping = asyncio.create_task(stop.wait())
         # A worker that has ended, or a server in another environment: the others answer until the model is here.
         replaces = bool(shared.complete) or self.takes_over
@@ -273,8 +273,8 @@ class Serving:
         except Exception as error:
             return cannot_load(error)
         if found is not None:
-            pipeline.hold(*found)
-            pipeline.turn()
+            pipeline.add(*found)
+            pipeline.switch()
         garbage.settle()
         pipeline.shared.set_ready(pipeline.index, True)
         given = launched()

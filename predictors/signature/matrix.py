@@ -1,7 +1,7 @@
-"""Rows of plain numbers as one matrix: the short way through a plan, for requests that need nothing else.
+"""Rows of plain numbers as one matrix: the fast path through a plan, for requests that need nothing else.
 
-`Matrix.of` gives exactly the numbers that `SignaturePlan.conform` would, or None: then the plan converts the rows itself, or
-says what is wrong with them. So the short way never refuses anything and has no words of its own.
+`Matrix.of` gives exactly the numbers that `SignaturePlan.conform` would, or None: then the plan converts the rows
+itself, or says what is wrong with them. So the fast path never refuses anything and has no messages of its own.
 """
 
 from __future__ import annotations

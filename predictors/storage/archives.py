@@ -16,7 +16,7 @@ from typing import IO, cast
 from predictors.storage.failures import UnsafeArchive, VolumeError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-MOST_MEMBERS = 1_000_000
+MAX_MEMBERS = 1_000_000
 TOP = PurePosixPath()
 
 
@@ -38,8 +38,8 @@ class Allowance:
     def take(self, size: int) -> None:
         self.members += 1
         self.used += size
-        if self.members > MOST_MEMBERS:
-            raise UnsafeArchive(f"{self.name} holds more than {MOST_MEMBERS} files")
+        if self.members > MAX_MEMBERS:
+            raise UnsafeArchive(f"{self.name} holds more than {MAX_MEMBERS} files")
         if self.used > self.most:
             raise UnsafeArchive(f"{self.name} unpacks to more than {self.most} bytes (MAX_UNPACKED_SIZE)")
         if self.used > self.free:

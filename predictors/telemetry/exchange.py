@@ -15,7 +15,7 @@ from predictors.telemetry.ids import Ids, given, ids_of
 access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that is being answered, where one alone is."""
-MOST_PATH = 1024  # characters
+MAX_PATH = 1024  # characters
 DONE = (200, "OK")
 GONE = 499  # as web servers log a caller who did not wait
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Exchange:
         self.observer = observer
         self.verb = verb
         """GRPC for its calls."""
-        self.path = path[:MOST_PATH]
+        self.path = path[:MAX_PATH]
         self.headers = headers
         self.client = client
         self.ids = ids_of(headers)

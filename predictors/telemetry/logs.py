@@ -16,7 +16,7 @@ import orjson
 from predictors.telemetry.exchange import current
 
 FORMATS = ("text", "json")
-MOST, MOST_LINE = 8192, 65536  # characters of a text, and bytes of a line before all in it are texts
+MOST, MAX_LINE = 8192, 65536  # characters of a text, and bytes of a line before all in it are texts
 OWN = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
 KEYS = frozenset({"time", "level", "logger", "worker", "request_id", "trace_id", "span_id", "exception", "stack"})
 
@@ -111,7 +111,7 @@ class JSONLines(logging.Formatter):
 def line(fields: dict[str, Any]) -> str:
     try:
         made = orjson.dumps(fields, default=text_of)
-        if len(made) < MOST_LINE:
+        if len(made) < MAX_LINE:
             return made.decode().replace("\x85", r"\u0085").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
     except TypeError:  # texts that are not Unicode, numbers without end, nests without a floor
         pass

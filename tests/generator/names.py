@@ -19,7 +19,7 @@ CLUSTER_SCOPED = {
     *("Namespace", "ClusterRole", "ClusterRoleBinding", "ClusterServingRuntime", "ClusterStorageContainer"),
     *("PriorityClass", "StorageClass", "PersistentVolume"),
 }
-MOST_ANNOTATIONS = 256 * 1024
+MAX_ANNOTATIONS = 256 * 1024
 
 
 def name_problems(documents: Sequence[Document]) -> list[str]:
@@ -110,5 +110,5 @@ def _tag_problems(path: str, tags: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key} is not a string"
         elif not path.endswith("annotations") and value and (not QUALIFIED.fullmatch(value) or len(value) > 63):
             yield f"{key}: {value!r} is not a value of a label"
-    if sum(len(str(key)) + len(str(value)) for key, value in tags.items()) > MOST_ANNOTATIONS:
+    if sum(len(str(key)) + len(str(value)) for key, value in tags.items()) > MAX_ANNOTATIONS:
         yield "more than 256 KiB"

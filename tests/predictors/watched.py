@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from predictors.engines.engine import MOST_SECONDS, Answer, Proven, joining
+from predictors.engines.engine import MAX_SECONDS, Answer, Proven, joining
 from predictors.queueing.batching import MicroBatcher
 from tests.serving import wait_for
 
@@ -39,7 +39,7 @@ class SpiedBatcher:
             self.note(list(map(len, requests)))
             return together(requests, probabilities)
 
-        further = proven.further if self.most_rows is None else MOST_SECONDS / self.most_rows
+        further = proven.further if self.most_rows is None else MAX_SECONDS / self.most_rows
         engine = replace(proven.engine, run=noted)
         return replace(proven, engine=engine, together=noted_together, first=1.0, further=further)
 

@@ -32,7 +32,7 @@ TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
 LOOK = 1.0  # seconds between looks for messages that arrive too slowly
-MOST_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
+MAX_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
@@ -385,7 +385,7 @@ def packed(message: bytes) -> bytes:
 
 def status_fields(status: GrpcStatus, details: str) -> bytes:
     safe = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
-    words = quote(details[:MOST_DETAILS], safe, errors="replace").encode()
+    words = quote(details[:MAX_DETAILS], safe, errors="replace").encode()
     return literal(b"grpc-status", str(int(status)).encode()) + literal(b"grpc-message", words)
 
 

@@ -17,10 +17,10 @@ from predictors.queueing.byte_budget import ByteBudget
 log = logging.getLogger("predictors")
 
 # A client that resets more streams than this in a minute before it lets one end is at war with us.
-MOST_RESETS = 2000
-MOST_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
+MAX_RESETS = 2000
+MAX_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
 MINUTE = 60.0
-MOST_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
+MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
 ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than what a window has beyond a whole message
 PATIENCE = 60.0  # seconds for a peer that takes nothing of what it was sent, or does not begin
 SLOWEST = 8 * 1024  # bytes a second of a message that arrives
@@ -68,7 +68,7 @@ class Http2Connection(asyncio.Protocol):
         self.received = 0
         self.held = 0
         """What all open streams have received."""
-        self.most_held = max(MOST_HELD, 4 * window)
+        self.most_held = max(MAX_HELD, 4 * window)
         self.resets = 0
         self.control = 0
         """Frames since the last one with headers or data: pings and the like cost work and bring nothing."""
@@ -190,7 +190,7 @@ class Http2Connection(asyncio.Protocol):
                 self.needed = end - at
                 break
             kind, flags = data[at + 3], data[at + 4]
-            number = int.from_bytes(data[at + 5 : start], "big") & frames.LARGEST_WINDOW
+            number = int.from_bytes(data[at + 5 : start], "big") & frames.MAX_WINDOW
             if self.block is not None and kind != frames.CONTINUATION:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "headers are interrupted")
             if kind > frames.CONTINUATION:
@@ -216,7 +216,7 @@ class Http2Connection(asyncio.Protocol):
         self.begun = True
         self.stop_timer()
         self.write(frames.settings(self.window))
-        self.write(frames.window_update(0, frames.LARGEST_WINDOW - frames.DEFAULT_WINDOW))
+        self.write(frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW))
         return length
 
     # -- frames in ----------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Http2Connection(asyncio.Protocol):
         _, first_flags, block = self.block
         block += payload
         self.count_control()
-        if len(block) > frames.MOST_BLOCK:
+        if len(block) > frames.MAX_BLOCK:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
         if flags & frames.END_HEADERS:
             self.block = None
@@ -262,7 +262,7 @@ class Http2Connection(asyncio.Protocol):
                 return  # trailers of a stream that has ended
             raise ConnectionFault(frames.PROTOCOL_ERROR, "streams must have odd and rising numbers")
         self.last = number
-        if self.leaving or len(self.streams) >= frames.MOST_STREAMS:
+        if self.leaving or len(self.streams) >= frames.MAX_STREAMS:
             self.write(frames.reset(number, frames.REFUSED_STREAM))
             return
         if too_large:  # other streams may be those of other people, behind one proxy
@@ -277,7 +277,7 @@ class Http2Connection(asyncio.Protocol):
     def on_data(self, number: int, flags: int, payload: bytes) -> None:
         length = len(payload)
         self.received += length
-        if self.received > frames.LARGEST_WINDOW // 2:
+        if self.received > frames.MAX_WINDOW // 2:
             self.write(frames.window_update(0, self.received))
             self.received = 0
         if flags & frames.PADDED:
@@ -342,7 +342,7 @@ class Http2Connection(asyncio.Protocol):
         if stream is not None:
             self.this_minute()
             self.resets += 1
-            if self.resets > MOST_RESETS:
+            if self.resets > MAX_RESETS:
                 raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many resets")
             self.drop(stream)
             stream.cancelled()
@@ -360,11 +360,11 @@ class Http2Connection(asyncio.Protocol):
         for at in range(0, len(payload), 6):
             key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
             if key == frames.INITIAL_WINDOW_SIZE:
-                if value > frames.LARGEST_WINDOW:
+                if value > frames.MAX_WINDOW:
                     raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
                 window = value
             elif key == frames.MAX_FRAME_SIZE:
-                if not frames.DEFAULT_FRAME <= value <= frames.LARGEST_FRAME:
+                if not frames.DEFAULT_FRAME <= value <= frames.MAX_FRAME:
                     raise ConnectionFault(frames.PROTOCOL_ERROR, "no such size of frames")
                 self.peer_frame = value
             elif key == frames.ENABLE_PUSH and value > 1:
@@ -372,7 +372,7 @@ class Http2Connection(asyncio.Protocol):
         if window != self.peer_window:
             for stream in self.streams.values():
                 stream.send_window += window - self.peer_window
-                if stream.send_window > frames.LARGEST_WINDOW:
+                if stream.send_window > frames.MAX_WINDOW:
                     raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
             self.peer_window = window
         self.write(frame(frames.SETTINGS, frames.ACK, 0))
@@ -381,19 +381,19 @@ class Http2Connection(asyncio.Protocol):
     def on_window_update(self, number: int, flags: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken window update")
-        size = int.from_bytes(payload, "big") & frames.LARGEST_WINDOW
+        size = int.from_bytes(payload, "big") & frames.MAX_WINDOW
         if number > self.last or (size == 0 and number == 0):
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a window update of nothing")
         if number == 0:
             self.send_window += size
-            if self.send_window > frames.LARGEST_WINDOW:
+            if self.send_window > frames.MAX_WINDOW:
                 raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
             self.send_waiting()
         elif (stream := self.streams.get(number)) is not None:
             stream.send_window += size
             if size == 0:
                 self.reset(stream, frames.PROTOCOL_ERROR)
-            elif stream.send_window > frames.LARGEST_WINDOW:
+            elif stream.send_window > frames.MAX_WINDOW:
                 self.reset(stream, frames.FLOW_CONTROL_ERROR)
             else:
                 self.send_some(stream)
@@ -422,7 +422,7 @@ class Http2Connection(asyncio.Protocol):
     def count_control(self) -> None:
         self.this_minute()
         self.control += 1
-        if self.control > MOST_CONTROL:
+        if self.control > MAX_CONTROL:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that say nothing")
 
     def this_minute(self) -> None:
@@ -539,7 +539,7 @@ class Http2Connection(asyncio.Protocol):
         if not self.begun:
             self.transport.close()
             return
-        self.write(frames.goaway(frames.LARGEST_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, FAREWELL))
+        self.write(frames.goaway(frames.MAX_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, FAREWELL))
         self.loop.call_later(LAST_WORDS, self.leave)
 
     def leave(self) -> None:

@@ -12,11 +12,11 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0,
 FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 6, 7, 8, 9, 11
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 3, 4, 5
 MAX_HEADER_LIST_SIZE = 6
-DEFAULT_WINDOW, DEFAULT_FRAME, LARGEST_FRAME, LARGEST_WINDOW = 65_535, 16_384, 2**24 - 1, 2**31 - 1
+DEFAULT_WINDOW, DEFAULT_FRAME, MAX_FRAME, MAX_WINDOW = 65_535, 16_384, 2**24 - 1, 2**31 - 1
 
-MOST_STREAMS = 1024  # of one connection at a time
-MOST_HEADERS = 32 * 1024  # bytes of the headers of one request
-MOST_BLOCK = 2 * MOST_HEADERS  # bytes of headers that are decoded at all; beyond it the connection ends
+MAX_STREAMS = 1024  # of one connection at a time
+MAX_HEADERS = 32 * 1024  # bytes of the headers of one request
+MAX_BLOCK = 2 * MAX_HEADERS  # bytes of headers that are decoded at all; beyond it the connection ends
 OUR_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
 
 HEAD_FORMAT = struct.Struct(">HBBBL")
@@ -38,10 +38,10 @@ def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"")
 def settings(window: int) -> bytes:
     """What this server announces; `window` is how much of a request may be on its way unread."""
     values = (
-        (MAX_CONCURRENT_STREAMS, MOST_STREAMS),
+        (MAX_CONCURRENT_STREAMS, MAX_STREAMS),
         (INITIAL_WINDOW_SIZE, window),
         (MAX_FRAME_SIZE, OUR_FRAME),
-        (MAX_HEADER_LIST_SIZE, MOST_HEADERS),
+        (MAX_HEADER_LIST_SIZE, MAX_HEADERS),
     )
     return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HL", *pair) for pair in values))
 

@@ -9,12 +9,12 @@ from hpack import Decoder, HPACKError, OversizedHeaderListError
 from predictors.grpc.transport import frames
 
 Headers: TypeAlias = "tuple[tuple[bytes, bytes], ...]"
-MOST_KNOWN = 4096  # bytes of the fields of a block that is remembered
+MAX_KNOWN = 4096  # bytes of the fields of a block that is remembered
 
 
 class HeaderBlocks:
     def __init__(self) -> None:
-        self.decoder = Decoder(max_header_list_size=frames.MOST_BLOCK)
+        self.decoder = Decoder(max_header_list_size=frames.MAX_BLOCK)
         self.known: dict[bytes, Headers] = {}
         """Blocks that leave the tables as they are."""
 
@@ -23,7 +23,7 @@ class HeaderBlocks:
         headers = self.known.get(block)
         if headers is not None:
             return headers, False
-        if len(block) > frames.MOST_BLOCK:
+        if len(block) > frames.MAX_BLOCK:
             raise frames.ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
         before = table_state(self.decoder)
         try:
@@ -38,11 +38,11 @@ class HeaderBlocks:
         # Entries that are equal are not the same: what is behind them may have changed.
         if after[0] is not before[0] or after[1:] != before[1:]:
             self.known.clear()
-        elif size < MOST_KNOWN:
+        elif size < MAX_KNOWN:
             if len(self.known) >= 100:
                 self.known.clear()
             self.known[block] = headers
-        return headers, size > frames.MOST_HEADERS
+        return headers, size > frames.MAX_HEADERS
 
 
 def table_state(decoder: Decoder) -> tuple[object, int, int]:

@@ -17,7 +17,7 @@ from predictors.drift import profile
 from predictors.drift.profiles import DriftProfile, ProfileError, made, parsed
 from predictors.drift.psi import psi, psis
 from predictors.drift.tally import Spread, Texts, nothing, tallied
-from predictors.drift.tap import MOST_REQUESTS, MOST_ROWS, Tap
+from predictors.drift.tap import MAX_REQUESTS, MAX_ROWS, Tap
 from predictors.drift.variables import Variable, described, kind_of
 from predictors.drift.window import DriftWindow
 from predictors.settings.span import PARTS, Span, span
@@ -401,9 +401,9 @@ def test_of_many_requests_an_even_sample_is_taken() -> None:
     for _ in range(3):
         pour(tap, 30_000)
     taken = pour(tap, 30_000)
-    assert len(taken) == pytest.approx(MOST_REQUESTS, rel=0.3)
+    assert len(taken) == pytest.approx(MAX_REQUESTS, rel=0.3)
     places = np.array([rows[0, 0] for rows, _ in taken])
-    assert np.histogram(places, 5, (0, 30_000))[0].min() > MOST_REQUESTS / 5 * 0.6
+    assert np.histogram(places, 5, (0, 30_000))[0].min() > MAX_REQUESTS / 5 * 0.6
     assert 0.3 < np.mean(places % 2) < 0.7  # whoever alternates is seen both ways
     for _ in range(12):
         pour(tap, 100)
@@ -414,4 +414,4 @@ def test_of_large_requests_few_rows_are_taken() -> None:
     tap = Tap()
     for _ in range(3):
         pour(tap, 100, 2000)
-    assert sum(len(rows) for rows, _ in pour(tap, 100, 2000)) <= 2 * MOST_ROWS
+    assert sum(len(rows) for rows, _ in pour(tap, 100, 2000)) <= 2 * MAX_ROWS

@@ -42,7 +42,7 @@ NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 
 REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 3, 4, 5, 6
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-MOST_MESSAGE = 12 * 1024**2
+MAX_MESSAGE = 12 * 1024**2
 SECONDS = 10  # after which a test that waits has failed
 
 
@@ -147,7 +147,7 @@ def serving() -> Iterator[Http2Wire]:
     sock = socket.create_server(("127.0.0.1", 0))
     loop = uvloop.new_event_loop()
     service = Service()
-    server = GrpcServer(service.methods(), MOST_MESSAGE)
+    server = GrpcServer(service.methods(), MAX_MESSAGE)
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     asyncio.run_coroutine_threadsafe(server.start(sock), loop).result(SECONDS)
@@ -408,7 +408,7 @@ def test_preface_in_single_bytes(wire: Http2Wire) -> None:
         assert announced.kind == SETTINGS
         values = dict(struct.iter_unpack(">HI", announced.payload))
         assert values[MAX_CONCURRENT_STREAMS] == 1024
-        assert values[INITIAL_WINDOW_SIZE] > MOST_MESSAGE
+        assert values[INITIAL_WINDOW_SIZE] > MAX_MESSAGE
         assert peer.first(SETTINGS, ACK).payload == b""
 
 
@@ -555,7 +555,7 @@ def test_pings_are_answered(peer: Http2Peer) -> None:
         (packed(b"one")[:3], GrpcStatus.UNIMPLEMENTED),
         (packed(b"one")[:-1], GrpcStatus.UNIMPLEMENTED),
         (packed(b"one") + packed(b"two"), GrpcStatus.UNIMPLEMENTED),
-        (struct.pack(">BI", 0, MOST_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
+        (struct.pack(">BI", 0, MAX_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
         (packed(b"one", compressed=True), GrpcStatus.INTERNAL),
     ],
 )
@@ -1101,7 +1101,7 @@ def test_many_small_messages_in_one_frame(peer: Http2Peer) -> None:
     ("last", "status"),
     [
         (packed(b"two")[:-1], GrpcStatus.INTERNAL),
-        (struct.pack(">BI", 0, MOST_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
+        (struct.pack(">BI", 0, MAX_MESSAGE + 1), GrpcStatus.RESOURCE_EXHAUSTED),
         (packed(b"two", compressed=True), GrpcStatus.INTERNAL),
     ],
 )
@@ -1148,7 +1148,7 @@ def test_a_stream_may_send_more_than_a_window(wire: Http2Wire, peer: Http2Peer) 
 @pytest.mark.parametrize("path", ["/t/Deaf", "/t/Wait"])
 def test_windows_are_enforced(wire: Http2Wire, peer: Http2Peer, path: str) -> None:
     """What is not read is not kept beyond the window, not even from a peer that breaks the rules."""
-    size = MOST_MESSAGE
+    size = MAX_MESSAGE
     peer.send(frame(HEADERS, END_HEADERS, 1, plain(path)) + frame(DATA, 0, 1, struct.pack(">BI", 0, size)))
     for _ in range(size // 2**20 - 1):
         peer.send(frame(DATA, 0, 1, bytes(2**20)))
@@ -1162,7 +1162,7 @@ def test_windows_are_enforced(wire: Http2Wire, peer: Http2Peer, path: str) -> No
 
 def test_padding_does_not_use_up_the_window(peer: Http2Peer) -> None:
     """A message as large as may be, of which each frame has its padding."""
-    message = packed(bytes(MOST_MESSAGE))
+    message = packed(bytes(MAX_MESSAGE))
     window = dict(struct.iter_unpack(">HI", peer.first(SETTINGS).payload))[INITIAL_WINDOW_SIZE]
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Metadata")))
     sent = 0
@@ -1177,7 +1177,7 @@ def test_padding_does_not_use_up_the_window(peer: Http2Peer) -> None:
 
 @pytest.fixture
 def little_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "MOST_HELD", 0)  # so four windows
+    monkeypatch.setattr(connection_module, "MAX_HELD", 0)  # so four windows
 
 
 @pytest.mark.usefixtures("little_held")
@@ -1187,8 +1187,8 @@ def test_bytes_of_a_connection_are_bounded(wire: Http2Wire, peer: Http2Peer) -> 
     for i in range(8):
         stream = 2 * i + 1
         peer.send(frame(HEADERS, END_HEADERS, stream, plain("/t/Echo")))
-        peer.send(frame(DATA, 0, stream, struct.pack(">BI", 0, MOST_MESSAGE)))
-        for _ in range(MOST_MESSAGE // 2**20 - 1):
+        peer.send(frame(DATA, 0, stream, struct.pack(">BI", 0, MAX_MESSAGE)))
+        for _ in range(MAX_MESSAGE // 2**20 - 1):
             peer.send(frame(DATA, 0, stream, part))
     peer.round_trip()
     refused = [stream for stream, reply in peer.replies.items() if reply.reset == ENHANCE_YOUR_CALM]
@@ -1347,7 +1347,7 @@ def test_compressed_requests(channel: grpc.Channel, compression: grpc.Compressio
         ("deflate", b"garbage", GrpcStatus.INTERNAL),
         ("gzip", b"", GrpcStatus.INTERNAL),
         ("gzip", gzip.compress(b"hello" * 100, mtime=0)[:-9], GrpcStatus.INTERNAL),
-        ("deflate", zlib.compress(bytes(MOST_MESSAGE + 1)), GrpcStatus.RESOURCE_EXHAUSTED),
+        ("deflate", zlib.compress(bytes(MAX_MESSAGE + 1)), GrpcStatus.RESOURCE_EXHAUSTED),
         ("identity", b"hello", GrpcStatus.INTERNAL),
         ("snappy", b"hello", GrpcStatus.UNIMPLEMENTED),
     ],
@@ -1375,14 +1375,14 @@ def test_large_messages_both_ways(channel: grpc.Channel) -> None:
 
 
 def test_messages_that_are_too_large(channel: grpc.Channel) -> None:
-    code, details = failed(channel, "/t/Echo", bytes(MOST_MESSAGE + 1))
-    assert (code, str(MOST_MESSAGE) in details) == ("RESOURCE_EXHAUSTED", True)
-    assert channel.unary_unary("/t/Echo")(bytes(MOST_MESSAGE), timeout=SECONDS) == bytes(MOST_MESSAGE)
+    code, details = failed(channel, "/t/Echo", bytes(MAX_MESSAGE + 1))
+    assert (code, str(MAX_MESSAGE) in details) == ("RESOURCE_EXHAUSTED", True)
+    assert channel.unary_unary("/t/Echo")(bytes(MAX_MESSAGE), timeout=SECONDS) == bytes(MAX_MESSAGE)
 
 
 def test_large_messages_in_small_frames(wire: Http2Wire, peer: Http2Peer) -> None:
     """In the frames of clients that know no larger ones; the time must not grow with the square."""
-    message = packed(bytes(MOST_MESSAGE))
+    message = packed(bytes(MAX_MESSAGE))
     started = wire.run(time.thread_time)
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Metadata")))
     peer.send(b"".join(frame(DATA, 0, 1, message[i : i + 1000]) for i in range(0, len(message), 1000)))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.telemetry.logs import MOST, MOST_LINE, JSONLines, TextLines
+from predictors.telemetry.logs import MAX_LINE, MOST, JSONLines, TextLines
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.watched import SpiedBatcher
 from tests.serving import Process, command, in_thread, process, wait_for
@@ -46,7 +46,7 @@ def formatted(message: object, *arguments: object, **extra: object) -> dict[str,
     record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": message, "args": arguments, **extra})
     text = JSONLines().format(record)
     assert len(text.splitlines()) == 1
-    assert len(text) < 2 * MOST_LINE
+    assert len(text) < 2 * MAX_LINE
     assert text.encode()
     found: dict[str, Any] = json.loads(text)
     return found
