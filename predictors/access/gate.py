@@ -19,7 +19,7 @@ from predictors.access.tokens import LONGEST, Tokens, digest_of, token_file
 from predictors.protocol.errors import RequestError
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.access.settings import AccessSettings
 
 log = logging.getLogger("predictors.gate")
 
@@ -44,7 +44,7 @@ class RoutePolicy:
 
 
 class Gate:
-    def __init__(self, settings: Settings, rates: Path | None = None) -> None:
+    def __init__(self, settings: AccessSettings, rates: Path | None = None) -> None:
         """Workers that give the same file for `rates` limit their clients together; raises UnusableFile."""
         callers = files(settings.token_file, "--token-file")
         admins = files(settings.admin_token_file, "--admin-token-file")
@@ -158,13 +158,13 @@ def files(path: str | None, setting: str) -> Files:
     return (token_file(path, setting),) if path else ()
 
 
-def verifier_of(settings: Settings) -> Verifier | None:
+def verifier_of(settings: AccessSettings) -> Verifier | None:
     if settings.jwt_jwks is None:
         return None
     return verifier(settings.jwt_jwks, settings.jwt_issuer or "", settings.jwt_audience, settings.jwt_admin_scope)
 
 
-def gate_of(settings: Settings, rates: Path | None = None) -> Gate | None:
+def gate_of(settings: AccessSettings, rates: Path | None = None) -> Gate | None:
     """The gate that the settings ask for; None where everybody may do everything."""
     asked = (
         settings.token_file, settings.admin_token_file, settings.probe_token_file, settings.jwt_jwks,

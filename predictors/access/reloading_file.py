@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+from predictors.settings.declare import SettingError
+
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 State: TypeAlias = "tuple[tuple[int, ...], ...] | None"
@@ -15,7 +17,7 @@ State: TypeAlias = "tuple[tuple[int, ...], ...] | None"
 LOOK_EVERY = 1.0  # seconds
 
 
-class UnusableFile(Exception):
+class UnusableFile(SettingError):
     """A file that cannot be used; the message says why and holds nothing of what is in it."""
 
 

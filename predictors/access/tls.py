@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.access.settings import TlsSettings
 
 
-def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
+def server_context(settings: TlsSettings, protocol: str) -> ssl.SSLContext | None:
     """For a server that speaks `protocol` (as ALPN calls it); None without certificates. Raises UnusableFile."""
     certificate, key, authorities = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
     if not certificate or not key:

@@ -16,12 +16,12 @@ from predictors.drift import FILE, has_profile
 from predictors.drift.columns import ColumnReader, Columns, classes_of
 from predictors.drift.profiles import MAX_FEATURES, MAX_OUTPUTS, DriftProfile, ProfileError, made, parsed, profile_of
 from predictors.drift.readings import readings
+from predictors.drift.settings import DriftSettings
 from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
 from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
 from predictors.processes.shared_state import Shared, write
-from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import publish_drift
 
 log = logging.getLogger("predictors")
@@ -33,7 +33,13 @@ class DriftState:
     """One loaded model in one process: its profile, its tap and its window."""
 
     def __init__(
-        self, number: int, loaded: Loaded, profile: DriftProfile | None, settings: Settings, shared: Shared, index: int
+        self,
+        number: int,
+        loaded: Loaded,
+        profile: DriftProfile | None,
+        settings: DriftSettings,
+        shared: Shared,
+        index: int,
     ) -> None:
         self.number = number
         self.loaded = loaded
@@ -124,7 +130,7 @@ class Watch(threading.Thread):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DriftSettings,
         shared: Shared,
         index: int,
         watched: Callable[[], Sequence[DriftState]],
@@ -169,7 +175,7 @@ class Watch(threading.Thread):
             publish_drift(self.settings.model_name, found)
 
 
-def watched(number: int, loaded: Loaded, settings: Settings, shared: Shared, index: int) -> DriftState | None:
+def watched(number: int, loaded: Loaded, settings: DriftSettings, shared: Shared, index: int) -> DriftState | None:
     """None where there is nothing to compare with, unless the first rows are to be that."""
     profile = own_profile(loaded)
     if profile is None and settings.drift != "on":

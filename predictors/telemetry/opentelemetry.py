@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from predictors.settings.predictor import Settings
+from predictors.telemetry.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -71,7 +71,7 @@ class Telemetry:
                 log.warning("telemetry was not sent in time; some of it is lost")
 
 
-def begin(settings: Settings, index: int) -> Telemetry:
+def begin(settings: ServiceSettings, index: int) -> Telemetry:
     """Starts what is asked for, with threads of its own: to be called in the process that serves.
 
     What cannot be had is said and left out. These variables are often set for a whole cluster: no reason not to serve.
@@ -130,7 +130,7 @@ def otlp_protocol(signal: str, environ: Mapping[str, str] = os.environ) -> str:
     return "grpc" if urlsplit(endpoint).netloc.endswith(":4317") else "http"
 
 
-def resource_of(settings: Settings, index: int) -> Resource:
+def resource_of(settings: ServiceSettings, index: int) -> Resource:
     """Who exports: named after the model unless the environment says otherwise, and no two processes alike."""
     from uuid import uuid4
 

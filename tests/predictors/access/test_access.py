@@ -365,7 +365,7 @@ def test_a_bad_file_ends_the_start(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--protect=metrics"], "--protect needs something to ask for"),
+        (["--protect=metrics"], "--protect needs --token-file, --probe-token-file or --jwt-jwks"),
         (["--protect=all"], "--protect: 'all' is not usable: expected some of health, metrics"),
         (["--rate-limit=fast"], "--rate-limit: 'fast' is not usable: expected a rate such as 100/s"),
         (["--rate-limit=0/s"], "expected a rate"),
@@ -373,7 +373,7 @@ def test_a_bad_file_ends_the_start(
         (["--rate-burst=3"], "--rate-burst needs --rate-limit"),
         (["--trusted-proxies=10.0.0.0/8"], "--trusted-proxies needs --rate-limit"),
         (["--rate-limit=1/s", "--trusted-proxies=10.0.0.0/99"], "expected addresses or networks"),
-        (["--jwt-issuer=x"], "missing is --jwt-jwks, --jwt-audience"),
+        (["--jwt-issuer=x"], "belong together: --jwt-jwks, --jwt-audience is missing"),
         (["--jwt-admin-scope=x"], "--jwt-admin-scope needs --jwt-jwks"),
     ],
 )

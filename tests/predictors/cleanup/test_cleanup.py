@@ -596,7 +596,7 @@ def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
         ({"MIN_AGE_MINUTES": "-5"}, "MIN_AGE_MINUTES: '-5' is not usable: expected a number of minutes"),
         ({"DRY_RUN": "maybe"}, "DRY_RUN: 'maybe' is not usable: expected true or false"),
         ({"NAMESPACE": "My Models"}, "NAMESPACE: 'My Models' is not usable: expected the name of a namespace, or *"),
-        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of"),
+        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace whose pods use the cache; it is known only inside a"),
         ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the volume"),
     ],
     ids=lambda value: next(iter(f"{name}={text}" for name, text in value.items())) if isinstance(value, dict) else "",

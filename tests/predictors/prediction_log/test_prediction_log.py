@@ -318,7 +318,7 @@ def test_features_that_were_looked_up(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from predictors.server import Server
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import DEMO
 
