@@ -68,6 +68,10 @@ class ManifestPlan:
         return self.spec.mode == "Knative"
 
     @property
+    def kserve_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.spec.kserve.split("."))
+
+    @property
     def knows_registry(self) -> bool:
         """Whether the predictor is told where MLflow is."""
         spec = self.spec

@@ -14,7 +14,7 @@ from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
 from generator.facts import ModelFacts, is_mlflow
 from generator.lookup import LookupFailed, fact
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
 from generator.render import planned, resources
@@ -71,7 +71,7 @@ class ServeRequest:
 
     @property
     def notes(self) -> list[str]:
-        return notes(self.plan)
+        return notes_of(self.plan)
 
     @property
     def header(self) -> str:

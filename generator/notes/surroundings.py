@@ -8,7 +8,7 @@ from generator.facts import is_mlflow
 from generator.plan import ManifestPlan
 
 
-def notes(plan: ManifestPlan) -> list[str]:
+def notes_of(plan: ManifestPlan) -> list[str]:
     return [*hosts(plan), *network_policy(plan), *monitoring(plan), *watching(plan), *mesh(plan), *cache(plan)]
 
 

@@ -16,7 +16,7 @@ from generator.plan import decide
 from generator.resources import watching
 from generator.resources.containers import ports
 from generator.resources.monitors import annotations_of
-from generator.rules.core import problems
+from generator.rules import problems_of
 from generator.specfile.load import read_spec
 from monitoring.cli import main
 from monitoring.scope import Scope
@@ -155,7 +155,7 @@ def test_a_spec_means_the_same_here_and_to_the_generator(tmp_path: Path, more: s
     spec = tmp_path / "serve.yaml"
     spec.write_text(SPEC + more)
     asked, plan = read(spec), decide(read_spec(spec.read_text()))
-    assert not problems(plan)
+    assert not problems_of(plan)
     assert (asked.scope, asked.objectives) == (watching.scope(plan), watching.objectives(plan))
 
 
