@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.facts import is_mlflow, is_moving
 from generator.plan import ManifestPlan
 from generator.resources.storage_container import TRACKING_SECRET
+from predictors.uris import ModelURI
 
 
 def notes_of(plan: ManifestPlan) -> list[str]:
@@ -15,7 +15,7 @@ def notes_of(plan: ManifestPlan) -> list[str]:
 
 def storage(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
-    if not is_mlflow(spec.model):
+    if not ModelURI.parse(spec.model).is_mlflow:
         return
     if plan.strategy == "container":
         yield (
@@ -33,5 +33,5 @@ def storage(plan: ManifestPlan) -> Iterator[str]:
 
 def reload(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
-    if (spec.reload.interval or spec.reload.webhook_secret) and not is_moving(spec.model):
+    if (spec.reload.interval or spec.reload.webhook_secret) and not ModelURI.parse(spec.model).is_moving:
         yield f"reload says how an alias is followed, and {spec.model} stays what it is"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.facts import is_mlflow, is_moving, is_unversioned, misspelt, version_wanted
+from generator.facts import mistake_in
 from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
 from generator.spec.values import seconds
 from predictors.flavor import BY_NAME
+from predictors.uris import ModelURI
 
 WITH_UV = "onnx"
 """The family of images that has uv."""
@@ -18,14 +19,12 @@ def storage(plan: ManifestPlan) -> Iterator[Problem]:
     """Who can fetch what."""
     spec = plan.spec
     for where, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
-        if "://" not in uri and not is_mlflow(uri):
+        if "://" not in uri and not ModelURI.parse(uri).is_mlflow:
             yield problem(
                 where, f"{uri!r} is not on the cluster: expected a URI such as models:/NAME/VERSION, s3://… or pvc://…"
             )
-        if expected := misspelt(uri):
-            yield problem(where, f"{uri!r} names no model: {expected}")
-        if is_unversioned(uri):
-            yield problem(where, f"{uri!r} {version_wanted(uri)}")
+        if mistake := mistake_in(uri):
+            yield problem(where, f"{uri!r} {mistake}")
         if uri.startswith("pvc://") and plan.strategy != "container":
             yield problem(
                 "storage.strategy", f"only KServe itself mounts {uri}: expected container, not {plan.strategy}"
@@ -38,7 +37,7 @@ def storage(plan: ManifestPlan) -> Iterator[Problem]:
         ("interval", spec.reload.interval and seconds(spec.reload.interval)),
         ("webhook_secret", spec.reload.webhook_secret),
     ):
-        if said and is_moving(spec.model) and not plan.knows_registry:
+        if said and ModelURI.parse(spec.model).is_moving and not plan.knows_registry:
             yield problem(
                 f"reload.{name}",
                 "the predictor needs the registry to follow an alias: expected tracking.uri or tracking.secret",
@@ -60,7 +59,7 @@ def images(plan: ManifestPlan) -> Iterator[Problem]:
                 f"the image for {served.flavor} has no uv, only that for pyfunc and onnx has: expected virtualenv, or "
                 "an image that has it",
             )
-        if plan.strategy == "server" and not is_mlflow(served.uri):
+        if plan.strategy == "server" and not ModelURI.parse(served.uri).is_mlflow:
             yield problem(
                 "storage.strategy",
                 f"the predictor's image has no client for {served.uri}: expected emptydir, pvc or container, or "
