@@ -147,9 +147,10 @@ def test_annotated_pods_are_found(tmp_path: Path) -> None:
     [
         "",
         "monitoring: {rules: true, slo: {availability: 99, p50: null, p95: 250ms, p99: 2.5s}}\n",
+        "monitoring: {rules: true, slo: {p50: 0.05, p95: 0.25, p99: 1}}\n",
         "replicas: {min: 0, max: 2}\nmode: Knative\nmonitoring: {rules: true, slo: {p50: 0.5ms}}\n",
     ],
-    ids=["defaults", "slo", "zero"],
+    ids=["defaults", "slo", "numbers", "zero"],
 )
 def test_a_spec_means_the_same_here_and_to_the_generator(tmp_path: Path, more: str) -> None:
     spec = tmp_path / "serve.yaml"
