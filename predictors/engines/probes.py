@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array
 
 THRESHOLD_ROWS, ORDINARY_ROWS, OTHER_ROWS = 2000, 500, 200
 ORDINARY = "ordinary rows"
@@ -72,6 +72,6 @@ def fitting(rows: Array, whole: Array | None) -> Array:
     """Whole numbers where the columns take nothing else."""
     if whole is not None:
         rows = rows.copy()
-        limit = min(EXACT_IN_DOUBLE, 2**31) - 1
+        limit = min(MAX_EXACT_IN_DOUBLE, 2**31) - 1
         rows[:, whole] = np.clip(np.nan_to_num(np.rint(rows[:, whole])), -limit, limit)
     return rows

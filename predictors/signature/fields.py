@@ -61,7 +61,7 @@ class Field:
 
     def column(self, values: Values) -> casting.Array:
         """The values of a column in the type that the model wants."""
-        values = casting.without_missing(values, self.name, required=self.required)
+        values = casting.fill_missing(values, self.name, required=self.required)
         nullable = not self.required
         if self.type in NUMBER_TYPES:
             return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
@@ -77,7 +77,7 @@ class Field:
         if isinstance(values, np.ndarray) and values.dtype.kind == "O":
             cells = [json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
         where = f"input '{self.name}', row"
-        return casting.objects(
+        return casting.object_array(
             [composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
         )
 
@@ -110,7 +110,7 @@ def json_cell(cell: Any, name: str, row: int) -> Any:
     try:
         return json.loads(cell)
     except (ValueError, RecursionError):
-        raise casting.refuse(name, row, "a JSON document in a string", "text that is not JSON") from None
+        raise casting.mismatch(name, row, "a JSON document in a string", "text that is not JSON") from None
 
 
 def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
@@ -120,11 +120,11 @@ def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
         return value
     if kind == "array":
         if not isinstance(value, list):
-            raise InvalidInput(f"{where}: expected a list, got {casting.described(value)}")
+            raise InvalidInput(f"{where}: expected a list, got {casting.json_type(value)}")
         return [composite(item, spec["items"], f"{where}[{i}]", False) for i, item in enumerate(value)]
     if kind in ("object", "map"):
         if not isinstance(value, dict):
-            raise InvalidInput(f"{where}: expected an object, got {casting.described(value)}")
+            raise InvalidInput(f"{where}: expected an object, got {casting.json_type(value)}")
         if kind == "map":
             return {key: composite(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
         return properties(value, spec["properties"], where)
@@ -134,7 +134,7 @@ def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
     try:
         return column([value])[0].item() if kind not in ("string", "binary") else column([value])[0]
     except InvalidInput:
-        raise InvalidInput(f"{where}: expected {wording(spec)}, got {casting.described(value)}") from None
+        raise InvalidInput(f"{where}: expected {wording(spec)}, got {casting.json_type(value)}") from None
 
 
 def properties(value: dict[str, Any], specs: Mapping[str, Spec], where: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def nested_numbers(values: Any, name: str) -> casting.Array:
         array = np.array(values)
     except ValueError:
         raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
-    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.hold_bools(values)):
+    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.contains_bools(values)):
         return array
     return nested_objects(values, name)
 
@@ -221,7 +221,7 @@ def ragged(rows: Any) -> str:
     if isinstance(rows, list) and rows and isinstance(rows[0], list):
         for index, row in enumerate(rows):
             if not isinstance(row, list):
-                return f": row 0 is a list, row {index} is {casting.described(row)}"
+                return f": row 0 is a list, row {index} is {casting.json_type(row)}"
             if len(row) != len(rows[0]):
                 return f": row 0 has {len(rows[0])} values, row {index} has {len(row)}"
     return ""

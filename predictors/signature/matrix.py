@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from predictors.protocol.batch import Batch, Values
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, kinds, packed
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array, pack_doubles, types_of
 from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
@@ -79,7 +79,7 @@ class Matrix:
     def of_rows(self, rows: list[Any], literals: bool) -> Array | None:
         if set(map(len, rows)) != {self.width}:
             return None
-        if literals and any(bool in kinds(row) for row in rows):
+        if literals and any(bool in types_of(row) for row in rows):
             return None
         count = len(rows) * self.width
         return self.doubles(chain.from_iterable(rows), count).reshape(len(rows), self.width)
@@ -102,7 +102,7 @@ class Matrix:
                 if values.shape not in ((count,), (count, 1)) or not self.lossless(values):
                     return None
                 made[:, index] = values.reshape(-1)
-            elif len(values) == count and not (literals and bool in kinds(values)):
+            elif len(values) == count and not (literals and bool in types_of(values)):
                 made[:, index] = self.doubles(values, count)
             else:
                 return None
@@ -115,9 +115,9 @@ class Matrix:
 
     def doubles(self, values: Iterable[Any], count: int) -> Array:
         """Numbers of JSON; no large ones where the plan cares whether they were written as whole numbers."""
-        made = packed(values, count)
+        made = pack_doubles(values, count)
         if not self.columnwise or self.singles is not None or self.dtype == SINGLE:
-            most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
+            most = EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
             if not (np.abs(made) < most).all():
                 raise OverflowError
         return made
@@ -130,7 +130,7 @@ class Matrix:
         if kind not in "iu":
             return False
         # Some libraries make singles of whole numbers.
-        most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
+        most = EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
         return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < most).all())
 
     def exact(self, found: Array) -> Array | None:
@@ -179,7 +179,7 @@ def matrix_of_types(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> M
     whole = [i for i, dtype in enumerate(types) if dtype.kind == "i"]
     singles = [i for i, dtype in enumerate(types) if dtype == SINGLE]
     alone = len(singles) == len(types)
-    highest = [min(np.iinfo(types[i]).max, EXACT_IN_DOUBLE) for i in whole]
+    highest = [min(np.iinfo(types[i]).max, MAX_EXACT_IN_DOUBLE) for i in whole]
     return Matrix(
         names,
         len(types),

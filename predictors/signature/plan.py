@@ -203,16 +203,16 @@ class SignaturePlan:
                 )
             return {key: rows[:, i] for i, key in enumerate(self.keys)}
         if not isinstance(rows, list):
-            raise InvalidInput(f"expected a list of rows, got {casting.described(rows)}")
+            raise InvalidInput(f"expected a list of rows, got {casting.json_type(rows)}")
         if not any(isinstance(row, list) for row in rows) or self.takes_lists(rows):
             if count == 1 or not rows:
                 return dict.fromkeys(self.keys[:1], rows) if rows else dict.fromkeys(self.keys, rows)
             raise InvalidInput(
-                f"row 0: expected a list of {count} values, got {casting.described(rows[0])}: {self.column_words}"
+                f"row 0: expected a list of {count} values, got {casting.json_type(rows[0])}: {self.column_words}"
             )
         for index, row in enumerate(rows):
             if not isinstance(row, list):
-                raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.described(row)}")
+                raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.json_type(row)}")
             if len(row) != count:
                 raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.column_words}")
         return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
@@ -252,7 +252,7 @@ def columns_of_records(rows: list[Any]) -> dict[str, Values]:
         return {name: [row[name] for row in rows] for name in names}
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.described(row)}")
+            raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.json_type(row)}")
     every = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, MISSING) for row in rows] for name in every}
 
@@ -282,7 +282,7 @@ def plain_text(values: casting.Array) -> casting.Array:
         cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in values.reshape(-1)]
     except UnicodeDecodeError:
         return values
-    return casting.objects(cells).reshape(values.shape)
+    return casting.object_array(cells).reshape(values.shape)
 
 
 def only_column(columns: Mapping[str, Values]) -> Any:
@@ -310,7 +310,7 @@ def untyped_matrix(rows: list[Any]) -> casting.Array:
     array = nested_numbers(rows, "instances")
     if array.dtype.kind != "O":
         return array
-    found = casting.kinds(array.reshape(-1).tolist())
+    found = casting.types_of(array.reshape(-1).tolist())
     if found <= {int, float, type(None)}:
         return array.astype(np.float64)
     if found == {bool}:
@@ -329,7 +329,7 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
     same_length(columns)
     cells: dict[str, Any] = {}
     for name in order or columns:
-        values = casting.without_missing(columns[name], name, required=False)
+        values = casting.fill_missing(columns[name], name, required=False)
         cells[name] = plain_text(values.reshape(-1)) if isinstance(values, np.ndarray) else values
     return pd.DataFrame(cells)
 
