@@ -17,7 +17,7 @@ from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.signature.fields import quoted
-from predictors.signature.plan import columns_of_records, is_records, same_length
+from predictors.signature.plan import check_lengths, columns_of_records, is_records
 
 INTEGERS = {"INT32": range(-(2**31), 2**31), "INT64": range(-(2**63), 2**63)}
 KEY_TYPES: dict[str, tuple[type, ...]] = {
@@ -152,7 +152,7 @@ def request_of(batch: Batch, wanted: LookupPlan) -> JoinRequest | None:
         return None  # one tensor that is the whole matrix
     if not named and batch.rows is None:
         return None
-    same_length(named)
+    check_lengths(named)
     count = len(next(iter(named.values()), batch.rows))  # records may hold nothing: of views without entities
     columns = {name: values for name, values in named.items() if name not in wanted.spare}
     request = JoinRequest(batch, columns, entities, count)

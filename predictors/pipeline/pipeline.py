@@ -298,7 +298,7 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(edition)
-            given = batch.copy() if kept and not edition.loaded.plan.copies else batch
+            given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
             prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
             if kept:
                 prediction = prediction.copy()
