@@ -21,7 +21,8 @@ from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
 from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
-from predictors.processes.shared_state import Shared, write
+from predictors.processes.files import write
+from predictors.processes.shared_state import SharedState
 from predictors.telemetry.metrics import publish_drift
 
 log = logging.getLogger("predictors")
@@ -38,7 +39,7 @@ class DriftState:
         loaded: Loaded,
         profile: DriftProfile | None,
         settings: DriftSettings,
-        shared: Shared,
+        shared: SharedState,
         index: int,
     ) -> None:
         self.number = number
@@ -131,7 +132,7 @@ class Watch(threading.Thread):
     def __init__(
         self,
         settings: DriftSettings,
-        shared: Shared,
+        shared: SharedState,
         index: int,
         watched: Callable[[], Sequence[DriftState]],
         over: Callable[[], bool],
@@ -164,7 +165,7 @@ class Watch(threading.Thread):
         found: Mapping[str, Any] = {}
         for one in self.watched():
             one.count(seconds)
-            if one.number != self.shared.edition:
+            if one.number != self.shared.numbers.served:
                 continue
             if self.index == 0:
                 name, version = self.settings.model_name, one.loaded.version
@@ -175,7 +176,7 @@ class Watch(threading.Thread):
             publish_drift(self.settings.model_name, found)
 
 
-def watched(number: int, loaded: Loaded, settings: DriftSettings, shared: Shared, index: int) -> DriftState | None:
+def watched(number: int, loaded: Loaded, settings: DriftSettings, shared: SharedState, index: int) -> DriftState | None:
     """None where there is nothing to compare with, unless the first rows are to be that."""
     profile = own_profile(loaded)
     if profile is None and settings.drift != "on":
