@@ -1,4 +1,4 @@
-"""TLS for HTTP and gRPC alike; certificates that are renewed on disk count from the next connection on."""
+"""TLS for HTTP and gRPC; a certificate that is renewed on disk is used from the next connection on."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def server_context(settings: TlsSettings, protocol: str) -> ssl.SSLContext | Non
 
     def renew(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
         """Called in each handshake, whether or not the client names a server."""
-        connection.context = watched.current()
+        connection.context = files.current()
 
     paths = [path for path in (certificate, key, authorities) if path]
-    watched = ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
-    context = watched.value
+    files = ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
+    context = files.value
     context.sni_callback = renew
     return context
 
