@@ -52,8 +52,8 @@ class Gate:
         self.files = callers + admins + probers
         self.verifier = verifier_of(settings)
         self.admin_scope = settings.jwt_admin_scope
-        known = bool(callers) or self.verifier is not None
-        caller = RoutePolicy(callers + admins, True) if known else None
+        needs_token = bool(callers) or self.verifier is not None
+        caller = RoutePolicy(callers + admins, True) if needs_token else None
         prober = RoutePolicy(probers + admins, False) if probers else caller or RoutePolicy(admins, False)
         admin = RoutePolicy(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED)
         self.policies: dict[str, RoutePolicy | None] = {
@@ -131,7 +131,7 @@ class Gate:
         return holder.name
 
     def report(self, kind: str, error: RequestError, peer: str) -> None:
-        """Logs a refusal, and a flood of them as one line a minute."""
+        """Logs a summary of refusals, at most once a minute."""
         log.debug("refused a request (%s) from %s: %d %s", kind, peer, error.status, error)
         self.refused += 1
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The clean-up's own settings."""
+"""The settings of the clean-up."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def namespace(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CleanupSettings:
-    """Which cache to clean up, and what may be removed from it."""
+    """What to clean, and how much to keep."""
 
     cache_path: str = setting(
-        "/model-cache", "mount path of the cache volume", env=("CACHE_PATH",), group="Cache",
+        "/model-cache", "mount point of the cache's volume", env=("CACHE_PATH",), group="Cache",
         metavar="FOLDER",
     )  # fmt: skip
     namespace: str = setting(
@@ -48,21 +48,21 @@ class CleanupSettings:
         env=("NAMESPACE",), group="Cache", metavar="NAME", shown="that of the pod",
     )  # fmt: skip
     ttl_days: float = setting(
-        7.0, "days after which an unused model is removed; inf for never", number("days"), env=("TTL_DAYS",),
+        7.0, "entries that no pod used for longer are removed; inf removes none", number("days"), env=("TTL_DAYS",),
         group="Limits", metavar="DAYS", shown="7",
     )  # fmt: skip
     max_size_gb: float = setting(
-        0.0, "cache size above which the least recently used models go, in GB of 10^9 bytes; 0 for no limit",
+        0.0, "size in GB of 10^9 bytes above which the least recently used entries are removed; 0 for no limit",
         number("GB"), env=("MAX_SIZE_GB",), group="Limits", metavar="GB", shown="0",
     )  # fmt: skip
     min_age_minutes: float = setting(
-        60.0, "minutes after its last use during which the size limit does not remove a model", number("minutes"),
-        env=("MIN_AGE_MINUTES",), group="Limits", metavar="MINUTES", shown="60",
+        60.0, "entries used more recently are not removed for the size", number("minutes"), env=("MIN_AGE_MINUTES",),
+        group="Limits", metavar="MINUTES", shown="60",
     )  # fmt: skip
     dry_run: bool = setting(
-        False, "report what would be removed, and remove nothing", truth, env=("DRY_RUN",), group="Report"
+        False, "report what would be removed, and change nothing", truth, env=("DRY_RUN",), group="Report"
     )
-    json: bool = setting(False, "write the report as one JSON object", truth, group="Report")
+    json: bool = setting(False, "report as one JSON object", truth, group="Report")
 
     @property
     def root(self) -> Path:
@@ -70,8 +70,8 @@ class CleanupSettings:
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> CleanupSettings:
-    """Flags over environment over defaults; ends the process with 2 on a bad one."""
-    arguments = parser(PROG, "Remove from a model cache what no pod uses any more.", of=CleanupSettings)
+    """Flags override the environment, which overrides defaults; ends the process with 2 if one is invalid."""
+    arguments = parser(PROG, "Removes entries of a model cache that no pod uses any more.", of=CleanupSettings)
     try:
         values = given_values(arguments, argv, environ, CleanupSettings)
         if not values.get("namespace"):
@@ -86,10 +86,12 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) 
 def check(settings: CleanupSettings) -> None:
     if not settings.root.is_dir():
         raise SettingError(
-            f"CACHE_PATH: there is no folder {settings.cache_path}: expected the volume with the cache there"
+            f"CACHE_PATH: there is no folder {settings.cache_path}: expected the mount point of the cache's volume"
         )
     if not settings.namespace:
-        raise SettingError("NAMESPACE: expected the namespace whose pods use the cache; it is known only inside a pod")
+        raise SettingError(
+            "NAMESPACE: expected the namespace of the pods that use the cache; only in a pod it has a default"
+        )
 
 
 def own_namespace(environ: Mapping[str, str]) -> str:

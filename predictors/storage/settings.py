@@ -98,8 +98,8 @@ class StorageSettings:
 
     model_uri: str | None = setting(
         None,
-        "model to fetch: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path, mlflow-artifacts:/…, also as "
-        "mlflow://models/name@alias, or s3, gs, wasbs, abfss, http(s), hf, hdfs, pvc, a folder, a file",
+        "the model: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path or mlflow-artifacts:/…, also "
+        "written as mlflow://models/name@alias; s3, gs, wasbs, abfss, http(s), hf, hdfs or pvc; a folder or a file",
         spelled,
         env=("MODEL_URI",),
         group="Model",
@@ -108,39 +108,39 @@ class StorageSettings:
     output_path: str = setting("/models", "folder for the model", env=("OUTPUT_PATH",), group="Model", metavar="FOLDER")
     storage_strategy: str = setting(
         "auto",
-        "pvc: through the cache; emptydir: directly into the folder; auto: through the cache if there is one",
+        "pvc: through the cache; emptydir: directly into the folder; auto: through the cache if it is writable",
         choice("auto", "emptydir", "pvc"),
         env=("STORAGE_STRATEGY",),
         group="Cache",
     )
     cache_path: str = setting(
-        "/model-cache", "mount path of the cache volume", env=("CACHE_PATH",), group="Cache",
+        "/model-cache", "mount point of the cache's volume", env=("CACHE_PATH",), group="Cache",
         metavar="FOLDER",
     )  # fmt: skip
     cache_link: str = setting(
         "auto",
-        "how the folder is filled from the cache; auto: hard links if both are on the same volume, else copies",
+        "how the folder is filled from the cache; auto: hard links if both are on one volume, else copies",
         choice("auto", "hardlink", "symlink", "copy"),
         env=("CACHE_LINK",),
         group="Cache",
     )
     cache_unversioned: bool = setting(
         False,
-        "also cache models without a version, such as s3://…, by their URI alone; changes to them go unnoticed",
+        "also cache sources without versions, such as s3://…; later changes of them are not noticed",
         truth,
         env=("CACHE_UNVERSIONED",),
         group="Cache",
     )
     verify: str = setting(
         "full",
-        "what is compared before cached files are reused: their SHA-256, or only their size",
+        "what is checked before files are used again: their SHA-256, or only their size",
         choice("full", "size"),
         env=("VERIFY",),
         group="Cache",
     )
     max_unpacked_size: int = setting(
         64 * 1024**3,
-        "maximum size of a model after unpacking",
+        "limit for the unpacked size of an archive",
         size,
         env=("MAX_UNPACKED_SIZE",),
         group="Download",
@@ -151,7 +151,7 @@ class StorageSettings:
         group="Download",
     )  # fmt: skip
     download_backoff: float = setting(
-        5.0, "seconds before the first retry, doubled for each further one", seconds, env=("BACKOFF_SECONDS",),
+        5.0, "seconds before the first retry, doubled each time", seconds, env=("BACKOFF_SECONDS",),
         flags=("--backoff-seconds",), group="Download",
     )  # fmt: skip
     tracking_uri: str | None = setting(
@@ -168,7 +168,7 @@ class StorageSettings:
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[StorageSettings]:
-    """One for each pair of a URI and a folder; ends the process with 2 on a bad one."""
+    """The settings for each pair of a URI and a folder; ends the process with 2 if one is invalid."""
     try:
         return jobs(argv, environ)
     except SettingError as error:
@@ -176,15 +176,15 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) 
 
 
 def jobs(argv: Sequence[str], environ: Mapping[str, str]) -> list[StorageSettings]:
-    arguments = parser(PROG, "Fetch a model into a folder, through a cache if there is one.", of=StorageSettings)
+    arguments = parser(PROG, "Fetches a model into a folder, through a cache if there is one.", of=StorageSettings)
     arguments.usage = f"{PROG} [options] [URI FOLDER]..."
-    arguments.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="models to fetch, and the folders for them")
+    arguments.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="the model, and the folder for it")
     settings = StorageSettings(**given_values(arguments, argv, environ, StorageSettings))
     pairs: list[str] = arguments.parse_args(argv).pairs
     if len(pairs) % 2:
         raise SettingError(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
     if not pairs and not settings.model_uri:
-        raise SettingError("expected a URI and a folder, or MODEL_URI and OUTPUT_PATH, which say what to fetch")
+        raise SettingError("no model: expected a URI and a folder, or MODEL_URI and OUTPUT_PATH")
     listed = []
     for uri, folder in zip(pairs[::2], pairs[1::2], strict=True):
         try:

@@ -43,8 +43,8 @@ class Ids(NamedTuple):
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """As header fields."""
-        known = ((REQUEST_ID, self.request_id), (TRACEPARENT, self.traceparent))
-        return known if self.traceparent else known[:1]
+        both = ((REQUEST_ID, self.request_id), (TRACEPARENT, self.traceparent))
+        return both if self.traceparent else both[:1]
 
 
 def ids_of(headers: Iterable[tuple[bytes, bytes]]) -> Ids:

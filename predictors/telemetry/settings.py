@@ -39,6 +39,6 @@ def refuse(error: SettingError, prog: str, argv: Sequence[str], environ: Mapping
 
 def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether the log format is JSON, read without a parser: the settings may be what is broken."""
-    words = " ".join(argv).replace("=", " ").replace("log_format", "log-format")
-    _, flag, rest = words.rpartition("--log-format ")
+    flags = " ".join(argv).replace("=", " ").replace("log_format", "log-format")
+    _, flag, rest = flags.rpartition("--log-format ")
     return (rest.split() or [""])[0] == "json" if flag else environ.get(ENV_PREFIX + "LOG_FORMAT") == "json"
