@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.methods import native_methods, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 
 class CatBoostModel(MLflowModel):

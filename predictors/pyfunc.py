@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, load_pyfunc, pyfunc_method
+from predictors.model.methods import pyfunc_method
+from predictors.model.native import Method, Native, load_pyfunc
 
 
 class PyFuncModel(MLflowModel):

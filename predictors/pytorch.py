@@ -9,8 +9,8 @@ import numpy as np
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, implementation_of, pyfunc_method
-from predictors.model.tables import class_probabilities
+from predictors.model.methods import class_probabilities, pyfunc_method
+from predictors.model.native import Method, Native, implementation_of
 
 
 class PyTorchModel(MLflowModel):

@@ -9,7 +9,8 @@ from predictors.flavor import MLmodel
 from predictors.model import sklearn_files
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.methods import native_methods, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 METHODS = (
     "predict_proba", "predict_log_proba", "predict_joint_log_proba", "decision_function",

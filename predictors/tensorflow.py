@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, pyfunc_method
-from predictors.model.tables import class_probabilities
+from predictors.model.methods import class_probabilities, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 
 class TensorFlowModel(MLflowModel):

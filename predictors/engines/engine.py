@@ -19,15 +19,15 @@ Answer: TypeAlias = "tuple[Array, Array | None]"
 """Predictions, and class probabilities where they are wanted and the model has them."""
 Run: TypeAlias = Callable[[Array, bool], Answer]
 """Takes a matrix of numbers, and whether probabilities are wanted."""
-RunAll: TypeAlias = Callable[[Sequence[Array], bool], Answer]
+RunJoint: TypeAlias = Callable[[Sequence[Array], bool], Answer]
 """The same for the rows of several requests; the answer is that for all rows, in order."""
 TOLERANCE = 1e-6  # relative, of compiled engines
-SINGLES = 5  # rows of each group that are asked alone as well
-FEW = 20  # rows of each group at least
+SINGLE_ROWS = 5  # rows of each group that are asked alone as well
+MIN_PROBES = 20  # rows of each group at least
 PROOF_SECONDS, EXPERIMENT_SECONDS = 3.0, 0.1  # about what a slow model is asked for at load
-TOGETHER, MANY = 16, 64  # rows of the experiments that show what an engine takes
-WORTH, WORTH_A_DIGIT = 3e-6, 50e-6  # seconds that answering together must save for each request
-MAX_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
+JOINT_ROWS, MAX_TIMED_ROWS = 16, 64  # rows of the experiments that show what an engine takes
+MIN_SAVING, MIN_INEXACT_SAVING = 3e-6, 50e-6  # seconds that answering together must save for each request
+MAX_BATCH_SECONDS = 0.05  # that a batch may take; it bounds how long the next one waits
 
 
 class Declined(Exception):
@@ -46,7 +46,7 @@ class Engine:
     run: Run
     thresholds: Sequence[Array] = ()
     """For each column the numbers at which the model changes its mind, where they are known: they make good probes."""
-    joint: RunAll | None = None
+    joint: RunJoint | None = None
     """The same for the rows of several requests, where `run` would give them other last bits than alone."""
     compiled: bool = False
     """Whether the model was converted; otherwise its own library computes, or the same operations in numpy."""
@@ -62,7 +62,7 @@ class EngineCandidate:
 
 
 @dataclass(frozen=True)
-class Proven:
+class ProvenEngine:
     """An engine that answered all probes as the model did, and what it takes."""
 
     engine: Engine
@@ -70,7 +70,7 @@ class Proven:
     """Seconds for one row."""
     further: float
     """Seconds for each further row."""
-    together: RunAll | None = None
+    together: RunJoint | None = None
     """What answers the rows of several requests at once; None where each is better answered alone."""
 
     def seconds(self, rows: int) -> float:
@@ -79,14 +79,14 @@ class Proven:
     @property
     def most_rows(self) -> int:
         """How many rows to answer at once, so that those who come next do not wait long."""
-        return max(1, int(MAX_SECONDS / max(self.further, 1e-9)))
+        return max(1, int(MAX_BATCH_SECONDS / max(self.further, 1e-9)))
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """The engine that serves, None for the model's own library by itself, and why not another."""
 
-    proven: Proven | None = None
+    proven: ProvenEngine | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     """By candidate: why it does not serve."""
 
@@ -99,7 +99,7 @@ class Choice:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
-def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> Choice:
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> EngineChoice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:
@@ -107,10 +107,10 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, n
             reasons[candidate.name] = f"--engine={mode}"
             continue
         try:
-            engine = laid_out(candidate.build(), columnwise=probing.columnwise)
-            groups = affordable(probe_groups(probing, engine.thresholds), native)
+            engine = in_layout_of_model(candidate.build(), columnwise=probing.columnwise)
+            groups = limit_probes(probe_groups(probing, engine.thresholds), native)
             prove(engine, native, groups)
-            return Choice(measured(engine, groups[ORDINARY][:MANY], exact=mode == "native"), reasons)
+            return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
         except Unsuited as unsuited:
             reasons[candidate.name] = str(unsuited)
         except ImportError as error:
@@ -118,10 +118,10 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, n
         except Exception as error:
             log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
             reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
-    return Choice(None, reasons)
+    return EngineChoice(None, reasons)
 
 
-def laid_out(engine: Engine, *, columnwise: bool) -> Engine:
+def in_layout_of_model(engine: Engine, *, columnwise: bool) -> Engine:
     """The engine on rows that lie in memory as the model gets them: the last bit of a sum may depend on it."""
     if not columnwise:
         return engine
@@ -136,14 +136,14 @@ def laid_out(engine: Engine, *, columnwise: bool) -> Engine:
 # -- proof ------------------------------------------------------------------------------------------------------
 
 
-def affordable(groups: Mapping[str, Array], native: Run) -> dict[str, Array]:
+def limit_probes(groups: Mapping[str, Array], native: Run) -> dict[str, Array]:
     """Fewer probes for a model that is slow by itself: nobody should wait minutes for a server to be ready."""
-    few = groups[ORDINARY][:FEW]
-    attempt(native, few)  # the first time takes longer
+    few = groups[ORDINARY][:MIN_PROBES]
+    try_run(native, few)  # the first time takes longer
     started = time.perf_counter()
-    attempt(native, few)
+    try_run(native, few)
     each = (time.perf_counter() - started) / len(few)
-    most = max(FEW, int(PROOF_SECONDS / each / len(groups)))
+    most = max(MIN_PROBES, int(PROOF_SECONDS / each / len(groups)))
     return {name: rows[:most] for name, rows in groups.items()}
 
 
@@ -151,7 +151,7 @@ def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
     """Raises `Unsuited` if the engine answers any probe differently, or one that the model refuses."""
     answered, tolerance = 0, TOLERANCE if engine.compiled else 0.0
     for group, rows in groups.items():
-        expected, found = attempt(native, rows), attempt(engine.run, rows)
+        expected, found = try_run(native, rows), try_run(engine.run, rows)
         if found is None:
             continue
         if expected is None:
@@ -159,8 +159,8 @@ def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
         answered += 1
         compare_answers(found, expected, group, tolerance)
         compare(engine.run(rows.copy(), False)[0], found[0], f"predictions without probabilities for {group}", 0.0)
-        for row in range(min(len(rows), SINGLES)):
-            found, expected = attempt(engine.run, rows[row : row + 1]), attempt(native, rows[row : row + 1])
+        for row in range(min(len(rows), SINGLE_ROWS)):
+            found, expected = try_run(engine.run, rows[row : row + 1]), try_run(native, rows[row : row + 1])
             if found is not None and expected is not None:
                 compare_answers(found, expected, f"one of {group} alone", tolerance)
     if not answered:
@@ -172,7 +172,7 @@ def compare_answers(mine: Answer, model: Answer, group: str, tolerance: float) -
         compare(one, other, f"{what} for {group}", tolerance)
 
 
-def attempt(run: Run, rows: Array) -> Answer | None:
+def try_run(run: Run, rows: Array) -> Answer | None:
     try:
         with np.errstate(all="ignore"):
             return run(rows.copy(), True)
@@ -201,32 +201,32 @@ def compare(mine: Any, model: Any, what: str, tolerance: float) -> None:
 # -- measuring --------------------------------------------------------------------------------------------------
 
 
-def measured(engine: Engine, rows: Array, *, exact: bool) -> Proven:
+def measure(engine: Engine, rows: Array, *, exact: bool) -> ProvenEngine:
     """What the engine takes, and whether requests that wait are better answered together."""
-    one, some = timed(engine.run, rows[:1]), timed(engine.run, rows[:TOGETHER])
-    rows = rows[: max(TOGETHER, min(MANY, int(EXPERIMENT_SECONDS / one)))]
-    many = timed(engine.run, rows)
-    saved = one - some / TOGETHER
-    proven = Proven(engine, one, max(many - one, 0.0) / (len(rows) - 1))
-    if saved < WORTH:
+    one, some = best_time(engine.run, rows[:1]), best_time(engine.run, rows[:JOINT_ROWS])
+    rows = rows[: max(JOINT_ROWS, min(MAX_TIMED_ROWS, int(EXPERIMENT_SECONDS / one)))]
+    many = best_time(engine.run, rows)
+    saved = one - some / JOINT_ROWS
+    proven = ProvenEngine(engine, one, max(many - one, 0.0) / (len(rows) - 1))
+    if saved < MIN_SAVING:
         return proven
-    joined = joining(engine.run)
-    if same_alone(joined, engine.run, rows, 0.0):
+    joined = concatenated(engine.run)
+    if matches_alone(joined, engine.run, rows, 0.0):
         return replace(proven, together=joined)
-    if engine.joint is not None and same_alone(engine.joint, engine.run, rows, 0.0):
+    if engine.joint is not None and matches_alone(engine.joint, engine.run, rows, 0.0):
         return replace(proven, together=engine.joint)
     # The last digit of a row depends on its neighbours: only where much is won, and where that is allowed.
-    if not exact and saved > WORTH_A_DIGIT and same_alone(joined, engine.run, rows, TOLERANCE):
+    if not exact and saved > MIN_INEXACT_SAVING and matches_alone(joined, engine.run, rows, TOLERANCE):
         return replace(proven, together=joined)
     return proven
 
 
-def joining(run: Run) -> RunAll:
+def concatenated(run: Run) -> RunJoint:
     """The rows of all requests as one matrix."""
     return lambda parts, probabilities: run(np.concatenate(parts), probabilities)
 
 
-def same_alone(together: RunAll, run: Run, rows: Array, tolerance: float) -> bool:
+def matches_alone(together: RunJoint, run: Run, rows: Array, tolerance: float) -> bool:
     """Whether requests that are answered together get the numbers that they get alone."""
     for sizes in ([1] * len(rows), [1, 2], [1, 2, 3, 5, 1, 1], [len(rows) // 2 - 1, 2, len(rows) // 2 - 1]):
         ends = np.cumsum(sizes)
@@ -240,7 +240,7 @@ def same_alone(together: RunAll, run: Run, rows: Array, tolerance: float) -> boo
     return True
 
 
-def timed(run: Run, rows: Array) -> float:
+def best_time(run: Run, rows: Array) -> float:
     """The best of several runs, so that a busy machine matters little."""
     return min(durations(run, rows))
 

@@ -61,7 +61,7 @@ class FastPath:
         started = time.perf_counter()
         try:
             batch = decode()
-            rows = self.loaded.rows_of(batch)
+            rows = self.loaded.engine_rows(batch)
         except Exception:
             rows = None
         if rows is None:

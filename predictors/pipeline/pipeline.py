@@ -129,7 +129,7 @@ class Pipeline:
 
     def add(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
-        loaded = model.serving()
+        loaded = model.require_loaded()
         proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
@@ -138,7 +138,7 @@ class Pipeline:
             tap = drift.tap if drift else None
             lane = FastPath(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
         if drift is not None and model.customized:
-            model.answered = drift.tap.add
+            model.on_prediction = drift.tap.add
         self.editions[number] = ServedModel(number, model, loaded, lane, model.features, drift)
 
     def watched(self, number: int, loaded: Loaded) -> DriftState | None:
@@ -280,7 +280,7 @@ class Pipeline:
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
-        rows = lane.loaded.rows_of(batch)
+        rows = lane.loaded.engine_rows(batch)
         if rows is not None:
             try:
                 answer = await lane.batcher.answer(rows, lane.model.wants_probabilities(batch))
@@ -299,7 +299,7 @@ class Pipeline:
             batch = decode()
             kept = self.is_kept(edition)
             given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
-            prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
+            prediction, rows = edition.model.predict_batch(edition.loaded, given), row_count(batch)
             if kept:
                 prediction = prediction.copy()
             if edition.drift is not None:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from predictors.engines.engine import Answer, Declined, Proven, RunAll
+from predictors.engines.engine import Answer, Declined, ProvenEngine, RunJoint
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 
@@ -44,7 +44,9 @@ def never() -> bool:
 class MicroBatcher:
     """The way of small requests to one proven engine; for the event loop only."""
 
-    def __init__(self, proven: Proven, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int) -> None:
+    def __init__(
+        self, proven: ProvenEngine, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int
+    ) -> None:
         self.proven = proven
         self.loop = loop
         self.executor = executor
@@ -130,7 +132,7 @@ def settle(group: Sequence[Waiting], found: Sequence[Answer | Exception]) -> Non
             log.exception("a reply failed")  # the others get theirs
 
 
-def answers(proven: Proven, group: Sequence[Waiting]) -> list[Answer | Exception]:
+def answers(proven: ProvenEngine, group: Sequence[Waiting]) -> list[Answer | Exception]:
     """An answer for each; if they fail together, each is asked alone, so that only the guilty one fails."""
     if len(group) > 1 and proven.together is not None:
         try:
@@ -140,7 +142,7 @@ def answers(proven: Proven, group: Sequence[Waiting]) -> list[Answer | Exception
     return [attempt(proven, one) for one in group]
 
 
-def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
+def attempt(proven: ProvenEngine, one: Waiting) -> Answer | Exception:
     try:
         return proven.engine.run(one.rows, one.probabilities)
     except Exception as error:
@@ -149,7 +151,7 @@ def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
         return Declined()
 
 
-def together(run: RunAll, group: Sequence[Waiting]) -> list[Answer | Exception]:
+def together(run: RunJoint, group: Sequence[Waiting]) -> list[Answer | Exception]:
     predictions, probabilities = run([one.rows for one in group], any(one.probabilities for one in group))
     found: list[Answer | Exception] = []
     start = 0

@@ -41,7 +41,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, 
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from predictors.engines.engine import Choice, Engine, EngineCandidate, choose
+from predictors.engines.engine import Engine, EngineCandidate, EngineChoice, choose
 from predictors.engines.estimators import candidates
 from predictors.engines.probes import Probing
 from predictors.model.base import MLflowModel
@@ -70,7 +70,7 @@ def opened(folder: Path, **settings: Any) -> MLflowModel:
     return model
 
 
-def chosen(model: Any, mode: str = "auto", dtype: Any = np.float64, rows: Any = X) -> Choice:
+def chosen(model: Any, mode: str = "auto", dtype: Any = np.float64, rows: Any = X) -> EngineChoice:
     def native(data: Any, probabilities: bool) -> Any:
         return model.predict(data), model.predict_proba(data) if hasattr(model, "predict_proba") else None
 
@@ -166,7 +166,7 @@ def test_a_model_that_only_looks_like_a_known_one() -> None:
     assert choice.proven.engine.run(X[:2], False)[0].tolist() == [7, 7]
 
 
-def regression(change: Callable[[Any], Any], *, compiled: bool = False) -> Choice:
+def regression(change: Callable[[Any], Any], *, compiled: bool = False) -> EngineChoice:
     """An engine for a linear model that is off by `change`."""
     model = LinearRegression().fit(X, NUMBER)
     run = lambda rows, wanted: (change(model.predict(rows)), None)  # noqa: E731
@@ -260,7 +260,7 @@ def test_the_engine_of_each_flavor(case: str, auto: str, native: str, zoo: Calla
 
 def test_an_engine_answers_only_what_it_can(zoo: Callable[[str], Path]) -> None:
     model = opened(zoo("sklearn-logistic"))
-    loaded, rows = model.serving(), [[1.0, 2.0, 3.0]]
+    loaded, rows = model.require_loaded(), [[1.0, 2.0, 3.0]]
     width = loaded.matrix.width if loaded.matrix else 0
     rows = [[1.0] * width]
     assert loaded.rows_of(Batch(rows=rows)) is not None
