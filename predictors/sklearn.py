@@ -43,9 +43,9 @@ class SklearnModel(MLflowModel):
         )
 
     def engines(self, native: Native) -> list[EngineCandidate]:
-        from predictors.engines.estimators import candidates
+        from predictors.engines.estimators import engine_candidates
 
-        return candidates(native.raw)
+        return engine_candidates(native.raw)
 
 
 def known_names(raw: Any) -> tuple[str, ...]:

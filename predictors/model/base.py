@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import kserve.errors
 from kserve import Model
 
-from predictors.engines.engine import Answer, EngineCandidate, EngineChoice, choose
+from predictors.engines.choice import EngineChoice, choose
+from predictors.engines.engine import Answer, EngineCandidate
 from predictors.engines.probes import Probing
 from predictors.environments.dependencies import preflight
 from predictors.features.declaration import declaration_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from predictors.engines.engine import EngineChoice
+from predictors.engines.choice import EngineChoice
 from predictors.environments.dependencies import UnmetRequirement
 from predictors.features.declaration import Declaration
 from predictors.flavor import MLmodel

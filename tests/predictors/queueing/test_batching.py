@@ -218,7 +218,7 @@ def some_rows(count: int) -> Any:
 def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
     watched = SpiedBatcher(most_rows=50)
     around = watched.around(proven)
-    around = around if slow else replace(around, first=0.0)
+    around = around if slow else replace(around, first_row_seconds=0.0)
 
     async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(count), True) for count in sizes))
@@ -268,7 +268,7 @@ def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: ProvenEngine, slow: bool, alone: bool) -> None:
-    made = replace(proven, first=1.0 if slow else 0.0, together=None if alone else proven.together)
+    made = replace(proven, first_row_seconds=1.0 if slow else 0.0, joint=None if alone else proven.joint)
 
     async def story(batcher: MicroBatcher) -> list[int]:
         answered: list[int] = []
@@ -296,7 +296,7 @@ def test_an_engine_that_ends_the_process_is_declined(proven: ProvenEngine) -> No
     def leaving(rows: Any, probabilities: bool) -> Answer:
         raise SystemExit(3)
 
-    made = replace(proven, engine=replace(proven.engine, run=leaving), together=leaving, first=1.0)
+    made = replace(proven, engine=replace(proven.engine, run=leaving), joint=leaving, first_row_seconds=1.0)
 
     async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(1), True) for _ in range(3)), return_exceptions=True)
