@@ -31,7 +31,7 @@ class SklearnModel(MLflowModel):
         if not methods:
             raise LoadError(f"{type(raw).__name__} has no method that could be served")
         if mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
-            probabilities = None  # the model's author chose what it answers
+            probabilities = None  # the model's author chose another method
         return Native(
             methods=methods,
             raw=raw,

@@ -96,7 +96,7 @@ class FastPath:
             counters.succeeded(time.perf_counter() - started, len(rows))
             reply(made)
             if self.tap is not None:
-                self.tap.take(rows, answer)
+                self.tap.sample_rows(rows, answer)
 
         counters.in_flight.inc()
         given_up = gone if ticket is None else lambda: ticket.expired or gone()

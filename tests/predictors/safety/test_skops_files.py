@@ -27,7 +27,7 @@ def test_it_finds_every_estimator_and_nothing_else(tmp_path: Path, monkeypatch: 
     others = {("Tree", "sklearn.tree._tree"), ("BaseEstimator", "sklearn.base"), ("Pipeline", "sklearn.nothing")}
     others |= {("BaseSearchCV", "sklearn.model_selection._search"), ("LogisticRegression", "sklearn.linear_model")}
     text = "".join(f'"__class__": "{name}", "__module__": "{module}",' for name, module in known | others)
-    monkeypatch.setattr(skops_files, "schema", lambda file: text)
+    monkeypatch.setattr(skops_files, "read_schema", lambda file: text)
     found = {(name, kind.__module__) for name, kind in skops_files.estimators_in(tmp_path)}
     assert found == known
 
