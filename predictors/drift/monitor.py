@@ -10,7 +10,7 @@ from typing import Any
 
 from predictors.drift.samples import drift_samples
 from predictors.drift.state import DriftState
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import publish_drift
 
@@ -23,7 +23,7 @@ class DriftMonitor(threading.Thread):
     def __init__(
         self,
         settings: Settings,
-        shared: Shared,
+        shared: SharedState,
         index: int,
         states: Callable[[], Sequence[DriftState]],
         stopped: Callable[[], bool],
@@ -56,7 +56,7 @@ class DriftMonitor(threading.Thread):
         samples: Mapping[str, Any] = {}
         for state in self.states():
             state.count(seconds)
-            if state.number != self.shared.edition:
+            if state.number != self.shared.numbers.served:
                 continue
             if self.index == 0:
                 name, version = self.settings.model_name, state.loaded.version

@@ -26,7 +26,8 @@ from predictors.drift.tally import DriftTally, empty_tally, tally_rows
 from predictors.drift.tap import Tap
 from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
-from predictors.processes.shared_state import Shared, write
+from predictors.processes.files import write
+from predictors.processes.shared_state import SharedState
 from predictors.settings.predictor import Settings
 
 log = logging.getLogger("predictors")
@@ -38,7 +39,13 @@ class DriftState:
     """The drift of one loaded model in one process: its profile, its tap and its window."""
 
     def __init__(
-        self, number: int, loaded: Loaded, profile: DriftProfile | None, settings: Settings, shared: Shared, index: int
+        self,
+        number: int,
+        loaded: Loaded,
+        profile: DriftProfile | None,
+        settings: Settings,
+        shared: SharedState,
+        index: int,
     ) -> None:
         self.number = number
         self.loaded = loaded
@@ -126,7 +133,9 @@ class DriftState:
         return total
 
 
-def open_drift_state(number: int, loaded: Loaded, settings: Settings, shared: Shared, index: int) -> DriftState | None:
+def open_drift_state(
+    number: int, loaded: Loaded, settings: Settings, shared: SharedState, index: int
+) -> DriftState | None:
     """The state for a loaded model; None if it has no profile and its first rows shall not become one."""
     profile = read_own_profile(loaded)
     if profile is None and settings.drift != "on":
