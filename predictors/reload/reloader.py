@@ -17,7 +17,7 @@ from typing import TypeVar
 from predictors.environments.dependencies import DependencyError, differences, worse
 from predictors.environments.requirements import RequirementsError
 from predictors.flavor import FlavorError, read_mlmodel
-from predictors.model.base import MLflowModel, signed_plan
+from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
 from predictors.pipeline.pipeline import Pipeline
 from predictors.processes.files import write
@@ -25,6 +25,7 @@ from predictors.processes.handover import ReplaceError
 from predictors.reload.compatible import incompatible
 from predictors.runtime import garbage
 from predictors.signature.fields import Field, quoted
+from predictors.signature.plan import read_plan
 from predictors.storage.failures import SourceError
 from predictors.storage.retries import one_line
 from predictors.storage.source import Source
@@ -122,7 +123,7 @@ class Reloader:
         if served is None or served.features is None or served.model.settings.allow_signature_change:
             return
         before, after = served.features.description, model.features.description if model.features else None
-        inputs = model.serving().plan.inputs
+        inputs = model.require_loaded().plan.inputs
         found = () if after is None else after.columns
         required = [one.name for one in inputs if one.required]
         if lost := [name for name in before.columns if name in required and name not in found]:
@@ -144,7 +145,7 @@ class Reloader:
         served = self.pipeline.current
         if served is None or served.model.settings.allow_signature_change:
             return
-        before, after = signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path))
+        before, after = read_plan(served.loaded.mlmodel), read_plan(read_mlmodel(source.path))
         if served.features is not None:  # what is new may be looked up; that shows once it is loaded
             known = [one.name for one in before.inputs]
             after = replace(after, inputs=tuple(one if one.name in known else optional(one) for one in after.inputs))
@@ -157,9 +158,9 @@ class Reloader:
     def check_dependencies(self, source: Source) -> None:
         """Refuses a version that needs what the served one did not, and what is not here."""
         served = self.pipeline.current
-        if served is None or served.loaded.differences is None:
+        if served is None or served.loaded.unmet is None:
             return
-        missing = worse(served.loaded.differences, differences(read_mlmodel(source.path)))
+        missing = worse(served.loaded.unmet, differences(read_mlmodel(source.path)))
         if missing:
             raise ReloadRefused(
                 f"it needs another environment: {'; '.join(map(str, missing))} (--env-manager=uv makes one, "

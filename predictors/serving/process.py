@@ -260,7 +260,7 @@ class Serving:
         if model.loaded is None:
             model.load()
         if number == 1:
-            shared.sources.first(lambda: model.serving().source)
+            shared.sources.first(lambda: model.require_loaded().source)
         return number, model
 
     def successor(self, source: Source) -> MLflowModel:

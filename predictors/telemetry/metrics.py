@@ -218,7 +218,7 @@ class Metrics:
     def model_loaded(self, name: str, loaded: Loaded) -> None:
         for child in self.about(name, loaded):
             child.set(1)
-        self.load_seconds.labels(name, loaded.version).set(loaded.seconds)
+        self.load_seconds.labels(name, loaded.version).set(loaded.load_seconds)
         # There from the beginning, so that alerts need not guess and rates see the first one.
         self.reload_failing.labels(name)
         for outcome in RELOAD_OUTCOMES:

@@ -34,7 +34,7 @@ def test_flavor_methods_and_safety(case: ZooModel, zoo: Callable[[str], Path]) -
     assert read_mlmodel(folder).detect().name == case.flavor
     model = opened(folder)
     assert model.load()
-    loaded = model.serving()
+    loaded = model.require_loaded()
     assert set(loaded.methods) - {"predict"} == set(case.methods)
     assert (loaded.native.probabilities is not None) == case.probabilities
     strict = opened(folder, allow_code_execution=False)

@@ -109,7 +109,7 @@ from predictors.storage.source import resolve
 settings = Settings()
 model = open_model(settings, resolve(settings))
 model.load()
-assert model.serving().outputs
+assert model.require_loaded().outputs
 absent = [name for name in ("mlflow", "kubernetes", "torch", "skops.io", "sklearn.ensemble", "jwt", "cryptography") if name in sys.modules]
 print(absent)
 """
