@@ -107,13 +107,13 @@ def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 def by_name(old: list[Any], new: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Both lists by the names of their items, where all have one."""
-    found = []
+    mappings = []
     for items in (old, new):
         names = [name_of(item) for item in items]
         if None in names or len(set(names)) != len(names):
             return None
-        found.append({str(name): item for name, item in zip(names, items, strict=True)})
-    return found[0], found[1]
+        mappings.append({str(name): item for name, item in zip(names, items, strict=True)})
+    return mappings[0], mappings[1]
 
 
 def name_of(item: Any) -> str | None:

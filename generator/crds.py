@@ -43,13 +43,13 @@ class Crds:
         schema = self.schemas.get(key)
         if schema is None:
             return [self._unknown_kind(*key)]
-        found = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
+        problems = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
         metadata = document.get("metadata")
         if key in self.cluster_scoped and isinstance(metadata, Mapping) and metadata.get("namespace"):
-            found.append(
+            problems.append(
                 SchemaProblem("metadata.namespace", f"a {kind} belongs to the whole cluster: expected no namespace")
             )
-        return found
+        return problems
 
     def _unknown_kind(self, version: str, kind: str) -> SchemaProblem:
         if versions := sorted(v for v, k in self.schemas if k == kind):
@@ -71,16 +71,16 @@ def load(folder: Path) -> Crds:
         for document in _definitions(file):
             try:
                 spec = document["spec"]
-                found = {
+                structural = {
                     (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): version["schema"]["openAPIV3Schema"]
                     for version in spec["versions"]
                     if version.get("served", True)
                 }
             except (KeyError, TypeError):
                 raise CrdError(f"{file}: a CustomResourceDefinition of apiextensions.k8s.io/v1 is expected") from None
-            schemas |= found
+            schemas |= structural
             if spec.get("scope") == "Cluster":
-                cluster_scoped |= found.keys()
+                cluster_scoped |= structural.keys()
     if not schemas:
         raise CrdError(f"{folder} holds no CustomResourceDefinition (in files that end in .yaml, .yml or .json)")
     return Crds(schemas, frozenset(cluster_scoped))

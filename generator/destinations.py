@@ -40,14 +40,18 @@ def destinations(plan: ManifestPlan) -> list[Destination]:
 
 def tracking(plan: ManifestPlan) -> Iterator[Destination]:
     """A policy sees the port of a pod where a URL names a Service's, so MLflow's usual one is let through, too."""
-    wanted = plan.spec.tracking
+    tracking_server = plan.spec.tracking
     models = [plan.spec.model, *([plan.spec.canary.model] if plan.spec.canary else [])]
-    if wanted.namespace:
-        yield Destination("tracking.namespace", "the tracking server", wanted.namespace, ports=(wanted.port,))
-    elif wanted.uri and wanted.uri.startswith(("http://", "https://")):
-        for found in of_url(plan, "tracking.uri", wanted.uri):
-            ports = tuple(sorted({wanted.port, port_of(wanted.uri)}))
-            yield Destination(found.path, found.what, found.namespace, found.cidr, found.ports or ports)
+    if tracking_server.namespace:
+        yield Destination(
+            "tracking.namespace", "the tracking server", tracking_server.namespace, ports=(tracking_server.port,)
+        )
+    elif tracking_server.uri and tracking_server.uri.startswith(("http://", "https://")):
+        for destination in of_url(plan, "tracking.uri", tracking_server.uri):
+            ports = tuple(sorted({tracking_server.port, port_of(tracking_server.uri)}))
+            yield Destination(
+                destination.path, destination.what, destination.namespace, destination.cidr, destination.ports or ports
+            )
     elif any(ModelURI.parse(uri).is_mlflow for uri in models):
         yield Destination("model", "the tracking server")
 
@@ -97,11 +101,11 @@ def logged(plan: ManifestPlan) -> Iterator[Destination]:
 def of_url(plan: ManifestPlan, path: str, url: str) -> Iterator[Destination]:
     """At most one. Ports of Services are not those of their pods, so that any port of a namespace may be meant."""
     host = urlsplit(url).hostname or ""
-    found = IN_CLUSTER.fullmatch(host)
-    if not found and url.startswith("http://"):
-        found = IN_CLUSTER_SHORT.fullmatch(host)
-    if found:
-        yield Destination(path, host, namespace=found["namespace"])
+    match = IN_CLUSTER.fullmatch(host)
+    if not match and url.startswith("http://"):
+        match = IN_CLUSTER_SHORT.fullmatch(host)
+    if match:
+        yield Destination(path, host, namespace=match["namespace"])
         return
     try:
         address = ip_address(host)

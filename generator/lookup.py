@@ -44,8 +44,8 @@ def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) 
 
 def knows_mlflow() -> bool:
     """Whether MLflow is told where to ask; by itself it would begin a store of its own in this folder."""
-    told = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
-    return bool(told) or any(Path(name).exists() for name in LOCAL_STORES)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
+    return bool(uri) or any(Path(name).exists() for name in LOCAL_STORES)
 
 
 def read(folder: Path, uri: str) -> ModelFacts:

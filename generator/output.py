@@ -44,19 +44,19 @@ def stream(resources: Iterable[Resource], header: str = "", notes: Sequence[str]
 
 def files(resources: Sequence[Resource], header: str, notes: Sequence[str] = ()) -> dict[str, str]:
     """The same as files of a folder, with the kustomization that names them."""
-    made = {file_name(resource): commented(resource, header, notes) for resource in resources}
+    texts = {file_name(resource): commented(resource, header, notes) for resource in resources}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": sorted(made),
+        "resources": sorted(texts),
     }
-    return {**made, KUSTOMIZATION: comment(header) + document(kustomization)}
+    return {**texts, KUSTOMIZATION: comment(header) + document(kustomization)}
 
 
 def commented(resource: Resource, header: str, notes: Sequence[str]) -> str:
     """What the person who applies it has to know stands in the InferenceService."""
-    told = notes if resource["kind"] == "InferenceService" else ()
-    return comment("\n".join([header, *(f"Note: {note}." for note in told)])) + document(resource)
+    shown = notes if resource["kind"] == "InferenceService" else ()
+    return comment("\n".join([header, *(f"Note: {note}." for note in shown)])) + document(resource)
 
 
 def comment(lines: str) -> str:

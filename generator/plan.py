@@ -112,9 +112,9 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
     flavor = because("flavor", flavor_of(spec, known))
     cores = because("resources.cores", cores_of(spec, flavor))
     memory = because("resources.memory", memory_of(spec, flavor, size))
-    for name, asked in (("cores", cores), ("memory", memory)):
+    for name, request in (("cores", cores), ("memory", memory)):
         limit = getattr(spec.resources.limits, name)
-        because(f"resources.limits.{name}", (limit, "said in the spec") if limit else (asked, "what a pod asks for"))
+        because(f"resources.limits.{name}", (limit, "set in the spec") if limit else (request, "what a pod asks for"))
     because("disruption_budget", budget_of(spec))
     scaler = because("scaling.by", scaler_of(spec))
     clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
@@ -145,7 +145,7 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
 
 def flavor_of(spec: ServeSpec, known: ModelFacts | None) -> tuple[str, str]:
     if spec.flavor:
-        return spec.flavor, "said in the spec"
+        return spec.flavor, "set in the spec"
     if known:
         return known.flavor, "the model's MLmodel file says so"
     raise SpecError(
@@ -155,7 +155,7 @@ def flavor_of(spec: ServeSpec, known: ModelFacts | None) -> tuple[str, str]:
 
 def image_for(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if spec.image:
-        return spec.image, "said in the spec"
+        return spec.image, "set in the spec"
     return (
         image_of(flavor, registry=spec.image_registry, tag=spec.image_tag),
         f"the image for the flavor {flavor}, with image_registry and image_tag",
@@ -171,7 +171,7 @@ def canary_of(
 ) -> Served:
     """The canary; what is not said of it, nor known from its MLmodel file, is as for the stable model."""
     if canary.flavor:
-        flavor = canary.flavor, "said in the spec"
+        flavor = canary.flavor, "set in the spec"
     elif known:
         flavor = known.flavor, "its MLmodel file says so"
     else:
@@ -179,14 +179,14 @@ def canary_of(
     because("canary.flavor", flavor)
     name = None
     if spec.mode == "Standard":
-        named = (canary.name, "said in the spec") if canary.name else (name_for(canary.model), "from its model URI")
+        named = (canary.name, "set in the spec") if canary.name else (name_for(canary.model), "from its model URI")
         name = because("canary.name", named)
     return Served(
         uri=canary.model,
         flavor=flavor[0],
         forced=canary.flavor is not None or (spec.flavor is not None and known is None),
         image=because(
-            "canary.image", (canary.image, "said in the spec") if canary.image else image_for(spec, flavor[0])
+            "canary.image", (canary.image, "set in the spec") if canary.image else image_for(spec, flavor[0])
         ),
         cores=because("canary.cores", cores_of(spec, flavor[0])),
         memory=because("canary.memory", memory_of(spec, flavor[0], known.size if known else None)),
@@ -205,9 +205,9 @@ def name_for(uri: str) -> str:
 
 
 def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
-    asked = spec.storage.strategy
-    if asked != "auto":
-        return asked, "said in the spec"
+    strategy = spec.storage.strategy
+    if strategy != "auto":
+        return strategy, "set in the spec"
     if not ModelURI.parse(spec.model).is_mlflow:
         return "container", "KServe's own storage initializer knows this kind of URI"
     if spec.mode == "Knative":
@@ -226,7 +226,7 @@ def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
 
 def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if spec.resources.cores:
-        return spec.resources.cores, "said in the spec"
+        return spec.resources.cores, "set in the spec"
     if flavor in ("pytorch", "tensorflow", "transformers"):
         return "2", f"a start for {flavor}: measure it, and say it"
     return "1", "one core serves thousands of requests a second of a tabular model"
@@ -234,7 +234,7 @@ def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
 
 def budget_of(spec: ServeSpec) -> tuple[Any, str]:
     if spec.disruption_budget != "auto":
-        return spec.disruption_budget, "said in the spec"
+        return spec.disruption_budget, "set in the spec"
     if spec.replicas.min < 2:
         # A budget would either mean nothing, or keep the pod's node from ever being drained.
         return "off", "of a single pod none may have to stay, or its node could not be drained"
@@ -244,9 +244,9 @@ def budget_of(spec: ServeSpec) -> tuple[Any, str]:
 def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, str]:
     """Room for the framework and for three models: the one that serves, the one before, and the next."""
     if spec.resources.memory:
-        return spec.resources.memory, "said in the spec"
+        return spec.resources.memory, "set in the spec"
     base = {"pytorch": 1024, "tensorflow": 1536, "transformers": 1536}.get(flavor, 512)
-    log = math.ceil(spec.workers * spec.prediction_log.most_bytes / MIB) if spec.prediction_log else 0
+    log = math.ceil(spec.workers * spec.prediction_log.max_bytes / MIB) if spec.prediction_log else 0
     besides = f"; and {log}Mi for what the prediction log keeps until it is written" if log else ""
     if size is None:
         return f"{base * 2 + log}Mi", f"for {flavor}, with the size of the model unknown{besides}"

@@ -43,5 +43,5 @@ def model_cache(registry: str, tag: str, namespace: str) -> list[Resource]:
 
 
 def kustomization(files: Files, namespace: str | None = None) -> Resource:
-    made: Resource = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    return made | ({"namespace": namespace} if namespace else {}) | {"resources": sorted(files)}
+    header: Resource = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return header | ({"namespace": namespace} if namespace else {}) | {"resources": sorted(files)}

@@ -105,13 +105,13 @@ def patches(
 ) -> list[Patch]:
     """A patch for each resource that is different; a rollout neither adds nor removes resources."""
     make = merge_patch if type == "merge" else json_patch
-    found = []
+    result = []
     for key, resource in new.items():
         if content := make(old[key], resource):
-            found.append(
+            result.append(
                 Patch(resource["kind"], resource["metadata"]["name"], resource["metadata"]["namespace"], content, type)
             )
-    return found
+    return result
 
 
 def keyed(plan: ManifestPlan) -> dict[tuple[str, str], Resource]:

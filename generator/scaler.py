@@ -13,7 +13,7 @@ Clock = Literal["triggers", "jobs"]
 Maker = Literal["KServe", "us"]
 RESOURCES = {"cpu", "memory"}
 IN_FLIGHT = 10  # requests for each core: more of them only wait
-SAID = "said in the spec"
+SAID = "set in the spec"
 
 
 def lowest(spec: ServeSpec) -> int:
@@ -80,8 +80,8 @@ def rule_of(spec: ServeSpec, scaler: Scaler, clock: Clock | None, cores: str) ->
 
 def followed(spec: ServeSpec, rule: tuple[str, int, str] | None) -> Scaling:
     """The scaling of the spec with what it left out: the rule, and where Prometheus is."""
-    found: dict[str, object] = {"prometheus": spec.scaling.prometheus or spec.monitoring.prometheus}
-    return spec.scaling.model_copy(update=found | ({rule[0]: rule[1]} if rule else {}))
+    update: dict[str, object] = {"prometheus": spec.scaling.prometheus or spec.monitoring.prometheus}
+    return spec.scaling.model_copy(update=update | ({rule[0]: rule[1]} if rule else {}))
 
 
 def max_of(spec: ServeSpec, scaler: Scaler) -> tuple[int, str]:

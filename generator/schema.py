@@ -63,31 +63,31 @@ def plainer(schema: Any) -> Any:
         return [plainer(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
+    content = {
         key: {name: plainer(one) for name, one in value.items()} if key in ("properties", "$defs") else plainer(value)
         for key, value in schema.items()
         if (key, type(value)) not in (("title", str), ("default", dict))
     }
-    return {**made, "additionalProperties": False} if "patternProperties" in made else made
+    return {**content, "additionalProperties": False} if "patternProperties" in content else content
 
 
 def partly(schema: dict[str, Any]) -> dict[str, Any]:
     """The same with nothing required and null to take things back, as an environment has it; lists are whole."""
-    made: dict[str, Any] = {key: value for key, value in schema.items() if key not in ("required", "default")}
-    if "$ref" in made:
-        made["$ref"] = made["$ref"].replace("#/$defs/", f"#/$defs/{PARTIAL}")
+    content: dict[str, Any] = {key: value for key, value in schema.items() if key not in ("required", "default")}
+    if "$ref" in content:
+        content["$ref"] = content["$ref"].replace("#/$defs/", f"#/$defs/{PARTIAL}")
     for key in ("anyOf", "allOf"):
-        if key in made:
-            made[key] = [partly(one) for one in made[key]]
-    if "properties" in made:
-        made["properties"] = {name: nullable(partly(one)) for name, one in made["properties"].items()}
-    if "patternProperties" in made:
-        made["patternProperties"] = {
-            pattern: nullable(partly(one)) for pattern, one in made["patternProperties"].items()
+        if key in content:
+            content[key] = [partly(one) for one in content[key]]
+    if "properties" in content:
+        content["properties"] = {name: nullable(partly(one)) for name, one in content["properties"].items()}
+    if "patternProperties" in content:
+        content["patternProperties"] = {
+            pattern: nullable(partly(one)) for pattern, one in content["patternProperties"].items()
         }
-    if isinstance(made.get("additionalProperties"), dict):
-        made["additionalProperties"] = nullable(partly(made["additionalProperties"]))
-    return made
+    if isinstance(content.get("additionalProperties"), dict):
+        content["additionalProperties"] = nullable(partly(content["additionalProperties"]))
+    return content
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
@@ -99,14 +99,14 @@ def nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 def used(definitions: dict[str, Any], start: Any) -> dict[str, Any]:
     """Only those that something refers to."""
-    found: dict[str, Any] = {}
+    referenced: dict[str, Any] = {}
     todo = references(start)
     while todo:
         name = todo.pop()
-        if name not in found:
-            found[name] = definitions[name]
+        if name not in referenced:
+            referenced[name] = definitions[name]
             todo |= references(definitions[name])
-    return found
+    return referenced
 
 
 def references(schema: Any) -> set[str]:

@@ -97,8 +97,8 @@ def starter(name: str, model: str, namespace: str, facts: ModelFacts | None, sch
     if ModelURI.parse(model).is_moving:
         lines.append("# The model follows the registry: a version (models:/NAME/3) would stay until this file changes.")
     if facts:
-        asked = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"
-        lines.append(f"# Without more words a pod asks for {asked}.")
+        request = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"
+        lines.append(f"# Without more words a pod asks for {request}.")
     lines += ["", *(line if line.startswith("#") or not line else f"# {line}" for line in NEXT.splitlines())]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from generator.cli.console import Stop
 from generator.problems import Path, SpecError, path_text
-from generator.specfile.yaml_text import Position, Written, read
+from generator.specfile.yaml_text import Position, YamlDocument, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +79,49 @@ def add_lookup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mlmodel", metavar="FOLDER", help="a copy of the model to look at, rather than at --model")
 
 
-def layers_of(args: argparse.Namespace) -> list[Written]:
+def layers_of(args: argparse.Namespace) -> list[YamlDocument]:
     """What the flags say, in order."""
-    found = []
+    layers = []
     for flag in FLAGS:
         value = getattr(args, flag.dest, None)
         if value is not None:
-            found.append(nested(tuple(flag.path.split(".")), value, f"--{flag.name}"))
-    return found + [setting(text) for text in getattr(args, "set", [])]
+            layers.append(nested(tuple(flag.path.split(".")), value, f"--{flag.name}"))
+    return layers + [setting(text) for text in getattr(args, "set", [])]
 
 
-def setting(text: str) -> Written:
+def setting(text: str) -> YamlDocument:
     """`path=value`, the value as it would stand in a file."""
-    where, equals, written = text.partition("=")
+    where, equals, value_text = text.partition("=")
     path = path_of(where.strip())
     if not equals or path is None:
         raise Stop(f"--set {text}: expected PATH=VALUE, such as timeout=30s or scaling.schedule[0].min=2")
     source = f"--set {path_text(path)}"
     try:
-        value = read(f"value: {written}", source)
+        value = read(f"value: {value_text}", source)
     except SpecError:
-        raise Stop(f"{source}: {written!r} is not a value: expected one as in a file") from None
+        raise Stop(f"{source}: {value_text!r} is not a value: expected one as in a file") from None
     return nested(path, value.data["value"], source)
 
 
 def path_of(text: str) -> Path | None:
-    found: list[str | int] = []
+    parts: list[str | int] = []
     position = 0
     while position < len(text):
         step = STEP.match(text, position)
         if not step:
             return None
-        found.append(int(step[2]) if step[2] else step[1] or step[3])
+        parts.append(int(step[2]) if step[2] else step[1] or step[3])
         position = step.end()
-    return tuple(found) if found and isinstance(found[0], str) else None
+    return tuple(parts) if parts and isinstance(parts[0], str) else None
 
 
-def nested(path: Path, value: Any, source: str) -> Written:
+def nested(path: Path, value: Any, source: str) -> YamlDocument:
     """A value at a path, and nothing else; positions in lists are told from the file's by their type."""
     place = Position(source)
     data = value
     for part in reversed(path):
         data = {part: data}
-    return Written(data, {path[:length]: place for length in range(1, len(path) + 1)})
+    return YamlDocument(data, {path[:length]: place for length in range(1, len(path) + 1)})
 
 
 def command_line(args: argparse.Namespace, command: str) -> str:

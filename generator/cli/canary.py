@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from generator import rollout
 from generator.cli.console import Stop
-from generator.cli.steps import add_step_arguments, asked, finish
+from generator.cli.steps import add_step_arguments, finish, step_request
 from generator.rollout import Step
 from generator.spec import Canary
 from generator.specfile.messages import problems_of
@@ -30,17 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    request = asked(args, "canary")
+    request = step_request(args, "canary")
     wanted = wanted_by(args, request.spec.canary)
 
-    def take() -> Step:
+    def plan_step() -> Step:
         facts = request.known_of(request.spec.model_copy(update={"canary": wanted}))
         step = rollout.canary(request.spec, wanted, facts, args.type)
         if not step.patches:
             raise Stop(f"{args.file}: says so already: {step.note}")
         return step
 
-    return finish(args, request, take)
+    return finish(args, request, plan_step)
 
 
 def wanted_by(args: argparse.Namespace, before: Canary | None) -> Canary:

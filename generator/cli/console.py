@@ -35,7 +35,7 @@ def problem_line(problem: Problem) -> str:
 
 def say_problems(problems: Iterable[Problem]) -> int:
     """Says all of them; what flags alone are to blame for is a matter of usage."""
-    found = list(problems)
-    for problem in found:
+    listed = list(problems)
+    for problem in listed:
         say(problem_line(problem))
-    return USAGE if all(problem.source and problem.source.startswith("--") for problem in found) else WRONG
+    return USAGE if all(problem.source and problem.source.startswith("--") for problem in listed) else WRONG

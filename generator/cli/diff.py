@@ -82,8 +82,8 @@ def resources_of(name: str, environment: str | None, shared: str | None) -> list
 def manifests(content: str) -> list[Resource] | None:
     """The documents, if they are Kubernetes' own, without what a cluster notes down on them."""
     try:
-        found: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
-        lists = [each["items"] if is_list(each) else [each] for each in found]
+        contents: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
+        lists = [each["items"] if is_list(each) else [each] for each in contents]
         documents: list[Any] = [each for items in lists for each in items]
     except (yaml.YAMLError, RecursionError, ValueError):
         return None

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     request = requested(args, "explain")
     rows = [
-        row for row in explain(request.plan, request.file.layers.written) if args.all or row.value not in (None, [], {})
+        row
+        for row in explain(request.plan, request.file.layers.document)
+        if args.all or row.value not in (None, [], {})
     ]
     if args.json:
         print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))

@@ -12,7 +12,7 @@ from generator.cli.files import write
 from generator.facts import ModelFacts
 from generator.lookup import LookupFailed, fact
 from generator.specfile.load import spec_file
-from generator.specfile.yaml_text import Position, Written
+from generator.specfile.yaml_text import Position, YamlDocument
 from generator.starter import starter
 from predictors.uris import ModelURI
 
@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
     if name is None:
         raise Stop(f"python -m generator init: {args.model} has no name to take: expected --name")
     said = {"name": name, "model": args.model, "namespace": args.namespace, "flavor": args.flavor}
-    spec_file(Written({}), flags=[Written({key: value}, {(key,): Position(f"--{key}")}) for key, value in said.items()])
+    spec_file(
+        YamlDocument({}),
+        flags=[YamlDocument({key: value}, {(key,): Position(f"--{key}")}) for key, value in said.items()],
+    )
     text = starter(name, args.model, args.namespace, facts(args), args.schema)
     if args.flavor:
         text = text.replace("\nmodel: ", f"\nflavor: {args.flavor}\nmodel: ", 1)

@@ -26,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     folder = Path(args.output)
-    made = texts(args.registry, args.tag, args.namespace)
-    there = {name: old for name in made if (old := old_text(folder / name)) is not None}
+    new = texts(args.registry, args.tag, args.namespace)
+    there = {name: old for name in new if (old := old_text(folder / name)) is not None}
     for name, old in there.items():
         if name != TO_FILL and MARK not in old:
             raise Stop(f"{folder / name}: is not ours, and would be overwritten: expected another folder")
-    if TO_FILL in there and filled(there[TO_FILL], made[TO_FILL]):
+    if TO_FILL in there and filled(there[TO_FILL], new[TO_FILL]):
         say(f"{folder / TO_FILL}: has been filled in, and stays")
-        del made[TO_FILL]
-    for name, text in made.items():
+        del new[TO_FILL]
+    for name, text in new.items():
         file = folder / name
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,4 +70,4 @@ def texts(registry: str, tag: str, namespace: str) -> dict[str, str]:
     said = f" --registry {registry} --tag {tag}" if (registry, tag) != (IMAGE_REGISTRY, "latest") else ""
     said += f" --namespace {namespace}" if namespace != "models" else ""
     header = f"Made by mlflow-kserve {release()}: python -m generator platform -o DIR{said}"
-    return {name: stream(made, header) for name, made in platform(registry, tag, namespace).items()}
+    return {name: stream(resources, header) for name, resources in platform(registry, tag, namespace).items()}

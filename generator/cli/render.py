@@ -23,13 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     request = requested(args, "render")
-    made, notes = request.resources, request.notes
+    resources, notes = request.resources, request.notes
     for line in [*request.said, *notes]:
         say(f"Note: {line}.")
     if args.output == "-":
-        sys.stdout.write(stream(made, request.header, notes))
+        sys.stdout.write(stream(resources, request.header, notes))
     else:
-        write_folder(Path(args.output), files(made, request.header, notes), request.spec.name)
+        write_folder(Path(args.output), files(resources, request.header, notes), request.spec.name)
         context = f" --context {request.file.layers.cluster}" if request.file.layers.cluster else ""
-        say(f"{args.output}: {len(made)} resources; kubectl{context} apply -k {args.output}")
+        say(f"{args.output}: {len(resources)} resources; kubectl{context} apply -k {args.output}")
     return OK

@@ -22,8 +22,8 @@ from generator.resources.meta import Resource
 from generator.spec import ServeSpec
 from generator.spec.storage import seen_by_pods
 from generator.specfile.load import SpecFile, spec_file
-from generator.specfile.overlay import names
-from generator.specfile.yaml_text import Written, read
+from generator.specfile.overlay import environments_of
+from generator.specfile.yaml_text import YamlDocument, read
 from predictors.uris import ModelURI
 
 
@@ -91,12 +91,12 @@ def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     if name is None and getattr(args, "said_model", None) is None:
         raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
                    f"Try python -m generator {command} --help.")  # fmt: skip
-    file = written(name) if name else Written({})
-    shared = written(args.environments) if getattr(args, "environments", None) else None
-    made = spec_file(file, args.env, shared, flags)
-    tracking_uri = reading_from(made.spec, getattr(args, "said_tracking_uri", None))
-    request = ServeRequest(made, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
-    known = dict.fromkeys(name for each in (shared, file) if each for name in names(each))
+    file = read_document(name) if name else YamlDocument({})
+    shared = read_document(args.environments) if getattr(args, "environments", None) else None
+    parsed = spec_file(file, args.env, shared, flags)
+    tracking_uri = reading_from(parsed.spec, getattr(args, "said_tracking_uri", None))
+    request = ServeRequest(parsed, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
+    known = dict.fromkeys(name for each in (shared, file) if each for name in environments_of(each))
     if args.env is None and known:
         request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")
     return request
@@ -121,7 +121,7 @@ def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:
     return flag or (None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri)
 
 
-def written(name: str, wrong: list[Problem] | None = None) -> Written:
+def read_document(name: str, wrong: list[Problem] | None = None) -> YamlDocument:
     """A file as it is written; - is stdin."""
     return read(text_of(name), "stdin" if name == "-" else name, wrong)
 

@@ -33,16 +33,16 @@ def add_step_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="change the spec file as well")
 
 
-def asked(args: argparse.Namespace, command: str) -> ServeRequest:
+def step_request(args: argparse.Namespace, command: str) -> ServeRequest:
     if args.write and args.file == "-":
         raise Stop(f"python -m generator {command}: --write needs a file to change, not stdin")
     return requested(args, command)
 
 
-def finish(args: argparse.Namespace, request: ServeRequest, take: Callable[[], Step]) -> int:
+def finish(args: argparse.Namespace, request: ServeRequest, plan_step: Callable[[], Step]) -> int:
     """Takes the step: prints or writes the patches, and tells or writes what the spec says from now on."""
     try:
-        step = take()
+        step = plan_step()
     except SpecError as error:
         raise request.file.placed(error) from None
     context = request.file.layers.cluster
@@ -68,15 +68,15 @@ def finish(args: argparse.Namespace, request: ServeRequest, take: Callable[[], S
 
 
 def printed(step: Step, context: str | None, only: str | None) -> str:
-    found = []
+    lines = []
     for patch in step.patches:
         if only is None:
-            found.append(f"# {patch.kind} {patch.name}: {step.note}\n")
+            lines.append(f"# {patch.kind} {patch.name}: {step.note}\n")
         if only != "command":
-            found.append(content_of(patch))
+            lines.append(content_of(patch))
         if only != "patch":
-            found.append(f"{patch.command(context)}\n")
-    return "".join(found)
+            lines.append(f"{patch.command(context)}\n")
+    return "".join(lines)
 
 
 def content_of(patch: Patch) -> str:
@@ -101,10 +101,10 @@ def write_patches(folder: Path, step: Step, context: str | None) -> None:
 def changes(request: ServeRequest, step: Step) -> dict[str, Any]:
     """The fields of the spec that are different after the step."""
     before, after = (spec.model_dump(mode="json", exclude_none=True) for spec in (request.spec, step.spec))
-    found = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
-    if isinstance(found.get("canary"), dict) and step.spec.canary:
-        found["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    return dict(sorted(found.items(), key=lambda each: each[0] == "canary"))
+    changed = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
+    if isinstance(changed.get("canary"), dict) and step.spec.canary:
+        changed["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return dict(sorted(changed.items(), key=lambda each: each[0] == "canary"))
 
 
 def changed_text(args: argparse.Namespace, request: ServeRequest, said: Mapping[str, Any]) -> str:
@@ -113,7 +113,7 @@ def changed_text(args: argparse.Namespace, request: ServeRequest, said: Mapping[
     layers = request.file.layers
     base = read(text, args.file).data
     for key, value in said.items():
-        place = layers.written.place((key,))
+        place = layers.document.position((key,))
         if place and "overrides" in place.path[:3]:
             raise Stop(f"{args.file}: {key} is an override ({place}): change it there")
         try:

@@ -21,8 +21,8 @@ def notes_of(plan: ManifestPlan) -> Iterator[str]:
     if log.claim:
         yield f"all pods write the prediction log to the claim {log.claim}: on several nodes it has to be ReadWriteMany"
     if log.folder and not log.claim:
-        found = deepest(log.folder, map(volume_of, spec.volumes))
-        if found and "emptyDir" in found.source:
+        volume = deepest(log.folder, map(volume_of, spec.volumes))
+        if volume and "emptyDir" in volume.source:
             yield f"the prediction log in {log.folder} is lost with its pod"
     if isinstance(log.to, SecretKey):
         if not (spec.image or spec.runtime):

@@ -110,12 +110,16 @@ def http(plan: ManifestPlan) -> int:
 
 
 def resources(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    asked = plan.spec.resources
-    gpu = {asked.gpu_resource: str(asked.gpu)} if asked.gpu else {}
+    requested = plan.spec.resources
+    gpu = {requested.gpu_resource: str(requested.gpu)} if requested.gpu else {}
     return {
         "requests": {"cpu": served.cores, "memory": served.memory, **gpu},
         # KServe sets a limit of one core where none is said, less than many ask for.
-        "limits": {"cpu": asked.limits.cores or served.cores, "memory": asked.limits.memory or served.memory, **gpu},
+        "limits": {
+            "cpu": requested.limits.cores or served.cores,
+            "memory": requested.limits.memory or served.memory,
+            **gpu,
+        },
     }
 
 

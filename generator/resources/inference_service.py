@@ -20,7 +20,7 @@ PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
 def inference_service(plan: ManifestPlan) -> Resource:
     spec = plan.spec
     visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
-    made = resource(
+    isvc = resource(
         plan,
         "serving.kserve.io/v1beta1",
         "InferenceService",
@@ -33,10 +33,10 @@ def inference_service(plan: ManifestPlan) -> Resource:
             **spec.annotations,
         },
     )
-    made["metadata"]["labels"] |= visible
+    isvc["metadata"]["labels"] |= visible
     if plan.canary and not plan.knative:
-        made["spec"]["canary"] = [canary(plan, plan.canary)]
-    return made
+        isvc["spec"]["canary"] = [canary(plan, plan.canary)]
+    return isvc
 
 
 def predictor(plan: ManifestPlan) -> Any:

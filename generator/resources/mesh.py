@@ -18,8 +18,8 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
     wanted = plan.spec.istio
     if wanted is None:
         return []
-    found = [policy(plan, wanted)]
-    return [authentication(plan, wanted), *found] if wanted.issuer else found
+    policies = [policy(plan, wanted)]
+    return [authentication(plan, wanted), *policies] if wanted.issuer else policies
 
 
 def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:

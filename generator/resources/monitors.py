@@ -37,9 +37,9 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
     if kind is None:
         return []
     spec = scrape.monitor(kind, {"matchLabels": {POD_LABEL: plan.spec.name}}, [endpoint(plan)])
-    made = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
-    made["metadata"]["labels"] |= wanted.labels
-    return [made]
+    monitor = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
+    monitor["metadata"]["labels"] |= wanted.labels
+    return [monitor]
 
 
 def endpoint(plan: ManifestPlan) -> dict[str, Any]:

@@ -92,8 +92,8 @@ def selector(peer: Peer) -> Rule:
 
 def distinct(rules: Iterable[Rule]) -> list[Rule]:
     """Features and models may come from the same place."""
-    found: list[Rule] = []
+    unique: list[Rule] = []
     for one in rules:
-        if one not in found:
-            found.append(one)
-    return found
+        if one not in unique:
+            unique.append(one)
+    return unique

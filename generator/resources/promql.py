@@ -22,15 +22,15 @@ class PromQuery:
 def queries(plan: ManifestPlan) -> list[PromQuery]:
     """All that the rules ask of Prometheus."""
     wanted, pods, recently = plan.scaling, selector(plan), rate_window(plan)
-    found = []
+    rules = []
     if wanted.rps is not None:
-        found.append(PromQuery(f"sum(rate(model_predictions_total{pods}[{recently}]))", str(wanted.rps)))
+        rules.append(PromQuery(f"sum(rate(model_predictions_total{pods}[{recently}]))", str(wanted.rps)))
     if wanted.concurrency is not None:
         query = f"sum(avg_over_time(model_requests_in_flight{pods}[{recently}]))"
-        found.append(PromQuery(query, str(wanted.concurrency)))
+        rules.append(PromQuery(query, str(wanted.concurrency)))
     if wanted.latency is not None:
-        found.append(latency(wanted.latency, pods, recently))
-    return found + [PromQuery(said.query, f"{said.threshold:.15g}") for said in wanted.queries]
+        rules.append(latency(wanted.latency, pods, recently))
+    return rules + [PromQuery(said.query, f"{said.threshold:.15g}") for said in wanted.queries]
 
 
 def latency(wanted: Latency, pods: str, recently: str) -> PromQuery:

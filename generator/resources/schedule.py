@@ -21,14 +21,14 @@ def schedule(plan: ManifestPlan) -> list[Resource]:
     if plan.clock != "jobs":
         return []
     spec, name = plan.spec, account(plan)
-    found = allowed(plan)
+    resources = allowed(plan)
     for position, window in enumerate(spec.scaling.schedule):
         numbers = (window.min, window.max or plan.max_replicas)
-        found.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
+        resources.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
         if not taken_over(window, spec.scaling.schedule):
             usual = (spec.replicas.min, plan.max_replicas)
-            found.append(job(plan, f"{name}-{position}-end", window.end, window.timezone, *usual))
-    return found
+            resources.append(job(plan, f"{name}-{position}-end", window.end, window.timezone, *usual))
+    return resources
 
 
 def account(plan: ManifestPlan) -> str:
@@ -50,8 +50,8 @@ def allowed(plan: ManifestPlan) -> list[Resource]:
         "resourceNames": [plan.spec.name],
         "verbs": ["patch"],
     }
-    made = partial(resource, plan)
-    return [made("v1", "ServiceAccount", name, {}), *rights(made, name, plan.spec.namespace, rule)]
+    make = partial(resource, plan)
+    return [make("v1", "ServiceAccount", name, {}), *rights(make, name, plan.spec.namespace, rule)]
 
 
 def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:

@@ -48,26 +48,26 @@ def volumes(plan: ManifestPlan) -> list[Volume]:
 def ours(plan: ManifestPlan) -> list[Volume]:
     """The volumes that the serve needs by itself."""
     spec = plan.spec
-    found: list[Volume] = []
+    needed: list[Volume] = []
     if spec.security != "off":
         # Everything else is read-only; frameworks and shared memory want a place to write.
-        found.append(Volume("tmp", "/tmp", {"emptyDir": scratch(plan, spec.security.tmp_size)}, read_only=False))  # noqa: S108
+        needed.append(Volume("tmp", "/tmp", {"emptyDir": scratch(plan, spec.security.tmp_size)}, read_only=False))  # noqa: S108
     if plan.strategy in ("emptydir", "pvc"):
-        found.append(model(plan))
+        needed.append(model(plan))
     if plan.strategy == "pvc":
-        found.append(cache(plan))
-    found += secret_files(plan)
+        needed.append(cache(plan))
+    needed += secret_files(plan)
     if spec.dependencies.env_manager != "local":
         claim = spec.dependencies.cache_claim
         source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-        found.append(Volume("environments", "/environments", source, read_only=False))
+        needed.append(Volume("environments", "/environments", source, read_only=False))
     if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
-        found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
+        needed.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
     log = spec.prediction_log
     if log and log.folder and log.claim:
         source = {"persistentVolumeClaim": {"claimName": log.claim}}
-        found.append(Volume(PREDICTION_LOG, log.folder, source, read_only=False))
-    return found
+        needed.append(Volume(PREDICTION_LOG, log.folder, source, read_only=False))
+    return needed
 
 
 def scratch(plan: ManifestPlan, said: str | None) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def scratch(plan: ManifestPlan, said: str | None) -> dict[str, Any]:
 def secret_files(plan: ManifestPlan) -> list[Volume]:
     """Secrets that the predictor reads from files, so that they can change without a restart."""
     spec = plan.spec
-    found = [
+    files = [
         Volume(name, f"{SECRETS_DIR}/{name}", one_key(key, file))
         for name, key, file in (
             ("tokens", spec.auth.tokens, "tokens"),
@@ -92,8 +92,8 @@ def secret_files(plan: ManifestPlan) -> list[Volume]:
         if key is not None
     ]
     if spec.auth.tls_secret:
-        found.append(Volume("tls", f"{SECRETS_DIR}/tls", {"secret": {"secretName": spec.auth.tls_secret}}))
-    return found
+        files.append(Volume("tls", f"{SECRETS_DIR}/tls", {"secret": {"secretName": spec.auth.tls_secret}}))
+    return files
 
 
 def one_key(key: SecretKey, file: str) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from monitoring.scope import Scope
 def resources_of(plan: ManifestPlan) -> list[Resource]:
     """They see the canary as well; a rollout changes nothing in them."""
     wanted = plan.spec.monitoring
-    found = []
+    resources = []
     if wanted.rules:
         content = {"spec": {"groups": groups(scope(plan), objectives(plan), wanted.runbooks or RUNBOOKS)}}
         rule = resource(plan, "monitoring.coreos.com/v1", "PrometheusRule", plan.spec.name, content)
         rule["metadata"]["labels"] |= wanted.labels
-        found.append(rule)
+        resources.append(rule)
     if wanted.dashboard:
-        found.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
-    return found
+        resources.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
+    return resources
 
 
 def scope(plan: ManifestPlan) -> Scope:

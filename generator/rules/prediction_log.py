@@ -28,12 +28,12 @@ def claimed(plan: ManifestPlan) -> Iterator[Problem]:
     if log is None or not (log.folder and log.claim):
         return
     others = [volume for volume in ours(plan) if volume.name != PREDICTION_LOG]
-    found = deepest(log.folder, [*others, model(plan), *map(volume_of, plan.spec.volumes)])
-    if found and PurePosixPath(found.path) == PurePosixPath(log.folder):
+    volume = deepest(log.folder, [*others, model(plan), *map(volume_of, plan.spec.volumes)])
+    if volume and PurePosixPath(volume.path) == PurePosixPath(log.folder):
         yield problem("prediction_log.to", f"{log.folder!r} is taken already: expected another folder, such as /logs")
-    elif found and found.read_only:
+    elif volume and volume.read_only:
         yield problem(
-            "prediction_log.to", f"nothing can be mounted in {found.path}, which is read-only: expected such as /logs"
+            "prediction_log.to", f"nothing can be mounted in {volume.path}, which is read-only: expected such as /logs"
         )
 
 
@@ -42,15 +42,15 @@ def unclaimed(plan: ManifestPlan) -> Iterator[Problem]:
     log = plan.spec.prediction_log
     if log is None or log.folder is None or log.claim:
         return
-    found = deepest(log.folder, map(volume_of, plan.spec.volumes))
-    if found is None:
+    volume = deepest(log.folder, map(volume_of, plan.spec.volumes))
+    if volume is None:
         yield problem(
             "prediction_log.to",
             f"what is written to {log.folder} would be lost with the pod, if it can be written at all: expected "
             "prediction_log.claim, or one of volumes that holds it",
         )
-    elif found.read_only:
-        yield problem("prediction_log.to", f"the volume {found.name!r} is read-only: expected one that can be written")
+    elif volume.read_only:
+        yield problem("prediction_log.to", f"the volume {volume.name!r} is read-only: expected one that can be written")
 
 
 RULES = [images, claimed, unclaimed]

@@ -53,24 +53,24 @@ def mode(plan: ManifestPlan) -> Iterator[Problem]:
 
 def knative(plan: ManifestPlan) -> Iterator[Problem]:
     """Knative follows one thing at a time, and not everything."""
-    said = plan.spec.scaling
+    scaling = plan.spec.scaling
     if not plan.knative:
         return
-    for name in said.rules:
+    for name in scaling.rules:
         if name == "memory":
             yield problem("scaling.memory", "Knative counts it in MiB, of which KServe takes 100 at most: say cpu")
         elif name in ("latency", "queries"):
             yield problem(f"scaling.{name}", "Knative does not know it: say concurrency or rps, or use mode: Standard")
         elif name not in (("cpu",) if plan.scaler == "hpa" else ("concurrency", "rps")):
             yield problem(f"scaling.{name}", f"is not what by: {plan.scaler} follows in Knative: leave out one of them")
-    if len(said.rules) > 1:
+    if len(scaling.rules) > 1:
         yield problem(
-            f"scaling.{said.rules[1]}",
-            f"Knative follows one rule, not {' and '.join(said.rules)}: leave out all but one, or use mode: Standard",
+            f"scaling.{scaling.rules[1]}",
+            f"Knative follows one rule, not {' and '.join(scaling.rules)}: keep only one, or use mode: Standard",
         )
     if plan.scaler == "hpa":
         for name in ("target_utilization", "scale_down_delay", "cooldown"):
-            if getattr(said, name) is not None:
+            if getattr(scaling, name) is not None:
                 yield problem(f"scaling.{name}", "is for concurrency and rps, not for cpu: leave out one of them")
         if plan.spec.replicas.min == 0:
             yield problem(
@@ -80,44 +80,46 @@ def knative(plan: ManifestPlan) -> Iterator[Problem]:
 
 def knative_numbers(plan: ManifestPlan) -> Iterator[Problem]:
     """Limits of Knative's own settings."""
-    spec, said = plan.spec, plan.spec.scaling
+    spec, scaling = plan.spec, plan.spec.scaling
     if not plan.knative:
         return
     hard = spec.container_concurrency
-    if hard and said.concurrency and said.concurrency > hard:
+    if hard and scaling.concurrency and scaling.concurrency > hard:
         yield problem(
             "scaling.concurrency",
-            f"{said.concurrency} is never reached: container_concurrency lets {hard} in",
+            f"{scaling.concurrency} is never reached: container_concurrency lets {hard} in",
         )
     for name, least in (("window", 6), ("scale_down_delay", 0), ("cooldown", 0)):
-        value = getattr(said, name)
+        value = getattr(scaling, name)
         if value is not None and not (least <= seconds(value) <= HOUR and seconds(value).is_integer()):
             yield problem(f"scaling.{name}", f"{value} is not for Knative: expected whole seconds from {least}s to 1h")
-    if said.initial_scale is not None and said.initial_scale > plan.max_replicas:
-        yield problem("scaling.initial_scale", f"{said.initial_scale} is more than replicas.max ({plan.max_replicas})")
+    if scaling.initial_scale is not None and scaling.initial_scale > plan.max_replicas:
+        yield problem(
+            "scaling.initial_scale", f"{scaling.initial_scale} is more than replicas.max ({plan.max_replicas})"
+        )
 
 
 def standard(plan: ManifestPlan) -> Iterator[Problem]:
     """What only one of the scalers of Deployments knows."""
-    said = plan.spec.scaling
+    scaling = plan.spec.scaling
     if plan.knative:
         return
     for name in ONLY_KNATIVE:
-        if getattr(said, name) is not None:
+        if getattr(scaling, name) is not None:
             yield problem(f"scaling.{name}", "only Knative knows it: leave it out, or use mode: Knative")
     if plan.scaler == "hpa":
-        for name in said.rules:
+        for name in scaling.rules:
             if name not in RESOURCES:
                 yield problem(
                     f"scaling.{name}", "KServe's HorizontalPodAutoscaler follows cpu and memory: expected by: keda"
                 )
         for name in ("scale_down_delay", "cooldown"):
-            if getattr(said, name) is not None:
+            if getattr(scaling, name) is not None:
                 yield problem(f"scaling.{name}", "KServe has none for a HorizontalPodAutoscaler: expected by: keda")
     if plan.scaler in ("none", "external"):
         whose = "nobody scales" if plan.scaler == "none" else "somebody else scales"
-        for name in [*said.rules, "scale_down_delay", "cooldown"]:
-            if getattr(said, name) is not None:
+        for name in [*scaling.rules, "scale_down_delay", "cooldown"]:
+            if getattr(scaling, name) is not None:
                 yield problem(f"scaling.{name}", f"{whose}, says by: {plan.scaler}: leave out one of them")
 
 
@@ -167,10 +169,10 @@ def zero(plan: ManifestPlan) -> Iterator[Problem]:
 
 def keda(plan: ManifestPlan) -> Iterator[Problem]:
     """What KEDA needs to know, and what it takes."""
-    spec, said = plan.spec, plan.spec.scaling
+    spec, scaling = plan.spec, plan.spec.scaling
     if plan.knative or plan.scaler != "keda":
         return
-    asking = [name for name in ASKS_PROMETHEUS if name in said.rules]
+    asking = [name for name in ASKS_PROMETHEUS if name in scaling.rules]
     if asking and plan.scaling.prometheus is None:
         yield problem(
             "scaling.prometheus",
@@ -180,12 +182,14 @@ def keda(plan: ManifestPlan) -> Iterator[Problem]:
     scraped = [name for name in asking if name != "queries"]
     if scraped and spec.monitoring.scrape == "off":
         yield problem("monitoring.scrape", f"Prometheus must collect the metrics for {' and '.join(scraped)}: not off")
-    if said.latency and not 0 < seconds(said.latency.below) <= SLOWEST:
+    if scaling.latency and not 0 < seconds(scaling.latency.below) <= SLOWEST:
         yield problem(
             "scaling.latency.below", f"the metric tells of more than nothing and at most {SLOWEST}s: expected that"
         )
-    if said.scale_down_delay and not (seconds(said.scale_down_delay) <= HOUR and whole(said.scale_down_delay)):
-        yield problem("scaling.scale_down_delay", f"{said.scale_down_delay}: expected whole seconds of at most an hour")
+    if scaling.scale_down_delay and not (seconds(scaling.scale_down_delay) <= HOUR and whole(scaling.scale_down_delay)):
+        yield problem(
+            "scaling.scale_down_delay", f"{scaling.scale_down_delay}: expected whole seconds of at most an hour"
+        )
     name = spec.name if plan.scaled_object == "us" else plan.workload
     if len(KEDA_HPA + name) > LABEL:
         yield problem("name", f"KEDA calls its autoscaler {KEDA_HPA}{name}, which is longer than {LABEL}: shorten it")
@@ -193,22 +197,22 @@ def keda(plan: ManifestPlan) -> Iterator[Problem]:
 
 def cooldown(plan: ManifestPlan) -> Iterator[Problem]:
     """The last pods are a matter of their own."""
-    said, where = plan.spec.scaling, "scaling.cooldown"
-    if said.cooldown is None:
+    scaling, where = plan.spec.scaling, "scaling.cooldown"
+    if scaling.cooldown is None:
         return
     if plan.scaler in ("knative", "keda") and lowest(plan.spec) > 0:
         yield problem(where, "is about going to zero, and replicas.min is more: leave it out, or say replicas.min: 0")
     if plan.scaler != "keda" or plan.knative:
         return
-    if not whole(said.cooldown):
-        yield problem(where, f"{said.cooldown}: expected whole seconds")
+    if not whole(scaling.cooldown):
+        yield problem(where, f"{scaling.cooldown}: expected whole seconds")
     if plan.clock == "jobs":
         yield problem(
             where,
             "goes with a schedule only where KEDA follows the clock itself: leave out cpu, memory "
             "and max of the windows",
         )
-    elif RESOURCES & set(said.rules):
+    elif RESOURCES & set(scaling.rules):
         yield problem(
             where,
             "needs a ScaledObject of its own, which KEDA refuses to take with cpu or memory before the Deployment is "

@@ -170,10 +170,10 @@ def runtime(plan: ManifestPlan) -> Iterator[Problem]:
 
 def names(plan: ManifestPlan) -> Iterator[Problem]:
     """KServe makes names of the serve's: of Deployments and Services, a label, and a part of a host name."""
-    made = {"name": plan.workload}
+    workloads = {"name": plan.workload}
     if plan.canary and not plan.knative:
-        made["canary.name"] = f"{plan.spec.name}-{plan.canary.name}-predictor"
-    for where, workload in made.items():
+        workloads["canary.name"] = f"{plan.spec.name}-{plan.canary.name}-predictor"
+    for where, workload in workloads.items():
         longest = workload if plan.knative else max(f"isvc.{workload}", f"{workload}-{plan.spec.namespace}", key=len)
         if len(longest) > LABEL:
             yield problem(
