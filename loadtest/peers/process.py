@@ -62,12 +62,12 @@ class Child:
                 except (OSError, IndexError, ValueError):
                     continue
                 children.setdefault(parent, []).append(int(folder.name))
-        found, queue = [], [self.pid]
+        pids, queue = [], [self.pid]
         while queue:
             pid = queue.pop()
-            found.append(pid)
+            pids.append(pid)
             queue += children.get(pid, [])
-        return found
+        return pids
 
     def cpu_seconds(self) -> float:
         """Processor time of the tree so far."""
