@@ -139,11 +139,11 @@ def test_too_few_requests_say_nothing() -> None:
         compare(short(10, 50), short(9, 50), 0.1)
     few = short(10, 1)
     few.outcome.seconds[0].latencies.steps.clear()
-    with pytest.raises(UnusableTarget, match="9 requests that both answered are too few"):
+    with pytest.raises(UnusableTarget, match="9 successful requests in both tests are too few"):
         compare(few, few, 0.1)
     found = compare(short(20, 10), short(20, 10, slower=1.1, seed=1), 0.1)
     assert {one.name: one.needed for one in found} == {"p50": 0, "p95": 0, "p99": 500, "errors": 0}
-    assert "it needs 500 in each test" in str(found[2])
+    assert "expected 500 in each test" in str(found[2])
     assert verdict(found) == "B may be worse than A, but it is not certain: run longer tests"
     assert verdict(compare(result(), result(), 0.5)) == "B is not worse than A"
 
