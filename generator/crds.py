@@ -1,4 +1,4 @@
-"""Custom resource definitions in a folder, and what they find wrong with a document."""
+"""Validates documents against the custom resource definitions in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CrdError(Exception):
 
 @dataclass(frozen=True)
 class Crds:
-    """The kinds that CRDs define: (apiVersion, kind) to schema, and which of the kinds belong to no namespace."""
+    """The schemas of CRDs by (apiVersion, kind), and the cluster-scoped kinds."""
 
     schemas: Mapping[tuple[str, str], Schema] = field(repr=False)
     cluster_scoped: frozenset[tuple[str, str]]
@@ -30,7 +30,7 @@ class Crds:
         return any(version.partition("/")[0] == group for version, _ in self.schemas)
 
     def problems(self, document: object) -> list[SchemaProblem]:
-        """Everything that the API server would refuse about the document; empty when it is good."""
+        """All problems for which the API server would refuse the document."""
         if not isinstance(document, Mapping):
             return [SchemaProblem("", f"expected a Kubernetes object, found {shown(document)}")]
         version, kind = document.get("apiVersion"), document.get("kind")
@@ -87,7 +87,7 @@ def load(folder: Path) -> Crds:
 
 
 def _definitions(file: Path) -> Iterator[Mapping[str, Any]]:
-    """The CRDs in a file; other objects are passed over, lists are opened."""
+    """The CRDs in a file and in its lists; other objects are skipped."""
     try:
         documents = list(yaml.load_all(file.read_bytes(), yaml.CSafeLoader))
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""Notes about scaling, and about pods that are too small for what they do."""
+"""Notes about scaling, and about the size of pods."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def scaling(plan: ManifestPlan) -> Iterator[str]:
                 "as its operator sets them"
             )
         if lowest(plan.spec) == 0:
-            yield "while there are no pods nobody holds requests: they fail until the first one is ready"
+            yield "without pods nothing holds requests: they fail until the first pod is ready"
     if plan.knative and plan.scaler == "hpa":
         yield "needs Knative's extension for HorizontalPodAutoscalers (serving-hpa.yaml)"
     if settings.initial_scale == 0:
         yield "needs allow-zero-initial-scale: true in Knative's config-autoscaler"
     if plan.clock == "jobs":
-        yield "a window counts from its next start on, and again only from there after the resources are applied anew"
+        yield "a window takes effect at its next start, also after the resources are applied again"
 
 
 def sizes(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.workers > max(1.0, quantity(plan.stable.cores)):
         yield f"{plan.spec.workers} workers share {plan.stable.cores} cores"
     if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE:
-        yield "a large model is downloaded by every pod that starts: storage.cache saves that"
+        yield "every new pod downloads the large model: storage.cache avoids that"

@@ -1,4 +1,4 @@
-"""Istio's rules: which identities may call, and whose JWTs are good."""
+"""Istio's rules: which identities may call, and whose JWTs are accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.network import Istio
 
 API = "security.istio.io/v1"
-# Asked by Prometheus and by probes, which have neither an identity nor a token.
+# Called by Prometheus and by probes, which have neither an identity nor a token.
 OPEN = ["/metrics", "/v2/health/live", "/v2/health/ready"]
 KNATIVE = ["/metrics", "/healthz"]
 
@@ -23,12 +23,12 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
 
 
 def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
-    """Refuses bad tokens only: that there has to be one, the policy says."""
+    """Refuses invalid tokens only; the policy requires that there is one."""
     rule = {
         "issuer": wanted.issuer,
         "jwksUri": wanted.jwks_uri,
         "audiences": wanted.audiences or None,
-        # Where the predictor looks at it as well.
+        # For the predictor's own check.
         "forwardOriginalToken": True if plan.spec.auth.jwt else None,
     }
     content = {"spec": {"selector": selector(plan), "jwtRules": [rule]}}
@@ -36,11 +36,11 @@ def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
 
 
 def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
-    """Who is named in none of the rules is refused."""
+    """The policy; callers that no rule names are refused."""
     rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(wanted)]}]
     rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
     if plan.knative:
-        # The autoscaler and the activator ask the proxy in the pod.
+        # The autoscaler and the activator call the proxy in the pod.
         rules.append(
             {
                 "from": [{"source": {"namespaces": ["knative-serving"]}}],
@@ -52,7 +52,7 @@ def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
 
 
 def sources(wanted: Istio) -> list[dict[str, list[str]]]:
-    """Fields of one source must all be met, and one of several sources: so identities and namespaces stand apart."""
+    """Sources are alternatives, while all fields of a source must match: so identities and namespaces are separate."""
     token = {"requestPrincipals": [f"{wanted.issuer}/*"]} if wanted.issuer else {}
     callers = {"principals": wanted.principals, "namespaces": wanted.namespaces}
     return [{name: listed, **token} for name, listed in callers.items() if listed] or [token]

@@ -1,4 +1,4 @@
-"""Where pods run: words for kinds of nodes, selectors, tolerations, spread."""
+"""Placement of pods: kinds of nodes, selectors, tolerations, spread."""
 
 from __future__ import annotations
 

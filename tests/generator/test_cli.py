@@ -275,7 +275,7 @@ def test_validate_goes_on_without_the_model(run: Callable[..., Ran]) -> None:
     ran = run("validate", "serve.yaml")
     assert ran.status == 1
     assert "serve.yaml:3: container_concurrency" in ran.out
-    assert "cannot be looked at" in ran.err
+    assert "cannot be looked up" in ran.err
 
 
 def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None:
