@@ -188,7 +188,7 @@ def test_problems_of_a_spec_end_with_one(run: Callable[..., Ran]) -> None:
     Path("serve.yaml").write_text("name: fraud\nmodel: models:/fraud/3\nflavor: sklearn\nbatcher: {}\n")
     ran = run("render", "serve.yaml")
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.startswith("serve.yaml:4: batcher: KServe's batcher knows 'instances' of V1 only")
+    assert ran.err.startswith("serve.yaml:4: batcher: KServe's batcher supports 'instances' of V1 only")
 
 
 def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]) -> None:
@@ -199,7 +199,7 @@ def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]
         ran = run("--model", uri, "--name", "fraud")
         assert ran.status == 3
         assert why in ran.err
-        assert "say its flavor (xgboost," in ran.err
+        assert "set its flavor (xgboost," in ran.err
         assert ran.err.count("\n") == 1
 
 
@@ -287,7 +287,7 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
         "serve.yaml:1", "serve.yaml:4", "--max", "serve.yaml:11 (prod)", "decided", "default",
     ]  # fmt: skip
     assert rows["image"]["value"] == "mlflow-kserve/predictor-sklearn:1.10"
-    assert rows["resources.memory"]["why"] == "for sklearn, with the size of the model unknown"
+    assert rows["resources.memory"]["why"] == "for sklearn, without knowing the size of the model"
     assert rows["resources.limits.cores"]["value"] == rows["resources.cores"]["value"]
     assert "canary" not in rows
     assert "\ncanary " in run("explain", "serve.yaml", "--all").out
@@ -310,8 +310,8 @@ def test_diff_in_words(run: Callable[..., Ran]) -> None:
     ran = run("diff", "serve.yaml", "--env", "staging", "--env", "prod")
     assert ran.status == 1
     assert ran.out.splitlines() == [
-        "InferenceService fraud: namespace default → ml-prod: is made anew there, and stays where it was",
-        "InferenceService fraud: replicas: at most 3 → 8",
+        "InferenceService fraud: namespace default → ml-prod: a new one is created there, and the old one stays",
+        "InferenceService fraud: maximum replicas: 3 → 8",
         "InferenceService fraud: image mlflow-kserve/predictor-sklearn:latest → mlflow-kserve/predictor-sklearn:1.10",
         "InferenceService fraud: predictor.initContainers[model-downloader].image: mlflow-kserve/storage:latest → mlflow-kserve/storage:1.10",
         "Restarts the pods, one after another.",
@@ -327,7 +327,7 @@ def test_diff_takes_what_was_rendered(run: Callable[..., Ran]) -> None:
         assert run("diff", old, "serve.yaml", "--env", "prod").status == 0
     Path("serve.yaml").write_text(SPEC.replace("max: 8", "max: 10"))
     ran = run("diff", "old.yaml", "serve.yaml", "--env", "prod")
-    assert ran.out == "InferenceService fraud: replicas: at most 8 → 10\nDoes not restart the pods.\n"
+    assert ran.out == "InferenceService fraud: maximum replicas: 8 → 10\nDoes not restart the pods.\n"
     as_yaml = run("diff", "old.yaml", "serve.yaml", "--env", "prod", "--yaml")
     assert as_yaml.status == 1
     assert "-    maxReplicas: 8\n+    maxReplicas: 10\n" in as_yaml.out

@@ -76,7 +76,7 @@ def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.Ca
     assert main(["init", "--model", uri, "--tracking-uri", registry.split()[0]]) == 0
     made = capsys.readouterr().out
     assert "\nname: fraud  #" in made
-    assert "The model follows the registry" in made
+    assert "The predictor follows the registry" in made
 
 
 def test_a_model_that_is_not_there(registry: str) -> None:

@@ -244,7 +244,7 @@ def test_each_decision_has_a_reason() -> None:
         ({"mode": "Knative", "scaling": {"cpu": 60}}, "serving-hpa.yaml"),
         ({"mode": "Knative", "scaling": {"initial_scale": 0}}, "allow-zero-initial-scale"),
         ({"scaling": {"schedule": [NIGHT]}}, "next start"),
-        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nobody holds requests"),
+        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nothing holds requests"),
     ],
     ids=["keda", "labels", "hpa in knative", "initial scale", "jobs", "zero"],
 )
