@@ -1,4 +1,4 @@
-"""Every value of a serve, where it comes from, and why it is what it is."""
+"""Every value of a serve, with its source and the reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from generator.explain import explain, table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_spec_arguments(parser)
-    parser.add_argument("--all", action="store_true", help="also what is not set at all")
-    parser.add_argument("--json", action="store_true", help="as a JSON list of {path, value, source, why}")
+    parser.add_argument("--all", action="store_true", help="include values that are not set")
+    parser.add_argument("--json", action="store_true", help="print a JSON list of {path, value, source, why}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The canary gets all of the traffic and is the stable model from then on: prints the patches and the kubectl lines."""
+"""Makes the canary the stable model, with all of the traffic: prints the patches and the kubectl commands."""
 
 from __future__ import annotations
 

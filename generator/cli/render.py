@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_spec_arguments(parser)
     parser.add_argument(
         "-o", "--output", default="-", metavar="DIR",
-        help="write a file for each resource and a kustomization.yaml there; - is stdout [default]",
+        help="folder for a file per resource and a kustomization.yaml; - is stdout [default]",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The canary gets no traffic any more: prints the patches and the kubectl lines."""
+"""Takes all traffic from the canary: prints the patches and the kubectl commands."""
 
 from __future__ import annotations
 

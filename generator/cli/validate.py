@@ -1,4 +1,4 @@
-"""Everything that is wrong with spec files, each with its line; every environment of a file is looked at."""
+"""All problems of spec files, with their lines, in every environment."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from generator.specfile.yaml_text import YamlDocument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="+", metavar="serve.yaml", help="spec files; - reads stdin")
     add_environment(parser)
-    parser.add_argument("--crds", metavar="DIR", help="hold what is rendered against the CRDs in this folder, too")
-    parser.add_argument("--json", action="store_true", help="as a JSON list of {file, line, path, message}")
+    parser.add_argument(
+        "--crds", metavar="DIR", help="also check the rendered manifests against the CRDs in this folder"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list of {file, line, path, message}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,19 +43,19 @@ def run(args: argparse.Namespace) -> int:
         for problem in problems:
             print(problem_line(problem))
     if not problems:
-        say(f"{', '.join(args.file)}: nothing is wrong")
+        say(f"{', '.join(args.file)}: no problems")
     return WRONG if problems else OK
 
 
 def problems_in(name: str, args: argparse.Namespace) -> list[Problem]:
-    """What is wrong with a file in any of its environments."""
+    """The problems of a file in all of its environments."""
     wrong: list[Problem] = []
     try:
         file = read_document(name, wrong)
         shared = read_document(args.environments) if args.environments else None
     except SpecError as error:
         return error.problems
-    # What cannot be read, or laid over anything, is told; the rest is looked at without it.
+    # Parts that cannot be read or merged are reported; the rest is checked without them.
     wrong += [each for each in misshapen(file) if each.path]
     for problem in wrong:
         file = (
@@ -82,7 +84,7 @@ def problems_for(
 
 
 def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
-    """What is known of the model; that nobody can be asked is no fault of the file."""
+    """The facts about the model; a failed lookup is only a note."""
     if spec.flavor is not None:
         return {}
     try:
@@ -93,7 +95,7 @@ def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
 
 
 def against_crds(parsed: SpecFile, facts: Mapping[str, ModelFacts], folder: str) -> list[Problem]:
-    """What the API server of a cluster with these CRDs would refuse."""
+    """Problems for which an API server with these CRDs would refuse the manifests."""
     try:
         crds = load(Path(folder))
     except CrdError as error:

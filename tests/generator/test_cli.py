@@ -113,7 +113,7 @@ def test_an_environment(run: Callable[..., Ran]) -> None:
     assert "\n# For the environment prod on the cluster prod-1.\n" in made.out
     base = run("render", "serve.yaml")
     assert base.status == 0
-    assert "no environment is asked for" in base.err
+    assert "no environment is selected" in base.err
     assert "staging, prod" in base.err
 
 
@@ -232,9 +232,9 @@ def test_what_is_not_made_any_more_goes_and_what_is_not_ours_stays(run: Callable
     Path("out/mine.yaml").write_text("kind: Mine\n")
     ran = run("render", "serve.yaml", "-o", "out")
     assert not old.exists()
-    assert f"{old}: is not made any more, and is gone" in ran.err
+    assert f"{old}: is no longer rendered, and was removed" in ran.err
     assert Path("out/mine.yaml").exists()
-    assert "out/mine.yaml: is not ours, and stays" in ran.err
+    assert "out/mine.yaml: was not written by mlflow-kserve, and stays" in ran.err
     other = run("render", "serve.yaml", "--name", "churn", "-o", "out")
     assert other.status == 2
     assert "holds the serve 'fraud'" in other.err
@@ -256,7 +256,7 @@ def test_validate_looks_at_every_environment_of_every_file(run: Callable[..., Ra
     listed = json.loads(run("validate", "bad.yaml", "--json", "--env", "staging").out)
     assert [(each["file"], each["line"], each["path"]) for each in listed] == [("bad.yaml", 14, "timeot")]
     fine = run("validate", "serve.yaml")
-    assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: nothing is wrong\n")
+    assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: no problems\n")
 
 
 def test_validate_goes_on_after_what_it_cannot_read(run: Callable[..., Ran]) -> None:
@@ -377,14 +377,14 @@ def test_init_makes_a_spec_that_is_valid_as_it_is_and_uncommented(run: Callable[
         file = Path(f"{number}.yaml")
         top = text.split("\n\n# ")[0] + "\nflavor: sklearn\n"
         file.write_text(top + "".join(line.removeprefix("# ") + "\n" for line in lines))
-        assert run("validate", file.name).err == f"{file}: nothing is wrong\n", file.read_text()
+        assert run("validate", file.name).err == f"{file}: no problems\n", file.read_text()
 
 
 def test_init_writes_over_nothing(run: Callable[..., Ran]) -> None:
     argv = ["init", "--model", "models:/fraud/3", "--flavor", "sklearn", "-o", "serve.yaml"]
     ran = run(*argv)
     assert ran.status == 2
-    assert "serve.yaml: is there already" in ran.err
+    assert "serve.yaml: already exists" in ran.err
     assert run(*argv, "--force").status == 0
     assert run("render", "serve.yaml").status == 0
 

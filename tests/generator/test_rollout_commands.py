@@ -131,7 +131,7 @@ def test_the_same_canary_again_is_said(file: Path, capsys: pytest.CaptureFixture
     main(["canary", str(file), *CANARY, "--write"])
     capsys.readouterr()
     assert main(["canary", str(file), *CANARY]) == 2
-    assert "says so already" in capsys.readouterr().err
+    assert "nothing to change" in capsys.readouterr().err
 
 
 def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert main(["rollback", str(file)]) == 2
     caught = capsys.readouterr()
-    assert "says so already: none of the traffic" in caught.err
+    assert "nothing to change: none of the traffic" in caught.err
     assert caught.out == ""
 
 
