@@ -48,30 +48,30 @@ class Step:
     note: str
 
 
-def canary(spec: ServeSpec, wanted: Canary, facts: Facts = None, type: PatchType = "merge") -> Step:
+def canary(spec: ServeSpec, target: Canary, facts: Facts = None, type: PatchType = "merge") -> Step:
     """Sends a share of the traffic to another model, or changes the share."""
-    after = spec.model_copy(update={"canary": wanted})
-    what = f"{wanted.percent} % of the traffic goes to {wanted.model}, the rest to {spec.model}"
+    after = spec.model_copy(update={"canary": target})
+    what = f"{target.percent} % of the traffic goes to {target.model}, the rest to {spec.model}"
     return step(spec, after, facts, type, what)
 
 
 def promote(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
     """Makes the canary the stable model."""
-    wanted = canary_in(spec)
+    target = canary_in(spec)
     plan = planned(spec, facts)
     assert plan.canary is not None  # noqa: S101 - the plan of a spec with a canary has one
     after = spec.model_copy(
         update={
-            "model": wanted.model,
+            "model": target.model,
             "canary": None,
             "revision": plan.canary.name if not plan.knative else None,
             "flavor": plan.canary.flavor if plan.canary.forced else None,
-            "image": wanted.image or spec.image,
+            "image": target.image or spec.image,
             # The size of the old model does not apply to the new one.
-            "model_size": None if wanted.model != spec.model else spec.model_size,
+            "model_size": None if target.model != spec.model else spec.model_size,
         }
     )
-    return step(spec, after, facts, type, f"all of the traffic goes to {wanted.model}")
+    return step(spec, after, facts, type, f"all of the traffic goes to {target.model}")
 
 
 def rollback(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
@@ -80,11 +80,11 @@ def rollback(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") ->
     Knative keeps the canary as a revision without traffic, so that no pod has to start; the next `render` without a
     canary makes the old model the newest revision. Standard removes the canary.
     """
-    wanted = canary_in(spec)
+    target = canary_in(spec)
     after = spec.model_copy(
-        update={"canary": wanted.model_copy(update={"percent": 0}) if spec.mode == "Knative" else None}
+        update={"canary": target.model_copy(update={"percent": 0}) if spec.mode == "Knative" else None}
     )
-    return step(spec, after, facts, type, f"none of the traffic goes to {wanted.model}, all of it to {spec.model}")
+    return step(spec, after, facts, type, f"none of the traffic goes to {target.model}, all of it to {spec.model}")
 
 
 def canary_in(spec: ServeSpec) -> Canary:

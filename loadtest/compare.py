@@ -132,8 +132,8 @@ class Drawn:
         self.errors: npt.NDArray[np.float64] = weights @ np.array([one.errors.total() for one in seconds]) / offered
 
     def percentile(self, share: float) -> npt.NDArray[np.float64]:
-        wanted = np.maximum(1, np.ceil(share * self.cumulated[:, -1:]))
-        times: npt.NDArray[np.float64] = self.times[(self.cumulated >= wanted).argmax(axis=1)]
+        rank = np.maximum(1, np.ceil(share * self.cumulated[:, -1:]))
+        times: npt.NDArray[np.float64] = self.times[(self.cumulated >= rank).argmax(axis=1)]
         return times
 
 

@@ -25,7 +25,7 @@ class Flag:
 
     @property
     def dest(self) -> str:
-        return f"said_{self.name.replace('-', '_')}"
+        return f"field_{self.name.replace('-', '_')}"
 
 
 FLAGS = (

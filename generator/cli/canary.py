@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     request = step_request(args, "canary")
-    wanted = wanted_by(args, request.spec.canary)
+    target = canary_from(args, request.spec.canary)
 
     def plan_step() -> Step:
-        facts = request.known_of(request.spec.model_copy(update={"canary": wanted}))
-        step = rollout.canary(request.spec, wanted, facts, args.type)
+        facts = request.known_of(request.spec.model_copy(update={"canary": target}))
+        step = rollout.canary(request.spec, target, facts, args.type)
         if not step.patches:
             raise Stop(f"{args.file}: nothing to change: {step.note}")
         return step
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     return finish(args, request, plan_step)
 
 
-def wanted_by(args: argparse.Namespace, before: Canary | None) -> Canary:
+def canary_from(args: argparse.Namespace, before: Canary | None) -> Canary:
     """The canary from the flags and the spec's canary, which counts only for the same model."""
     fields = {name: value for name in FIELDS if (value := getattr(args, name)) is not None}
     if before and fields.get("model", before.model) == before.model:

@@ -30,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         sys.stdout.write(table(rows))
-    for line in [*request.said, *request.notes]:
+    for line in [*request.remarks, *request.notes]:
         say(f"Note: {line}.")
     return OK

@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or name_of(args.model)
     if name is None:
         raise Stop(f"python -m generator init: {args.model} has no registered name: expected --name")
-    said = {"name": name, "model": args.model, "namespace": args.namespace, "flavor": args.flavor}
+    fields = {"name": name, "model": args.model, "namespace": args.namespace, "flavor": args.flavor}
     spec_file(
         YamlDocument({}),
-        flags=[YamlDocument({key: value}, {(key,): Position(f"--{key}")}) for key, value in said.items()],
+        flags=[YamlDocument({key: value}, {(key,): Position(f"--{key}")}) for key, value in fields.items()],
     )
     text = starter(name, args.model, args.namespace, facts(args), args.schema)
     if args.flavor:

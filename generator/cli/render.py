@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     request = requested(args, "render")
     resources, notes = request.resources, request.notes
-    for line in [*request.said, *notes]:
+    for line in [*request.remarks, *notes]:
         say(f"Note: {line}.")
     if args.output == "-":
         sys.stdout.write(stream(resources, request.header, notes))

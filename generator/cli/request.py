@@ -35,7 +35,7 @@ class ServeRequest:
     command: str
     tracking_uri: str | None = None
     mlmodel: str | None = None
-    said: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     """Notes about the arguments."""
 
     @property
@@ -50,11 +50,11 @@ class ServeRequest:
         """The facts about the models of a spec; a model whose flavor is set is not looked up."""
         if spec.flavor is not None:
             return {}
-        wanted = {spec.model: self.mlmodel or spec.model}
+        sources = {spec.model: self.mlmodel or spec.model}
         if spec.canary and spec.canary.flavor is None:
-            wanted.setdefault(spec.canary.model, spec.canary.model)
+            sources.setdefault(spec.canary.model, spec.canary.model)
         try:
-            return {uri: fact(where, self.tracking_uri) for uri, where in wanted.items()}
+            return {uri: fact(where, self.tracking_uri) for uri, where in sources.items()}
         except LookupFailed as error:
             raise Stop(str(error), UNREACHABLE) from None
 
@@ -85,20 +85,22 @@ class ServeRequest:
 def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     """The serve that a file, its environment and flags describe."""
     name = getattr(args, "file", None)
-    if name is None and getattr(args, "said_tracking_uri", None) is None:
-        args.said_tracking_uri = tracking_of_all(getattr(args, "said_model", None))
+    if name is None and getattr(args, "field_tracking_uri", None) is None:
+        args.field_tracking_uri = tracking_of_all(getattr(args, "field_model", None))
     flags = layers_of(args)
-    if name is None and getattr(args, "said_model", None) is None:
+    if name is None and getattr(args, "field_model", None) is None:
         raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
                    f"Try python -m generator {command} --help.")  # fmt: skip
     file = read_document(name) if name else YamlDocument({})
     shared = read_document(args.environments) if getattr(args, "environments", None) else None
     parsed = spec_file(file, args.env, shared, flags)
-    tracking_uri = reading_from(parsed.spec, getattr(args, "said_tracking_uri", None))
+    tracking_uri = reading_from(parsed.spec, getattr(args, "field_tracking_uri", None))
     request = ServeRequest(parsed, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
     known = dict.fromkeys(name for each in (shared, file) if each for name in environments_of(each))
     if args.env is None and known:
-        request.said.append(f"no environment is selected, so this is the base only; available are {', '.join(known)}")
+        request.remarks.append(
+            f"no environment is selected, so this is the base only; available are {', '.join(known)}"
+        )
     return request
 
 

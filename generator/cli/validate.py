@@ -65,8 +65,8 @@ def problems_in(name: str, args: argparse.Namespace) -> list[Problem]:
         )
     known = list(dict.fromkeys(known for each in (shared, file) if each for known in environments_of(each)))
     unlaid = any(each.path == (ENVIRONMENTS, args.env) for each in wrong)
-    wanted: list[str | None] = [args.env] if args.env and not unlaid else [*known] or [None]
-    rest = [problem for environment in wanted for problem in problems_for(file, environment, shared, args)]
+    environments: list[str | None] = [args.env] if args.env and not unlaid else [*known] or [None]
+    rest = [problem for environment in environments for problem in problems_for(file, environment, shared, args)]
     return wrong + [each for each in rest if not (each.path and any(overlap(each.path, other.path) for other in wrong))]
 
 

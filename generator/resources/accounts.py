@@ -8,8 +8,8 @@ from generator.resources.meta import Resource, resource
 
 def account(plan: ManifestPlan) -> str | None:
     """The name of the ServiceAccount; None for the namespace's default."""
-    wanted = plan.spec.service_account
-    return wanted.name or (plan.spec.name if is_made(plan) else None)
+    settings = plan.spec.service_account
+    return settings.name or (plan.spec.name if is_made(plan) else None)
 
 
 def is_made(plan: ManifestPlan) -> bool:

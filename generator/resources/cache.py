@@ -59,15 +59,13 @@ def schedule(plan: ManifestPlan, account: str) -> dict[str, Any]:
 
 def pod(plan: ManifestPlan, account: str) -> dict[str, Any]:
     """A pod with the same user as the one that downloads the files."""
-    wanted = plan.spec.security
-    restricted = wanted != "off"
     return {
         "serviceAccountName": account,
         "automountServiceAccountToken": True,
         "restartPolicy": "Never",
         "securityContext": containers.pod_security(plan),
         "containers": [container(plan)],
-        "volumes": [volumes.cache(plan).of_pod(), *([TMP] if restricted else [])],
+        "volumes": [volumes.cache(plan).of_pod(), *([TMP] if plan.spec.security != "off" else [])],
     }
 
 

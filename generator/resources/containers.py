@@ -125,42 +125,42 @@ def resources(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 def security(plan: ManifestPlan) -> dict[str, Any] | None:
     """The container's security context, if it is not off."""
-    wanted = plan.spec.security
-    return None if wanted == "off" else restricted(wanted)
+    settings = plan.spec.security
+    return None if settings == "off" else restricted(settings)
 
 
-def restricted(wanted: Security) -> dict[str, Any]:
+def restricted(settings: Security) -> dict[str, Any]:
     """The container's part of Kubernetes' restricted policy."""
     return {
         "runAsNonRoot": True,
-        "runAsUser": wanted.run_as_user,
-        "runAsGroup": wanted.run_as_group,
-        "readOnlyRootFilesystem": wanted.read_only_root,
+        "runAsUser": settings.run_as_user,
+        "runAsGroup": settings.run_as_group,
+        "readOnlyRootFilesystem": settings.read_only_root,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": wanted.seccomp},
+        "seccompProfile": {"type": settings.seccomp},
     }
 
 
 def pod_security(plan: ManifestPlan) -> dict[str, Any] | None:
     """The pod's part of the restricted policy."""
-    wanted = plan.spec.security
-    if wanted == "off":
+    settings = plan.spec.security
+    if settings == "off":
         return None
     return {
         "runAsNonRoot": True,
-        "fsGroup": wanted.fs_group,
-        "fsGroupChangePolicy": "OnRootMismatch" if wanted.fs_group is not None else None,
-        "seccompProfile": {"type": wanted.seccomp},
+        "fsGroup": settings.fs_group,
+        "fsGroupChangePolicy": "OnRootMismatch" if settings.fs_group is not None else None,
+        "seccompProfile": {"type": settings.seccomp},
     }
 
 
 def probes(plan: ManifestPlan) -> dict[str, Any]:
     """Ready once the model is loaded and checked; alive as long as the process responds."""
-    wanted = plan.spec.probes
-    period = max(1, round(seconds(wanted.period)))
-    often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(wanted.timeout)))}
-    starting = {"failureThreshold": math.ceil(seconds(wanted.start_within) / period)}
+    settings = plan.spec.probes
+    period = max(1, round(seconds(settings.period)))
+    often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(settings.timeout)))}
+    starting = {"failureThreshold": math.ceil(seconds(settings.start_within) / period)}
     return {
         "startupProbe": ask(plan, "/v2/health/ready") | often | starting,
         "readinessProbe": ask(plan, "/v2/health/ready") | often | {"failureThreshold": 2},

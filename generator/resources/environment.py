@@ -176,16 +176,16 @@ def prediction_log(plan: ManifestPlan) -> dict[str, EnvValue]:
 
 
 def drift(plan: ManifestPlan) -> dict[str, EnvValue]:
-    wanted = plan.spec.drift
+    settings = plan.spec.drift
     values: dict[str, EnvValue] = {
-        "mode": wanted.mode,
-        "window": wanted.window if wanted.window.endswith("rows") else seconds(wanted.window),
-        "interval": seconds(wanted.interval),
-        "min_rows": wanted.min_rows,
-        "baseline_rows": wanted.baseline_rows,
+        "mode": settings.mode,
+        "window": settings.window if settings.window.endswith("rows") else seconds(settings.window),
+        "interval": seconds(settings.interval),
+        "min_rows": settings.min_rows,
+        "baseline_rows": settings.baseline_rows,
     }
     names = {"mode": "MLFLOW_KSERVE_DRIFT"}
-    return {names.get(name, f"MLFLOW_KSERVE_DRIFT_{name.upper()}"): values[name] for name in differing(wanted)}
+    return {names.get(name, f"MLFLOW_KSERVE_DRIFT_{name.upper()}"): values[name] for name in differing(settings)}
 
 
 def differing(part: Part) -> list[str]:

@@ -126,18 +126,18 @@ def strategy(plan: ManifestPlan) -> dict[str, Any] | None:
 
 
 def batcher(plan: ManifestPlan) -> dict[str, Any] | None:
-    wanted = plan.spec.batcher
-    if wanted is None:
+    settings = plan.spec.batcher
+    if settings is None:
         return None
     return {
-        "maxBatchSize": wanted.max_batch_size,
-        "maxLatency": max(1, round(seconds(wanted.max_latency) * 1000)),
-        "timeout": math.ceil(seconds(wanted.timeout)) if wanted.timeout else None,
+        "maxBatchSize": settings.max_batch_size,
+        "maxLatency": max(1, round(seconds(settings.max_latency) * 1000)),
+        "timeout": math.ceil(seconds(settings.timeout)) if settings.timeout else None,
     }
 
 
 def logger(plan: ManifestPlan) -> dict[str, Any] | None:
-    wanted = plan.spec.payload_logger
-    if wanted is None:
+    settings = plan.spec.payload_logger
+    if settings is None:
         return None
-    return {"mode": wanted.mode, "url": wanted.url, "metadataHeaders": wanted.metadata_headers or None}
+    return {"mode": settings.mode, "url": settings.url, "metadataHeaders": settings.metadata_headers or None}

@@ -15,19 +15,19 @@ KNATIVE = ["/metrics", "/healthz"]
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    wanted = plan.spec.istio
-    if wanted is None:
+    istio = plan.spec.istio
+    if istio is None:
         return []
-    policies = [policy(plan, wanted)]
-    return [authentication(plan, wanted), *policies] if wanted.issuer else policies
+    policies = [policy(plan, istio)]
+    return [authentication(plan, istio), *policies] if istio.issuer else policies
 
 
-def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
+def authentication(plan: ManifestPlan, istio: Istio) -> Resource:
     """Refuses invalid tokens only; the policy requires that there is one."""
     rule = {
-        "issuer": wanted.issuer,
-        "jwksUri": wanted.jwks_uri,
-        "audiences": wanted.audiences or None,
+        "issuer": istio.issuer,
+        "jwksUri": istio.jwks_uri,
+        "audiences": istio.audiences or None,
         # For the predictor's own check.
         "forwardOriginalToken": True if plan.spec.auth.jwt else None,
     }
@@ -35,9 +35,9 @@ def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
     return resource(plan, API, "RequestAuthentication", plan.spec.name, content)
 
 
-def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
+def policy(plan: ManifestPlan, istio: Istio) -> Resource:
     """The policy; callers that no rule names are refused."""
-    rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(wanted)]}]
+    rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(istio)]}]
     rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
     if plan.knative:
         # The autoscaler and the activator call the proxy in the pod.
@@ -51,10 +51,10 @@ def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
     return resource(plan, API, "AuthorizationPolicy", plan.spec.name, content)
 
 
-def sources(wanted: Istio) -> list[dict[str, list[str]]]:
+def sources(istio: Istio) -> list[dict[str, list[str]]]:
     """Sources are alternatives, while all fields of a source must match: so identities and namespaces are separate."""
-    token = {"requestPrincipals": [f"{wanted.issuer}/*"]} if wanted.issuer else {}
-    callers = {"principals": wanted.principals, "namespaces": wanted.namespaces}
+    token = {"requestPrincipals": [f"{istio.issuer}/*"]} if istio.issuer else {}
+    callers = {"principals": istio.principals, "namespaces": istio.namespaces}
     return [{name: listed, **token} for name, listed in callers.items() if listed] or [token]
 
 

@@ -31,14 +31,14 @@ def annotations_of(plan: ManifestPlan) -> dict[str, str]:
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
     """A monitor of all pods of the serve, including the canary's."""
-    wanted = plan.spec.monitoring
+    settings = plan.spec.monitoring
     kinds: dict[str, scrape.Kind] = {"podmonitor": "PodMonitor", "servicemonitor": "ServiceMonitor"}
-    kind = kinds.get(wanted.scrape)
+    kind = kinds.get(settings.scrape)
     if kind is None:
         return []
     spec = scrape.monitor(kind, {"matchLabels": {POD_LABEL: plan.spec.name}}, [endpoint(plan)])
     monitor = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
-    monitor["metadata"]["labels"] |= wanted.labels
+    monitor["metadata"]["labels"] |= settings.labels
     return [monitor]
 
 

@@ -38,11 +38,11 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
 
 def ingress(plan: ManifestPlan) -> Iterable[Rule]:
     """Callers, Knative's components and Prometheus. Probes of the kubelet are always allowed."""
-    wanted, scraped = plan.spec.network_policy, plan.spec.monitoring
-    assert wanted is not None  # noqa: S101 - checked by resources_of
-    if wanted.from_namespaces:
-        yield rule("from", [namespace(name) for name in wanted.from_namespaces], serving(plan))
-    for peer in wanted.allow_from:
+    policy, scraped = plan.spec.network_policy, plan.spec.monitoring
+    assert policy is not None  # noqa: S101 - checked by resources_of
+    if policy.from_namespaces:
+        yield rule("from", [namespace(name) for name in policy.from_namespaces], serving(plan))
+    for peer in policy.allow_from:
         yield rule("from", [selector(peer)], peer.ports)
     if plan.knative:
         yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING])
@@ -51,15 +51,15 @@ def ingress(plan: ManifestPlan) -> Iterable[Rule]:
 
 
 def egress(plan: ManifestPlan) -> Iterable[Rule]:
-    wanted = plan.spec.network_policy
-    assert wanted is not None  # noqa: S101 - checked by resources_of
+    policy = plan.spec.network_policy
+    assert policy is not None  # noqa: S101 - checked by resources_of
     yield rule("to", [namespace("kube-system")], [DNS])
     for known in destinations(plan):
         if known.namespace:
             yield rule("to", [namespace(known.namespace)], known.ports)
         elif known.cidr:
             yield rule("to", [{"ipBlock": {"cidr": known.cidr}}], known.ports)
-    for peer in wanted.allow_to:
+    for peer in policy.allow_to:
         yield rule("to", [selector(peer)], peer.ports)
     if plan.spec.istio:
         # Without its control plane the proxy in the pod never becomes ready.

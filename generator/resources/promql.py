@@ -33,14 +33,14 @@ def queries(plan: ManifestPlan) -> list[PromQuery]:
     return rules + [PromQuery(query_.query, f"{query_.threshold:.15g}") for query_ in scaling.queries]
 
 
-def latency(wanted: Latency, pods: str, recently: str) -> PromQuery:
+def latency(rule: Latency, pods: str, recently: str) -> PromQuery:
     """The latency in milliseconds, times the number of pods, by which a HorizontalPodAutoscaler divides it again.
 
     Without requests the quantile is NaN, which the comparison drops.
     """
     buckets = f"sum by (le) (rate(model_prediction_latency_seconds_bucket{pods}[{recently}]))"
-    quantile = f"1000 * histogram_quantile({QUANTILES[wanted.quantile]}, {buckets})"
-    return PromQuery(f"{quantile} * count(model_loaded{pods} == 1) > 0", f"{1000 * seconds(wanted.below):.15g}")
+    quantile = f"1000 * histogram_quantile({QUANTILES[rule.quantile]}, {buckets})"
+    return PromQuery(f"{quantile} * count(model_loaded{pods} == 1) > 0", f"{1000 * seconds(rule.below):.15g}")
 
 
 def selector(plan: ManifestPlan) -> str:

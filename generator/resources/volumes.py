@@ -70,10 +70,10 @@ def own_volumes(plan: ManifestPlan) -> list[Volume]:
     return needed
 
 
-def scratch(plan: ManifestPlan, said: str | None) -> dict[str, Any]:
+def scratch(plan: ManifestPlan, size: str | None) -> dict[str, Any]:
     """An emptyDir with a limit, unless models or packages of unknown size are written to it."""
     installs = plan.spec.dependencies.env_manager != "local"
-    limit = said or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
+    limit = size or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
     return {"sizeLimit": limit} if limit else {}
 
 

@@ -14,14 +14,14 @@ from monitoring.scope import Scope
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
     """The resources, which also cover the canary, so that a rollout does not change them."""
-    wanted = plan.spec.monitoring
+    settings = plan.spec.monitoring
     resources = []
-    if wanted.rules:
-        content = {"spec": {"groups": groups(scope(plan), objectives(plan), wanted.runbooks or RUNBOOKS)}}
+    if settings.rules:
+        content = {"spec": {"groups": groups(scope(plan), objectives(plan), settings.runbooks or RUNBOOKS)}}
         rule = resource(plan, "monitoring.coreos.com/v1", "PrometheusRule", plan.spec.name, content)
-        rule["metadata"]["labels"] |= wanted.labels
+        rule["metadata"]["labels"] |= settings.labels
         resources.append(rule)
-    if wanted.dashboard:
+    if settings.dashboard:
         resources.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
     return resources
 

@@ -20,21 +20,21 @@ CRON_JOB = 52  # Kubernetes appends the time
 
 def network_policy(plan: ManifestPlan) -> Iterator[Problem]:
     """A policy that blocks a needed connection only shows later, as a timeout."""
-    wanted = plan.spec.network_policy
-    if wanted is None:
+    policy = plan.spec.network_policy
+    if policy is None:
         return
-    if not wanted.from_namespaces and not wanted.allow_from:
+    if not policy.from_namespaces and not policy.allow_from:
         yield problem("network_policy.from_namespaces", "nobody could call: expected the namespaces of the callers")
     used = containers.http(plan)
     (unused,) = {containers.HTTP, containers.HTTPS} - {used}
-    for number, peer in enumerate(wanted.allow_from):
+    for number, peer in enumerate(policy.allow_from):
         if unused in peer.ports:
             why = f"with{'' if plan.spec.auth.tls_secret else 'out'} auth.tls_secret"
             yield problem(
                 f"network_policy.allow_from.{number}.ports", f"{why} nothing listens on {unused}: expected {used}"
             )
     for needed in destinations(plan):
-        if not needed.is_known and not wanted.allow_to:
+        if not needed.is_known and not policy.allow_to:
             own = " or tracking.namespace, if it runs in the cluster" if needed.what == "the tracking server" else ""
             yield problem(
                 "network_policy.allow_to",
@@ -44,19 +44,19 @@ def network_policy(plan: ManifestPlan) -> Iterator[Problem]:
 
 def budget(plan: ManifestPlan) -> Iterator[Problem]:
     """A budget that never allows a pod to be evicted blocks drains of nodes forever."""
-    wanted = plan.spec.disruption_budget
-    if isinstance(wanted, str):
+    limits = plan.spec.disruption_budget
+    if isinstance(limits, str):
         return
     pods = plan.spec.replicas.min
-    if (wanted.min_available is None) == (wanted.max_unavailable is None):
+    if (limits.min_available is None) == (limits.max_unavailable is None):
         yield problem("disruption_budget", "expected one of min_available and max_unavailable")
-    elif wanted.min_available is not None and count(wanted.min_available, pods) >= pods:
+    elif limits.min_available is not None and count(limits.min_available, pods) >= pods:
         yield problem(
             "disruption_budget.min_available",
-            f"{wanted.min_available} of replicas.min {pods} allows no eviction, so no node could be drained: "
+            f"{limits.min_available} of replicas.min {pods} allows no eviction, so no node could be drained: "
             "expected less, or more replicas",
         )
-    elif wanted.max_unavailable is not None and count(wanted.max_unavailable, 100) == 0:
+    elif limits.max_unavailable is not None and count(limits.max_unavailable, 100) == 0:
         yield problem(
             "disruption_budget.max_unavailable", "allows no eviction, so no node could be drained: expected more than 0"
         )
@@ -68,18 +68,18 @@ def count(share: int | str, pods: int) -> int:
 
 
 def monitoring(plan: ManifestPlan) -> Iterator[Problem]:
-    wanted = plan.spec.monitoring
-    if wanted.scrape == "servicemonitor" and plan.knative:
+    settings = plan.spec.monitoring
+    if settings.scrape == "servicemonitor" and plan.knative:
         yield problem("monitoring.scrape", "Knative has separate Services for each revision: expected podmonitor")
-    elif wanted.scrape == "servicemonitor" and (plan.spec.batcher or plan.spec.payload_logger):
+    elif settings.scrape == "servicemonitor" and (plan.spec.batcher or plan.spec.payload_logger):
         yield problem(
             "monitoring.scrape",
             "the Service points to KServe's agent for the batcher or the payload logger: expected podmonitor",
         )
-    if seconds(wanted.interval) <= 0:
+    if seconds(settings.interval) <= 0:
         yield problem("monitoring.interval", "expected more than 0s")
     for field in ("slo", "runbooks"):
-        if field in wanted.model_fields_set and not wanted.rules:
+        if field in settings.model_fields_set and not settings.rules:
             yield problem(f"monitoring.{field}", "is used by the alerts only: expected monitoring.rules: true with it")
     try:
         objectives(plan)
@@ -89,16 +89,16 @@ def monitoring(plan: ManifestPlan) -> Iterator[Problem]:
 
 
 def exposure(plan: ManifestPlan) -> Iterator[Problem]:
-    wanted = plan.spec.exposure
-    if wanted.host is None:
+    settings = plan.spec.exposure
+    if settings.host is None:
         return
-    if wanted.visibility == "cluster-local":
+    if settings.visibility == "cluster-local":
         yield problem(
             "exposure.host",
             "exposes the serve, while exposure.visibility keeps it in the cluster: expected one of them",
         )
-    if "." not in wanted.host or wanted.host.endswith((".svc", ".cluster.local")):
-        yield problem("exposure.host", f"{wanted.host} is not a public name: expected such as fraud.example.com")
+    if "." not in settings.host or settings.host.endswith((".svc", ".cluster.local")):
+        yield problem("exposure.host", f"{settings.host} is not a public name: expected such as fraud.example.com")
     if plan.spec.auth.tls_secret and not plan.knative:
         yield problem(
             "exposure.host",
@@ -107,11 +107,11 @@ def exposure(plan: ManifestPlan) -> Iterator[Problem]:
 
 
 def mesh(plan: ManifestPlan) -> Iterator[Problem]:
-    wanted = plan.spec.istio
-    if wanted is None:
+    istio = plan.spec.istio
+    if istio is None:
         return
-    callers = [name for name in ("principals", "namespaces") if getattr(wanted, name)]
-    if not callers and not wanted.issuer:
+    callers = [name for name in ("principals", "namespaces") if getattr(istio, name)]
+    if not callers and not istio.issuer:
         yield problem("istio", "allows nobody to call: expected principals, namespaces or issuer")
     if plan.knative:
         for name in callers:
@@ -119,7 +119,7 @@ def mesh(plan: ManifestPlan) -> Iterator[Problem]:
                 f"istio.{name}",
                 "all calls come from Knative's ingress and activator: expected issuer, or mode: Standard",
             )
-    if wanted.issuer and (plan.spec.auth.tokens or plan.spec.auth.admin_tokens):
+    if istio.issuer and (plan.spec.auth.tokens or plan.spec.auth.admin_tokens):
         yield problem(
             "istio.issuer",
             "Istio refuses tokens that are not JWTs, so those of auth.tokens and auth.admin_tokens never arrive: "
@@ -137,15 +137,15 @@ def accounts(plan: ManifestPlan) -> Iterator[Problem]:
 
 
 def cache(plan: ManifestPlan) -> Iterator[Problem]:
-    wanted = plan.spec.storage.cache
+    settings = plan.spec.storage.cache
     if plan.spec.storage.strategy not in ("auto", "pvc"):
         for name in ("create", "cleanup"):
-            if getattr(wanted, name):
+            if getattr(settings, name):
                 yield problem(
                     f"storage.cache.{name}",
                     f"there is no cache with storage.strategy: {plan.strategy}: expected auto or pvc",
                 )
-    if wanted.cleanup and len(wanted.claim) + len("-cleanup") > CRON_JOB:
+    if settings.cleanup and len(settings.claim) + len("-cleanup") > CRON_JOB:
         yield problem(
             "storage.cache.claim", f"is too long: expected at most {CRON_JOB} characters with -cleanup appended"
         )

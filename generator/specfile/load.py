@@ -45,14 +45,14 @@ def spec_file(
     flags: Iterable[YamlDocument] = (),
 ) -> SpecFile:
     """The spec that all layers make; raises SpecError with all problems, those of the rules included where possible."""
-    if found := [each for document in (shared, file) if document for each in misshapen(document)]:
-        raise SpecError(found)
+    if problems := [each for document in (shared, file) if document for each in misshapen(document)]:
+        raise SpecError(problems)
     layers = layered(file, environment, shared, flags)
     try:
         return SpecFile(ServeSpec.model_validate(layers.document.data), layers)
     except ValidationError as error:
-        found = problems_of(error, layers.document.data)
-        every = found + rest(layers.document, found)
+        problems = problems_of(error, layers.document.data)
+        every = problems + rest(layers.document, problems)
         raise SpecError(in_order(placed(each, layers.document) for each in every)) from None
 
 

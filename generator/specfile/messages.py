@@ -151,9 +151,9 @@ def sentence(path: Path, issues: Sequence[ValidationIssue]) -> str:
             others = [expected(other, path) for other in issues if other is not issue]
             text = str(issue.context.get("error", issue.message))
             return text + "".join(f", or {other}" for other in dict.fromkeys(others) if other)
-    wanted = [text for text in dict.fromkeys(expected(issue, path) for issue in issues) if text]
+    alternatives = [text for text in dict.fromkeys(expected(issue, path) for issue in issues) if text]
     close = near(first.input, issues)
-    return f"expected {' or '.join(wanted)}, found {shown(first.input)}{close}"
+    return f"expected {' or '.join(alternatives)}, found {shown(first.input)}{close}"
 
 
 def expected(one: ValidationIssue, path: Path) -> str:

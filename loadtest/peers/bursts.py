@@ -114,9 +114,9 @@ class _Turns:
             else:
                 reply, headers = client.post(post)
                 got = post.read(reply, headers)
-            wanted = [0] * len(labels) if server.who == ECHO else labels
-            if got != wanted:
-                raise BenchmarkFailed(f"{server.who} returns wrong labels: {got[:10]}, expected {wanted[:10]}")
+            expected = [0] * len(labels) if server.who == ECHO else labels
+            if got != expected:
+                raise BenchmarkFailed(f"{server.who} returns wrong labels: {got[:10]}, expected {expected[:10]}")
             self._reply_bytes[server.who] = len(reply)
         client.close()
 
@@ -177,9 +177,9 @@ class _Turns:
 def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[str, PeerServer]]:
     servers: dict[str, PeerServer] = {}
     try:
-        wanted = [who for who in outcome.present if who != IN_PROCESS]
-        outcome.progress.say("starting " + "; ".join(wanted))
-        for who in wanted:
+        contenders = [who for who in outcome.present if who != IN_PROCESS]
+        outcome.progress.say("starting " + "; ".join(contenders))
+        for who in contenders:
             servers[who] = starter.start(who, model)
         for who, server in servers.items():
             try:

@@ -36,9 +36,9 @@ class PeerUnavailable(RuntimeError):
 def python_of(name: str, *, may_install: bool) -> Path:
     """The interpreter of a peer's environment, which is set up if missing and allowed."""
     folder = ENVIRONMENTS / name
-    wanted = _requirements(name)
+    requirements = _requirements(name)
     stamp = folder / "installed.txt"
-    mark = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+    mark = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
     python = folder / "bin" / "python"
     if stamp.is_file() and stamp.read_text().strip() == mark:
         return python
@@ -49,7 +49,7 @@ def python_of(name: str, *, may_install: bool) -> Path:
     with log.open("wb") as out:
         for argv in (
             [str(PYTHON), "-m", "venv", "--clear", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted],
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
         ):
             if subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT, check=False).returncode:  # noqa: S603
                 lines = [line for line in log.read_text(errors="replace").splitlines() if "WARNING" not in line]
