@@ -76,7 +76,7 @@ WRONG = {
     "local address for pods": ("tracking: {uri: http://localhost:5000}\n", 4, "tracking.uri", "leads a pod to itself"),
     "file for pods": ("tracking: {uri: sqlite:///mlflow.db}\n", 4, "tracking.uri", "is on this machine"),
     "password": ("tracking: {uri: 'https://me:secret@mlflow'}\n", 4, "tracking.uri", "expected tracking.secret instead"),
-    "a rule": ("container_concurrency: 5\n", 4, "container_concurrency", "only Knative limits it"),
+    "a rule": ("container_concurrency: 5\n", 4, "container_concurrency", "only Knative has this limit"),
 }  # fmt: skip
 
 
