@@ -7,8 +7,8 @@ import socket
 import ssl
 from pathlib import Path
 
+from predictors.pipeline.settings import Settings
 from predictors.serving.startup import read_settings
-from predictors.settings.predictor import Settings
 
 SECONDS = 4.0
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what the server listens on

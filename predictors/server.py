@@ -5,8 +5,8 @@ from __future__ import annotations
 from kserve import ModelServer
 
 from predictors.model.base import MLflowModel
+from predictors.pipeline.settings import Settings
 from predictors.serving.process import Serving
-from predictors.settings.predictor import Settings
 
 
 class Server(Serving, ModelServer):  # type: ignore[misc]  # kserve ships no types

@@ -20,10 +20,10 @@ import psutil
 import uvloop
 
 from loadtest.peers.ports import free_port
+from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
 from predictors.processes.shared_state import SharedState
 from predictors.server import Server
-from predictors.settings.predictor import Settings
 
 START_SECONDS = 90
 DRAIN = 5

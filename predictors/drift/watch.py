@@ -16,13 +16,13 @@ from predictors.drift import FILE, has_profile
 from predictors.drift.columns import ColumnReader, Columns, classes_of
 from predictors.drift.profiles import MAX_FEATURES, MAX_OUTPUTS, DriftProfile, ProfileError, made, parsed, profile_of
 from predictors.drift.readings import readings
+from predictors.drift.settings import DriftSettings
 from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
 from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
 from predictors.processes.files import write
 from predictors.processes.shared_state import SharedState
-from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import publish_drift
 
 log = logging.getLogger("predictors")
@@ -38,7 +38,7 @@ class DriftState:
         number: int,
         loaded: Loaded,
         profile: DriftProfile | None,
-        settings: Settings,
+        settings: DriftSettings,
         shared: SharedState,
         index: int,
     ) -> None:
@@ -131,7 +131,7 @@ class Watch(threading.Thread):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DriftSettings,
         shared: SharedState,
         index: int,
         watched: Callable[[], Sequence[DriftState]],
@@ -176,7 +176,7 @@ class Watch(threading.Thread):
             publish_drift(self.settings.model_name, found)
 
 
-def watched(number: int, loaded: Loaded, settings: Settings, shared: SharedState, index: int) -> DriftState | None:
+def watched(number: int, loaded: Loaded, settings: DriftSettings, shared: SharedState, index: int) -> DriftState | None:
     """None where there is nothing to compare with, unless the first rows are to be that."""
     profile = own_profile(loaded)
     if profile is None and settings.drift != "on":

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from predictors.drift.span import PARTS, Span
 from predictors.drift.tally import DriftTally
-from predictors.settings.span import PARTS, Span
 
 
 class DriftWindow:

@@ -21,8 +21,8 @@ from pathlib import Path
 from predictors.environments.dependencies import MLFLOW, STRICT, Installed, fits
 from predictors.environments.installers import INSTALLERS, InstallerError, Note, Pip, Uv
 from predictors.environments.requirements import ModelRequirements, RequirementsError, canonical, wanted
+from predictors.environments.settings import RecipeSettings
 from predictors.flavor import BY_NAME, FLAVORS, MLmodel
-from predictors.settings.predictor import Settings
 
 log = logging.getLogger("predictors")
 
@@ -66,7 +66,7 @@ class Recipe:
         return f"py{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-def recipe(mlmodel: MLmodel, settings: Settings) -> Recipe:
+def recipe(mlmodel: MLmodel, settings: RecipeSettings) -> Recipe:
     """What the environment of a model holds: what the model asks for, and what its server needs."""
     try:
         asked = wanted(mlmodel)
@@ -92,7 +92,7 @@ def recipe(mlmodel: MLmodel, settings: Settings) -> Recipe:
     )
 
 
-def interpreter(asked: str | None, installer: Uv | Pip, settings: Settings) -> tuple[str, str]:
+def interpreter(asked: str | None, installer: Uv | Pip, settings: RecipeSettings) -> tuple[str, str]:
     """The Python that the model asks for, as far as its minor version; else the one that runs."""
     own = (os.path.realpath(getattr(sys, "_base_executable", sys.executable)), minor(sys.version_info[:2]))
     found = re.search(r"(\d+)\.(\d+)", asked or "")

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from predictors.features.settings import POLICIES, STALE_POLICIES, is_reference
 from predictors.features.store import FeastError
-from predictors.settings.features import POLICIES, STALE_POLICIES, is_reference
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.features.settings import FeatureSettings
 
 KEY = "feast"
 
@@ -169,7 +169,7 @@ def age(value: Any) -> float | None:
     return float(value)
 
 
-def declaration_of(content: Mapping[str, Any], settings: Settings) -> Declaration | None:
+def declaration_of(content: Mapping[str, Any], settings: FeatureSettings) -> Declaration | None:
     """What is looked up for a model; None for one that brings nothing of the kind. Settings win."""
     if not settings.feast:
         return None

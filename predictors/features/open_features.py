@@ -22,7 +22,7 @@ from predictors.protocol.errors import InvalidInput
 from predictors.signature.fields import Field
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.features.settings import FeatureSettings
     from predictors.signature.plan import SignaturePlan
 
 log = logging.getLogger("predictors")
@@ -32,7 +32,9 @@ PAUSE = 0.5  # seconds before the second try, doubled each time
 HOLD_NULL = frozenset({"float", "double", "string", "binary", "datetime", "any"})
 
 
-async def open_features(name: str, declaration: Declaration, plan: SignaturePlan, settings: Settings) -> Features:
+async def open_features(
+    name: str, declaration: Declaration, plan: SignaturePlan, settings: FeatureSettings
+) -> Features:
     """Raises `FeastError`."""
     counters = FeatureCounters(name)
     resilient = Resilient(store_of(declaration, settings), settings.feast_timeout, settings.feast_retries)
@@ -55,7 +57,7 @@ async def open_features(name: str, declaration: Declaration, plan: SignaturePlan
     return Features(declaration, wanted, plan.inputs, store, counters)
 
 
-def store_of(declaration: Declaration, settings: Settings) -> FeatureStore:
+def store_of(declaration: Declaration, settings: FeatureSettings) -> FeatureStore:
     """The way to Feast that the settings name."""
     if settings.feast_repo_path:
         return Embedded(

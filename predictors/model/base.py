@@ -25,6 +25,7 @@ from predictors.model.blame import blamed
 from predictors.model.kserve_types import batch_of, response_of
 from predictors.model.loaded import Loaded, LoadError, LoadingStatus, Tensor
 from predictors.model.native import Native
+from predictors.model.settings import ModelSettings
 from predictors.model.tensors import input_tensors, output_tensors
 from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
@@ -37,7 +38,6 @@ from predictors.protocol.errors import (
     RequestError,
 )
 from predictors.safety import checks
-from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import SignaturePlan, compile_plan
@@ -63,12 +63,12 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         name: str,
         model: str | Source | None = None,
         *,
-        settings: Settings | None = None,
+        settings: ModelSettings | None = None,
         executor: Executor | None = None,
     ) -> None:
         """`model` is a model URI or an already resolved source; without it the settings say what to load."""
         super().__init__(name)
-        settings = settings or Settings()
+        settings = settings or ModelSettings()
         self.source = model if isinstance(model, Source) else None
         self.settings = (
             replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings

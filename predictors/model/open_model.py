@@ -9,11 +9,11 @@ from dataclasses import replace
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadingStatus
-from predictors.settings.predictor import Settings
+from predictors.model.settings import ModelSettings
 from predictors.storage.source import Source
 
 
-def open_model(settings: Settings, source: Source) -> MLflowModel:
+def open_model(settings: ModelSettings, source: Source) -> MLflowModel:
     """The model of the right flavor for a source, not loaded yet."""
     mlmodel = read_mlmodel(source.path)
     flavor = mlmodel.detect() if settings.flavor is None else BY_NAME[settings.flavor]
@@ -24,7 +24,7 @@ def open_model(settings: Settings, source: Source) -> MLflowModel:
     return model
 
 
-def open_next(settings: Settings, served: MLflowModel | None, source: Source) -> MLflowModel:
+def open_next(settings: ModelSettings, served: MLflowModel | None, source: Source) -> MLflowModel:
     """Another version of a model: in the class of the one that is served if somebody wrote that, else by its flavor."""
     if served is not None:
         settings = served.settings

@@ -20,6 +20,7 @@ from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
 from predictors.pipeline.served_models import VERSION_HEADER, ServedModel
+from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
@@ -33,7 +34,6 @@ from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.queueing.thread_slots import ThreadSlots
 from predictors.runtime.cpus import cpu_limit
-from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from predictors.processes.forking import end_with_parent
-from predictors.settings.predictor import Settings
+from predictors.storage.settings import SourceSettings
 from predictors.storage.source import Source, resolve
 
 VARIABLE = "MLFLOW_KSERVE_HANDOVER"
@@ -118,7 +118,7 @@ def launched() -> Handover | None:
     return Handover(source, sockets, given["takes_over"], Channel(door), threading.Lock())
 
 
-def first_source(settings: Settings, note: Callable[[str], None], folder: Path) -> Source:
+def first_source(settings: SourceSettings, note: Callable[[str], None], folder: Path) -> Source:
     """The model to start with: the one that the launcher fetched, else what the settings ask for."""
     given = launched()
     return given.source if given is not None else resolve(settings, note, folder)

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from predictors.processes.handover import launched
-from predictors.settings.predictor import Settings
+from predictors.processes.settings import ServerSettings
 
 
 class StartError(Exception):
@@ -47,7 +47,7 @@ def bound(host: str, port: int, flag: str) -> socket.socket:
     return made
 
 
-def bound_ports(settings: Settings) -> Ports:
+def bound_ports(settings: ServerSettings) -> Ports:
     """The sockets of all workers, which share them; a launcher's where there is one."""
     given = launched()
     if given is not None:

@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from predictors.model.settings import ModelSettings
 from predictors.processes.handover import launched
 from predictors.reload.reloader import TICK, Reloader, ReloadRefused, in_short
-from predictors.settings.predictor import Settings
 from predictors.storage.registry import pinned
 from predictors.storage.source import Source, is_moving, remote, resolve
 from predictors.telemetry.metrics import metrics
@@ -28,7 +28,7 @@ class WentBack(ReloadRefused):
 
 
 class Leader:
-    def __init__(self, reloader: Reloader, settings: Settings) -> None:
+    def __init__(self, reloader: Reloader, settings: ModelSettings) -> None:
         self.reloader = reloader
         self.pipeline = reloader.pipeline
         self.shared = reloader.shared

@@ -27,10 +27,10 @@ from predictors.environments.dependencies import DependencyError
 from predictors.environments.environment import OURS, EnvironmentFailed, default_cache, environment, is_complete, recipe
 from predictors.environments.installers import InstallerError
 from predictors.flavor import FlavorError, read_mlmodel
+from predictors.pipeline.settings import Settings
 from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
-from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.retries import one_line
 from predictors.storage.source import Source, is_here, resolve

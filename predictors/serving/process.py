@@ -24,6 +24,7 @@ from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
 from predictors.model.open_model import open_model, open_next
 from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.settings import Settings
 from predictors.processes import forking
 from predictors.processes.handover import first_source, launched
 from predictors.processes.ports import Ports, StartError, bound_ports
@@ -35,7 +36,6 @@ from predictors.rest.app import Front
 from predictors.rest.server import LastReply, WebServer, web_config
 from predictors.runtime import garbage
 from predictors.serving.banner import demo_banner
-from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.retries import one_line
 from predictors.storage.source import Source, is_here

@@ -9,12 +9,12 @@ from pathlib import Path
 import yaml
 
 from predictors.flavor import MLMODEL, MLmodel
-from predictors.settings.predictor import Settings
 from predictors.storage.cache import ENTRY, MODEL
 from predictors.storage.failures import SourceError
 from predictors.storage.provenance import BESIDE, Provenance, read_provenance
 from predictors.storage.registry import download, pinned
 from predictors.storage.retries import retried
+from predictors.storage.settings import SourceSettings
 from predictors.uris import ModelURI
 
 MOUNTED = Path("/mnt/models")
@@ -39,7 +39,7 @@ class Source:
 
 
 def resolve(
-    settings: Settings,
+    settings: SourceSettings,
     note: Callable[[str], None] = lambda _: None,
     folder: Path | None = None,
     have: Source | None = None,
@@ -66,7 +66,7 @@ def resolve(
     return have if have and found[1] and found[0] == have.resolved_uri else remote(settings, uri, note, folder, found)
 
 
-def is_here(settings: Settings) -> bool:
+def is_here(settings: SourceSettings) -> bool:
     """Whether the model lies in a folder of this machine."""
     return bool(
         settings.model_local_path or settings.model_uri is None or ModelURI.parse(settings.model_uri).local_folder
@@ -104,7 +104,7 @@ def version_in(folder: Path) -> str | None:
     return None if version is None else str(version)
 
 
-def is_moving(settings: Settings) -> bool:
+def is_moving(settings: SourceSettings) -> bool:
     """Whether the URI may name another version tomorrow, and there is a registry to ask."""
     if settings.model_local_path and not settings.tracking_uri:
         return False
@@ -112,7 +112,7 @@ def is_moving(settings: Settings) -> bool:
 
 
 def remote(
-    settings: Settings, uri: str, note: Callable[[str], None], folder: Path | None, found: tuple[str, str | None]
+    settings: SourceSettings, uri: str, note: Callable[[str], None], folder: Path | None, found: tuple[str, str | None]
 ) -> Source:
     """Downloads what `uri` was found to name; what may pass by itself is tried again."""
     where, version = found
@@ -121,7 +121,7 @@ def remote(
     return Source(path, uri, where, version)
 
 
-def served_version(settings: Settings, source: Source, mlmodel: MLmodel) -> str:
+def served_version(settings: SourceSettings, source: Source, mlmodel: MLmodel) -> str:
     """The version in replies and URLs: as set, the registry's, or what identifies the model itself."""
     content = mlmodel.content
     found = settings.model_version or source.version or content.get("model_id") or content.get("model_uuid")

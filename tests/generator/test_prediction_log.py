@@ -18,7 +18,7 @@ from generator.render import planned
 from generator.spec.prediction_log import Drift, PredictionLog
 from generator.spec.values import quantity, seconds
 from predictors.flavor import read_mlmodel
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from tests.generator.policies import lets
 from tests.generator.refusals import Refusal, noted_until_changed, refused_with_a_way_out
 from tests.serving import process, wait_for

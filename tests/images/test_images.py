@@ -153,7 +153,7 @@ def test_without_a_place_for_temporary_files_it_says_so(
 ) -> None:
     done = containers.run(images[family], options=())
     assert done.returncode == 2
-    assert "nothing can be written to /tmp: mount a volume there, or name another in TMPDIR" in done.stderr
+    assert "no temporary folder is writable: mount a volume at /tmp, or name one in TMPDIR" in done.stderr
     assert "Traceback" not in done.stderr
 
 

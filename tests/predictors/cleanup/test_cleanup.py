@@ -596,8 +596,8 @@ def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
         ({"MIN_AGE_MINUTES": "-5"}, "MIN_AGE_MINUTES: '-5' is not usable: expected a number of minutes"),
         ({"DRY_RUN": "maybe"}, "DRY_RUN: 'maybe' is not usable: expected true or false"),
         ({"NAMESPACE": "My Models"}, "NAMESPACE: 'My Models' is not usable: expected the name of a namespace, or *"),
-        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of"),
-        ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the volume"),
+        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace of the pods that use the cache; only in a pod"),
+        ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the mount point"),
     ],
     ids=lambda value: next(iter(f"{name}={text}" for name, text in value.items())) if isinstance(value, dict) else "",
 )  # fmt: skip

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from predictors.drift import FILE, attach, profile
-from predictors.settings.span import Span
+from predictors.drift.span import Span
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import Running, in_thread, process, wait_for, workers_of
 from tests.zoo.case import PIP, labels, mixed, numbers

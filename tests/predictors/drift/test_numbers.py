@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from predictors.drift import profile
 from predictors.drift.profiles import DriftProfile, ProfileError, made, parsed
 from predictors.drift.psi import psi, psis
+from predictors.drift.span import PARTS, Span, span
 from predictors.drift.tally import Spread, Texts, nothing, tallied
 from predictors.drift.tap import MAX_REQUESTS, MAX_ROWS, Tap
 from predictors.drift.variables import Variable, described, kind_of
 from predictors.drift.window import DriftWindow
-from predictors.settings.span import PARTS, Span, span
 from predictors.telemetry.metrics import exposition, publish_drift
 
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64) | st.integers(-5, 5).map(float)

@@ -23,7 +23,7 @@ import pytest
 from predictors.environments.environment import COMPLETE, EnvironmentFailed, Recipe, environment, recipe
 from predictors.environments.installers import explanation, uv_environment
 from predictors.flavor import read_mlmodel
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from tests.serving import children, wait_for
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -13,7 +13,7 @@ import yaml
 from predictors.features import declare
 from predictors.features.declaration import KEY, Declaration, declaration_of, read_declaration
 from predictors.features.store import FeastError
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 
 AT_HOME = {"feast_repo_path": "/features"}
 

@@ -16,9 +16,9 @@ from predictors.features.declaration import Declaration
 from predictors.features.join import wanted_of
 from predictors.features.lookup import Features
 from predictors.features.store import Catalogue, FeastError, FeastUnavailable, Feature, FeatureStatus, Fetched
+from predictors.pipeline.settings import Settings
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable
-from predictors.settings.predictor import Settings
 from predictors.signature.fields import field_of
 from predictors.signature.plan import SignaturePlan
 

@@ -30,8 +30,8 @@ from predictors.features.demo import SERVICE, build
 from predictors.features.open_features import open_features
 from predictors.model.loaded import LoadError
 from predictors.pipeline.outcome import known
+from predictors.pipeline.settings import Settings
 from predictors.pyfunc import PyFuncModel
-from predictors.settings.predictor import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for

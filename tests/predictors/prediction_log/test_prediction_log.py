@@ -318,7 +318,7 @@ def test_features_that_were_looked_up(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from predictors.server import Server
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import DEMO
 
@@ -651,8 +651,8 @@ def test_an_endpoint_that_is_not_there_yet(tmp_path: Path) -> None:
         (["--prediction-log-sample=2"], "--prediction-log-sample: '2' is not usable: expected a number from 0 to 1"),
         (["--prediction-log-max-size=0"], "--prediction-log-max-size: '0' is not usable: expected a size"),
         (["--prediction-log=http:///x"], "--prediction-log: expected a URL with a host"),
-        (["--prediction-log=gopher://u:SECRET@x"], "--prediction-log: nothing here writes to gopher://"),
-        (["--prediction-log=/proc/nowhere"], "--prediction-log: nothing can be written to /proc/nowhere: "),
+        (["--prediction-log=gopher://u:SECRET@x"], "--prediction-log: gopher:// cannot be written to"),
+        (["--prediction-log=/proc/nowhere"], "--prediction-log: /proc/nowhere is not writable: "),
         (["--prediction-log-hash=a,b", "--prediction-log-exclude=b"], "both name b"),
         (["--prediction-log-hash-key-file=/dev/null"], "--prediction-log-hash-key-file needs --prediction-log-hash"),
         (["--prediction-log-hash=a", "--prediction-log-hash-key-file=/dev/null"], "/dev/null is empty"),

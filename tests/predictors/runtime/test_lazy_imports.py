@@ -104,7 +104,7 @@ def test_a_scikit_learn_model_is_served_without_mlflow() -> None:
 import sys
 from predictors.model.base import Loaded
 from predictors.serving.process import open_model
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.storage.source import resolve
 settings = Settings()
 model = open_model(settings, resolve(settings))
@@ -130,7 +130,7 @@ def test_a_registry_is_asked_without_feast() -> None:
     script = """
 import sys
 from importlib.metadata import entry_points
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.storage.source import pinned
 assert any(one.value.startswith("feast.") for one in entry_points(group="mlflow.request_header_provider"))
 try:

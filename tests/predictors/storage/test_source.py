@@ -18,8 +18,8 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from predictors.flavor import read_mlmodel
+from predictors.pipeline.settings import Settings
 from predictors.serving.startup import read_settings
-from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.source import Source, resolve, served_version
 from tests.http_server import QuietHandler
