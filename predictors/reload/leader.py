@@ -64,9 +64,9 @@ class Leader:
                 log.info("what was being loaded is given up: %s", error)
             except Exception:  # such as a full disk: whoever asks next is still to be heard
                 log.exception("leading the other workers failed")
-            given = launched()
-            if self.replaced and given is not None:
-                return given.leave()
+            handover = launched()
+            if self.replaced and handover is not None:
+                return handover.allow_stop()
             await asyncio.sleep(TICK)
 
     def succeed(self) -> None:

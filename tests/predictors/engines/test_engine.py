@@ -46,9 +46,9 @@ from predictors.engines.estimators import candidates
 from predictors.engines.probes import Probing
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
+from predictors.model.open_model import open_model
 from predictors.protocol.batch import Batch
 from predictors.runtime.cpus import THREAD_VARIABLES, limit_threads, quota_of
-from predictors.serving.process import open_model
 from predictors.settings.predictor import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import resolve

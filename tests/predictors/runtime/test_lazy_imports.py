@@ -103,7 +103,8 @@ def test_a_scikit_learn_model_is_served_without_mlflow() -> None:
     script = """
 import sys
 from predictors.model.base import Loaded
-from predictors.serving.process import open_model
+from predictors.model.open_model import open_model
+from predictors.serving.process import Serving
 from predictors.settings.predictor import Settings
 from predictors.storage.source import resolve
 settings = Settings()
