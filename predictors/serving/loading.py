@@ -72,7 +72,7 @@ class ModelLoader:
         if numbered is not None:
             pipeline.add(*numbered)
             pipeline.switch()
-        garbage.settle()
+        garbage.freeze()
         pipeline.shared.set_ready(pipeline.index)
         handover = launched()
         if handover is not None and pipeline.shared.startup.complete:

@@ -54,7 +54,7 @@ class Prefork:
             return self.supervisor.follow(standby.take_over())
         standby.dismiss()
         self.serving.opened = model
-        garbage.settle()
+        garbage.freeze()
         return self.supervisor.supervise(self.work)
 
     def work(self, index: int) -> int:
