@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-KSERVE = "from predictors.runtime.lazy_imports import put_off_import; put_off_import('kserve')\n"
-STATS = "from predictors.runtime.lazy_imports import put_off_import; put_off_import('scipy.stats')\n"
+KSERVE = "from predictors.runtime.lazy_imports import defer_import; defer_import('kserve')\n"
+STATS = "from predictors.runtime.lazy_imports import defer_import; defer_import('scipy.stats')\n"
 
 
 def run(script: str) -> str:
@@ -79,7 +79,7 @@ def test_scipy_stats_becomes_whole_when_something_else_is_asked_of_it(script: st
     run(STATS + script)
 
 
-WEB = "\n".join(f"put_off_import({name!r})" for name in ("fastapi", "fastapi.responses")) + "\n"
+WEB = "\n".join(f"defer_import({name!r})" for name in ("fastapi", "fastapi.responses")) + "\n"
 
 
 @pytest.mark.parametrize(
