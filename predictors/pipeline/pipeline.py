@@ -299,10 +299,10 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(edition)
-            given = batch.copied() if kept and not edition.loaded.plan.copies else batch
+            given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
             prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
             if kept:
-                prediction = prediction.copied()
+                prediction = prediction.copy()
             if edition.drift is not None:
                 edition.drift.tap.add(batch, prediction, rows)
             return encode(prediction, batch), rows
