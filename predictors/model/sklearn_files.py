@@ -12,7 +12,7 @@ from typing import Any
 
 from predictors.flavor import MLmodel
 from predictors.runtime import garbage
-from predictors.runtime.lazy_imports import put_off_import
+from predictors.runtime.lazy_imports import defer_import
 from predictors.safety import skops_files
 
 LOADER = "mlflow.sklearn"
@@ -47,7 +47,7 @@ def load(mlmodel: MLmodel) -> Wrapper | None:
     if code:
         sys.path = [str(mlmodel.path / code), *sys.path]
     if find_spec("scipy") is not None:
-        put_off_import("scipy.stats")
+        defer_import("scipy.stats")
     config = mlmodel.config("sklearn")
     with garbage.paused():
         import sklearn.base  # noqa: F401 - imported here so that it happens with garbage collection paused

@@ -13,8 +13,8 @@ import pytest
 from predictors.flavor import FlavorError, MLmodel, image_of, read_mlmodel
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
+from predictors.model.open_model import open_model
 from predictors.pipeline.settings import Settings
-from predictors.serving.process import open_model
 from predictors.storage.source import resolve
 from tests.predictors.parity import cell, records
 from tests.serving import in_thread

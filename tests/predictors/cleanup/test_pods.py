@@ -148,6 +148,6 @@ def test_no_way_to_the_cluster(tmp_path: Path, text: str | None, monkeypatch: py
     file = tmp_path / "kubeconfig"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ClusterError, match="there is no way to the Kubernetes API: ") as caught:
+    with pytest.raises(ClusterError, match="the Kubernetes API is not configured: ") as caught:
         cluster_by(file, monkeypatch).live_pods("models")
     assert "\n" not in str(caught.value)

@@ -47,10 +47,10 @@ from predictors.engines.estimators import engine_candidates
 from predictors.engines.probes import Probing
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
+from predictors.model.open_model import open_model
 from predictors.pipeline.settings import Settings
 from predictors.protocol.batch import Batch
 from predictors.runtime.cpus import THREAD_VARIABLES, limit_threads, quota_of
-from predictors.serving.process import open_model
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import resolve
 from tests.serving import in_thread

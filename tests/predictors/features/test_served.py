@@ -446,7 +446,7 @@ def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: P
         )  # fmt: skip
         answered = server.post("/v2/repository/models/next/load")
         assert answered.status_code == 409, answered.text
-        assert "it does not look up 'rating', which requests of today leave out" in answered.text
+        assert "it does not look up 'rating', which today's requests leave out" in answered.text
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
 
 
@@ -457,7 +457,7 @@ def test_a_version_that_looks_more_up_is_taken(tmp_path: Path, repository: Path)
         shutil.rmtree(model)
         saved(model, {"rating": "double", "trips": "long", "distance": "double"})
         refused = server.post("/v2/repository/models/more/load")
-        assert (refused.status_code, "it takes 'distance', which requests of today" in refused.text) == (409, True)
+        assert (refused.status_code, "it requires 'distance', which today's requests" in refused.text) == (409, True)
         shutil.rmtree(model)
         saved(model, {"rating": "double", "trips": "long"})
         assert server.post("/v2/repository/models/more/load").status_code == 200
@@ -467,9 +467,9 @@ def test_a_version_that_looks_more_up_is_taken(tmp_path: Path, repository: Path)
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks up by 'driver', which requests"),
+        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks features up by 'driver', which today's"),
         ({"feature_service": None, "features": ["driver_stats:rating"], "entities": ["driver_id"]},
-         "it does not take 'customer_id', which requests of today send as keys"),
+         "it does not accept 'customer_id', which today's requests send as keys"),
     ],
     ids=["renamed", "fewer"],
 )  # fmt: skip

@@ -18,9 +18,9 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.engines.engine import Answer, Declined, ProvenEngine
+from predictors.model.open_model import open_model
 from predictors.pipeline.settings import Settings
 from predictors.queueing.batching import MicroBatcher
-from predictors.serving.process import open_model
 from predictors.storage.source import resolve
 from tests.predictors.telemetry.test_metrics import samples
 from tests.predictors.watched import SpiedBatcher

@@ -326,7 +326,7 @@ def test_revert_goes_back_and_stays_there(registry: RealRegistry, tmp_path: Path
         assert {httpx.get(f"{server.running.url}/v1/models/model").json()["version"] for _ in range(10)} == {"1"}
         looks = server.log.count("models:/m@blue is version")
         assert metric(server.running, 'model_reloads_total{model_name="model",outcome="reverted"}') == 1
-        assert properties(server.running)["reload"].startswith("went back to version 1; version 2 is taken again once")
+        assert properties(server.running)["reload"].startswith("reverted to version 1; version 2 is loaded again once")
         # The alias still names 2; only a move takes it up again, or somebody's wish.
         assert server.running.post("/v2/repository/models/model/load").json()["version"] == "2"
         assert server.log.count("models:/m@blue is version") == looks

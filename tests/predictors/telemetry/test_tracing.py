@@ -459,9 +459,9 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, caplog: 
 def test_nothing_is_imported_that_is_not_asked_for() -> None:
     script = """
 import sys
-from predictors.runtime.lazy_imports import put_off_import
+from predictors.runtime.lazy_imports import defer_import
 for package in ("kserve", "fastapi", "fastapi.responses"):
-    put_off_import(package)
+    defer_import(package)
 from predictors.serving import process
 from predictors.telemetry import opentelemetry
 from predictors.pipeline.settings import Settings
