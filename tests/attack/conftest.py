@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.attack.attacked import MIB, Attacked, attacked
+from tests.attack.attacked import MAX_BODY, READ_TIMEOUT, SECRET, Attacked, attacked
 from tests.serving import answers, wait_for
-
-MAX_BODY = MIB
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +20,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], A
         def current() -> Attacked:
             if not servers or servers[-1].server.process.poll() is not None:
                 folder = tmp_path_factory.mktemp("attacked")
-                servers.append(stack.enter_context(attacked(folder, "--max-body", str(MAX_BODY))))
+                (folder / "secret").write_text(SECRET)
+                flags = ["--max-body", str(MAX_BODY), "--read-timeout", str(READ_TIMEOUT)]
+                flags += ["--webhook-secret-file", str(folder / "secret")]
+                servers.append(stack.enter_context(attacked(folder, *flags)))
             return servers[-1]
 
         yield current
@@ -30,8 +31,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], A
 
 @pytest.fixture
 def server(running: Callable[[], Attacked]) -> Attacked:
-    """A server of the demo model that takes bodies of up to 1 MiB."""
+    """A server of the demo model that takes bodies of up to 16 MiB."""
+
+    def ended() -> bool:
+        return current.server.process.poll() is not None
+
     current = running()
-    # What the test before left behind may still be at work.
-    wait_for(lambda: answers(current.server.running.client, "/health/live") == 200, seconds=20)
+    # What the test before left behind may still be at work, or may just be ending the server.
+    wait_for(lambda: ended() or answers(current.server.running.client, "/v2/health/ready") == 200, seconds=20)
+    if ended():
+        current = running()
+    current.log_start = len(current.server.log)
     return current

