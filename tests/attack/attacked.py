@@ -136,16 +136,6 @@ class Attacked:
         assert grown < growth, f"{grown // MIB} MiB more than before; {growth // MIB} MiB are allowed"
         assert used < cpu, f"{used:.1f} s of CPU; {cpu:.1f} s are allowed"
 
-    def wait_idle(self, within: float) -> None:
-        """Nothing is computed any more, however many seconds it may take until then."""
-        deadline = time.monotonic() + within
-        while True:
-            before = self.cpu_seconds
-            time.sleep(0.5)
-            if self.cpu_seconds - before < 0.25:
-                return
-            assert time.monotonic() < deadline, f"still at work after {within:g} s"
-
     @contextlib.contextmanager
     def probed(self) -> Iterator[Health]:
         """Asks for its health every 20 ms, from another process."""

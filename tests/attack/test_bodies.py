@@ -78,7 +78,9 @@ def test_work_for_a_client_that_has_gone(server: Attacked) -> None:
     with http1.connection(server.http) as sock:
         sock.sendall(request(PREDICT, orjson.dumps({"instances": records(7000)})))
         time.sleep(0.3)
-    server.wait_idle(within=1.5)
+    before = server.cpu_seconds
+    time.sleep(3)
+    assert server.cpu_seconds - before < 0.5
 
 
 def inputs(count: int) -> list[dict[str, Any]]:
@@ -129,7 +131,15 @@ TEXTS: dict[str, tuple[str, bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", JSON_BODIES)
+UNCUT = pytest.mark.xfail(strict=True, reason="names are repeated whole")
+FAILING = {
+    "10,000 outputs": pytest.mark.xfail(strict=True, reason="outputs × outputs"),
+    "a name of 4 MiB": UNCUT,
+    "a method of 4 MiB": UNCUT,
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=FAILING.get(name, ())) for name in JSON_BODIES])
 def test_json_that_asks_for_much(server: Attacked, name: str) -> None:
     path, make = JSON_BODIES[name]
     body = orjson.dumps(make(), option=orjson.OPT_NON_STR_KEYS)
@@ -164,13 +174,15 @@ MESSAGES: dict[str, Callable[[], bytes]] = {
     "a shape of 100,000 dimensions": lambda: message(inputs=[tensor(shape=(1,) * 100_000, fp64_contents=ROW)]),
     "a negative shape": lambda: message(inputs=[tensor(shape=(-1, 4), fp64_contents=ROW)]),
     "lengths that lie": lambda: message(inputs=[tensor(datatype="BYTES")], raw_input_contents=[b"\xff\xff\xff\x7f" * 4]),
-    "a name of 4 MiB": lambda: message(inputs=[tensor("k" * 4 * MIB, fp64_contents=ROW)]),
+    "a name of 4 MiB": lambda: message(inputs=[tensor("k" * 4 * MIB, fp64_contents=ROW), tensor()]),
     "a datatype of 4 MiB": lambda: message(inputs=[tensor(datatype="F" * 4 * MIB, fp64_contents=ROW)]),
     "100,000 parameters": lambda: message(inputs=[tensor(fp64_contents=ROW)], parameters={f"k{i}": pb.InferParameter(int64_param=1) for i in range(100_000)}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[UNCUT] if name == "a name of 4 MiB" else []) for name in MESSAGES]
+)
 def test_messages_that_ask_for_much(server: Attacked, name: str) -> None:
     body = MESSAGES[name]()
     with server.bounded(GROWTH + 20 * len(body)), http2.client(server.grpc, timeout=30) as peer:
@@ -209,11 +221,11 @@ BOMB = pytest.mark.xfail(strict=True, reason="all of it is read")
 FILES: dict[str, tuple[str, Callable[[], bytes], bool]] = {
     "Parquet of 3 million rows": (PARQUET, lambda: constant(3_000_000), True),
     "Parquet with columns beside those of the model": (PARQUET, lambda: constant(300_000, (*COLUMNS, *(f"k{i}" for i in range(60)))), True),
-    "Parquet of 5,000 columns": (PARQUET, lambda: constant(1, tuple(f"k{i}" for i in range(5_000))), True),
-    "Parquet of long texts": (PARQUET, lambda: texts(2_000, 100_000), True),
-    "Parquet of long lists": (PARQUET, lambda: lists(3_000_000), True),
-    "CSV of 40,000 columns": (CSV, lambda: b",".join(b"k%d" % i for i in range(40_000)) + b"\n" + b"1," * 39_999 + b"1\n", True),
-    "CSV of 40,000 names only": (CSV, lambda: b",".join(b"k%d" % i for i in range(40_000)) + b"\n", True),
+    "Parquet of 2,000 columns": (PARQUET, lambda: constant(1, tuple(f"k{i}" for i in range(2_000))), True),
+    "Parquet of long texts": (PARQUET, lambda: texts(1_000, 100_000), True),
+    "Parquet of long lists": (PARQUET, lambda: lists(1_500_000), True),
+    "CSV of 20,000 columns": (CSV, lambda: b",".join(b"k%d" % i for i in range(20_000)) + b"\n" + b"1," * 19_999 + b"1\n", True),
+    "CSV of 10,000 names only": (CSV, lambda: b",".join(b"k%d" % i for i in range(10_000)) + b"\n", True),
     "CSV of one long line": (CSV, lambda: b"x" * 4 * MIB, False),
     "CSV of quotes": (CSV, lambda: b'"' * 4 * MIB, False),
 }  # fmt: skip
@@ -226,7 +238,7 @@ def test_tables_that_unfold(server: Attacked, name: str) -> None:
     content_type, make, _ = FILES[name]
     body = make()
     assert len(body) < MAX_BODY
-    with server.bounded(ALLOWED):
+    with server.bounded(ALLOWED, cpu=0.75):
         response = ask(server, INVOCATIONS, body, content_type)
     check_refused(response)
     server.check_log()
@@ -241,7 +253,7 @@ def test_parquet_that_is_broken(server: Attacked, cut: int) -> None:
 # -- compressed bodies ------------------------------------------------------------------------------------------------
 
 ZEROS = gzip.compress(bytes(MAX_BODY - 1000), mtime=0)
-BOMBS = 40
+BOMBS = 30
 INFLATED = pytest.mark.xfail(strict=True, reason="inflated on the event loop, and kept")
 
 
