@@ -72,8 +72,8 @@ def is_same(user: User, pod: Pod) -> bool:
 def names_of(entry: Entry) -> list[str]:
     """Its folder, under whatever path it is mounted, and the URI of exactly this model as it may be spelled."""
     names = [entry.key]
-    if entry.manifest:
-        uri = entry.manifest.resolved_uri
+    if entry.provenance:
+        uri = entry.provenance.resolved_uri
         names.append(uri)
         for kind, scheme in SPELLINGS.items():
             if uri.startswith(scheme):

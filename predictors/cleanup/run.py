@@ -24,7 +24,7 @@ from predictors.cleanup.retention import (
 )
 from predictors.cleanup.settings import CleanupSettings
 from predictors.cleanup.sweep import Stays, Sweep, files_of
-from predictors.storage.cache import ENTRY, Entry, Partial, entry, keys, partials, trash
+from predictors.storage.cache import ENTRY, Entry, Partial, keys, partials, read_entry, trash
 from predictors.storage.provenance import LAYOUT
 
 T = TypeVar("T", Entry, Partial)
@@ -52,7 +52,7 @@ class CleanupRun:
 
     def look_at(self, key: str) -> Entry | None:
         try:
-            return entry(self.settings.root, key)
+            return read_entry(self.settings.root, key)
         except OSError as error:
             self.report.add(Line(FAILED, "entry", key, None, 0, f"cannot be read: {error.strerror}"))
             return None
@@ -148,17 +148,17 @@ class CleanupRun:
                 self.say(KEPT, "entry", self.entries[verdict.candidate.key], verdict.why)
 
     def say(self, action: str, kind: Kind, one: Entry | Partial, why: str) -> None:
-        uri = one.manifest.resolved_uri if isinstance(one, Entry) and one.manifest else None
+        uri = one.provenance.resolved_uri if isinstance(one, Entry) and one.provenance else None
         self.report.add(Line(action, kind, one.key, uri, one.bytes, why))
 
 
 def flaw(one: Entry) -> str | None:
-    return None if one.manifest else f"broken: no complete model with an {ENTRY} that can be read"
+    return None if one.provenance else f"broken: no complete model with an {ENTRY} that can be read"
 
 
 def unclear(one: Entry) -> str | None:
     """Not broken, but not ours to judge either."""
-    if one.manifest:
+    if one.provenance:
         return None
     try:
         layout = json.loads((one.path / ENTRY).read_text(encoding="utf-8"))["layout"]

@@ -18,10 +18,10 @@ from predictors.storage.cache import (
     Partial,
     User,
     discard,
-    entry,
     locked,
     partials,
-    users,
+    read_entry,
+    read_users,
 )
 
 
@@ -42,7 +42,7 @@ class Sweep:
         comes after us waits, and finds no entry: the rename takes it away at once, and its files go later.
         """
         with self.held(seen.key):
-            if entry(self.root, seen.key) != seen:
+            if read_entry(self.root, seen.key) != seen:
                 raise Stays("taken or removed by another meanwhile")
             self.discard(seen.path, seen.key)
 
@@ -67,7 +67,7 @@ class Sweep:
         """Under the lock, because a pod that is made again under the same name writes the same file again."""
         if gone and not self.dry_run:
             with self.held(seen.key):
-                for user in set(gone) & set(users(seen.path)):
+                for user in set(gone) & set(read_users(seen.path)):
                     (seen.path / USERS / user.name).unlink(missing_ok=True)
 
     def forget_locks(self) -> None:

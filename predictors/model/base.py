@@ -41,7 +41,7 @@ from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import matrix_of
 from predictors.signature.plan import SignaturePlan, compile_plan
-from predictors.storage.retries import one_line
+from predictors.storage.failures import one_line
 from predictors.storage.source import Source, resolve, served_version
 
 log = logging.getLogger("predictors")

@@ -20,8 +20,8 @@ from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
 from predictors.processes.shared_state import Shared
 from predictors.settings.predictor import Settings
-from predictors.storage.provenance import without_secrets
-from predictors.storage.retries import one_line
+from predictors.storage.failures import one_line
+from predictors.storage.redaction import without_secrets
 from predictors.telemetry.exchange import Exchange
 from predictors.telemetry.metrics import metrics
 

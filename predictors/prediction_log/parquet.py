@@ -20,8 +20,8 @@ from predictors.prediction_log.places import LogFolder
 from predictors.prediction_log.sink import SinkReport
 from predictors.prediction_log.table import Table, texts
 from predictors.protocol.casting import Array
-from predictors.storage.provenance import without_secrets
-from predictors.storage.retries import one_line
+from predictors.storage.failures import one_line
+from predictors.storage.redaction import without_secrets
 
 MAX_OPEN = 16
 """Files at a time, of requests with different columns."""

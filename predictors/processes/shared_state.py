@@ -15,7 +15,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
 
-from predictors.storage.registry import DOWNLOADED
+from predictors.storage.registry import DOWNLOAD_PREFIX
 from predictors.storage.source import Source
 
 
@@ -171,7 +171,7 @@ class Shared:
         """The same, and forgets what the process that led before was downloading."""
         self.forget_others()
         wanted = [self.source(one).path for one in self.editions()]
-        for downloaded in self.folder.glob(f"{DOWNLOADED}*"):
+        for downloaded in self.folder.glob(f"{DOWNLOAD_PREFIX}*"):
             if not any(downloaded in (path, *path.parents) for path in wanted):
                 shutil.rmtree(downloaded, ignore_errors=True)
 

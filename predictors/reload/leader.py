@@ -133,7 +133,7 @@ class Leader:
         """What the settings name; what is here already and cannot have changed is not downloaded again."""
         if self.settings.model_uri is None and self.settings.model_local_path is None:
             return self.source
-        return resolve(self.settings, log.info, self.shared.folder, have=self.source)
+        return resolve(self.settings, log.info, self.shared.folder, current=self.source)
 
     @property
     def source(self) -> Source:
@@ -187,7 +187,7 @@ class Leader:
         log.info("%s is version %s now", uri, version)
         self.shared.trying, self.shared.tries = version, tried
         try:
-            await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, found=(where, version)))
+            await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, where, version))
         except Exception as error:
             self.put_off(version, error)
         finally:

@@ -25,8 +25,7 @@ from predictors.processes.shared_state import write
 from predictors.reload.compatible import incompatible
 from predictors.runtime import garbage
 from predictors.signature.fields import Field, quoted
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
+from predictors.storage.failures import SourceError, one_line
 from predictors.storage.source import Source
 
 log = logging.getLogger("predictors")

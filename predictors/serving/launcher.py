@@ -31,9 +31,8 @@ from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
 from predictors.settings.predictor import Settings
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
-from predictors.storage.source import Source, is_here, resolve
+from predictors.storage.failures import SourceError, one_line
+from predictors.storage.source import Source, is_local, resolve
 
 log = logging.getLogger("predictors")
 
@@ -86,7 +85,7 @@ class Launcher:
         self.offer_ourselves()
         try:
             with self.prepared(), self.greeter():
-                source = resolve(self.settings) if is_here(self.settings) else self.fetched()
+                source = resolve(self.settings) if is_local(self.settings) else self.fetched()
                 folder = self.environment(source)
         except Stopped:
             return 0

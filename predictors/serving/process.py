@@ -36,9 +36,8 @@ from predictors.rest.server import LastReply, WebServer, web_config
 from predictors.runtime import garbage
 from predictors.serving.banner import demo_banner
 from predictors.settings.predictor import Settings
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
-from predictors.storage.source import Source, is_here
+from predictors.storage.failures import SourceError, one_line
+from predictors.storage.source import Source, is_local
 from predictors.telemetry import opentelemetry
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class Serving:
                 return cannot_load(error)
             return 0
 
-        if launched() is None and not is_here(self.settings) and crew.ask_another(fetch):
+        if launched() is None and not is_local(self.settings) and crew.ask_another(fetch):
             raise Reported
         return shared.once(find)
 

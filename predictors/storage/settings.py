@@ -1,4 +1,4 @@
-"""The settings of the storage initializer: few, and of its own."""
+"""The settings of the storage initializer."""
 
 from __future__ import annotations
 
@@ -16,29 +16,27 @@ PROG = "python -m predictors.storage"
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """What to fetch, where to, and by which way."""
+    """What to fetch, where to put it, and how."""
 
     model_uri: str | None = setting(
         None,
-        "what to fetch: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path, mlflow-artifacts:/…, also as "
-        "mlflow://models/name@alias, or s3, gs, wasbs, abfss, http(s), hf, hdfs, pvc, a folder, a file",
+        "the model: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path or mlflow-artifacts:/…, also "
+        "written as mlflow://models/name@alias; s3, gs, wasbs, abfss, http(s), hf, hdfs or pvc; a folder or a file",
         spelled,
         env=("MODEL_URI",),
         group="Model",
         metavar="URI",
     )
-    output_path: str = setting(
-        "/models", "folder to put it into", env=("OUTPUT_PATH",), group="Model", metavar="FOLDER"
-    )
+    output_path: str = setting("/models", "folder for the model", env=("OUTPUT_PATH",), group="Model", metavar="FOLDER")
     storage_strategy: str = setting(
         "auto",
-        "pvc: through the cache; emptydir: straight into the folder; auto: through the cache if there is one",
+        "pvc: through the cache; emptydir: directly into the folder; auto: through the cache if it is writable",
         choice("auto", "emptydir", "pvc"),
         env=("STORAGE_STRATEGY",),
         group="Cache",
     )
     cache_path: str = setting(
-        "/model-cache", "where the volume with the cache is mounted", env=("CACHE_PATH",), group="Cache",
+        "/model-cache", "mount point of the cache's volume", env=("CACHE_PATH",), group="Cache",
         metavar="FOLDER",
     )  # fmt: skip
     cache_link: str = setting(
@@ -50,28 +48,28 @@ class StorageSettings:
     )
     cache_unversioned: bool = setting(
         False,
-        "keep also what has no version, such as s3://…, under its URI alone: changes of it are not noticed",
+        "also cache sources without versions, such as s3://…; later changes of them are not noticed",
         truth,
         env=("CACHE_UNVERSIONED",),
         group="Cache",
     )
     verify: str = setting(
         "full",
-        "what is compared when files are used again: their SHA-256, or only their size",
+        "what is checked before files are used again: their SHA-256, or only their size",
         choice("full", "size"),
         env=("VERIFY",),
         group="Cache",
     )
     max_unpacked_size: int = setting(
         64 * 1024**3,
-        "how much a packed model may unpack to",
+        "limit for the unpacked size of an archive",
         size,
         env=("MAX_UNPACKED_SIZE",),
         group="Download",
         shown="64GiB",
     )
     download_retries: int = setting(
-        3, "how often a failed download is tried again", between(0), env=("MAX_RETRIES",), flags=("--max-retries",),
+        3, "how often a failed download is retried", between(0), env=("MAX_RETRIES",), flags=("--max-retries",),
         group="Download",
     )  # fmt: skip
     download_backoff: float = setting(
@@ -92,20 +90,20 @@ class StorageSettings:
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[StorageSettings]:
-    """One for each pair of a URI and a folder; ends the process with 2 on a bad one."""
-    made = parser(PROG, "Fetch a model into a folder, through a cache if there is one.", of=StorageSettings)
-    made.usage = f"{PROG} [options] [URI FOLDER]..."
-    made.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="what to fetch, and where to")
-    settings = StorageSettings(**given_values(made, argv, environ, StorageSettings))
-    pairs: list[str] = made.parse_args(argv).pairs
+    """The settings for each pair of a URI and a folder; ends the process with 2 if one is invalid."""
+    arguments = parser(PROG, "Fetches a model into a folder, through a cache if there is one.", of=StorageSettings)
+    arguments.usage = f"{PROG} [options] [URI FOLDER]..."
+    arguments.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="the model, and the folder for it")
+    settings = StorageSettings(**given_values(arguments, argv, environ, StorageSettings))
+    pairs: list[str] = arguments.parse_args(argv).pairs
     if len(pairs) % 2:
-        made.error(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
+        arguments.error(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
     if not pairs and not settings.model_uri:
-        made.error("what is to be fetched? Give a URI and a folder, or MODEL_URI and OUTPUT_PATH")
+        arguments.error("no model: expected a URI and a folder, or MODEL_URI and OUTPUT_PATH")
     jobs = []
     for uri, folder in zip(pairs[::2], pairs[1::2], strict=True):
         try:
             jobs.append(replace(settings, model_uri=spelled(uri), output_path=folder))
         except ValueError as error:
-            made.error(f"{uri!r} is not usable: {error}")
+            arguments.error(f"{uri!r} is not usable: {error}")
     return jobs or [settings]

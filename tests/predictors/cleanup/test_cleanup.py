@@ -27,7 +27,7 @@ from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.settings.declare import env_of
 from predictors.storage.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.storage.checksums import checksums
-from predictors.storage.provenance import provenance
+from predictors.storage.provenance import provenance_of
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import wait_for
 
@@ -46,7 +46,7 @@ class CacheFolder:
             (folder / "model").mkdir()
             (folder / "model" / "MLmodel").write_bytes(b"\0" * size)
             sums = checksums(folder / "model")
-            provenance(folder / "model", uri, uri, None, sums).write(folder / "entry.json")
+            provenance_of(folder / "model", uri, uri, None, sums).write(folder / "entry.json")
             made = publish(folder, self.root, key)
             for one in users or (None,):
                 mark_used(made, one)
