@@ -1,4 +1,4 @@
-"""Where the prediction log goes, and what can be known of that before the server starts."""
+"""The target of the prediction log, and its checks before the server starts."""
 
 from __future__ import annotations
 
@@ -15,31 +15,30 @@ if TYPE_CHECKING:
 
 STDOUT = ("-", "stdout")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-OF_ARROW = ("s3", "gs")
-"""Stores whose clients pyarrow has inside."""
+ARROW_SCHEMES = ("s3", "gs")
+"""Stores whose clients are part of pyarrow."""
 EXTRA = "pip install 'mlflow-kserve[log]'"
 
 
 class Unsuitable(Exception):
-    """No log can be written there; the message names the setting, and no password that the URL may hold."""
+    """The log cannot be written; the message names the setting, and no password of the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """`kind` is stdout, http, folder, or store for what fsspec knows."""
-
     kind: str
-    where: str
+    """stdout, http, folder, or store for anything that fsspec supports."""
+    location: str
     scheme: str = ""
 
 
 def target_of(text: str) -> LogTarget:
     if text in STDOUT:
         return LogTarget("stdout", text)
-    found = SCHEME.match(text)
-    if found is None:
+    match = SCHEME.match(text)
+    if match is None:
         return LogTarget("folder", text)
-    scheme = found[1].lower()
+    scheme = match[1].lower()
     if scheme in ("http", "https"):
         return LogTarget("http", text, scheme)
     if scheme == "file":
@@ -48,7 +47,7 @@ def target_of(text: str) -> LogTarget:
 
 
 def check(settings: Settings) -> None:
-    """Raises Unsuitable with a line that names the setting."""
+    """Raises Unsuitable if the log cannot be written with these settings."""
     both = settings.prediction_log_exclude & settings.prediction_log_hash
     if both:
         raise Unsuitable(f"--prediction-log-exclude and --prediction-log-hash both name {', '.join(sorted(both))}")
@@ -60,7 +59,7 @@ def check(settings: Settings) -> None:
         return
     target = target_of(settings.prediction_log)
     if target.kind == "http":
-        if not urlsplit(target.where).hostname:
+        if not urlsplit(target.location).hostname:
             raise Unsuitable("--prediction-log: expected a URL with a host, such as http://broker.events/default")
         return
     if target.kind == "stdout":
@@ -69,8 +68,8 @@ def check(settings: Settings) -> None:
     if absent:
         raise Unsuitable(f"--prediction-log: Parquet files need {' and '.join(absent)}: {EXTRA}")
     if target.kind == "folder":
-        check_folder(Path(target.where))
-    elif target.scheme not in OF_ARROW:
+        check_folder(Path(target.location))
+    elif target.scheme not in ARROW_SCHEMES:
         check_scheme(target.scheme)
 
 
@@ -80,7 +79,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise Unsuitable(f"--prediction-log: nothing can be written to {folder}: {error.strerror}") from None
+        raise Unsuitable(f"--prediction-log: cannot write to {folder}: {error.strerror}") from None
 
 
 def check_scheme(scheme: str) -> None:
@@ -89,7 +88,7 @@ def check_scheme(scheme: str) -> None:
     try:
         fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as error:
-        raise Unsuitable(f"--prediction-log: nothing here writes to {scheme}:// ({error})") from None
+        raise Unsuitable(f"--prediction-log: no installed package writes to {scheme}:// ({error})") from None
 
 
 def hash_key(path: str) -> bytes:
