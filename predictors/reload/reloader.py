@@ -132,7 +132,7 @@ class Reloader:
         sent = [*before.entities, *(one.name for one in served.loaded.plan.inputs if one.required)]
         if other := [name for name in (after.entities if after else ()) if name not in sent]:
             raise ReloadRefused(f"it looks up by {quoted(other)}, which requests of today leave out {ALL_THE_SAME}")
-        taken = [*(model.features.wanted.keys.values() if model.features else ()), *(one.name for one in inputs)]
+        taken = [*(model.features.plan.keys.values() if model.features else ()), *(one.name for one in inputs)]
         if spare := [name for name in before.entities if inputs and name not in taken]:
             raise ReloadRefused(
                 f"it does not take {quoted(spare)}, which requests of today send as keys {ALL_THE_SAME}"
