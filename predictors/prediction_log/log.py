@@ -18,7 +18,8 @@ from predictors.prediction_log.record import Record, record_of
 from predictors.prediction_log.sink import LOG_INTERVAL, Sink, SinkReport
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
-from predictors.processes.shared_state import Shared
+from predictors.processes.files import locked
+from predictors.processes.shared_state import SharedState
 from predictors.settings.predictor import Settings
 from predictors.storage.failures import one_line
 from predictors.storage.redaction import without_secrets
@@ -41,7 +42,7 @@ RESULTS = ("written", "dropped", "failed")
 class PredictionLogger:
     """Created in the serving process, since it starts a thread."""
 
-    def __init__(self, settings: Settings, shared: Shared) -> None:
+    def __init__(self, settings: Settings, shared: SharedState) -> None:
         registry, name = metrics(), settings.model_name
         self.counters = {result: registry.log_records.labels(name, result) for result in RESULTS}
         self.waiting = registry.log_queue.labels(name)
@@ -180,7 +181,7 @@ class PredictionLogger:
         self.counters[result].inc(requests)
 
 
-def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
+def open_sink(settings: Settings, shared: SharedState, outcome: SinkReport) -> Sink:
     """Imports the libraries of the sink, which a server without a log does not need."""
     target = target_of(settings.prediction_log or "")
     log.info(
@@ -190,7 +191,7 @@ def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
     if target.kind == "stdout":
         from predictors.prediction_log.json_lines import JsonLines
 
-        return JsonLines(outcome, lambda: shared.locked("stdout"))
+        return JsonLines(outcome, lambda: locked(shared.folder, "stdout"))
     if target.kind == "http":
         from predictors.prediction_log.cloudevents import CloudEvents
 

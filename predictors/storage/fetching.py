@@ -26,8 +26,7 @@ from predictors.storage.failures import Misconfigured, ModelNotFound, UnsafeArch
 from predictors.storage.provenance import PROVENANCE_FILE
 from predictors.storage.redaction import without_secrets
 from predictors.storage.s3_environment import configure_s3
-from predictors.storage.source import local_folder
-from predictors.uris import scheme_of
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 
@@ -67,7 +66,7 @@ def local_path(uri: str) -> Path | None:
     if uri.startswith(PVC):
         _, _, path = uri.removeprefix(PVC).partition("/")
         return PVC_MOUNT / path
-    return local_folder(uri)
+    return ModelURI.parse(uri).local_folder
 
 
 def copy_local(source: Path, folder: Path) -> None:

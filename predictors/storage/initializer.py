@@ -36,7 +36,7 @@ from predictors.storage.redaction import without_secrets
 from predictors.storage.registry import configure_mlflow, pin
 from predictors.storage.retries import retried
 from predictors.storage.settings import StorageSettings
-from predictors.uris import is_immutable, scheme_of
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Initializer:
     def run(self) -> None:
         resolved, version = self.resolve()
         with self.output.locked():
-            existing = self.output.existing(resolved, self.full) if is_immutable(resolved) else None
+            existing = self.output.existing(resolved, self.full) if ModelURI.parse(resolved).is_immutable else None
             if existing:
                 log.info("%s already holds %s", self.output.path, existing.resolved_uri)
                 return
@@ -113,7 +113,7 @@ class Initializer:
         if strategy == "auto" and not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):
             log.info("no writable cache at %s: continuing without a cache", root)
             return None
-        if not (is_immutable(resolved) or self.settings.cache_unversioned):
+        if not (ModelURI.parse(resolved).is_immutable or self.settings.cache_unversioned):
             log.info("%s has no version: it is not cached", without_secrets(resolved))
             return None
         if not root.is_dir():

@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from predictors.serving.startup import read_settings
 from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.source import Source, resolve, served_version
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, process
 from tests.zoo.case import PIP, numbers
@@ -154,7 +155,7 @@ def test_a_permanent_failure_is_not_retried(tracking: str, registered: dict[str,
     assert not any("trying again" in note for note in notes)
 
 
-class FailingProxy(BaseHTTPRequestHandler):
+class FailingProxy(QuietHandler):
     """A proxy of the tracking server that refuses some requests at first; it records their credentials."""
 
     refusals: int
@@ -165,20 +166,10 @@ class FailingProxy(BaseHTTPRequestHandler):
         type(self).seen.append(self.headers["Authorization"])
         if type(self).refusals > 0:
             type(self).refusals -= 1
-            self.answer(503, b"{}", "application/json")
+            self.reply(503, b"{}")
             return
-        reply = httpx.get(self.upstream + self.path)
-        self.answer(reply.status_code, reply.content, reply.headers["content-type"])
-
-    def answer(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        response = httpx.get(self.upstream + self.path)
+        self.reply(response.status_code, response.content, response.headers["content-type"])
 
 
 @pytest.fixture

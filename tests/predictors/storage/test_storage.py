@@ -31,6 +31,7 @@ from predictors.storage import cache
 from predictors.storage.output_folder import PLACING, STAGE
 from predictors.storage.provenance import PROVENANCE_FILE, read_provenance
 from predictors.storage.source import DEMO, local
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, wait_for
 from tests.storage import InitializerProcess, start
@@ -47,7 +48,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-class RegistryProxy(BaseHTTPRequestHandler):
+class RegistryProxy(QuietHandler):
     """A proxy of the tracking server that records downloads and can pause in the middle of one."""
 
     upstream: str
@@ -69,7 +70,7 @@ class RegistryProxy(BaseHTTPRequestHandler):
             proxy.seen.append(self.path)
         self.reply(response.status_code, response.content, response.headers["content-type"], slow=is_blob)
 
-    def reply(self, status: int, body: bytes, content_type: str, slow: bool = False) -> None:
+    def pass_on(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -77,13 +78,10 @@ class RegistryProxy(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):  # the client was killed
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            if slow:
+            if self.path.endswith(BLOB):
                 type(self).half.set()
                 type(self).gate.wait(60)
             self.wfile.write(body[len(body) // 2 :])
-
-    def log_message(self, *args: Any) -> None:
-        return
 
 
 @dataclass
@@ -547,7 +545,7 @@ def packed(name: str, files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-class FileServer(BaseHTTPRequestHandler):
+class FileServer(QuietHandler):
     """Serves the files of a test, or the status in the path."""
 
     files: dict[str, bytes]
@@ -555,15 +553,9 @@ class FileServer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].strip("/")
         body = self.files.get(path, b"")
-        self.send_response(200 if path in self.files else int(path.partition("/")[0]))
+        status = 200 if path in self.files else int(path.partition("/")[0])
         kinds = {"zip": "application/zip", "tar": "application/x-tar"}
-        self.send_header("Content-Type", kinds.get(path.rpartition(".")[2], "application/gzip"))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        self.reply(status, body, kinds.get(path.rpartition(".")[2], "application/gzip"))
 
 
 @pytest.fixture
