@@ -386,12 +386,12 @@ class TestOnlineStore:
                 for failure in await asyncio.gather(*waiting, return_exceptions=True):
                     assert isinstance(failure, FeastUnavailable)
                     assert failure.reason == "timeout"
-                assert inner.left_behind == 2
+                assert inner.abandoned == 2
                 with pytest.raises(FeastUnavailable, match="all 2 threads are still waiting") as refused:
                     await store.fetch(ROWS, ["driver_stats__trips"])
                 assert refused.value.reason == "timeout"
                 locked.rollback()
-                await until(lambda: inner.left_behind == 0)
+                await until(lambda: inner.abandoned == 0)
                 fetched = await store.fetch(ROWS, ["driver_stats__trips"])
                 assert fetched.values == {"driver_stats__trips": [12, None, 3, None, 7]}
 
