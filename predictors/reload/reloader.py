@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from predictors.environments.dependencies import DependencyError, differences, worse
+from predictors.environments.dependencies import DependencyError, differences, newly_critical
 from predictors.environments.requirements import RequirementsError
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.model.base import MLflowModel, signed_plan
@@ -158,7 +158,7 @@ class Reloader:
         served = self.pipeline.current
         if served is None or served.loaded.differences is None:
             return
-        missing = worse(served.loaded.differences, differences(read_mlmodel(source.path)))
+        missing = newly_critical(served.loaded.differences, differences(read_mlmodel(source.path)))
         if missing:
             raise ReloadRefused(
                 f"it needs another environment: {'; '.join(map(str, missing))} (--env-manager=uv makes one, "

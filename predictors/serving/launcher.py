@@ -24,8 +24,9 @@ from typing import Any, NoReturn
 
 import predictors
 from predictors.environments.dependencies import DependencyError
-from predictors.environments.environment import OURS, EnvironmentFailed, default_cache, environment, is_complete, recipe
+from predictors.environments.environment import default_cache, ensure_environment, is_complete
 from predictors.environments.installers import InstallerError
+from predictors.environments.recipe import OURS, EnvironmentFailed, recipe_for
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
@@ -152,10 +153,10 @@ class Launcher:
             return {"error": f"the model cannot be fetched: {one_line(error)}"}
 
     def environment(self, source: Source) -> Path:
-        made = recipe(read_mlmodel(source.path), self.settings)
+        made = recipe_for(read_mlmodel(source.path), self.settings)
         if not is_complete(self.cache / made.key) and not self.servers:
             self.greet()
-        folder = environment(made, self.cache, self.note)
+        folder = ensure_environment(made, self.cache, self.note)
         log.info("the model's environment is %s", folder)
         return folder
 
