@@ -1,4 +1,7 @@
-"""`python -m predictors.drift profile | report`: exit code 0 for fine, 1 for drift, 2 for what cannot be used."""
+"""Writes profiles of training data, and compares prediction logs with them.
+
+The exit code is 0 for success, 1 if a report finds drift, and 2 if the input cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -30,34 +33,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m predictors.drift", description=__doc__)
-    commands = made.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("profile", help="say what training data looks like, as a small JSON file")
-    one.add_argument("data", metavar="DATA", help="CSV, Parquet or JSON lines, a folder of them, or a prediction log")
-    one.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: stdout)")
-    one.add_argument(
+    root = argparse.ArgumentParser(prog="python -m predictors.drift", description=__doc__)
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    profile_parser = commands.add_parser("profile", help="write the profile of training data, a small JSON file")
+    profile_parser.add_argument(
+        "data", metavar="DATA", help="CSV, Parquet or JSON lines, a folder of them, or a prediction log"
+    )
+    profile_parser.add_argument("-o", "--output", metavar="FILE", help="file for the profile (default: stdout)")
+    profile_parser.add_argument(
         "--predictions",
         metavar="COLUMNS",
         default="",
-        help="columns that hold what the model answered, separated by commas; NAME=COLUMN says which output it is",
+        help="columns with predictions, separated by commas; NAME=COLUMN names the output of the model",
     )
-    one.add_argument("--drop", metavar="COLUMNS", default="", help="columns that are no inputs, such as the label")
-    one.add_argument("--bins", type=whole(2, 100), default=10, help="bins of each number (default: %(default)s)")
-    one.set_defaults(run=profile)
-    other = commands.add_parser("report", help="compare a prediction log with a profile")
-    other.add_argument("log", metavar="LOG", help="Parquet or JSON lines, a folder of them, or a URL of either")
-    other.add_argument(
-        "--profile", required=True, metavar="FILE", help="the profile, or the folder of a model with one"
+    profile_parser.add_argument(
+        "--drop", metavar="COLUMNS", default="", help="columns that are not inputs, such as the label"
     )
-    other.add_argument("-o", "--output", metavar="FILE", help="where to write the page of HTML")
-    other.add_argument(
+    profile_parser.add_argument(
+        "--bins", type=whole(2, 100), default=10, help="number of bins of a numeric column (default: %(default)s)"
+    )
+    profile_parser.set_defaults(run=profile)
+    report_parser = commands.add_parser("report", help="compare a prediction log with a profile")
+    report_parser.add_argument("log", metavar="LOG", help="Parquet or JSON lines, a folder of them, or a URL of either")
+    report_parser.add_argument(
+        "--profile", required=True, metavar="FILE", help="a profile, or the folder of a model with one"
+    )
+    report_parser.add_argument("-o", "--output", metavar="FILE", help="file for an HTML page")
+    report_parser.add_argument(
         "--threshold", type=limit, default=0.2, help="PSI above which a column has drifted (default: %(default)s)"
     )
-    other.add_argument(
-        "--min-rows", type=whole(1), default=200, help="rows without which nothing is said (default: %(default)s)"
+    report_parser.add_argument(
+        "--min-rows", type=whole(1), default=200, help="fewest rows for a verdict (default: %(default)s)"
     )
-    other.set_defaults(run=report)
-    return made
+    report_parser.set_defaults(run=report)
+    return root
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
