@@ -1,4 +1,7 @@
-"""`python -m predictors.drift profile | report`: exit code 0 for no drift, 1 for drift, 2 for unusable data."""
+"""Writes profiles of training data, and compares prediction logs with them.
+
+The exit code is 0 for success, 1 if a report finds drift, and 2 if the input cannot be used.
+"""
 
 from __future__ import annotations
 

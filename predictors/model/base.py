@@ -41,7 +41,7 @@ from predictors.safety import checks
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import read_plan
-from predictors.storage.retries import one_line
+from predictors.storage.failures import one_line
 from predictors.storage.source import Source, resolve, served_version
 
 log = logging.getLogger("predictors")

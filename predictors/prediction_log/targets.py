@@ -1,4 +1,4 @@
-"""Where the prediction log goes. Errors name the setting, and no password that a URL may contain."""
+"""The target of the prediction log, and its checks before the server starts. No message holds a password of a URL."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from predictors.settings.declare import SettingError
 
 STDOUT = ("-", "stdout")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-OF_ARROW = ("s3", "gs")
-"""Stores whose clients pyarrow has inside."""
+ARROW_SCHEMES = ("s3", "gs")
+"""Stores whose clients are part of pyarrow."""
 EXTRA = "pip install 'mlflow-kserve[log]'"
 
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """`kind` is stdout, http, folder, or store for what fsspec knows."""
-
     kind: str
-    where: str
+    """stdout, http, folder, or store for anything that fsspec supports."""
+    location: str
     scheme: str = ""
 
 
@@ -45,7 +44,7 @@ def check_target(text: str) -> None:
     """Whether this installation can write there, as far as that can be known before the server starts."""
     target = target_of(text)
     if target.kind == "http":
-        if not urlsplit(target.where).hostname:
+        if not urlsplit(target.location).hostname:
             raise SettingError("--prediction-log: expected a URL with a host, such as http://broker.events/default")
         return
     if target.kind == "stdout":
@@ -54,8 +53,8 @@ def check_target(text: str) -> None:
     if missing:
         raise SettingError(f"--prediction-log: Parquet files need {' and '.join(missing)}: {EXTRA}")
     if target.kind == "folder":
-        check_folder(Path(target.where))
-    elif target.scheme not in OF_ARROW:
+        check_folder(Path(target.location))
+    elif target.scheme not in ARROW_SCHEMES:
         check_scheme(target.scheme)
 
 
@@ -65,7 +64,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SettingError(f"--prediction-log: {folder} is not writable: {error.strerror}") from None
+        raise SettingError(f"--prediction-log: cannot write to {folder}: {error.strerror}") from None
 
 
 def check_scheme(scheme: str) -> None:
@@ -74,7 +73,7 @@ def check_scheme(scheme: str) -> None:
     try:
         fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as error:
-        raise SettingError(f"--prediction-log: {scheme}:// cannot be written to: {error}") from None
+        raise SettingError(f"--prediction-log: no installed package writes to {scheme}:// ({error})") from None
 
 
 def hash_key(path: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from predictors.environments.dependencies import differences, worse
+from predictors.environments.dependencies import differences, newly_critical
 from predictors.flavor import read_mlmodel
 from predictors.model.base import MLflowModel
 from predictors.pipeline.served_models import ServedModel
@@ -38,7 +38,7 @@ def check_dependencies(served: ServedModel, source: Source) -> None:
     """Refuses a version with requirements that are not installed, unless the served model lacks the same."""
     if served.loaded.unmet is None:
         return
-    missing = worse(served.loaded.unmet, differences(read_mlmodel(source.path)))
+    missing = newly_critical(served.loaded.unmet, differences(read_mlmodel(source.path)))
     if missing:
         raise ReloadRefused(
             f"it needs another environment: {'; '.join(map(str, missing))} "
@@ -67,7 +67,7 @@ def check_features(served: ServedModel, model: MLflowModel) -> None:
     if unsent := [name for name in entities if name not in sent]:
         raise ReloadRefused(f"it looks features up by {quoted(unsent)}, which today's requests leave out {OVERRIDE}")
 
-    keys = model.features.wanted.keys.values() if model.features else ()
+    keys = model.features.plan.keys.values() if model.features else ()
     accepted = [*keys, *(field.name for field in inputs)]
     if unknown := [name for name in before.entities if inputs and name not in accepted]:
         raise ReloadRefused(f"it does not accept {quoted(unknown)}, which today's requests send as keys {OVERRIDE}")

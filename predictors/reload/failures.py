@@ -7,8 +7,7 @@ from predictors.environments.requirements import RequirementsError
 from predictors.flavor import FlavorError
 from predictors.model.loaded import LoadError
 from predictors.processes.handover import ReplaceError
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
+from predictors.storage.failures import SourceError, one_line
 
 
 class ReloadRefused(Exception):

@@ -148,7 +148,7 @@ class Leader:
         """The source that the settings name; one that is here and cannot have changed is not downloaded again."""
         if self.settings.model_uri is None and self.settings.model_local_path is None:
             return self.source
-        return resolve(self.settings, log.info, self.shared.folder, have=self.source)
+        return resolve(self.settings, log.info, self.shared.folder, current=self.source)
 
     async def revert(self) -> str:
         """Back to the previous version; the one that is left is not loaded again until the URI has named another."""
@@ -220,9 +220,8 @@ class Leader:
         settings, uri, reload = self.settings, self.settings.model_uri or "", self.shared.reload
         log.info("%s is version %s now", uri, version)
         reload.trying, reload.tries = version, tries
-        found = (location, version)
         try:
-            await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, found=found))
+            await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, location, version))
         except Exception as error:
             self.postpone(version, error)
         finally:

@@ -9,8 +9,7 @@ from predictors.flavor import FlavorError
 from predictors.model.loaded import LoadError
 from predictors.processes.handover import launched
 from predictors.processes.ports import StartError
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
+from predictors.storage.failures import SourceError, one_line
 
 log = logging.getLogger("predictors")
 

@@ -24,16 +24,16 @@ from typing import Any, NoReturn
 
 import predictors
 from predictors.environments.dependencies import DependencyError
-from predictors.environments.environment import OURS, EnvironmentFailed, default_cache, environment, is_complete, recipe
+from predictors.environments.environment import default_cache, ensure_environment, is_complete
 from predictors.environments.installers import InstallerError
+from predictors.environments.recipe import OURS, EnvironmentFailed, recipe_for
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.pipeline.settings import Settings
 from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
-from predictors.storage.source import Source, is_here, resolve
+from predictors.storage.failures import SourceError, one_line
+from predictors.storage.source import Source, is_local, resolve
 
 log = logging.getLogger("predictors")
 
@@ -104,7 +104,7 @@ class Launcher:
         self.offer_package()
         try:
             with self.interruptible(), self.probes_answered():
-                source = resolve(self.settings) if is_here(self.settings) else self.fetch()
+                source = resolve(self.settings) if is_local(self.settings) else self.fetch()
                 folder = self.environment(source)
         except Stopped:
             return 0
@@ -173,10 +173,10 @@ class Launcher:
 
     def environment(self, source: Source) -> Path:
         """The folder of the environment that the model needs, built if it is not there."""
-        needed = recipe(read_mlmodel(source.path), self.settings)
+        needed = recipe_for(read_mlmodel(source.path), self.settings)
         if not is_complete(self.cache / needed.key) and not self.servers:
             self.answer_probes()
-        folder = environment(needed, self.cache, self.note)
+        folder = ensure_environment(needed, self.cache, self.note)
         log.info("the model's environment is %s", folder)
         return folder
 

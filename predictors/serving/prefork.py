@@ -15,7 +15,7 @@ from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import WorkerSupervisor
 from predictors.runtime import garbage
 from predictors.serving.failures import AlreadyReported, report_load_failure
-from predictors.storage.source import Source, is_here
+from predictors.storage.source import Source, is_local
 
 if TYPE_CHECKING:
     from predictors.serving.process import Serving
@@ -75,7 +75,7 @@ class Prefork:
                 return report_load_failure(error)
             return 0
 
-        if launched() is None and not is_here(self.settings) and self.supervisor.run_apart(work):
+        if launched() is None and not is_local(self.settings) and self.supervisor.run_apart(work):
             raise AlreadyReported
         return self.shared.sources.first(resolve)
 

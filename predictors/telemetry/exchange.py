@@ -42,7 +42,7 @@ class Tracer(Protocol):
 class Records(Protocol):
     """The prediction log."""
 
-    def take(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
+    def add(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
 
 
 class Exchange:
@@ -154,7 +154,7 @@ class Exchange:
             self.trace.end(self, now)
         records = self.observer.records
         if self.predicted is not None and records is not None and status in DONE:
-            records.take(self, *self.predicted, now - self.started, self.size + size)
+            records.add(self, *self.predicted, now - self.started, self.size + size)
 
     def log(self, size: int, took: int) -> None:
         client = "-" if not self.client else f"{self.client[0]}:{self.client[1]}"

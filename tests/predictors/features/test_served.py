@@ -179,7 +179,7 @@ def test_a_large_request_is_one_lookup(server: Running) -> None:
         (ADA | {"driver_id": 7}, 424, "feature 'driver_stats__rating' has no value for driver_id=7 (row 1)"),
         (ADA | {"driver_id": 1003}, 424, "feature 'driver_stats__rating' is null for driver_id=1003 (row 1)"),
         (ADA | {"customer_id": "eve"}, 424, "'customer_stats__orders' has no value for customer_id='eve' (row 1)"),
-        ({"distance": 1.0, "customer_id": "ada"}, 400, "row 1: missing input 'driver_id', by which 'rating', 'trips', 'city' would"),
+        ({"distance": 1.0, "customer_id": "ada"}, 400, "row 1: missing input 'driver_id', the key for looking up 'rating', 'trips', 'city'"),
         (ADA | {"driver_id": "x"}, 400, "input 'driver_id', row 1: expected the key of an entity (INT64 in Feast), got a string"),
         (ADA | {"rider": 1}, 400, "unknown input 'rider'"),
     ],
@@ -278,7 +278,7 @@ def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> No
         assert seen(server.predict({"instances": [{"customer_id": "ada"}]})) == [{"orders": 3}]
         answered = server.predict({"instances": [{"customer_id": "big"}]})
         assert answered.status_code == 424
-        assert "'customer_stats__orders' is not what the model takes: expected a number (double)" in answered.text
+        assert "'customer_stats__orders' does not fit the signature: expected a number (double)" in answered.text
 
 
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
@@ -315,7 +315,7 @@ def test_what_cannot_be_served_ends_the_start_with_one_line(
     ("declared", "message"),
     [
         ({"feature_service": "other"}, "other"),
-        ({"missing": "null"}, "which 'trips' cannot be"),
+        ({"missing": "null"}, "'trips' cannot be null"),
         ({"entities": ["rider"]}, "no join key 'rider'"),
     ],
     ids=["service", "null", "entity"],

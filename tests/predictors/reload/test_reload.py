@@ -300,8 +300,8 @@ def test_a_version_that_needs_other_packages_is_refused(registry: RealRegistry, 
         assert served(server.running) == "1"
         why = properties(server.running)["reload"]
         assert f"version {other} cannot be served: it needs another environment: " in why
-        assert "scikit-learn: the model wants ==0.24.2, found " in why
-        assert "no-such-package: the model wants ==1, found not installed" in why
+        assert "scikit-learn: the model requires ==0.24.2, found " in why
+        assert "no-such-package: the model requires ==1, but it is not installed" in why
     with process(tmp_path, *flags, "--dependencies", "ignore") as server:
         assert served(server.running) == other
 
