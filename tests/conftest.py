@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.zoo import BY_ID
+
+# Hundreds of processes import the same modules: they are compiled once, also where an image says not to.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A busy machine is no finding.
 hypothesis.settings.register_profile("unhurried", deadline=None)
