@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan
 from generator.spec.pods import SecretKey
+from predictors.uris import ModelURI
 
 IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\..+)?")
 # A Service by its short name; domains of two words speak TLS.
@@ -48,7 +48,7 @@ def tracking(plan: ManifestPlan) -> Iterator[Destination]:
         for found in of_url(plan, "tracking.uri", wanted.uri):
             ports = tuple(sorted({wanted.port, port_of(wanted.uri)}))
             yield Destination(found.path, found.what, found.namespace, found.cidr, found.ports or ports)
-    elif any(map(is_mlflow, models)):
+    elif any(ModelURI.parse(uri).is_mlflow for uri in models):
         yield Destination("model", "the tracking server")
 
 
@@ -58,7 +58,7 @@ def models(plan: ManifestPlan) -> Iterator[Destination]:
     for path, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
         if uri.startswith(("http://", "https://")):
             yield from of_url(plan, path, uri)
-        elif not is_mlflow(uri) and not uri.startswith(("pvc://", "oci://")):  # the kubelet's part
+        elif not ModelURI.parse(uri).is_mlflow and not uri.startswith(("pvc://", "oci://")):  # the kubelet's part
             yield Destination(path, uri)
 
 

@@ -10,10 +10,10 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
-from generator.facts import ModelFacts, as_mlflow, is_mlflow, is_unversioned, misspelt, version_wanted
+from generator.facts import ModelFacts, mistake_in
 from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
+from predictors.uris import ModelURI
 
 PATIENCE = 30.0
 """Seconds for a tracking server to tell."""
@@ -28,27 +28,18 @@ class LookupFailed(Exception):
 
 def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) -> ModelFacts:
     """What the MLmodel file of a model tells; raises Unreachable."""
-    folder = local_folder(uri)
-    if folder:
+    model = ModelURI.parse(uri)
+    if folder := model.local_folder:
         return read(folder, uri)
-    scheme = uri.partition(":")[0]
-    if not is_mlflow(uri) and scheme not in STORES:
-        raise unreachable(uri, f"only the cluster can read {scheme}://")
-    if expected := misspelt(uri):
-        raise unreachable(uri, expected)
-    if is_unversioned(uri):
-        raise unreachable(uri, f"it {version_wanted(uri)}")
-    if is_mlflow(uri) and not tracking_uri and not knows_mlflow():
+    if not model.is_mlflow and model.scheme not in STORES:
+        raise unreachable(uri, f"only the cluster can read {model.scheme}://")
+    if mistake := mistake_in(uri):
+        raise unreachable(uri, f"it {mistake}")
+    if model.is_mlflow and not tracking_uri and not knows_mlflow():
         raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
-        limited(lambda: download(as_mlflow(uri), tracking_uri, target), uri, patience)
+        limited(lambda: download(model.text, tracking_uri, target), uri, patience)
         return read(Path(target), uri)
-
-
-def local_folder(uri: str) -> Path | None:
-    if uri.startswith("file:"):
-        return Path(unquote(urlparse(uri).path))
-    return None if re.match(r"[a-z][a-z0-9-]*:/", uri) else Path(uri)
 
 
 def knows_mlflow() -> bool:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from generator.facts import ModelFacts, is_mlflow, is_moving, version_of
+from generator.facts import ModelFacts
 from generator.problems import SpecError, problem
 from generator.scaler import Clock, Maker, Scaler, clock_of, followed, maker_of, max_of, rule_of, scaler_of
 from generator.spec import Canary, ServeSpec
 from generator.spec.scaling import Scaling
 from generator.spec.values import quantity, seconds
 from predictors.flavor import image_of
+from predictors.uris import ModelURI
 
 T = TypeVar("T")
 MIB = 2**20
@@ -68,6 +69,10 @@ class ManifestPlan:
         return self.spec.mode == "Knative"
 
     @property
+    def kserve_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.spec.kserve.split("."))
+
+    @property
     def knows_registry(self) -> bool:
         """Whether the predictor is told where MLflow is."""
         spec = self.spec
@@ -79,7 +84,7 @@ class ManifestPlan:
         reload = self.spec.reload
         looks = reload.interval is None or seconds(reload.interval) > 0 or reload.webhook_secret is not None
         uris = [self.stable.uri, *([self.canary.uri] if self.canary else [])]
-        return looks and self.knows_registry and any(is_moving(uri) for uri in uris)
+        return looks and self.knows_registry and any(ModelURI.parse(uri).is_moving for uri in uris)
 
     @property
     def workload(self) -> str:
@@ -192,8 +197,8 @@ def canary_of(
 
 def name_for(uri: str) -> str:
     """A name for the predictor of a model, as good as the URI allows."""
-    version = version_of(uri)
-    slug = re.sub(r"[^a-z0-9]+", "-", (version or "").lower()).strip("-")[:20].strip("-")
+    selector = ModelURI.parse(uri).selector or ""
+    slug = re.sub(r"[^a-z0-9]+", "-", selector.lower()).strip("-")[:20].strip("-")
     if not slug:
         return "canary"
     return f"v{slug}" if slug[0].isdigit() else slug
@@ -203,7 +208,7 @@ def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
     asked = spec.storage.strategy
     if asked != "auto":
         return asked, "said in the spec"
-    if not is_mlflow(spec.model):
+    if not ModelURI.parse(spec.model).is_mlflow:
         return "container", "KServe's own storage initializer knows this kind of URI"
     if spec.mode == "Knative":
         return (

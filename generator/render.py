@@ -12,7 +12,7 @@ from generator.resources.inference_service import inference_service
 from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
 from generator.resources.schedule import schedule
-from generator.rules.core import problems
+from generator.rules import problems_of
 from generator.spec import ServeSpec
 
 
@@ -28,8 +28,8 @@ def render(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> li
 def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
     """The spec with nothing left open, if it can be rendered."""
     plan = decide(spec, facts)
-    if found := problems(plan):
-        raise SpecError(found)
+    if problems := problems_of(plan):
+        raise SpecError(problems)
     return plan
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import yaml
 
-from generator.facts import ModelFacts, is_mlflow, is_moving
+from generator.facts import ModelFacts
 from generator.plan import decide
 from generator.spec import ServeSpec
+from predictors.uris import ModelURI
 
 # What is thought about next, most often first: why, and the lines to uncomment.
 NEXT = """\
@@ -93,7 +94,7 @@ def starter(name: str, model: str, namespace: str, facts: ModelFacts | None, sch
         pair("namespace", namespace),
         pair("model", model) + (f"  # {about(facts)}" if facts else ""),
     ]
-    if is_mlflow(model) and is_moving(model):
+    if ModelURI.parse(model).is_moving:
         lines.append("# The model follows the registry: a version (models:/NAME/3) would stay until this file changes.")
     if facts:
         asked = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"

@@ -106,8 +106,10 @@ class LoadProfile(LoadTestShape):
         self.stair = 0
 
     def tick(self) -> tuple[int, float] | None:
+        if self.runner is None:
+            return None
         environment = self.runner.environment
-        given = environment.parsed_options
+        given: Any = environment.parsed_options
         moment = self.get_run_time() / float(given.run_time or DURATION)
         users = given.num_users or 1
         if moment >= 1 or (given.shape == "step" and self.broken(environment, moment, users)):
@@ -177,7 +179,11 @@ class RestUser(LoadUser, FastHttpUser):
     def ask(self, payload: Payload, due: float) -> None:
         headers = {**payload.headers, **self.to.headers}
         with self.client.post(
-            payload.path, data=payload.body, headers=headers, name=self.protocol, catch_response=True
+            payload.path,
+            data=payload.body,  # type: ignore[arg-type]  # bytes go as they are
+            headers=headers,
+            name=self.protocol,
+            catch_response=True,
         ) as reply:
             reply.request_meta["response_time"] = (time.perf_counter() - due) * 1e3
 

@@ -60,7 +60,7 @@ class OpenLoopConnection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
-    def ask(self, data: bytes, done: Callable[[str, dict[str, str], bytes], None]) -> None:
+    def send(self, data: bytes, done: Callable[[str, dict[str, str], bytes], None]) -> None:
         self.done = done
         self.transport.write(data)
 
@@ -123,9 +123,14 @@ class OpenLoopHttpClient:
             except OSError:
                 return "refused connection", {}, b""
             self.open.add(connection)
-        reply: asyncio.Future[tuple[str, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
-        connection.ask(data, lambda *found: reply.done() or reply.set_result(found))
-        return await reply
+        response: asyncio.Future[tuple[str, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
+
+        def resolve(status: str, headers: dict[str, str], content: bytes) -> None:
+            if not response.done():
+                response.set_result((status, headers, content))
+
+        connection.send(data, resolve)
+        return await response
 
     async def close(self) -> None:
         for connection in list(self.open):
@@ -134,12 +139,13 @@ class OpenLoopHttpClient:
 
 class OpenLoopGrpcClient:
     def __init__(self, port: int, name: str, messages: Any = None) -> None:
-        """`messages` has the classes of the protocol, where a process has them from elsewhere: there can be but one."""
+        """`messages` are classes of the protocol that the process has registered already: protobuf takes one set."""
         import grpc
 
         if messages is None:
-            from tritonclient.grpc import service_pb2 as messages
+            from tritonclient.grpc import service_pb2
 
+            messages = service_pb2
         self.messages, self.name = messages, name
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.infer = self.channel.unary_unary(

@@ -14,7 +14,7 @@ from mlflow.pyfunc import PythonModel
 ROUNDS = 100_000  # some five milliseconds
 
 
-class Spinning(PythonModel):  # type: ignore[misc]
+class Spinning(PythonModel):  # type: ignore[misc]  # mlflow ships no types
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:
         found = []
         for value in model_input["x"]:

@@ -11,19 +11,16 @@ import yaml
 
 from monitoring.objectives import NAMES, Objectives, Unfit
 from monitoring.scope import Scope
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+from monitoring.values import DNS_1123, duration_text, seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ServeOptions:
     scope: Scope
     objectives: Objectives = field(default_factory=Objectives)
 
 
-def read(file: Path, namespace: str | None = None) -> Asked:
+def read(file: Path, namespace: str | None = None) -> ServeOptions:
     """Whose metrics, and what it promises; `namespace` wins over the spec's."""
     try:
         content = yaml.safe_load(file.read_text())
@@ -35,7 +32,7 @@ def read(file: Path, namespace: str | None = None) -> Asked:
     fewest = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
     fewest += [each.get("min") for each in windows if isinstance(each, dict)]
     scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in fewest)
-    return Asked(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
+    return ServeOptions(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
 
 def named(spec: dict[str, Any], what: str, default: str | None = None) -> str:
     value = spec.get(what, default)
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(DNS_1123, value):
         raise Unfit(what, f"expected a name such as fraud, not {value!r}")
     return value
 
@@ -71,7 +68,7 @@ def number(value: Any, where: str, duration: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Unfit(where, f"expected percent such as 99.9, not {value!r}")
         return float(value)
-    match = DURATION.fullmatch(str(value))
-    if not match:
-        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}")
-    return round(float(match[1]) * SECONDS[match[2]], 6)
+    try:
+        return round(seconds(str(duration_text(value))), 6)
+    except ValueError:
+        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}") from None

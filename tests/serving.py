@@ -22,7 +22,7 @@ import uvloop
 
 from loadtest.peers.ports import free_port
 from predictors.processes.ports import bound_ports
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.server import Server
 from predictors.settings.predictor import Settings
 from tests import spawner
@@ -67,7 +67,7 @@ def in_thread(
     ports = bound_ports(made)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
-    shared = Shared(1)
+    shared = SharedState(1)
     result: list[int | BaseException] = []
 
     def run() -> None:

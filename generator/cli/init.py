@@ -9,11 +9,12 @@ from pathlib import Path
 
 from generator.cli.console import OK, UNREACHABLE, Stop
 from generator.cli.files import write
-from generator.facts import ModelFacts, as_mlflow
+from generator.facts import ModelFacts
 from generator.lookup import LookupFailed, fact
 from generator.specfile.load import spec_file
 from generator.specfile.yaml_text import Position, Written
 from generator.starter import starter
+from predictors.uris import ModelURI
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +58,6 @@ def facts(args: argparse.Namespace) -> ModelFacts | None:
 
 def name_of(uri: str) -> str | None:
     """The registered model's name as Kubernetes takes it."""
-    found = re.fullmatch(r"models:/([^@/]+)[@/].+", as_mlflow(uri))
-    slug = re.sub(r"[^a-z0-9]+", "-", found[1].rpartition(".")[2].lower()).strip("-") if found else ""
+    name = ModelURI.parse(uri).name or ""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.rpartition(".")[2].lower()).strip("-")
     return slug[:63].strip("-") if slug and slug[0].isalpha() else None

@@ -12,9 +12,9 @@ from pathlib import Path
 from generator.cli.arguments import command_line, layers_of
 from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
-from generator.facts import ModelFacts, is_mlflow
+from generator.facts import ModelFacts
 from generator.lookup import LookupFailed, fact
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
 from generator.render import planned, resources
@@ -24,6 +24,7 @@ from generator.spec.storage import seen_by_pods
 from generator.specfile.load import SpecFile, spec_file
 from generator.specfile.overlay import names
 from generator.specfile.yaml_text import Written, read
+from predictors.uris import ModelURI
 
 
 @dataclass
@@ -71,7 +72,7 @@ class ServeRequest:
 
     @property
     def notes(self) -> list[str]:
-        return notes(self.plan)
+        return notes_of(self.plan)
 
     @property
     def header(self) -> str:
@@ -107,7 +108,7 @@ def tracking_of_all(model: str | None) -> str | None:
     It stands in the header as if it had been said. A spec file means the same wherever it is rendered.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if model is None or not is_mlflow(model) or not uri.startswith(("http://", "https://")):
+    if model is None or not ModelURI.parse(model).is_mlflow or not uri.startswith(("http://", "https://")):
         return None
     try:
         return seen_by_pods(uri)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan
+from predictors.uris import ModelURI
 
 
-def notes(plan: ManifestPlan) -> list[str]:
+def notes_of(plan: ManifestPlan) -> list[str]:
     return [*hosts(plan), *network_policy(plan), *monitoring(plan), *watching(plan), *mesh(plan), *cache(plan)]
 
 
@@ -52,7 +52,7 @@ def network_policy(plan: ManifestPlan) -> Iterator[str]:
         )
     elif spec.exposure.visibility == "external":
         yield "the NetworkPolicy sees the gateway's pods as callers from outside: from_namespaces needs their namespace"
-    if is_mlflow(spec.model) and not wanted.allow_to:
+    if ModelURI.parse(spec.model).is_mlflow and not wanted.allow_to:
         yield "the NetworkPolicy lets no model through that MLflow keeps in an object store and does not serve itself"
     if spec.monitoring.scrape != "off" and spec.monitoring.namespace is None:
         yield "the NetworkPolicy lets Prometheus in only if monitoring.namespace or from_namespaces has its namespace"

@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan, Served
 from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
 from generator.spec.values import Part, quantity, seconds
+from predictors.uris import ModelURI
 
 MODEL_DIR = "/mnt/models"
 CACHE_DIR = "/model-cache"
@@ -48,7 +48,7 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
     """The predictor's settings, by the variables that it reads them from; its defaults are not repeated."""
     spec = plan.spec
     env: dict[str, EnvValue] = {}
-    if plan.strategy == "server" or is_mlflow(served.uri):
+    if plan.strategy == "server" or ModelURI.parse(served.uri).is_mlflow:
         env["MODEL_URI"] = served.uri  # with a folder beside it, what the registry is asked about
     if plan.strategy != "server":
         env["MODEL_LOCAL_PATH"] = MODEL_DIR

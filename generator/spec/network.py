@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from generator.spec.values import DNS_LABEL, DNS_SUBDOMAIN, Labels, Name, Part, Port, Subdomain, Url, matching
+from generator.spec.values import Labels, Name, Part, Port, Subdomain, Url, matching
+from monitoring.values import DNS_1035, DNS_SUBDOMAIN
 
 Cidr = Annotated[
     str,
@@ -60,7 +61,7 @@ class Exposure(Part):
     host: Subdomain | None = Field(
         None, description="a name of its own, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
     )
-    gateway: Annotated[str, matching(rf"{DNS_LABEL}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
+    gateway: Annotated[str, matching(rf"{DNS_1035}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
         "kserve/kserve-ingress-gateway", description="namespace/name of the Gateway for the HTTPRoute (Standard)"
     )
 

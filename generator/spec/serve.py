@@ -30,7 +30,7 @@ from generator.spec.pods import (
     Rolling,
     Security,
 )
-from generator.spec.predictions import Drift, PredictionLog
+from generator.spec.prediction_log import Drift, PredictionLog
 from generator.spec.scaling import Replicas, Scaling
 from generator.spec.storage import Storage, Tracking
 from generator.spec.values import (

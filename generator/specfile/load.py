@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from generator.facts import ModelFacts
 from generator.plan import decide
 from generator.problems import Path, Problem, SpecError
-from generator.rules.core import problems as rule_problems
+from generator.rules import problems_of as rule_problems
 from generator.spec import ServeSpec
 from generator.specfile.messages import problems_of
 from generator.specfile.overlay import Layered, layered, misshapen

@@ -6,7 +6,7 @@ import re
 
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, ClusterRefused, Pod
 from predictors.storage.cache import Entry, User
-from predictors.uris import KSERVE_SCHEME, SPELLINGS
+from predictors.uris import kserve_spelling
 
 MAX_HOST_NAME_LENGTH = 63
 
@@ -74,10 +74,7 @@ def names_of(entry: Entry) -> list[str]:
     names = [entry.key]
     if entry.manifest:
         uri = entry.manifest.resolved_uri
-        names.append(uri)
-        for kind, scheme in SPELLINGS.items():
-            if uri.startswith(scheme):
-                names.append(f"{KSERVE_SCHEME}{kind}/{uri.removeprefix(scheme)}")
+        names += [uri, kserve_spelling(uri) or uri]
     return names
 
 

@@ -20,7 +20,8 @@ from predictors.drift.tally import DriftTally, nothing, tallied
 from predictors.drift.tap import Tap
 from predictors.drift.window import DriftWindow
 from predictors.model.loaded import Loaded
-from predictors.processes.shared_state import Shared, write
+from predictors.processes.files import write
+from predictors.processes.shared_state import SharedState
 from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import publish_drift
 
@@ -33,7 +34,13 @@ class DriftState:
     """One loaded model in one process: its profile, its tap and its window."""
 
     def __init__(
-        self, number: int, loaded: Loaded, profile: DriftProfile | None, settings: Settings, shared: Shared, index: int
+        self,
+        number: int,
+        loaded: Loaded,
+        profile: DriftProfile | None,
+        settings: Settings,
+        shared: SharedState,
+        index: int,
     ) -> None:
         self.number = number
         self.loaded = loaded
@@ -125,7 +132,7 @@ class Watch(threading.Thread):
     def __init__(
         self,
         settings: Settings,
-        shared: Shared,
+        shared: SharedState,
         index: int,
         watched: Callable[[], Sequence[DriftState]],
         over: Callable[[], bool],
@@ -158,7 +165,7 @@ class Watch(threading.Thread):
         found: Mapping[str, Any] = {}
         for one in self.watched():
             one.count(seconds)
-            if one.number != self.shared.edition:
+            if one.number != self.shared.numbers.served:
                 continue
             if self.index == 0:
                 name, version = self.settings.model_name, one.loaded.version
@@ -169,7 +176,7 @@ class Watch(threading.Thread):
             publish_drift(self.settings.model_name, found)
 
 
-def watched(number: int, loaded: Loaded, settings: Settings, shared: Shared, index: int) -> DriftState | None:
+def watched(number: int, loaded: Loaded, settings: Settings, shared: SharedState, index: int) -> DriftState | None:
     """None where there is nothing to compare with, unless the first rows are to be that."""
     profile = own_profile(loaded)
     if profile is None and settings.drift != "on":

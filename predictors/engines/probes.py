@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array
 
 THRESHOLD_ROWS, ORDINARY_ROWS, OTHER_ROWS = 2000, 500, 200
 ORDINARY = "ordinary rows"
@@ -21,7 +21,7 @@ class Probing:
 
     width: int
     dtype: np.dtype[Any]
-    whole: Array | None = None
+    integers: Array | None = None
     """The columns of whole numbers, by position."""
     columnwise: bool = False
     """Whether the model's library gets the rows from a table, where they lie column by column."""
@@ -48,7 +48,7 @@ def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Arr
     infinite[random.random(infinite.shape) < 0.3] = np.inf
     groups["rows with infinity"] = infinite
     with np.errstate(over="ignore"):
-        return {name: fitting(rows, probing.whole).astype(probing.dtype) for name, rows in groups.items()}
+        return {name: round_integers(rows, probing.integers).astype(probing.dtype) for name, rows in groups.items()}
 
 
 def at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> Array:
@@ -68,10 +68,10 @@ def at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> A
     return np.stack(columns, axis=1)
 
 
-def fitting(rows: Array, whole: Array | None) -> Array:
+def round_integers(rows: Array, integers: Array | None) -> Array:
     """Whole numbers where the columns take nothing else."""
-    if whole is not None:
+    if integers is not None:
         rows = rows.copy()
-        limit = min(EXACT_IN_DOUBLE, 2**31) - 1
-        rows[:, whole] = np.clip(np.nan_to_num(np.rint(rows[:, whole])), -limit, limit)
+        limit = min(MAX_EXACT_IN_DOUBLE, 2**31) - 1
+        rows[:, integers] = np.clip(np.nan_to_num(np.rint(rows[:, integers])), -limit, limit)
     return rows

@@ -17,7 +17,7 @@ from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.signature.fields import quoted
-from predictors.signature.plan import columns_of_records, is_records, same_length
+from predictors.signature.plan import check_lengths, columns_of_records, is_records
 
 INTEGERS = {"INT32": range(-(2**31), 2**31), "INT64": range(-(2**63), 2**63)}
 KEY_TYPES: dict[str, tuple[type, ...]] = {
@@ -152,7 +152,7 @@ def request_of(batch: Batch, wanted: LookupPlan) -> JoinRequest | None:
         return None  # one tensor that is the whole matrix
     if not named and batch.rows is None:
         return None
-    same_length(named)
+    check_lengths(named)
     count = len(next(iter(named.values()), batch.rows))  # records may hold nothing: of views without entities
     columns = {name: values for name, values in named.items() if name not in wanted.spare}
     request = JoinRequest(batch, columns, entities, count)
@@ -207,20 +207,20 @@ def key_values(
         raise InvalidInput(missing_key(wanted, key, columns))
     kind = wanted.types.get(key, "")
     allowed = KEY_TYPES.get(kind, ANY_KEY)
-    cells = casting.one_axis(values, name).tolist() if isinstance(values, np.ndarray) else values
+    cells = casting.squeeze_column(values, name).tolist() if isinstance(values, np.ndarray) else values
     found = []
     for row in rows:
         cell = cells[row]
         if type(cell) is bytes and bytes not in allowed[:1]:
-            cell = casting.decoded(cell, name, row)
+            cell = casting.decode_text(cell, name, row)
         if type(cell) is float and kind in INTEGERS and cell.is_integer() and isinstance(values, np.ndarray):
-            if abs(cell) >= casting.EXACT_IN_DOUBLE:  # of another entity perhaps
+            if abs(cell) >= casting.MAX_EXACT_IN_DOUBLE:  # of another entity perhaps
                 raise refuse_key(kind, name, row, "a floating-point number too large to be exact")
             cell = int(cell)  # a table that had nulls elsewhere in the column
         if cell is MISSING:
             raise InvalidInput(f"row {row}: {missing_key(wanted, key, columns)}")
         if type(cell) not in allowed:
-            raise refuse_key(kind, name, row, casting.described(cell))
+            raise refuse_key(kind, name, row, casting.json_type(cell))
         if kind in INTEGERS and cell not in INTEGERS[kind]:
             raise refuse_key(kind, name, row, "a number out of its range")
         found.append(cell)
@@ -234,7 +234,7 @@ def missing_key(wanted: LookupPlan, key: str, columns: Sequence[str]) -> str:
 
 def refuse_key(kind: str, name: str, row: int, found: str) -> InvalidInput:
     expected = f"{kind} in Feast" if kind else "a value"
-    return casting.refuse(name, row, f"the key of an entity ({expected})", found)
+    return casting.mismatch(name, row, f"the key of an entity ({expected})", found)
 
 
 def joined(request: JoinRequest, found: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:

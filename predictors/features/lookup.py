@@ -16,7 +16,7 @@ from predictors.features.join import Lookup, LookupPlan, joined, request_of
 from predictors.features.server_errors import NeedsColumns
 from predictors.features.store import FeastRefused, FeastUnavailable, FeatureStatus, FeatureStore, Fetched
 from predictors.protocol.batch import Batch
-from predictors.protocol.casting import EXACT_IN_DOUBLE
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
 from predictors.signature.fields import TEXT_TYPES, Field, quoted
 
@@ -165,7 +165,7 @@ class Features:
     def check(self, field: Field, values: Sequence[Any]) -> None:
         try:
             if field.type in ("double", "float") and any(
-                type(one) is int and abs(one) > EXACT_IN_DOUBLE for one in values
+                type(one) is int and abs(one) > MAX_EXACT_IN_DOUBLE for one in values
             ):
                 raise InvalidInput(f"expected {field.expected}, got an integer that a double cannot hold exactly")
             field.conform(list(values))

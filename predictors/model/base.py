@@ -39,7 +39,7 @@ from predictors.protocol.errors import (
 from predictors.safety import checks
 from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
-from predictors.signature.matrix import matrix_of
+from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import SignaturePlan, compile_plan
 from predictors.storage.retries import one_line
 from predictors.storage.source import Source, resolve, served_version
@@ -199,19 +199,19 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def with_engine(self, loaded: Loaded) -> Loaded:
         """The engine that serves, if one proves itself against the model."""
-        mode, native, matrix = self.settings.engine, loaded.native, matrix_of(loaded.plan)
+        mode, native, matrix = self.settings.engine, loaded.native, compile_matrix(loaded.plan)
         choice = Choice(reasons={"engine": "it takes one matrix of numbers and no parameters"})
         if loaded.mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
             choice = Choice(reasons={"engine": "the model was saved with a predict function of its own"})
         elif matrix is not None and not loaded.plan.params and native.default == "predict":
 
             def itself(rows: Array, probabilities: bool) -> Answer:
-                data, wanted = loaded.plan.of_matrix(rows), native.probabilities if probabilities else None
+                data, wanted = loaded.plan.conform_matrix(rows), native.probabilities if probabilities else None
                 return native.methods["predict"](data, {}), wanted(data, {}) if wanted else None
 
             self.status.note("choosing an engine")
-            rows = None if loaded.example is None else matrix.of(loaded.example)
-            probing = Probing(matrix.width, matrix.dtype, matrix.whole, matrix.columnwise, rows)
+            rows = None if loaded.example is None else matrix.conform(loaded.example)
+            probing = Probing(matrix.width, matrix.dtype, matrix.integers, matrix.columnwise, rows)
             choice = choose(self.engines(native), mode, probing, itself)
         log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
         if mode == "compiled" and choice.proven is None:

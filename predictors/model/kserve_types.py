@@ -11,7 +11,7 @@ from kserve.protocol.infer_type import RequestedOutput
 from predictors.protocol import tensors
 from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.options import read_options
-from predictors.protocol.v2 import PROTOCOL_PARAMETERS, flag, select
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, read_flag, select
 
 
 def batch_of(request: InferRequest) -> Batch:
@@ -19,7 +19,7 @@ def batch_of(request: InferRequest) -> Batch:
     parameters = plain_parameters(request.parameters)
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
     wanted = [
-        OutputRequest(one.name, flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
+        OutputRequest(one.name, read_flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
         for one in request.request_outputs or []
     ]
     return Batch(
@@ -29,7 +29,7 @@ def batch_of(request: InferRequest) -> Batch:
         params=options.params,
         id=request.id,
         outputs=wanted or None,
-        binary_output=flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
+        binary_output=read_flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
         tensors=True,
     )
 
@@ -44,7 +44,7 @@ def plain_parameters(parameters: Any) -> dict[str, Any]:
 
 
 def array_of(tensor: InferInput) -> tensors.Array:
-    shape = tensors.checked_shape(list(tensor.shape), tensor.name)
+    shape = tensors.parse_shape(list(tensor.shape), tensor.name)
     if tensor._raw_data is not None:
         return tensors.from_raw(tensor._raw_data, tensor.datatype, shape, tensor.name)
     data = tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else list(tensor.data)

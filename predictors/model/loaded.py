@@ -14,7 +14,7 @@ from predictors.flavor import MLmodel
 from predictors.model.native import Native
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import Array
-from predictors.signature.matrix import Matrix
+from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
 from predictors.storage.source import Source
 
@@ -37,7 +37,7 @@ class Loaded:
     mlmodel: MLmodel
     example: Batch | None = None
     """The model's own; else a made-up row, unless the model turned out not to take it."""
-    matrix: Matrix | None = None
+    matrix: MatrixPlan | None = None
     """The short way of a request's rows to the engine."""
     choice: Choice = field(default_factory=Choice)
     outputs: tuple[Tensor, ...] = ()
@@ -60,7 +60,7 @@ class Loaded:
         """The rows of a request that the engine can answer; None for one that needs the model itself."""
         if self.matrix is None or self.choice.proven is None or batch.params:
             return None
-        return self.matrix.of(batch) if batch.method in (None, "predict") else None
+        return self.matrix.conform(batch) if batch.method in (None, "predict") else None
 
 
 @dataclass

@@ -20,7 +20,7 @@ from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
 from predictors.pipeline.served_models import VERSION_HEADER, ServedModel
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
     Conflict,
@@ -50,7 +50,7 @@ LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it
 class Pipeline:
     """What the front and the gRPC service share: the served model and how requests get to it."""
 
-    def __init__(self, settings: Settings, shared: Shared, index: int = 0) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, index: int = 0) -> None:
         self.settings = settings
         self.name = settings.model_name
         self.editions: dict[int, ServedModel] = {}
@@ -91,7 +91,7 @@ class Pipeline:
     def why_not_ready(self) -> str | None:
         if self.draining:
             return "shutting down"
-        if self.shared.edition == 0:
+        if self.shared.numbers.served == 0:
             return "unloaded"
         edition = self.edition
         if edition is None or not edition.model.ready:
@@ -121,7 +121,7 @@ class Pipeline:
         current = self.current
         if (
             current is None
-            or current.number != self.shared.numbers[0]
+            or current.number != self.shared.numbers.served
             or current.loaded is not current.model.loaded  # somebody has called model.load()
         ):
             self.switch()
@@ -158,7 +158,7 @@ class Pipeline:
 
     def switch(self) -> None:
         """Goes over to the edition that is to answer now."""
-        before, number = self.current, self.shared.edition
+        before, number = self.current, self.shared.numbers.served
         held = self.editions.get(number)
         if held is not None and held.loaded is not held.model.loaded:
             if held.model.loaded is None:
@@ -177,8 +177,8 @@ class Pipeline:
 
     def drop_old(self) -> bool:
         """Gives up the editions that nobody will ask for again; whether there were any."""
-        shared = self.shared
-        wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
+        numbers = self.shared.numbers
+        wanted = {numbers.served, numbers.candidate} | ({numbers.previous} if numbers.served else set())
         gone = [one for one in self.editions if one not in wanted]
         for one in gone:
             features = self.editions.pop(one).features
@@ -197,17 +197,18 @@ class Pipeline:
 
     def unload(self) -> None:
         """No worker answers any more, and each gives the memory back."""
-        if self.shared.edition:
-            self.shared.previous = self.shared.edition
-        self.shared.edition = 0
-        self.shared.unloads += 1
+        numbers = self.shared.numbers
+        if numbers.served:
+            numbers.previous = numbers.served
+        numbers.served = 0
+        numbers.unloads += 1
         self.switch()
 
     async def command(self, command: str) -> str:
         """Has the worker that leads change what is served; the version that answers afterwards."""
-        number = self.shared.ask(command)
+        number = self.shared.commands.send(command)
         patience = LAST_ANSWERS
-        while (answer := self.shared.answer_to(number)) is None:
+        while (answer := self.shared.commands.result(number)) is None:
             if self.draining:
                 patience -= WISH_TICK
             if patience < 0:
@@ -222,10 +223,10 @@ class Pipeline:
     def reload_properties(self) -> dict[str, str]:
         """What callers can know of the versions before and after this one."""
         shared = self.shared
-        previous = self.editions.get(shared.previous)
+        previous = self.editions.get(shared.numbers.previous)
         return {
             "previous_version": previous.loaded.version if previous else "",
-            "reload": shared.reload_status,
+            "reload": shared.reload.status,
         }
 
     # -- predictions --------------------------------------------------------------------------------------------
@@ -298,10 +299,10 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(edition)
-            given = batch.copied() if kept and not edition.loaded.plan.copies else batch
+            given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
             prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
             if kept:
-                prediction = prediction.copied()
+                prediction = prediction.copy()
             if edition.drift is not None:
                 edition.drift.tap.add(batch, prediction, rows)
             return encode(prediction, batch), rows

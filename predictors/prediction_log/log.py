@@ -18,7 +18,8 @@ from predictors.prediction_log.record import Record, record_of
 from predictors.prediction_log.sink import QUIET, Sink, SinkReport
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
-from predictors.processes.shared_state import Shared
+from predictors.processes.files import locked
+from predictors.processes.shared_state import SharedState
 from predictors.settings.predictor import Settings
 from predictors.storage.provenance import without_secrets
 from predictors.storage.retries import one_line
@@ -41,7 +42,7 @@ RESULTS = ("written", "dropped", "failed")
 class PredictionLogger:
     """To be made in the process that serves: it has a thread of its own."""
 
-    def __init__(self, settings: Settings, shared: Shared) -> None:
+    def __init__(self, settings: Settings, shared: SharedState) -> None:
         all_of_them, name = metrics(), settings.model_name
         self.counters = {result: all_of_them.log_records.labels(name, result) for result in RESULTS}
         self.waiting = all_of_them.log_queue.labels(name)
@@ -177,7 +178,7 @@ class PredictionLogger:
         self.counters[result].inc(requests)
 
 
-def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
+def open_sink(settings: Settings, shared: SharedState, outcome: SinkReport) -> Sink:
     """Here is where libraries are imported that a server without a log does not need."""
     target = target_of(settings.prediction_log or "")
     log.info(
@@ -187,7 +188,7 @@ def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
     if target.kind == "stdout":
         from predictors.prediction_log.lines import Lines
 
-        return Lines(outcome, lambda: shared.locked("stdout"))
+        return Lines(outcome, lambda: locked(shared.folder, "stdout"))
     if target.kind == "http":
         from predictors.prediction_log.cloudevents import CloudEvents
 

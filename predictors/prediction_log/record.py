@@ -9,7 +9,7 @@ from predictors.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
     from predictors.protocol.batch import Batch, Prediction
-    from predictors.signature.matrix import Matrix
+    from predictors.signature.matrix import MatrixPlan
     from predictors.signature.plan import SignaturePlan
 
 
@@ -22,7 +22,7 @@ class Record:
     request_id: bytes
     protocol: str
     plan: SignaturePlan
-    matrix: Matrix | None
+    matrix: MatrixPlan | None
     """With the plan all that is needed of the model, which may be gone by the time that this is written."""
     batch: Batch
     prediction: Prediction

@@ -15,7 +15,7 @@ from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.errors import RequestError
 from predictors.signature.fields import SCALARS
-from predictors.signature.matrix import Matrix
+from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
 
 MAX_CLASSES = 100  # with a column each
@@ -70,7 +70,7 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
 def matrices(records: Sequence[Record]) -> list[Array | None]:
     """The rows of each record as a matrix, where they are one; the lists of many requests are taken at once."""
     found: list[Array | None] = [None] * len(records)
-    lists: dict[tuple[Any, ...], tuple[Matrix, list[int]]] = {}
+    lists: dict[tuple[Any, ...], tuple[MatrixPlan, list[int]]] = {}
     for i, record in enumerate(records):
         batch, matrix = record.batch, record.matrix
         if matrix is None or batch.params:
@@ -79,18 +79,18 @@ def matrices(records: Sequence[Record]) -> list[Array | None]:
             key = id(record.plan), type(batch.rows[0]), batch.frame
             lists.setdefault(key, (matrix, []))[1].append(i)
         else:
-            found[i] = matrix.of(batch)
+            found[i] = matrix.conform(batch)
     for matrix, group in lists.values():
         for i, rows in zip(group, joined(matrix, [records[i].batch for i in group]), strict=True):
             found[i] = rows
     return found
 
 
-def joined(matrix: Matrix, batches: Sequence[Batch]) -> list[Array | None]:
+def joined(matrix: MatrixPlan, batches: Sequence[Batch]) -> list[Array | None]:
     rows = list(chain.from_iterable(batch.rows for batch in batches))
-    whole = matrix.of(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
+    whole = matrix.conform(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
     if whole is None:  # at least one of them is no matrix
-        return [matrix.of(batch) for batch in batches]
+        return [matrix.conform(batch) for batch in batches]
     ends = list(accumulate(len(batch.rows) for batch in batches))
     return [whole[begun:end] for begun, end in zip([0, *ends], ends, strict=False)]
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.telemetry import logs
 from predictors.telemetry.metrics import forget_process
 
@@ -27,7 +27,7 @@ MAX_PAUSE = 30.0  # seconds before it is started again
 class WorkerSupervisor:
     """The processes that the first one has forked; signals to it are passed on to them."""
 
-    def __init__(self, shared: Shared, timeout: float, leaving: Callable[[], None]) -> None:
+    def __init__(self, shared: SharedState, timeout: float, leaving: Callable[[], None]) -> None:
         self.shared = shared
         self.leaving = leaving
         """Called when the end has begun and no worker will be started any more."""
@@ -70,7 +70,7 @@ class WorkerSupervisor:
 
     def greet(self, work: Callable[[int], int]) -> None:
         """Starts a process that answers for the workers until they are all there."""
-        self.shared.greeted = 1
+        self.shared.startup.responding = True
         self.start(GREETER, work)
 
     def ask_another(self, work: Callable[[int], int]) -> int:
@@ -110,18 +110,18 @@ class WorkerSupervisor:
             index = self.running.pop(pid, NOBODY)
             code = os.waitstatus_to_exitcode(status)
             if index == GREETER:
-                self.shared.greeted = 0
+                self.shared.startup.responding = False
             if index == UNDERSTUDY:
                 result = abs(code)
                 signal_all(self.running, signal.SIGTERM)
             forget_process(pid)
             if index < 0:
                 continue
-            was_ready = bool(self.shared.ready[index])
-            self.shared.absent(index)
+            was_ready = bool(self.shared.worker_states[index].ready)
+            self.shared.worker_ended(index)
             if self.stopped.is_set():
                 result = result or max(code, 0)
-            elif was_ready or self.shared.complete:
+            elif was_ready or self.shared.startup.complete:
                 self.replace(index, code, work)
             else:
                 result = abs(code) or 1
@@ -148,10 +148,10 @@ class WorkerSupervisor:
         if not self.timeout:
             return
         for pid, index in list(self.running.items()):
-            if index < 0 or not self.shared.ready[index]:
+            if index < 0 or not self.shared.worker_states[index].ready:
                 continue
             beat, missed = self.beats.get(pid, (0.0, 0))
-            now = float(self.shared.beats[index])
+            now = float(self.shared.worker_states[index].heartbeat)
             missed = missed + 1 if now == beat else 0  # counted, so that a pause of the whole machine is no sign
             self.beats[pid] = (now, missed)
             if missed * LOOK >= self.timeout:

@@ -54,11 +54,11 @@ class Leader:
         due = self.now + self.pause()
         while True:
             try:
-                command = self.shared.next_command()
+                command = self.shared.commands.next()
                 if command is not None:
                     await self.fulfil(command)
-                if command == "look" or (self.watches and self.now >= due):
-                    await self.unless_reverted(self.poll_registry(at_once=command == "look"))
+                if command == "poll" or (self.watches and self.now >= due):
+                    await self.unless_reverted(self.poll_registry(at_once=command == "poll"))
                     due = self.now + self.pause()
             except WentBack as error:
                 log.info("what was being loaded is given up: %s", error)
@@ -72,14 +72,15 @@ class Leader:
     def succeed(self) -> None:
         """Takes over from a leader that is no more; what ended it is not tried again at once."""
         shared = self.shared
-        shared.candidate = 0
-        shared.tidy()
+        shared.numbers.candidate = 0
+        self.drop_old_sources()
+        shared.sources.drop_unfinished_downloads()
         ended = ReloadRefused("the worker that led ended while it was loaded")
-        if shared.begun > shared.done:
-            shared.answer({"failed": str(ended)})
+        if shared.commands.interrupted:
+            shared.commands.finish({"failed": str(ended)})
             self.say_failed("what was asked for", ended)
-        if shared.trying:
-            self.put_off(shared.trying, ended)
+        if shared.reload.trying:
+            self.put_off(shared.reload.trying, ended)
 
     @property
     def now(self) -> float:
@@ -95,7 +96,7 @@ class Leader:
     async def fulfil(self, command: str) -> None:
         """Answers whoever asked, whatever comes of it."""
         answer: dict[str, Any] = {}
-        self.shared.begun = self.shared.done + 1
+        self.shared.commands.begin()
         try:
             if command == "load":
                 answer["version"] = await self.unless_reverted(self.load())
@@ -105,14 +106,14 @@ class Leader:
             answer = {"refused": str(error)}
         except Exception as error:
             answer = {"failed": in_short(error)}
-        self.shared.answer(answer)
+        self.shared.commands.finish(answer)
 
     async def unless_reverted(self, work: Coroutine[None, None, T]) -> T:
         """Somebody who wants the version before does not wait for the next one, and does not want that either."""
         begun = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({begun}, timeout=TICK))[0]:
-                if "revert" in self.shared.commands() and not self.elsewhere:
+                if "revert" in self.shared.commands.pending() and not self.elsewhere:
                     raise WentBack("somebody went back to the version before meanwhile")
             return begun.result()
         finally:
@@ -126,7 +127,7 @@ class Leader:
         except Exception as error:
             self.say_failed("what was asked for", error)
             raise
-        self.shared.left = ""
+        self.shared.reload.left = ""
         return version
 
     def find(self) -> Source:
@@ -138,23 +139,25 @@ class Leader:
     @property
     def source(self) -> Source:
         """Of the edition that answers, or last did."""
-        return self.shared.source(self.shared.edition or self.shared.previous)
+        return self.shared.sources.get(self.shared.numbers.served or self.shared.numbers.previous)
 
     async def revert(self) -> str:
         """Back to the version before; the one that is left is not taken again until the URI names another one."""
-        before = self.shared.previous
-        if not before or not self.shared.edition:
+        before = int(self.shared.numbers.previous)
+        if not before or not self.shared.numbers.served:
             raise ReloadRefused("there is no version to go back to")
-        left, source = self.source, self.shared.source(before)
+        left, source = self.source, self.shared.sources.get(before)
         end = self.now + ALL_AGREE
-        while not all(held == before for held in self.shared.holds) and self.now < end:
+        while not all(worker.previous == before for worker in self.shared.worker_states) and self.now < end:
             await asyncio.sleep(TICK)
-        if all(held == before for held in self.shared.holds):
+        if all(worker.previous == before for worker in self.shared.worker_states):
             self.activate(before)
         else:  # a worker that was replaced meanwhile does not have it
             await self.renew(lambda: source)
-        self.shared.left = self.named or left.version or ""
-        stays = f"; version {self.shared.left} is taken again once the URI has named another" if self.watches else ""
+        self.shared.reload.left = self.named or left.version or ""
+        stays = (
+            f"; version {self.shared.reload.left} is taken again once the URI has named another" if self.watches else ""
+        )
         self.say_done("reverted", f"went back to version {self.version}{stays}")
         return self.version
 
@@ -168,16 +171,20 @@ class Leader:
         except Exception as error:
             self.unheard += 1
             metrics().reloads.labels(self.pipeline.name, "registry_error").inc()
-            self.shared.reload_status = f"{uri} cannot be resolved: {in_short(error)}"
-            log.warning("%s; version %s keeps serving", self.shared.reload_status, self.version)
+            self.shared.reload.status = f"{uri} cannot be resolved: {in_short(error)}"
+            log.warning("%s; version %s keeps serving", self.shared.reload.status, self.version)
             return
         if self.unheard:
             log.info("the registry answers again")
-            self.unheard, self.shared.reload_status = 0, ""
+            self.unheard, self.shared.reload.status = 0, ""
         self.named = version
-        if self.shared.left and version != self.shared.left:
-            self.shared.left = self.shared.reload_status = ""
-        if version is None or self.shared.edition == 0 or version in (self.source.version, self.shared.left):
+        if self.shared.reload.left and version != self.shared.reload.left:
+            self.shared.reload.left = self.shared.reload.status = ""
+        if (
+            version is None
+            or self.shared.numbers.served == 0
+            or version in (self.source.version, self.shared.reload.left)
+        ):
             if self.failing and version == self.source.version:
                 self.say_recovered()
             return
@@ -185,20 +192,20 @@ class Leader:
         if self.now < due and not at_once:
             return
         log.info("%s is version %s now", uri, version)
-        self.shared.trying, self.shared.tries = version, tried
+        self.shared.reload.trying, self.shared.reload.tries = version, tried
         try:
             await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, found=(where, version)))
         except Exception as error:
             self.put_off(version, error)
         finally:
-            self.shared.trying = ""
+            self.shared.reload.trying = ""
 
     def put_off(self, version: str, error: Exception) -> None:
         """Until later, and later each time."""
-        tried = self.shared.tries
+        tried = self.shared.reload.tries
         wait = min(self.settings.reload_interval * 2.0**tried, MAX_RETRY)
         self.failed = (version, tried + 1, self.now + wait)
-        self.shared.trying = ""
+        self.shared.reload.trying = ""
         self.say_failed(f"version {version}", error)
 
     # -- editions -----------------------------------------------------------------------------------------------
@@ -206,29 +213,29 @@ class Leader:
     async def renew(self, find: Callable[[], Source]) -> str:
         """Another edition in the place of the one that answers, or none and the reason why; the version of it."""
         shared = self.shared
-        unloads = shared.unloads
+        unloads = shared.numbers.unloads
         source = await self.reloader.in_thread(find)
-        shared.newest += 1
-        number = shared.newest
+        shared.numbers.newest += 1
+        number = int(shared.numbers.newest)
         try:
-            shared.keep(number, source)
+            shared.sources.add(number, source)
             self.elsewhere = launched() is not None
             if await self.reloader.in_thread(lambda: self.belongs_elsewhere(source)):
                 return self.say_left(source)
             self.elsewhere = False
-            ends = list(shared.ends)
+            ends = [worker.ends for worker in shared.worker_states]
             await self.reloader.prepare(number, source)  # first here: what fails need not fail in all of them
-            shared.candidate = number
+            shared.numbers.candidate = number
             await self.agreement(number, ends)
-            if shared.unloads > unloads:
+            if shared.numbers.unloads > unloads:
                 raise ReloadRefused("the model was unloaded meanwhile")
         except BaseException:
             self.elsewhere = False
             self.withdraw(number)
             raise
         self.activate(number)
-        shared.candidate = 0
-        shared.forget_others()
+        shared.numbers.candidate = 0
+        self.drop_old_sources()
         self.say_done("loaded", f"serving version {self.version}")
         return self.version
 
@@ -244,25 +251,30 @@ class Leader:
     async def agreement(self, number: int, ends: list[int]) -> None:
         """Until all workers have it; one that fails, or that ends (the model may be why), is against it."""
         shared = self.shared
-        while not all(vote == number for vote in shared.votes):
-            for worker, vote in enumerate(shared.votes):
-                if vote == -number:
-                    reason = shared.folder / f"reason-{worker}"
-                    raise ReloadRefused(f"worker {worker} cannot load it: {reason.read_text()}")
-                if shared.ends[worker] > ends[worker]:
-                    raise ReloadRefused(f"worker {worker} ended while it was loaded")
+        while not all(worker.vote == number for worker in shared.worker_states):
+            for index, worker in enumerate(shared.worker_states):
+                if worker.vote == -number:
+                    reason = shared.folder / f"reason-{index}"
+                    raise ReloadRefused(f"worker {index} cannot load it: {reason.read_text()}")
+                if worker.ends > ends[index]:
+                    raise ReloadRefused(f"worker {index} ended while it was loaded")
             await asyncio.sleep(TICK)
 
     def activate(self, number: int) -> None:
         """The one moment in which all workers change over."""
-        if self.shared.edition:
-            self.shared.previous = self.shared.edition
-        self.shared.edition = number
+        numbers = self.shared.numbers
+        if numbers.served:
+            numbers.previous = numbers.served
+        numbers.served = number
 
     def withdraw(self, number: int) -> None:
-        self.shared.candidate = 0
+        self.shared.numbers.candidate = 0
         self.pipeline.editions.pop(number, None)
-        self.shared.forget(number)
+        self.shared.sources.drop(number)
+
+    def drop_old_sources(self) -> None:
+        numbers = self.shared.numbers
+        self.shared.sources.drop_all_but((numbers.served, numbers.previous))
 
     # -- what is said of it -------------------------------------------------------------------------------------
 
@@ -280,17 +292,17 @@ class Leader:
     def say_done(self, outcome: str, text: str) -> None:
         metrics().reloads.labels(self.pipeline.name, outcome).inc()
         self.say_recovered()
-        self.shared.reload_status = text
+        self.shared.reload.status = text
         log.info(text)
 
     def say_recovered(self) -> None:
         self.failed, self.failing = None, False
-        self.shared.reload_status = ""
+        self.shared.reload.status = ""
         metrics().reload_failing.labels(self.pipeline.name).set(0)
 
     def say_failed(self, what: str, error: Exception) -> None:
         metrics().reloads.labels(self.pipeline.name, "failed").inc()
         metrics().reload_failing.labels(self.pipeline.name).set(1)
         self.failing = True
-        self.shared.reload_status = f"{what} cannot be served: {in_short(error)}"
-        log.error("%s; version %s keeps serving", self.shared.reload_status, self.version)
+        self.shared.reload.status = f"{what} cannot be served: {in_short(error)}"
+        log.error("%s; version %s keeps serving", self.shared.reload.status, self.version)

@@ -20,8 +20,8 @@ from predictors.flavor import FlavorError, read_mlmodel
 from predictors.model.base import MLflowModel, signed_plan
 from predictors.model.loaded import LoadError
 from predictors.pipeline.pipeline import Pipeline
+from predictors.processes.files import write
 from predictors.processes.handover import ReplaceError
-from predictors.processes.shared_state import write
 from predictors.reload.compatible import incompatible
 from predictors.runtime import garbage
 from predictors.signature.fields import Field, quoted
@@ -71,7 +71,7 @@ class Reloader:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            self.shared.beat(self.index)
+            self.shared.heartbeat(self.index)
             try:
                 self.follow()
             except Exception:
@@ -79,12 +79,12 @@ class Reloader:
             await asyncio.sleep(TICK)
 
     def follow(self) -> None:
-        shared, pipeline = self.shared, self.pipeline
+        shared, numbers, pipeline = self.shared, self.shared.numbers, self.pipeline
         pipeline.switch()
         if pipeline.drop_old():
             garbage.settle(again=True)
-        shared.holds[self.index] = shared.previous if shared.previous in pipeline.editions else 0
-        candidate = shared.candidate
+        shared.worker_states[self.index].previous = numbers.previous if numbers.previous in pipeline.editions else 0
+        candidate = int(numbers.candidate)
         if candidate > self.seen:
             self.seen = candidate
             self.voting = asyncio.create_task(self.vote(candidate))
@@ -93,7 +93,7 @@ class Reloader:
         """Says whether this worker could answer with the candidate."""
         try:
             if candidate not in self.pipeline.editions:
-                await self.prepare(candidate, self.shared.source(candidate))
+                await self.prepare(candidate, self.shared.sources.get(candidate))
         except Exception as error:
             log.debug("the proposed version cannot be loaded", exc_info=True)
             with suppress(OSError):  # the vote counts, also when the disk is full
@@ -102,7 +102,7 @@ class Reloader:
         else:
             vote = candidate
         if candidate == self.seen:  # else it was given up meanwhile, and another one is proposed
-            self.shared.votes[self.index] = vote
+            self.shared.worker_states[self.index].vote = vote
 
     async def prepare(self, number: int, source: Source) -> None:
         """Loads an edition beside the one that answers; raises what is wrong with it."""

@@ -272,15 +272,15 @@ class Launcher:
 
 
 def greet(settings: Settings, ports: Ports, told: socket.socket) -> None:
-    from predictors.processes.shared_state import Shared
+    from predictors.processes.shared_state import SharedState
     from predictors.processes.workers import GREETER
     from predictors.serving.process import Serving
 
-    shared = Shared(1)
+    shared = SharedState(1)
 
     def listen() -> None:
         for line in told.makefile("r", encoding="utf-8"):
-            shared.status = line.rstrip()
+            shared.startup.status = line.rstrip()
         os.kill(os.getpid(), signal.SIGTERM)
 
     with closing(shared):

@@ -27,7 +27,7 @@ from predictors.pipeline.pipeline import Pipeline
 from predictors.processes import forking
 from predictors.processes.handover import first_source, launched
 from predictors.processes.ports import Ports, StartError, bound_ports
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import GREETER, SIGNALS, WorkerSupervisor
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
@@ -84,13 +84,13 @@ class Serving:
             ports = bound_ports(self.settings)
         except StartError as error:
             return complain(error)
-        shared = Shared(self.settings.workers)
+        shared = SharedState(self.settings.workers)
         with contextlib.closing(ports), contextlib.closing(shared):
             if self.settings.workers == 1:
                 return self.work(ports, shared, 0)
             return self.work_together(ports, shared)
 
-    def work_together(self, ports: Ports, shared: Shared) -> int:
+    def work_together(self, ports: Ports, shared: SharedState) -> int:
         """Several workers, with one copy of the model where that can be."""
 
         def work(index: int) -> int:
@@ -130,22 +130,22 @@ class Serving:
         garbage.settle()
         return crew.supervise(work)
 
-    def fetched(self, crew: WorkerSupervisor, shared: Shared) -> Source:
+    def fetched(self, crew: WorkerSupervisor, shared: SharedState) -> Source:
         """The model's folder; MLflow is needed for those that are not here, and not wanted in this process."""
         find = partial(first_source, self.settings, partial(say, shared), shared.folder)
 
         def fetch(_: int) -> int:
             try:
-                shared.once(find)
+                shared.sources.first(find)
             except Exception as error:
                 return cannot_load(error)
             return 0
 
         if launched() is None and not is_here(self.settings) and crew.ask_another(fetch):
             raise Reported
-        return shared.once(find)
+        return shared.sources.first(find)
 
-    def work(self, ports: Ports, shared: Shared, index: int) -> int:
+    def work(self, ports: Ports, shared: SharedState, index: int) -> int:
         """One worker process."""
 
         async def until_signal() -> int:
@@ -170,13 +170,13 @@ class Serving:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(until_signal())
 
-    async def serve(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = 0) -> int:
+    async def serve(self, ports: Ports, stop: asyncio.Event, shared: SharedState, index: int = 0) -> int:
         """Serves on a bound socket until `stop` is set; the exit status."""
         pipeline = Pipeline(self.settings, shared, index)
         pipeline.on_switch = self.registered
         stopping = asyncio.create_task(stop.wait())
         # A worker that has ended, or a server in another environment: the others answer until the model is here.
-        replaces = bool(shared.complete) or self.takes_over
+        replaces = bool(shared.startup.complete) or self.takes_over
         if replaces:
             loading = self.loading(pipeline, shared)
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +186,7 @@ class Serving:
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         if not replaces:
-            if index == 0 and not shared.greeted:
+            if index == 0 and not shared.startup.responding:
                 say_listening(ports)
             loading = self.loading(pipeline, shared)
         await asyncio.wait({loading, stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -209,7 +209,7 @@ class Serving:
         self.stuck = not loading.done() or not idle or (reloading is not None and reloading.busy)
         return code
 
-    async def greet(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = GREETER) -> int:
+    async def greet(self, ports: Ports, stop: asyncio.Event, shared: SharedState, index: int = GREETER) -> int:
         """Answers that nothing is ready yet, until the workers are there."""
         self.settings = replace(self.settings, grace_period=min(GREETING_GRACE, self.settings.grace_period))
         pipeline = Pipeline(self.settings, shared, index)
@@ -217,14 +217,14 @@ class Serving:
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         say_listening(ports)
-        while not (stop.is_set() or serving.done() or shared.complete):
-            pipeline.status = shared.status or pipeline.status
+        while not (stop.is_set() or serving.done() or shared.startup.complete):
+            pipeline.status = shared.startup.status or pipeline.status
             await asyncio.sleep(0.02)
         await web.finish(GREETING_GRACE)
         await self.shut_down(pipeline, web, serving, grpc)
         return 0
 
-    def loading(self, pipeline: Pipeline, shared: Shared) -> Loading:
+    def loading(self, pipeline: Pipeline, shared: SharedState) -> Loading:
         async def load() -> tuple[int, MLflowModel] | None:
             found = await asyncio.to_thread(self.load, pipeline, shared)
             if found is not None:
@@ -233,7 +233,7 @@ class Serving:
 
         return asyncio.create_task(load())
 
-    def load(self, pipeline: Pipeline, shared: Shared) -> tuple[int, MLflowModel] | None:
+    def load(self, pipeline: Pipeline, shared: SharedState) -> tuple[int, MLflowModel] | None:
         """Finds the model, picks its flavor and loads it, unless there is none to serve now; runs in a thread.
 
         With the number of the edition that it is: it may have been unloaded by then.
@@ -245,22 +245,22 @@ class Serving:
 
             self.prediction_log = PredictionLogger(self.settings, pipeline.shared)
             pipeline.observer.record(self.prediction_log, self.settings.prediction_log_sample)
-        number = shared.edition
+        number = shared.numbers.served
         if number == 0:
             return None
         if number > 1:
-            model = self.successor(shared.source(number))
+            model = self.successor(shared.sources.get(number))
         elif self.opened is not None:
             model = self.opened
         else:
             find = partial(first_source, self.settings, pipeline.note, shared.folder)
-            model = open_model(self.settings, shared.once(find))
+            model = open_model(self.settings, shared.sources.first(find))
         model.executor = pipeline.executor
         model.status.listeners.append(pipeline.note)
         if model.loaded is None:
             model.load()
         if number == 1:
-            shared.once(lambda: model.serving().source)
+            shared.sources.first(lambda: model.serving().source)
         return number, model
 
     def successor(self, source: Source) -> MLflowModel:
@@ -276,9 +276,9 @@ class Serving:
             pipeline.add(*found)
             pipeline.switch()
         garbage.settle()
-        pipeline.shared.set_ready(pipeline.index, True)
+        pipeline.shared.set_ready(pipeline.index)
         given = launched()
-        if given is not None and pipeline.shared.complete:
+        if given is not None and pipeline.shared.startup.complete:
             given.say_ready()
         return 0
 
@@ -321,7 +321,7 @@ class Serving:
             return self.settings.drain_delay
         return POD_DELAY if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
 
-    def hurry(self, code: int, shared: Shared) -> NoReturn:
+    def hurry(self, code: int, shared: SharedState) -> NoReturn:
         """Ends the process without waiting for anything."""
         if shared.workers == 1:
             shared.close()
@@ -359,9 +359,9 @@ def say_listening(ports: Ports) -> None:
     log.info("listening: HTTP on port %d%s", ports.http_port, f", gRPC on port {ports.grpc_port}" if ports.grpc else "")
 
 
-def say(shared: Shared, status: str) -> None:
+def say(shared: SharedState, status: str) -> None:
     """How far loading is, where one process loads for all."""
-    shared.status = status
+    shared.startup.status = status
     log.info(status)
 
 

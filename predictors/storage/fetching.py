@@ -26,8 +26,7 @@ from predictors.storage.archives import is_archive, unpack, without_links
 from predictors.storage.checksums import folder_size
 from predictors.storage.failures import Misconfigured, ModelNotFound, UnsafeArchive
 from predictors.storage.provenance import BESIDE, MLMODEL, without_secrets
-from predictors.storage.source import local_folder
-from predictors.uris import scheme_of
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 
@@ -67,7 +66,7 @@ def local(uri: str) -> Path | None:
     if uri.startswith(PVC):
         _, _, path = uri.removeprefix(PVC).partition("/")
         return PVC_MOUNT / path
-    return local_folder(uri)
+    return ModelURI.parse(uri).local_folder
 
 
 def copy_local(source: Path, folder: Path) -> None:

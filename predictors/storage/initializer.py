@@ -37,7 +37,7 @@ from predictors.storage.provenance import Provenance, provenance, without_secret
 from predictors.storage.registry import configure_mlflow, pin
 from predictors.storage.retries import retried
 from predictors.storage.settings import StorageSettings
-from predictors.uris import is_immutable, scheme_of
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Initializer:
     def run(self) -> None:
         resolved, version = self.resolved()
         with self.output.held():
-            there = self.output.holds(resolved, self.full) if is_immutable(resolved) else None
+            there = self.output.holds(resolved, self.full) if ModelURI.parse(resolved).is_immutable else None
             if there:
                 log.info("%s holds %s already", self.output.path, there.resolved_uri)
                 return
@@ -146,7 +146,7 @@ class Initializer:
         if strategy == "auto" and not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):
             log.info("there is no cache that can be written at %s", root)
             return None
-        if not (is_immutable(resolved) or self.settings.cache_unversioned):
+        if not (ModelURI.parse(resolved).is_immutable or self.settings.cache_unversioned):
             log.info("%s names no version, so that it is not kept in the cache", without_secrets(resolved))
             return None
         if not root.is_dir():

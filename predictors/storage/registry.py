@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from predictors.storage.failures import SourceError
+from predictors.uris import ModelURI
 
 DOWNLOADED = "mlflow-kserve-model-"
 
@@ -53,24 +54,21 @@ def configure_mlflow(settings: TrackingServer) -> None:
 
 def pin(uri: str) -> tuple[str, str | None]:
     """A registry URI that cannot move any more, and its version."""
-    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
-        return uri, None
+    model = ModelURI.parse(uri)
+    if model.name is None or model.version:
+        return uri, model.version
+    if model.is_unversioned:
+        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
     import mlflow
 
     client = mlflow.MlflowClient()
-    name, _, alias = uri.removeprefix("models:/").rpartition("@")
-    if name:
-        version = client.get_model_version_by_alias(name, alias).version
-        return f"models:/{name}/{version}", str(version)
-    name, _, asked = uri.removeprefix("models:/").rpartition("/")
-    if not name:
-        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
-    if asked.isdigit():
-        return uri, asked
-    version = latest(client, name, None if asked.lower() == "latest" else asked)
+    if model.alias:
+        version = client.get_model_version_by_alias(model.name, model.alias).version
+    else:
+        version = latest(client, model.name, None if model.is_latest else model.stage)
     if version is None:
-        raise SourceError(f"{uri}: the registry has no such version of '{name}'")
-    return f"models:/{name}/{version}", str(version)
+        raise SourceError(f"{uri}: the registry has no such version of '{model.name}'")
+    return f"models:/{model.name}/{version}", str(version)
 
 
 def latest(client: Any, name: str, stage: str | None) -> int | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import yaml
 
-from predictors import uris
 from predictors.flavor import MLMODEL, MLmodel
 from predictors.settings.predictor import Settings
 from predictors.storage.cache import ENTRY, MODEL
@@ -18,6 +15,7 @@ from predictors.storage.failures import SourceError
 from predictors.storage.provenance import BESIDE, Provenance, read_provenance
 from predictors.storage.registry import download, pinned
 from predictors.storage.retries import retried
+from predictors.uris import ModelURI
 
 MOUNTED = Path("/mnt/models")
 DEMO = Path(__file__).parents[1] / "demo"
@@ -60,7 +58,7 @@ def resolve(
             else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
         )
     uri = settings.model_uri
-    here = local_folder(uri)
+    here = ModelURI.parse(uri).local_folder
     if here:
         return local(here, uri)
     note(f"resolving {uri}")
@@ -70,7 +68,9 @@ def resolve(
 
 def is_here(settings: Settings) -> bool:
     """Whether the model lies in a folder of this machine."""
-    return bool(settings.model_local_path or settings.model_uri is None or local_folder(settings.model_uri))
+    return bool(
+        settings.model_local_path or settings.model_uri is None or ModelURI.parse(settings.model_uri).local_folder
+    )
 
 
 def local(folder: Path, uri: str | None = None) -> Source:
@@ -104,19 +104,11 @@ def version_in(folder: Path) -> str | None:
     return None if version is None else str(version)
 
 
-def local_folder(uri: str) -> Path | None:
-    if uri.startswith("file:"):
-        return Path(unquote(urlparse(uri).path))
-    if "://" not in uri and not re.match(r"[a-z][a-z-]*:/", uri):
-        return Path(uri)
-    return None
-
-
 def is_moving(settings: Settings) -> bool:
     """Whether the URI may name another version tomorrow, and there is a registry to ask."""
     if settings.model_local_path and not settings.tracking_uri:
         return False
-    return uris.is_moving(settings.model_uri or "")
+    return ModelURI.parse(settings.model_uri or "").is_moving
 
 
 def remote(

@@ -95,7 +95,9 @@ def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
 
 @pytest.mark.parametrize("uri", ["mlflow://fraud/1", "mlflow://models/", "mlflow://model/fraud"])
 def test_a_spelling_that_nobody_knows(uri: str) -> None:
-    with pytest.raises(LookupFailed, match=f"^{uri} cannot be looked at: expected mlflow://models/…"):
+    with pytest.raises(
+        LookupFailed, match=f"^{uri} cannot be looked at: it names no model: expected mlflow://models/…"
+    ):
         fact(uri, "http://127.0.0.1:1")
 
 

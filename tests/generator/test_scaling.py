@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, render
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
 from predictors.telemetry.metrics import LATENCY_BUCKETS
 
@@ -249,5 +249,5 @@ def test_each_decision_has_a_reason() -> None:
     ids=["keda", "labels", "hpa in knative", "initial scale", "jobs", "zero"],
 )
 def test_what_the_cluster_must_have(said: dict[str, Any], word: str) -> None:
-    assert any(word in note for note in notes(planned(ServeSpec.model_validate(BASE | said))))
-    assert not any(word in note for note in notes(planned(ServeSpec.model_validate(BASE))))
+    assert any(word in note for note in notes_of(planned(ServeSpec.model_validate(BASE | said))))
+    assert not any(word in note for note in notes_of(planned(ServeSpec.model_validate(BASE))))

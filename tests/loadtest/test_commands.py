@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ from loadtest.peers.ports import free_port
 from loadtest.target import Target
 from predictors.access.limits import Rate
 from tests.certificates import Authority
+from tests.http_server import QuietHandler
 from tests.serving import Running, in_thread
 
 ROOT = Path(__file__).parents[2]
@@ -210,19 +211,14 @@ def test_a_model_that_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not ready: 503" in line
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(QuietHandler):
     """Where metrics are asked for."""
 
     heard: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.heard.append(str(self.headers))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(200)
 
 
 def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,7 +292,7 @@ def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
     assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 
-class Stalling(BaseHTTPRequestHandler):
+class Stalling(QuietHandler):
     """Answers at once, but for half a second in which nobody is answered."""
 
     protocol_version = "HTTP/1.1"
@@ -307,12 +303,7 @@ class Stalling(BaseHTTPRequestHandler):
         since = time.perf_counter() - Stalling.began
         if 0.5 < since < 1:
             time.sleep(1 - since)
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(200)
 
 
 class Patient(ThreadingHTTPServer):

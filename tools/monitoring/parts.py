@@ -102,7 +102,7 @@ def until(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
 
     def answers() -> bool:
         if started.poll() is not None:
-            raise RuntimeError(f"{started.args} ended: {log.read_text()}")
+            raise RuntimeError(f"{started.args!r} ended: {log.read_text()}")
         try:
             return httpx.get(url).is_success
         except httpx.TransportError:

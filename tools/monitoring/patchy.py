@@ -8,7 +8,7 @@ import mlflow
 import pandas as pd
 
 
-class Patchy(mlflow.pyfunc.PythonModel):  # type: ignore[misc, unused-ignore]
+class Patchy(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """The input is how many seconds a prediction takes."""
 
     def predict(self, context: object, model_input: pd.DataFrame, params: object = None) -> list[float]:

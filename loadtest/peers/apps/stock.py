@@ -29,7 +29,7 @@ def load(folder: Path) -> Any:
         return pickle.load(file)  # noqa: S301
 
 
-class Stock(Model):
+class Stock(Model):  # type: ignore[misc]  # kserve ships no types
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name)
         self._folder = folder

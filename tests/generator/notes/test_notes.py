@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
 
 BASE: dict[str, Any] = {
@@ -26,7 +26,7 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def said_of(spec: dict[str, Any]) -> list[str]:
-    return notes(planned(ServeSpec.model_validate(BASE | spec)))
+    return notes_of(planned(ServeSpec.model_validate(BASE | spec)))
 
 
 @pytest.mark.parametrize("case", SAID)

@@ -19,6 +19,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.access import jwts
+from tests.http_server import QuietHandler
 from tests.predictors.access.test_access import PREDICT, ROW, bearing, code, ended, written
 from tests.predictors.grpc.test_grpc import request
 from tests.serving import Running, in_thread, wait_for
@@ -191,18 +192,12 @@ class Issuer:
         self.gate.set()
         issuer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
                 issuer.gate.wait(20)
                 body = json.dumps({"keys": issuer.keys}).encode()
-                self.send_response(500 if issuer.keys is None else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
+                self.reply(500 if issuer.keys is None else 200, body)
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/keys"

@@ -20,6 +20,7 @@ from predictors.features.demo import SERVICE
 from predictors.features.remote import Remote
 from predictors.features.resilience import Resilient
 from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, FeatureStatus
+from tests.http_server import QuietHandler
 from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
 from tests.serving import wait_for
 
@@ -179,7 +180,7 @@ async def until_answered(store: Resilient) -> None:
                 await asyncio.sleep(0.02)
 
 
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+Answer = Callable[[QuietHandler], None]
 GOOD = {
     "metadata": {"feature_names": ["driver_id", "driver_stats__trips"]},
     "results": [
@@ -198,7 +199,7 @@ class Scripted:
         self.connections = 0
         script = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def setup(self) -> None:
@@ -212,9 +213,6 @@ class Scripted:
                 if len(script.answers) > 1:
                     script.answers.pop(0)
                 answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -230,18 +228,13 @@ class Scripted:
 def reply(status: int, body: Any = "", **headers: str) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+    def answer(handler: QuietHandler) -> None:
+        handler.reply(status, content, **headers)
 
     return answer
 
 
-def hang_up(handler: http.server.BaseHTTPRequestHandler) -> None:
+def hang_up(handler: QuietHandler) -> None:
     handler.close_connection = True
 
 
@@ -376,7 +369,7 @@ def test_callers_that_leave_leave_nothing_behind(scripted: Scripted) -> None:
     release = threading.Event()
     begun = threading.Event()
 
-    def wait(handler: http.server.BaseHTTPRequestHandler) -> None:
+    def wait(handler: QuietHandler) -> None:
         begun.set()
         release.wait(30)
         with contextlib.suppress(OSError):

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_metrics import samples, value
 from tests.serving import Running
 
@@ -70,7 +71,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
     receiver.open.set()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -80,13 +81,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
             status = receiver.answers.pop(0) if receiver.answers else 200
             if status == 200:
                 receiver.events.append(Event({name.lower(): text for name, text in self.headers.items()}, body))
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.send_header("location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
+            self.reply(status, location="/elsewhere")
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

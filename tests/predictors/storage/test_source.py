@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from predictors.serving.startup import read_settings
 from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.source import Source, resolve, served_version
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, process
 from tests.zoo.case import PIP, numbers
@@ -155,7 +156,7 @@ def test_what_is_not_there_is_not_tried_again(tracking: str, registered: dict[st
     assert not any("trying again" in note for note in notes)
 
 
-class FailingServer(BaseHTTPRequestHandler):
+class FailingServer(QuietHandler):
     """In front of the tracking server: refuses some requests, then lets them through; keeps who asked."""
 
     refusals: int
@@ -166,20 +167,10 @@ class FailingServer(BaseHTTPRequestHandler):
         type(self).seen.append(self.headers["Authorization"])
         if type(self).refusals > 0:
             type(self).refusals -= 1
-            self.answer(503, b"{}", "application/json")
+            self.reply(503, b"{}")
             return
-        reply = httpx.get(self.upstream + self.path)
-        self.answer(reply.status_code, reply.content, reply.headers["content-type"])
-
-    def answer(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        response = httpx.get(self.upstream + self.path)
+        self.reply(response.status_code, response.content, response.headers["content-type"])
 
 
 @pytest.fixture

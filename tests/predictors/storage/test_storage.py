@@ -31,6 +31,7 @@ from predictors.storage import cache
 from predictors.storage.output import PLACING, STAGE
 from predictors.storage.provenance import BESIDE, read_provenance
 from predictors.storage.source import DEMO, local
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, wait_for
 from tests.storage import InitializerProcess, start
@@ -47,7 +48,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-class RegistryDoor(BaseHTTPRequestHandler):
+class RegistryDoor(QuietHandler):
     """In front of a tracking server: counts what is downloaded, and can stop in the middle of it."""
 
     upstream: str
@@ -61,14 +62,14 @@ class RegistryDoor(BaseHTTPRequestHandler):
         made = type(self)
         if made.refusals:
             made.refusals -= 1
-            self.reply(503, b"{}", "application/json")
+            self.reply(503, b"{}")
             return
         answer = httpx.request("GET", made.upstream + self.path, headers={"Accept": "*/*"}, timeout=60)
         if self.path.endswith(BLOB):
             made.seen.append(self.path)
-        self.reply(answer.status_code, answer.content, answer.headers["content-type"], slow=self.path.endswith(BLOB))
+        self.pass_on(answer.status_code, answer.content, answer.headers["content-type"])
 
-    def reply(self, status: int, body: bytes, content_type: str, slow: bool = False) -> None:
+    def pass_on(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -76,13 +77,10 @@ class RegistryDoor(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):  # whoever asked was killed
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            if slow:
+            if self.path.endswith(BLOB):
                 type(self).half.set()
                 type(self).gate.wait(60)
             self.wfile.write(body[len(body) // 2 :])
-
-    def log_message(self, *args: Any) -> None:
-        return
 
 
 @dataclass
@@ -533,7 +531,7 @@ def packed(name: str, files: dict[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-class Files(BaseHTTPRequestHandler):
+class Files(QuietHandler):
     """Gives what a test has laid out, or the status that stands in the path."""
 
     files: dict[str, bytes]
@@ -541,15 +539,9 @@ class Files(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].strip("/")
         body = self.files.get(path, b"")
-        self.send_response(200 if path in self.files else int(path.partition("/")[0]))
+        status = 200 if path in self.files else int(path.partition("/")[0])
         kinds = {"zip": "application/zip", "tar": "application/x-tar"}
-        self.send_header("Content-Type", kinds.get(path.rpartition(".")[2], "application/gzip"))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        self.reply(status, body, kinds.get(path.rpartition(".")[2], "application/gzip"))
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from generator import ModelFacts, ServeSpec, render
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
-from generator.spec.predictions import Drift, PredictionLog
+from generator.spec.prediction_log import Drift, PredictionLog
 from generator.spec.values import quantity, seconds
 from predictors.flavor import read_mlmodel
 from predictors.settings.predictor import Settings
@@ -248,4 +248,4 @@ def test_what_has_to_be_known_is_said(case: str) -> None:
 
 def test_a_log_on_stdout_has_nothing_to_be_told() -> None:
     spec = {**BASE, "prediction_log": {"to": "stdout"}, "grace_period": "1s"}
-    assert notes(planned(ServeSpec.model_validate(spec))) == notes(planned(ServeSpec.model_validate(BASE)))
+    assert notes_of(planned(ServeSpec.model_validate(spec))) == notes_of(planned(ServeSpec.model_validate(BASE)))

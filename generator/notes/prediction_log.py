@@ -14,7 +14,7 @@ LAST = 5.0
 """Seconds in which a file or an event goes out, if all is well."""
 
 
-def notes(plan: ManifestPlan) -> Iterator[str]:
+def notes_of(plan: ManifestPlan) -> Iterator[str]:
     spec, log = plan.spec, plan.spec.prediction_log
     if log is None:
         return

@@ -18,8 +18,8 @@ from generator.spec.values import (
     matching,
     quantity,
     seconds,
-    seconds_text,
 )
+from monitoring.values import duration_text
 
 LEAST_ROWS = 30
 """Of a window: it slides in so many parts."""
@@ -114,7 +114,7 @@ def window(text: str) -> str:
 
 Window = Annotated[
     str,
-    BeforeValidator(seconds_text),
+    BeforeValidator(duration_text),
     matching(r"\d+rows|\d+(\.\d+)?(ms|s|m|h|d)", "a window: expected such as 15m, 1h or 10000rows"),
     AfterValidator(window),
     NumberToo,
