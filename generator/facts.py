@@ -1,4 +1,4 @@
-"""What is known of a model before it is served: what its MLmodel file says. No I/O here."""
+"""Facts about a model from its MLmodel file. No I/O."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from predictors.uris import ModelURI, spelled
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The flavor of a model, its size, and what MLflow calls it."""
+    """Flavor, size and other facts about a model."""
 
     flavor: str
     size: int | None = None
-    """Bytes, where MLflow wrote them down."""
+    """Bytes, if MLflow recorded them."""
     mlflow_version: str | None = None
     features: str | None = None
-    """What it gets from Feast, in words."""
+    """The features that it gets from Feast, in words."""
 
     @classmethod
     def of(cls, mlmodel: Mapping[str, Any], where: str = "the model") -> ModelFacts:
-        """The facts that the content of an MLmodel file tells."""
+        """The facts in the content of an MLmodel file."""
         size = mlmodel.get("model_size_bytes")
         flavor = MLmodel(Path(where), mlmodel).detect().name
         version = mlmodel.get("mlflow_version")
@@ -45,7 +45,7 @@ def features_of(metadata: Any) -> str | None:
 
 
 def mistake_in(uri: str) -> str | None:
-    """What is wrong with a URI of MLflow's, in words: it names no model, or a registered model without a version."""
+    """The mistake in an MLflow URI, if it names no model, or a registered model without a version."""
     try:
         spelled(uri)
     except ValueError as error:

@@ -43,21 +43,21 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     render = commands.add_parser("render", help="write rules, scrape configs and dashboards")
-    render.add_argument("--spec", type=Path, metavar="serve.yaml", help="for this serve alone [default: for all]")
-    render.add_argument("--namespace", metavar="NAME", help="of the serves [default: the spec's, or all]")
+    render.add_argument("--spec", type=Path, metavar="serve.yaml", help="render for this serve only [default: for all]")
+    render.add_argument("--namespace", metavar="NAME", help="namespace of the serves [default: the spec's, or all]")
     render.add_argument(
-        "--target", action="append", default=[], metavar="HOST:PORT", help="a server outside of Kubernetes"
+        "--target", action="append", default=[], metavar="HOST:PORT", help="a server outside Kubernetes"
     )
     render.add_argument(
         "--label", action="append", default=[], metavar="KEY=VALUE",
-        help="by which the Prometheus operator finds monitors and rules [release=prometheus]",
+        help="label by which the Prometheus operator finds monitors and rules [release=prometheus]",
     )  # fmt: skip
     render.add_argument(
         "--monitoring-namespace", default="monitoring", metavar="NAME",
-        help="where monitors, rules and dashboards go [monitoring]",
+        help="namespace of monitors, rules and dashboards [monitoring]",
     )  # fmt: skip
-    render.add_argument("--runbooks", default=RUNBOOKS, metavar="URL", help=f"where the runbooks are [{RUNBOOKS}]")
-    render.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write to")
+    render.add_argument("--runbooks", default=RUNBOOKS, metavar="URL", help=f"base URL of the runbooks [{RUNBOOKS}]")
+    render.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     return root
 
 

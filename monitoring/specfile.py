@@ -1,4 +1,7 @@
-"""The few fields of a serve's spec that matter here. Whether the rest of it is right is for the generator to say."""
+"""Reads the few fields of a serve's spec that matter here; the generator validates the rest.
+
+Monitoring does not import the generator, so a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,17 @@ class ServeOptions:
 
 
 def read(file: Path, namespace: str | None = None) -> ServeOptions:
-    """Whose metrics, and what it promises; `namespace` wins over the spec's."""
+    """The scope and the objectives of a spec; `namespace` overrides the spec's."""
     try:
         content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Unfit("", f"is not YAML: {' '.join(str(error).split())}") from None
     spec = mapping(content, "the spec")
-    # Zero pods at times are nothing to be woken for.
+    # Zero pods at times are no reason for an alert.
     windows = mapping(spec.get("scaling"), "scaling").get("schedule") or []
-    fewest = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
-    fewest += [each.get("min") for each in windows if isinstance(each, dict)]
-    scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in fewest)
+    minimums = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
+    minimums += [each.get("min") for each in windows if isinstance(each, dict)]
+    scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in minimums)
     return ServeOptions(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
 
 
@@ -50,15 +53,15 @@ def named(spec: dict[str, Any], what: str, default: str | None = None) -> str:
     return value
 
 
-def objectives(said: Any) -> Objectives:
+def objectives(slo: Any) -> Objectives:
     where = "monitoring.slo"
-    found: dict[str, float | None] = {}
-    for name, value in mapping(said, where).items():
+    values: dict[str, float | None] = {}
+    for name, value in mapping(slo, where).items():
         if name not in NAMES:
             raise Unfit(f"{where}.{name}", f"is no field: expected one of {', '.join(NAMES)}")
-        found[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
+        values[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
     try:
-        return Objectives(**found)
+        return Objectives(**values)
     except Unfit as error:
         raise Unfit(f"{where}.{error.field}" if error.field else where, error.message) from None
 

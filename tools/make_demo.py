@@ -1,6 +1,6 @@
-"""Makes predictors/demo, the model that is served when none is asked for: `python tools/make_demo.py`.
+"""Makes predictors/demo, the model that is served by default: `python tools/make_demo.py`.
 
-The data is invented: machines whose chance to fail grows with heat, vibration and the months since their service.
+The data is generated: the risk of failure of a machine grows with heat, vibration and the months since its service.
 """
 
 from __future__ import annotations

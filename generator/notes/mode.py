@@ -13,24 +13,24 @@ def notes_of(plan: ManifestPlan) -> list[str]:
 
 
 def knative(plan: ManifestPlan) -> Iterator[str]:
-    """Parts of pods that Knative takes only where its config-features say so."""
+    """Fields of pods that Knative's config-features must enable."""
     if not plan.knative:
         return
-    spec, where = plan.spec, plan.spec.placement
+    spec, placement = plan.spec, plan.spec.placement
     capacity = spec.node_capacities.get(spec.node_capacity or "")
     log_claim = spec.prediction_log and spec.prediction_log.claim
-    written = plan.strategy == "pvc" or spec.dependencies.cache_claim or log_claim
-    claims = written or any(mount.pvc for mount in spec.volumes)
-    writes = written or any(mount.pvc and not mount.read_only for mount in spec.volumes)
+    read_write = plan.strategy == "pvc" or spec.dependencies.cache_claim or log_claim
+    claims = read_write or any(mount.pvc for mount in spec.volumes)
+    writes = read_write or any(mount.pvc and not mount.read_only for mount in spec.volumes)
     for flag, used in (
         ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
         ("podspec-persistent-volume-claim", claims),
         ("podspec-persistent-volume-write", writes),
-        ("podspec-nodeselector", where.node_selector or (capacity and capacity.node_selector)),
-        ("podspec-tolerations", where.tolerations or (capacity and capacity.tolerations)),
-        ("podspec-affinity", where.affinity),
-        ("podspec-topologyspreadconstraints", where.topology_spread not in ("off", [])),
-        ("podspec-priorityclassname", where.priority_class),
+        ("podspec-nodeselector", placement.node_selector or (capacity and capacity.node_selector)),
+        ("podspec-tolerations", placement.tolerations or (capacity and capacity.tolerations)),
+        ("podspec-affinity", placement.affinity),
+        ("podspec-topologyspreadconstraints", placement.topology_spread not in ("off", [])),
+        ("podspec-priorityclassname", placement.priority_class),
         ("podspec-volumes-csi", any(mount.csi for mount in spec.volumes)),
     ):
         if used:
@@ -43,6 +43,6 @@ def canary(plan: ManifestPlan) -> Iterator[str]:
     if plan.canary is None:
         return
     if plan.knative:
-        yield "a serve that is new gives all of its traffic to the canary: apply it without one first"
+        yield "a new serve would send all traffic to the canary: apply it without one first"
     else:
         yield "a canary in Standard mode needs KServe's Gateway API ingress"

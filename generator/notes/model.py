@@ -19,19 +19,19 @@ def storage(plan: ManifestPlan) -> Iterator[str]:
         return
     if plan.strategy == "container":
         yield (
-            "needs the ClusterStorageContainer for MLflow's URIs, which kserve/ has, "
-            f"and the Secret {TRACKING_SECRET} in {spec.namespace}, which tells it where MLflow is"
+            "needs the ClusterStorageContainer for MLflow's URIs, which is in kserve/, "
+            f"and the Secret {TRACKING_SECRET} in {spec.namespace} with the address of MLflow"
         )
     elif plan.follows and spec.storage.secrets and not spec.image:
         yield (
-            "the predictor's images have no clients of object stores: other versions of the model can be loaded while "
-            "it serves only if MLflow itself serves the artifacts, or with an image that has them"
+            "the predictor's images have no clients of object stores: other versions can be loaded while serving only "
+            "if MLflow itself serves the artifacts, or with an image that has the clients"
         )
     elif not plan.knows_registry and not spec.storage.secrets:
-        yield "no tracking server is named: the model is found only if tracking.uri or tracking.secret says where"
+        yield "no tracking server is set: expected tracking.uri or tracking.secret, to find the model"
 
 
 def reload(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
     if (spec.reload.interval or spec.reload.webhook_secret) and not ModelURI.parse(spec.model).is_moving:
-        yield f"reload says how an alias is followed, and {spec.model} stays what it is"
+        yield f"reload has no effect, since {spec.model} does not change"

@@ -1,4 +1,4 @@
-"""What has to be known of the prediction log: what it needs, and when records may be lost."""
+"""Notes about the prediction log: its requirements, and when records may be lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from generator.resources.volumes import deepest, volume_of
 from generator.spec.pods import SecretKey
 from generator.spec.values import seconds
 
-LAST = 5.0
-"""Seconds in which a file or an event goes out, if all is well."""
+FLUSH_SECONDS = 5.0
+"""Time to write a file or send an event under normal conditions."""
 
 
 def notes_of(plan: ManifestPlan) -> Iterator[str]:
@@ -19,29 +19,29 @@ def notes_of(plan: ManifestPlan) -> Iterator[str]:
     if log is None:
         return
     if log.claim:
-        yield f"all pods write the prediction log to the claim {log.claim}: on several nodes it has to be ReadWriteMany"
+        yield f"all pods write the prediction log to the claim {log.claim}: on several nodes it must be ReadWriteMany"
     if log.folder and not log.claim:
-        found = deepest(log.folder, map(volume_of, spec.volumes))
-        if found and "emptyDir" in found.source:
+        volume = deepest(log.folder, map(volume_of, spec.volumes))
+        if volume and "emptyDir" in volume.source:
             yield f"the prediction log in {log.folder} is lost with its pod"
     if isinstance(log.to, SecretKey):
         if not (spec.image or spec.runtime):
-            yield f"the Secret {log.to.secret} may name http(s):// only: our images write to no store"
+            yield f"the Secret {log.to.secret} may hold http(s):// only: the project's images write to no store"
     elif log.kind == "store" and not may_write(plan):
         where = urlsplit(log.to)
         yield (
-            f"nothing says who may write to {where.scheme}://{where.hostname or ''}: expected env_from with a Secret "
-            "of its credentials, or a service_account that may, unless the nodes may"
+            f"there are no credentials for {where.scheme}://{where.hostname or ''}: expected env_from with a Secret, "
+            "or a service_account with access, unless the nodes have it"
         )
-    if log.kind != "stdout" and seconds(spec.grace_period) < LAST:
+    if log.kind != "stdout" and seconds(spec.grace_period) < FLUSH_SECONDS:
         yield (
-            f"requests and the last of the prediction log share a grace_period of {spec.grace_period}: "
-            "what is not written by then is lost"
+            f"requests and the rest of the prediction log share a grace_period of {spec.grace_period}: "
+            "records not written by then are lost"
         )
 
 
 def may_write(plan: ManifestPlan) -> bool:
-    """Whether the predictor is given something that may be credentials."""
+    """Whether the predictor gets something that may be credentials."""
     spec, account = plan.spec, plan.spec.service_account
     secrets = spec.env_from or (spec.storage.secrets if plan.strategy == "server" or plan.follows else [])
     by_env = any(isinstance(value, SecretKey) for value in spec.env.values())

@@ -1,4 +1,4 @@
-"""Notes about scaling, and about pods that are too small for what they do."""
+"""Notes about scaling, and about the size of pods."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ def notes_of(plan: ManifestPlan) -> list[str]:
 
 
 def scaling(plan: ManifestPlan) -> Iterator[str]:
-    said = plan.scaling
+    settings = plan.scaling
     if plan.scaler == "keda":
         yield "needs KEDA on the cluster"
         if queries(plan):
-            yield f"needs Prometheus at {said.prometheus} to name each metric's namespace and pod, as its operator does"
+            yield (
+                f"needs Prometheus at {settings.prometheus}, with the labels namespace and pod on each metric, "
+                "as its operator sets them"
+            )
         if lowest(plan.spec) == 0:
-            yield "while there are no pods nobody holds requests: they fail until the first one is ready"
+            yield "without pods nothing holds requests: they fail until the first pod is ready"
     if plan.knative and plan.scaler == "hpa":
         yield "needs Knative's extension for HorizontalPodAutoscalers (serving-hpa.yaml)"
-    if said.initial_scale == 0:
+    if settings.initial_scale == 0:
         yield "needs allow-zero-initial-scale: true in Knative's config-autoscaler"
     if plan.clock == "jobs":
-        yield "a window counts from its next start on, and again only from there after the resources are applied anew"
+        yield "a window takes effect at its next start, also after the resources are applied again"
 
 
 def sizes(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.workers > max(1.0, quantity(plan.stable.cores)):
         yield f"{plan.spec.workers} workers share {plan.stable.cores} cores"
     if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE:
-        yield "a large model is downloaded by every pod that starts: storage.cache saves that"
+        yield "every new pod downloads the large model: storage.cache avoids that"

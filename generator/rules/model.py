@@ -16,7 +16,7 @@ WITH_UV = "onnx"
 
 
 def storage(plan: ManifestPlan) -> Iterator[Problem]:
-    """Who can fetch what."""
+    """Whether the chosen strategy can fetch the model."""
     spec = plan.spec
     for where, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
         if "://" not in uri and not ModelURI.parse(uri).is_mlflow:
@@ -26,18 +26,16 @@ def storage(plan: ManifestPlan) -> Iterator[Problem]:
         if mistake := mistake_in(uri):
             yield problem(where, f"{uri!r} {mistake}")
         if uri.startswith("pvc://") and plan.strategy != "container":
-            yield problem(
-                "storage.strategy", f"only KServe itself mounts {uri}: expected container, not {plan.strategy}"
-            )
+            yield problem("storage.strategy", f"only KServe can mount {uri}: expected container, not {plan.strategy}")
     if spec.storage.storage_container and plan.strategy != "container":
-        yield problem("storage.storage_container", f"is not asked with storage.strategy: {plan.strategy}")
+        yield problem("storage.storage_container", f"is not used with storage.strategy: {plan.strategy}")
     if spec.predictor == "container" and spec.runtime:
-        yield problem("runtime", "is not asked by a container of its own: expected predictor: runtime with it")
-    for name, said in (
+        yield problem("runtime", "is not used by predictor: container: expected predictor: runtime with it")
+    for name, is_set in (
         ("interval", spec.reload.interval and seconds(spec.reload.interval)),
         ("webhook_secret", spec.reload.webhook_secret),
     ):
-        if said and ModelURI.parse(spec.model).is_moving and not plan.knows_registry:
+        if is_set and ModelURI.parse(spec.model).is_moving and not plan.knows_registry:
             yield problem(
                 f"reload.{name}",
                 "the predictor needs the registry to follow an alias: expected tracking.uri or tracking.secret",
@@ -45,7 +43,7 @@ def storage(plan: ManifestPlan) -> Iterator[Problem]:
 
 
 def images(plan: ManifestPlan) -> Iterator[Problem]:
-    """What our own images have not got; of others nothing is known."""
+    """Packages that the project's own images lack; other images are not known."""
     spec = plan.spec
     models = [(plan.stable, spec.image)]
     if plan.canary and spec.canary:
@@ -56,29 +54,31 @@ def images(plan: ManifestPlan) -> Iterator[Problem]:
         if spec.dependencies.env_manager == "uv" and BY_NAME[served.flavor].image != WITH_UV:
             yield problem(
                 "dependencies.env_manager",
-                f"the image for {served.flavor} has no uv, only that for pyfunc and onnx has: expected virtualenv, or "
-                "an image that has it",
+                f"the image for {served.flavor} has no uv, only the one for pyfunc and onnx has: expected virtualenv, "
+                "or an image with uv",
             )
         if plan.strategy == "server" and not ModelURI.parse(served.uri).is_mlflow:
             yield problem(
                 "storage.strategy",
                 f"the predictor's image has no client for {served.uri}: expected emptydir, pvc or container, or "
-                "an image that has one",
+                "an image with one",
             )
 
 
 def features(plan: ManifestPlan) -> Iterator[Problem]:
-    """A model that looks features up does not start without somebody to ask."""
+    """A model that looks features up needs a source for them to start."""
     spec = plan.spec
     served = [plan.stable, *([plan.canary] if plan.canary else [])]
     declared = next((one.features for one in served if one.features), None)
-    said = [*spec.env, *(arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in spec.args)]
-    elsewhere = any(name.lower().removeprefix("mlflow_kserve_").startswith("feast") for name in said)
+    names = [*spec.env, *(arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in spec.args)]
+    elsewhere = any(name.lower().removeprefix("mlflow_kserve_").startswith("feast") for name in names)
     if declared and spec.feast is None and not elsewhere:
         yield problem("feast", f"the model gets {declared} from Feast: expected server_url, or repo_path")
     own = spec.image or spec.runtime or spec.dependencies.env_manager != "local"
     if spec.feast and spec.feast.repo_path and not own:
-        yield problem("feast.repo_path", "our images do not have Feast: expected server_url, or an image that has it")
+        yield problem(
+            "feast.repo_path", "the project's images do not contain Feast: expected server_url, or an image with it"
+        )
 
 
 RULES = (storage, images, features)

@@ -1,4 +1,4 @@
-"""What is kept of predictions, and what is measured of them: the prediction log and drift."""
+"""Observation of predictions: the prediction log and drift."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from generator.spec.values import (
 )
 from monitoring.values import duration_text
 
-LEAST_ROWS = 30
-"""Of a window: it slides in so many parts."""
-IN_MEMORY = 3
-"""Times the size that a request has on the wire."""
+MIN_WINDOW_ROWS = 30
+"""A window slides in this many parts."""
+MEMORY_FACTOR = 3
+"""Size of a request in memory, relative to its size on the wire."""
 Kind = Literal["stdout", "http", "folder", "store", "secret"]
 
 
-def without_password(where: str) -> str:
-    if urlsplit(where).password is not None:
+def without_password(url: str) -> str:
+    if urlsplit(url).password is not None:
         raise ValueError(
             "holds a password, which belongs into a Secret and not into a manifest: expected a URL without one"
         )
-    return where
+    return url
 
 
-Where = Annotated[
+Target = Annotated[
     str,
     AfterValidator(without_password),
     matching(
@@ -49,28 +49,28 @@ Column = Annotated[str, matching(r"[^,]+", "a column: expected its name, without
 
 
 class PredictionLog(Part):
-    """What the model was asked and what it answered, written down in the background."""
+    """A log of requests and predictions, written in the background."""
 
-    to: Where | SecretKey = Field(
+    to: Target | SecretKey = Field(
         description="stdout (JSON lines), http://… (CloudEvents), a folder or a URL such as s3://bucket/prefix "
-        "(Parquet files); a key of a Secret where the URL holds a password"
+        "(Parquet files); a key of a Secret if the URL holds a password"
     )
-    claim: Subdomain | None = Field(None, description="PersistentVolumeClaim that is mounted at the folder")
+    claim: Subdomain | None = Field(None, description="PersistentVolumeClaim mounted at the folder")
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the predictions that are written"""
+    """share of predictions that are logged"""
     exclude: list[Column] = []
-    """columns that are not written"""
-    hash: list[Column] = Field([], description="columns of which only a SHA-256 hash is written")
-    hash_key: SecretKey | None = Field(None, description="the key of these hashes, which are then HMACs")
-    max_age: Duration = Field("5m", description="after which a Parquet file is finished")
-    max_size: Memory = Field("64Mi", description="after which it is finished, in memory")
+    """columns that are not logged"""
+    hash: list[Column] = Field([], description="columns that are logged as SHA-256 hashes only")
+    hash_key: SecretKey | None = Field(None, description="key of the hashes, which makes them HMACs")
+    max_age: Duration = Field("5m", description="age at which a Parquet file is closed")
+    max_size: Memory = Field("64Mi", description="size in memory at which a Parquet file is closed")
     queue: Annotated[int, Field(ge=1)] = 10_000
-    """records that may wait in each process; more are dropped"""
-    queue_size: Memory = Field("64Mi", description="what the requests and replies may have that wait so")
+    """maximum number of records waiting in each process; further ones are dropped"""
+    queue_size: Memory = Field("64Mi", description="maximum size of the requests and responses waiting in each process")
 
     @property
     def kind(self) -> Kind:
-        """Of the place; what is in a Secret nobody knows."""
+        """The kind of target; a Secret's content is not known here."""
         if isinstance(self.to, SecretKey):
             return "secret"
         if self.to == "stdout":
@@ -80,10 +80,10 @@ class PredictionLog(Part):
         return "http" if self.to.startswith(("http://", "https://")) else "store"
 
     @property
-    def most_bytes(self) -> float:
-        """What may wait in each process: in the queue, and in two files that cannot be written."""
+    def max_bytes(self) -> float:
+        """Memory that a process may need: for the queue, and for two files that cannot be written yet."""
         files = 0 if self.kind in ("stdout", "http") else 2 * quantity(self.max_size)
-        return IN_MEMORY * quantity(self.queue_size) + files
+        return MEMORY_FACTOR * quantity(self.queue_size) + files
 
     @property
     def folder(self) -> str | None:
@@ -105,8 +105,8 @@ class PredictionLog(Part):
 
 def window(text: str) -> str:
     rows = re.fullmatch(r"(\d+)rows", text)
-    if rows and int(rows[1]) < LEAST_ROWS:
-        raise ValueError(f"{text!r} is too few: expected at least {LEAST_ROWS}rows")
+    if rows and int(rows[1]) < MIN_WINDOW_ROWS:
+        raise ValueError(f"{text!r} is too few: expected at least {MIN_WINDOW_ROWS}rows")
     if not rows and seconds(text) < 1:
         raise ValueError(f"{text!r} is too short: expected at least 1s")
     return text
@@ -122,27 +122,29 @@ Window = Annotated[
 
 
 class Drift(Part):
-    """How far inputs and predictions move from the model's drift profile."""
+    """Drift of inputs and predictions from the model's drift profile."""
 
     mode: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="'auto' measures where the model brings a profile along, 'on' also where it does not: against the "
-        "first rows that it answers",
+        description="'auto' measures drift if the model has a profile; 'on' also measures it without one, against the "
+        "first rows that are served",
     )
-    window: Window = Field("1h", description="what is compared with the profile: a time or rows, such as 10000rows")
+    window: Window = Field(
+        "1h", description="window that is compared with the profile: a duration, or rows such as 10000rows"
+    )
     interval: Duration = "1s"
-    """between two measurements"""
+    """time between two measurements"""
     min_rows: Annotated[int, Field(ge=1)] = 200
-    """rows that the window must hold for drift to be reported"""
+    """minimum rows in the window before drift is reported"""
     baseline_rows: Annotated[int, Field(ge=10)] = 2000
-    """first rows that stand for a profile where the model has none"""
+    """number of first rows that become the profile if the model has none"""
 
     @model_validator(mode="after")
     def agrees(self) -> Drift:
-        said = self.model_fields_set - {"mode"}
-        if self.mode == "off" and said:
-            raise ValueError(f"mode: off measures nothing: leave out {', '.join(sorted(said))}")
-        if "baseline_rows" in said and self.mode != "on":
+        given = self.model_fields_set - {"mode"}
+        if self.mode == "off" and given:
+            raise ValueError(f"mode: off measures nothing: leave out {', '.join(sorted(given))}")
+        if "baseline_rows" in given and self.mode != "on":
             raise ValueError("baseline_rows is for models without a profile: expected mode: on with it")
         if seconds(self.interval) < 0.05:
             raise ValueError(f"interval {self.interval} is too short: expected 50ms or more")

@@ -1,4 +1,4 @@
-"""The small values of a spec: names, quantities, durations, percentages; each says what it expects."""
+"""Value types of the spec: names, quantities, durations, percentages, each with a message of what it expects."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ FACTORS = {
 
 
 class Part(BaseModel):
-    """A part of the spec: unknown fields are mistakes, and nothing changes after it has been read."""
+    """A part of the spec: immutable, and without unknown fields."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         str_strip_whitespace=True,
-        # Numbers are welcome where text is wanted, as they were written.
+        # Numbers are accepted as text, as they were written.
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
@@ -46,7 +46,7 @@ class Part(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """A text that matches as a whole; editors learn the pattern from the JSON Schema."""
+    """A text that matches a pattern, which the JSON Schema shows to editors."""
 
     pattern: str
     expected: str
@@ -68,21 +68,21 @@ def matching(pattern: str, expected: str) -> Matching:
 
 
 def word_of(value: Any) -> Any:
-    """True and false are words where text is wanted."""
+    """Booleans become the words true and false where text is expected."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def quantity(text: str) -> float:
     """The number that a Kubernetes quantity stands for."""
-    found = QUANTITY.fullmatch(text)
-    if not found:
+    match = QUANTITY.fullmatch(text)
+    if not match:
         raise ValueError(f"{text!r} is not a quantity: expected a number with a unit such as 500m, 2, 512Mi or 4Gi")
-    return float(found[1]) * FACTORS[found[2] or ""]
+    return float(match[1]) * FACTORS[match[2] or ""]
 
 
 def checked_quantity(text: str) -> str:
     if quantity(text) <= 0:
-        raise ValueError(f"{text!r} must be more than nothing")
+        raise ValueError(f"{text!r} must be more than 0")
     return text
 
 

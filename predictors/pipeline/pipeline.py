@@ -20,6 +20,7 @@ from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
 from predictors.pipeline.served_models import VERSION_HEADER, ServedModel
+from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
@@ -33,12 +34,12 @@ from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.queueing.thread_slots import ThreadSlots
 from predictors.runtime.cpus import cpu_limit
-from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import DriftState, Watch
+    from predictors.drift.monitor import DriftMonitor
+    from predictors.drift.state import DriftState
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class Pipeline:
         self.admission = Admission(settings, threads, self.queued)
         self.closing: set[asyncio.Future[None]] = set()
         """The features of editions that nobody asks any more."""
-        self.watch: Watch | None = None
+        self.watch: DriftMonitor | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -129,7 +130,7 @@ class Pipeline:
 
     def add(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
-        loaded = model.serving()
+        loaded = model.require_loaded()
         proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
@@ -138,18 +139,19 @@ class Pipeline:
             tap = drift.tap if drift else None
             lane = FastPath(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
         if drift is not None and model.customized:
-            model.answered = drift.tap.add
+            model.on_prediction = drift.tap.sample_batch
         self.editions[number] = ServedModel(number, model, loaded, lane, model.features, drift)
 
     def watched(self, number: int, loaded: Loaded) -> DriftState | None:
         """What measures the drift of a model, if that is wanted."""
         if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
             return None
-        from predictors.drift.watch import Watch, watched
+        from predictors.drift.monitor import DriftMonitor
+        from predictors.drift.state import open_drift_state
 
-        made = watched(number, loaded, self.settings, self.shared, self.index)
+        made = open_drift_state(number, loaded, self.settings, self.shared, self.index)
         if made is not None and self.watch is None:
-            self.watch = Watch(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
+            self.watch = DriftMonitor(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
             self.watch.start()
         return made
 
@@ -281,7 +283,7 @@ class Pipeline:
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
-        rows = lane.loaded.rows_of(batch)
+        rows = lane.loaded.engine_rows(batch)
         if rows is not None:
             try:
                 answer = await lane.batcher.answer(rows, lane.model.wants_probabilities(batch))
@@ -289,7 +291,7 @@ class Pipeline:
                 log.debug("the engine declines", exc_info=True)
             else:
                 if lane.tap is not None:
-                    lane.tap.take(rows, answer)
+                    lane.tap.sample_rows(rows, answer)
                 return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
         return await self.in_thread(edition, lambda: batch, encode)
 
@@ -300,11 +302,11 @@ class Pipeline:
             batch = decode()
             kept = self.is_kept(edition)
             given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
-            prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
+            prediction, rows = edition.model.predict_batch(edition.loaded, given), row_count(batch)
             if kept:
                 prediction = prediction.copy()
             if edition.drift is not None:
-                edition.drift.tap.add(batch, prediction, rows)
+                edition.drift.tap.sample_batch(batch, prediction, rows)
             return encode(prediction, batch), rows
 
         return await self.apart(work)
@@ -313,7 +315,7 @@ class Pipeline:
         """Whether somebody looks at this request later; the model may change what it gets, and what it gave."""
         exchange = current.get()
         sampled = exchange is not None and exchange.sampled
-        return sampled or (edition.drift is not None and edition.drift.tap.pause <= 0)
+        return sampled or (edition.drift is not None and edition.drift.tap.to_skip <= 0)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """In a thread; what the model logs and traces belongs to this request, in whichever."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from predictors.processes.files import locked, write
-from predictors.storage.registry import DOWNLOADED
+from predictors.storage.registry import DOWNLOAD_PREFIX
 from predictors.storage.source import Source
 
 
@@ -56,7 +56,7 @@ class Sources:
     def drop_unfinished_downloads(self) -> None:
         """Removes what a process that has ended was downloading."""
         paths = [self.get(number).path for number in self.numbers()]
-        for download in self.folder.glob(f"{DOWNLOADED}*"):
+        for download in self.folder.glob(f"{DOWNLOAD_PREFIX}*"):
             if not any(download in (path, *path.parents) for path in paths):
                 shutil.rmtree(download, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from predictors.flavor import MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
@@ -342,6 +343,12 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
 
 
 # -- reading the MLmodel file -----------------------------------------------------------------------------------
+
+
+def read_plan(mlmodel: MLmodel) -> SignaturePlan:
+    """The plan of a model's signature; the model itself need not be loaded."""
+    content = mlmodel.content
+    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
 
 
 def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> SignaturePlan:

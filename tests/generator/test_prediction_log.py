@@ -18,7 +18,7 @@ from generator.render import planned
 from generator.spec.prediction_log import Drift, PredictionLog
 from generator.spec.values import quantity, seconds
 from predictors.flavor import read_mlmodel
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from tests.generator.policies import lets
 from tests.generator.refusals import Refusal, noted_until_changed, refused_with_a_way_out
 from tests.serving import process, wait_for
@@ -153,7 +153,7 @@ def test_the_broker_is_let_through() -> None:
 # what is said, where it is wrong, a word of why, and what makes it right
 REFUSED: dict[str, Refusal] = {
     "Parquet without what writes it": (
-        {"prediction_log": {"to": "s3://logs/fraud"}}, "prediction_log.to", "do not have pyarrow", OWN,
+        {"prediction_log": {"to": "s3://logs/fraud"}}, "prediction_log.to", "lack pyarrow", OWN,
     ),
     "an environment does not bring it": (
         {"prediction_log": {"to": "s3://logs/fraud"}, "dependencies": {"env_manager": "virtualenv"}},
@@ -161,14 +161,14 @@ REFUSED: dict[str, Refusal] = {
     ),
     "our ServingRuntimes": (
         {"prediction_log": {"to": "s3://logs/fraud"}, "predictor": "runtime"},
-        "prediction_log.to", "do not have pyarrow", {"runtime": "mine"},
+        "prediction_log.to", "lack pyarrow", {"runtime": "mine"},
     ),
     "a stable model in our image": (
         {
             "prediction_log": {"to": "s3://logs/fraud"}, "storage": {"strategy": "container"},
             "canary": {"model": "models:/fraud/8", "percent": 1, "image": "mine:1"},
         },
-        "prediction_log.to", "do not have pyarrow", OWN,
+        "prediction_log.to", "lack pyarrow", OWN,
     ),
     "a folder that ends with the pod": (
         {**OWN, "prediction_log": {"to": "/tmp/logs"}}, "prediction_log.to", "lost with the pod", CLAIMED,
@@ -193,18 +193,18 @@ REFUSED: dict[str, Refusal] = {
     ),
     "a claim in the place of the model": (
         {**OWN, "prediction_log": {"to": "/mnt/models", "claim": "logs"}, "storage": {"strategy": "server"}},
-        "prediction_log.to", "taken", CLAIMED,
+        "prediction_log.to", "already in use", CLAIMED,
     ),
     "a claim in the place of /tmp": (
-        {**OWN, "prediction_log": {"to": "/tmp", "claim": "logs"}}, "prediction_log.to", "taken", CLAIMED,
+        {**OWN, "prediction_log": {"to": "/tmp", "claim": "logs"}}, "prediction_log.to", "already in use", CLAIMED,
     ),
     "a claim in the model": (
         {**OWN, "prediction_log": {"to": "/mnt/models/logs", "claim": "logs"}},
-        "prediction_log.to", "/mnt/models, which is read-only", CLAIMED,
+        "prediction_log.to", "/mnt/models is read-only", CLAIMED,
     ),
     "a volume in the place of the claim": (
         {**CLAIMED, "volumes": [{"name": "x", "path": "/logs/", "pvc": "x"}]},
-        "volumes[0].path", "taken", {"volumes": []},
+        "volumes[0].path", "already in use", {"volumes": []},
     ),
     "no way to the store": (
         {**SHOP, **STORE}, "network_policy.allow_to", "s3://logs/fraud (prediction_log.to)", OPEN,
@@ -229,10 +229,10 @@ NOTED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {**OWN, "prediction_log": {"to": "/data"}, "volumes": [{"name": "data", "path": "/data", "empty_dir": "1Gi"}]},
         "lost with its pod", {"volumes": [{**CLAIM, "read_only": False}]},
     ),
-    "nobody who may write": (STORE, "who may write to s3://logs:", {"env_from": ["s3"]}),
-    "a variable is enough": (STORE, "who may write", {"env": {"AWS_KEY": {"secret": "s3", "key": "key"}}}),
-    "an account is enough": (STORE, "who may write", {"service_account": {"name": "mine"}}),
-    "a Secret that may name a store": (SECRET, "our images write to no store", OWN),
+    "nobody who may write": (STORE, "no credentials for s3://logs:", {"env_from": ["s3"]}),
+    "a variable is enough": (STORE, "no credentials for", {"env": {"AWS_KEY": {"secret": "s3", "key": "key"}}}),
+    "an account is enough": (STORE, "no credentials for", {"service_account": {"name": "mine"}}),
+    "a Secret that may name a store": (SECRET, "images write to no store", OWN),
     "little time at the end": (
         {"prediction_log": {"to": "http://broker"}, "grace_period": "4s"}, "grace_period of 4s", {"grace_period": "5s"},
     ),

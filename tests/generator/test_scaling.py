@@ -96,9 +96,9 @@ def test_latency_is_multiplied_by_the_pods_that_it_is_divided_by() -> None:
 
 
 def test_the_latency_cannot_be_limited_beyond_what_the_metric_tells() -> None:
-    from generator.rules.scaling import SLOWEST
+    from generator.rules.scaling import MAX_LATENCY
 
-    assert LATENCY_BUCKETS[-1] == SLOWEST
+    assert LATENCY_BUCKETS[-1] == MAX_LATENCY
 
 
 def test_concurrency_and_queries_of_ones_own() -> None:
@@ -244,7 +244,7 @@ def test_each_decision_has_a_reason() -> None:
         ({"mode": "Knative", "scaling": {"cpu": 60}}, "serving-hpa.yaml"),
         ({"mode": "Knative", "scaling": {"initial_scale": 0}}, "allow-zero-initial-scale"),
         ({"scaling": {"schedule": [NIGHT]}}, "next start"),
-        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nobody holds requests"),
+        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nothing holds requests"),
     ],
     ids=["keda", "labels", "hpa in knative", "initial scale", "jobs", "zero"],
 )

@@ -89,7 +89,7 @@ def test_a_missed_objective(server: Running, tmp_path: Path, capsys: pytest.Capt
     assert run(server, tmp_path / "a.json", "--slo", "p50=1us", "--metrics-url", elsewhere) == 1
     told = capsys.readouterr().out
     assert "NOT within 1 µs" in told
-    assert "nothing from the server itself: /metrics answers Cannot connect" in told
+    assert "no metrics from the server: /metrics answers Cannot connect" in told
 
 
 def test_errors_are_told_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,7 +113,7 @@ def test_steps_end_where_the_slo_breaks(tmp_path: Path, capsys: pytest.CaptureFi
     # 64 are sent to begin with, some warm up, 20 are due on the first step and 40 on the second.
     with in_thread(None, rate_limit=Rate(110, 3600)) as limited:
         assert run(limited, tmp_path / "a.json", "--profile", "step", "--duration", "10") == 1
-    assert "the SLO held at 10 requests a second" in capsys.readouterr().out
+    assert "the SLO held at 10 requests per second" in capsys.readouterr().out
     summary = json.loads((tmp_path / "a.json").read_text())["summary"]
     assert 60 <= summary["offered"] < 120, "it ends on the third of five"
 
@@ -148,10 +148,10 @@ def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.Ca
         "0.1",
     ]
     assert main([*search, "--target-rps", "100", "--headroom", "0%", "--out", str(out)]) == 0
-    assert "100 requests a second need 3 pod(s)" in capsys.readouterr().out
+    assert "100 requests per second need 3 pod(s)" in capsys.readouterr().out
     assert json.loads(out.read_text())["pods_needed"] == 3
     assert main([*search[:4], "p50=1us", *search[5:], "--out", str(out)]) == 1
-    assert "not even 14.2857 requests a second" in capsys.readouterr().out, "it goes down to ten requests in a try"
+    assert "not even 14.2857 requests per second" in capsys.readouterr().out, "it goes down to ten requests in a try"
     tries = json.loads(out.read_text())["tries"]
     assert [one["rps"] for one in tries] == [20, pytest.approx(14.2857, abs=1e-4)]
 

@@ -172,8 +172,8 @@ def test_a_spec_means_the_same_here_and_to_the_generator(tmp_path: Path, more: s
         ("name: fraud\nmonitoring: {slo: {p95: fast}}", "monitoring.slo.p95: expected a duration such as 500ms or 1s, not 'fast'"),
         ("name: fraud\nmonitoring: {slo: {p95: 300ms}}", "monitoring.slo.p95: 300ms is between two buckets"),
         ("name: fraud\nmonitoring: {slo: {availability: all}}", "monitoring.slo.availability: expected percent such as 99.9, not 'all'"),
-        ("name: fraud\nmonitoring: {slo: {availability: 100}}", "monitoring.slo.availability: 100 is no share"),
-        ("name: fraud\nmonitoring: {slo: {p50: 5s}}", "monitoring.slo: p50, p95 and p99: expected each no shorter"),
+        ("name: fraud\nmonitoring: {slo: {availability: 100}}", "monitoring.slo.availability: 100 leaves no error budget"),
+        ("name: fraud\nmonitoring: {slo: {p50: 5s}}", "monitoring.slo: p50, p95 and p99: expected each to be at least"),
     ],
     ids=["list", "yaml", "nameless", "name", "monitoring", "field", "duration", "bucket", "percent", "all", "order"],
 )  # fmt: skip

@@ -114,7 +114,7 @@ def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert error.count("\n") == 1
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert scale.main(["fraud", "--min", "5"]) == 1
-    assert "no way to the Kubernetes API" in capsys.readouterr().err
+    assert "the Kubernetes API is not configured" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

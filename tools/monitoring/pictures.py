@@ -1,4 +1,4 @@
-"""The main panels of each dashboard, drawn from what Prometheus has: Grafana's own look differs, the numbers do not."""
+"""Draws the main panels of each dashboard from Prometheus' data, with Grafana's numbers but in another style."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAIN = {
         "Lookup time",
     ),
 }  # fmt: skip
-"""Of the other dashboards the first."""
+"""For other dashboards, the first panels are drawn."""
 MARGIN = 1.08
 UNITS = {"s": "s", "bytes": "B"}
 
@@ -78,7 +78,7 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
     lowest = min((min(values) for _, _, values in lines), default=0)
     highest = max((max(values) for _, _, values in lines), default=0) if not stacked else place.get_ylim()[1]
     columns = 1 if len(lines) < 7 else 2
-    # Long legends need a place above the lines.
+    # Long legends need space above the lines.
     place.set_ylim(min(0, lowest), (highest or 1) * (MARGIN + 0.13 * max(0, ceil(len(lines) / columns) - 3)))
     if unit == "percentunit":
         place.yaxis.set_major_formatter(PercentFormatter(1))

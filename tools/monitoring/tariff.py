@@ -1,4 +1,4 @@
-"""What a ride costs and which tariff it has, as MLflow saves a model from code."""
+"""The price and the tariff of a ride, saved by MLflow as models from code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 class Tariff(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
-    """`surcharge` of its configuration is what a new version asks for more."""
+    """Multiplies prices by the `surcharge` in its configuration, which differs between versions."""
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: object = None) -> pd.DataFrame:
         known = model_input.fillna({"rating": 3, "trips": 0, "orders": 0}).astype(float)

@@ -16,7 +16,7 @@ BASE: dict[str, Any] = {
 SAID: dict[str, tuple[dict[str, Any], str]] = {
     "the storage container": ({"storage": {"strategy": "container"}}, "ClusterStorageContainer"),
     "no tracking server": ({"tracking": {}}, "no tracking server"),
-    "nothing to follow": ({"model": "models:/fraud/3", "reload": {"interval": "10s"}}, "stays what it is"),
+    "nothing to follow": ({"model": "models:/fraud/3", "reload": {"interval": "10s"}}, "reload has no effect"),
     "a flag of Knative": ({"mode": "Knative", "placement": {"node_selector": {"a": "b"}}}, "podspec-nodeselector"),
     "a first canary in Knative": (
         {"mode": "Knative", "canary": {"model": "models:/fraud/8", "percent": 5}}, "apply it without one first",

@@ -34,7 +34,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadtest.peers.ports import free_port
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.telemetry.opentelemetry import asked_for, begin, otlp_protocol
 from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_ids import PARENT, request
@@ -459,12 +459,12 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, caplog: 
 def test_nothing_is_imported_that_is_not_asked_for() -> None:
     script = """
 import sys
-from predictors.runtime.lazy_imports import put_off_import
+from predictors.runtime.lazy_imports import defer_import
 for package in ("kserve", "fastapi", "fastapi.responses"):
-    put_off_import(package)
+    defer_import(package)
 from predictors.serving import process
 from predictors.telemetry import opentelemetry
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 assert opentelemetry.begin(Settings(), 0).tracing is None
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """

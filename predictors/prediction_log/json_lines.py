@@ -16,9 +16,9 @@ STDOUT = 1
 GROUPS = {"input": "inputs", "output": "outputs", "entity": "entities"}
 
 
-def objects(table: Table) -> list[dict[str, Any]]:
-    """A nested object for each row, with the same content as the table's."""
-    flat = {name: plain(values) for name, values in table.columns.items()}
+def row_objects(table: Table) -> list[dict[str, Any]]:
+    """A nested object for each row of the table."""
+    flat = {name: json_values(values) for name, values in table.columns.items()}
     nested: dict[str, dict[str, list[Any]]] = {}
     probabilities: list[list[Any]] = []
     top: dict[str, list[Any]] = {}
@@ -40,32 +40,32 @@ def by_row(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def plain(values: Array) -> list[Any]:
+def json_values(values: Array) -> list[Any]:
     if values.dtype.kind == "M":
         return [moment and f"{moment}Z" for moment in results.json_array(values)]
-    found: list[Any] = values.tolist()
-    return found
+    items: list[Any] = values.tolist()
+    return items
 
 
-class Lines:
-    """Whole lines only, whoever else writes to the same place."""
+class JsonLines:
+    """Writes whole lines only, even if other workers write to the same stdout."""
 
-    def __init__(self, outcome: SinkReport, alone: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, outcome: SinkReport, lock: Callable[[], AbstractContextManager[None]]) -> None:
         self.outcome = outcome
-        self.alone = alone
+        self.lock = lock
 
     def ready(self) -> bool:
         return True
 
     def write(self, table: Table) -> None:
-        content = memoryview(b"".join(jsontext.dump(row) + b"\n" for row in objects(table)))
+        content = memoryview(b"".join(jsontext.dump(row) + b"\n" for row in row_objects(table)))
         try:
-            with self.alone():
+            with self.lock():
                 while content:
                     content = content[os.write(STDOUT, content) :]
         except OSError as error:
             self.outcome.failed(table.requests)
-            self.outcome.trouble("stdout takes nothing: %s", error.strerror)
+            self.outcome.log_error("cannot write to stdout: %s", error.strerror)
         else:
             self.outcome.written(table.requests)
 
