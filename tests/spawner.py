@@ -92,11 +92,11 @@ def spawner() -> socket.socket:
 
 
 def preload() -> None:
-    from predictors.runtime.lazy_imports import put_off_import
+    from predictors.runtime.lazy_imports import defer_import
     from predictors.runtime.mlflow_plugins import leave_out_feast
 
     importlib.import_module("scipy")
-    put_off_import("scipy.stats")
+    defer_import("scipy.stats")
     leave_out_feast()
     for name in LIBRARIES:
         importlib.import_module(name)
