@@ -53,7 +53,7 @@ class LocalFolder:
                     file.unlink()
 
 
-class RemoteStore:
+class RemoteFileStore:
     """Writes objects directly; other stores get a partial file, which is renamed when it is complete."""
 
     def __init__(self, target: LogTarget) -> None:
@@ -83,4 +83,4 @@ class RemoteStore:
 
 
 def store_of(target: LogTarget) -> FileStore:
-    return LocalFolder(target.location) if target.kind == "folder" else RemoteStore(target)
+    return LocalFolder(target.location) if target.kind == "folder" else RemoteFileStore(target)

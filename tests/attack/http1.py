@@ -15,7 +15,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Response:
+class RawResponse:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -69,7 +69,7 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def parse(data: bytes) -> list[Response]:
+def parse(data: bytes) -> list[RawResponse]:
     """The responses in these bytes; they must be whole and nothing else."""
     responses = []
     while data:
@@ -83,12 +83,12 @@ def parse(data: bytes) -> list[Response]:
             continue
         length = int(headers.get("content-length", "0"))
         assert len(data) >= length, f"the body is cut off: {data[:200]!r}"
-        responses.append(Response(int(status), headers, data[:length]))
+        responses.append(RawResponse(int(status), headers, data[:length]))
         data = data[length:]
     return responses
 
 
-def conversation(address: Address, data: bytes, timeout: float = SECONDS) -> list[Response]:
+def conversation(address: Address, data: bytes, timeout: float = SECONDS) -> list[RawResponse]:
     """All responses to these bytes until the server ends the connection.
 
     The client's side stays open: a server need not answer one that has hung up.
@@ -98,14 +98,14 @@ def conversation(address: Address, data: bytes, timeout: float = SECONDS) -> lis
         return parse(read_all(sock))
 
 
-def ask(address: Address, data: bytes, timeout: float = SECONDS) -> Response:
+def ask(address: Address, data: bytes, timeout: float = SECONDS) -> RawResponse:
     """The first response on a connection of its own, which stays open in both directions until then."""
     with connection(address, timeout) as sock:
         sent(sock, data)
         return next_response(sock)
 
 
-def next_response(sock: socket.socket) -> Response:
+def next_response(sock: socket.socket) -> RawResponse:
     data = b""
     while b"\r\n\r\n" not in data:
         data += received(sock, data)

@@ -28,7 +28,7 @@ from tests.attack.attacked import (
     ROW,
     Attacked,
 )
-from tests.attack.http1 import Response, request
+from tests.attack.http1 import RawResponse, request
 
 GROWTH = 64 * MIB
 """More than what a body of a few megabytes may take, and far less than what an attack takes."""
@@ -37,12 +37,12 @@ ALLOWED = int(1.5 * HELD)
 PARQUET, CSV = "application/vnd.apache.parquet", "text/csv"
 
 
-def ask(server: Attacked, path: str, body: bytes, content_type: str = "application/json", *headers: str) -> Response:
+def ask(server: Attacked, path: str, body: bytes, content_type: str = "application/json", *headers: str) -> RawResponse:
     sent = request(path, body, *headers).replace(b"application/json", content_type.encode())
     return http1.ask(server.http, sent, 20)
 
 
-def check_refused(response: Response, statuses: tuple[int, ...] = REFUSALS) -> None:
+def check_refused(response: RawResponse, statuses: tuple[int, ...] = REFUSALS) -> None:
     assert response.status in statuses, response.body[:300]
     assert len(response.body) < 2000
 

@@ -88,7 +88,7 @@ def cluster(tmp_path: Path) -> Iterator[Api]:
 
 
 @dataclass
-class Result:
+class CleanupResult:
     status: int
     out: str
     err: str
@@ -110,7 +110,7 @@ class Command:
             "CACHE_PATH": str(folder / "cache"), "NAMESPACE": "models", "KUBECONFIG": str(folder / "kubeconfig"),
         }  # fmt: skip
 
-    def __call__(self, *flags: str, **env: str) -> Result:
+    def __call__(self, *flags: str, **env: str) -> CleanupResult:
         with pytest.MonkeyPatch.context() as patched:
             for name, value in {**self.env, **env}.items():
                 patched.setenv(name, value)
@@ -119,7 +119,7 @@ class Command:
                 status = main(flags)
             except SystemExit as end:
                 status = int(end.code or 0)
-        return Result(status, *self.capsys.readouterr())
+        return CleanupResult(status, *self.capsys.readouterr())
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

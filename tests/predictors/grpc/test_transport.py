@@ -228,7 +228,7 @@ def call(stream: int, path: str = "/t/Echo", message: bytes = b"hello", *more: t
 
 
 @dataclass
-class Frame:
+class SentFrame:
     kind: int
     flags: int
     stream: int
@@ -282,7 +282,7 @@ class Http2Peer:
         self.buffer = bytearray()
         self.decoder = hpack.Decoder()
         self.encoder = hpack.Encoder()
-        self.frames: list[Frame] = []
+        self.frames: list[SentFrame] = []
         self.replies: dict[int, Http2Reply] = defaultdict(Http2Reply)
         if begin:
             self.send(PREFACE + settings(*pairs))
@@ -296,7 +296,7 @@ class Http2Peer:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
-    def read(self) -> Frame | None:
+    def read(self) -> SentFrame | None:
         """The next frame; none at the end of the connection."""
         while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
             try:
@@ -309,13 +309,13 @@ class Http2Peer:
             self.buffer += more
         end = 9 + int.from_bytes(self.buffer[:3], "big")
         kind, flags, stream = struct.unpack(">BBI", self.buffer[3:9])
-        made = Frame(kind, flags, stream, bytes(self.buffer[9:end]))
+        made = SentFrame(kind, flags, stream, bytes(self.buffer[9:end]))
         del self.buffer[:end]
         self.frames.append(made)
         self.note(made)
         return made
 
-    def note(self, made: Frame) -> None:
+    def note(self, made: SentFrame) -> None:
         reply = self.replies[made.stream]
         if made.kind == HEADERS:
             assert made.flags & END_HEADERS
@@ -334,9 +334,9 @@ class Http2Peer:
         while not condition():
             assert self.read() is not None, f"the connection ended: {self.frames[-3:]}"
 
-    def first(self, kind: int, flags: int = 0) -> Frame:
+    def first(self, kind: int, flags: int = 0) -> SentFrame:
         """The first frame of a kind, whether it is still to come or not."""
-        found: list[Frame] = []
+        found: list[SentFrame] = []
 
         def there() -> bool:
             found[:] = [one for one in self.frames if one.kind == kind and one.flags & flags == flags][:1]

@@ -129,7 +129,7 @@ def inline() -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "predictors.pipeline.pipeline.MicroBatcher",
-            lambda proven, *rest: MicroBatcher(replace(proven, together=None), *rest),
+            lambda proven, *rest: MicroBatcher(replace(proven, joint=None), *rest),
         )
         with in_thread(None, keep_alive=1) as server:
             yield server

@@ -138,7 +138,7 @@ def registry(shared_registry: StorageRegistry) -> StorageRegistry:
 
 
 @dataclass
-class Pod:
+class InitializerPod:
     """The folders and the environment of one pod."""
 
     path: Path
@@ -176,13 +176,13 @@ class Pod:
 
 
 @pytest.fixture
-def bare_pod(tmp_path: Path) -> Pod:
+def bare_pod(tmp_path: Path) -> InitializerPod:
     """A pod without a cache and a registry."""
-    return Pod(tmp_path)
+    return InitializerPod(tmp_path)
 
 
 @pytest.fixture
-def pod(bare_pod: Pod, registry: StorageRegistry) -> Pod:
+def pod(bare_pod: InitializerPod, registry: StorageRegistry) -> InitializerPod:
     bare_pod.cache.mkdir()
     bare_pod.env["MLFLOW_TRACKING_URI"] = registry.uri
     return bare_pod
@@ -195,7 +195,7 @@ def names(folder: Path) -> set[str]:
 # -- fetching -----------------------------------------------------------------------------------------------------
 
 
-def test_an_alias_becomes_a_version(pod: Pod, registry: StorageRegistry) -> None:
+def test_an_alias_becomes_a_version(pod: InitializerPod, registry: StorageRegistry) -> None:
     log = pod.run("mlflow://models/fraud@champion", POD_NAMESPACE="team", POD_NAME="fraud-0", POD_UID="1234")
     assert "models:/fraud@champion resolves to models:/fraud/1" in log
     known = read_provenance(pod.models / PROVENANCE_FILE)
@@ -235,13 +235,13 @@ def test_an_alias_becomes_a_version(pod: Pod, registry: StorageRegistry) -> None
         "mlflow://artifacts/0/{run}/artifacts/model1",
     ],
 )
-def test_other_uris_of_mlflow(pod: Pod, registry: StorageRegistry, uri: str) -> None:
+def test_other_uris_of_mlflow(pod: InitializerPod, registry: StorageRegistry, uri: str) -> None:
     pod.run(uri.format(run=registry.run_id), STORAGE_STRATEGY="emptydir")
     assert {"MLmodel", BLOB, "empty", PROVENANCE_FILE} <= names(pod.models)
     assert not list(pod.cache.iterdir())
 
 
-def test_the_cache_keeps_servers_apart(pod: Pod) -> None:
+def test_the_cache_keeps_servers_apart(pod: InitializerPod) -> None:
     pod.run("models:/fraud/1")
     pod.env["MAX_RETRIES"] = "0"
     key = pod.entry().key
@@ -252,14 +252,14 @@ def test_the_cache_keeps_servers_apart(pod: Pod) -> None:
     assert pod.entry().key == key
 
 
-def test_links_to_a_cache_under_a_relative_path(pod: Pod) -> None:
+def test_links_to_a_cache_under_a_relative_path(pod: InitializerPod) -> None:
     path = Path(os.path.relpath(pod.cache))
     pod.run("models:/fraud/1", CACHE_LINK="symlink", CACHE_PATH=path)
     assert (pod.models / "MLmodel").is_file()
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
-def test_how_the_folder_is_filled(pod: Pod, link: str) -> None:
+def test_how_the_folder_is_filled(pod: InitializerPod, link: str) -> None:
     pod.run("models:/fraud/1", CACHE_LINK=link)
     same = (pod.models / BLOB).samefile(pod.entry().model / BLOB)
     assert same == (link != "copy")
@@ -267,7 +267,7 @@ def test_how_the_folder_is_filled(pod: Pod, link: str) -> None:
     assert "already" in pod.run("models:/fraud/1", CACHE_LINK=link)
 
 
-def test_a_folder(bare_pod: Pod) -> None:
+def test_a_folder(bare_pod: InitializerPod) -> None:
     source = bare_pod.path / "source"
     shutil.copytree(DEMO, source / "inner")
     log = bare_pod.run(str(source), STORAGE_STRATEGY="emptydir")
@@ -279,7 +279,7 @@ def test_a_folder(bare_pod: Pod) -> None:
     bare_pod.run("/nowhere", code=3)
 
 
-def test_several_pairs_in_one_command(bare_pod: Pod) -> None:
+def test_several_pairs_in_one_command(bare_pod: InitializerPod) -> None:
     command = [
         sys.executable,
         "-m",
@@ -297,7 +297,7 @@ def test_several_pairs_in_one_command(bare_pod: Pod) -> None:
 # -- the server ---------------------------------------------------------------------------------------------------
 
 
-def test_the_server_shows_the_provenance_and_follows_the_alias(pod: Pod, registry: StorageRegistry) -> None:
+def test_the_server_shows_the_provenance_and_follows_the_alias(pod: InitializerPod, registry: StorageRegistry) -> None:
     pod.run("models:/fraud@champion")
     known = read_provenance(pod.models / PROVENANCE_FILE)
     assert known is not None
@@ -320,7 +320,7 @@ def test_the_server_shows_the_provenance_and_follows_the_alias(pod: Pod, registr
         assert properties()["model_uri"] == "models:/fraud/2"  # the folder still holds version 1
 
 
-def test_a_model_that_is_linked_to_the_cache_is_served(pod: Pod) -> None:
+def test_a_model_that_is_linked_to_the_cache_is_served(pod: InitializerPod) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink")
     with in_thread(None, model_local_path=str(pod.models)) as server:
         assert server.get("/v2/models/model").json()["properties"]["model_uri"] == "models:/fraud/1"
@@ -345,7 +345,7 @@ def test_a_model_that_is_linked_to_the_cache_is_served(pod: Pod) -> None:
     ],
 )
 def test_a_permanent_failure_is_not_retried(
-    pod: Pod, registry: StorageRegistry, uri: str, code: int, words: str
+    pod: InitializerPod, registry: StorageRegistry, uri: str, code: int, words: str
 ) -> None:
     log = pod.run(uri.format(run=registry.run_id), code=code)
     assert words in log
@@ -353,7 +353,7 @@ def test_a_permanent_failure_is_not_retried(
     assert pod.leftovers() == []
 
 
-def test_a_temporary_failure_is_retried(pod: Pod, registry: StorageRegistry) -> None:
+def test_a_temporary_failure_is_retried(pod: InitializerPod, registry: StorageRegistry) -> None:
     registry.proxy.refusals = 2
     assert "trying again" in pod.run("models:/fraud@champion", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     registry.proxy.refusals = 99
@@ -362,7 +362,7 @@ def test_a_temporary_failure_is_retried(pod: Pod, registry: StorageRegistry) -> 
     registry.proxy.refusals = 0
 
 
-def test_invalid_settings(bare_pod: Pod) -> None:
+def test_invalid_settings(bare_pod: InitializerPod) -> None:
     for env, words in (
         ({"STORAGE_STRATEGY": "nfs"}, "STORAGE_STRATEGY: 'nfs' is not usable: expected one of auto, emptydir, pvc"),
         ({"MAX_RETRIES": "-1"}, "MAX_RETRIES: '-1' is not usable"),
@@ -374,7 +374,9 @@ def test_invalid_settings(bare_pod: Pod) -> None:
 
 @pytest.mark.parametrize("strategy", ["pvc", "emptydir"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_stopped_half_way(pod: Pod, registry: StorageRegistry, number: signal.Signals, strategy: str) -> None:
+def test_stopped_half_way(
+    pod: InitializerPod, registry: StorageRegistry, number: signal.Signals, strategy: str
+) -> None:
     registry.proxy.gate.clear()
     process = pod.start("models:/fraud/1", STORAGE_STRATEGY=strategy)
     assert registry.proxy.half.wait(60)
@@ -395,7 +397,7 @@ def test_stopped_half_way(pod: Pod, registry: StorageRegistry, number: signal.Si
     assert cache.partials(pod.cache) == []
 
 
-def test_many_pods_download_once(pod: Pod, registry: StorageRegistry) -> None:
+def test_many_pods_download_once(pod: InitializerPod, registry: StorageRegistry) -> None:
     registry.proxy.gate.clear()
     processes = [pod.start("models:/fraud/1", pod.path / f"pod{number}") for number in range(5)]
     assert registry.proxy.half.wait(60)
@@ -406,7 +408,9 @@ def test_many_pods_download_once(pod: Pod, registry: StorageRegistry) -> None:
     assert all((pod.path / f"pod{number}" / BLOB).samefile(pod.entry().model / BLOB) for number in range(5))
 
 
-def test_a_waiting_pod_continues_when_the_downloading_one_is_killed(pod: Pod, registry: StorageRegistry) -> None:
+def test_a_waiting_pod_continues_when_the_downloading_one_is_killed(
+    pod: InitializerPod, registry: StorageRegistry
+) -> None:
     registry.proxy.gate.clear()
     first = pod.start("models:/fraud/1", pod.path / "first")
     assert registry.proxy.half.wait(60)
@@ -426,7 +430,7 @@ def damage(path: Path, *, shorter: bool = False) -> None:
     path.write_bytes(content[:-1] if shorter else content)
 
 
-def test_a_damaged_entry_is_downloaded_again(pod: Pod, registry: StorageRegistry) -> None:
+def test_a_damaged_entry_is_downloaded_again(pod: InitializerPod, registry: StorageRegistry) -> None:
     pod.run("models:/fraud/1", pod.path / "a", CACHE_LINK="copy")
     good = (pod.entry().model / BLOB).read_bytes()
     damage(pod.entry().model / BLOB)
@@ -443,7 +447,9 @@ def test_a_damaged_entry_is_downloaded_again(pod: Pod, registry: StorageRegistry
     assert cache.trash(pod.cache) == []
 
 
-def test_a_damaged_entry_stays_until_its_replacement_is_complete(pod: Pod, registry: StorageRegistry) -> None:
+def test_a_damaged_entry_stays_until_its_replacement_is_complete(
+    pod: InitializerPod, registry: StorageRegistry
+) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink", POD_NAMESPACE="models", POD_NAME="one")
     damage(pod.entry().model / BLOB)
     registry.proxy.refusals = 9
@@ -454,13 +460,13 @@ def test_a_damaged_entry_stays_until_its_replacement_is_complete(pod: Pod, regis
     assert [user.pod for user in pod.entry().users] == ["one", "two"]  # the clean-up checks both
 
 
-def test_several_pods_can_use_an_entry_at_once(pod: Pod) -> None:
+def test_several_pods_can_use_an_entry_at_once(pod: InitializerPod) -> None:
     pod.run("models:/fraud/1")
     with cache.locked(pod.cache, pod.entry().key, shared=True):
         assert "from the cache" in pod.run("models:/fraud/1", pod.path / "other")
 
 
-def test_other_files_stay(bare_pod: Pod) -> None:
+def test_other_files_stay(bare_pod: InitializerPod) -> None:
     bare_pod.models.mkdir()
     (bare_pod.models / "note").write_text("mine")
     bare_pod.run(str(DEMO))
@@ -471,7 +477,7 @@ def test_other_files_stay(bare_pod: Pod) -> None:
     assert names(bare_pod.models) == before
 
 
-def test_killed_while_the_files_were_put_in_place(bare_pod: Pod) -> None:
+def test_killed_while_the_files_were_put_in_place(bare_pod: InitializerPod) -> None:
     bare_pod.run(str(DEMO))
     whole = names(bare_pod.models)
     (bare_pod.models / PROVENANCE_FILE).unlink()
@@ -495,7 +501,7 @@ def tmpfs(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_cache(pod: Pod) -> None:
+def test_a_full_cache(pod: InitializerPod) -> None:
     with tmpfs(pod.cache, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY="pvc")
         assert f"the volume of {pod.cache}" in log
@@ -507,7 +513,7 @@ def test_a_full_cache(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "emptydir"])
-def test_a_full_folder(pod: Pod, strategy: str) -> None:
+def test_a_full_folder(pod: InitializerPod, strategy: str) -> None:
     with tmpfs(pod.models, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY=strategy)
         assert f"the volume of {pod.models}" in log
@@ -517,7 +523,7 @@ def test_a_full_folder(pod: Pod, strategy: str) -> None:
     pod.run("models:/fraud/1", STORAGE_STRATEGY=strategy)
 
 
-def test_volumes_that_are_read_only(pod: Pod) -> None:
+def test_volumes_that_are_read_only(pod: InitializerPod) -> None:
     with tmpfs(pod.models, "ro"):
         assert f"{pod.models}" in pod.run("models:/fraud/1", code=6)
     with tmpfs(pod.cache, "ro"):
@@ -569,7 +575,7 @@ def files() -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz", "m.tgz"])
-def test_a_packed_model_over_http(bare_pod: Pod, files: tuple[str, dict[str, bytes]], name: str) -> None:
+def test_a_packed_model_over_http(bare_pod: InitializerPod, files: tuple[str, dict[str, bytes]], name: str) -> None:
     url, served = files
     served[name] = packed(name, {"fraud/MLmodel": b"flavors: {}", "fraud/data/a": b"x"})
     log = bare_pod.run(f"{url}/{name}?signature=SECRET")
@@ -579,7 +585,7 @@ def test_a_packed_model_over_http(bare_pod: Pod, files: tuple[str, dict[str, byt
     assert "SECRET" not in (bare_pod.models / PROVENANCE_FILE).read_text()
 
 
-def test_unsafe_and_broken_archives_over_http(bare_pod: Pod, files: tuple[str, dict[str, bytes]]) -> None:
+def test_unsafe_and_broken_archives_over_http(bare_pod: InitializerPod, files: tuple[str, dict[str, bytes]]) -> None:
     url, served = files
     for name in ("m.zip", "m.tar", "m.tgz"):
         served[name] = packed(name, {"../../out": b"x"})
@@ -593,13 +599,15 @@ def test_unsafe_and_broken_archives_over_http(bare_pod: Pod, files: tuple[str, d
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (404, 3), (503, 5)])
-def test_statuses_of_the_server(bare_pod: Pod, files: tuple[str, dict[str, bytes]], status: int, code: int) -> None:
+def test_statuses_of_the_server(
+    bare_pod: InitializerPod, files: tuple[str, dict[str, bytes]], status: int, code: int
+) -> None:
     log = bare_pod.run(f"{files[0]}/{status}/m.zip?signature=SECRET", code=code)
     assert log.count("trying again") == (2 if code == 5 else 0)
     assert "SECRET" not in log
 
 
-def test_s3(bare_pod: Pod) -> None:
+def test_s3(bare_pod: InitializerPod) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
