@@ -10,7 +10,7 @@ import pytest
 
 from predictors.processes.commands import MAX_RESULTS
 from predictors.processes.shared_state import SharedState
-from predictors.storage.registry import DOWNLOADED
+from predictors.storage.registry import DOWNLOAD_PREFIX
 from predictors.storage.source import Source
 
 
@@ -61,7 +61,7 @@ def test_the_first_source_is_resolved_once(shared: SharedState, tmp_path: Path) 
 
 
 def test_a_download_goes_with_its_last_source(shared: SharedState) -> None:
-    download = shared.folder / f"{DOWNLOADED}1"
+    download = shared.folder / f"{DOWNLOAD_PREFIX}1"
     for number in (1, 2):
         shared.sources.add(number, source(download / "model"))
     shared.sources.drop(1)
@@ -72,7 +72,7 @@ def test_a_download_goes_with_its_last_source(shared: SharedState) -> None:
 
 
 def test_unfinished_downloads_are_dropped(shared: SharedState) -> None:
-    finished, unfinished = (shared.folder / f"{DOWNLOADED}{name}" for name in "ab")
+    finished, unfinished = (shared.folder / f"{DOWNLOAD_PREFIX}{name}" for name in "ab")
     shared.sources.add(1, source(finished / "model"))
     unfinished.mkdir()
     shared.sources.drop_unfinished_downloads()
