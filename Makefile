@@ -22,13 +22,13 @@ lint: .venv/lint ## style, types and the contracts between the folders
 	$(BIN)/lint-imports
 	$(BIN)/hadolint predictors/images/Dockerfile
 
-bench: .venv/test ## side by side with other servers; QUICK=1 for a look within five minutes
+bench: .venv/test ## side by side with other servers; QUICK=1 for a short run within five minutes
 	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
 
 costs: .venv/test ## what drift, the prediction log and features cost, side by side
 	$(BIN)/python -m tools.costs
 
-overload: .venv/test ## five times what the server can do; QUICK=1 for a look within a minute
+overload: .venv/test ## a server at five times its capacity; QUICK=1 for a short run within a minute
 	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)
 
 format: .venv/lint

@@ -20,10 +20,10 @@ import psutil
 import uvloop
 
 from loadtest.peers.ports import free_port
+from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.server import Server
-from predictors.settings.predictor import Settings
 
 START_SECONDS = 90
 DRAIN = 5
@@ -56,15 +56,15 @@ def in_thread(
     model: Path | str | None, *, client_options: Mapping[str, Any] | None = None, **settings: Any
 ) -> Iterator[Running]:
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
+    settings.setdefault("grace_period", DRAIN)
     settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
     made = Settings(
-        model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0,
-        grace_period=DRAIN, **settings,
+        model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0, **settings,
     )  # fmt: skip
     ports = bound_ports(made)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
-    shared = Shared(1)
+    shared = SharedState(1)
     result: list[int | BaseException] = []
 
     def run() -> None:
@@ -82,7 +82,7 @@ def in_thread(
             yield Running(url, f"127.0.0.1:{ports.grpc_port}", made.model_name, client)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(DRAIN + 20)
+        thread.join(made.grace_period + 20)
         ports.close()
         shared.close()
         assert not thread.is_alive(), "the server did not stop"

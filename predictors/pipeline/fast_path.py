@@ -61,7 +61,7 @@ class FastPath:
         started = time.perf_counter()
         try:
             batch = decode()
-            rows = self.loaded.rows_of(batch)
+            rows = self.loaded.engine_rows(batch)
         except Exception:
             rows = None
         if rows is None:
@@ -96,7 +96,7 @@ class FastPath:
             counters.succeeded(time.perf_counter() - started, len(rows))
             reply(made)
             if self.tap is not None:
-                self.tap.take(rows, answer)
+                self.tap.sample_rows(rows, answer)
 
         counters.in_flight.inc()
         given_up = gone if ticket is None else lambda: ticket.expired or gone()

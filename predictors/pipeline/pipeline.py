@@ -20,7 +20,8 @@ from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
 from predictors.pipeline.served_models import VERSION_HEADER, ServedModel
-from predictors.processes.shared_state import Shared
+from predictors.pipeline.settings import Settings
+from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
     Conflict,
@@ -33,12 +34,12 @@ from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.queueing.thread_slots import ThreadSlots
 from predictors.runtime.cpus import cpu_limit
-from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import DriftState, Watch
+    from predictors.drift.monitor import DriftMonitor
+    from predictors.drift.state import DriftState
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
@@ -50,7 +51,7 @@ LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it
 class Pipeline:
     """What the front and the gRPC service share: the served model and how requests get to it."""
 
-    def __init__(self, settings: Settings, shared: Shared, index: int = 0) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, index: int = 0) -> None:
         self.settings = settings
         self.name = settings.model_name
         self.editions: dict[int, ServedModel] = {}
@@ -72,7 +73,7 @@ class Pipeline:
         self.admission = Admission(settings, threads, self.queued)
         self.closing: set[asyncio.Future[None]] = set()
         """The features of editions that nobody asks any more."""
-        self.watch: Watch | None = None
+        self.watch: DriftMonitor | None = None
         self.counters: dict[str, ModelCounters] = {}
         """By version: requests may still be on their way with the one before."""
 
@@ -91,7 +92,7 @@ class Pipeline:
     def why_not_ready(self) -> str | None:
         if self.draining:
             return "shutting down"
-        if self.shared.edition == 0:
+        if self.shared.numbers.served == 0:
             return "unloaded"
         edition = self.edition
         if edition is None or not edition.model.ready:
@@ -121,7 +122,7 @@ class Pipeline:
         current = self.current
         if (
             current is None
-            or current.number != self.shared.numbers[0]
+            or current.number != self.shared.numbers.served
             or current.loaded is not current.model.loaded  # somebody has called model.load()
         ):
             self.switch()
@@ -129,7 +130,7 @@ class Pipeline:
 
     def add(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
-        loaded = model.serving()
+        loaded = model.require_loaded()
         proven, lane, drift = loaded.choice.proven, None, self.watched(number, loaded)
         if proven is not None and not model.customized:
             most_running = max(1, cpu_limit() // self.shared.workers)
@@ -138,18 +139,19 @@ class Pipeline:
             tap = drift.tap if drift else None
             lane = FastPath(model, loaded, batcher, self.counters_of(loaded.version), headers, self.admission, tap)
         if drift is not None and model.customized:
-            model.answered = drift.tap.add
+            model.on_prediction = drift.tap.sample_batch
         self.editions[number] = ServedModel(number, model, loaded, lane, model.features, drift)
 
     def watched(self, number: int, loaded: Loaded) -> DriftState | None:
         """What measures the drift of a model, if that is wanted."""
         if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
             return None
-        from predictors.drift.watch import Watch, watched
+        from predictors.drift.monitor import DriftMonitor
+        from predictors.drift.state import open_drift_state
 
-        made = watched(number, loaded, self.settings, self.shared, self.index)
+        made = open_drift_state(number, loaded, self.settings, self.shared, self.index)
         if made is not None and self.watch is None:
-            self.watch = Watch(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
+            self.watch = DriftMonitor(self.settings, self.shared, self.index, self.all_watched, lambda: self.draining)
             self.watch.start()
         return made
 
@@ -158,7 +160,7 @@ class Pipeline:
 
     def switch(self) -> None:
         """Goes over to the edition that is to answer now."""
-        before, number = self.current, self.shared.edition
+        before, number = self.current, self.shared.numbers.served
         held = self.editions.get(number)
         if held is not None and held.loaded is not held.model.loaded:
             if held.model.loaded is None:
@@ -177,8 +179,8 @@ class Pipeline:
 
     def drop_old(self) -> bool:
         """Gives up the editions that nobody will ask for again; whether there were any."""
-        shared = self.shared
-        wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
+        numbers = self.shared.numbers
+        wanted = {numbers.served, numbers.candidate} | ({numbers.previous} if numbers.served else set())
         gone = [one for one in self.editions if one not in wanted]
         for one in gone:
             features = self.editions.pop(one).features
@@ -197,17 +199,18 @@ class Pipeline:
 
     def unload(self) -> None:
         """No worker answers any more, and each gives the memory back."""
-        if self.shared.edition:
-            self.shared.previous = self.shared.edition
-        self.shared.edition = 0
-        self.shared.unloads += 1
+        numbers = self.shared.numbers
+        if numbers.served:
+            numbers.previous = numbers.served
+        numbers.served = 0
+        numbers.unloads += 1
         self.switch()
 
     async def command(self, command: str) -> str:
         """Has the worker that leads change what is served; the version that answers afterwards."""
-        number = self.shared.ask(command)
+        number = self.shared.commands.send(command)
         patience = LAST_ANSWERS
-        while (answer := self.shared.answer_to(number)) is None:
+        while (answer := self.shared.commands.result(number)) is None:
             if self.draining:
                 patience -= WISH_TICK
             if patience < 0:
@@ -222,10 +225,10 @@ class Pipeline:
     def reload_properties(self) -> dict[str, str]:
         """What callers can know of the versions before and after this one."""
         shared = self.shared
-        previous = self.editions.get(shared.previous)
+        previous = self.editions.get(shared.numbers.previous)
         return {
             "previous_version": previous.loaded.version if previous else "",
-            "reload": shared.reload_status,
+            "reload": shared.reload.status,
         }
 
     # -- predictions --------------------------------------------------------------------------------------------
@@ -280,7 +283,7 @@ class Pipeline:
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
-        rows = lane.loaded.rows_of(batch)
+        rows = lane.loaded.engine_rows(batch)
         if rows is not None:
             try:
                 answer = await lane.batcher.answer(rows, lane.model.wants_probabilities(batch))
@@ -288,7 +291,7 @@ class Pipeline:
                 log.debug("the engine declines", exc_info=True)
             else:
                 if lane.tap is not None:
-                    lane.tap.take(rows, answer)
+                    lane.tap.sample_rows(rows, answer)
                 return encode(lane.model.prediction(lane.loaded, answer), batch), len(rows)
         return await self.in_thread(edition, lambda: batch, encode)
 
@@ -298,12 +301,12 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(edition)
-            given = batch.copied() if kept and not edition.loaded.plan.copies else batch
-            prediction, rows = edition.model.answer(edition.loaded, given), row_count(batch)
+            given = batch.copy() if kept and not edition.loaded.plan.copies_input else batch
+            prediction, rows = edition.model.predict_batch(edition.loaded, given), row_count(batch)
             if kept:
-                prediction = prediction.copied()
+                prediction = prediction.copy()
             if edition.drift is not None:
-                edition.drift.tap.add(batch, prediction, rows)
+                edition.drift.tap.sample_batch(batch, prediction, rows)
             return encode(prediction, batch), rows
 
         return await self.apart(work)
@@ -312,7 +315,7 @@ class Pipeline:
         """Whether somebody looks at this request later; the model may change what it gets, and what it gave."""
         exchange = current.get()
         sampled = exchange is not None and exchange.sampled
-        return sampled or (edition.drift is not None and edition.drift.tap.pause <= 0)
+        return sampled or (edition.drift is not None and edition.drift.tap.to_skip <= 0)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """In a thread; what the model logs and traces belongs to this request, in whichever."""

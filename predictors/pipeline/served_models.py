@@ -13,7 +13,7 @@ from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import FastPath
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import DriftState
+    from predictors.drift.state import DriftState
 
 VERSION_HEADER = "x-model-version"
 

@@ -373,7 +373,7 @@ class Front:
     async def repository_index(self, request: Request) -> Response:
         reason = self.pipeline.why_not_ready
         edition = self.pipeline.edition
-        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.edition == 0 else "LOADING"
+        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.numbers.served == 0 else "LOADING"
         entry = {"name": self.pipeline.name, "state": state, "reason": reason or ""}
         return json_response([entry if edition is None else {**entry, "version": edition.loaded.version}])
 
@@ -398,7 +398,7 @@ class Front:
         uri = self.pipeline.settings.model_uri or ""
         if not (is_moving(self.pipeline.settings) and concerns(event, uri)):
             return json_response({"ignored": "nothing that is served here"})
-        self.pipeline.shared.ask("look")
+        self.pipeline.shared.commands.send("poll")
         return json_response({"looking": uri}, 202)
 
     # -- metrics and pages --------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, TypeAlias
 import uvicorn
 
 from predictors.access.tls import server_context
+from predictors.pipeline.settings import Settings
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
-from predictors.settings.predictor import Settings
 
 LINGER = 0.5  # seconds
 

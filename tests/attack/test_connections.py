@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 import uvloop
+from predictors.pipeline.settings import Settings
 
 from predictors.processes.ports import bound_ports
 from predictors.processes.shared_state import Shared
@@ -25,7 +26,6 @@ from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
 from predictors.rest.server import WebServer
 from predictors.server import Server
-from predictors.settings.predictor import Settings
 from tests.attack import http1, http2
 from tests.attack.attacked import GOOD_BODY, INFER, INVOCATIONS, PREDICT, READ_TIMEOUT, SECRET, Attacked
 from tests.attack.http1 import request

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.telemetry.logs import MAX_LINE, MOST, JSONLines, TextLines
+from predictors.telemetry.logs import MAX_LINE, MAX_TEXT, JSONLines, TextLines
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.watched import SpiedBatcher
 from tests.serving import Process, command, in_thread, process, wait_for
@@ -80,13 +80,13 @@ def test_what_is_wrong_with_a_record_is_said_in_it() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert len(formatted("x" * 10**6)["message"]) < MOST + 100
-    assert len(formatted("x", more=["y" * 10**6])["more"]) < MOST + 100
+    assert len(formatted("x" * 10**6)["message"]) < MAX_TEXT + 100
+    assert len(formatted("x", more=["y" * 10**6])["more"]) < MAX_TEXT + 100
     try:
         raise RuntimeError("x" * 10**5 + "the end")
     except RuntimeError:
         found = formatted("failed", exc_info=sys.exc_info())
-    assert len(found["exception"]) < MOST + 100
+    assert len(found["exception"]) < MAX_TEXT + 100
     assert found["exception"].endswith("the end")
 
 
