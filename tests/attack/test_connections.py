@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 import uvloop
-from predictors.pipeline.settings import Settings
 
+from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
 from predictors.processes.shared_state import Shared
 from predictors.reload.leader import Leader
