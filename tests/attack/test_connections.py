@@ -21,7 +21,7 @@ import uvloop
 
 from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
 from predictors.rest.server import WebServer
@@ -244,7 +244,7 @@ def test_a_task_that_dies_ends_the_process(
 
     monkeypatch.setattr(owner, method, breaks)
     settings = Settings(host="127.0.0.1", http_port=0, grpc_port=0, grace_period=1)
-    ports, shared = bound_ports(settings), Shared(1)
+    ports, shared = bound_ports(settings), SharedState(1)
 
     async def serve() -> int:
         return await asyncio.wait_for(Server(settings).serve(ports, asyncio.Event(), shared), 8)
