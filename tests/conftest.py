@@ -70,7 +70,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest groups begin first, so that no process is left alone with one of them at the end."""
-    last_run: dict[str, float] = (config.cache and config.cache.get(DURATIONS, None)) or {}
+    cache = getattr(config, "cache", None)  # there is none with `-p no:cacheprovider`
+    last_run: dict[str, float] = (cache and cache.get(DURATIONS, None)) or {}
     files = {item.nodeid.partition("::")[0]: item.path for item in items}
     expected: dict[str, float] = defaultdict(float)
     for file, path in files.items():
@@ -90,9 +91,10 @@ class DurationsOfGroups:
         self.seconds[group_of(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        if self.config.cache is not None:
-            known = self.config.cache.get(DURATIONS, None) or {}
-            self.config.cache.set(DURATIONS, known | {name: round(took, 1) for name, took in self.seconds.items()})
+        cache = getattr(self.config, "cache", None)
+        if cache is not None:
+            known = cache.get(DURATIONS, None) or {}
+            cache.set(DURATIONS, known | {name: round(took, 1) for name, took in self.seconds.items()})
 
 
 def pytest_configure(config: pytest.Config) -> None:
