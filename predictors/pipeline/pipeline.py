@@ -34,7 +34,7 @@ from predictors.queueing.batching import MicroBatcher
 from predictors.queueing.thread_slots import ThreadSlots
 from predictors.runtime.cpus import cpu_limit
 from predictors.settings.predictor import Settings
-from predictors.telemetry.exchange import Observer, current
+from predictors.telemetry.exchange import GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import ModelCounters, metrics, request_counter
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Pipeline:
         self.on_switch: Callable[[MLflowModel], None] = lambda model: None
         """Called with each model that begins to answer."""
         self.status = "starting"
+        self.max_fast_size = min(SMALL, settings.max_body)
+        """Bytes of a request that may take the fast path."""
         self.strict = settings.nan == "error"
         """Whether NaN and infinity in a JSON reply are an error."""
         self.shared = shared
@@ -231,8 +233,8 @@ class Pipeline:
     # -- predictions --------------------------------------------------------------------------------------------
 
     @property
-    def lane(self) -> FastPath | None:
-        """The short way to the engine, if requests may take it now."""
+    def fast_path(self) -> FastPath | None:
+        """None if no request may take it now."""
         edition = self.edition
         return None if edition is None or edition.features is not None else edition.lane
 
@@ -248,8 +250,19 @@ class Pipeline:
         decode: Callable[[], Batch],
         encode: Callable[[Prediction, Batch], T],
         seconds: float = inf,
+        decoded: Batch | None = None,
     ) -> T:
-        """One prediction from request to reply; `size` is that of the request in bytes."""
+        """One prediction from request to reply; `size` is that of the request in bytes.
+
+        `decoded` is a request that the fast path has decoded and passed on.
+        """
+        exchange = current.get()
+        if exchange is not None:
+            exchange.size = size
+            decode, encode = exchange.timed(decode, encode, row_count)
+        if decoded is not None:
+            batch = decoded
+            decode = lambda: batch  # noqa: E731 - it stands for the other
         lane, loaded = edition.lane, edition.loaded
         if edition.features is not None:
             return await self.counted(loaded, lambda: self.with_features(edition, size, decode, encode), seconds)
@@ -352,5 +365,9 @@ class Pipeline:
             found = self.counters[version] = ModelCounters(self.name, version)
         return found
 
-    def count_request(self, protocol: str, status: int | str) -> None:
-        request_counter(self.name, protocol, status).inc()
+    def record(self, protocol: str, status: int | str, exchange: Exchange | None = None, size: int = 0) -> None:
+        """Counts a request to a prediction route, which `protocol` names, and ends any exchange."""
+        if protocol:
+            request_counter(self.name, protocol, "client_gone" if status == GONE else status).inc()
+        if exchange is not None:
+            exchange.end(status, size)

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from kserve.model import InferenceVerb, Model
 
-from predictors.access.jwts import KeysWanted
 from predictors.features.lookup import Description
+from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import codecs, invocations
-from predictors.protocol.batch import Batch, Prediction, row_count
+from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.codecs import Codec
 from predictors.protocol.errors import (
     MethodNotAllowed,
     NotFound,
     NotReady,
     NotSupported,
-    RequestError,
     UnsupportedMediaType,
 )
 from predictors.rest import pages
 from predictors.rest.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
-from predictors.rest.connection import CALL, GIVE_UP, FastCall, give_up_with_client, has_left
+from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
+from predictors.rest.fast_call import Encoded, FastCall, FastRoute
 from predictors.rest.responses import (
     BINARY,
     HEADER_LENGTH,
@@ -46,7 +45,7 @@ from predictors.rest.routes import LIVE, Handler, Route, path_pattern
 from predictors.rest.webhook import Webhook, concerns
 from predictors.signature.fields import TEXT_TYPES
 from predictors.storage.source import is_moving
-from predictors.telemetry.exchange import GONE, Exchange, current
+from predictors.telemetry.exchange import GONE, Exchange
 from predictors.telemetry.metrics import exposition
 
 
@@ -69,10 +68,9 @@ class Front:
             f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
             "/invocations": self.find("POST", "/invocations"),
         }
-        self.short_ways: dict[bytes, Codec] = {
-            quote(f"/v1/models/{name}:predict", safe="/:").encode(): codecs.V1,
-            quote(f"/v2/models/{name}/infer", safe="/:").encode(): codecs.V2,
-            b"/invocations": codecs.INVOCATIONS,
+        self.fast_routes = {
+            quote(path, safe="/:").encode(): FastRoute(pipeline, codec, self.hot[path][0].path)
+            for path, codec in zip(self.hot, (codecs.V1, codecs.V2, codecs.INVOCATIONS), strict=True)
         }
 
     def table(self) -> list[tuple[str, str, str, Handler, str]]:
@@ -126,8 +124,7 @@ class Front:
             response = await route.handler(request)
         except (ClientGone, asyncio.CancelledError) as left:
             if isinstance(left, ClientGone) or has_left(scope):
-                self.count(protocol, "client_gone")
-                exchange.end(GONE)
+                self.pipeline.record(protocol, GONE, exchange)
                 return
             late = "shutting down: the request was not answered within --grace-period"
             exchange.error = NotReady(late if self.pipeline.draining else "the request was given up in the server")
@@ -137,8 +134,7 @@ class Front:
             response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
         finally:
             request.release()
-        self.count(protocol, response.status)
-        exchange.end(response.status, len(response.body))
+        self.pipeline.record(protocol, response.status, exchange, len(response.body))
         known_by = ((name.decode(), value.decode()) for name, value in exchange.ids.fields)
         response.headers = (*response.headers, *known_by)
         if self.pipeline.draining or request.much_is_left:
@@ -147,19 +143,15 @@ class Front:
         await response.send(send)
 
     def exchange(self, scope: Scope) -> Exchange:
-        """The one that began on the short way, or a new one."""
+        """The one that began on the fast path, or a new one."""
         call: FastCall | None = scope.get(CALL)
         if call is not None and call.exchange is not None:
             return call.exchange
         observer = self.pipeline.observer
         exchange = observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
-        if call is None and observer.sample:  # on the short way it has been drawn already
+        if call is None and observer.sample:  # on the fast path it has been drawn already
             exchange.sampled = observer.samples()
         return exchange
-
-    def count(self, protocol: str, status: int | str) -> None:
-        if protocol:
-            self.pipeline.count_request(protocol, status)
 
     def route(self, verb: str, path: str) -> tuple[Route, dict[str, str]]:
         if verb == "POST" and path in self.hot:
@@ -188,96 +180,25 @@ class Front:
         if edition.model.customized:
             run = hooked_v1(edition.model, edition.loaded, body, request.headers, note=noting(len(body)))
             return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
-        return await self.predict(edition, codecs.V1, body)
+        return await self.predict(request, edition, codecs.V1, body)
 
     async def predict(
-        self, edition: ServedModel, way: Codec, body: bytes, header_length: str | None = None
+        self, request: Request, edition: ServedModel, codec: Codec, body: bytes, header_length: str | None = None
     ) -> Response:
         def decode() -> Batch:
-            return way.decode(body, header_length)
+            return codec.decode(body, header_length)
 
-        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
-            return way.encode(prediction, batch, self.pipeline.strict)
+        def encode(prediction: Prediction, batch: Batch) -> Encoded:
+            return codec.encode(prediction, batch, self.pipeline.strict)
 
-        exchange = current.get()
-        steps: tuple[Callable[[], Batch], Callable[[Prediction, Batch], tuple[bytes, int | None]]] = decode, encode
-        if exchange is not None:
-            exchange.size, steps = len(body), exchange.timed(decode, encode, row_count)
-        reply, split = await self.pipeline.predict(edition, len(body), *steps)
+        call: FastCall | None = request.scope.get(CALL)
+        decoded = None if call is None else call.batch
+        reply, split = await self.pipeline.predict(edition, len(body), decode, encode, decoded=decoded)
         return of_version(tensor_response(reply, split), edition)
 
-    def answer(self, call: FastCall, way: Codec) -> None:
-        """A request that may take the short way."""
-        observer = self.pipeline.observer
-        if observer.sample and observer.samples():
-            exchange = self.watched(call, way)
-            exchange.sampled, exchange.size = True, len(call.body)
-        if self.gate is not None:
-            try:
-                self.gate.admit("predict", call.headers, call.peer)
-            except KeysWanted:
-                call.pass_on()  # there it can wait for them
-                return
-            except RequestError as error:
-                self.refuse(call, way, error)
-                return
-            call.admitted = True
-        lane = self.pipeline.lane
-
-        def refuse(error: RequestError) -> None:
-            self.refuse(call, way, error)
-
-        if lane is None or len(call.body) > self.pipeline.settings.max_body:
-            if self.admission.full:
-                refuse(self.admission.overloaded())
-            else:
-                self.admission.expect()
-                call.pass_on()
-            return
-        length = None if call.header_length is None else call.header_length.decode("latin-1")
-
-        def decode() -> Batch:
-            return way.decode(call.body, length)
-
-        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
-            return way.encode(prediction, batch, self.pipeline.strict)
-
-        def reply(made: tuple[bytes, int | None]) -> None:
-            self.pipeline.count_request(way.protocol, 200)
-            if self.pipeline.draining:
-                call.keep_alive = False
-            if call.exchange is not None:
-                call.exchange.end(200, len(made[0]))
-            call.reply(*made, lane.headers)
-
-        def gone() -> bool:
-            return call.disconnected
-
-        if observer.watching or call.exchange is not None:
-            exchange = call.exchange or self.watched(call, way)
-            exchange.loaded = lane.loaded
-            lane.take(*exchange.timed(decode, encode, row_count), reply, call.pass_on, refuse, gone)
-        else:
-            lane.take(decode, encode, reply, call.pass_on, refuse, gone)
-
-    def watched(self, call: FastCall, way: Codec) -> Exchange:
-        path = unquote(call.path.decode("ascii"))
-        exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
-        exchange.protocol, exchange.route = way.protocol, self.hot[path][0].path
-        call.exchange, call.identity = exchange, exchange.ids.lines
-        return exchange
-
-    def refuse(self, call: FastCall, way: Codec, error: RequestError) -> None:
-        """An error as the reply to those who are not worth the long way."""
-        response = error_response(error, way.protocol)
-        self.count(way.protocol, "client_gone" if call.disconnected else response.status)
-        if self.pipeline.observer.watching:
-            exchange = call.exchange or self.watched(call, way)
-            exchange.error = error
-            exchange.end(response.status, len(response.body))
-        if self.pipeline.draining:
-            call.keep_alive = False
-        call.refuse(response.status, response.head, response.body)
+    def answer(self, call: FastCall) -> None:
+        """A request that may take the fast path."""
+        answer(self.pipeline, call)
 
     async def v1_explain(self, request: Request) -> Response:
         edition = self.pipeline.check(request.parts["model"])
@@ -297,7 +218,7 @@ class Front:
         edition = self.pipeline.check(request.parts["model"], request.parts.get("version"))
         model, loaded = edition.model, edition.loaded
         if not model.customized:
-            return await self.predict(edition, codecs.V2, body, header_length)
+            return await self.predict(request, edition, codecs.V2, body, header_length)
         run = hooked_v2(model, loaded, body, header_length, request.headers, noting(len(body)))
         return of_version(tensor_response(*await self.pipeline.counted(loaded, lambda: run)), edition)
 
@@ -313,10 +234,10 @@ class Front:
         text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in TEXT_TYPES]
         if edition.features is not None:
             text_columns += edition.features.text_columns
-        way = replace(
+        codec = replace(
             codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns)
         )
-        return await self.predict(edition, way, body)
+        return await self.predict(request, edition, codec, body)
 
     # -- health -------------------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class WebServer(uvicorn.Server):
 class LastReply:
     """The app with one request for each connection: the next one finds a worker."""
 
-    short_ways: ClassVar[dict[bytes, Any]] = {}
+    fast_routes: ClassVar[dict[bytes, Any]] = {}
 
     def __init__(self, app: ASGI) -> None:
         self.app = app

@@ -68,7 +68,7 @@ class Abort(Exception):
 
 Unary: TypeAlias = "Callable[[GrpcCall, bytes], Awaitable[bytes]]"
 Streaming: TypeAlias = "Callable[[GrpcCall, AsyncIterator[bytes]], AsyncIterator[bytes]]"
-Quick: TypeAlias = "Callable[[GrpcCall, bytes], bool]"
+Quick: TypeAlias = "Callable[[GrpcCall, bytes], None]"
 Guard: TypeAlias = "Callable[[GrpcCall], None]"
 """Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
 
@@ -80,7 +80,9 @@ class Method:
     unary: Unary | None = None
     streaming: Streaming | None = None
     quick: Quick | None = None
-    """Tries to answer without a task, now or later; false if it cannot."""
+    """Answers without a task, now or later, or passes the call on to `unary`."""
+    ended: Callable[[str], None] = lambda status: None
+    """Called once with the status that a call ends with."""
     probe: bool = False
     """Asked again and again by machines: nothing to trace."""
 
@@ -123,6 +125,8 @@ class GrpcCall(Stream):
     """Of a stream of messages: there may be another, or the end."""
     sent: asyncio.Event
     """Likewise: the peer has taken what was sent."""
+    decoded: Any = None
+    """What the fast path of its method has made of the message, for the slow path."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)
@@ -132,8 +136,8 @@ class GrpcCall(Stream):
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.admitted = False
-        self.ending = GrpcStatus.CANCELLED
-        """How it ends if its task is cancelled."""
+        self.over = False
+        """It has ended with a status; there is no second one."""
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
         """There is one where somebody watches, and on the way through a task."""
@@ -142,7 +146,7 @@ class GrpcCall(Stream):
 
     def begin(self) -> None:
         if self.server.observer.watching:
-            self.exchange = self.watched()
+            self.observe()
         if not self.head.is_grpc:
             self.ended_with("UNKNOWN")
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
@@ -199,7 +203,9 @@ class GrpcCall(Stream):
             self.no_room()
             return
         self.buffer = b""
-        if self.method is None or self.method.quick is None or not self.method.quick(self, message):
+        if self.method is not None and self.method.quick is not None:
+            self.method.quick(self, message)
+        else:
             self.pass_on(message)
 
     def pass_on(self, message: bytes) -> None:
@@ -282,14 +288,14 @@ class GrpcCall(Stream):
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         if self.exchange is None:
-            self.exchange = self.watched()
+            self.observe()
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(work)
         self.server.tasks.add(self.task)
         timer = None if self.head.timeout is None else loop.call_later(self.head.timeout, self.expired)
-        self.task.add_done_callback(lambda task: self.over(task, timer))
+        self.task.add_done_callback(lambda task: self.task_done(task, timer))
 
-    def over(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+    def task_done(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
         self.server.tasks.discard(task)
         if timer is not None:
             timer.cancel()
@@ -297,7 +303,6 @@ class GrpcCall(Stream):
             self.fail(GrpcStatus.UNAVAILABLE, "the call was given up in the server")
 
     def expired(self) -> None:
-        self.ending = GrpcStatus.DEADLINE_EXCEEDED
         self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the deadline of the call has passed")
         self.cancelled()
 
@@ -362,9 +367,10 @@ class GrpcCall(Stream):
         ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
         return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
 
-    def watched(self) -> Exchange:
+    def observe(self) -> Exchange:
+        """Begins the exchange and keeps it."""
         client = self.connection.transport.get_extra_info("peername")
-        exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
+        self.exchange = exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
         exchange.protocol = "grpc"
         if self.method is not None and self.method.probe:
             exchange.leave_trace()
@@ -375,6 +381,11 @@ class GrpcCall(Stream):
             self.exchange.enter()
 
     def ended_with(self, status: str, size: int = 0) -> None:
+        if self.over:
+            return
+        self.over = True
+        if self.method is not None:
+            self.method.ended(status)
         if self.exchange is not None:
             self.exchange.end(status, size)
 

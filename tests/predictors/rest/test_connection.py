@@ -128,7 +128,7 @@ def inline() -> Iterator[Running]:
     """A model whose requests are answered one by one as they are read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "predictors.pipeline.pipeline.Batcher",
+            "predictors.pipeline.pipeline.MicroBatcher",
             lambda proven, *rest: MicroBatcher(replace(proven, together=None), *rest),
         )
         with in_thread(None, keep_alive=1) as server:
