@@ -69,13 +69,13 @@ class InferenceService:
 
     async def ModelMetadata(self, request: Any, call: GrpcCall) -> Any:
         loaded = self.checked(request.name, request.version).loaded
-        about = model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties())
+        about = model_metadata(self.pipeline.name, loaded, self.pipeline.served_models.reload_properties())
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
     async def ModelInfer(self, request: Any, call: GrpcCall) -> Any:
-        edition = self.checked(request.model_name, request.model_version)
-        model, loaded = edition.model, edition.loaded
+        served = self.checked(request.model_name, request.model_version)
+        model, loaded = served.model, served.loaded
 
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
@@ -87,9 +87,9 @@ class InferenceService:
 
         try:
             if model.customized:
-                return await self.pipeline.counted(loaded, hooked)
+                return await self.pipeline.counted(served, hooked)
             return await self.pipeline.predict(
-                edition,
+                served,
                 request.ByteSize(),
                 lambda: codec.decode(request),
                 codec.encode,
@@ -113,7 +113,7 @@ class InferenceService:
 
     async def RepositoryModelUnload(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
-        self.pipeline.unload()
+        self.pipeline.served_models.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
     def checked(self, name: str, version: str) -> ServedModel:

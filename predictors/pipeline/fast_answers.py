@@ -28,7 +28,8 @@ def answer(pipeline: Pipeline, reply: Reply[Any]) -> None:
             refuse(reply, error)
             return
         reply.admitted = True
-    fast_path = pipeline.fast_path
+    served = pipeline.served_models.current()
+    fast_path = None if served is None or served.features is not None else served.fast_path
     if fast_path is not None and reply.size <= pipeline.max_fast_size:
         fast_path.answer(reply)
     elif pipeline.admission.full:

@@ -1,4 +1,4 @@
-"""The protocols over HTTP as pairs of decoder and encoder, for the short way of a request and the long one alike."""
+"""The protocols over HTTP as pairs of decoder and encoder, for the fast path and the slow path alike."""
 
 from __future__ import annotations
 

@@ -261,15 +261,15 @@ class Leader:
 
     def withdraw(self, number: int) -> None:
         self.shared.candidate = 0
-        self.pipeline.editions.pop(number, None)
+        self.pipeline.served_models.drop(number)
         self.shared.forget(number)
 
     # -- what is said of it -------------------------------------------------------------------------------------
 
     @property
     def version(self) -> str:
-        edition = self.pipeline.edition
-        return edition.loaded.version if edition else "none"
+        served = self.pipeline.served_models.current()
+        return served.loaded.version if served else "none"
 
     def say_left(self, source: Source) -> str:
         self.replaced = True

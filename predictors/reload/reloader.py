@@ -80,10 +80,10 @@ class Reloader:
 
     def follow(self) -> None:
         shared, pipeline = self.shared, self.pipeline
-        pipeline.switch()
-        if pipeline.drop_old():
+        pipeline.served_models.switch()
+        if pipeline.served_models.drop_old():
             garbage.settle(again=True)
-        shared.holds[self.index] = shared.previous if shared.previous in pipeline.editions else 0
+        shared.holds[self.index] = shared.previous if shared.previous in pipeline.served_models.by_number else 0
         candidate = shared.candidate
         if candidate > self.seen:
             self.seen = candidate
@@ -92,7 +92,7 @@ class Reloader:
     async def vote(self, candidate: int) -> None:
         """Says whether this worker could answer with the candidate."""
         try:
-            if candidate not in self.pipeline.editions:
+            if candidate not in self.pipeline.served_models.by_number:
                 await self.prepare(candidate, self.shared.source(candidate))
         except Exception as error:
             log.debug("the proposed version cannot be loaded", exc_info=True)
@@ -114,11 +114,11 @@ class Reloader:
             if model.features is not None:
                 await model.features.close()
             raise
-        self.pipeline.add(number, model)
+        self.pipeline.served_models.add(number, model)
 
     def check_features(self, model: MLflowModel) -> None:
         """Refuses a version for which callers would have to send what is looked up today, or other keys."""
-        served = self.pipeline.current
+        served = self.pipeline.served_models.active
         if served is None or served.features is None or served.model.settings.allow_signature_change:
             return
         before, after = served.features.description, model.features.description if model.features else None
@@ -141,7 +141,7 @@ class Reloader:
 
     def check_signature(self, source: Source) -> None:
         """Refuses a version that requests of today would not fit."""
-        served = self.pipeline.current
+        served = self.pipeline.served_models.active
         if served is None or served.model.settings.allow_signature_change:
             return
         before, after = signed_plan(served.loaded.mlmodel), signed_plan(read_mlmodel(source.path))
@@ -156,7 +156,7 @@ class Reloader:
 
     def check_dependencies(self, source: Source) -> None:
         """Refuses a version that needs what the served one did not, and what is not here."""
-        served = self.pipeline.current
+        served = self.pipeline.served_models.active
         if served is None or served.loaded.differences is None:
             return
         missing = worse(served.loaded.differences, differences(read_mlmodel(source.path)))

@@ -176,14 +176,14 @@ class Front:
         self.pipeline.check(request.parts["model"])
         require_json(request)
         body = await request.body()
-        edition = self.pipeline.serving()
-        if edition.model.customized:
-            run = hooked_v1(edition.model, edition.loaded, body, request.headers, note=noting(len(body)))
-            return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
-        return await self.predict(request, edition, codecs.V1, body)
+        served = self.pipeline.serving()
+        if served.model.customized:
+            run = hooked_v1(served.model, served.loaded, body, request.headers, note=noting(len(body)))
+            return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+        return await self.predict(request, served, codecs.V1, body)
 
     async def predict(
-        self, request: Request, edition: ServedModel, codec: Codec, body: bytes, header_length: str | None = None
+        self, request: Request, served: ServedModel, codec: Codec, body: bytes, header_length: str | None = None
     ) -> Response:
         def decode() -> Batch:
             return codec.decode(body, header_length)
@@ -193,21 +193,21 @@ class Front:
 
         call: FastCall | None = request.scope.get(CALL)
         decoded = None if call is None else call.batch
-        reply, split = await self.pipeline.predict(edition, len(body), decode, encode, decoded=decoded)
-        return of_version(tensor_response(reply, split), edition)
+        reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded)
+        return of_version(tensor_response(reply, split), served)
 
     def answer(self, call: FastCall) -> None:
         """A request that may take the fast path."""
         answer(self.pipeline, call)
 
     async def v1_explain(self, request: Request) -> Response:
-        edition = self.pipeline.check(request.parts["model"])
-        if type(edition.model).explain is Model.explain:
+        served = self.pipeline.check(request.parts["model"])
+        if type(served.model).explain is Model.explain:
             raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
         require_json(request)
         body = await request.body()
-        run = hooked_v1(edition.model, edition.loaded, body, request.headers, InferenceVerb.EXPLAIN)
-        return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
+        run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
+        return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
 
     async def v2_infer(self, request: Request) -> Response:
         self.pipeline.check(request.parts["model"], request.parts.get("version"))
@@ -215,12 +215,12 @@ class Front:
         if header_length is None or request.content_type != BINARY:
             require_json(request)
         body = await request.body()
-        edition = self.pipeline.check(request.parts["model"], request.parts.get("version"))
-        model, loaded = edition.model, edition.loaded
+        served = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        model, loaded = served.model, served.loaded
         if not model.customized:
-            return await self.predict(request, edition, codecs.V2, body, header_length)
+            return await self.predict(request, served, codecs.V2, body, header_length)
         run = hooked_v2(model, loaded, body, header_length, request.headers, noting(len(body)))
-        return of_version(tensor_response(*await self.pipeline.counted(loaded, lambda: run)), edition)
+        return of_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
 
     async def invocations(self, request: Request) -> Response:
         self.pipeline.serving()
@@ -230,14 +230,14 @@ class Front:
                 f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
             )
         body = await request.body()
-        edition = self.pipeline.serving()
-        text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in TEXT_TYPES]
-        if edition.features is not None:
-            text_columns += edition.features.text_columns
+        served = self.pipeline.serving()
+        text_columns = [one.name for one in served.loaded.plan.inputs if one.type in TEXT_TYPES]
+        if served.features is not None:
+            text_columns += served.features.text_columns
         codec = replace(
             codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns)
         )
-        return await self.predict(request, edition, codec, body)
+        return await self.predict(request, served, codec, body)
 
     # -- health -------------------------------------------------------------------------------------------------
 
@@ -267,9 +267,9 @@ class Front:
     async def v1_model(self, request: Request) -> Response:
         self.known_model(request)
         about: dict[str, Any] = {"name": self.pipeline.name, "platform": "mlflow"}
-        edition = self.pipeline.edition
-        if edition is not None:
-            about["version"] = edition.loaded.version
+        served = self.pipeline.served_models.current()
+        if served is not None:
+            about["version"] = served.loaded.version
         return self.readiness(about)
 
     async def v2_server(self, request: Request) -> Response:
@@ -277,7 +277,9 @@ class Front:
 
     async def v2_model(self, request: Request) -> Response:
         loaded = self.pipeline.check(request.parts["model"], request.parts.get("version")).loaded
-        return json_response(model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties()))
+        return json_response(
+            model_metadata(self.pipeline.name, loaded, self.pipeline.served_models.reload_properties())
+        )
 
     async def v2_model_ready(self, request: Request) -> Response:
         self.known_model(request)
@@ -293,10 +295,10 @@ class Front:
 
     async def repository_index(self, request: Request) -> Response:
         reason = self.pipeline.why_not_ready
-        edition = self.pipeline.edition
-        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.edition == 0 else "LOADING"
+        served = self.pipeline.served_models.current()
+        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.served_models.unloaded else "LOADING"
         entry = {"name": self.pipeline.name, "state": state, "reason": reason or ""}
-        return json_response([entry if edition is None else {**entry, "version": edition.loaded.version}])
+        return json_response([entry if served is None else {**entry, "version": served.loaded.version}])
 
     async def repository_load(self, request: Request) -> Response:
         self.known_model(request)
@@ -310,7 +312,7 @@ class Front:
 
     async def repository_unload(self, request: Request) -> Response:
         self.known_model(request)
-        self.pipeline.unload()
+        self.pipeline.served_models.unload()
         return json_response({"name": self.pipeline.name, "unload": True})
 
     async def mlflow_hook(self, request: Request) -> Response:
@@ -329,12 +331,12 @@ class Front:
         return Response(body, content_type=content_type)
 
     async def schema(self, request: Request) -> Response:
-        edition = self.pipeline.serving()
-        return json_response(pages.schema(self.pipeline.name, edition.loaded, described(edition)))
+        served = self.pipeline.serving()
+        return json_response(pages.schema(self.pipeline.name, served.loaded, described(served)))
 
     async def openapi(self, request: Request) -> Response:
-        edition = self.pipeline.edition
-        loaded, features = (edition.loaded, described(edition)) if edition else (None, None)
+        served = self.pipeline.served_models.current()
+        loaded, features = (served.loaded, described(served)) if served else (None, None)
         bearer = self.gate is not None and self.gate.asks_for_tokens
         if self.gate is not None and not await self.gate.knows(request.scope["headers"], peer_of(request.scope)):
             loaded = None  # the routes are no secret, what the model takes may be
@@ -351,8 +353,8 @@ class Front:
         return Response(found[0], content_type=found[1], headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
 
 
-def described(edition: ServedModel) -> Description | None:
-    return None if edition.features is None else edition.features.description
+def described(served: ServedModel) -> Description | None:
+    return None if served.features is None else served.features.description
 
 
 def require_json(request: Request) -> None:

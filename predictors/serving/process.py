@@ -173,7 +173,7 @@ class Serving:
     async def serve(self, ports: Ports, stop: asyncio.Event, shared: Shared, index: int = 0) -> int:
         """Serves on a bound socket until `stop` is set; the exit status."""
         pipeline = Pipeline(self.settings, shared, index)
-        pipeline.on_switch = self.registered
+        pipeline.served_models.on_switch = self.registered
         stopping = asyncio.create_task(stop.wait())
         # A worker that has ended, or a server in another environment: the others answer until the model is here.
         replaces = bool(shared.complete) or self.takes_over
@@ -273,8 +273,8 @@ class Serving:
         except Exception as error:
             return cannot_load(error)
         if found is not None:
-            pipeline.add(*found)
-            pipeline.switch()
+            pipeline.served_models.add(*found)
+            pipeline.served_models.switch()
         garbage.settle()
         pipeline.shared.set_ready(pipeline.index, True)
         given = launched()
@@ -296,7 +296,7 @@ class Serving:
         if grpc is not None:
             finishing.append(asyncio.ensure_future(grpc.stop(self.settings.grace_period)))
         await asyncio.gather(*finishing, return_exceptions=True)
-        await pipeline.close_features()
+        await pipeline.served_models.close_features()
         pipeline.executor.shutdown(wait=False, cancel_futures=True)
         written = await self.let_know(end - time.monotonic())
         ended = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))
@@ -346,10 +346,10 @@ def orphaned(loop: asyncio.AbstractEventLoop, lifeline: int, stop: asyncio.Event
 
 def say_demo(pipeline: Pipeline, ports: Ports) -> None:
     """Where nothing was asked for: what is served instead, and how to try it."""
-    edition = pipeline.edition
-    if edition is None:  # it was unloaded before it was there
+    served = pipeline.served_models.current()
+    if served is None:  # it was unloaded before it was there
         return
-    loaded = edition.loaded
+    loaded = served.loaded
     if loaded.source.demo and pipeline.settings.log_format == "text":
         url = f"http://localhost:{ports.http_port}"
         print(demo_banner(url, ports.grpc_port, pipeline.name, loaded), flush=True)

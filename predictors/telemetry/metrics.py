@@ -8,14 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from predictors.telemetry.gauges import Labels, Measured, Published, publish
-
-if TYPE_CHECKING:
-    from prometheus_client import Gauge
-
-    from predictors.model.loaded import Loaded
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 MODEL_LABELS = ("model_name", "model_version")
@@ -183,35 +178,6 @@ class Metrics:
         self.prediction_share = Measured(
             "model_prediction_share", "Share of each class among the predictions of the window", (*outputs, "value")
         )
-
-    def model_loaded(self, name: str, loaded: Loaded) -> None:
-        for child in self.about(name, loaded):
-            child.set(1)
-        self.load_seconds.labels(name, loaded.version).set(loaded.seconds)
-        # There from the beginning, so that alerts need not guess and rates see the first one.
-        self.reload_failing.labels(name)
-        for outcome in RELOAD_OUTCOMES:
-            self.reloads.labels(name, outcome)
-
-    def about(self, name: str, loaded: Loaded) -> list[Gauge]:
-        """What says which model answers."""
-        labels, content = (name, loaded.version), loaded.mlmodel.content
-        return [
-            self.loaded.labels(*labels),
-            self.engine.labels(*labels, loaded.choice.name, loaded.choice.reason),
-            self.info.labels(
-                *labels,
-                loaded.flavor,
-                loaded.source.resolved_uri,
-                str(content.get("run_id") or ""),
-                str(content.get("mlflow_version") or ""),
-            ),
-        ]
-
-    def model_left(self, name: str, loaded: Loaded) -> None:
-        """Another edition answers now; of the old one the counters stay."""
-        for child in self.about(name, loaded):
-            child.set(0)
 
 
 class ModelCounters:

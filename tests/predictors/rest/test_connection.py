@@ -128,7 +128,7 @@ def inline() -> Iterator[Running]:
     """A model whose requests are answered one by one as they are read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "predictors.pipeline.pipeline.MicroBatcher",
+            "predictors.pipeline.served_models.MicroBatcher",
             lambda proven, *rest: MicroBatcher(replace(proven, together=None), *rest),
         )
         with in_thread(None, keep_alive=1) as server:
@@ -604,7 +604,7 @@ def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
     def loading(self: MLflowModel) -> bool:
         done = load(self)
         for pipeline in pipelines[:1]:
-            pipeline.unload()
+            pipeline.served_models.unload()
         return done
 
     monkeypatch.setattr(Front, "answer", noting)
