@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.grpc.guard import PROBES, put_before
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
 from predictors.grpc.transport.headers import Headers
 from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_answers import answer
@@ -26,6 +26,7 @@ from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import NotFound, RequestError
+from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import Exchange, current
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]

@@ -9,7 +9,6 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from math import ceil, inf
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.frames import literal
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
+from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
@@ -38,22 +38,6 @@ CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
 OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
 OK_TRAILERS = literal(b"grpc-status", b"0")
-
-
-class GrpcStatus(IntEnum):
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
 
 
 class Abort(Exception):

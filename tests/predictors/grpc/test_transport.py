@@ -30,10 +30,11 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.grpc.transport import connection as connection_module
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
+from predictors.protocol.grpc_status import GrpcStatus
 from tests.serving import Running, wait_for
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
