@@ -1,4 +1,4 @@
-"""The few ASGI pieces that the front needs: a request with a bounded body, and a response."""
+"""The few ASGI pieces that the app needs: a request with a bounded body, and a response."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from predictors.processes.shared_state import Shared
 from predictors.processes.workers import GREETER, SIGNALS, WorkerSupervisor
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
-from predictors.rest.app import Front
+from predictors.rest.app import App
 from predictors.rest.server import LastReply, WebServer, web_config
 from predictors.runtime import garbage
 from predictors.serving.banner import demo_banner
@@ -182,7 +182,7 @@ class Serving:
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if loading.done() and loading.exception() is not None:
                 return self.loaded(pipeline, loading)
-        web = WebServer(web_config(Front(pipeline), self.settings), self.settings.read_timeout)
+        web = WebServer(web_config(App(pipeline), self.settings), self.settings.read_timeout)
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         if not replaces:
@@ -213,7 +213,7 @@ class Serving:
         """Answers that nothing is ready yet, until the workers are there."""
         self.settings = replace(self.settings, grace_period=min(GREETING_GRACE, self.settings.grace_period))
         pipeline = Pipeline(self.settings, shared, index)
-        web = WebServer(web_config(LastReply(Front(pipeline)), self.settings), self.settings.read_timeout)
+        web = WebServer(web_config(LastReply(App(pipeline)), self.settings), self.settings.read_timeout)
         grpc = await start_grpc(pipeline, ports)
         serving = asyncio.create_task(web.serve(sockets=[ports.http]))
         say_listening(ports)
