@@ -7,7 +7,6 @@ import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from math import inf
 from typing import TypeVar
@@ -26,7 +25,7 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
-from predictors.queueing.thread_slots import ThreadSlots
+from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots
 from predictors.runtime.cpus import cpu_limit
 from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import GONE, Exchange, Observer, current
@@ -57,7 +56,7 @@ class Pipeline:
         self.draining = False
         self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())
-        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
+        self.executor = PredictionThreads(threads)
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
@@ -119,7 +118,7 @@ class Pipeline:
 
     def queued(self) -> int:
         """Requests that wait for a thread or for the next batch."""
-        return len(self.thread_slots.waiting) + self.executor._work_queue.qsize() + self.served_models.batched
+        return len(self.thread_slots.waiting) + self.executor.queued + self.served_models.batched
 
     async def predict(
         self,

@@ -20,6 +20,7 @@ from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.slow_clients import CHECK_INTERVAL
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
 
@@ -31,7 +32,6 @@ CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
-LOOK = 1.0  # seconds between looks for messages that arrive too slowly
 MAX_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
@@ -393,7 +393,7 @@ class GrpcServer:
         most_message: int,
         observer: Observer | None = None,
         room: ByteBudget | None = None,
-        patience: float = 0,
+        read_timeout: float = 0,
         refused: Callable[[], object] = object,
     ) -> None:
         self.methods = methods
@@ -401,11 +401,11 @@ class GrpcServer:
         self.guard: Guard | None = None
         self.most_message = most_message
         self.room = room or ByteBudget()
-        self.patience = patience
+        self.read_timeout = read_timeout
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused
         """Called for each call for which there is no room."""
-        self.looking: asyncio.TimerHandle | None = None
+        self.next_check: asyncio.TimerHandle | None = None
         self.connections: set[Http2Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
@@ -420,14 +420,13 @@ class GrpcServer:
         self.listener = await asyncio.get_running_loop().create_server(
             lambda: Http2Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
         )
-        if self.patience:
-            self.look()
+        self.check_clients()
 
-    def look(self) -> None:
+    def check_clients(self) -> None:
         loop = asyncio.get_running_loop()
         for connection in list(self.connections):
-            connection.look(loop.time(), self.patience)
-        self.looking = loop.call_later(LOOK, self.look)
+            connection.close_if_slow(loop.time(), self.read_timeout)
+        self.next_check = loop.call_later(CHECK_INTERVAL, self.check_clients)
 
     async def stop(self, grace: float) -> None:
         """No new connections and calls; those in flight finish within `grace` seconds."""
@@ -442,5 +441,5 @@ class GrpcServer:
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()
-        if self.looking is not None:
-            self.looking.cancel()
+        if self.next_check is not None:
+            self.next_check.cancel()
