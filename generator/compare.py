@@ -1,4 +1,4 @@
-"""What changes from one set of resources to another, in words, and whether it restarts pods."""
+"""Describes the changes between two sets of resources, and whether they restart pods."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from generator.resources.meta import Resource
 
 Key = tuple[str, str]
 MODE = "serving.kserve.io/deploymentMode"
-# In words what is most often looked at: a pattern of the path, and what is said of it.
-WORDS = [
-    (r"predictor\.minReplicas", "replicas: at least"),
-    (r"predictor\.maxReplicas", "replicas: at most"),
+# Descriptions of frequent changes: a pattern of the path, and its text.
+DESCRIPTIONS = [
+    (r"predictor\.minReplicas", "minimum replicas:"),
+    (r"predictor\.maxReplicas", "maximum replicas:"),
     (r"predictor\.canaryTrafficPercent", "percent of the traffic to the canary"),
     (r"canary\[(.*)\]\.trafficPercent", r"percent of the traffic to the canary \1"),
-    (r"predictor\.timeout", "seconds for an answer"),
+    (r"predictor\.timeout", "timeout in seconds"),
     (r"predictor\.scaleTarget", "target of the autoscaler"),
     (r"predictor\.scaleMetric", "metric of the autoscaler"),
     (r"predictor\.(?:containers\[kserve-container\]|model)\.image", "image"),
-    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.cpu", "cores that a pod asks for"),
-    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.cpu", "cores that a pod may use"),
-    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.memory", "memory that a pod asks for"),
-    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.memory", "memory that a pod may use"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.cpu", "CPU request"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.cpu", "CPU limit"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.requests\.memory", "memory request"),
+    (r"predictor\.(?:containers\[kserve-container\]|model)\.resources\.limits\.memory", "memory limit"),
     (r"predictor\.model\.storageUri", "model"),
     (r"predictor\.(?:containers\[kserve-container\]|model)\.env\[(STORAGE_URI|MODEL_URI)\](?:\.value)?", r"model (\1)"),
     (r"predictor\.initContainers\[model-downloader\]\.env\[MODEL_URI\](?:\.value)?", "model to download"),
@@ -33,7 +33,7 @@ WORDS = [
     (r"metadata\.labels\.(.+)", r"label \1"),
     (r"metadata\.annotations\.(.+)", r"annotation \1"),
 ]
-# What KServe keeps out of the pods' template: in Standard; a Knative revision has nearly everything in it.
+# Fields outside the pod template: in Standard; a Knative revision contains nearly all of them.
 OUTSIDE = re.compile(
     r"predictor\.(minReplicas|maxReplicas|scaleTarget|scaleMetric|scaleMetricType|autoScaling|canaryTrafficPercent"
     r"|deploymentStrategy|timeout)\b.*|canary\b.*"
@@ -46,7 +46,7 @@ OUTSIDE_KNATIVE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is different."""
+    """One difference."""
 
     resource: str
     text: str
@@ -57,13 +57,13 @@ class Change:
 
 
 def compare(before: Sequence[Resource], after: Sequence[Resource]) -> list[Change]:
-    """Everything that is different, in the order of the resources."""
+    """All differences, in the order of the resources."""
     old, new = keyed(before), keyed(after)
     changes: list[Change] = []
     for key in dict.fromkeys([*old, *new]):
         name = f"{key[0]} {key[1]}"
         if key not in new:
-            changes.append(Change(name, "is no longer made: apply --prune, or delete it"))
+            changes.append(Change(name, "is no longer rendered: apply --prune, or delete it"))
         elif key not in old:
             changes.append(Change(name, "is new"))
         elif old[key] != new[key]:
@@ -78,7 +78,7 @@ def keyed(resources: Sequence[Resource]) -> dict[Key, Resource]:
 def changed(name: str, old: Resource, new: Resource) -> Iterator[Change]:
     spaces = [each["metadata"].get("namespace", "default") for each in (old, new)]
     if spaces[0] != spaces[1]:
-        yield Change(name, f"namespace {spaces[0]} → {spaces[1]}: is made anew there, and stays where it was")
+        yield Change(name, f"namespace {spaces[0]} → {spaces[1]}: a new one is created there, and the old one stays")
     modes = [each["metadata"].get("annotations", {}).get(MODE) for each in (old, new)]
     if modes[0] != modes[1]:
         yield Change(name, f"mode {modes[0]} → {modes[1]}: KServe refuses this change, so delete the serve first", True)
@@ -86,11 +86,11 @@ def changed(name: str, old: Resource, new: Resource) -> Iterator[Change]:
     for path, before, after in differences(old, new, ""):
         if path not in ("metadata.namespace", f"metadata.annotations.{MODE}"):
             short = path.removeprefix("spec.") if serves else path
-            yield Change(name, said(short, before, after), serves and restarts(short, modes[1] == "Knative"))
+            yield Change(name, described(short, before, after), serves and restarts(short, modes[1] == "Knative"))
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Paths whose values differ; items of lists go by their names."""
+    """Paths whose values differ; items of lists are matched by their names."""
     if old == new:
         return
     if isinstance(old, list) and isinstance(new, list) and (names := by_name(old, new)):
@@ -106,14 +106,14 @@ def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 
 def by_name(old: list[Any], new: list[Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Both lists by the names of their items, where all have one."""
-    found = []
+    """Both lists by the names of their items, if all have one."""
+    mappings = []
     for items in (old, new):
         names = [name_of(item) for item in items]
         if None in names or len(set(names)) != len(names):
             return None
-        found.append({str(name): item for name, item in zip(names, items, strict=True)})
-    return found[0], found[1]
+        mappings.append({str(name): item for name, item in zip(names, items, strict=True)})
+    return mappings[0], mappings[1]
 
 
 def name_of(item: Any) -> str | None:
@@ -124,15 +124,16 @@ def name_of(item: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def said(path: str, before: Any, after: Any) -> str:
-    """A difference in words."""
+def described(path: str, before: Any, after: Any) -> str:
+    """A difference as text."""
     what = next(
-        (re.sub(f"^{pattern}$", text, path) for pattern, text in WORDS if re.fullmatch(pattern, path)), f"{path}:"
+        (re.sub(f"^{pattern}$", text, path) for pattern, text in DESCRIPTIONS if re.fullmatch(pattern, path)),
+        f"{path}:",
     )
     if before is None:
         return f"{what} {shown(after)} (new)"
     if after is None:
-        return f"{what} {shown(before)} (gone)"
+        return f"{what} {shown(before)} (removed)"
     return f"{what} {shown(before)} → {shown(after)}"
 
 
@@ -144,14 +145,14 @@ def shown(value: Any) -> str:
 
 
 def restarts(path: str, knative: bool) -> bool:
-    """Whether the change reaches the template of the pods, so that they are replaced."""
+    """Whether the change affects the pod template, so that pods are replaced."""
     if not path.startswith(("predictor", "canary", "metadata.labels", "metadata.annotations")):
         return False
     return not (OUTSIDE_KNATIVE if knative else OUTSIDE).fullmatch(path)
 
 
 def summary(changes: Sequence[Change], resources: Sequence[Resource]) -> str:
-    """What it means for the pods."""
+    """The effect on the pods."""
     if not any(change.restarts for change in changes):
         return "Does not restart the pods."
     modes = {resource["metadata"].get("annotations", {}).get(MODE) for resource in resources}

@@ -1,4 +1,4 @@
-"""Custom resource definitions in a folder, and what they find wrong with a document."""
+"""Validates documents against the custom resource definitions in a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CrdError(Exception):
 
 @dataclass(frozen=True)
 class Crds:
-    """The kinds that CRDs define: (apiVersion, kind) to schema, and which of the kinds belong to no namespace."""
+    """The schemas of CRDs by (apiVersion, kind), and the cluster-scoped kinds."""
 
     schemas: Mapping[tuple[str, str], Schema] = field(repr=False)
     cluster_scoped: frozenset[tuple[str, str]]
@@ -30,7 +30,7 @@ class Crds:
         return any(version.partition("/")[0] == group for version, _ in self.schemas)
 
     def problems(self, document: object) -> list[SchemaProblem]:
-        """Everything that the API server would refuse about the document; empty when it is good."""
+        """All problems for which the API server would refuse the document."""
         if not isinstance(document, Mapping):
             return [SchemaProblem("", f"expected a Kubernetes object, found {shown(document)}")]
         version, kind = document.get("apiVersion"), document.get("kind")
@@ -43,13 +43,13 @@ class Crds:
         schema = self.schemas.get(key)
         if schema is None:
             return [self._unknown_kind(*key)]
-        found = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
+        problems = list(walk({**schema, "x-kubernetes-embedded-resource": True}, document, "", True))
         metadata = document.get("metadata")
         if key in self.cluster_scoped and isinstance(metadata, Mapping) and metadata.get("namespace"):
-            found.append(
+            problems.append(
                 SchemaProblem("metadata.namespace", f"a {kind} belongs to the whole cluster: expected no namespace")
             )
-        return found
+        return problems
 
     def _unknown_kind(self, version: str, kind: str) -> SchemaProblem:
         if versions := sorted(v for v, k in self.schemas if k == kind):
@@ -71,23 +71,23 @@ def load(folder: Path) -> Crds:
         for document in _definitions(file):
             try:
                 spec = document["spec"]
-                found = {
+                structural = {
                     (f"{spec['group']}/{version['name']}", spec["names"]["kind"]): version["schema"]["openAPIV3Schema"]
                     for version in spec["versions"]
                     if version.get("served", True)
                 }
             except (KeyError, TypeError):
                 raise CrdError(f"{file}: a CustomResourceDefinition of apiextensions.k8s.io/v1 is expected") from None
-            schemas |= found
+            schemas |= structural
             if spec.get("scope") == "Cluster":
-                cluster_scoped |= found.keys()
+                cluster_scoped |= structural.keys()
     if not schemas:
         raise CrdError(f"{folder} holds no CustomResourceDefinition (in files that end in .yaml, .yml or .json)")
     return Crds(schemas, frozenset(cluster_scoped))
 
 
 def _definitions(file: Path) -> Iterator[Mapping[str, Any]]:
-    """The CRDs in a file; other objects are passed over, lists are opened."""
+    """The CRDs in a file and in its lists; other objects are skipped."""
     try:
         documents = list(yaml.load_all(file.read_bytes(), yaml.CSafeLoader))
     except yaml.YAMLError as error:

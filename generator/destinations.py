@@ -1,4 +1,4 @@
-"""What the pods of a serve call, as far as the spec tells: a NetworkPolicy has to let it through."""
+"""The destinations of a serve's pods, as far as the spec knows, which a NetworkPolicy must allow."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan
 from generator.spec.pods import SecretKey
+from predictors.uris import ModelURI
 
 IN_CLUSTER = re.compile(r"[^.]+\.(?P<namespace>[^.]+)\.svc(\..+)?")
-# A Service by its short name; domains of two words speak TLS.
+# A Service by its short name; public domains with two labels use TLS.
 IN_CLUSTER_SHORT = re.compile(r"[^.]+\.(?P<namespace>[^.]*[a-z][^.]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a connection leads to: a namespace, a network, or neither, which only a person can translate."""
+    """The destination of connections: a namespace, a network, or neither, if only a person can tell."""
 
     path: str
-    """Where in the spec it comes from."""
+    """The path in the spec that it comes from."""
     what: str
     namespace: str | None = None
     cidr: str | None = None
     ports: tuple[int, ...] = ()
-    """Any when empty."""
+    """All if empty."""
 
     @property
     def is_known(self) -> bool:
@@ -39,31 +39,35 @@ def destinations(plan: ManifestPlan) -> list[Destination]:
 
 
 def tracking(plan: ManifestPlan) -> Iterator[Destination]:
-    """A policy sees the port of a pod where a URL names a Service's, so MLflow's usual one is let through, too."""
-    wanted = plan.spec.tracking
+    """The tracking server. A policy applies to ports of pods, a URL names that of a Service: both are allowed."""
+    tracking_server = plan.spec.tracking
     models = [plan.spec.model, *([plan.spec.canary.model] if plan.spec.canary else [])]
-    if wanted.namespace:
-        yield Destination("tracking.namespace", "the tracking server", wanted.namespace, ports=(wanted.port,))
-    elif wanted.uri and wanted.uri.startswith(("http://", "https://")):
-        for found in of_url(plan, "tracking.uri", wanted.uri):
-            ports = tuple(sorted({wanted.port, port_of(wanted.uri)}))
-            yield Destination(found.path, found.what, found.namespace, found.cidr, found.ports or ports)
-    elif any(map(is_mlflow, models)):
+    if tracking_server.namespace:
+        yield Destination(
+            "tracking.namespace", "the tracking server", tracking_server.namespace, ports=(tracking_server.port,)
+        )
+    elif tracking_server.uri and tracking_server.uri.startswith(("http://", "https://")):
+        for destination in of_url(plan, "tracking.uri", tracking_server.uri):
+            ports = tuple(sorted({tracking_server.port, port_of(tracking_server.uri)}))
+            yield Destination(
+                destination.path, destination.what, destination.namespace, destination.cidr, destination.ports or ports
+            )
+    elif any(ModelURI.parse(uri).is_mlflow for uri in models):
         yield Destination("model", "the tracking server")
 
 
 def models(plan: ManifestPlan) -> Iterator[Destination]:
-    """Models that do not come from the registry. Whether a registry's artifacts do, only the server knows."""
+    """Models outside the registry. Only the tracking server knows where its artifacts are."""
     spec = plan.spec
     for path, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
         if uri.startswith(("http://", "https://")):
             yield from of_url(plan, path, uri)
-        elif not is_mlflow(uri) and not uri.startswith(("pvc://", "oci://")):  # the kubelet's part
+        elif not ModelURI.parse(uri).is_mlflow and not uri.startswith(("pvc://", "oci://")):  # fetched by the kubelet
             yield Destination(path, uri)
 
 
 def helpers(plan: ManifestPlan) -> Iterator[Destination]:
-    """Features, keys, traces, packages."""
+    """Destinations for features, keys, traces and packages."""
     spec = plan.spec
     if spec.feast and spec.feast.server_url:
         yield from of_url(plan, "feast.server_url", spec.feast.server_url)
@@ -95,20 +99,20 @@ def logged(plan: ManifestPlan) -> Iterator[Destination]:
 
 
 def of_url(plan: ManifestPlan, path: str, url: str) -> Iterator[Destination]:
-    """At most one. Ports of Services are not those of their pods, so that any port of a namespace may be meant."""
+    """At most one destination. Ports of Services differ from those of pods, so all ports of a namespace are allowed."""
     host = urlsplit(url).hostname or ""
-    found = IN_CLUSTER.fullmatch(host)
-    if not found and url.startswith("http://"):
-        found = IN_CLUSTER_SHORT.fullmatch(host)
-    if found:
-        yield Destination(path, host, namespace=found["namespace"])
+    match = IN_CLUSTER.fullmatch(host)
+    if not match and url.startswith("http://"):
+        match = IN_CLUSTER_SHORT.fullmatch(host)
+    if match:
+        yield Destination(path, host, namespace=match["namespace"])
         return
     try:
         address = ip_address(host)
     except ValueError:
         if host == "localhost" or not host:
             return
-        # Without a dot it is a Service beside the serve.
+        # Without a dot it is a Service in the same namespace.
         yield Destination(path, host, namespace=None if "." in host else plan.spec.namespace)
         return
     if not address.is_loopback:

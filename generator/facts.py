@@ -1,33 +1,30 @@
-"""What is known of a model before it is served: what its MLmodel file says. No I/O here."""
+"""Facts about a model from its MLmodel file. No I/O."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from predictors import uris
 from predictors.flavor import MLmodel
-
-REGISTRY_SCHEMES = ("models:", "runs:", "mlflow-artifacts:", "mlflow:")
+from predictors.uris import ModelURI, spelled
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The flavor of a model, its size, and what MLflow calls it."""
+    """Flavor, size and other facts about a model."""
 
     flavor: str
     size: int | None = None
-    """Bytes, where MLflow wrote them down."""
+    """Bytes, if MLflow recorded them."""
     mlflow_version: str | None = None
     features: str | None = None
-    """What it gets from Feast, in words."""
+    """The features that it gets from Feast, in words."""
 
     @classmethod
     def of(cls, mlmodel: Mapping[str, Any], where: str = "the model") -> ModelFacts:
-        """The facts that the content of an MLmodel file tells."""
+        """The facts in the content of an MLmodel file."""
         size = mlmodel.get("model_size_bytes")
         flavor = MLmodel(Path(where), mlmodel).detect().name
         version = mlmodel.get("mlflow_version")
@@ -47,43 +44,13 @@ def features_of(metadata: Any) -> str | None:
     return f"feature service '{service}'" if service else f"{len(declared.get('features') or ())} features"
 
 
-def misspelt(uri: str) -> str | None:
-    """What was expected of a URI with KServe's scheme for MLflow, if it is none."""
+def mistake_in(uri: str) -> str | None:
+    """The mistake in an MLflow URI, if it names no model, or a registered model without a version."""
     try:
-        uris.spelled(uri)
+        spelled(uri)
     except ValueError as error:
-        return str(error)
+        return f"names no model: {error}"
+    if ModelURI.parse(uri).is_unversioned:
+        name = uri.rstrip("/")
+        return f"names no version: expected {name}/VERSION or {name}@ALIAS"
     return None
-
-
-def as_mlflow(uri: str) -> str:
-    """As MLflow itself spells it, if it is a URI of MLflow's."""
-    return uri if misspelt(uri) else uris.spelled(uri)
-
-
-def is_mlflow(uri: str) -> bool:
-    """Whether only MLflow knows where the URI leads."""
-    return uri.startswith(REGISTRY_SCHEMES)
-
-
-def is_moving(uri: str) -> bool:
-    """Whether the URI may name another version tomorrow."""
-    return uris.is_moving(as_mlflow(uri))
-
-
-def version_of(uri: str) -> str | None:
-    """The version or alias that a URI of a registered model ends on."""
-    if not as_mlflow(uri).startswith("models:/"):
-        return None
-    return uri.rpartition("@")[2] if "@" in uri else uri.rpartition("/")[2]
-
-
-def is_unversioned(uri: str) -> bool:
-    """Whether a registered model is named without version or alias; `models:/m-…` is a logged model by its id."""
-    return bool(re.fullmatch(r"models:/(?!m-)[^/@]+/?", as_mlflow(uri)))
-
-
-def version_wanted(uri: str) -> str:
-    """What is said of such a URI."""
-    name = uri.rstrip("/")
-    return f"names no version: expected {name}/VERSION or {name}@ALIAS"

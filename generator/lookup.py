@@ -1,4 +1,4 @@
-"""What is known of models: their MLmodel files, from a folder or through MLflow. The one module that asks anybody."""
+"""Looks models up: reads their MLmodel files from folders or through MLflow. The only module with network access."""
 
 from __future__ import annotations
 
@@ -10,51 +10,42 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
-from generator.facts import ModelFacts, as_mlflow, is_mlflow, is_unversioned, misspelt, version_wanted
+from generator.facts import ModelFacts, mistake_in
 from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
+from predictors.uris import ModelURI
 
-PATIENCE = 30.0
-"""Seconds for a tracking server to tell."""
+TIMEOUT = 30.0
+"""Seconds for the tracking server to respond."""
 STORES = ("s3", "gs", "abfss", "wasbs", "hdfs", "dbfs")
-"""Object stores that MLflow can read by itself, if its client library is there."""
+"""Object stores that MLflow can read, if the client library is installed."""
 LOCAL_STORES = ("mlflow.db", "mlruns")
 
 
 class LookupFailed(Exception):
-    """A model of which nothing can be learned; the message is one line."""
+    """A model cannot be looked up; the message is one line."""
 
 
-def fact(uri: str, tracking_uri: str | None = None, patience: float = PATIENCE) -> ModelFacts:
-    """What the MLmodel file of a model tells; raises Unreachable."""
-    folder = local_folder(uri)
-    if folder:
+def fact(uri: str, tracking_uri: str | None = None, timeout: float = TIMEOUT) -> ModelFacts:
+    """The facts in the MLmodel file of a model; raises LookupFailed."""
+    model = ModelURI.parse(uri)
+    if folder := model.local_folder:
         return read(folder, uri)
-    scheme = uri.partition(":")[0]
-    if not is_mlflow(uri) and scheme not in STORES:
-        raise unreachable(uri, f"only the cluster can read {scheme}://")
-    if expected := misspelt(uri):
-        raise unreachable(uri, expected)
-    if is_unversioned(uri):
-        raise unreachable(uri, f"it {version_wanted(uri)}")
-    if is_mlflow(uri) and not tracking_uri and not knows_mlflow():
+    if not model.is_mlflow and model.scheme not in STORES:
+        raise unreachable(uri, f"only the cluster can read {model.scheme}://")
+    if mistake := mistake_in(uri):
+        raise unreachable(uri, f"it {mistake}")
+    if model.is_mlflow and not tracking_uri and not knows_mlflow():
         raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
-        limited(lambda: download(as_mlflow(uri), tracking_uri, target), uri, patience)
+        limited(lambda: download(model.text, tracking_uri, target), uri, timeout)
         return read(Path(target), uri)
 
 
-def local_folder(uri: str) -> Path | None:
-    if uri.startswith("file:"):
-        return Path(unquote(urlparse(uri).path))
-    return None if re.match(r"[a-z][a-z0-9-]*:/", uri) else Path(uri)
-
-
 def knows_mlflow() -> bool:
-    """Whether MLflow is told where to ask; by itself it would begin a store of its own in this folder."""
-    told = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
-    return bool(told) or any(Path(name).exists() for name in LOCAL_STORES)
+    """Whether MLflow has a configured store; otherwise it would create one in this folder."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
+    return bool(uri) or any(Path(name).exists() for name in LOCAL_STORES)
 
 
 def read(folder: Path, uri: str) -> ModelFacts:
@@ -65,7 +56,7 @@ def read(folder: Path, uri: str) -> ModelFacts:
 
 
 def download(uri: str, tracking_uri: str | None, target: str) -> None:
-    """Only the MLmodel file."""
+    """Downloads only the MLmodel file."""
     # MLflow's own seven silent retries would take minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -81,27 +72,27 @@ def download(uri: str, tracking_uri: str | None, target: str) -> None:
         get_artifact_repository(uri).download_artifacts(MLMODEL, target)
 
 
-def limited(action: Callable[[], None], uri: str, patience: float) -> None:
-    """Runs it, not for longer than anybody would wait."""
+def limited(action: Callable[[], None], uri: str, timeout: float) -> None:
+    """Runs the action with a time limit."""
     failed: list[BaseException] = []
 
     def attempt() -> None:
         try:
             action()
-        except BaseException as error:  # whatever it is, it is told in the other thread
+        except BaseException as error:  # of any kind: it is raised in the calling thread
             failed.append(error)
 
     thread = threading.Thread(target=attempt, daemon=True)
     thread.start()
-    thread.join(patience)
+    thread.join(timeout)
     if thread.is_alive():
-        raise unreachable(uri, f"no answer within {patience:g} s")
+        raise unreachable(uri, f"no response within {timeout:g} s")
     if failed:
         raise unreachable(uri, reason(failed[0]))
 
 
 def reason(error: BaseException) -> str:
-    """The error in one line, without what an address may hold of a secret."""
+    """The error in one line, without credentials in URLs."""
     text = (str(error).strip().splitlines() or [""])[0]
     if refused := re.match(r"API request to (\w+://)(?:[^/@]*@)?([^/]+)\S* failed with exception", text):
         return f"no connection to {refused[1]}{refused[2]}"
@@ -110,5 +101,5 @@ def reason(error: BaseException) -> str:
 
 def unreachable(uri: str, why: str) -> LookupFailed:
     flavors = ", ".join(flavor.name for flavor in FLAVORS)
-    way = f"to go on without it say its flavor ({flavors}), with --flavor or in the spec"
-    return LookupFailed(f"{uri} cannot be looked at: {why.removesuffix('.')}; {way}")
+    advice = f"to go on without it, set its flavor ({flavors}) with --flavor or in the spec"
+    return LookupFailed(f"{uri} cannot be looked up: {why.removesuffix('.')}; {advice}")

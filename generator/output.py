@@ -1,4 +1,4 @@
-"""Resources as YAML: the same bytes for the same spec, one document a resource, each saying where it came from."""
+"""Resources as YAML: the same bytes for the same spec, one document per resource, each with a header."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import yaml
 from generator.resources.meta import Resource
 
 KUSTOMIZATION = "kustomization.yaml"
-# Texts that other readers of YAML than PyYAML take for a number or a truth.
-OTHERWISE = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?0[oxb][0-9a-fA-F_]+|[yYnN]")
+# Text that other YAML parsers than PyYAML read as a number or a boolean.
+AMBIGUOUS = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?0[oxb][0-9a-fA-F_]+|[yYnN]")
 
 
 class Writer(yaml.SafeDumper):
-    """Indents lists under their key and writes texts of several lines as such."""
+    """Indents lists under their key, and writes multi-line text as blocks."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -26,7 +26,7 @@ class Writer(yaml.SafeDumper):
 
 
 def text(dumper: yaml.SafeDumper, content: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in content else "'" if OTHERWISE.fullmatch(content) else None
+    style = "|" if "\n" in content else "'" if AMBIGUOUS.fullmatch(content) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", content, style=style)
 
 
@@ -38,25 +38,25 @@ def document(content: Any) -> str:
 
 
 def stream(resources: Iterable[Resource], header: str = "", notes: Sequence[str] = ()) -> str:
-    """All resources as one text that `kubectl apply -f -` takes."""
+    """All resources as one text for `kubectl apply -f -`."""
     return "".join(f"---\n{commented(resource, header, notes)}" for resource in resources)
 
 
 def files(resources: Sequence[Resource], header: str, notes: Sequence[str] = ()) -> dict[str, str]:
-    """The same as files of a folder, with the kustomization that names them."""
-    made = {file_name(resource): commented(resource, header, notes) for resource in resources}
+    """The resources as files of a folder, with a kustomization that lists them."""
+    texts = {file_name(resource): commented(resource, header, notes) for resource in resources}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": sorted(made),
+        "resources": sorted(texts),
     }
-    return {**made, KUSTOMIZATION: comment(header) + document(kustomization)}
+    return {**texts, KUSTOMIZATION: comment(header) + document(kustomization)}
 
 
 def commented(resource: Resource, header: str, notes: Sequence[str]) -> str:
-    """What the person who applies it has to know stands in the InferenceService."""
-    told = notes if resource["kind"] == "InferenceService" else ()
-    return comment("\n".join([header, *(f"Note: {note}." for note in told)])) + document(resource)
+    """The resource with its header; the notes go to the InferenceService."""
+    shown = notes if resource["kind"] == "InferenceService" else ()
+    return comment("\n".join([header, *(f"Note: {note}." for note in shown)])) + document(resource)
 
 
 def comment(lines: str) -> str:

@@ -1,6 +1,6 @@
-"""From one object to another: as a JSON patch (RFC 6902) or a merge patch (RFC 7386). Lists are replaced as a whole.
+"""JSON patches (RFC 6902) and merge patches (RFC 7386) from one object to another. Lists are replaced as a whole.
 
-A cluster may have added to the items of a list, or to their order, so no patch counts on positions in them.
+A cluster may add items to a list or reorder it, so patches never rely on positions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Operation = dict[str, Any]
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be merged into `old` to make it `new`."""
+    """The patch that turns `old` into `new` when merged."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         if key not in old:
@@ -26,7 +26,7 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 def json_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Operation]:
-    """The operations that make `old` into `new`."""
+    """The operations that turn `old` into `new`."""
     return list(operations(old, new, ""))
 
 

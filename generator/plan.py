@@ -1,4 +1,4 @@
-"""From a spec to decisions: what was left open is decided here, each decision with its reason."""
+"""Decides what the spec leaves open, and gives the reason for each decision."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from generator.facts import ModelFacts, is_mlflow, is_moving, version_of
+from generator.facts import ModelFacts
 from generator.problems import SpecError, problem
-from generator.scaler import Clock, Maker, Scaler, clock_of, followed, maker_of, max_of, rule_of, scaler_of
+from generator.scaler import Clock, Maker, Scaler, clock_of, completed, maker_of, max_of, rule_of, scaler_of
 from generator.spec import Canary, ServeSpec
 from generator.spec.scaling import Scaling
 from generator.spec.values import quantity, seconds
 from predictors.flavor import image_of
+from predictors.uris import ModelURI
 
 T = TypeVar("T")
 MIB = 2**20
@@ -24,19 +25,19 @@ Strategy = Literal["container", "emptydir", "pvc", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model of a serve, the stable one or the canary, and what serving it takes."""
+    """One model of a serve, the stable one or the canary, with its image and requests."""
 
     uri: str
     flavor: str
     forced: bool
-    """The flavor is what a person said, not what the MLmodel file says."""
+    """Whether the flavor comes from the spec rather than from the MLmodel file."""
     image: str
     cores: str
     memory: str
     name: str | None = None
-    """The name of its predictor, where it has one."""
+    """The name of its predictor, if it has one."""
     features: str | None = None
-    """What it says that it gets from Feast."""
+    """The features that it declares to get from Feast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Reason:
 
 @dataclass
 class ManifestPlan:
-    """A spec with nothing left open."""
+    """A spec with all decisions made."""
 
     spec: ServeSpec
     stable: Served
@@ -55,11 +56,11 @@ class ManifestPlan:
     strategy: Strategy
     scaler: Scaler
     scaling: Scaling
-    """As the spec has it, with the rule that it left out."""
+    """The scaling of the spec, with a default rule if it has none."""
     clock: Clock | None
-    """Who begins and ends the windows of the schedule."""
+    """What starts and ends the windows of the schedule."""
     scaled_object: Maker | None
-    """Who makes KEDA's object."""
+    """Whether KServe or the generator makes KEDA's ScaledObject."""
     max_replicas: int
     reasons: dict[str, Reason] = field(default_factory=dict)
 
@@ -68,8 +69,12 @@ class ManifestPlan:
         return self.spec.mode == "Knative"
 
     @property
+    def kserve_version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.spec.kserve.split("."))
+
+    @property
     def knows_registry(self) -> bool:
-        """Whether the predictor is told where MLflow is."""
+        """Whether the predictor knows a tracking server."""
         spec = self.spec
         return bool(spec.tracking.uri or spec.tracking.secret or spec.env_from or "MLFLOW_TRACKING_URI" in spec.env)
 
@@ -77,9 +82,9 @@ class ManifestPlan:
     def follows(self) -> bool:
         """Whether the predictor downloads other versions while it serves."""
         reload = self.spec.reload
-        looks = reload.interval is None or seconds(reload.interval) > 0 or reload.webhook_secret is not None
+        polls = reload.interval is None or seconds(reload.interval) > 0 or reload.webhook_secret is not None
         uris = [self.stable.uri, *([self.canary.uri] if self.canary else [])]
-        return looks and self.knows_registry and any(is_moving(uri) for uri in uris)
+        return polls and self.knows_registry and any(ModelURI.parse(uri).is_moving for uri in uris)
 
     @property
     def workload(self) -> str:
@@ -89,12 +94,12 @@ class ManifestPlan:
 
     @property
     def termination(self) -> int:
-        """Seconds that a pod has to end: longer than the server needs."""
+        """Seconds for a pod to end, which is longer than the server needs."""
         return math.ceil(seconds(self.spec.drain_delay)) + math.ceil(seconds(self.spec.grace_period)) + 10
 
 
 def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
-    """What the spec leaves open, decided; `facts` tells of the models by URI."""
+    """The plan for a spec; `facts` are those of the models, by URI."""
     facts = facts or {}
     reasons: dict[str, Reason] = {}
 
@@ -107,9 +112,9 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
     flavor = because("flavor", flavor_of(spec, known))
     cores = because("resources.cores", cores_of(spec, flavor))
     memory = because("resources.memory", memory_of(spec, flavor, size))
-    for name, asked in (("cores", cores), ("memory", memory)):
+    for name, request in (("cores", cores), ("memory", memory)):
         limit = getattr(spec.resources.limits, name)
-        because(f"resources.limits.{name}", (limit, "said in the spec") if limit else (asked, "what a pod asks for"))
+        because(f"resources.limits.{name}", (limit, "set in the spec") if limit else (request, "the request"))
     because("disruption_budget", budget_of(spec))
     scaler = because("scaling.by", scaler_of(spec))
     clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
@@ -130,7 +135,7 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
         canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
         strategy=because("storage.strategy", strategy_of(spec, size)),
         scaler=scaler,
-        scaling=followed(spec, rule),
+        scaling=completed(spec, rule),
         clock=clock,
         scaled_object=because("scaling.scaled_object", maker_of(spec, clock)) if scaler == "keda" else None,
         max_replicas=because("replicas.max", max_of(spec, scaler)),
@@ -140,17 +145,17 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
 
 def flavor_of(spec: ServeSpec, known: ModelFacts | None) -> tuple[str, str]:
     if spec.flavor:
-        return spec.flavor, "said in the spec"
+        return spec.flavor, "set in the spec"
     if known:
-        return known.flavor, "the model's MLmodel file says so"
+        return known.flavor, "from the model's MLmodel file"
     raise SpecError(
-        [problem("flavor", f"cannot be read from {spec.model}: expected one of the flavors, such as flavor: sklearn")]
+        [problem("flavor", f"is not known for {spec.model}: expected one of the flavors, such as flavor: sklearn")]
     )
 
 
 def image_for(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if spec.image:
-        return spec.image, "said in the spec"
+        return spec.image, "set in the spec"
     return (
         image_of(flavor, registry=spec.image_registry, tag=spec.image_tag),
         f"the image for the flavor {flavor}, with image_registry and image_tag",
@@ -164,24 +169,24 @@ def canary_of(
     known: ModelFacts | None,
     because: Callable[[str, tuple[str, str]], str],
 ) -> Served:
-    """The canary; what is not said of it, nor known from its MLmodel file, is as for the stable model."""
+    """The canary; what neither the spec nor its MLmodel file says is as for the stable model."""
     if canary.flavor:
-        flavor = canary.flavor, "said in the spec"
+        flavor = canary.flavor, "set in the spec"
     elif known:
-        flavor = known.flavor, "its MLmodel file says so"
+        flavor = known.flavor, "from its MLmodel file"
     else:
         flavor = stable, "that of the stable model"
     because("canary.flavor", flavor)
     name = None
     if spec.mode == "Standard":
-        named = (canary.name, "said in the spec") if canary.name else (name_for(canary.model), "from its model URI")
+        named = (canary.name, "set in the spec") if canary.name else (name_for(canary.model), "from its model URI")
         name = because("canary.name", named)
     return Served(
         uri=canary.model,
         flavor=flavor[0],
         forced=canary.flavor is not None or (spec.flavor is not None and known is None),
         image=because(
-            "canary.image", (canary.image, "said in the spec") if canary.image else image_for(spec, flavor[0])
+            "canary.image", (canary.image, "set in the spec") if canary.image else image_for(spec, flavor[0])
         ),
         cores=because("canary.cores", cores_of(spec, flavor[0])),
         memory=because("canary.memory", memory_of(spec, flavor[0], known.size if known else None)),
@@ -191,64 +196,64 @@ def canary_of(
 
 
 def name_for(uri: str) -> str:
-    """A name for the predictor of a model, as good as the URI allows."""
-    version = version_of(uri)
-    slug = re.sub(r"[^a-z0-9]+", "-", (version or "").lower()).strip("-")[:20].strip("-")
+    """A name for the predictor of a model, derived from its URI."""
+    selector = ModelURI.parse(uri).selector or ""
+    slug = re.sub(r"[^a-z0-9]+", "-", selector.lower()).strip("-")[:20].strip("-")
     if not slug:
         return "canary"
     return f"v{slug}" if slug[0].isdigit() else slug
 
 
 def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
-    asked = spec.storage.strategy
-    if asked != "auto":
-        return asked, "said in the spec"
-    if not is_mlflow(spec.model):
-        return "container", "KServe's own storage initializer knows this kind of URI"
+    strategy = spec.storage.strategy
+    if strategy != "auto":
+        return strategy, "set in the spec"
+    if not ModelURI.parse(spec.model).is_mlflow:
+        return "container", "KServe's own storage initializer supports this URI"
     if spec.mode == "Knative":
         return (
             "container",
-            "Knative takes no init containers by default; the ClusterStorageContainer knows MLflow's URIs",
+            "Knative allows no init containers by default; the ClusterStorageContainer supports MLflow's URIs",
         )
     if spec.predictor == "runtime":
-        return "container", "whoever installed the ServingRuntime installed the ClusterStorageContainer with it"
+        return "container", "the ClusterStorageContainer is installed together with the ServingRuntime"
     if "cache" in spec.storage.model_fields_set and (size is None or size >= LARGE):
-        return "pvc", "there is a cache, and the model is large or of unknown size"
+        return "pvc", "there is a cache, and the model is large or its size is not known"
     if size is not None and size >= LARGE:
-        return "emptydir", "no cache is named in storage.cache, though a model of this size would be worth one"
+        return "emptydir", "storage.cache is not set, although a model of this size would benefit"
     return "emptydir", "needs nothing on the cluster" + ("" if size is None else ", and the model is small")
 
 
 def cores_of(spec: ServeSpec, flavor: str) -> tuple[str, str]:
     if spec.resources.cores:
-        return spec.resources.cores, "said in the spec"
+        return spec.resources.cores, "set in the spec"
     if flavor in ("pytorch", "tensorflow", "transformers"):
-        return "2", f"a start for {flavor}: measure it, and say it"
-    return "1", "one core serves thousands of requests a second of a tabular model"
+        return "2", f"a starting point for {flavor}: measure, and set it"
+    return "1", "one core serves thousands of requests per second of a tabular model"
 
 
 def budget_of(spec: ServeSpec) -> tuple[Any, str]:
     if spec.disruption_budget != "auto":
-        return spec.disruption_budget, "said in the spec"
+        return spec.disruption_budget, "set in the spec"
     if spec.replicas.min < 2:
-        # A budget would either mean nothing, or keep the pod's node from ever being drained.
-        return "off", "of a single pod none may have to stay, or its node could not be drained"
+        # A budget would either have no effect, or prevent the node from ever being drained.
+        return "off", "with a single pod, a budget would prevent its node from being drained"
     return {"max_unavailable": 1}, "one pod at a time may go when nodes are drained"
 
 
 def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, str]:
-    """Room for the framework and for three models: the one that serves, the one before, and the next."""
+    """Memory for the framework and for three models: the served, the previous and the next one."""
     if spec.resources.memory:
-        return spec.resources.memory, "said in the spec"
+        return spec.resources.memory, "set in the spec"
     base = {"pytorch": 1024, "tensorflow": 1536, "transformers": 1536}.get(flavor, 512)
-    log = math.ceil(spec.workers * spec.prediction_log.most_bytes / MIB) if spec.prediction_log else 0
-    besides = f"; and {log}Mi for what the prediction log keeps until it is written" if log else ""
+    log = math.ceil(spec.workers * spec.prediction_log.max_bytes / MIB) if spec.prediction_log else 0
+    buffers = f"; and {log}Mi for the buffers of the prediction log" if log else ""
     if size is None:
-        return f"{base * 2 + log}Mi", f"for {flavor}, with the size of the model unknown{besides}"
+        return f"{base * 2 + log}Mi", f"for {flavor}, without knowing the size of the model{buffers}"
     need = base + 3 * 2 * size / MIB
     rounded = math.ceil((need + log) / 256) * 256
     return (
         f"{rounded}Mi",
         f"{base}Mi for {flavor}, and six times the model's {size / MIB:.1f} MiB: "
-        f"in memory it is about twice as large, and there may be three versions at a time{besides}",
+        f"it takes about twice its size in memory, and there may be three versions at a time{buffers}",
     )

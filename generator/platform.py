@@ -1,4 +1,4 @@
-"""What a platform team applies once: to a cluster, and to each namespace that serves models."""
+"""Resources that a platform team applies once per cluster, and once per namespace that serves models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Files = dict[str, list[Resource]]
 
 
 def platform(registry: str = IMAGE_REGISTRY, tag: str = "latest", namespace: str = "models") -> Files:
-    """The resources by the names of their files, a kustomization in each folder."""
+    """The resources by file name, with a kustomization in each folder."""
     cluster: Files = {"runtimes.yaml": runtimes(registry, tag), "storage.yaml": [storage_container(registry, tag)]}
-    # The Secret is a template to fill in: applied again with the rest, it would empty the one that was filled in.
+    # The Secret is a template: if it were applied with the rest, it would overwrite the filled-in one.
     return {
         **cluster,
         "kustomization.yaml": [kustomization(cluster)],
@@ -28,7 +28,7 @@ def platform(registry: str = IMAGE_REGISTRY, tag: str = "latest", namespace: str
 
 
 def model_cache(registry: str, tag: str, namespace: str) -> list[Resource]:
-    """The volume and its clean-up, as a serve would bring them along that has a cache."""
+    """The volume and its clean-up, as rendered for a serve with a cache."""
     spec = ServeSpec.model_validate(
         {
             "name": "any",
@@ -43,5 +43,5 @@ def model_cache(registry: str, tag: str, namespace: str) -> list[Resource]:
 
 
 def kustomization(files: Files, namespace: str | None = None) -> Resource:
-    made: Resource = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    return made | ({"namespace": namespace} if namespace else {}) | {"resources": sorted(files)}
+    header: Resource = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return header | ({"namespace": namespace} if namespace else {}) | {"resources": sorted(files)}

@@ -1,4 +1,4 @@
-"""What is wrong with a spec: where, what was found, and what was expected."""
+"""Problems of a spec: where they are, what was found, and what was expected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 def path_text(path: Sequence[str | int]) -> str:
-    """A path as one would write it: `scaling.schedule[0].start`, `labels[app.kubernetes.io/name]`."""
+    """A path as it is written: `scaling.schedule[0].start`, `labels[app.kubernetes.io/name]`."""
     text = ""
     for part in path:
         plain = isinstance(part, str) and all(char.isalnum() or char in "_-" for char in part)
@@ -19,7 +19,7 @@ def path_text(path: Sequence[str | int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong."""
+    """One problem."""
 
     path: Path
     message: str
@@ -29,7 +29,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """The path in words."""
+        """The path as text."""
         return path_text(self.path)
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Problem:
 
 
 class SpecError(ValueError):
-    """The spec cannot be rendered; `problems` has all that is wrong with it."""
+    """The spec cannot be rendered; `problems` has all reasons."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

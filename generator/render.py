@@ -1,4 +1,4 @@
-"""The pure function: a spec, and what is known of its models, become resources."""
+"""The pure function from a spec, and facts about its models, to resources."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from generator.resources.inference_service import inference_service
 from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
 from generator.resources.schedule import schedule
-from generator.rules.core import problems
+from generator.rules import problems_of
 from generator.spec import ServeSpec
 
 
 def render(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> list[Resource]:
     """The resources of a serve, in the order in which they should be applied.
 
-    `facts` tells by model URI what is known of the models; without it the spec has to name the flavor.
-    Raises SpecError with everything that is wrong.
+    `facts` are those of the models, by URI; without them the spec must name the flavor.
+    Raises SpecError with all problems.
     """
     return resources(planned(spec, facts))
 
 
 def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
-    """The spec with nothing left open, if it can be rendered."""
+    """The plan for the spec, if it can be rendered."""
     plan = decide(spec, facts)
-    if found := problems(plan):
-        raise SpecError(found)
+    if problems := problems_of(plan):
+        raise SpecError(problems)
     return plan
 
 
 def resources(plan: ManifestPlan) -> list[Resource]:
-    """In the order in which they need each other."""
+    """The resources of a plan, in the order of their dependencies."""
     return [
         *accounts.resources_of(plan),
         *cache.resources_of(plan),

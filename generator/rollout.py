@@ -1,4 +1,4 @@
-"""A new model on part of the traffic, then on all or none of it: a step is a new spec and patches that lead there."""
+"""Steps of a rollout: a canary gets part of the traffic, then all or none. A step is a new spec with patches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PatchType = Literal["merge", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What changes in one resource."""
+    """The change of one resource."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Patch:
     type: PatchType
 
     def command(self, context: str | None = None, file: str | None = None) -> str:
-        """The line that applies it, from a file if it stands in one."""
+        """The kubectl command that applies the patch, from a file if given."""
         patch = ["--patch-file", file] if file else ["--patch", json.dumps(self.content, ensure_ascii=False)]
         where = ["--context", context] if context else []
         what = ["kubectl", *where, "patch", self.kind.lower(), self.name, "--namespace", self.namespace]
@@ -43,55 +43,53 @@ class Step:
     """A step of a rollout."""
 
     spec: ServeSpec
-    """The serve after it: what `render` makes of it is what the patches lead to."""
+    """The spec after the step; its rendered manifests are the result of the patches."""
     patches: list[Patch]
     note: str
 
 
-def canary(spec: ServeSpec, wanted: Canary, facts: Facts = None, type: PatchType = "merge") -> Step:
-    """Part of the traffic goes to another model, or another part than before."""
-    after = spec.model_copy(update={"canary": wanted})
-    what = f"{wanted.percent} % of the traffic goes to {wanted.model}, the rest to {spec.model}"
+def canary(spec: ServeSpec, target: Canary, facts: Facts = None, type: PatchType = "merge") -> Step:
+    """Sends a share of the traffic to another model, or changes the share."""
+    after = spec.model_copy(update={"canary": target})
+    what = f"{target.percent} % of the traffic goes to {target.model}, the rest to {spec.model}"
     return step(spec, after, facts, type, what)
 
 
 def promote(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
-    """The canary becomes what is served."""
-    wanted = having(spec)
+    """Makes the canary the stable model."""
+    target = canary_in(spec)
     plan = planned(spec, facts)
     assert plan.canary is not None  # noqa: S101 - the plan of a spec with a canary has one
     after = spec.model_copy(
         update={
-            "model": wanted.model,
+            "model": target.model,
             "canary": None,
             "revision": plan.canary.name if not plan.knative else None,
             "flavor": plan.canary.flavor if plan.canary.forced else None,
-            "image": wanted.image or spec.image,
-            # The size of the model that goes is not that of the one that stays.
-            "model_size": None if wanted.model != spec.model else spec.model_size,
+            "image": target.image or spec.image,
+            # The size of the old model does not apply to the new one.
+            "model_size": None if target.model != spec.model else spec.model_size,
         }
     )
-    return step(spec, after, facts, type, f"all of the traffic goes to {wanted.model}")
+    return step(spec, after, facts, type, f"all of the traffic goes to {target.model}")
 
 
 def rollback(spec: ServeSpec, facts: Facts = None, type: PatchType = "merge") -> Step:
-    """No traffic goes to the canary any more.
+    """Takes all traffic from the canary.
 
-    Knative keeps the canary as a revision without traffic, so that nothing has to be started; the next `render`
-    without a canary makes the old model the newest revision. Standard takes the canary away.
+    Knative keeps the canary as a revision without traffic, so that no pod has to start; the next `render` without a
+    canary makes the old model the newest revision. Standard removes the canary.
     """
-    wanted = having(spec)
+    target = canary_in(spec)
     after = spec.model_copy(
-        update={"canary": wanted.model_copy(update={"percent": 0}) if spec.mode == "Knative" else None}
+        update={"canary": target.model_copy(update={"percent": 0}) if spec.mode == "Knative" else None}
     )
-    return step(spec, after, facts, type, f"none of the traffic goes to {wanted.model}, all of it to {spec.model}")
+    return step(spec, after, facts, type, f"none of the traffic goes to {target.model}, all of it to {spec.model}")
 
 
-def having(spec: ServeSpec) -> Canary:
+def canary_in(spec: ServeSpec) -> Canary:
     if spec.canary is None:
-        raise SpecError(
-            [problem("canary", "there is none: expected canary: {model: …, percent: …}, as the cluster has it")]
-        )
+        raise SpecError([problem("canary", "is not set: expected canary: {model: …, percent: …}, as on the cluster")])
     return spec.canary
 
 
@@ -103,15 +101,15 @@ def step(before: ServeSpec, after: ServeSpec, facts: Facts, type: PatchType, not
 def patches(
     old: Mapping[tuple[str, str], Resource], new: Mapping[tuple[str, str], Resource], type: PatchType
 ) -> list[Patch]:
-    """A patch for each resource that is different; a rollout neither adds nor removes resources."""
+    """A patch for each changed resource; a rollout neither adds nor removes resources."""
     make = merge_patch if type == "merge" else json_patch
-    found = []
+    result = []
     for key, resource in new.items():
         if content := make(old[key], resource):
-            found.append(
+            result.append(
                 Patch(resource["kind"], resource["metadata"]["name"], resource["metadata"]["namespace"], content, type)
             )
-    return found
+    return result
 
 
 def keyed(plan: ManifestPlan) -> dict[tuple[str, str], Resource]:

@@ -1,4 +1,4 @@
-"""The JSON Schema of spec files: what editors complete and check. The rules say more than any schema can."""
+"""The JSON Schema of spec files, for completion and checks in editors; the rules check more than a schema can."""
 
 from __future__ import annotations
 
@@ -18,35 +18,38 @@ LINE = {
 
 def json_schema() -> dict[str, Any]:
     """The schema of a spec file, with its environments."""
-    whole = plainer(ServeSpec.model_json_schema())
+    whole = simplified(ServeSpec.model_json_schema())
     definitions = whole.pop("$defs")
     definitions["Scaling"] = {"anyOf": [LINE, definitions["Scaling"]]}
     definitions["Serve"] = whole
-    partial = {f"{PARTIAL}{name}": partly(content) for name, content in definitions.items()}
+    partial = {f"{PARTIAL}{name}": partial_schema(content) for name, content in definitions.items()}
     spec = {"$ref": f"#/$defs/{PARTIAL}Serve"}
     environment = {
         "type": "object",
-        "description": "what is different in one environment",
+        "description": "differences in one environment",
         "additionalProperties": False,
         "properties": {
-            "cluster": {"type": ["string", "null"], "description": "its cluster: the context of kubectl"},
+            "cluster": {
+                "type": ["string", "null"],
+                "description": "cluster of the environment: the context of kubectl",
+            },
             "domain_suffix": {"type": ["string", "null"], "description": "short for exposure.domain_suffix"},
-            "defaults": nullable({**spec, "description": "said here, unless the spec itself says otherwise"}),
-            "overrides": nullable({**spec, "description": "said here, whatever the spec itself says"}),
+            "defaults": nullable({**spec, "description": "defaults, which the spec itself overrides"}),
+            "overrides": nullable({**spec, "description": "values that override the spec itself"}),
             **partial[f"{PARTIAL}Serve"]["properties"],
         },
     }
     environments = {
         "type": ["object", "null"],
-        "description": "what is different in each environment",
+        "description": "environments by name, each with its differences",
         "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Environment"}, {"type": "null"}]},
     }
     return {
         "$schema": DRAFT,
         "title": "A serve of mlflow-kserve",
-        "description": "Everything that a person says about a serve; only name and model have to be said.",
+        "description": "The spec of a serve; only name and model are required.",
         **{key: value for key, value in whole.items() if key not in ("title", "description")},
-        # An environment may be where the name or the model is said.
+        # The name or the model may be set in an environment.
         "properties": {**whole["properties"], ENVIRONMENTS: environments},
         "required": [],
         "if": {"not": {"required": [ENVIRONMENTS]}},
@@ -57,37 +60,39 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def plainer(schema: Any) -> Any:
-    """Without titles made of names and defaults of whole parts; names that do not match are wrong."""
+def simplified(schema: Any) -> Any:
+    """The schema without generated titles and defaults of whole parts, and without names that do not match."""
     if isinstance(schema, list):
-        return [plainer(item) for item in schema]
+        return [simplified(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
-        key: {name: plainer(one) for name, one in value.items()} if key in ("properties", "$defs") else plainer(value)
+    content = {
+        key: {name: simplified(one) for name, one in value.items()}
+        if key in ("properties", "$defs")
+        else simplified(value)
         for key, value in schema.items()
         if (key, type(value)) not in (("title", str), ("default", dict))
     }
-    return {**made, "additionalProperties": False} if "patternProperties" in made else made
+    return {**content, "additionalProperties": False} if "patternProperties" in content else content
 
 
-def partly(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same with nothing required and null to take things back, as an environment has it; lists are whole."""
-    made: dict[str, Any] = {key: value for key, value in schema.items() if key not in ("required", "default")}
-    if "$ref" in made:
-        made["$ref"] = made["$ref"].replace("#/$defs/", f"#/$defs/{PARTIAL}")
+def partial_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema for an environment: nothing is required, and null removes a value; lists are replaced as a whole."""
+    content: dict[str, Any] = {key: value for key, value in schema.items() if key not in ("required", "default")}
+    if "$ref" in content:
+        content["$ref"] = content["$ref"].replace("#/$defs/", f"#/$defs/{PARTIAL}")
     for key in ("anyOf", "allOf"):
-        if key in made:
-            made[key] = [partly(one) for one in made[key]]
-    if "properties" in made:
-        made["properties"] = {name: nullable(partly(one)) for name, one in made["properties"].items()}
-    if "patternProperties" in made:
-        made["patternProperties"] = {
-            pattern: nullable(partly(one)) for pattern, one in made["patternProperties"].items()
+        if key in content:
+            content[key] = [partial_schema(one) for one in content[key]]
+    if "properties" in content:
+        content["properties"] = {name: nullable(partial_schema(one)) for name, one in content["properties"].items()}
+    if "patternProperties" in content:
+        content["patternProperties"] = {
+            pattern: nullable(partial_schema(one)) for pattern, one in content["patternProperties"].items()
         }
-    if isinstance(made.get("additionalProperties"), dict):
-        made["additionalProperties"] = nullable(partly(made["additionalProperties"]))
-    return made
+    if isinstance(content.get("additionalProperties"), dict):
+        content["additionalProperties"] = nullable(partial_schema(content["additionalProperties"]))
+    return content
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
@@ -98,15 +103,15 @@ def nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def used(definitions: dict[str, Any], start: Any) -> dict[str, Any]:
-    """Only those that something refers to."""
-    found: dict[str, Any] = {}
+    """The definitions that something refers to."""
+    referenced: dict[str, Any] = {}
     todo = references(start)
     while todo:
         name = todo.pop()
-        if name not in found:
-            found[name] = definitions[name]
+        if name not in referenced:
+            referenced[name] = definitions[name]
             todo |= references(definitions[name])
-    return found
+    return referenced
 
 
 def references(schema: Any) -> set[str]:

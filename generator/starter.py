@@ -1,35 +1,36 @@
-"""A first spec file for a model: what is known of it, and what to think about, ready to be uncommented."""
+"""A first spec file for a model, with common options ready to be uncommented."""
 
 from __future__ import annotations
 
 import yaml
 
-from generator.facts import ModelFacts, is_mlflow, is_moving
+from generator.facts import ModelFacts
 from generator.plan import decide
 from generator.spec import ServeSpec
+from predictors.uris import ModelURI
 
-# What is thought about next, most often first: why, and the lines to uncomment.
+# Common options, the most frequent first: a comment, and the lines to uncomment.
 NEXT = """\
-# Where MLflow is, as the pods see it, and the Secret with the credentials for it.
+# MLflow's address as pods reach it, and the Secret with its credentials.
 tracking:
   uri: http://mlflow.mlflow:5000
   secret: mlflow
 
-# How many pods, and what their number follows; also by the clock, with scaling.schedule.
+# Number of pods, and the rule for scaling; scaling.schedule adds times.
 replicas:
   min: 2
   max: 10
 scaling: 70% CPU
 
-# What a pod asks for; memory holds the model up to three times. There is gpu: 1, too.
+# Requests of a pod; memory must hold the model up to three times. Also available: gpu: 1.
 resources:
   cores: 2
   memory: 4Gi
 
-# On which kind of nodes; node_capacities says what the words mean on your cluster.
+# Kind of node; node_capacities defines the kinds of your cluster.
 node_capacity: on-demand
 
-# A cache on a volume that all pods share, for large models.
+# A cache on a shared volume, for large models.
 storage:
   strategy: pvc
   cache:
@@ -37,13 +38,13 @@ storage:
     create: true
     size: 100Gi
 
-# Who may call, by a token.
+# Bearer tokens of callers.
 auth:
   tokens:
     secret: callers
     key: tokens
 
-# Only these may reach the pods, and only these are reached by them, besides DNS.
+# The only callers and destinations of the pods, besides DNS.
 network_policy:
   from_namespaces:
     - istio-system
@@ -53,21 +54,21 @@ network_policy:
       ports:
         - 5000
 
-# Which protocol callers speak first: v1, v2 or grpc.
+# Protocol that most callers use: v1, v2 or grpc.
 protocol: v1
 
-# Images of your own registry, by a fixed tag.
+# Images from your own registry, with a fixed tag.
 image_registry: registry.example.com/mlflow-kserve
 image_tag: 0.1.0
 
-# More variables, from a Secret where they are secret.
+# Additional environment variables, also from a Secret.
 env:
   TEAM: fraud
   API_KEY:
     secret: api
     key: token
 
-# What is different elsewhere; chosen by --env prod.
+# Differences between environments; select one with --env prod.
 environments:
   staging:
     replicas:
@@ -81,23 +82,25 @@ environments:
 
 
 def starter(name: str, model: str, namespace: str, facts: ModelFacts | None, schema: str | None = None) -> str:
-    """The text of the file; `schema` is where editors find the JSON Schema."""
+    """The text of the file; `schema` is the path or URL of the JSON Schema for editors."""
     spec = ServeSpec(name=name, model=model, namespace=namespace, flavor=None if facts else "pyfunc")
     plan = decide(spec, {model: facts} if facts else None)
     lines = [f"# yaml-language-server: $schema={schema}"] if schema else []
     lines += [
-        "# What is served, and how: python -m generator render serve.yaml makes manifests of it.",
-        "# What is not said is decided: python -m generator explain serve.yaml tells what, and why.",
+        "# The spec of a serve: python -m generator render serve.yaml makes manifests of it.",
+        "# Other fields have defaults: python -m generator explain serve.yaml shows them, with reasons.",
         "",
         pair("name", name) + "  # of the InferenceService, and of the model in URLs",
         pair("namespace", namespace),
         pair("model", model) + (f"  # {about(facts)}" if facts else ""),
     ]
-    if is_mlflow(model) and is_moving(model):
-        lines.append("# The model follows the registry: a version (models:/NAME/3) would stay until this file changes.")
+    if ModelURI.parse(model).is_moving:
+        lines.append(
+            "# The predictor follows the registry; a version (models:/NAME/3) would stay until this file changes."
+        )
     if facts:
-        asked = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"
-        lines.append(f"# Without more words a pod asks for {asked}.")
+        request = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"
+        lines.append(f"# By default a pod requests {request}.")
     lines += ["", *(line if line.startswith("#") or not line else f"# {line}" for line in NEXT.splitlines())]
     return "\n".join(lines) + "\n"
 

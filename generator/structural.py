@@ -1,8 +1,8 @@
-"""Structural schemas: what a Kubernetes API server finds wrong with a value under strict field validation.
+"""Structural schemas: validates values like a Kubernetes API server with strict field validation.
 
-Applied are types, required fields (a default counts), enums, patterns, bounds, lists whose keys must be unique,
+Checked are types, required fields (a default counts), enums, patterns, bounds, lists whose keys must be unique,
 int-or-string, nullable, embedded resources, allOf/anyOf/oneOf/not and the formats int32, int64 and date-time; unknown
-fields are refused. Not applied: `x-kubernetes-validations` (CEL); KServe's CRDs hold none.
+fields are refused. Not checked: `x-kubernetes-validations` (CEL); KServe's CRDs hold none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _RANGES = {"int32": 2**31, "int64": 2**63}
 
 @dataclass(frozen=True)
 class SchemaProblem:
-    """One thing wrong with a document: the path to it and a sentence on what is there and what is expected."""
+    """One problem of a document: its path, and a sentence on what was found and expected."""
 
     path: str
     sentence: str
@@ -63,7 +63,7 @@ class SchemaProblem:
 
 
 def walk(schema: Schema, value: Any, path: str, strict: bool) -> Iterator[SchemaProblem]:
-    """What is wrong with the value; with `strict`, fields that the schema does not know are."""
+    """The problems of a value; with `strict`, unknown fields are problems too."""
     if value is None:
         if not schema.get("nullable") and "default" not in schema:
             yield SchemaProblem(path, f"expected {_expected(schema)}, found nothing (null)")
@@ -108,7 +108,7 @@ def _wrong_type(schema: Schema, value: Any) -> str | None:
     if good:
         return None
     if schema.get("type") == "string":
-        # What should be text may be a secret (a password of digits alone): its type says enough.
+        # The value may be a secret (a password of digits), so only its type is shown.
         advice = "" if isinstance(value, Mapping | list) else "; put it in quotes"
         return f"expected a string, found {_type_of(value)}{advice}"
     return f"expected {_expected(schema)}, found {shown(value)}"
@@ -195,7 +195,7 @@ def _array(schema: Schema, value: list[Any], path: str, strict: bool) -> Iterato
 
 
 def _combined(schema: Schema, value: Any, path: str) -> Iterator[SchemaProblem]:
-    """The value validations that a schema combines; they know no fields of their own, so none is unknown to them."""
+    """The combined validations of a schema; they do not check for unknown fields."""
     for part in schema.get("allOf", ()):
         yield from walk(part, value, path, False)
     if "not" in schema and not any(walk(schema["not"], value, path, False)):
@@ -214,7 +214,7 @@ def _combined(schema: Schema, value: Any, path: str) -> Iterator[SchemaProblem]:
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern with Go's meaning of a last `$`: the very end, not the end before a newline."""
+    """The pattern with Go's meaning of a final `$`: the very end, not the end before a newline."""
     at_end = pattern.endswith("$") and not pattern.endswith(r"\$")
     return re.compile(pattern[:-1] + r"\Z" if at_end else pattern)
 
@@ -227,7 +227,7 @@ def _is_moment(value: str) -> bool:
 
 
 def _join(path: str, name: str) -> str:
-    """Names that hold a dot or slash (labels, annotations) are put in brackets so that the path stays readable."""
+    """The path of a field; names with a dot or slash (labels, annotations) go in brackets."""
     if re.fullmatch(r"[\w-]+", name):
         return f"{path}.{name}" if path else name
     return f"{path}[{json.dumps(name)}]"
@@ -267,7 +267,7 @@ def shown(value: object) -> str:
 
 
 def _hint(name: str, properties: Schema, value: Mapping[Any, Any]) -> str:
-    """What may have been meant: a field spelled like it, or one of that name in an object beside it."""
+    """The field that may have been meant: one with a similar name, or one of that name in a sibling object."""
     for sibling, schema in properties.items():
         if sibling in value and name in schema.get("properties", ()):
             return f"; did you mean {sibling}.{name}?"

@@ -1,4 +1,7 @@
-"""`python -m loadtest run | report | compare | capacity`: exit code 0 for good, 1 for not, 2 for what cannot be."""
+"""`python -m loadtest run | report | compare | capacity`.
+
+Exit codes: 0 if the SLO was met (or B is not worse than A), 1 if not, and 2 if the test could not run.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from loadtest.target import Target, UnusableTarget
 
 PRINTED = Path("-")
 STOPPED = 130
-NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-WORDS = re.compile(r"[\x20-\x7e\t]*")
-"""What a header may hold, in every protocol."""
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+"""Values that every protocol can carry in a header."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,68 +43,97 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    commands = made.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="send requests at a rate and hold the latencies against an SLO")
-    where(run)
+    root = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="send requests at a given rate and check the latencies against an SLO")
+    add_test_options(run)
     run.add_argument(
         "--profile", choices=PROFILES, default="steady", help="how the rate changes (default: %(default)s)"
     )
-    run.add_argument("--rps", type=positive, default=100.0, help="requests a second (default: %(default)g)")
-    run.add_argument("--duration", type=positive, default=60.0, help="seconds (default: %(default)g)")
+    run.add_argument("--rps", type=positive, default=100.0, help="requests per second (default: %(default)g)")
+    run.add_argument("--duration", type=positive, default=60.0, help="duration in seconds (default: %(default)g)")
     run.add_argument(
-        "--out", type=Path, default=Path("loadtest.json"), help="the result, - prints it (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("loadtest.json"),
+        help="file for the result; - prints it (default: %(default)s)",
     )
-    run.add_argument("--html", type=Path, help="the report (default: beside the result)")
+    run.add_argument("--html", type=Path, help="file for the report (default: next to the result)")
     run.set_defaults(run=run_test)
-    shown = commands.add_parser("report", help="write the HTML report of a result")
-    shown.add_argument("result", type=Path, metavar="RESULT.json")
-    shown.add_argument("--html", type=Path, help="default: beside the result")
-    shown.set_defaults(run=run_report)
-    both = commands.add_parser("compare", help="whether B is worse than A, such as a canary than what is stable")
-    both.add_argument("a", type=Path, metavar="A.json")
-    both.add_argument("b", type=Path, metavar="B.json")
-    both.add_argument("--tolerance", type=percent, default=0.1, help="as much slower is no worse (default: 10%%)")
-    both.add_argument("--html", type=Path, default=Path("compare.html"), help="the picture (default: %(default)s)")
-    both.set_defaults(run=run_compare)
-    most = commands.add_parser("capacity", help="find the highest rate that meets the SLO")
-    where(most)
-    most.add_argument("--start", type=positive, default=50.0, metavar="RPS", help="default: %(default)g")
-    most.add_argument("--most", type=positive, default=20_000.0, metavar="RPS", help="default: %(default)g")
-    most.add_argument("--probe", type=positive, default=10.0, help="seconds for each rate (default: %(default)g)")
-    most.add_argument("--target-rps", type=positive, metavar="RPS", help="say how many pods it needs")
-    most.add_argument("--pods", type=whole, default=1, help="that answer behind --url (default: %(default)s)")
-    most.add_argument("--headroom", type=percent, default=0.3, help="of a pod that is kept free (default: 30%%)")
-    most.add_argument("--out", type=Path, default=Path("capacity.json"), help="default: %(default)s")
-    most.set_defaults(run=run_capacity)
-    return made
+    report_command = commands.add_parser("report", help="write the HTML report of a result")
+    report_command.add_argument("result", type=Path, metavar="RESULT.json")
+    report_command.add_argument("--html", type=Path, help="file for the report (default: next to the result)")
+    report_command.set_defaults(run=run_report)
+    compare_command = commands.add_parser(
+        "compare", help="tell whether B is worse than A, such as a canary than the stable model"
+    )
+    compare_command.add_argument("a", type=Path, metavar="A.json")
+    compare_command.add_argument("b", type=Path, metavar="B.json")
+    compare_command.add_argument(
+        "--tolerance", type=percent, default=0.1, help="how much slower B may be (default: 10%%)"
+    )
+    compare_command.add_argument(
+        "--html", type=Path, default=Path("compare.html"), help="file for the report (default: %(default)s)"
+    )
+    compare_command.set_defaults(run=run_compare)
+    capacity_command = commands.add_parser("capacity", help="find the highest rate that meets the SLO")
+    add_test_options(capacity_command)
+    capacity_command.add_argument(
+        "--start", type=positive, default=50.0, metavar="RPS", help="first rate (default: %(default)g)"
+    )
+    capacity_command.add_argument(
+        "--most", type=positive, default=20_000.0, metavar="RPS", help="highest rate (default: %(default)g)"
+    )
+    capacity_command.add_argument(
+        "--probe", type=positive, default=10.0, help="seconds per rate (default: %(default)g)"
+    )
+    capacity_command.add_argument(
+        "--target-rps", type=positive, metavar="RPS", help="print the number of pods for this rate"
+    )
+    capacity_command.add_argument(
+        "--pods", type=whole, default=1, help="number of pods behind --url (default: %(default)s)"
+    )
+    capacity_command.add_argument(
+        "--headroom", type=percent, default=0.3, help="share of each pod to keep free (default: 30%%)"
+    )
+    capacity_command.add_argument(
+        "--out", type=Path, default=Path("capacity.json"), help="file for the result (default: %(default)s)"
+    )
+    capacity_command.set_defaults(run=run_capacity)
+    return root
 
 
-def where(command: argparse.ArgumentParser) -> None:
-    """What all tests have to know."""
-    command.add_argument("--url", required=True, help="of the server, such as http://localhost:8080")
-    command.add_argument("--grpc", default="", metavar="HOST:PORT", help="of its gRPC server (default: port 8081)")
+def add_test_options(command: argparse.ArgumentParser) -> None:
+    """Options of all tests."""
+    command.add_argument("--url", required=True, help="URL of the server, such as http://localhost:8080")
+    command.add_argument(
+        "--grpc", default="", metavar="HOST:PORT", help="address of its gRPC server (default: port 8081)"
+    )
     command.add_argument("--protocol", choices=PROTOCOLS, default="v1", help="default: %(default)s")
     command.add_argument(
-        "--slo", default=slo.DEFAULT, help="what is promised (default: %(default)s)".replace("%)", "%%)")
+        "--slo", default=slo.DEFAULT, help="objectives to check (default: %(default)s)".replace("%)", "%%)")
     )
-    command.add_argument("--rows", type=whole, default=1, help="in each request (default: %(default)s)")
-    command.add_argument("--seed", type=int, default=0, help="of the made-up values (default: %(default)s)")
-    command.add_argument("--timeout", type=positive, default=10.0, help="seconds for a reply (default: %(default)g)")
+    command.add_argument("--rows", type=whole, default=1, help="rows per request (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="seed of the generated values (default: %(default)s)")
     command.add_argument(
-        "--warmup", type=positive, default=1.0, help="seconds that are not counted (default: %(default)g)"
+        "--timeout", type=positive, default=10.0, help="seconds to wait for a response (default: %(default)g)"
     )
-    command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="for each request")
-    command.add_argument("--token-file", type=Path, help="a bearer token for each request")
-    command.add_argument("--insecure", action="store_true", help="take any certificate")
-    command.add_argument("--ca", type=Path, metavar="FILE", help="certificates of authorities to trust")
-    command.add_argument("--metrics-url", default="", help="where the metrics are (default: /metrics of --url)")
+    command.add_argument(
+        "--warmup", type=positive, default=1.0, help="seconds of warm-up that are not counted (default: %(default)g)"
+    )
+    command.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="header of each request"
+    )
+    command.add_argument("--token-file", type=Path, help="file with a bearer token for each request")
+    command.add_argument("--insecure", action="store_true", help="accept any certificate")
+    command.add_argument("--ca", type=Path, metavar="FILE", help="certificates of the authorities to trust")
+    command.add_argument("--metrics-url", default="", help="URL of the metrics (default: /metrics of --url)")
 
 
 def plan(options: argparse.Namespace, **more: object) -> MeasuringPlan:
     slo.parse(options.slo)
     if options.metrics_url:
-        Target(options.metrics_url)  # says so if it is no URL
+        Target(options.metrics_url)  # raises if it is not a URL
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
     given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
     return MeasuringPlan(
@@ -110,15 +142,15 @@ def plan(options: argparse.Namespace, **more: object) -> MeasuringPlan:
 
 
 def headers_of(options: argparse.Namespace) -> dict[str, str]:
-    """What --header and --token-file say."""
+    """The headers that --header and --token-file ask for."""
     headers = {}
     for one in options.header:
         name, colon, value = one.partition(":")
         if not colon or not name.strip():
             raise UnusableTarget(f"--header: expected 'NAME: VALUE', got {name.strip()!r} without a colon")
         headers[name.strip()] = value.strip()
-        if not NAME.fullmatch(name.strip()) or not WORDS.fullmatch(value.strip()):
-            raise UnusableTarget(f"--header: {name.strip()!r} has something that no header can carry")
+        if not HEADER_NAME.fullmatch(name.strip()) or not HEADER_VALUE.fullmatch(value.strip()):
+            raise UnusableTarget(f"--header: {name.strip()!r} has characters that no header can carry")
     if options.token_file:
         try:
             token = options.token_file.read_text().strip()
@@ -126,7 +158,7 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
             raise UnusableTarget(f"--token-file: {options.token_file}: {error.strerror}") from None
         except UnicodeDecodeError:
             token = ""
-        if not WORDS.fullmatch(token) or not token:
+        if not HEADER_VALUE.fullmatch(token) or not token:
             raise UnusableTarget(f"--token-file: {options.token_file} does not hold a token")
         headers["Authorization"] = f"Bearer {token}"
     return headers
@@ -134,30 +166,30 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
 
 def run_test(options: argparse.Namespace) -> int:
     if options.profile == "step" and options.duration < 10:
-        raise UnusableTarget("--duration: a test in steps takes 10 seconds at least")
+        raise UnusableTarget("--duration: a test in steps takes at least 10 seconds")
     page = options.html or (None if options.out == PRINTED else options.out.with_suffix(".html"))
     for file in (options.out, page):
         writable(file)
-    found = measure(plan(options))
+    result = measure(plan(options))
     if options.out == PRINTED:
-        print(found.line())
+        print(result.line())
     else:
-        options.out.write_text(found.line() + "\n")
+        options.out.write_text(result.line() + "\n")
     if page:
-        page.write_text(report.html(found))
-    for one in found.checks:
-        print(one)
-    if found.held is not None:
-        print(report.held(found))
-    if found.outcome.late >= LATE:
-        print(f"the load generator itself was late, {slo.seconds(found.outcome.late)} for 1 % of its requests")
-    if "missing" in found.server:
-        print(f"nothing from the server itself: {found.server['missing']}")
+        page.write_text(report.html(result))
+    for check in result.checks:
+        print(check)
+    if result.held is not None:
+        print(report.held(result))
+    if result.outcome.late >= LATE:
+        print(f"the load generator itself was late, {slo.seconds(result.outcome.late)} for 1 % of its requests")
+    if "missing" in result.server:
+        print(f"no metrics from the server: {result.server['missing']}")
     where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
-    print(f"{found.verdict}{where and ': '}{where}")
-    if found.stopped is not None:
+    print(f"{result.verdict}{where and ': '}{where}")
+    if result.stopped is not None:
         return STOPPED
-    return 0 if found.kept else 1
+    return 0 if result.kept else 1
 
 
 def run_report(options: argparse.Namespace) -> int:
@@ -171,28 +203,28 @@ def run_report(options: argparse.Namespace) -> int:
 def run_compare(options: argparse.Namespace) -> int:
     writable(options.html)
     a, b = results.read(options.a), results.read(options.b)
-    found = compare.compare(a, b, options.tolerance)
-    options.html.write_text(compare.html(a, b, found, options.tolerance))
-    for one in found:
-        print(one)
-    print(f"{compare.verdict(found)}: {options.html}")
-    return 1 if any(one.worse for one in found) else 0
+    differences = compare.compare(a, b, options.tolerance)
+    options.html.write_text(compare.html(a, b, differences, options.tolerance))
+    for difference in differences:
+        print(difference)
+    print(f"{compare.verdict(differences)}: {options.html}")
+    return 1 if any(difference.worse for difference in differences) else 0
 
 
 def run_capacity(options: argparse.Namespace) -> int:
     writable(options.out)
     if options.start > options.most:
         raise UnusableTarget(f"--start {options.start:g} is more than --most {options.most:g}")
-    found = capacity.Capacity(slo=options.slo)
+    result = capacity.Capacity(slo=options.slo)
     try:
-        capacity.search(plan(options, duration=options.probe), options.start, options.most, found)
-    finally:  # it may be stopped, or the server gone
-        if found.tries:
-            found.write(options.out, options.target_rps, options.pods, options.headroom)
-    print(found.line(options.pods))
-    if options.target_rps and found.rps:
-        print(found.pods_line(options.target_rps, options.pods, options.headroom))
-    return 0 if found.rps else 1
+        capacity.search(plan(options, duration=options.probe), options.start, options.most, result)
+    finally:  # the search may be stopped, or the server may be gone
+        if result.tries:
+            result.write(options.out, options.target_rps, options.pods, options.headroom)
+    print(result.line(options.pods))
+    if options.target_rps and result.rps:
+        print(result.pods_line(options.target_rps, options.pods, options.headroom))
+    return 0 if result.rps else 1
 
 
 def writable(file: Path | None) -> None:
@@ -203,7 +235,7 @@ def writable(file: Path | None) -> None:
     there = file.exists()
     try:
         file.open("a").close()
-        if not there:  # nothing is left behind where there can be no test
+        if not there:  # leave no file behind if the test cannot run
             file.unlink()
     except OSError as error:
         raise UnusableTarget(f"{file}: {error.strerror}") from None

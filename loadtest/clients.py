@@ -1,4 +1,4 @@
-"""One request over HTTP or gRPC, and in one word what became of it: "" or the kind of the error."""
+"""Clients for HTTP and gRPC, whose `send` returns "" or the kind of error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=self.timeout),
             headers=self.target.headers,
         )
-        # Metrics may be elsewhere, and tokens are for the server alone.
+        # Metrics may be on another server, which must not get the tokens.
         self.bare = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout))
         return self
 
@@ -46,7 +46,7 @@ class HttpClient:
             return "connection lost"
 
     async def get(self, url: str) -> tuple[int, str]:
-        """Status and text; 0 and the reason where there is no reply."""
+        """Status and text; 0 and the reason if there is no response."""
         try:
             session = self.session if url.startswith(f"{self.target.url}/") else self.bare
             async with session.get(url) as reply:

@@ -1,9 +1,9 @@
-"""Whether one test was worse than another: a bootstrap over the seconds of both.
+"""Tells whether one test was worse than another, by a bootstrap over the seconds of both.
 
-Seconds are drawn, not requests: those within one second wait in the same queue, so they are not independent, and a test
-that took them as such (Mann-Whitney's, for one) would find differences between two runs of the same server. Seconds in
-a row are drawn together, for what slows a server down (a neighbour, a collection of garbage) lasts for some of them.
-Each interval is as wide as four of them together need to be right 95 times out of 100 (Bonferroni).
+Seconds are drawn, not requests: requests within one second wait in the same queue, so they are not independent, and a
+test that assumes it (such as Mann-Whitney's) would find differences between two runs of the same server. Consecutive
+seconds are drawn together, since whatever slows a server down (a neighbour, a garbage collection) lasts for some of
+them. The four intervals are wide enough to be right together 95 times out of 100 (Bonferroni).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DRAWS = 2000
 CONFIDENCE = 0.95
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 ERRORS = 0.001
-"""A share of errors that is higher by less than this is no worse."""
-LEAST_SECONDS = 10
-LEAST_BEYOND = 5
-"""Requests that have to be slower than a percentile: of fewer it says nothing."""
+"""A share of errors that is higher by less than this is not worse."""
+MIN_SECONDS = 10
+MIN_BEYOND = 5
+"""Requests that must be slower than a percentile for it to mean something."""
 MAX_STEPS = 2500
-"""Of a histogram: more than an hour."""
+"""Steps of a histogram, which reach beyond an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class MetricDifference:
     a: float
     b: float
     low: float
-    """Of B's percentile divided by A's, or of B's share of errors minus A's; `low` to `high` is the interval."""
-    found: float
+    """The interval from `low` to `high` is of B's percentile divided by A's, or B's share of errors minus A's."""
+    estimate: float
     high: float
     worse: bool
     unsure: bool = False
-    """The interval holds both: B may be worse."""
+    """The interval covers both outcomes: B may be worse."""
     needed: int = 0
-    """Requests, of which there are fewer."""
+    """Requests that the comparison needs, if there were too few."""
 
     @property
     def sign(self) -> str:
@@ -56,7 +56,7 @@ class MetricDifference:
     def __str__(self) -> str:
         sign = "WORSE" if self.worse else self.sign
         if self.needed:
-            return f"{self.name}: too few requests were answered to compare it, it needs {self.needed} in each test"
+            return f"{self.name}: too few successful requests to compare: expected {self.needed} in each test"
         if self.name == "errors":
             return f"errors {self.a:.3%} → {self.b:.3%}: {self.low:+.3%} to {self.high:+.3%}: {sign}"
         times = f"{slo.seconds(self.a)} → {slo.seconds(self.b)}"
@@ -69,54 +69,54 @@ def compare(a: Result, b: Result, tolerance: float) -> list[MetricDifference]:
             raise UnusableTarget(f"the two tests differ in {name}: {getattr(a, name)} and {getattr(b, name)}")
     ours_all, theirs_all = a.outcome, b.outcome
     if a.profile != "steady":
-        # One may have ended early: the seconds that only the other has were of another rate.
+        # One test may have ended early: seconds that only the other has were at another rate.
         both = ours_all.seconds.keys() & theirs_all.seconds.keys()
         ours_all, theirs_all = (LoadResult({at: one.seconds[at] for at in both}) for one in (ours_all, theirs_all))
     for label, one in (("A", ours_all), ("B", theirs_all)):
-        if len(one.seconds) < LEAST_SECONDS:
-            raise UnusableTarget(f"{label} has {len(one.seconds)} seconds to compare: it needs {LEAST_SECONDS}")
+        if len(one.seconds) < MIN_SECONDS:
+            raise UnusableTarget(f"{label} has {len(one.seconds)} seconds to compare: it needs {MIN_SECONDS}")
     outside = (1 - CONFIDENCE) / (len(PERCENTILES) + 1)
     ends = [100 * outside / 2, 100 * (1 - outside / 2)]
     dice = np.random.default_rng(0)
     drawn_a, drawn_b = Drawn(ours_all, dice), Drawn(theirs_all, dice)
     answered = min(ours_all.latencies.count, theirs_all.latencies.count)
-    found = []
+    differences = []
     for name, share in PERCENTILES.items():
         if not answered:
             continue
         ours, theirs = ours_all.latencies.percentile(share), theirs_all.latencies.percentile(share)
-        needed = round(LEAST_BEYOND / (1 - share))
+        needed = round(MIN_BEYOND / (1 - share))
         if answered < needed:
-            found.append(MetricDifference(name, ours, theirs, 0, theirs / ours, 0, worse=False, needed=needed))
+            differences.append(MetricDifference(name, ours, theirs, 0, theirs / ours, 0, worse=False, needed=needed))
             continue
         ratios = drawn_b.percentile(share) / drawn_a.percentile(share)
         low, high = np.percentile(ratios, ends)
         worse, unsure = bool(low > 1 + tolerance), bool(high > 1 + tolerance)
-        found.append(MetricDifference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
+        differences.append(MetricDifference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
     before, after = share_of_errors(ours_all), share_of_errors(theirs_all)
     low, high = np.percentile(drawn_b.errors - drawn_a.errors, ends)
-    found.append(
+    differences.append(
         MetricDifference("errors", before, after, low, after - before, high, bool(low > ERRORS), bool(high > ERRORS))
     )
-    if all(one.needed for one in found[:-1]) and not found[-1].worse:
-        raise UnusableTarget(f"{answered} requests that both answered are too few for a comparison")
-    return found
+    if all(one.needed for one in differences[:-1]) and not differences[-1].worse:
+        raise UnusableTarget(f"{answered} successful requests in both tests are too few for a comparison")
+    return differences
 
 
 def colour(worse: bool, unsure: bool) -> str:
     return "unsure" if unsure and not worse else report.word(not worse)
 
 
-def verdict(found: list[MetricDifference]) -> str:
-    if any(one.worse for one in found):
+def verdict(differences: list[MetricDifference]) -> str:
+    if any(one.worse for one in differences):
         return "B is worse than A"
-    if any(one.unsure or one.needed for one in found):
-        return "B is not surely worse than A, but it may be: longer tests would tell"
+    if any(one.unsure or one.needed for one in differences):
+        return "B may be worse than A, but it is not certain: run longer tests"
     return "B is not worse than A"
 
 
 class Drawn:
-    """A test as it might have been: DRAWS times as many seconds, drawn from its own with replacement."""
+    """DRAWS resamples of a test: its seconds, drawn with replacement."""
 
     def __init__(self, outcome: LoadResult, dice: np.random.Generator) -> None:
         seconds = [one for _, one in sorted(outcome.seconds.items())]
@@ -132,13 +132,13 @@ class Drawn:
         self.errors: npt.NDArray[np.float64] = weights @ np.array([one.errors.total() for one in seconds]) / offered
 
     def percentile(self, share: float) -> npt.NDArray[np.float64]:
-        wanted = np.maximum(1, np.ceil(share * self.cumulated[:, -1:]))
-        found: npt.NDArray[np.float64] = self.times[(self.cumulated >= wanted).argmax(axis=1)]
-        return found
+        rank = np.maximum(1, np.ceil(share * self.cumulated[:, -1:]))
+        times: npt.NDArray[np.float64] = self.times[(self.cumulated >= rank).argmax(axis=1)]
+        return times
 
 
 def drawn_seconds(count: int, dice: np.random.Generator) -> npt.NDArray[np.int64]:
-    """How often each second is in each of the DRAWS; the last is followed by the first."""
+    """How often each second is in each of the DRAWS; the first follows the last."""
     length = round(math.sqrt(count))
     blocks = math.ceil(count / length)
     begins = dice.integers(count, size=(DRAWS, blocks))
@@ -152,31 +152,33 @@ def share_of_errors(outcome: LoadResult) -> float:
     return outcome.errors.total() / outcome.offered
 
 
-def html(a: Result, b: Result, found: list[MetricDifference], tolerance: float) -> str:
-    said = colour(any(one.worse for one in found), any(one.unsure or one.needed for one in found))
+def html(a: Result, b: Result, differences: list[MetricDifference], tolerance: float) -> str:
+    css_class = colour(any(one.worse for one in differences), any(one.unsure or one.needed for one in differences))
     ratios = {
-        one.name: (one.low, one.found, one.high, one.worse) for one in found if one.name != "errors" and not one.needed
+        one.name: (one.low, one.estimate, one.high, one.worse)
+        for one in differences
+        if one.name != "errors" and not one.needed
     }
     rows = [
         [escape(one.name), written(one)(one.a), written(one)(one.b),
          f"{one.low:+.3%} to {one.high:+.3%}" if one.name == "errors" else f"{one.low:.2f}× to {one.high:.2f}×"
          if not one.needed else "too few requests",
          "–" if one.needed else f"<span class='{colour(one.worse, one.unsure)}'>{one.sign}</span>"]
-        for one in found
+        for one in differences
     ]  # fmt: skip
     pictures = [
         drawing.intervals("B's latency, divided by A's (grey: the tolerance)", ratios, tolerance) if ratios else "",
-        drawing.lines("How many requests took at most as long", {"A": cumulated(a), "B": cumulated(b)},
+        drawing.lines("Share of requests by latency", {"A": cumulated(a), "B": cumulated(b)},
                       lambda value: f"{value:.0%}", slo.seconds),
     ]  # fmt: skip
     return report.page(
         "Comparison of two load tests",
         f"<h1>Two load tests, side by side</h1><p class='faint'>A: {who(a)}<br>B: {who(b)}</p>"
-        f"<p class='verdict {said}'>{verdict(found)}</p>"
-        + report.table(["", "A", "B", "difference, 95 % sure", ""], rows)
+        f"<p class='verdict {css_class}'>{verdict(differences)}</p>"
+        + report.table(["", "A", "B", "difference, 95 % confidence", ""], rows)
         + f"<h2>Pictures</h2><div class='pictures'>{''.join(pictures)}</div>"
-        f"<p class='faint'>Bootstrap over seconds, {DRAWS:,} draws. Worse is what is surely more than {tolerance:.0%} "
-        f"slower, or has surely {ERRORS:.1%} more errors.</p>",
+        f"<p class='faint'>Bootstrap over seconds, {DRAWS:,} draws. Worse: certainly more than {tolerance:.0%} "
+        f"slower, or certainly {ERRORS:.1%} more errors.</p>",
     )
 
 
@@ -189,7 +191,7 @@ def who(one: Result) -> str:
 
 
 def cumulated(one: Result) -> list[tuple[float, float]]:
-    """Up to P99.5: the last ones would leave no room for the others."""
+    """Up to P99.5: the slowest ones would leave no room for the others."""
     latencies = one.outcome.latencies
     points, seen = [], 0
     for step in sorted(latencies.steps):

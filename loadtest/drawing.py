@@ -1,4 +1,4 @@
-"""Pictures as plain SVG: lines over time, a distribution, intervals. No library, no script, no network."""
+"""Charts as plain SVG: lines over time, a distribution, intervals. No library, no script, no network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 20, 34, 46
 COLOURS = ("#3b76c4", "#d0632b", "#1a7f4b", "#8250df", "#9a6700", "#59636e")
 BAD = "#cf222e"
 BEHIND = "due"
-"""The line that others may cover, so it is wider."""
+"""The line that others may cover, which is wider."""
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e3e7eb"
 FONT = "font-family='-apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
 
 Points = Sequence[tuple[float, float]]
-Written = Callable[[float], str]
+Format = Callable[[float], str]
 
 
 def plain(value: float) -> str:
@@ -24,16 +24,16 @@ def plain(value: float) -> str:
 
 
 def lines(
-    title: str, series: dict[str, Points], written: Written = plain, across: Written = lambda x: f"{x:g} s"
+    title: str, series: dict[str, Points], format_value: Format = plain, across: Format = lambda x: f"{x:g} s"
 ) -> str:
-    """Each of `series` as a line; from zero upwards."""
+    """A line for each of `series`, on an axis from zero."""
     points = [point for one in series.values() for point in one]
     if not points:
         return ""
     low, high = min(x for x, _ in points), max(x for x, _ in points)
     most = max(y for _, y in points) or 1.0
-    x, y = straight(low, max(high, low + 1e-9), LEFT, WIDTH - RIGHT), straight(0, most * 1.08, HEIGHT - BOTTOM, TOP)
-    parts = grid(y, ticks(0, most * 1.08), written) + feet(x, ticks(low, high), across)
+    x, y = linear(low, max(high, low + 1e-9), LEFT, WIDTH - RIGHT), linear(0, most * 1.08, HEIGHT - BOTTOM, TOP)
+    parts = grid(y, ticks(0, most * 1.08), format_value) + labels_below(x, ticks(low, high), across)
     for number, (name, one) in enumerate(series.items()):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in one)
         colour = COLOURS[number % len(COLOURS)]
@@ -44,14 +44,14 @@ def lines(
     return framed(title, parts, legend(list(series)))
 
 
-def distribution(title: str, bars: Points, marks: dict[str, float], written: Written) -> str:
-    """How many requests (y) took how long (x, by powers of ten), with a line for each of `marks`."""
+def distribution(title: str, bars: Points, marks: dict[str, float], format_value: Format) -> str:
+    """Number of requests (y) by latency (x, logarithmic), with a line for each of `marks`."""
     if not bars:
         return ""
     ends = [x for x, _ in bars] + list(marks.values())
     low, high, most = min(ends) / 1.1, max(ends) * 1.1, max(y for _, y in bars)
-    log = straight(math.log(low), math.log(high), LEFT, WIDTH - RIGHT)
-    y = straight(0, most * 1.15, HEIGHT - BOTTOM, TOP)
+    log = linear(math.log(low), math.log(high), LEFT, WIDTH - RIGHT)
+    y = linear(0, most * 1.15, HEIGHT - BOTTOM, TOP)
 
     def x(value: float) -> float:
         return log(math.log(value))
@@ -60,7 +60,7 @@ def distribution(title: str, bars: Points, marks: dict[str, float], written: Wri
     inside = [step for step in steps if low <= step <= high]
     if len(inside) > 9:
         inside = [step for step in inside if f"{step:e}"[0] == "1"]
-    parts = grid(y, ticks(0, most * 1.15), plain) + feet(x, inside, written)
+    parts = grid(y, ticks(0, most * 1.15), plain) + labels_below(x, inside, format_value)
     wide = max(x(bars[0][0] * 1.051) - x(bars[0][0]), 1)
     for at, count in bars:
         parts.append(
@@ -69,7 +69,7 @@ def distribution(title: str, bars: Points, marks: dict[str, float], written: Wri
         )
     for row, (name, at) in enumerate(marks.items()):
         colour = BAD if name.startswith("limit") else INK
-        top = TOP + 12 * (row % 11)  # as many as there is room for
+        top = TOP + 12 * (row % 11)  # as many rows as fit
         parts.append(vertical(x(at), top, colour))
         anchor = "end" if x(at) > WIDTH - 150 else "start"
         shift = -4 if anchor == "end" else 4
@@ -78,44 +78,44 @@ def distribution(title: str, bars: Points, marks: dict[str, float], written: Wri
 
 
 def intervals(title: str, rows: dict[str, tuple[float, float, float, bool]], tolerance: float) -> str:
-    """For each name low, found, high of a ratio and whether it is bad; 1 is no difference."""
+    """For each name the low end, estimate and high end of a ratio, and whether it is bad; 1 is no difference."""
     ends = [value for low, _, high, _ in rows.values() for value in (low, high)]
     low, high = min([*ends, 1 - tolerance]), max([*ends, 1 + tolerance])
     room = (high - low) * 0.08
-    x = straight(low - room, high + room, LEFT, WIDTH - RIGHT)
-    parts = feet(x, ticks(low - room, high + room), lambda value: f"{value:g}×")
+    x = linear(low - room, high + room, LEFT, WIDTH - RIGHT)
+    parts = labels_below(x, ticks(low - room, high + room), lambda value: f"{value:g}×")
     parts.append(
         f"<rect x='{x(1 - tolerance):.1f}' y='{TOP}' width='{x(1 + tolerance) - x(1 - tolerance):.1f}' "
         f"height='{HEIGHT - BOTTOM - TOP}' fill='{GRID}'/>"
     )
     parts.append(vertical(x(1), TOP, INK))
-    for place, (name, (least, found, most, bad)) in enumerate(rows.items()):
+    for place, (name, (least, estimate, most, bad)) in enumerate(rows.items()):
         y = TOP + (place + 0.5) * (HEIGHT - BOTTOM - TOP) / len(rows)
         colour = BAD if bad else COLOURS[0]
         ends_at = f"x1='{x(least):.1f}' x2='{x(most):.1f}' y1='{y:.1f}' y2='{y:.1f}'"
         parts.append(f"<line {ends_at} stroke='{colour}' stroke-width='3'/>")
-        parts.append(f"<circle cx='{x(found):.1f}' cy='{y:.1f}' r='5' fill='{colour}'/>")
+        parts.append(f"<circle cx='{x(estimate):.1f}' cy='{y:.1f}' r='5' fill='{colour}'/>")
         parts.append(text(LEFT - 8, y + 4, name, anchor="end"))
     return framed(title, parts, [])
 
 
-def straight(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
+def linear(low: float, high: float, first: float, last: float) -> Callable[[float], float]:
     return lambda value: first + (value - low) / (high - low) * (last - first)
 
 
-def grid(y: Callable[[float], float], values: Sequence[float], written: Written) -> list[str]:
+def grid(y: Callable[[float], float], values: Sequence[float], format_value: Format) -> list[str]:
     parts = []
     for value in values:
         parts.append(
             f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y(value):.1f}' y2='{y(value):.1f}' stroke='{GRID}'/>"
         )
-        parts.append(text(LEFT - 8, y(value) + 4, written(value), anchor="end", size=11, fill=FAINT))
+        parts.append(text(LEFT - 8, y(value) + 4, format_value(value), anchor="end", size=11, fill=FAINT))
     return parts
 
 
-def feet(x: Callable[[float], float], values: Sequence[float], written: Written) -> list[str]:
+def labels_below(x: Callable[[float], float], values: Sequence[float], format_value: Format) -> list[str]:
     down = HEIGHT - BOTTOM + 18
-    return [text(x(value), down, written(value), anchor="middle", size=11, fill=FAINT) for value in values]
+    return [text(x(value), down, format_value(value), anchor="middle", size=11, fill=FAINT) for value in values]
 
 
 def legend(names: list[str]) -> list[str]:

@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 STEP = math.log(1.01)
-LEAST = 1e-6
+MIN_SECONDS = 1e-6
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 
 @dataclass(slots=True)
 class Histogram:
     steps: Counter[int] = field(default_factory=Counter)
-    """How many by step; step n begins at LEAST × 1.01ⁿ seconds."""
+    """Counts by step; step n begins at MIN_SECONDS × 1.01ⁿ seconds."""
 
     def add(self, seconds: float) -> None:
-        self.steps[int(math.log(max(seconds, LEAST) / LEAST) / STEP)] += 1
+        self.steps[int(math.log(max(seconds, MIN_SECONDS) / MIN_SECONDS) / STEP)] += 1
 
     @property
     def count(self) -> int:
@@ -34,10 +34,10 @@ class Histogram:
 
     def percentile(self, share: float) -> float:
         """The latency that at least `share` of the requests did not exceed."""
-        wanted, seen = max(1, math.ceil(share * self.count)), 0
+        rank, seen = max(1, math.ceil(share * self.count)), 0
         for step in sorted(self.steps):
             seen += self.steps[step]
-            if seen >= wanted:
+            if seen >= rank:
                 return middle(step)
         raise ValueError("nothing was measured")
 
@@ -57,4 +57,4 @@ def merged(parts: Iterable[Histogram]) -> Histogram:
 
 
 def middle(step: int) -> float:
-    return LEAST * math.exp(STEP * (step + 0.5))
+    return MIN_SECONDS * math.exp(STEP * (step + 0.5))

@@ -1,10 +1,10 @@
 """Locust for any served model: `locust -f loadtest/locustfile.py --host http://localhost:8080 [V1 V2 V2Binary …]`.
 
-A class of users for each protocol, whose requests are made from the server's /schema; `--shape` says how the number of
-users changes, `--open-rate` lets each of them send whether or not there was a reply.
+There is one user class per protocol; requests are generated from the server's /schema. `--shape` sets how the number
+of users changes; with `--open-rate` each user sends requests without waiting for responses.
 """
 
-# ruff: noqa: E402 - gRPC has to know of gevent before anything uses it, and Python where this folder is
+# ruff: noqa: E402 - gRPC must be set up for gevent before its first use, and this folder must be importable
 from __future__ import annotations
 
 import sys
@@ -35,14 +35,16 @@ PREPARED: dict[str, list[Payload]] = {}
 @events.init_command_line_parser.add_listener
 def options(parser: Any) -> None:
     parser.add_argument("--shape", choices=profiles.PROFILES, default="steady", help="how the number of users changes")
-    parser.add_argument("--open-rate", type=float, default=0.0, help="a second, of each user, whatever the replies")
-    parser.add_argument("--slo", default=slo.DEFAULT, help="what is promised: it decides on the exit code")
+    parser.add_argument(
+        "--open-rate", type=float, default=0.0, help="requests per second and user, without waiting for responses"
+    )
+    parser.add_argument("--slo", default=slo.DEFAULT, help="objectives, which decide the exit code")
     parser.add_argument("--rows", type=int, default=1, help="rows in each request")
-    parser.add_argument("--seed", type=int, default=0, help="of the made-up values")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the generated values")
     parser.add_argument("--grpc", default="", help="host:port of the gRPC server (default: port 8081 of the host)")
     parser.add_argument("--header", action="append", default=[], help="'NAME: VALUE'", include_in_web_ui=False)
-    parser.add_argument("--token-file", type=Path, help="a bearer token", include_in_web_ui=False)
-    parser.add_argument("--ca", type=Path, help="certificates of authorities to trust", include_in_web_ui=False)
+    parser.add_argument("--token-file", type=Path, help="file with a bearer token", include_in_web_ui=False)
+    parser.add_argument("--ca", type=Path, help="certificates of the authorities to trust", include_in_web_ui=False)
 
 
 def target(environment: Any) -> Target:
@@ -64,27 +66,27 @@ def prepare(environment: Any, **_: Any) -> None:
         print(f"error: {error}", file=sys.stderr)
         if given.headless:
             sys.exit(2)
-        environment.runner.log_exception("local", str(error), "")  # its web page shows these
+        environment.runner.log_exception("local", str(error), "")  # shown on its web page
         gevent.spawn(environment.runner.stop)
-    environment.shape_class.reset_time()  # it took a while; the test begins now
+    environment.shape_class.reset_time()  # the preparation took a while; the test begins now
 
 
 @events.quitting.add_listener
 def judge(environment: Any, **_: Any) -> None:
     if environment.process_exit_code is None and not environment.parsed_options.worker:
         try:
-            found = checks(environment, environment.stats.total.get_response_time_percentile)
-        except UnusableTarget:  # its web page takes any text; it was told when the test should have begun
+            results = checks(environment, environment.stats.total.get_response_time_percentile)
+        except UnusableTarget:  # the web page takes any text; the error was printed at the start of the test
             environment.process_exit_code = 2
             return
-        print("\n".join(map(str, found)))
-        environment.process_exit_code = 0 if all(one.kept for one in found) else 1
+        print("\n".join(map(str, results)))
+        environment.process_exit_code = 0 if all(one.kept for one in results) else 1
 
 
 def checks(environment: Any, percentile: Any) -> list[slo.Check]:
     total = environment.stats.total
 
-    def found(name: str) -> float | None:
+    def measured(name: str) -> float | None:
         if name == "errors":
             return float(total.fail_ratio)
         if name in ("mean", "max"):
@@ -92,11 +94,11 @@ def checks(environment: Any, percentile: Any) -> list[slo.Check]:
         value = percentile(float(name[1:]) / 100)
         return None if value is None else value / 1e3
 
-    return [slo.Check(one, found(one.name)) for one in slo.parse(environment.parsed_options.slo)]
+    return [slo.Check(one, measured(one.name)) for one in slo.parse(environment.parsed_options.slo)]
 
 
 class LoadProfile(LoadTestShape):
-    """`--users` at most and `--run-time` in all; "step" ends where the SLO breaks."""
+    """At most `--users` for `--run-time`; "step" ends where the SLO breaks."""
 
     use_common_options = True
     stair = 0
@@ -106,8 +108,10 @@ class LoadProfile(LoadTestShape):
         self.stair = 0
 
     def tick(self) -> tuple[int, float] | None:
+        if self.runner is None:
+            return None
         environment = self.runner.environment
-        given = environment.parsed_options
+        given: Any = environment.parsed_options
         moment = self.get_run_time() / float(given.run_time or DURATION)
         users = given.num_users or 1
         if moment >= 1 or (given.shape == "step" and self.broken(environment, moment, users)):
@@ -116,25 +120,25 @@ class LoadProfile(LoadTestShape):
         return max(1, round(users * profiles.share(given.shape, moment))), max(1, rate)
 
     def broken(self, environment: Any, moment: float, users: int) -> bool:
-        now = profiles.stair(moment)
+        now = profiles.step_at(moment)
         if now == self.stair:
             return False
         self.stair = now
         missed = [one for one in checks(environment, recent(environment)) if not one.kept]
         if missed:
-            before, after = (round(users * step / profiles.STAIRS) for step in (now - 1, now))
+            before, after = (round(users * step / profiles.STEPS) for step in (now - 1, now))
             print(f"the SLO broke at {after} users and held at {before}: {'; '.join(map(str, missed))}")
         return bool(missed)
 
 
 def recent(environment: Any) -> Any:
-    """Percentiles of the last ten seconds, or of all of them if there are not as many."""
+    """Percentiles of the last ten seconds, or of the whole test if it is shorter."""
     total = environment.stats.total
     return lambda share: total.get_current_response_time_percentile(share) or total.get_response_time_percentile(share)
 
 
 class LoadUser(User):
-    """Sends one request after the other, or as many as are due."""
+    """Sends one request after the other, or each when it is due."""
 
     abstract = True
     protocol: ClassVar[str]
@@ -155,7 +159,7 @@ class LoadUser(User):
     @task
     def call(self) -> None:
         if self.protocol not in PREPARED:
-            raise StopUser  # from on_start it would be logged as an error of this file
+            raise StopUser  # raised in on_start it would be logged as an error
         rate = self.environment.parsed_options.open_rate
         payload = PREPARED[self.protocol][next(self.numbers) % len(PREPARED[self.protocol])]
         if not rate:
@@ -166,18 +170,22 @@ class LoadUser(User):
         self.sent.spawn(self.ask, payload, self.due)
 
     def ask(self, payload: Payload, due: float) -> None:
-        """Its latency counts from `due`."""
+        """Sends the request; its latency counts from `due`."""
         raise NotImplementedError
 
 
 class RestUser(LoadUser, FastHttpUser):
     abstract = True
-    concurrency = 1000  # connections of one user; they are made when they are needed
+    concurrency = 1000  # connections of one user, opened on demand
 
     def ask(self, payload: Payload, due: float) -> None:
         headers = {**payload.headers, **self.to.headers}
         with self.client.post(
-            payload.path, data=payload.body, headers=headers, name=self.protocol, catch_response=True
+            payload.path,
+            data=payload.body,  # type: ignore[arg-type]  # bytes go as they are
+            headers=headers,
+            name=self.protocol,
+            catch_response=True,
         ) as reply:
             reply.request_meta["response_time"] = (time.perf_counter() - due) * 1e3
 

@@ -1,4 +1,4 @@
-"""One test from the first request to its result."""
+"""Runs one test, from the first request to the result."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from loadtest.results import Result
 from loadtest.target import Target, UnusableTarget
 
 VARIATIONS = 64
-"""Different requests, sent one after the other, again and again."""
+"""Number of different requests, which are sent in turn."""
 MAX_REQUESTS = 50_000_000
-"""Of one test: when each is due has to fit into memory."""
+"""Limit for one test: the due times must fit into memory."""
 STOPS = (signal.SIGINT, signal.SIGTERM)
-"""What ends a test early; what was measured is kept."""
+"""Signals that end a test early; the measurements are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class MeasuringPlan:
 
 
 def measure(plan: MeasuringPlan) -> Result:
-    """Runs the test; `UnusableTarget` if it cannot be begun."""
+    """Runs the test; raises `UnusableTarget` if it cannot start."""
     offered = plan.rps * plan.duration
     if offered > MAX_REQUESTS:
-        raise UnusableTarget(f"{plan.rps:g} requests a second for {plan.duration:g} s are more than {MAX_REQUESTS:,}")
+        raise UnusableTarget(f"{plan.rps:g} requests per second for {plan.duration:g} s are more than {MAX_REQUESTS:,}")
     due_times = profiles.due_times(plan.profile, plan.rps, plan.duration).tolist()
     if not due_times:
-        raise UnusableTarget(f"no request is due within {plan.duration:g} s at {plan.rps:g} a second")
+        raise UnusableTarget(f"no request is due within {plan.duration:g} s at {plan.rps:g} per second")
     objectives = slo.parse(plan.slo)
     payloads, vary = plan.target.payloads(plan.protocol, plan.rows, plan.seed, VARIATIONS)
     schema = plan.target.schema()
     if vary.value != "all values":
-        plan.say(f"the model does not take any values: varied is {vary.value}")
+        plan.say(f"the model does not accept all values: varied is {vary.value}")
     result = Result(
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), plan.target.url, schema["model_name"],
         str(schema.get("model_version", "")), str(schema.get("flavor", "")), plan.protocol, plan.profile, plan.rps,
@@ -66,12 +66,12 @@ def measure(plan: MeasuringPlan) -> Result:
         before = (profiles.due_times("ramp", plan.rps, plan.warmup) - plan.warmup).tolist()
         scrapes: list[tuple[float, str]] = []
         waiting: set[asyncio.Task[None]] = set()
-        told = 0.0
+        reported = 0.0
         stopped = False
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            """At once if it is asked for a second time."""
+            """Stops after the requests in flight; a second signal stops at once."""
             nonlocal stopped
             stopped = True
             for one in STOPS:
@@ -82,7 +82,7 @@ def measure(plan: MeasuringPlan) -> Result:
         kind = GrpcClient if plan.protocol == "grpc" else HttpClient
         async with HttpClient(plan.target, plan.timeout) as http, kind(plan.target, plan.timeout) as client:
 
-            async def look(at: float) -> None:
+            async def scrape_metrics(at: float) -> None:
                 status, text = await http.get(plan.metrics_url or f"{plan.target.url}/metrics")
                 if status == 200:
                     scrapes.append((at, text))
@@ -90,50 +90,50 @@ def measure(plan: MeasuringPlan) -> Result:
                     result.server["missing"] = f"/metrics answers {status or text}"
 
             def watch(now: float) -> bool:
-                nonlocal told
+                nonlocal reported
                 if stopped:
                     result.stopped = now
                     return False
-                if now - told < 1 or now < 0:
+                if now - reported < 1 or now < 0:
                     return True
-                told = now
-                task = asyncio.create_task(look(now))
+                reported = now
+                task = asyncio.create_task(scrape_metrics(now))
                 waiting.add(task)
                 task.add_done_callback(waiting.discard)
                 plan.say(progress(result.outcome, now, plan.duration))
                 if plan.profile != "step":
                     return True
-                # The stair before this one is judged once it is over.
-                size = plan.duration / profiles.STAIRS
-                end = round(size * profiles.stair(now / plan.duration))
+                # The previous step is judged once it is over.
+                size = plan.duration / profiles.STEPS
+                end = round(size * profiles.step_at(now / plan.duration))
                 part = result.outcome.between(round(end - size), end)
                 return not end or all(one.kept for one in part.checks(objectives))
 
             await offer(client, payloads, before, LoadResult(), lambda now: not stopped)
             if stopped:
                 raise KeyboardInterrupt
-            await look(0)
+            await scrape_metrics(0)
             began = time.perf_counter()
             await offer(client, payloads, due_times, result.outcome, watch)
             await asyncio.gather(*waiting)
-            await look(time.perf_counter() - began)
+            await scrape_metrics(time.perf_counter() - began)
         if len(scrapes) > 1:
             result.server = scrape.difference(sorted(scrapes), result.model)
 
-    # gRPC's own poller does not run in uvloop.
+    # gRPC's poller does not run in uvloop.
     asyncio.run(run()) if plan.protocol == "grpc" else uvloop.run(run())
     return result
 
 
-def progress(found: LoadResult, now: float, duration: float) -> str:
-    """One line for the last two seconds, whose replies are mostly here."""
-    recent = found.between(max(int(now) - 2, 0), int(now) + 1)
+def progress(outcome: LoadResult, now: float, duration: float) -> str:
+    """One line about the last two seconds, most of whose responses have arrived."""
+    recent = outcome.between(max(int(now) - 2, 0), int(now) + 1)
     latencies = recent.latencies
     times = (
         ", ".join(f"p{share:g} {slo.seconds(latencies.percentile(share / 100))}" for share in (50, 95, 99))
         if latencies.count
-        else "no reply yet"
+        else "no response yet"
     )
-    errors = found.errors
+    errors = outcome.errors
     tail = f", {errors.total()} errors ({', '.join(sorted(errors))})" if errors else ""
-    return f"{now:4.0f} s of {duration:.0f}: {found.offered} sent, {times}{tail}"
+    return f"{now:4.0f} s of {duration:.0f}: {outcome.offered} sent, {times}{tail}"

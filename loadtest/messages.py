@@ -1,4 +1,4 @@
-"""KServe's gRPC messages without KServe: to import the package reads the command line as if it were its own."""
+"""KServe's gRPC messages, loaded without importing KServe, which would parse the command line as its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests that come when they are due, whether the server keeps up or not.
+"""Sends each request when it is due, whether the server keeps up or not.
 
-Latency counts from when a request was due, not from when it could be sent: a server that stalls cannot hide the
-requests that had to wait meanwhile (coordinated omission).
+Latency counts from when a request was due, not from when it could be sent, so a server that stalls cannot hide the
+requests that had to wait (coordinated omission).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Protocol
 from loadtest.outcome import LoadResult
 from loadtest.payloads import Payload
 
-MOST = 10_000
-"""Requests without a reply, after which no more are sent: those that are due then are errors."""
+MAX_UNANSWERED = 10_000
+"""Requests in flight above which no more are sent; those due then count as errors."""
 LOST = "too many unanswered"
 
 
@@ -30,11 +30,11 @@ async def offer(
     due_times: Sequence[float],
     outcome: LoadResult,
     watch: Callable[[float], bool] = lambda now: True,
-    most: int = MOST,
+    most: int = MAX_UNANSWERED,
 ) -> None:
-    """Sends a request at each of `due_times`; those before 0 warm up and are not counted.
+    """Sends a request at each of `due_times`; those before 0 are a warm-up and not counted.
 
-    `watch` is called four times a second; what it says tells whether to go on.
+    `watch` is called four times a second and returns whether to continue.
     """
     began = time.perf_counter() - (due_times[0] if len(due_times) else 0)
     tasks: set[asyncio.Task[None]] = set()
@@ -44,7 +44,7 @@ async def offer(
         lag = time.perf_counter() - began - due
         try:
             error = await client.send(payload)
-        except Exception as failed:  # whatever it is: a request that is not counted would be a promise kept
+        except Exception as failed:  # of any kind: every request must be counted
             error = type(failed).__name__
         if due >= 0:
             outcome.lags.add(lag)
@@ -58,7 +58,7 @@ async def offer(
 
     gc.collect()
     gc.freeze()
-    gc.disable()  # a pause of this process would be counted as the server's
+    gc.disable()  # a pause of this process would look like one of the server
     try:
         while number < len(due_times):
             now = time.perf_counter() - began
@@ -78,11 +78,11 @@ async def offer(
                 if not watch(now):
                     break
             if number < len(due_times):
-                # A millisecond at least: what is due within it is sent together, a little late and counted as such.
+                # At least a millisecond: requests due within it are sent together, and their lag is counted.
                 wait = due_times[number] - (time.perf_counter() - began)
                 await asyncio.sleep(min(max(wait, 0.001), 0.25))
         if tasks:
-            await asyncio.wait(tasks)  # each has its time limit
+            await asyncio.wait(tasks)  # each has its own time limit
     finally:
         gc.enable()
         gc.unfreeze()

@@ -1,6 +1,6 @@
-"""Requests at a rate that does not ask whether the server keeps up, or one after the other on each connection.
+"""Open-loop load, at a rate that does not depend on the server, and closed-loop load, one request after the other.
 
-Latency counts from when a request was due, not from when it could be sent: else those who had to wait would be missing.
+Latency counts from when a request was due, not from when it could be sent: otherwise waiting would not be counted.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-TICK = 0.001
-LAST = 15.0  # seconds that replies are waited for after the end
+SLEEP_SECONDS = 0.001
+DRAIN_SECONDS = 15.0  # to wait for responses after the end
 MAX_CONNECTIONS = 4000
 
 
 @dataclass(slots=True)
 class OpenLoopResult:
-    """What became of the requests: latencies in seconds by status; wrong answers and lost connections are statuses."""
+    """Latencies in seconds by status; wrong results and lost connections are statuses too."""
 
     seconds: float = 0.0
     offered: int = 0
     latencies: dict[str, list[float]] = field(default_factory=dict)
     ended: dict[str, list[float]] = field(default_factory=dict)
-    """When replies came, in seconds from the beginning."""
+    """When responses arrived, in seconds from the start."""
     without_hint: int = 0
-    """Replies that refuse and do not say when to come back."""
+    """Refusals without Retry-After."""
 
     def note(self, status: str, due: float, began: float) -> None:
         now = time.perf_counter()
@@ -39,17 +39,17 @@ class OpenLoopResult:
         return len(self.latencies.get(status, ()))
 
     def rate(self, status: str, skip: float = 0.0) -> float:
-        """Replies a second while requests were offered, without the first `skip` seconds."""
+        """Responses per second while requests were offered, without the first `skip` seconds."""
         times = [one for one in self.ended.get(status, ()) if skip <= one <= self.seconds]
         return len(times) / (self.seconds - skip)
 
     def percentile(self, status: str, share: float) -> float:
-        found = sorted(self.latencies.get(status, ()))
-        return found[min(len(found) - 1, int(len(found) * share))] if found else float("nan")
+        latencies = sorted(self.latencies.get(status, ()))
+        return latencies[min(len(latencies) - 1, int(len(latencies) * share))] if latencies else float("nan")
 
 
 class OpenLoopConnection(asyncio.Protocol):
-    """One connection with one request on its way at a time."""
+    """One connection with one request in flight at a time."""
 
     def __init__(self, free: Callable[[OpenLoopConnection], None], lost: Callable[[OpenLoopConnection], None]) -> None:
         self.free, self.lost = free, lost
@@ -60,14 +60,14 @@ class OpenLoopConnection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
-    def ask(self, data: bytes, done: Callable[[str, dict[str, str], bytes], None]) -> None:
+    def send(self, data: bytes, done: Callable[[str, dict[str, str], bytes], None]) -> None:
         self.done = done
         self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, rest = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
             return
         lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
@@ -96,7 +96,7 @@ class OpenLoopHttpClient:
         self.open: set[OpenLoopConnection] = set()
 
     async def ask(self, value: float) -> tuple[str, dict[str, str]]:
-        """The status of one request, "wrong" for a 200 with another answer."""
+        """The status of one request; "wrong" for a 200 with a wrong result."""
         body = json.dumps({"instances": [{"x": value}]}).encode()
         head = f"POST {self.path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
         status, headers, content = await self.send(head.encode() + b"\r\n\r\n" + body)
@@ -123,9 +123,14 @@ class OpenLoopHttpClient:
             except OSError:
                 return "refused connection", {}, b""
             self.open.add(connection)
-        reply: asyncio.Future[tuple[str, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
-        connection.ask(data, lambda *found: reply.done() or reply.set_result(found))
-        return await reply
+        response: asyncio.Future[tuple[str, dict[str, str], bytes]] = asyncio.get_running_loop().create_future()
+
+        def resolve(status: str, headers: dict[str, str], content: bytes) -> None:
+            if not response.done():
+                response.set_result((status, headers, content))
+
+        connection.send(data, resolve)
+        return await response
 
     async def close(self) -> None:
         for connection in list(self.open):
@@ -134,12 +139,13 @@ class OpenLoopHttpClient:
 
 class OpenLoopGrpcClient:
     def __init__(self, port: int, name: str, messages: Any = None) -> None:
-        """`messages` has the classes of the protocol, where a process has them from elsewhere: there can be but one."""
+        """`messages` are classes of the protocol that the process has registered already: protobuf takes one set."""
         import grpc
 
         if messages is None:
-            from tritonclient.grpc import service_pb2 as messages
+            from tritonclient.grpc import service_pb2
 
+            messages = service_pb2
         self.messages, self.name = messages, name
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.infer = self.channel.unary_unary(
@@ -166,7 +172,7 @@ class OpenLoopGrpcClient:
 
 
 async def closed_loop(client: Any, callers: int, seconds: float) -> OpenLoopResult:
-    """Each caller sends its next request when it has its reply."""
+    """Each caller sends its next request when it has the response."""
     outcome, began = OpenLoopResult(seconds), time.perf_counter()
 
     async def call(caller: int) -> None:
@@ -181,7 +187,7 @@ async def closed_loop(client: Any, callers: int, seconds: float) -> OpenLoopResu
 
 
 async def open_loop(client: Any, rate: float, seconds: float, watch: Callable[[], object] = object) -> OpenLoopResult:
-    """`rate` requests a second, whatever becomes of them; `watch` is called now and then."""
+    """Sends `rate` requests per second, whatever the responses; calls `watch` twice a second."""
     outcome, began = OpenLoopResult(seconds), time.perf_counter()
     tasks: set[asyncio.Task[None]] = set()
     watched = 0.0
@@ -200,9 +206,9 @@ async def open_loop(client: Any, rate: float, seconds: float, watch: Callable[[]
         if now - watched > 0.5:
             watched = now
             watch()
-        await asyncio.sleep(TICK)
+        await asyncio.sleep(SLEEP_SECONDS)
     if tasks:
-        await asyncio.wait(tasks, timeout=LAST)
+        await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
     for task in list(tasks):
         task.cancel()
         outcome.note("no reply", began + seconds, began)

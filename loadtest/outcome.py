@@ -1,4 +1,4 @@
-"""What became of the requests of a test, second by second."""
+"""Results of the requests of a test, second by second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loadtest.histogram import Histogram, from_plain, merged
 from loadtest.slo import Check, Objective
 
 LATE = 0.05
-"""Seconds: a load generator that is later than this with 1 % of its requests is itself what is slow."""
+"""Seconds: a load generator that is later than this with 1 % of its requests is itself the bottleneck."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Second:
 
     offered: int = 0
     latencies: Histogram = field(default_factory=Histogram)
-    """Of those that were answered well, from when they were due."""
+    """Latencies of the successful requests, from when they were due."""
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -54,7 +54,7 @@ class LoadResult:
 
     def checks(self, objectives: Iterable[Objective]) -> list[Check]:
         latencies, errors = self.latencies, self.errors.total()
-        return [Check(one, one.found(latencies, self.offered, errors)) for one in objectives]
+        return [Check(one, one.measured(latencies, self.offered, errors)) for one in objectives]
 
     def between(self, first: int, end: int) -> LoadResult:
         return LoadResult({at: one for at, one in self.seconds.items() if first <= at < end}, self.lags)

@@ -1,7 +1,7 @@
-"""`python -m loadtest.overload`: five times what a server can do, and what becomes of it.
+"""`python -m loadtest.overload`: measures a server at five times its capacity.
 
-First callers that wait for their replies show what the server can do. Then five times as many requests come, whether it
-keeps up or not. The server has one core, the load generator another.
+Callers that wait for their responses first measure the capacity. Then five times as many requests are sent, whether the
+server keeps up or not. The server has one core, the load generator another.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PAGE = ROOT / "docs" / "benchmarks" / "overload.md"
 SPINNING = Path(__file__).with_name("spinning.py")
 FACTOR = 5
 CALLERS = 16
-CROWDS = (16, 64, 256, 1000)
+CONNECTIONS = (16, 64, 256, 1000)
 MIB = 1024**2
 
 
@@ -43,42 +43,43 @@ MIB = 1024**2
 class OverloadRun:
     protocol: str
     flags: str
-    able: float
-    found: OpenLoopResult
-    able_per_cpu: float
-    found_per_cpu: float = 0.0
-    """Right answers for each second of processor time: what a busy neighbour does not change."""
+    capacity: float
+    result: OpenLoopResult
+    capacity_per_cpu: float
+    overloaded_per_cpu: float = 0.0
+    """Correct responses per second of processor time, which a busy neighbour does not change."""
     memory: list[int] = field(default_factory=list)
-    """Before, at most, and after, in bytes."""
+    """Bytes before, at most, and after."""
     health: list[float] = field(default_factory=list)
-    """Seconds that liveness took meanwhile."""
+    """Seconds that liveness probes took under overload."""
 
     def row(self) -> str:
         refused = "UNAVAILABLE" if self.protocol == "gRPC" else "503"
-        found, skip = self.found, self.found.seconds / 5
-        good = found.rate("200", skip)
-        others = sum(map(len, found.latencies.values())) - found.count("200") - found.count(refused)
-        per_cpu = self.found_per_cpu / self.able_per_cpu
-        answered, away = times(found, "200"), times(found, refused)
+        result, skip = self.result, self.result.seconds / 5
+        good = result.rate("200", skip)
+        others = sum(map(len, result.latencies.values())) - result.count("200") - result.count(refused)
+        per_cpu = self.overloaded_per_cpu / self.capacity_per_cpu
+        answered, refusals = times(result, "200"), times(result, refused)
         before, most, after = (round(one / MIB) for one in self.memory)
         return (
-            f"| {self.protocol} | {self.flags} | {self.able:,.0f} | {found.offered / found.seconds:,.0f} | {good:,.0f} "
-            f"| **{good / self.able:.0%}** | {per_cpu:.0%} | {answered} | {away} | {others} | {found.without_hint} "
-            f"| {max(self.health, default=0) * 1e3:,.0f} | {before} / {most} / {after} |"
+            f"| {self.protocol} | {self.flags} | {self.capacity:,.0f} | {result.offered / result.seconds:,.0f} "
+            f"| {good:,.0f} | **{good / self.capacity:.0%}** | {per_cpu:.0%} | {answered} | {refusals} | {others} "
+            f"| {result.without_hint} | {max(self.health, default=0) * 1e3:,.0f} | {before} / {most} / {after} |"
         )
 
 
 COLUMNS = (
-    "protocol", "settings", "able to", "offered", "answered", "of capacity", "per CPU second", "answered: p50 / p99 ms",
-    "refused: p50 / p99 ms", "other", "no Retry-After", "health, at most ms", "MiB before / at most / after",
+    "protocol", "settings", "capacity", "offered", "answered", "of capacity", "per CPU second",
+    "answered: p50 / p99 ms", "refused: p50 / p99 ms", "other", "no Retry-After", "health, max ms",
+    "MiB before / max / after",
 )  # fmt: skip
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
 
-def times(found: OpenLoopResult, status: str) -> str:
-    if not found.count(status):
+def times(result: OpenLoopResult, status: str) -> str:
+    if not result.count(status):
         return "–"
-    return f"{found.percentile(status, 0.5) * 1e3:,.0f} / {found.percentile(status, 0.99) * 1e3:,.0f}"
+    return f"{result.percentile(status, 0.5) * 1e3:,.0f} / {result.percentile(status, 0.99) * 1e3:,.0f}"
 
 
 @contextlib.contextmanager
@@ -105,10 +106,10 @@ async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str
     await closed_loop(client, CALLERS, 1)
     began = child.cpu_seconds()
     before = await closed_loop(client, CALLERS, seconds / 2)
-    memory, able = [child.pss_bytes()], before.rate("200", seconds / 8)
-    able_per_cpu = before.count("200") / (child.cpu_seconds() - began)
+    memory, capacity = [child.pss_bytes()], before.rate("200", seconds / 8)
+    capacity_per_cpu = before.count("200") / (child.cpu_seconds() - began)
     asking: set[asyncio.Task[None]] = set()
-    run = OverloadRun(protocol, flags, able, OpenLoopResult(), able_per_cpu)
+    run = OverloadRun(protocol, flags, capacity, OpenLoopResult(), capacity_per_cpu)
 
     async def ask() -> None:
         began = time.perf_counter()
@@ -121,8 +122,8 @@ async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str
         asking.add(asyncio.create_task(ask()))
 
     began = child.cpu_seconds()
-    run.found = await open_loop(client, FACTOR * able, seconds, watch)
-    run.found_per_cpu = run.found.count("200") / (child.cpu_seconds() - began)
+    run.result = await open_loop(client, FACTOR * capacity, seconds, watch)
+    run.overloaded_per_cpu = run.result.count("200") / (child.cpu_seconds() - began)
     await asyncio.gather(*asking)
     run.memory = [memory[0], max(memory), child.pss_bytes()]
     await client.close()
@@ -131,8 +132,8 @@ async def overload(child: Child, http: int, grpc: int, protocol: str, flags: str
 
 
 def slow_model(work: Path, seconds: float) -> list[OverloadRun]:
-    """The model that spins, by both protocols, with the settings as they are and with less patience."""
-    folder, found = work / "spinning", []
+    """The slow model, over both protocols, with default settings and with a shorter wait."""
+    folder, runs = work / "spinning", []
     save(folder)
     for flags in ([], ["--max-wait=0.2"]):
         with served(folder, work, *flags) as (child, http, grpc):
@@ -141,20 +142,20 @@ def slow_model(work: Path, seconds: float) -> list[OverloadRun]:
                 say(f"{protocol}, a slow model, settings: {words}")
 
                 run = overload(child, http, grpc, protocol, words, seconds)
-                found.append(asyncio.run(run) if protocol == "gRPC" else uvloop.run(run))
-                say(found[-1].row())
-    return found
+                runs.append(asyncio.run(run) if protocol == "gRPC" else uvloop.run(run))
+                say(runs[-1].row())
+    return runs
 
 
 def fast_model(work: Path, seconds: int) -> list[str]:
-    """A model that is faster than the load generator: connections that wait for their replies, more and more."""
+    """A model faster than the load generator, under a growing number of connections that wait for their responses."""
     model = Models(work).get("lr")
     lines = []
     posts = [payloads.v1(rows(1, seed)) for seed in range(8)]
     with served(model.folder, work) as (child, http, _):
         target = load.LoadedPort(child, http, work)
         load.wrk(target, posts, connections=CALLERS, seconds=1)
-        for connections in CROWDS:
+        for connections in CONNECTIONS:
             burst = load.wrk(target, posts, connections=connections, seconds=seconds)
             line = f"| {connections:,} | {burst.requests_per_second:,.0f} | {burst.p50:.1f} | {burst.p99:.1f} "
             lines.append(f"{line}| {child.pss_bytes() / MIB:.0f} |")
@@ -177,27 +178,28 @@ def page(runs: list[OverloadRun], crowds: list[str], seconds: float) -> str:
     about = "\n".join(f"- {name}: {what}" for name, what in machine(ROOT).items())
     return f"""# Five times the capacity
 
-Measured on {time.strftime("%Y-%m-%d")} by `make overload`. What it shows and how to set the limits:
-[Overload](../overload.md).
+Measured on {time.strftime("%Y-%m-%d")} by `make overload`. [Overload](../overload.md) explains the results and
+how to set the limits.
 
 ## A model that takes milliseconds
 
-A custom Python model that computes for some milliseconds and holds the interpreter meanwhile. First {CALLERS} callers
-that wait for their replies show what the server is able to do (requests a second). Then {FACTOR} times as many are
-offered for {seconds:g} s at a constant rate. Latencies count from when a request was due. "Per CPU second" are right
-answers for each second of the server's processor time, against those without overload: a busy neighbour does not
-change it. "Other" are wrong answers, lost connections, other statuses and requests without a reply.
+A custom Python model computes for some milliseconds and holds the interpreter meanwhile. First, {CALLERS} callers that
+wait for their responses measure the capacity in requests per second. Then {FACTOR} times as many requests are offered
+for {seconds:g} s at a constant rate. Latencies count from when a request was due. "Per CPU second" compares correct
+responses per second of the server's processor time with those without overload, which a busy neighbour does not
+change. "Other" counts wrong results, lost connections, other statuses and requests without a response.
 
 {HEAD}
 {chr(10).join(run.row() for run in runs)}
 
 ## A model that takes microseconds
 
-scikit-learn's LogisticRegression through its engine, asked by `wrk` over more and more connections, each of which waits
-for its reply. Here no queue of ours can grow: a request is answered as soon as it is read, and what waits is in the
-sockets, one request for each connection. The number of connections bounds the latency, and nothing is refused.
+`wrk` sends requests to scikit-learn's LogisticRegression, served by its engine, over a growing number of connections,
+each of which waits for its response. The server's queue cannot grow here: a request is answered as soon as it is read,
+and waiting requests stay in the sockets, one per connection. The number of connections bounds the latency, and no
+request is refused.
 
-| connections | requests a second | p50 ms | p99 ms | MiB |
+| connections | requests per second | p50 ms | p99 ms | MiB |
 |---|---|---|---|---|
 {chr(10).join(crowds)}
 
@@ -212,15 +214,19 @@ def say(words: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.overload", description="Five times the capacity.")
-    parser.add_argument("--quick", action="store_true", help="a look within a minute; the page is not written")
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.overload", description="Measures a server at five times its capacity."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run within a minute, which does not write the page"
+    )
     options = parser.parse_args()
     seconds = 4.0 if options.quick else 20.0
     stay_off_the_servers_core()
     work = Path(tempfile.mkdtemp(prefix="overload-"))
     try:
         runs, crowds = slow_model(work, seconds), fast_model(work, 2 if options.quick else 5)
-        made = page(runs, crowds, seconds)
+        text = page(runs, crowds, seconds)
     except (BenchmarkFailed, subprocess.SubprocessError) as error:
         say(str(error))
         return 1
@@ -228,9 +234,9 @@ def main() -> int:
         stop_all()
         shutil.rmtree(work, ignore_errors=True)
     if options.quick:
-        sys.stdout.write(made)
+        sys.stdout.write(text)
     else:
-        PAGE.write_text(made)
+        PAGE.write_text(text)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Requests for any served model, made from its `GET /schema`: varied, for every protocol, the same for the same seed.
+"""Generates requests for any served model from its `GET /schema`: varied, for every protocol, reproducible by a seed.
 
-The values of the sample are changed a little, each in a way that keeps its type: what the model refuses nevertheless
-(a category it never saw, a token it does not know) is found out by asking it, see `loadtest.target`.
+The values of the sample are changed a little in a way that keeps their types. Whether the model accepts them (it may
+refuse an unknown category or token) is tried out in `loadtest.target`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from typing import Any
 from loadtest.messages import messages
 
 PROTOCOLS = ("v1", "v2", "v2-binary", "grpc", "invocations")
-WORDS = ("new", "old", "small", "large", "red", "green", "early", "late", "north", "south", "open", "closed", "first")
+SAMPLE_WORDS = (
+    "new",
+    "old",
+    "small",
+    "large",
+    "red",
+    "green",
+    "early",
+    "late",
+    "north",
+    "south",
+    "open",
+    "closed",
+    "first",
+)
 DTYPES = {
     "BOOL": "?", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "UINT8": "B", "UINT16": "H", "UINT32": "I",
     "UINT64": "Q", "FP16": "e", "FP32": "f", "FP64": "d",
@@ -34,7 +48,7 @@ class NoSample(Exception):
 
 
 class Vary(Enum):
-    """How much of a sample is changed."""
+    """Which values of a sample are changed."""
 
     ALL = "all values"
     NUMBERS = "numbers"
@@ -44,14 +58,14 @@ class Vary(Enum):
 @dataclass(frozen=True, slots=True)
 class Payload:
     path: str
-    """Of the URL, or the method over gRPC."""
+    """The path of the URL, or the gRPC method."""
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """Makes request `number` of a model for each protocol: the five forms of a number hold the same rows."""
+    """Generates requests by number; those with the same number hold the same rows in all protocols."""
 
     schema: Mapping[str, Any]
     rows: int = 1
@@ -68,7 +82,7 @@ class Payloads:
     def instances(self, number: int) -> list[Any]:
         """The rows of request `number`."""
         known = self._sample("v1")["body"]["instances"]
-        dice = random.Random(f"{self.seed} {number}")  # noqa: S311 - made-up values are no secrets
+        dice = random.Random(f"{self.seed} {number}")  # noqa: S311 - generated values are no secrets
         first = number * self.rows
         return [self._row(known[(first + place) % len(known)], dice) for place in range(self.rows)]
 
@@ -77,7 +91,7 @@ class Payloads:
         if not sample or (form == "v1" and not sample["body"].get("instances")):
             raise NoSample(
                 f"the server's /schema has no sample for {form}: log the model with an input example, "
-                "or take another protocol"
+                "or use another protocol"
             )
         return dict(sample)
 
@@ -98,10 +112,10 @@ class Payloads:
         if isinstance(value, bool):
             return dice.random() < 0.5
         if isinstance(value, int):
-            # Neither negative nor above what the type holds: it may be a small or unsigned one.
+            # Stays positive and in range: the type may be small or unsigned.
             return value + dice.randint(0, 3) if value < 10 else value - dice.randint(0, value // 4)
         if isinstance(value, float):
-            # Small types end soon: FP16 at 65504.
+            # Small types have small limits: 65504 for FP16.
             most = 1.2 if abs(value) < 50_000 else 1.0
             changed = dice.gauss(0, 1) if value == 0 else value * dice.uniform(0.8, most)
             return float(f"{changed:.6g}")
@@ -148,7 +162,7 @@ class Payloads:
     def _tensors(self, rows: list[Any]) -> list[PayloadTensor]:
         known = self._sample("v2")["body"]["inputs"]
         kinds = {one["name"]: one["type"] for one in self.schema.get("inputs") or []}
-        made = []
+        tensors = []
         for place, one in enumerate(known):
             if isinstance(rows[0], dict):
                 values = [row.get(one["name"]) for row in rows]
@@ -157,12 +171,12 @@ class Payloads:
                     row[place] if isinstance(row, list) else row for row in rows
                 ]  # fmt: skip
             if one["datatype"] == "BYTES" and kinds.get(one["name"], "string") not in PLAIN:
-                values = [json.dumps(value) for value in values]  # nested types travel as JSON text
-            made.append(PayloadTensor(one["name"], one["datatype"], values, kinds.get(one["name"]) == "binary"))
-        return made
+                values = [json.dumps(value) for value in values]  # nested types are sent as JSON text
+            tensors.append(PayloadTensor(one["name"], one["datatype"], values, kinds.get(one["name"]) == "binary"))
+        return tensors
 
     def _one_column(self) -> bool:
-        """Whether rows are lists with the value of the only column."""
+        """Whether each row is a list with the value of the only column."""
         inputs = self.schema.get("inputs") or []
         return len(inputs) == 1 and inputs[0]["type"] != "tensor"
 
@@ -183,7 +197,7 @@ class PayloadTensor:
         return flat(self.values)
 
     def raw(self) -> bytes:
-        """As in the protocol's binary extension and in raw_input_contents."""
+        """The encoding of the binary extension and of raw_input_contents."""
         if self.datatype != "BYTES":
             data = [math.nan if value is None else value for value in self.data]
             return struct.pack(f"<{len(data)}{DTYPES[self.datatype]}", *data)
@@ -192,9 +206,9 @@ class PayloadTensor:
 
 
 def changed_text(text: str, kind: str, dice: random.Random) -> str:
-    """Another text or time; what else a text may mean is left alone."""
+    """The text or time with a change; text of other kinds stays as it is."""
     if kind == "string":
-        return f"{text} {' '.join(dice.sample(WORDS, dice.randint(1, 4)))}"
+        return f"{text} {' '.join(dice.sample(SAMPLE_WORDS, dice.randint(1, 4)))}"
     if kind == "datetime":
         try:
             moment = datetime.datetime.fromisoformat(text)

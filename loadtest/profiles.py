@@ -1,4 +1,4 @@
-"""How the rate of requests changes over a test, and when each of them is due."""
+"""Profiles: how the rate changes over a test, and when each request is due."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import numpy as np
 import numpy.typing as npt
 
 PROFILES = ("steady", "ramp", "spike", "step")
-STAIRS = 5
-CALM = 0.2
-"""The share of the full rate before and after a spike, and at the beginning of a ramp."""
-GRID = 1000  # points a test, between which the rate is a straight line
+STEPS = 5
+BASE_SHARE = 0.2
+"""Share of the full rate before and after a spike, and at the start of a ramp."""
+GRID = 1000  # points per test, between which the rate is linear
 
 
 def share(profile: str, moment: float) -> float:
-    """Of the full rate, at `moment` from 0, the beginning, to 1, the end."""
+    """Share of the full rate at `moment`, from 0 (start) to 1 (end)."""
     if profile == "ramp":
-        return CALM + (1 - CALM) * min(moment / 0.8, 1)
+        return BASE_SHARE + (1 - BASE_SHARE) * min(moment / 0.8, 1)
     if profile == "spike":
-        return 1.0 if 0.4 <= moment < 0.6 else CALM
+        return 1.0 if 0.4 <= moment < 0.6 else BASE_SHARE
     if profile == "step":
-        return (stair(moment) + 1) / STAIRS
+        return (step_at(moment) + 1) / STEPS
     return 1.0
 
 
-def stair(moment: float) -> int:
-    return min(int(moment * STAIRS), STAIRS - 1)
+def step_at(moment: float) -> int:
+    return min(int(moment * STEPS), STEPS - 1)
 
 
 def due_times(profile: str, rate: float, duration: float) -> npt.NDArray[np.float64]:
-    """When requests are due, in seconds from the beginning: evenly, as close together as the rate says."""
+    """When requests are due, in seconds from the start, evenly spaced at the current rate."""
     edges = np.linspace(0, 1, GRID + 1)
     rates = [rate * share(profile, float(moment)) for moment in (edges[:-1] + edges[1:]) / 2]
     sent = np.concatenate([[0.0], np.cumsum(rates) * duration / GRID])

@@ -1,4 +1,4 @@
-"""The HTML page of a test: it stands alone, without a script and without the network."""
+"""The HTML report of a test, which needs no script and no network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def html(result: Result) -> str:
     head = (
         f"<h1>Load test of {escape(result.model)}{escape(version)}</h1>"
         f"<p class='faint'>{escape(result.url)} · {escape(result.protocol)} · {escape(result.profile)}, "
-        f"{result.rps:g} requests a second for {result.duration:g} s · {result.rows} row(s) a request · "
+        f"{result.rps:g} requests per second for {result.duration:g} s · {result.rows} row(s) per request · "
         f"{escape(result.when)}</p><p class='verdict {word(result.kept)}'>{verdict}</p>"
     )
     return page(
@@ -54,7 +54,7 @@ def warnings(result: Result) -> str:
         return ""
     return (
         f"<p class='warn'>The load generator itself was late: {slo.seconds(late)} for 1 % of its requests. "
-        "Give it a processor of its own, or a lower rate.</p>"
+        "Give it its own core, or a lower rate.</p>"
     )
 
 
@@ -63,34 +63,34 @@ def checks(result: Result) -> str:
         [
             escape(one.objective.name),
             one.objective.written(one.objective.limit),
-            one.objective.written(one.found),
+            one.objective.written(one.measured),
             f"<span class='{word(one.kept)}'>{word(one.kept)}</span>",
         ]
         for one in result.checks
     ]
     steps = "" if result.held is None else f"<p>{escape(held(result))}</p>"
-    return "<h2>Objectives</h2>" + table(["objective", "limit", "found", ""], rows) + steps
+    return "<h2>Objectives</h2>" + table(["objective", "limit", "measured", ""], rows) + steps
 
 
 def held(result: Result) -> str:
     if not result.held:
         return "the SLO held on no step"
-    return f"the SLO held at {result.held:g} requests a second"
+    return f"the SLO held at {result.held:g} requests per second"
 
 
 def pictures(result: Result) -> str:
-    found, latencies = result.outcome, result.outcome.latencies
-    seconds = sorted(found.seconds.items())
+    outcome, latencies = result.outcome, result.outcome.latencies
+    seconds = sorted(outcome.seconds.items())
     marks = {f"{name} {slo.seconds(latencies.percentile(share))}": latencies.percentile(share)
              for name, share in SHARES.items() if name in ("p50", "p95", "p99")} if latencies.count else {}  # fmt: skip
     for one in result.checks:
-        # A limit far to the right would leave no room for what was found.
-        if one.found and one.objective.name.startswith("p") and one.objective.limit < 5 * latencies.highest:
+        # A limit far to the right would leave no room for the measured values.
+        if one.measured and one.objective.name.startswith("p") and one.objective.limit < 5 * latencies.highest:
             marks[f"limit of {one.objective.name}"] = one.objective.limit
     bars: dict[int, int] = {}
     for step, count in latencies.steps.items():
         bars[step // BAR] = bars.get(step // BAR, 0) + count
-    kinds = sorted(found.errors)
+    kinds = sorted(outcome.errors)
     drawn = [
         drawing.distribution(
             "Latency, from when a request was due",
@@ -103,12 +103,12 @@ def pictures(result: Result) -> str:
             slo.seconds,
         ),
         drawing.lines(
-            "Requests a second",
+            "Requests per second",
             {"due": [(at, one.offered) for at, one in seconds],
              "answered": [(at, one.latencies.count) for at, one in seconds]},
         ),
         drawing.lines(
-            "Errors a second",
+            "Errors per second",
             {kind: [(at, one.errors[kind]) for at, one in seconds] for kind in kinds},
         ) if kinds else "",
     ]  # fmt: skip
@@ -122,38 +122,38 @@ def pictures(result: Result) -> str:
                 },
             )
         )
-    return f"<h2>What was measured</h2><div class='pictures'>{''.join(drawn)}</div>"
+    return f"<h2>Measurements</h2><div class='pictures'>{''.join(drawn)}</div>"
 
 
 def sides(result: Result) -> str:
-    """What the client saw beside what the server counted."""
-    found, server, latencies = result.outcome, result.server, result.outcome.latencies
-    errors = found.errors
-    rows = [["requests", f"{found.offered:,}", counted(server, "predictions")]]
+    """What the client saw, next to what the server counted."""
+    outcome, server, latencies = result.outcome, result.server, result.outcome.latencies
+    errors = outcome.errors
+    rows = [["requests", f"{outcome.offered:,}", counted(server, "predictions")]]
     for name, share in SHARES.items():
         client = slo.seconds(latencies.percentile(share)) if latencies.count else "–"
-        told = (server.get("latency") or {}).get(name)
-        rows.append([name, client, slo.seconds(told) if told is not None else "–"])
+        seconds = (server.get("latency") or {}).get(name)
+        rows.append([name, client, slo.seconds(seconds) if seconds is not None else "–"])
     rows.append(["errors", f"{errors.total():,}", listed(server.get("errors"))])
     rows.append(["refused", "", listed(server.get("refused"))])
-    kinds = [[escape(kind), f"{count:,}", f"{count / found.offered:.3%}"] for kind, count in errors.most_common()]
+    kinds = [[escape(kind), f"{count:,}", f"{count / outcome.offered:.3%}"] for kind, count in errors.most_common()]
     note = (
-        f"<p class='warn'>Nothing from the server: {escape(server['missing'])}</p>"
+        f"<p class='warn'>No metrics from the server: {escape(server['missing'])}</p>"
         if "missing" in server
         else f"<p class='faint'>Served: version {escape(', '.join(server.get('versions', [])) or '–')}. The client's "
-        "times hold the network and the time from when a request was due; the server's percentiles are as exact as the "
-        "buckets of its histogram.</p>"
+        "times include the network and the wait from when a request was due; the server's percentiles are as exact as "
+        "the buckets of its histogram.</p>"
     )
-    heard, sent = (server.get("over_time") or [{"at": 0}])[-1]["at"], max(found.seconds, default=0)
+    heard, sent = (server.get("over_time") or [{"at": 0}])[-1]["at"], max(outcome.seconds, default=0)
     if "missing" not in server and heard < sent:
         note += (
-            f"<p class='warn'>The server told nothing after {heard:.0f} s: what came later is in the client's numbers "
-            "only.</p>"
+            f"<p class='warn'>The server sent no metrics after {heard:.0f} s: only the client's numbers include later "
+            "requests.</p>"
         )
-    elif server.get("predictions", 0) > found.offered:
-        note += "<p class='warn'>Others asked the server meanwhile: its numbers are of their requests as well.</p>"
+    elif server.get("predictions", 0) > outcome.offered:
+        note += "<p class='warn'>Others sent requests meanwhile: the server's numbers include them.</p>"
     elif server.get("predictions", latencies.count) < latencies.count:
-        note += "<p class='warn'>The server counted fewer than were answered: it is one pod of several.</p>"
+        note += "<p class='warn'>The server counted fewer requests than were answered: it is one pod of several.</p>"
     return (
         "<h2>Client and server</h2>" + note + table(["", "client", "server"], rows)
         + ("<h2>Errors by kind</h2>" + table(["kind", "requests", "share"], kinds) if kinds else "")

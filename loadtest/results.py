@@ -1,4 +1,4 @@
-"""A test and what it found, as it is kept in a file."""
+"""A test and its results, as stored in a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from loadtest import slo
 from loadtest.histogram import SHARES
 from loadtest.outcome import LoadResult, outcome_from
-from loadtest.profiles import STAIRS
+from loadtest.profiles import STEPS
 from loadtest.slo import Check
 from loadtest.target import UnusableTarget
 
@@ -35,9 +35,9 @@ class Result:
     slo: str
     outcome: LoadResult
     server: dict[str, Any] = field(default_factory=dict)
-    """What /metrics counted; `missing` says why there is nothing."""
+    """What /metrics counted; `missing` says why there is none."""
     stopped: float | None = None
-    """The second in which somebody stopped the test, who has no verdict then."""
+    """The second at which the test was stopped, which leaves it without a verdict."""
 
     @property
     def checks(self) -> list[Check]:
@@ -45,15 +45,15 @@ class Result:
 
     @property
     def held(self) -> float | None:
-        """Of a test in steps: the highest rate whose own requests met the SLO."""
+        """The highest rate of a test in steps whose own requests met the SLO."""
         if self.profile != "step":
             return None
-        objectives, size, best = slo.parse(self.slo), self.duration / STAIRS, 0.0
-        for stair in range(STAIRS):
-            part = self.outcome.between(round(stair * size), round((stair + 1) * size))
+        objectives, size, best = slo.parse(self.slo), self.duration / STEPS, 0.0
+        for step in range(STEPS):
+            part = self.outcome.between(round(step * size), round((step + 1) * size))
             if not all(one.kept for one in part.checks(objectives)):
                 break
-            best = self.rps * (stair + 1) / STAIRS
+            best = self.rps * (step + 1) / STEPS
         return best
 
     @property
@@ -69,27 +69,27 @@ class Result:
 
     def plain(self) -> dict[str, Any]:
         content = {key: value for key, value in asdict(self).items() if key != "outcome"}
-        found = self.outcome
-        latencies = found.latencies
+        outcome = self.outcome
+        latencies = outcome.latencies
         summary = {
             "kept": self.kept,
             "held_rps": self.held,
             "checks": [
-                {"name": one.objective.name, "limit": one.objective.limit, "found": one.found, "kept": one.kept}
+                {"name": one.objective.name, "limit": one.objective.limit, "found": one.measured, "kept": one.kept}
                 for one in self.checks
             ],
-            "offered": found.offered,
+            "offered": outcome.offered,
             "answered": latencies.count,
-            "errors": dict(found.errors),
+            "errors": dict(outcome.errors),
             "latency_seconds": {name: latencies.percentile(share) for name, share in SHARES.items()}
             if latencies.count
             else {},
-            "generator_late_p99_seconds": found.late,
+            "generator_late_p99_seconds": outcome.late,
         }
-        return {"kind": KIND, "version": VERSION, **content, "summary": summary, "outcome": found.plain()}
+        return {"kind": KIND, "version": VERSION, **content, "summary": summary, "outcome": outcome.plain()}
 
     def line(self) -> str:
-        """The file's content, without a line break: a log may hold it."""
+        """The file's content in one line, so that a log can hold it."""
         return json.dumps(self.plain(), separators=(",", ":"))
 
 

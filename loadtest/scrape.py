@@ -1,4 +1,4 @@
-"""What the server itself says: /metrics before, during and after a test."""
+"""The server's own metrics before, during and after a test."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ LEVELS = ("model_requests_in_flight", "model_requests_waiting")
 
 
 def read(text: str, model: str) -> dict[str, Any]:
-    """The samples of one model that a test speaks of, as plain values."""
-    found: dict[str, Any] = {"buckets": Counter(), "errors": Counter(), "refused": Counter(), "versions": []}
-    found |= dict.fromkeys((*TOTALS, *LEVELS), 0.0)
+    """The metrics of one model that the report needs, as plain values."""
+    values: dict[str, Any] = {"buckets": Counter(), "errors": Counter(), "refused": Counter(), "versions": []}
+    values |= dict.fromkeys((*TOTALS, *LEVELS), 0.0)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             name, labels, value = sample.name, sample.labels, sample.value
             if labels.get("model_name") != model:
                 continue
             if name == LATENCY:
-                found["buckets"][labels["le"]] += value
+                values["buckets"][labels["le"]] += value
             elif name in (*TOTALS, *LEVELS):
-                found[name] += value
+                values[name] += value
                 if name == "model_prediction_errors_total":
-                    found["errors"][labels["error_type"]] += value
+                    values["errors"][labels["error_type"]] += value
                 elif name == "model_requests_refused_total":
-                    found["refused"][labels["reason"]] += value
+                    values["refused"][labels["reason"]] += value
             elif name == "model_loaded" and value == 1:
-                found["versions"].append(labels["model_version"])
-    return found
+                values["versions"].append(labels["model_version"])
+    return values
 
 
 def difference(scrapes: list[tuple[float, str]], model: str) -> dict[str, Any]:
-    """What the server counted between the first and the last scrape, and its queues in between."""
-    read_ones = [(at, read(text, model)) for at, text in scrapes]
-    first, last = read_ones[0][1], read_ones[-1][1]
+    """The server's counters between the first and the last scrape, and its queues in between."""
+    parsed = [(at, read(text, model)) for at, text in scrapes]
+    first, last = parsed[0][1], parsed[-1][1]
     counted = {kind: last[kind] - first[kind] for kind in TOTALS}
     if min(counted.values()) < 0:
-        return {"missing": "the counters went down: another pod answered, or the server began anew"}
+        return {"missing": "the counters went down: another pod answered, or the server restarted"}
     buckets = {float(le): count - first["buckets"][le] for le, count in last["buckets"].items()}
     return {
         "predictions": counted["model_predictions_total"],
@@ -53,13 +53,13 @@ def difference(scrapes: list[tuple[float, str]], model: str) -> dict[str, Any]:
         "versions": sorted({*first["versions"], *last["versions"]}),
         "over_time": [
             {"at": at, "in_flight": one["model_requests_in_flight"], "waiting": one["model_requests_waiting"]}
-            for at, one in read_ones
+            for at, one in parsed
         ],
     }
 
 
 def quantile(buckets: dict[float, float], share: float) -> float | None:
-    """As Prometheus' histogram_quantile: a straight line within the bucket."""
+    """As Prometheus' histogram_quantile: linear within a bucket."""
     bounds = sorted(buckets)
     total = buckets[bounds[-1]] if bounds else 0
     if not total:

@@ -1,4 +1,4 @@
-"""What is promised: `p95=500ms,errors=0.1%`, and whether it was kept."""
+"""Service level objectives such as `p95=500ms,errors=0.1%`, and whether they were met."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Objective:
     limit: float
     """Seconds, or a share of the requests."""
 
-    def found(self, latencies: Histogram, requests: int, errors: int) -> float | None:
-        """None where nothing was measured."""
+    def measured(self, latencies: Histogram, requests: int, errors: int) -> float | None:
+        """The measured value; None if there is none."""
         if self.name == "errors":
             return errors / requests if requests else None
         if not latencies.count:
@@ -33,40 +33,40 @@ class Objective:
 
     def written(self, value: float | None) -> str:
         if value is None:
-            return "nothing was answered"
+            return "no response"
         return f"{value:.3%}" if self.name == "errors" else seconds(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One objective and what became of it."""
+    """One objective and its measured value."""
 
     objective: Objective
-    found: float | None
+    measured: float | None
 
     @property
     def kept(self) -> bool:
-        return self.found is not None and self.found <= self.objective.limit
+        return self.measured is not None and self.measured <= self.objective.limit
 
     def __str__(self) -> str:
         sign = "within" if self.kept else "NOT within"
         name, written = self.objective.name, self.objective.written
-        return f"{name} {written(self.found)}: {sign} {written(self.objective.limit)}"
+        return f"{name} {written(self.measured)}: {sign} {written(self.objective.limit)}"
 
 
 def parse(text: str) -> tuple[Objective, ...]:
-    made: dict[str, Objective] = {}
+    objectives: dict[str, Objective] = {}
     for part in text.replace(" ", "").split(","):
-        if found := LATENCY.fullmatch(part):
-            objective = Objective(found[1], float(found[2]) * UNITS[found[3]])
-        elif (found := ERRORS.fullmatch(part)) and float(found[1]) <= 100:
-            objective = Objective("errors", float(found[1]) / 100)
+        if match := LATENCY.fullmatch(part):
+            objective = Objective(match[1], float(match[2]) * UNITS[match[3]])
+        elif (match := ERRORS.fullmatch(part)) and float(match[1]) <= 100:
+            objective = Objective("errors", float(match[1]) / 100)
         else:
             raise UnusableTarget(f"--slo: {part!r} is not understood: {EXPECTED}")
-        if objective.name in made:
-            raise UnusableTarget(f"--slo: {objective.name} is there twice")
-        made[objective.name] = objective
-    return tuple(made.values())
+        if objective.name in objectives:
+            raise UnusableTarget(f"--slo: {objective.name} is given twice")
+        objectives[objective.name] = objective
+    return tuple(objectives.values())
 
 
 def seconds(value: float) -> str:

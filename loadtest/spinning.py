@@ -1,7 +1,7 @@
-"""A model that is slow as much custom Python code is: it holds the interpreter for some milliseconds for each row,
-and then answers what it was asked.
+"""A model that is slow in the way of custom Python code: it holds the interpreter for some milliseconds per row, and
+then returns its input.
 
-MLflow loads it from this very file ("models from code").
+MLflow loads it from this file ("models from code").
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from mlflow.pyfunc import PythonModel
 ROUNDS = 100_000  # some five milliseconds
 
 
-class Spinning(PythonModel):  # type: ignore[misc]
+class Spinning(PythonModel):  # type: ignore[misc]  # mlflow ships no types
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[float]:
-        found = []
+        results = []
         for value in model_input["x"]:
             total = 0
             for number in range(ROUNDS):
                 total += number
-            found.append(float(value) + 0 * total)
-        return found
+            results.append(float(value) + 0 * total)
+        return results
 
 
 mlflow.models.set_model(Spinning())

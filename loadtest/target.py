@@ -1,4 +1,4 @@
-"""The server under test: whether it is there and ready, and requests for it that it answers."""
+"""The server under test: whether it is ready, and requests that it accepts."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ GRPC_PORT = 8081
 
 
 class UnusableTarget(Exception):
-    """What makes a test impossible, in one line."""
+    """A reason why the test cannot run, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the server is and what every request to it carries."""
+    """The server's addresses, and what every request to it carries."""
 
     url: str
     grpc: str = ""
-    """host:port; where it is empty, port 8081 of the URL's host."""
+    """host:port; if empty, port 8081 of the URL's host."""
     headers: Mapping[str, str] = field(default_factory=dict)
     insecure: bool = False
-    """Any certificate will do."""
+    """Whether any certificate is accepted."""
     ca: Path | None = None
-    """Certificates of the authorities that are trusted; the system's where it is None."""
+    """Certificates of the trusted authorities; None for the system's."""
 
     def __post_init__(self) -> None:
         try:
@@ -46,7 +46,7 @@ class Target:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UnusableTarget(f"{self.url!r} is not a URL: expected something like http://localhost:8080")
         if parts.username or parts.password:
-            raise UnusableTarget("no user or password in the URL, please: --token-file or --header carry them")
+            raise UnusableTarget("the URL holds a user or password: expected --token-file or --header instead")
         try:
             _ = self.tls  # reads
         except (OSError, ssl.SSLError) as error:
@@ -62,53 +62,53 @@ class Target:
 
     @property
     def is_secure(self) -> bool:
-        """Over HTTP and gRPC alike."""
+        """Whether HTTP and gRPC use TLS."""
         return self.url.startswith("https:")
 
     def channel(self, library: Any) -> Any:
-        """To the gRPC server, by `grpc` or `grpc.aio`."""
+        """A channel to the gRPC server, of `grpc` or `grpc.aio`."""
         import grpc
 
         if not self.is_secure:
             return library.insecure_channel(self.grpc)
         if self.insecure:
             raise UnusableTarget(
-                "--insecure: gRPC looks at certificates all the same; --ca names the authority of this one"
+                "--insecure: gRPC always checks certificates: expected --ca with the authority of this one"
             )
         trusted = None if self.ca is None else self.ca.read_bytes()
         return library.secure_channel(self.grpc, grpc.ssl_channel_credentials(trusted))
 
     def schema(self) -> dict[str, Any]:
-        """GET /schema of a server whose model is ready."""
+        """The response of GET /schema, once the model is ready."""
         status, text = self.ask("/v2/health/ready")
         if status != 200:
-            raise UnusableTarget(f"the model at {self.url} is not ready: {status} {said(text)}")
+            raise UnusableTarget(f"the model at {self.url} is not ready: {status} {excerpt(text)}")
         status, text = self.ask("/schema")
         try:
-            found = json.loads(text) if status == 200 else None
+            schema = json.loads(text) if status == 200 else None
         except ValueError:
-            found = None
-        if not isinstance(found, dict) or "model_name" not in found:
-            raise UnusableTarget(f"{self.url}/schema answers {status}, not what a model takes: {said(text)}")
-        return found
+            schema = None
+        if not isinstance(schema, dict) or "model_name" not in schema:
+            raise UnusableTarget(f"{self.url}/schema answers {status} without a schema: {excerpt(text)}")
+        return schema
 
     def payloads(self, protocol: str, rows: int, seed: int, count: int) -> tuple[list[Payload], Vary]:
-        """`count` requests that the model answers, with as much varied as it takes."""
+        """`count` requests that the model accepts, with as many values varied as possible."""
         schema = self.schema()
-        answer = (0, "")
+        response = (0, "")
         try:
             for vary in Vary:
                 maker = Payloads(schema, rows, seed, vary)
-                made = [maker.make(protocol, number) for number in range(1 if vary is Vary.NOTHING else count)]
-                for payload in made:
-                    answer = self.send(protocol, payload)
-                    if answer[0] != 200:
+                payloads = [maker.make(protocol, number) for number in range(1 if vary is Vary.NOTHING else count)]
+                for payload in payloads:
+                    response = self.send(protocol, payload)
+                    if response[0] != 200:
                         break
                 else:
-                    return made, vary
+                    return payloads, vary
         except NoSample as error:
             raise UnusableTarget(str(error)) from None
-        raise UnusableTarget(f"the server refuses its own sample over {protocol}: {answer[0]} {said(answer[1])}")
+        raise UnusableTarget(f"the server refuses its own sample over {protocol}: {response[0]} {excerpt(response[1])}")
 
     def send(self, protocol: str, payload: Payload) -> tuple[int, str]:
         if protocol == "grpc":
@@ -116,7 +116,7 @@ class Target:
         return self.ask(payload.path, payload.body, payload.headers)
 
     def ask(self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Status and text; a server that cannot be reached is told in one line."""
+        """Status and text; raises `UnusableTarget` if the server cannot be reached."""
         request = urllib.request.Request(self.url + path, body, {**(headers or {}), **self.headers})  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=SECONDS, context=self.tls) as reply:  # noqa: S310
@@ -136,7 +136,9 @@ class Target:
                 channel.unary_unary(GRPC_METHOD)(payload.body, timeout=SECONDS, metadata=self.metadata)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    raise UnusableTarget(f"{self.grpc} cannot be reached over gRPC: {said(error.details())}") from None
+                    raise UnusableTarget(
+                        f"{self.grpc} cannot be reached over gRPC: {excerpt(error.details())}"
+                    ) from None
                 return error.code().value[0], f"{error.code().name} {error.details()}"
         return 200, ""
 
@@ -147,12 +149,12 @@ class Target:
 
 @cache
 def context(insecure: bool, ca: Path | None) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=ca)
+    tls_context = ssl.create_default_context(cafile=ca)
     if insecure:
-        made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    return made
+        tls_context.check_hostname, tls_context.verify_mode = False, ssl.CERT_NONE
+    return tls_context
 
 
-def said(text: str) -> str:
-    """The beginning of a reply, in one line."""
+def excerpt(text: str) -> str:
+    """The beginning of a response, in one line."""
     return " ".join(text.split())[:200]

@@ -1,1 +1,1 @@
-"""What the predictor's metrics are good for: dashboards, rules, alerts and scrape configs, all from one catalogue."""
+"""Dashboards, rules, alerts and scrape configs, all from one catalogue of the predictor's metrics."""

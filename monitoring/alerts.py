@@ -1,4 +1,4 @@
-"""Alerts on states that somebody has to look at, whatever they do to the objectives."""
+"""Alerts on states that need attention, whether or not they affect the objectives."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from monitoring.recording import REQUESTS
 from monitoring.scope import BY, Scope
-from monitoring.weighted import MODEL, weighed
+from monitoring.weighted import MODEL, weighted_mean
 
 Rule = dict[str, Any]
 WHO = "{{ $labels.model_name }} in {{ $labels.namespace }}"
 DRIFTED = 0.2
-"""The population stability index from which on it is no chance any more."""
+"""Population stability index above which a shift is no longer due to chance."""
 
 
 def alert(name: str, expr: str, hold: str, severity: str, summary: str, description: str) -> Rule:
@@ -29,26 +29,26 @@ def alerts(scope: Scope) -> list[Rule]:
 
 
 def models(scope: Scope) -> list[Rule]:
-    found = [
+    rules = [
         alert(
             "ModelNotLoaded",
             f"max by (namespace, pod, model_name) (model_loaded{scope.metrics()}) == 0",
             "5m",
             "page",
             f"{WHO}: no version is loaded",
-            "Pod {{ $labels.pod }} runs, but has no model that answers: it was unloaded, or could not be loaded.",
+            "Pod {{ $labels.pod }} runs without a model: it was unloaded, or could not be loaded.",
         ),
         alert(
             "ModelPodNotScraped",
             f"up{scope.pods()} == 0",
             "10m",
             "ticket",
-            "{{ $labels.pod }} in {{ $labels.namespace }} does not answer Prometheus",
-            "All that is known of the pod is older than ten minutes; other alerts do not see it.",
+            "{{ $labels.pod }} in {{ $labels.namespace }} does not answer scrapes",
+            "The metrics of the pod are more than ten minutes old, so other alerts do not cover it.",
         ),
     ]
     if scope.always and scope.serve:
-        found.append(
+        rules.append(
             alert(
                 "ModelAbsent",
                 f"absent(model_loaded{scope.metrics()} == 1)",
@@ -58,7 +58,7 @@ def models(scope: Scope) -> list[Rule]:
                 "Either no pod is up, or none is scraped. The serve does not scale to zero, so there should be one.",
             )
         )
-    return found
+    return rules
 
 
 def reloads(scope: Scope) -> list[Rule]:
@@ -69,17 +69,17 @@ def reloads(scope: Scope) -> list[Rule]:
             f"max by (namespace, pod, model_name) (model_reload_failing{scope.metrics()}) == 1",
             "10m",
             "ticket",
-            f"{WHO}: the version that should be served cannot be",
-            "Pod {{ $labels.pod }} keeps answering with the version before.",
+            f"{WHO}: the wanted version cannot be loaded",
+            "Pod {{ $labels.pod }} keeps serving the previous version.",
         ),
         alert(
             "ModelRegistryUnreachable",
-            # Each pod asks for itself, and less and less often: every ten minutes in the end.
+            # Each pod polls by itself and backs off, up to ten minutes.
             f"max by ({BY}) (increase(model_reloads_total{unanswered}[30m])) > 1.5",
             "30m",
             "ticket",
-            f"{WHO}: the registry does not say what should be served",
-            "Pods have asked it in vain for half an hour. What is loaded keeps answering; new versions are not seen.",
+            f"{WHO}: the registry cannot be reached",
+            "Polls have failed for half an hour. The loaded version is still served; new versions are not noticed.",
         ),
     ]
 
@@ -95,27 +95,27 @@ def load(scope: Scope) -> list[Rule]:
             f"{refused} / {REQUESTS}5m{scope.metrics()} > 0.01",
             "5m",
             "page",
-            f"{WHO}: requests are refused, there is too much to do",
-            "{{ $value | humanizePercentage }} of the requests find a full queue and are told to come back later.",
+            f"{WHO}: requests are refused because of overload",
+            "{{ $value | humanizePercentage }} of the requests meet a full queue and are refused with a retry hint.",
         ),
         alert(
             "ModelQueueLong",
             f"max by (namespace, pod, model_name) (model_expected_wait_seconds{scope.metrics()}) > 0.5",
             "5m",
             "ticket",
-            f"{WHO}: requests wait for their turn",
-            "In pod {{ $labels.pod }} a request that comes now waits {{ $value | humanizeDuration }}; beyond "
-            "--max-wait (1 s) requests are refused.",
+            f"{WHO}: requests queue for long",
+            "In pod {{ $labels.pod }} a new request waits {{ $value | humanizeDuration }}; above --max-wait (1 s) "
+            "requests are refused.",
         ),
         alert(
             "ModelNoTraffic",
-            # Pods that nobody has asked yet have no such series, and a serve at zero pods has none that is loaded.
+            # Pods without a request have no such series, and a serve at zero pods has no loaded model.
             f"({REQUESTS}6h{scope.metrics()} * 21600 > 100 unless {REQUESTS}30m{scope.metrics()} > 0) "
             f"and max by ({BY}) (model_loaded{scope.metrics()}) == 1",
             "15m",
             "ticket",
-            f"{WHO}: nobody asks any more",
-            "There was no request for half an hour, and more than a hundred in the hours before.",
+            f"{WHO}: requests have stopped",
+            "There was no request for half an hour, after more than a hundred in the hours before.",
         ),
         alert(
             "ModelInputRejected",
@@ -123,34 +123,34 @@ def load(scope: Scope) -> list[Rule]:
             "15m",
             "ticket",
             f"{WHO}: most requests do not fit the model",
-            "{{ $value | humanizePercentage }} of the requests are answered with what is wrong with them: a caller "
-            "sends other inputs than the model's signature wants.",
+            "{{ $value | humanizePercentage }} of the requests are rejected as invalid: a caller sends inputs that do "
+            "not match the model's signature.",
         ),
     ]
 
 
 def drift(scope: Scope) -> list[Rule]:
-    """Of each version by itself: a canary has a profile of its own."""
-    inputs = weighed(f"model_feature_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, feature")
-    outputs = weighed(f"model_prediction_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, output")
+    """Alerts for each version separately, since a canary has its own profile."""
+    inputs = weighted_mean(f"model_feature_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, feature")
+    outputs = weighted_mean(f"model_prediction_psi{scope.metrics()}", scope.metrics(), f"{MODEL}, output")
     return [
         alert(
             "ModelInputDrifted",
             f"{inputs} > {DRIFTED}",
             "30m",
             "ticket",
-            f"{WHO}: input {{{{ $labels.feature }}}} is not what the model was trained on",
-            "Version {{ $labels.model_version }} gets other values than its profile has, or lacks them more often: "
-            "PSI {{ $value | humanize }}, for half an hour.",
+            f"{WHO}: input {{{{ $labels.feature }}}} has drifted from the training data",
+            "Version {{ $labels.model_version }} has received values that differ from its profile, or are missing more "
+            "often, for half an hour: PSI {{ $value | humanize }}.",
         ),
         alert(
             "ModelPredictionsDrifted",
             f"{outputs} > {DRIFTED}",
             "30m",
             "ticket",
-            f"{WHO}: {{{{ $labels.output }}}} is not what the model answered in training",
-            "Version {{ $labels.model_version }} answers otherwise than its profile says: PSI {{ $value | humanize }}, "
-            "for half an hour.",
+            f"{WHO}: {{{{ $labels.output }}}} has drifted from the predictions in training",
+            "Predictions of version {{ $labels.model_version }} have differed from its profile for half an hour: PSI "
+            "{{ $value | humanize }}.",
         ),
     ]
 
@@ -168,23 +168,22 @@ def features(scope: Scope) -> list[Rule]:
             f"{unusable} / {values} > 0.05 and {values} * 600 >= 20",
             "15m",
             "ticket",
-            f"{WHO}: feature {{{{ $labels.feature }}}} is missing or too old",
-            "{{ $value | humanizePercentage }} of the entities that were looked up have no fresh value of it in Feast.",
+            f"{WHO}: feature {{{{ $labels.feature }}}} is missing or stale",
+            "{{ $value | humanizePercentage }} of the looked-up entities have no fresh value of it in Feast.",
         ),
         alert(
             "ModelFeastUnavailable",
             f"{failed} / {lookups} > 0.05",
             "10m",
             "ticket",
-            f"{WHO}: Feast does not answer",
-            "{{ $value | humanizePercentage }} of the lookups of features fail, or are not even tried because the "
-            "circuit is open.",
+            f"{WHO}: Feast does not respond",
+            "{{ $value | humanizePercentage }} of the lookups fail, or are skipped because the circuit is open.",
         ),
     ]
 
 
 def prediction_log(scope: Scope) -> list[Rule]:
-    # What is written is counted by the file, which is some minutes later than what is lost.
+    # Written records are counted when their file is closed, some minutes later than lost ones.
     without = scope.metrics('result=~"dropped|failed"')
     records = f"sum by ({BY}) (rate(model_prediction_log_records_total{scope.metrics()}[1h]))"
     lost = f"sum by ({BY}) (rate(model_prediction_log_records_total{without}[1h]))"
@@ -196,6 +195,6 @@ def prediction_log(scope: Scope) -> list[Rule]:
             "ticket",
             f"{WHO}: the prediction log has gaps",
             "{{ $value | humanizePercentage }} of the requests sampled in the last hour were not written: the queue "
-            "was full, or the log cannot take them. Predictions are answered as ever.",
+            "was full, or the log could not be written. Predictions are not affected.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The dashboards as they were written to dashboards/, and what Grafana's sidecar takes them from."""
+"""The dashboards in dashboards/, and the ConfigMap from which Grafana's sidecar loads them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SIDECAR = {"grafana_dashboard": "1"}
 
 
 def dashboards(scope: Scope) -> dict[str, Board]:
-    """By file name. Those for one serve show it as they open, under a name and an address of their own."""
-    found = {name: read(name) for name in (OF_A_SERVE if scope.serve else OF_ALL)}
-    return {name: preset(board, scope) if scope.serve else board for name, board in found.items()}
+    """The dashboards by file name. Those for one serve open with it selected, under their own title and UID."""
+    boards = {name: read(name) for name in (OF_A_SERVE if scope.serve else OF_ALL)}
+    return {name: preset(board, scope) if scope.serve else board for name, board in boards.items()}
 
 
 def read(name: str) -> Board:
@@ -29,7 +29,7 @@ def read(name: str) -> Board:
 
 
 def preset(board: Board, scope: Scope) -> Board:
-    """The same dashboard with the serve chosen."""
+    """The dashboard with the serve selected."""
     chosen = {"namespace": scope.namespace, "serve": scope.serve}
     variables = [
         variable | {"current": {"text": chosen[variable["name"]], "value": chosen[variable["name"]]}}
@@ -37,16 +37,16 @@ def preset(board: Board, scope: Scope) -> Board:
         else variable
         for variable in board["templating"]["list"]
     ]
-    whole = f"{board['uid']}/{scope.namespace}/{scope.serve}"
+    identity = f"{board['uid']}/{scope.namespace}/{scope.serve}"
     return board | {
         "title": f"{board['title']}: {scope.serve} in {scope.namespace}",
-        "uid": hashlib.sha256(whole.encode()).hexdigest()[:32],  # Grafana takes 40 characters at most
+        "uid": hashlib.sha256(identity.encode()).hexdigest()[:32],  # Grafana allows 40 characters
         "templating": {"list": variables},
     }
 
 
 def config_map(scope: Scope, name: str, namespace: str | None, labels: Mapping[str, str]) -> dict[str, Any]:
-    """A ConfigMap that Grafana's sidecar finds. Names of files are shared by all ConfigMaps, so they name the serve."""
+    """A ConfigMap for Grafana's sidecar. File names must be unique across ConfigMaps, so they contain the serve."""
     prefix = f"{scope.namespace}-{scope.serve}-" if scope.serve else ""
     return {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Every metric that the predictor has. Its own modules are held to this list by a test, in both directions."""
+"""Every metric of the predictor. A test compares this list with the predictor's modules, in both directions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Metric:
     type: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     unit: str
-    """What it counts, in the plural; seconds and bytes as Grafana knows them."""
+    """Unit in the plural; seconds and bytes as Grafana names them."""
     help: str
     buckets: tuple[float, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What a serve promises: the share of requests that succeed, and how long predictions may take."""
+"""Service level objectives: the share of requests that succeed, and how long predictions may take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from monitoring.catalogue import LATENCY_BUCKETS
 
 
 class Unfit(ValueError):
-    """Something that cannot be promised, or not measured; says which field it is, if it is one."""
+    """An objective or option that cannot be used, with its field, if it has one."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}" if field else message)
@@ -17,7 +17,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LatencyObjective:
-    """So many of the predictions are no slower than that."""
+    """A share of the predictions must not take longer than a limit."""
 
     name: str
     share: float
@@ -35,29 +35,28 @@ class LatencyObjective:
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """None promises nothing of the kind."""
+    """The objectives of a serve; None drops one."""
 
     availability: float | None = 99.9
-    """Percent of the requests that are not answered with an error of ours."""
+    """Percent of requests that do not fail with a server error."""
     p50: float | None = 0.1
     p95: float | None = 0.5
     p99: float | None = 1.0
-    """In seconds; one of the buckets of the histogram, since nothing between them is known."""
+    """Seconds, equal to a bucket of the histogram, since values between buckets are not known."""
 
     def __post_init__(self) -> None:
         if self.availability is not None and not 0 < self.availability < 100:
-            raise Unfit("availability", f"{self.availability:g} is no share that can be missed: expected such as 99.9")
+            raise Unfit("availability", f"{self.availability:g} leaves no error budget: expected such as 99.9")
         for latency in self.latencies:
             if latency.seconds not in LATENCY_BUCKETS:
                 known = ", ".join(written(seconds) for seconds in LATENCY_BUCKETS)
                 raise Unfit(
                     latency.name,
-                    f"{written(latency.seconds)} is between two buckets of the histogram, where nothing is known: "
-                    f"expected one of {known}",
+                    f"{written(latency.seconds)} is between two buckets of the histogram: expected one of {known}",
                 )
         ordered = [latency.seconds for latency in self.latencies]
         if ordered != sorted(ordered):
-            raise Unfit("", "p50, p95 and p99: expected each no shorter than the one before")
+            raise Unfit("", "p50, p95 and p99: expected each to be at least the one before")
 
     @property
     def budget(self) -> float | None:
@@ -66,9 +65,11 @@ class Objectives:
 
     @property
     def latencies(self) -> list[LatencyObjective]:
-        asked = {"p50": (0.5, self.p50), "p95": (0.95, self.p95), "p99": (0.99, self.p99)}
+        quantiles = {"p50": (0.5, self.p50), "p95": (0.95, self.p95), "p99": (0.99, self.p99)}
         return [
-            LatencyObjective(name, share, seconds) for name, (share, seconds) in asked.items() if seconds is not None
+            LatencyObjective(name, share, seconds)
+            for name, (share, seconds) in quantiles.items()
+            if seconds is not None
         ]
 
 
@@ -76,5 +77,5 @@ NAMES = tuple(field.name for field in fields(Objectives))
 
 
 def written(seconds: float) -> str:
-    """As people write it."""
+    """The duration with its unit."""
     return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

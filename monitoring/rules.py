@@ -1,4 +1,4 @@
-"""All rules for a serve, or for all serves, as Prometheus and its operator take them."""
+"""All rules for one serve or for all, in the format of Prometheus and its operator."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from monitoring.scope import Scope
 
 Rule = dict[str, Any]
 RUNBOOKS = "docs/runbooks"
-"""Where the pages are in a clone; whoever puts them elsewhere says so."""
+"""Folder of the runbooks in a clone, used unless another URL is given."""
 
 
 def groups(scope: Scope, objectives: Objectives | None = None, runbooks: str = RUNBOOKS) -> list[dict[str, Any]]:
-    """The content of a rule file: one group, in which alerts see what was recorded in the same round."""
-    wanted = objectives or Objectives()
+    """The content of a rule file: one group, so that alerts see values recorded in the same evaluation."""
+    slo = objectives or Objectives()
     name = f"mlflow-kserve-{scope.namespace}-{scope.serve}" if scope.serve else "mlflow-kserve"
-    alerting = [with_runbook(rule, runbooks) for rule in [*burning(scope, wanted), *alerts(scope)]]
-    return [{"name": name, "rules": [*recording_rules(scope, wanted), *alerting]}]
+    alerting = [with_runbook(rule, runbooks) for rule in [*burning(scope, slo), *alerts(scope)]]
+    return [{"name": name, "rules": [*recording_rules(scope, slo), *alerting]}]
 
 
 def with_runbook(rule: Rule, runbooks: str) -> Rule:

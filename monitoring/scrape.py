@@ -1,4 +1,4 @@
-"""How Prometheus finds the pods: monitors for its operator, or its own configuration."""
+"""Scraping: monitors for the Prometheus operator, or Prometheus' own configuration."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from monitoring.scope import ISVC, ISVC_LABEL
 
 Kind = Literal["PodMonitor", "ServiceMonitor"]
 PATH = "/metrics"
-DEFAULT_TIMEOUT = 10  # seconds that Prometheus waits, which may not be longer than the interval
+DEFAULT_TIMEOUT = 10  # seconds; Prometheus does not allow it to exceed the interval
 PORTS = ("http1", "user-port")
-"""The names of the port in Standard mode and in Knative."""
+"""Names of the port in Standard mode and in Knative."""
 HTTP, GRPC = 8080, 8081
 
 
 def endpoint(port: str, interval: int) -> dict[str, Any]:
-    """A port of a monitor that is asked every so many seconds."""
+    """An endpoint of a monitor, scraped every `interval` seconds."""
     return {
         "port": port,
         "path": PATH,
@@ -26,13 +26,13 @@ def endpoint(port: str, interval: int) -> dict[str, Any]:
 
 
 def monitor(kind: Kind, selector: Mapping[str, Any], endpoints: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The spec of a monitor. Each series gets the name of its serve, and from the operator namespace and pod."""
+    """The spec of a monitor. Series are labeled with their serve, and by the operator with namespace and pod."""
     field = {"PodMonitor": "podMetricsEndpoints", "ServiceMonitor": "endpoints"}[kind]
     return {"selector": dict(selector), "podTargetLabels": [ISVC_LABEL], field: [dict(each) for each in endpoints]}
 
 
 def beside_grpc() -> dict[str, Any]:
-    """In Knative a gRPC server has one port with a name, and metrics are at another."""
+    """Rewrites the port: in Knative only the gRPC port of a gRPC server has a name, and metrics are on another."""
     return {
         "sourceLabels": ["__meta_kubernetes_pod_ip", "__meta_kubernetes_pod_container_port_number"],
         "regex": f"(.+);{GRPC}",
@@ -42,7 +42,7 @@ def beside_grpc() -> dict[str, Any]:
 
 
 def monitor_of_all(kind: Kind, namespace: str, labels: Mapping[str, str], interval: int = 30) -> dict[str, Any]:
-    """One for the serves of all namespaces. Knative has other Services for each revision: there pods are found."""
+    """A monitor for all namespaces. Only a PodMonitor covers Knative, whose Services change with each revision."""
     ports = PORTS if kind == "PodMonitor" else PORTS[:1]
     endpoints = [{key: value for key, value in endpoint(port, interval).items() if value} for port in ports]
     for each in endpoints[1:]:
@@ -57,7 +57,7 @@ def monitor_of_all(kind: Kind, namespace: str, labels: Mapping[str, str], interv
 
 
 def annotated_job() -> dict[str, Any]:
-    """Pods that say by their annotations how they are asked, as those of the generator do."""
+    """A job for pods that are annotated as the generator does it."""
     meta = "__meta_kubernetes_pod_annotation_prometheus_io_"
     return {
         "job_name": "mlflow-kserve",
@@ -81,7 +81,7 @@ def annotated_job() -> dict[str, Any]:
 
 
 def static_job(targets: Sequence[str], namespace: str = "local", serve: str = "model") -> dict[str, Any]:
-    """Servers outside of Kubernetes, which are given the labels that pods would have."""
+    """A job for servers outside Kubernetes, with the labels that pods would have."""
     return {
         "job_name": "mlflow-kserve",
         "static_configs": [
@@ -97,7 +97,7 @@ def static_job(targets: Sequence[str], namespace: str = "local", serve: str = "m
 def prometheus(
     jobs: Sequence[Mapping[str, Any]], interval: str = "15s", rule_files: Sequence[str] = ("rules.yaml",)
 ) -> dict[str, Any]:
-    """The whole of prometheus.yml."""
+    """The content of prometheus.yml."""
     return {
         "global": {"scrape_interval": interval, "evaluation_interval": interval},
         "rule_files": list(rule_files),

@@ -1,4 +1,7 @@
-"""The few fields of a serve's spec that matter here. Whether the rest of it is right is for the generator to say."""
+"""Reads the few fields of a serve's spec that matter here; the generator validates the rest.
+
+Monitoring does not import the generator, so a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,28 @@ import yaml
 
 from monitoring.objectives import NAMES, Objectives, Unfit
 from monitoring.scope import Scope
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+from monitoring.values import DNS_1123, duration_text, seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ServeOptions:
     scope: Scope
     objectives: Objectives = field(default_factory=Objectives)
 
 
-def read(file: Path, namespace: str | None = None) -> Asked:
-    """Whose metrics, and what it promises; `namespace` wins over the spec's."""
+def read(file: Path, namespace: str | None = None) -> ServeOptions:
+    """The scope and the objectives of a spec; `namespace` overrides the spec's."""
     try:
         content = yaml.safe_load(file.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Unfit("", f"is not YAML: {' '.join(str(error).split())}") from None
     spec = mapping(content, "the spec")
-    # Zero pods at times are nothing to be woken for.
+    # Zero pods at times are no reason for an alert.
     windows = mapping(spec.get("scaling"), "scaling").get("schedule") or []
-    fewest = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
-    fewest += [each.get("min") for each in windows if isinstance(each, dict)]
-    scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in fewest)
-    return Asked(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
+    minimums = [mapping(spec.get("replicas"), "replicas").get("min", 1)]
+    minimums += [each.get("min") for each in windows if isinstance(each, dict)]
+    scope = Scope(namespace or named(spec, "namespace", "default"), named(spec, "name"), 0 not in minimums)
+    return ServeOptions(scope, objectives(mapping(spec.get("monitoring"), "monitoring").get("slo")))
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
@@ -48,20 +48,20 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
 
 def named(spec: dict[str, Any], what: str, default: str | None = None) -> str:
     value = spec.get(what, default)
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(DNS_1123, value):
         raise Unfit(what, f"expected a name such as fraud, not {value!r}")
     return value
 
 
-def objectives(said: Any) -> Objectives:
+def objectives(slo: Any) -> Objectives:
     where = "monitoring.slo"
-    found: dict[str, float | None] = {}
-    for name, value in mapping(said, where).items():
+    values: dict[str, float | None] = {}
+    for name, value in mapping(slo, where).items():
         if name not in NAMES:
             raise Unfit(f"{where}.{name}", f"is no field: expected one of {', '.join(NAMES)}")
-        found[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
+        values[name] = None if value is None else number(value, f"{where}.{name}", duration=name != "availability")
     try:
-        return Objectives(**found)
+        return Objectives(**values)
     except Unfit as error:
         raise Unfit(f"{where}.{error.field}" if error.field else where, error.message) from None
 
@@ -71,7 +71,7 @@ def number(value: Any, where: str, duration: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Unfit(where, f"expected percent such as 99.9, not {value!r}")
         return float(value)
-    match = DURATION.fullmatch(str(value))
-    if not match:
-        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}")
-    return round(float(match[1]) * SECONDS[match[2]], 6)
+    try:
+        return round(seconds(str(duration_text(value))), 6)
+    except ValueError:
+        raise Unfit(where, f"expected a duration such as 500ms or 1s, not {value!r}") from None

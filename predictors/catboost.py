@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.methods import native_methods, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 
 class CatBoostModel(MLflowModel):
@@ -25,7 +26,7 @@ class CatBoostModel(MLflowModel):
             raw=raw,
             probabilities=methods.get("predict_proba"),
             width=len(raw.feature_names_),
-            names=learnt_names(raw),
+            names=trained_names(raw),
             blames_input=True,
         )
 
@@ -35,8 +36,8 @@ class CatBoostModel(MLflowModel):
         return [catboost(native.raw)]
 
 
-def learnt_names(raw: Any) -> tuple[str, ...]:
-    """Column names, unless CatBoost numbered them."""
+def trained_names(raw: Any) -> tuple[str, ...]:
+    """The column names, unless CatBoost generated them."""
     names = tuple(raw.feature_names_)
     return () if names == tuple(str(i) for i in range(len(names))) else names
 

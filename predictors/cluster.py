@@ -1,4 +1,4 @@
-"""The way to the Kubernetes API for jobs: as a pod's service account, or as a kubeconfig file says."""
+"""A client of the Kubernetes API for jobs: with the pod's service account, or else with a kubeconfig file."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-CONNECT, READ = 5.0, 20.0  # seconds
+CONNECT, READ = 5.0, 20.0  # timeouts in seconds
 TRIES = 3
-BACKOFF = 1.0  # seconds, doubled each time, whatever Retry-After asks for: it might be an hour
+BACKOFF = 1.0  # seconds, doubled each time; Retry-After is ignored, since it might be an hour
 BUSY = (429, 500, 502, 503, 504)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 class ClusterError(Exception):
-    """The cluster did not do what it was asked; the message is one line for the operator."""
+    """A request to the cluster failed; the message is one line for the operator."""
 
 
 def connect(repeatable: Collection[str] = ("GET",)) -> Any:
-    """A client that asks again, a few times, where the API is busy and the method may be repeated."""
+    """A client that retries a few times if the API is busy and the method may be repeated."""
     try:
         from kubernetes import config
         from kubernetes.client import ApiClient, Configuration
@@ -29,15 +29,15 @@ def connect(repeatable: Collection[str] = ("GET",)) -> Any:
         raise ClusterError(
             f"the Kubernetes API needs {error.name}, which is not installed: pip install 'mlflow-kserve[cleanup]'"
         ) from error
-    made = Configuration()
+    configuration = Configuration()
     try:
         if "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT.exists():
-            config.load_incluster_config(client_configuration=made)
+            config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=made)
-    except Exception as error:  # a file that is broken in any way
-        raise ClusterError(f"there is no way to the Kubernetes API: {one_line(error)}") from error
-    made.retries = Retry(
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
+    except Exception as error:  # the file may be broken in any way
+        raise ClusterError(f"the Kubernetes API is not configured: {one_line(error)}") from error
+    configuration.retries = Retry(
         TRIES - 1,
         allowed_methods=repeatable,
         status_forcelist=BUSY,
@@ -45,17 +45,17 @@ def connect(repeatable: Collection[str] = ("GET",)) -> Any:
         respect_retry_after_header=False,
         raise_on_status=False,
     )
-    return ApiClient(made)
+    return ApiClient(configuration)
 
 
 def address(client: Any) -> str:
-    """What to call the API in a message, without what a person may have put before the host."""
+    """The API's name in a message, without credentials that may stand before the host."""
     parts = urlsplit(str(client.configuration.host))
     return f"the Kubernetes API at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause, without the connection that urllib3 prints before it."""
+    """The innermost cause, without the connection, which urllib3 prints before it."""
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
         return reason(inner)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
-from predictors.model.tables import class_probabilities, with_categories
+from predictors.model.methods import class_probabilities, native_methods, pyfunc_method, with_categories
+from predictors.model.native import Native, implementation_of
 from predictors.runtime.cpus import cpu_limit
 
 PROBABILITIES = ("binary", "multiclass", "multiclassova", "cross_entropy")
@@ -22,7 +22,7 @@ class LightGBMModel(MLflowModel):
         raw = implementation.get_raw_model()
         booster = getattr(raw, "booster_", raw)
         if getattr(raw, "n_jobs", 0) is None:
-            raw.n_jobs = cpu_limit()  # LightGBM would take all CPUs of the machine
+            raw.n_jobs = cpu_limit()  # LightGBM would use all CPUs of the machine
         methods = {"predict": pyfunc_method(mlmodel, implementation), **native_methods(raw, ("predict_proba",))}
         if raw is booster and objective_of(booster) in PROBABILITIES:
             methods["predict_proba"] = class_probabilities(methods["predict"])
@@ -33,7 +33,7 @@ class LightGBMModel(MLflowModel):
             raw=raw,
             probabilities=methods.get("predict_proba"),
             width=int(booster.num_feature()),
-            names=learnt_names(booster),
+            names=trained_names(booster),
             blames_input=True,
         )
 
@@ -50,8 +50,8 @@ def objective_of(booster: Any) -> str:
     return str(line.removeprefix("objective=").split(" ")[0])
 
 
-def learnt_names(booster: Any) -> tuple[str, ...]:
-    """Column names, unless LightGBM made them up."""
+def trained_names(booster: Any) -> tuple[str, ...]:
+    """The column names, unless LightGBM generated them."""
     names = tuple(booster.feature_name())
     return () if names == tuple(f"Column_{i}" for i in range(len(names))) else names
 

@@ -1,4 +1,4 @@
-"""`python -m predictors.mlflow`: resolve the model, detect its flavor, serve it."""
+"""`python -m predictors.mlflow`: resolves the model, detects its flavor and serves it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 from predictors.processes.handover import launched
 from predictors.runtime import garbage
 from predictors.runtime.cpus import limit_threads
-from predictors.runtime.lazy_imports import put_off_import
+from predictors.runtime.lazy_imports import defer_import
 from predictors.serving.startup import read_settings
 from predictors.telemetry import logs
 
 
 def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
-    """The command; ends the process with the server's status."""
+    """The command; the process ends with the server's exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     module = forced_flavor or "mlflow"
-    what = f"a {forced_flavor} model" if forced_flavor else "an MLflow model"
+    model = f"a {forced_flavor} model" if forced_flavor else "an MLflow model"
     settings = read_settings(
         arguments,
         prog=f"python -m predictors.{module}",
-        description=f"Serve {what} over V1, V2 (REST and gRPC) and MLflow's /invocations.",
+        description=f"Serve {model} over V1, V2 (REST and gRPC) and MLflow's /invocations.",
         forced_flavor=forced_flavor,
     )
-    sys.argv = sys.argv[:1]  # kserve parses them when it is imported, with flags of its own
+    sys.argv = sys.argv[:1]  # kserve would parse them when it is imported, and has other flags
     logs.configure(settings.log_format, settings.log_level)
     if settings.env_manager != "local" and launched() is None:
         from predictors.serving.launcher import launch
@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
 
         share_between_processes()
     for package in ("kserve", "fastapi", "fastapi.responses"):
-        put_off_import(package)
+        defer_import(package)
     with garbage.paused():
         from predictors.serving.process import Serving
-    gc.freeze()  # modules stay: no need to look at them again
+    gc.freeze()  # modules stay: the collector need not look through them
 
     raise SystemExit(Serving(settings).run())
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, implementation_of, pyfunc_method
+from predictors.model.methods import pyfunc_method
+from predictors.model.native import Method, Native, implementation_of
 from predictors.protocol.errors import ModelFailure
 
-# What the converters from scikit-learn, XGBoost and LightGBM call the output with the probabilities.
+# The names that the converters from scikit-learn, XGBoost and LightGBM give to the output with the probabilities.
 PROBABILITY_OUTPUTS = ("probabilities", "output_probability")
 
 
@@ -24,16 +25,16 @@ class OnnxModel(MLflowModel):
         session = implementation.rt
         predict = pyfunc_method(mlmodel, implementation)
         methods = {"predict": predict}
-        found = [one.name for one in session.get_outputs() if one.name in PROBABILITY_OUTPUTS]
-        if found:
-            methods["predict_proba"] = probabilities(predict, found[0])
+        outputs = [output.name for output in session.get_outputs() if output.name in PROBABILITY_OUTPUTS]
+        if outputs:
+            methods["predict_proba"] = class_probabilities(predict, outputs[0])
         inputs = session.get_inputs()
-        only: list[Any] = inputs[0].shape if len(inputs) == 1 else []
-        width = only[1] if len(only) == 2 and isinstance(only[1], int) else None
+        shape: list[Any] = inputs[0].shape if len(inputs) == 1 else []
+        width = shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
         return Native(methods=methods, raw=session, width=width)
 
 
-def probabilities(predict: Method, output: str) -> Method:
+def class_probabilities(predict: Method, output: str) -> Method:
     def run(data: Any, params: Mapping[str, Any]) -> Any:
         values = predict(data, params)[output]
         rows = list(values)

@@ -1,4 +1,4 @@
-"""Everything else that MLflow can load: custom Python models, statsmodels, prophet, agents, …"""
+"""All other models that MLflow can load: custom Python models, statsmodels, prophet, agents, …"""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, load_pyfunc, pyfunc_method
+from predictors.model.methods import pyfunc_method
+from predictors.model.native import Method, Native, load_pyfunc
 
 
 class PyFuncModel(MLflowModel):
@@ -21,7 +22,7 @@ class PyFuncModel(MLflowModel):
         if columns and not content.get("type_hint_from_example"):
             predict = pyfunc_method(mlmodel, model._model_impl)
         else:
-            # MLflow itself turns plain values into what the type hints of the model say.
+            # MLflow itself converts plain values to the type hints of the model.
             predict = lambda data, params: model.predict(data, params=dict(params) or None)  # noqa: E731
         return Native(methods={"predict": predict}, raw=model)
 

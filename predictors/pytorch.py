@@ -9,8 +9,8 @@ import numpy as np
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, implementation_of, pyfunc_method
-from predictors.model.tables import class_probabilities
+from predictors.model.methods import class_probabilities, pyfunc_method
+from predictors.model.native import Method, Native, implementation_of
 
 
 class PyTorchModel(MLflowModel):
@@ -27,7 +27,7 @@ class PyTorchModel(MLflowModel):
 
 
 def in_dtype_of(raw: Any, predict: Method) -> Method:
-    """JSON numbers of a model without a signature are doubles; the network wants its own precision."""
+    """`predict` with numbers in the precision of the network: without a signature, those of JSON are doubles."""
     dtypes = {parameter.dtype for parameter in raw.parameters()}
     wanted = np.dtype(str(dtypes.pop()).removeprefix("torch.")) if len(dtypes) == 1 else None
 
@@ -40,7 +40,7 @@ def in_dtype_of(raw: Any, predict: Method) -> Method:
 
 
 def ends_in_probabilities(raw: Any) -> bool:
-    """Whether the last layer makes probabilities; exported programs do not tell."""
+    """Whether the last layer gives probabilities, as far as the model shows it: exported programs do not."""
     import torch
 
     layers = [module for module in raw.modules() if not list(module.children())]

@@ -1,6 +1,6 @@
-"""`python -m predictors.scale NAME --min 5 --max 20`: how many pods an InferenceService may have from now on.
+"""`python -m predictors.scale NAME --min 5 --max 20`: sets how many pods an InferenceService may have.
 
-The jobs of a schedule call it when a window begins and when it ends. It needs the permission to patch the
+The jobs of a schedule run it when a window begins and when it ends. It needs the permission to patch the
 InferenceService, and nothing else. Exit codes: 0 done, 1 the cluster refused or did not answer, 2 wrong arguments.
 """
 
@@ -18,27 +18,27 @@ GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; what it did or why it could not, in one line."""
-    asked = parser().parse_args(arguments)
-    if asked.max is not None and asked.min > asked.max:
-        parser().error(f"--min {asked.min} is more than --max {asked.max}")
+    """The command. It prints one line: what it did, or why it could not."""
+    args = parser().parse_args(arguments)
+    if args.max is not None and args.min > args.max:
+        parser().error(f"--min {args.min} is more than --max {args.max}")
     try:
-        scale(asked.name, asked.namespace, asked.min, asked.max)
+        scale(args.name, args.namespace, args.min, args.max)
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
-    numbers = f"{asked.min} pods" if asked.max is None else f"{asked.min} to {asked.max} pods"
-    print(f"{asked.namespace}/{asked.name}: {numbers}")
+    pods = f"{args.min} pods" if args.max is None else f"{args.min} to {args.max} pods"
+    print(f"{args.namespace}/{args.name}: {pods}")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("python -m predictors.scale", description="How many pods a serve may have.")
-    made.add_argument("name", help="the InferenceService")
-    made.add_argument("--namespace", default="default")
-    made.add_argument("--min", type=count, required=True, help="the fewest pods")
-    made.add_argument("--max", type=count, help="the most pods; as before when left out")
-    return made
+    parser = argparse.ArgumentParser("python -m predictors.scale", description="Set how many pods a serve may have.")
+    parser.add_argument("name", help="the InferenceService")
+    parser.add_argument("--namespace", default="default")
+    parser.add_argument("--min", type=count, required=True, help="the smallest number of pods")
+    parser.add_argument("--max", type=count, help="the largest number of pods; unchanged if left out")
+    return parser
 
 
 def count(text: str) -> int:
@@ -47,14 +47,14 @@ def count(text: str) -> int:
     return int(text)
 
 
-def scale(name: str, namespace: str, least: int, most: int | None) -> None:
-    """Change both numbers in one patch: between two the larger of them could be the smaller."""
+def scale(name: str, namespace: str, minimum: int, maximum: int | None) -> None:
+    """Changes both numbers in one patch: between two patches the minimum could exceed the maximum."""
     client = connect(("PATCH",))  # the same patch twice is the same as once
     from kubernetes.client import ApiException, CustomObjectsApi
     from urllib3.exceptions import HTTPError
 
-    where = address(client)
-    numbers = {"minReplicas": least, **({} if most is None else {"maxReplicas": most})}
+    api = address(client)
+    replicas = {"minReplicas": minimum, **({} if maximum is None else {"maxReplicas": maximum})}
     try:
         CustomObjectsApi(client).patch_namespaced_custom_object(
             group=GROUP,
@@ -62,19 +62,19 @@ def scale(name: str, namespace: str, least: int, most: int | None) -> None:
             namespace=namespace,
             plural=PLURAL,
             name=name,
-            body={"spec": {"predictor": numbers}},
+            body={"spec": {"predictor": replicas}},
             _content_type="application/merge-patch+json",
             _request_timeout=(CONNECT, READ),
         )
     except ApiException as error:
-        said = f"{error.status} {reply(error)}" if error.status else one_line(error)
-        raise ClusterError(f"{where} did not change {namespace}/{name}: {said}") from error
+        problem = f"{error.status} {reply(error)}" if error.status else one_line(error)
+        raise ClusterError(f"{api} did not change {namespace}/{name}: {problem}") from error
     except HTTPError as error:
-        raise ClusterError(f"{where} cannot be reached: {reason(error)}") from error
+        raise ClusterError(f"{api} cannot be reached: {reason(error)}") from error
 
 
 def reply(error: Any) -> str:
-    """What the API server says, without the document around it."""
+    """The message of the API server, without the document around it."""
     try:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):

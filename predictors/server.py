@@ -5,12 +5,12 @@ from __future__ import annotations
 from kserve import ModelServer
 
 from predictors.model.base import MLflowModel
+from predictors.pipeline.settings import Settings
 from predictors.serving.process import Serving
-from predictors.settings.predictor import Settings
 
 
 class Server(Serving, ModelServer):  # type: ignore[misc]  # kserve ships no types
-    """A `kserve.ModelServer` whose HTTP front is ours: alive before the model is loaded, ready once it is."""
+    """A `kserve.ModelServer` with our HTTP and gRPC servers: alive before the model is loaded, ready once it is."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         Serving.__init__(self, settings or Settings())
@@ -28,7 +28,7 @@ class Server(Serving, ModelServer):  # type: ignore[misc]  # kserve ships no typ
         self.register_model(model, self.settings.model_name)
 
     def start(self, models: list[MLflowModel]) -> None:
-        """Serves one model until a signal, like KServe's own server; it is loaded in the background."""
+        """Serves one model until a signal, like KServe's own server; the model is loaded in the background."""
         if len(models) != 1:
             raise ValueError(f"expected exactly one model, got {len(models)}")
         self.opened = models[0]

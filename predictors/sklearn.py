@@ -9,7 +9,8 @@ from predictors.flavor import MLmodel
 from predictors.model import sklearn_files
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
+from predictors.model.methods import native_methods, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 METHODS = (
     "predict_proba", "predict_log_proba", "predict_joint_log_proba", "decision_function",
@@ -30,7 +31,7 @@ class SklearnModel(MLflowModel):
         if not methods:
             raise LoadError(f"{type(raw).__name__} has no method that could be served")
         if mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
-            probabilities = None  # the model's author chose what it answers
+            probabilities = None  # the model's author chose another method
         return Native(
             methods=methods,
             raw=raw,
@@ -42,9 +43,9 @@ class SklearnModel(MLflowModel):
         )
 
     def engines(self, native: Native) -> list[EngineCandidate]:
-        from predictors.engines.estimators import candidates
+        from predictors.engines.estimators import engine_candidates
 
-        return candidates(native.raw)
+        return engine_candidates(native.raw)
 
 
 def known_names(raw: Any) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, pyfunc_method
-from predictors.model.tables import class_probabilities
+from predictors.model.methods import class_probabilities, pyfunc_method
+from predictors.model.native import Native, implementation_of
 
 
 class TensorFlowModel(MLflowModel):
@@ -18,7 +18,7 @@ class TensorFlowModel(MLflowModel):
         implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         if hasattr(raw, "layers"):
-            raw.predict = partial(raw.predict, verbose=0)  # Keras draws a progress bar for each call
+            raw.predict = partial(raw.predict, verbose=0)  # otherwise Keras draws a progress bar for each call
         methods = {"predict": pyfunc_method(mlmodel, implementation)}
         if ends_in_probabilities(raw):
             methods["predict_proba"] = class_probabilities(methods["predict"])

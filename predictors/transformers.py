@@ -9,7 +9,8 @@ import numpy as np
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Method, Native, implementation_of, pyfunc_method
+from predictors.model.methods import pyfunc_method
+from predictors.model.native import Method, Native, implementation_of
 
 
 class TransformersModel(MLflowModel):

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
-from predictors.model.native import Native, implementation_of, native_methods, pyfunc_method
-from predictors.model.tables import class_probabilities, with_categories
+from predictors.model.methods import class_probabilities, native_methods, pyfunc_method, with_categories
+from predictors.model.native import Native, implementation_of
 from predictors.runtime.cpus import cpu_limit
 
 PROBABILITIES = ("binary:logistic", "multi:softprob")

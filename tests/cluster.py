@@ -7,12 +7,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.http_server import QuietHandler
 
 TOKEN = "a-token-that-nobody-may-see"
 
@@ -75,7 +77,7 @@ def api(folder: Path) -> Iterator[Api]:
     """A running one; `folder` gets the file `kubeconfig`."""
     made, over = Api(), threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             made.asked.append(self.path)
@@ -88,18 +90,7 @@ def api(folder: Path) -> Iterator[Api]:
             else:
                 status, headers, said = made.answer(url.path, parse_qs(url.query))
             body = json.dumps(said).encode() if made.body is None else made.body
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                **headers,
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.reply(status, body, **headers)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
+import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,13 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.zoo import BY_ID
+
+# Hundreds of processes import the same modules: they are compiled once, also where an image says not to.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# PyTorch imports Triton where it is installed, and after TensorFlow that ends the process. Only GPUs need it.
+sys.modules["triton"] = None  # type: ignore[assignment]
 
 # A busy machine is no finding.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -35,42 +46,81 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if name in ("conformance", "images") and unasked else None
 
 
-LONGEST = (
-    "predictors/reload/", "predictors/serving/", "predictors/features/", "monitoring/test_prometheus.py",
-    "predictors/storage/test_storage.py", "test_conformance.py", "predictors/drift/", "predictors/test_flavors.py",
-    "predictors/prediction_log/", "predictors/runtime/", "predictors/test_parity.py", "loadtest/",
-)  # fmt: skip
-"""These begin first, so that no process is left alone with one of them at the end."""
-TOGETHER = ("predictors/features/",)
+TOGETHER = ("tests/predictors/features/",)
 """The files of a folder that share what takes long to set up."""
+STARTS = re.compile(r"\b(?:process|mlflow_server|in_thread|Popen|subprocess\.run)\(")
+DURATIONS = "suite/durations"
 
 
-class ByFile(LoadScopeScheduling):
-    """Each file stays in one process, which sets up what its tests share."""
+def group_of(nodeid: str) -> str:
+    """The tests that run in one process, which sets up what they share: those of a file, or of a folder."""
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
+
+class ByGroup(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if folder in file), file)
+        return group_of(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
     config.option.loadscopereorder = False  # the order is that of below
-    return ByFile(config, log)
+    return ByGroup(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((i for i, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest groups begin first, so that no process is left alone with one of them at the end."""
+    last_run: dict[str, float] = (config.cache and config.cache.get(DURATIONS, None)) or {}
+    files = {item.nodeid.partition("::")[0]: item.path for item in items}
+    expected: dict[str, float] = defaultdict(float)
+    for file, path in files.items():
+        group = group_of(file)
+        expected[group] = last_run.get(group) or expected[group] + len(STARTS.findall(path.read_text()))
+    items.sort(key=lambda item: -expected[group_of(item.nodeid)])
+
+
+class DurationsOfGroups:
+    """Keeps what each group took for the next run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[group_of(report.nodeid)] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        if self.config.cache is not None:
+            known = self.config.cache.get(DURATIONS, None) or {}
+            self.config.cache.set(DURATIONS, known | {name: round(took, 1) for name, took in self.seconds.items()})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(DurationsOfGroups(config))
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A saved model of the zoo by its id; each is built once in a test process."""
-    folder = tmp_path_factory.mktemp("zoo")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all test processes of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def zoo(run_folder: Path) -> Callable[[str], Path]:
+    """A saved model of the zoo by its id; each is built once in a run, by the process that first asks for it."""
+    folder = run_folder / "zoo"
+    unfinished = folder / "unfinished"
+    unfinished.mkdir(parents=True, exist_ok=True)
 
     def saved(case_id: str) -> Path:
         target = folder / case_id
-        if not target.exists():
-            BY_ID[case_id].build(target)
+        with (unfinished / f"{case_id}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                BY_ID[case_id].build(unfinished / case_id)
+                (unfinished / case_id).rename(target)
         return target
 
     return saved

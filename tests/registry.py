@@ -24,6 +24,9 @@ MLFLOW_VARIABLES = (
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
 )
 
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Eight processes that evaluate traces: each imports MLflow, none is used."""
+
 leave_out_feast()  # tests ask registries themselves
 
 
@@ -43,7 +46,8 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
     with (folder / "log").open("wb") as log:
         started = subprocess.Popen(
             [*command, *store],
-            stdout=log, stderr=log, env={**os.environ, "PATH": path, **(env or {})}, cwd=folder, start_new_session=True,
+            stdout=log, stderr=log, env={**os.environ, **WITHOUT_JOBS, "PATH": path, **(env or {})}, cwd=folder,
+            start_new_session=True,
         )  # fmt: skip
     try:
         with httpx.Client(base_url=uri) as client:

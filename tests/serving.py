@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ import psutil
 import uvloop
 
 from loadtest.peers.ports import free_port
+from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
-from predictors.processes.shared_state import Shared
+from predictors.processes.shared_state import SharedState
 from predictors.server import Server
-from predictors.settings.predictor import Settings
+from tests import spawner
+from tests.spawner import Forked
 
 START_SECONDS = 90
 DRAIN = 5
@@ -56,15 +59,15 @@ def in_thread(
     model: Path | str | None, *, client_options: Mapping[str, Any] | None = None, **settings: Any
 ) -> Iterator[Running]:
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
+    settings.setdefault("grace_period", DRAIN)
     settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
     made = Settings(
-        model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0,
-        grace_period=DRAIN, **settings,
+        model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0, **settings,
     )  # fmt: skip
     ports = bound_ports(made)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
-    shared = Shared(1)
+    shared = SharedState(1)
     result: list[int | BaseException] = []
 
     def run() -> None:
@@ -82,7 +85,7 @@ def in_thread(
             yield Running(url, f"127.0.0.1:{ports.grpc_port}", made.model_name, client)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(DRAIN + 20)
+        thread.join(made.grace_period + 20)
         ports.close()
         shared.close()
         assert not thread.is_alive(), "the server did not stop"
@@ -95,7 +98,7 @@ class Process:
     """A server process and what it writes."""
 
     running: Running
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log_file: Path
 
     @property
@@ -118,15 +121,21 @@ def process(
     env: Mapping[str, str] | None = None,
     module: str = "predictors.mlflow",
     ready: bool = True,
+    cold: bool = False,
 ) -> Iterator[Process]:
-    """A server as people start it; `folder` takes its log. With `ready` it waits until the model is."""
+    """A server; `folder` takes its log. With `ready` it waits until the model is; a `cold` one imports all it needs."""
     http, grpc = free_port(), free_port()
     log_file = folder / "server.log"
+    ports = ("--http-port", str(http), "--grpc-port", str(grpc))
+    variables = {**os.environ, **(env or {})}
+    started: subprocess.Popen[bytes] | Forked
     with log_file.open("wb") as log:
-        started = subprocess.Popen(
-            command("--http-port", str(http), "--grpc-port", str(grpc), *flags, module=module),
-            stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        if cold or sys.platform != "linux":
+            started = subprocess.Popen(
+                command(*ports, *flags, module=module), stdout=log, stderr=subprocess.STDOUT, env=variables
+            )
+        else:
+            started = spawner.start(module, "--host", "127.0.0.1", *ports, *flags, output=log, env=variables)
     url = f"http://127.0.0.1:{http}"
     name = flags[flags.index("--model-name") + 1] if "--model-name" in flags else "model"
     try:
@@ -142,6 +151,10 @@ def process(
             started.wait(30)
         finally:
             started.kill()
+
+
+cold_process = partial(process, cold=True)
+"""A server as people start it, for tests of the start itself."""
 
 
 def wait_ready(client: httpx.Client, failed: Any) -> None:

@@ -106,7 +106,7 @@ def test_the_tables_of_settings_are_current(file: Path, request: pytest.FixtureR
     text = file.read_text()
     if request.config.getoption("--write-docs"):
         file.write_text(page(text, TABLES[file]))
-    assert file.read_text() == page(text, TABLES[file]), "run: python tools/settings_page.py"
+    assert file.read_text() == page(text, TABLES[file]), "run: python -m tools.settings_page"
 
 
 def test_the_table_of_exit_codes_is_complete() -> None:

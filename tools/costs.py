@@ -1,7 +1,7 @@
-"""`make costs`: what drift and the prediction log take of the throughput, and what looking features up adds.
+"""`make costs`: measures what drift, the prediction log and feature lookups cost.
 
-The same server with and without, in turns on one core, the load generator on another. Requests per second of processor
-time are compared, round by round: a busy neighbour hardly changes them.
+Servers with and without the feature run in turns on one core, with the load generator on another. The comparison is of
+requests per second of processor time, round by round, which a busy neighbour hardly changes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def served(model: Path, work: Path, *flags: str, env: Mapping[str, str] | None =
 
 
 def demo_model(folder: Path) -> tuple[Path, PeerPayload]:
-    """The demo's, and a request of one row."""
+    """The demo model, and a request with one row."""
     data, _ = machines(2000, seed=7)
     shutil.copytree(ROOT / "predictors" / "demo", folder)
     attach(profile(data), folder)
@@ -87,32 +87,32 @@ def request(row: pd.DataFrame) -> PeerPayload:
 def compare(
     name: str, work: Path, model: Path, post: PeerPayload, variants: Mapping[str, list[str]], rounds: int
 ) -> None:
-    """The first variant is what the others are compared with."""
+    """Compares all variants with the first one."""
     with ExitStack() as stack:
         targets = {
             each: stack.enter_context(served(model, work / f"{name}-{number}", *flags))
             for number, (each, flags) in enumerate(variants.items())
         }
-        found: dict[str, list[float]] = {each: [] for each in variants}
+        rates: dict[str, list[float]] = {each: [] for each in variants}
         for target in targets.values():
             wrk(target, [post], connections=CONNECTIONS, seconds=1)
         for turn in range(rounds):
             for each in sorted(targets, reverse=bool(turn % 2)):
-                found[each].append(wrk(targets[each], [post], connections=CONNECTIONS, seconds=2).per_cpu_second)
+                rates[each].append(wrk(targets[each], [post], connections=CONNECTIONS, seconds=2).per_cpu_second)
     first, *others = variants
-    print(f"| {name} | {first} | {statistics.median(found[first]):,.0f} | 1 | |")
+    print(f"| {name} | {first} | {statistics.median(rates[first]):,.0f} | 1 | |")
     for each in others:
-        ratios = [mine / base for mine, base in zip(found[each], found[first], strict=True)]
+        ratios = [mine / base for mine, base in zip(rates[each], rates[first], strict=True)]
         low, high = np.quantile(ratios, [0.25, 0.75])
         print(
-            f"| {name} | {each} | {statistics.median(found[each]):,.0f} | {statistics.median(ratios):.3f} "
+            f"| {name} | {each} | {statistics.median(rates[each]):,.0f} | {statistics.median(ratios):.3f} "
             f"| {low:.3f}–{high:.3f} |",
             flush=True,
         )
 
 
 def features(work: Path, rounds: int) -> None:
-    """What a request takes with features looked up, beside the same with everything sent, and Feast by itself."""
+    """Compares requests whose features are looked up, requests that send everything, and Feast alone."""
     warnings.simplefilter("ignore")
     repository, model = build(work / "feast"), log_model(work / "rides")
     store = feast().FeatureStore(repo_path=str(repository))
@@ -143,13 +143,13 @@ def features(work: Path, rounds: int) -> None:
             "request, everything sent": ask(known),
             "request, features looked up": ask(key | {"distance": 4.5}),
         }
-        took: dict[str, list[float]] = {way: [] for way in ways}
+        durations: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds * 50):
             for way, run in ways.items():
                 begun = time.perf_counter()
                 run()
-                took[way].append(time.perf_counter() - begun)
-    medians = {way: statistics.median(times) * 1e3 for way, times in took.items()}
+                durations[way].append(time.perf_counter() - begun)
+    medians = {way: statistics.median(times) * 1e3 for way, times in durations.items()}
     for way, median in medians.items():
         print(f"| {way} | {median:.2f} ms |")
     alone, whole, sent, looked_up = medians.values()
@@ -162,8 +162,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     stay_off_the_servers_core()
-    with tempfile.TemporaryDirectory(prefix="costs-") as made:
-        work = Path(made)
+    with tempfile.TemporaryDirectory(prefix="costs-") as folder:
+        work = Path(folder)
         print("| model | | requests per CPU second | ratio | middle half |\n|---|---|---|---|---|")
         off = ["--drift=off"]
         for name, (model, post) in {

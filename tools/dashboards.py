@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent.parent / "monitoring" / "dashboards"
 
 
 def contents() -> dict[Path, str]:
-    """Every file, and what belongs in it."""
+    """The content of each file."""
     boards = {"serve-overview": overview(), "rollout": rollout(), "fleet": fleet(), "features-drift": drift()}
     return {FOLDER / f"{name}.json": text(board) for name, board in boards.items()}
 

@@ -1,6 +1,6 @@
 """`make demo-feast`: a Feast repository, a model that declares its features, and a server that looks them up.
 
-With --server Feast's own feature server is started as well, and asked over HTTP.
+With --server, features come from Feast's own feature server over HTTP.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from predictors.features import declare
 from predictors.features.demo import SERVICE, build
 
 FEAST_PORT = 6566
-WORDS = """
+INTRODUCTION = """
 Features come from the feature service '{service}' in {folder}. Try:
 
-# two entities and what only the caller knows: the features are looked up
+# two entities and a value that only the caller knows; the features are looked up
 curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
   -d '{{"instances": [{{"driver_id": 1001, "customer_id": "ada", "distance": 4.5}}]}}'
 
-# what the caller sends wins
+# values in the request take precedence
 curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
   -d '{{"instances": [{{"driver_id": 1001, "customer_id": "ada", "distance": 4.5, "rating": 1.0}}]}}'
 
@@ -48,13 +48,13 @@ curl http://localhost:{port}/v2/models/rides/infer -H 'Content-Type: application
 curl http://localhost:{port}/v1/models/rides:predict -H 'Content-Type: application/json' \\
   -d '{{"instances": [{{"driver_id": 7, "customer_id": "ada", "distance": 4.5}}]}}'
 
-# what has to be sent, and what is looked up
+# the inputs to send, and those that are looked up
 curl http://localhost:{port}/schema
 """
 
 
 def rides(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Invented: what rides cost, by what is known of driver, customer and way."""
+    """Generated data: the price of rides by driver, customer and distance."""
     random = np.random.default_rng(seed)
     data = pd.DataFrame(
         {
@@ -68,7 +68,7 @@ def rides(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def log_model(folder: Path) -> Path:
-    """A model that says which features it gets from where."""
+    """Saves a model that declares its features."""
     data, price = rides(500, seed=3)
     model = LinearRegression().fit(data, price)
     mlflow.sklearn.save_model(
@@ -84,7 +84,7 @@ def log_model(folder: Path) -> Path:
 
 @contextmanager
 def feature_server(repository: Path) -> Iterator[str]:
-    """Feast's own server, until the end of the block."""
+    """Runs Feast's own server during the block."""
     command = ["feast", "-c", str(repository), "serve", "-h", "127.0.0.1", "-p", str(FEAST_PORT)]
     started = subprocess.Popen([str(Path(sys.executable).with_name(command[0])), *command[1:]])
     url = f"http://127.0.0.1:{FEAST_PORT}"
@@ -103,19 +103,19 @@ def feature_server(repository: Path) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo-feast", description=__doc__)
-    parser.add_argument("--server", action="store_true", help="ask Feast's feature server rather than its online store")
+    parser.add_argument("--server", action="store_true", help="use Feast's feature server instead of its online store")
     parser.add_argument("--port", type=int, default=8080)
-    asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder goes with it
-    with tempfile.TemporaryDirectory(prefix="demo-feast-") as made:
-        folder = Path(made)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder is removed
+    with tempfile.TemporaryDirectory(prefix="demo-feast-") as name:
+        folder = Path(name)
         repository, model = build(folder / "feast"), log_model(folder / "model")
-        print(WORDS.format(service=SERVICE, folder=repository, port=asked.port), flush=True)
+        print(INTRODUCTION.format(service=SERVICE, folder=repository, port=options.port), flush=True)
         serve = [sys.executable, "-m", "predictors.mlflow", "--model-dir", str(model)]
         serve += ["--model-name", "rides", "--model-version", "1"]
-        serve += ["--http-port", str(asked.port), "--grpc-port", str(asked.port + 1)]
+        serve += ["--http-port", str(options.port), "--grpc-port", str(options.port + 1)]
         try:
-            if not asked.server:
+            if not options.server:
                 return subprocess.call(serve, env={**os.environ, "FEAST_REPO_PATH": str(repository)})
             with feature_server(repository) as url:
                 return subprocess.call(serve, env={**os.environ, "FEAST_SERVER_URL": url})

@@ -79,9 +79,9 @@ def image_name(name: str, registry: str, tag: str) -> str:
     return family_image(name, registry=registry, tag=tag)
 
 
-def image_names(asked: str) -> list[str]:
-    """Images by their own names or by flavors; all of them if nothing is asked for."""
-    names = [BY_NAME[name].image if name in BY_NAME else name for name in asked.replace(",", " ").split()]
+def image_names(text: str) -> list[str]:
+    """Images by name or by flavor; all of them if the text is empty."""
+    names = [BY_NAME[name].image if name in BY_NAME else name for name in text.replace(",", " ").split()]
     for name in names:
         if name not in NAMES:
             raise BuildError(f"there is no image or flavor {name}, only {', '.join(sorted({*NAMES, *BY_NAME}))}")
@@ -130,7 +130,7 @@ def fetch_torch(python: str) -> None:
         raise BuildError(NO_TORCH)
 
 
-def build(made_by: ImageBuilder, name: str, image: str, python: str, base: str | None, more: Sequence[str]) -> None:
+def build(builder: ImageBuilder, name: str, image: str, python: str, base: str | None, more: Sequence[str]) -> None:
     requirements = (IMAGES / "requirements" / f"{name}.txt").read_text()
     if re.search(r"^torch==", requirements, re.MULTILINE):
         fetch_torch(python)
@@ -145,7 +145,7 @@ def build(made_by: ImageBuilder, name: str, image: str, python: str, base: str |
     with pip_secrets() as secrets:
         run(
             [
-                *made_by.build,
+                *builder.build,
                 *("--file", str(DOCKERFILE), "--tag", image, "--target", STORAGE if name == STORAGE else "predictor"),
                 *(word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")),
                 *secrets,
@@ -156,7 +156,7 @@ def build(made_by: ImageBuilder, name: str, image: str, python: str, base: str |
 
 
 def run(command: Sequence[str]) -> None:
-    """Runs a command whose words go to the terminal."""
+    """Runs a command with its output on the terminal."""
     done = subprocess.run(command, env={**os.environ, "DOCKER_BUILDKIT": "1"})
     if done.returncode:
         raise BuildError(f"{' '.join(command[:2])} ended with status {done.returncode}")
@@ -167,11 +167,11 @@ def output(command: Sequence[str]) -> str:
 
 
 def write_sizes(sizes: dict[str, int]) -> None:
-    """Puts sizes into the table of the page, which has a row for each image."""
+    """Writes sizes into the table of the page, which has a row for each image."""
     text = PAGE.read_text()
     for name, size in sizes.items():
-        text, found = re.subn(rf"(?m)^(\| `{name}` \|.*\| )[^|]*( \|)$", rf"\g<1>{megabytes(size)}\g<2>", text)
-        if not found:
+        text, replaced = re.subn(rf"(?m)^(\| `{name}` \|.*\| )[^|]*( \|)$", rf"\g<1>{megabytes(size)}\g<2>", text)
+        if not replaced:
             raise BuildError(f"{PAGE.name} has no row for {name}")
     PAGE.write_text(text)
 
@@ -182,20 +182,20 @@ def megabytes(size: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.images", description=__doc__)
-    parser.add_argument("--flavor", default="", help="flavors or images, separated by commas; all if none is named")
-    parser.add_argument("--registry", default=IMAGE_REGISTRY, help="what stands before the names")
+    parser.add_argument("--flavor", default="", help="flavors or images, separated by commas [default: all]")
+    parser.add_argument("--registry", default=IMAGE_REGISTRY, help="registry of the images")
     parser.add_argument("--tag", default="latest")
     parser.add_argument("--python", default="3.11", choices=("3.11", "3.12"))
-    parser.add_argument("--base", help="another base image, which must have that Python with venv")
+    parser.add_argument("--base", help="another base image, with that Python and venv")
     parser.add_argument("--write-sizes", action="store_true", help=f"write the sizes to docs/{PAGE.name}")
-    parser.add_argument("more", nargs="*", help="flags for the engine, after --")
+    parser.add_argument("more", nargs="*", help="more flags for the engine, after --")
     options = parser.parse_args(argv)
-    made_by = engine()
+    builder = engine()
     sizes = {}
     for name in image_names(options.flavor):
         image = image_name(name, options.registry, options.tag)
-        build(made_by, name, image, options.python, options.base, options.more)
-        sizes[name] = made_by.size(image)
+        build(builder, name, image, options.python, options.base, options.more)
+        sizes[name] = builder.size(image)
         print(f"{image}: {megabytes(sizes[name])}", flush=True)
     if options.write_sizes:
         write_sizes(sizes)

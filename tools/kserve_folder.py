@@ -1,4 +1,4 @@
-"""Writes kserve/: `python -m tools.kserve_folder`. The examples' specs are written by hand, all else is made."""
+"""Writes kserve/: `python -m tools.kserve_folder`. Only the examples' specs are written by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEC = ".spec.yaml"
 
 
 def contents() -> dict[Path, str]:
-    """Every file that is made, and what belongs in it."""
+    """The content of each generated file."""
     files = {FOLDER / name: text for name, text in platform.texts(IMAGE_REGISTRY, "latest", "models").items()}
     for spec in sorted((FOLDER / "examples").glob(f"*{SPEC}")):
         files[spec.with_name(spec.name.replace(SPEC, ".yaml"))] = rendered(spec.relative_to(ROOT))
@@ -24,11 +24,11 @@ def contents() -> dict[Path, str]:
 
 
 def rendered(spec: Path) -> str:
-    """What the command writes that the file names at its top."""
+    """The output of the command in the header of the file."""
     out = StringIO()
-    with chdir(ROOT), redirect_stdout(out), redirect_stderr(StringIO()) as said:
+    with chdir(ROOT), redirect_stdout(out), redirect_stderr(StringIO()) as errors:
         if generator(["render", str(spec)]):
-            raise SystemExit(said.getvalue())
+            raise SystemExit(errors.getvalue())
     return out.getvalue()
 
 

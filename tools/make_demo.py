@@ -1,6 +1,6 @@
-"""Makes predictors/demo, the model that is served when none is asked for: `python tools/make_demo.py`.
+"""Makes predictors/demo, the model that is served by default: `python tools/make_demo.py`.
 
-The data is invented: machines whose chance to fail grows with heat, vibration and the months since their service.
+The data is generated: the risk of failure of a machine grows with heat, vibration and the months since its service.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
@@ -19,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 TARGET = Path(__file__).parent.parent / "predictors" / "demo"
 
 
-def machines(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+def machines(count: int, seed: int) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
     random = np.random.default_rng(seed)
     data = pd.DataFrame(
         {
@@ -30,7 +31,7 @@ def machines(count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         }
     )
     risk = 0.09 * (data.temperature - 75) + 2.5 * (data.vibration - 0.5) + 0.06 * (data.months_since_service - 24)
-    return data, (random.uniform(size=count) < 1 / (1 + np.exp(-risk))).astype(int).to_numpy()
+    return data, (random.uniform(size=count) < 1 / (1 + np.exp(-risk.to_numpy()))).astype(np.int64)
 
 
 def main() -> None:

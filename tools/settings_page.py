@@ -1,4 +1,4 @@
-"""Makes the tables of docs/ from the settings themselves: `python tools/settings_page.py`."""
+"""Writes the tables of settings in docs/: `python -m tools.settings_page`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from predictors.settings.declare import env_of, flags_of
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
+from predictors.settings.declare import default_of, env_of, flags_of, help_of
 from predictors.storage.settings import StorageSettings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -17,14 +17,10 @@ START, END = "<!-- table: tools/settings_page.py -->", "<!-- end of table -->"
 
 def table(of: type[Any]) -> str:
     lines = ["| flag | environment | default | meaning |", "|---|---|---|---|"]
-    for one in fields(of):
-        metadata = one.metadata
-        flags = ", ".join(f"`{flag}`" for flag in flags_of(one) if "_" not in flag)
-        environment = ", ".join(f"`{name}`" for name in env_of(one))
-        default = metadata["shown"] or ("none" if one.default is None else str(one.default).lower())
-        choices = getattr(metadata["parse"], "choices", None)
-        meaning = metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
-        lines.append(f"| {flags} | {environment} | {default} | {meaning} |")
+    for field in fields(of):
+        flags = ", ".join(f"`{flag}`" for flag in flags_of(field) if "_" not in flag)
+        environment = ", ".join(f"`{name}`" for name in env_of(field))
+        lines.append(f"| {flags} | {environment} | {default_of(field)} | {help_of(field)} |")
     return "\n".join(lines)
 
 

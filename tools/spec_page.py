@@ -1,9 +1,10 @@
-"""Makes the tables in docs/spec.md from the models of the spec themselves: `python tools/spec_page.py`."""
+"""Writes the table in docs/spec.md from the models of the spec: `python tools/spec_page.py`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Literal, get_args, get_origin
 
 from generator.spec.values import Part
@@ -15,27 +16,27 @@ KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false"}
 
 
 def takes(annotation: Any) -> str:
-    """What may be written there."""
-    found = []
+    """The kinds of values that the field takes."""
+    kinds = []
     for one in inside(annotation):
         if one is type(None):
             continue
         if get_origin(one) is Literal:
-            found.append(", ".join(f"`{word}`" for word in get_args(one)))
+            kinds.append(", ".join(f"`{word}`" for word in get_args(one)))
         elif get_origin(one) is list:
-            found.append("list")
+            kinds.append("list")
         elif get_origin(one) is dict:
-            found.append("mapping")
+            kinds.append("mapping")
         elif isinstance(one, type) and issubclass(one, Part):
-            found.append("fields")
+            kinds.append("fields")
         else:
-            found.append(KINDS.get(one, "anything"))
-    return " or ".join(dict.fromkeys(found))
+            kinds.append(KINDS.get(one, "anything"))
+    return " or ".join(dict.fromkeys(kinds))
 
 
 def default(field: Declared) -> str:
     if field.info.is_required():
-        return "must be said"
+        return "required"
     value = field.default
     if value is None or value in ([], {}):
         return ""
@@ -55,9 +56,11 @@ def name(field: Declared) -> str:
 
 
 def meaning(field: Declared) -> str:
-    """Small as all others, and nothing that Markdown would take for its own."""
-    words = field.words if field.info.description else field.words[:1].lower() + field.words[1:]
-    return words.replace("*", "\\*")
+    """The description, beginning with a small letter, and escaped for Markdown."""
+    text = field.description
+    if not field.info.description and text[1:2] in (" ", *ascii_lowercase) and not text.startswith("OpenTelemetry"):
+        text = text[:1].lower() + text[1:]
+    return text.replace("*", "\\*")
 
 
 def table() -> str:

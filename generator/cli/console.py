@@ -1,4 +1,4 @@
-"""What is said on stderr, and with which status the command ends."""
+"""Messages on stderr, and exit codes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from generator.problems import Problem
 
 OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
-"""Fine; problems in the spec, or differences; flags and files that cannot be used; a model that cannot be read."""
+"""Success; problems in the spec, or differences; unusable flags or files; a model that cannot be looked up."""
 
 
 class Stop(Exception):
-    """The end of a command: one line and a status."""
+    """Ends a command with a message and an exit code."""
 
     def __init__(self, message: str, status: int = USAGE) -> None:
         self.status = status
@@ -34,8 +34,8 @@ def problem_line(problem: Problem) -> str:
 
 
 def say_problems(problems: Iterable[Problem]) -> int:
-    """Says all of them; what flags alone are to blame for is a matter of usage."""
-    found = list(problems)
-    for problem in found:
+    """Prints all problems; if flags alone cause them, the exit code is that of wrong usage."""
+    listed = list(problems)
+    for problem in listed:
         say(problem_line(problem))
-    return USAGE if all(problem.source and problem.source.startswith("--") for problem in found) else WRONG
+    return USAGE if all(problem.source and problem.source.startswith("--") for problem in listed) else WRONG

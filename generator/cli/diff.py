@@ -1,4 +1,4 @@
-"""What would change from one spec or manifest to another, in words. Ends with 0 if nothing does, else with 1."""
+"""The changes from one spec or manifest to another. The exit code is 0 if there are none, else 1."""
 
 from __future__ import annotations
 
@@ -17,25 +17,33 @@ from generator.output import document
 from generator.problems import SpecError
 from generator.resources.meta import Resource
 
-NOTED = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "finalizers", "selfLink")
+ADDED_BY_CLUSTER = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "managedFields",
+    "finalizers",
+    "selfLink",
+)
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", metavar="A", help="a spec file, a manifest, or a folder of those; - is stdin")
-    parser.add_argument("after", metavar="B", nargs="?", help="the same; A again when left out, with two --env")
+    parser.add_argument("before", metavar="A", help="spec file, manifest, or folder of manifests; - is stdin")
+    parser.add_argument("after", metavar="B", nargs="?", help="the same; default: A, with two --env")
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME", help="for both; given twice, for A and then for B"
+        "--env", action="append", default=[], metavar="NAME", help="environment of both; given twice, of A and of B"
     )
     parser.add_argument("--environments", metavar="FILE", help="a file of environments that many serves share")
-    parser.add_argument("--yaml", action="store_true", help="as a unified diff of the manifests")
+    parser.add_argument("--yaml", action="store_true", help="print a unified diff of the manifests")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.after is None and len(args.env) != 2:
         raise Stop("python -m generator diff: expected two files, or one with two --env")
     if len(args.env) > 2:
-        raise Stop("python -m generator diff: --env may be given twice, not more often")
+        raise Stop("python -m generator diff: expected --env at most twice")
     names = [args.before, args.after or args.before]
     environments = [*args.env, *args.env][:2] if len(args.env) == 1 else args.env or [None, None]
     try:
@@ -64,7 +72,7 @@ def text(resources: list[Resource]) -> str:
 
 
 def resources_of(name: str, environment: str | None, shared: str | None) -> list[Resource]:
-    """The resources that a spec file stands for, or those that a manifest has."""
+    """The resources of a spec file, of a manifest, or of a folder of manifests."""
     folder = Path(name)
     if name != "-" and folder.is_dir():
         return [
@@ -80,10 +88,10 @@ def resources_of(name: str, environment: str | None, shared: str | None) -> list
 
 
 def manifests(content: str) -> list[Resource] | None:
-    """The documents, if they are Kubernetes' own, without what a cluster notes down on them."""
+    """The documents, if they are Kubernetes objects, without fields that a cluster adds."""
     try:
-        found: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
-        lists = [each["items"] if is_list(each) else [each] for each in found]
+        contents: list[Any] = [each for each in yaml.safe_load_all(content) if each is not None]
+        lists = [each["items"] if is_list(each) else [each] for each in contents]
         documents: list[Any] = [each for items in lists for each in items]
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
@@ -96,13 +104,13 @@ def manifests(content: str) -> list[Resource] | None:
 
 
 def is_list(document: Any) -> bool:
-    """What `kubectl get` makes of several objects."""
+    """Whether the document is a List of `kubectl get`."""
     return isinstance(document, dict) and document.get("kind") == "List" and isinstance(document.get("items"), list)
 
 
 def as_applied(resource: Resource) -> Resource:
-    """An object of a cluster as somebody might have written it."""
-    metadata = {key: value for key, value in resource["metadata"].items() if key not in NOTED}
+    """An object of a cluster without the fields that the cluster added."""
+    metadata = {key: value for key, value in resource["metadata"].items() if key not in ADDED_BY_CLUSTER}
     if annotations := metadata.get("annotations"):
         metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
     return {**{key: value for key, value in resource.items() if key != "status"}, "metadata": metadata}

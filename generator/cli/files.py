@@ -1,4 +1,4 @@
-"""Writing: whole files or none, and nothing of an earlier run left behind."""
+"""Writes files atomically, and removes those of an earlier run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVE = "app.kubernetes.io/name"
 
 
 def write(file: Path, text: str) -> None:
-    """All of it or nothing; a file that is there keeps its mode, and a link goes on leading to it."""
+    """Writes a file atomically; an existing file keeps its mode, and a link its target."""
     try:
         target = file.resolve()
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~umask()
@@ -41,7 +41,7 @@ def umask() -> int:
 
 
 def write_folder(folder: Path, texts: Mapping[str, str], serve: str) -> None:
-    """The files of a serve; those of an earlier run that are not made any more go, those of others stay."""
+    """Writes the files of a serve, removes those that an earlier run rendered, and keeps those of others."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = sorted(file for file in folder.iterdir() if file.suffix == ".yaml")
@@ -52,21 +52,24 @@ def write_folder(folder: Path, texts: Mapping[str, str], serve: str) -> None:
     for name, text in heads.items():
         if not text.startswith(MARK):
             if name in texts:
-                raise Stop(f"{folder / name}: is not ours, and would be overwritten: expected another folder")
-            say(f"{folder / name}: is not ours, and stays; {KUSTOMIZATION} does not name it")
+                raise Stop(
+                    f"{folder / name}: was not written by mlflow-kserve, and would be overwritten: expected another "
+                    "folder"
+                )
+            say(f"{folder / name}: was not written by mlflow-kserve, and stays; {KUSTOMIZATION} does not list it")
         elif name != KUSTOMIZATION and (owner := serve_of(text)) != serve:
-            raise Stop(f"{folder}: holds the serve {owner!r}: expected a folder for each serve")
+            raise Stop(f"{folder}: holds the serve {owner!r}: expected one folder per serve")
         elif name not in texts:
             old.append(folder / name)
     for name, text in texts.items():
         write(folder / name, text)
     for file in old:
         file.unlink()
-        say(f"{file}: is not made any more, and is gone")
+        say(f"{file}: is no longer rendered, and was removed")
 
 
 def serve_of(text: str) -> str | None:
-    """Which serve a file of ours belongs to."""
+    """The serve that a rendered file belongs to."""
     try:
         content = yaml.safe_load(text)
         return str(content["metadata"]["labels"][SERVE])

@@ -1,4 +1,4 @@
-"""`python -m generator`: which command, and how it ends."""
+"""`python -m generator`: runs a command, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from generator.problems import SpecError
 PROG = "python -m generator"
 COMMANDS = {
     "render": "the manifests of a serve, from a spec file or from flags alone",
-    "validate": "everything that is wrong with spec files, with lines",
-    "explain": "every value, and why it is what it is",
-    "diff": "what would change, in words",
-    "canary": "part of the traffic for another model, as a patch",
-    "promote": "all of the traffic for the canary, as a patch",
-    "rollback": "none of the traffic for the canary, as a patch",
+    "validate": "all problems of spec files, with lines",
+    "explain": "every value, with its source and the reason",
+    "diff": "the changes between specs or manifests",
+    "canary": "patches that send part of the traffic to another model",
+    "promote": "patches that make the canary the stable model",
+    "rollback": "patches that take all traffic from the canary",
     "init": "a commented spec file for a model",
-    "platform": "what a platform team applies once: runtimes, storage container, cache",
+    "platform": "resources that a platform team applies once: runtimes, storage container, cache",
     "schema": "the JSON Schema of spec files, for editors",
 }
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise Stop(f"{self.prog}: {message}\nTry {self.prog} --help.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command; the status tells how it went."""
+    """Runs a command, and returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes in every locale
         sys.stdout.reconfigure(encoding="utf-8")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         return say_problems(error.problems)
     except BrokenPipeError:
-        forget_stdout()  # whoever reads has seen enough
+        forget_stdout()  # the reader has closed the pipe
         return OK
     except OSError as error:
         forget_stdout()
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def forget_stdout() -> None:
-    """Leaves nothing to be flushed into nowhere."""
+    """Redirects stdout to /dev/null, so that nothing fails when it is flushed at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
     if first == "--version":
         print(f"mlflow-kserve {release()}")
         return OK
-    if first.startswith("-"):  # flags alone make a serve
+    if first.startswith("-"):  # flags alone describe a serve
         first, argv = "render", ["render", *argv]
     if first not in COMMANDS:
         close = difflib.get_close_matches(first, COMMANDS, n=1)
@@ -96,16 +96,16 @@ def run(argv: list[str]) -> int:
 
 def overview() -> str:
     listed = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
-    return f"""From a model to everything that KServe needs to serve it.
+    return f"""Renders everything that KServe needs to serve a model.
 
   {PROG} --model models:/fraud@champion --name fraud --namespace ml | kubectl apply -f -
   {PROG} render serve.yaml --env prod -o manifests/
 
-Commands ({PROG} COMMAND --help tells more):
+Commands ({PROG} COMMAND --help for details):
 {listed}
 
-Ends with 0, or 1 for problems in the spec (diff: for differences), {USAGE} for flags and files that cannot be used,
-{UNREACHABLE} for a model that cannot be read."""
+Exit codes: 0, or 1 for problems in the spec (diff: for differences), {USAGE} for unusable flags or files, and
+{UNREACHABLE} for a model that cannot be looked up."""
 
 
 def release() -> str:

@@ -1,4 +1,4 @@
-"""What a platform team applies once: runtimes, the storage container, the cache of a namespace."""
+"""Resources that a platform team applies once: runtimes, the storage container, the cache of a namespace."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ TO_FILL = "namespace/tracking-secret.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder that is written")
-    parser.add_argument("--registry", default=IMAGE_REGISTRY, help="where the images are [%(default)s]")
-    parser.add_argument("--tag", default="latest", help="their tag [%(default)s]")
-    parser.add_argument("--namespace", default="models", help="that serves models [%(default)s]")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--registry", default=IMAGE_REGISTRY, help="registry of the images [%(default)s]")
+    parser.add_argument("--tag", default="latest", help="tag of the images [%(default)s]")
+    parser.add_argument("--namespace", default="models", help="namespace that serves models [%(default)s]")
 
 
 def run(args: argparse.Namespace) -> int:
     folder = Path(args.output)
-    made = texts(args.registry, args.tag, args.namespace)
-    there = {name: old for name in made if (old := old_text(folder / name)) is not None}
+    new = texts(args.registry, args.tag, args.namespace)
+    there = {name: old for name in new if (old := old_text(folder / name)) is not None}
     for name, old in there.items():
         if name != TO_FILL and MARK not in old:
-            raise Stop(f"{folder / name}: is not ours, and would be overwritten: expected another folder")
-    if TO_FILL in there and filled(there[TO_FILL], made[TO_FILL]):
-        say(f"{folder / TO_FILL}: has been filled in, and stays")
-        del made[TO_FILL]
-    for name, text in made.items():
+            raise Stop(
+                f"{folder / name}: was not written by mlflow-kserve, and would be overwritten: expected another folder"
+            )
+    if TO_FILL in there and filled(there[TO_FILL], new[TO_FILL]):
+        say(f"{folder / TO_FILL}: has been filled in, and is kept")
+        del new[TO_FILL]
+    for name, text in new.items():
         file = folder / name
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Stop(f"{file.parent}: cannot be written: {error.strerror or error}") from None
         write(file, text)
-    say(f"{folder}: kubectl apply -k {folder}, and -k {folder / 'namespace'} where models are cached")
+    say(f"{folder}: kubectl apply -k {folder}, and -k {folder / 'namespace'} for namespaces with a cache")
     return OK
 
 
@@ -55,7 +57,7 @@ def old_text(file: Path) -> str | None:
 
 
 def filled(old: str, new: str) -> bool:
-    """Whether a Secret says something else than the template; one that cannot be read may be encrypted."""
+    """Whether a Secret differs from the template; one that cannot be parsed may be encrypted."""
     try:
         data, template = (
             [content.get(key) for key in ("data", "stringData")] for content in map(yaml.safe_load, (old, new))
@@ -66,8 +68,8 @@ def filled(old: str, new: str) -> bool:
 
 
 def texts(registry: str, tag: str, namespace: str) -> dict[str, str]:
-    """The files by their names."""
-    said = f" --registry {registry} --tag {tag}" if (registry, tag) != (IMAGE_REGISTRY, "latest") else ""
-    said += f" --namespace {namespace}" if namespace != "models" else ""
-    header = f"Made by mlflow-kserve {release()}: python -m generator platform -o DIR{said}"
-    return {name: stream(made, header) for name, made in platform(registry, tag, namespace).items()}
+    """The texts of the files, by name."""
+    flags = f" --registry {registry} --tag {tag}" if (registry, tag) != (IMAGE_REGISTRY, "latest") else ""
+    flags += f" --namespace {namespace}" if namespace != "models" else ""
+    header = f"Made by mlflow-kserve {release()}: python -m generator platform -o DIR{flags}"
+    return {name: stream(resources, header) for name, resources in platform(registry, tag, namespace).items()}

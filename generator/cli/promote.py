@@ -1,11 +1,11 @@
-"""The canary gets all of the traffic and is the stable model from then on: prints the patches and the kubectl lines."""
+"""Makes the canary the stable model, with all of the traffic: prints the patches and the kubectl commands."""
 
 from __future__ import annotations
 
 import argparse
 
 from generator import rollout
-from generator.cli.steps import add_step_arguments, asked, finish
+from generator.cli.steps import add_step_arguments, finish, step_request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +13,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    request = asked(args, "promote")
+    request = step_request(args, "promote")
     return finish(args, request, lambda: rollout.promote(request.spec, request.facts, args.type))

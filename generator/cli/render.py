@@ -17,19 +17,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_spec_arguments(parser)
     parser.add_argument(
         "-o", "--output", default="-", metavar="DIR",
-        help="write a file for each resource and a kustomization.yaml there; - is stdout [default]",
+        help="folder for a file per resource and a kustomization.yaml; - is stdout [default]",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     request = requested(args, "render")
-    made, notes = request.resources, request.notes
-    for line in [*request.said, *notes]:
+    resources, notes = request.resources, request.notes
+    for line in [*request.remarks, *notes]:
         say(f"Note: {line}.")
     if args.output == "-":
-        sys.stdout.write(stream(made, request.header, notes))
+        sys.stdout.write(stream(resources, request.header, notes))
     else:
-        write_folder(Path(args.output), files(made, request.header, notes), request.spec.name)
+        write_folder(Path(args.output), files(resources, request.header, notes), request.spec.name)
         context = f" --context {request.file.layers.cluster}" if request.file.layers.cluster else ""
-        say(f"{args.output}: {len(made)} resources; kubectl{context} apply -k {args.output}")
+        say(f"{args.output}: {len(resources)} resources; kubectl{context} apply -k {args.output}")
     return OK

@@ -1,4 +1,4 @@
-"""From arguments to a plan: reads files, lays flags over them, looks the model up."""
+"""Builds a plan from arguments: reads files, merges flags over them, and looks the model up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from generator.cli.arguments import command_line, layers_of
 from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
-from generator.facts import ModelFacts, is_mlflow
+from generator.facts import ModelFacts
 from generator.lookup import LookupFailed, fact
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
 from generator.render import planned, resources
@@ -22,20 +22,21 @@ from generator.resources.meta import Resource
 from generator.spec import ServeSpec
 from generator.spec.storage import seen_by_pods
 from generator.specfile.load import SpecFile, spec_file
-from generator.specfile.overlay import names
-from generator.specfile.yaml_text import Written, read
+from generator.specfile.overlay import environments_of
+from generator.specfile.yaml_text import YamlDocument, read
+from predictors.uris import ModelURI
 
 
 @dataclass
 class ServeRequest:
-    """A serve that somebody asks for."""
+    """A serve that the arguments describe."""
 
     file: SpecFile
     command: str
     tracking_uri: str | None = None
     mlmodel: str | None = None
-    said: list[str] = field(default_factory=list)
-    """What has to be said of the way here."""
+    remarks: list[str] = field(default_factory=list)
+    """Notes about the arguments."""
 
     @property
     def spec(self) -> ServeSpec:
@@ -46,14 +47,14 @@ class ServeRequest:
         return self.known_of(self.spec)
 
     def known_of(self, spec: ServeSpec) -> dict[str, ModelFacts]:
-        """What is known of the models of a spec; nobody is asked about one whose flavor is said."""
+        """The facts about the models of a spec; a model whose flavor is set is not looked up."""
         if spec.flavor is not None:
             return {}
-        wanted = {spec.model: self.mlmodel or spec.model}
+        sources = {spec.model: self.mlmodel or spec.model}
         if spec.canary and spec.canary.flavor is None:
-            wanted.setdefault(spec.canary.model, spec.canary.model)
+            sources.setdefault(spec.canary.model, spec.canary.model)
         try:
-            return {uri: fact(where, self.tracking_uri) for uri, where in wanted.items()}
+            return {uri: fact(where, self.tracking_uri) for uri, where in sources.items()}
         except LookupFailed as error:
             raise Stop(str(error), UNREACHABLE) from None
 
@@ -71,7 +72,7 @@ class ServeRequest:
 
     @property
     def notes(self) -> list[str]:
-        return notes(self.plan)
+        return notes_of(self.plan)
 
     @property
     def header(self) -> str:
@@ -84,30 +85,32 @@ class ServeRequest:
 def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     """The serve that a file, its environment and flags describe."""
     name = getattr(args, "file", None)
-    if name is None and getattr(args, "said_tracking_uri", None) is None:
-        args.said_tracking_uri = tracking_of_all(getattr(args, "said_model", None))
+    if name is None and getattr(args, "field_tracking_uri", None) is None:
+        args.field_tracking_uri = tracking_of_all(getattr(args, "field_model", None))
     flags = layers_of(args)
-    if name is None and getattr(args, "said_model", None) is None:
+    if name is None and getattr(args, "field_model", None) is None:
         raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
                    f"Try python -m generator {command} --help.")  # fmt: skip
-    file = written(name) if name else Written({})
-    shared = written(args.environments) if getattr(args, "environments", None) else None
-    made = spec_file(file, args.env, shared, flags)
-    tracking_uri = reading_from(made.spec, getattr(args, "said_tracking_uri", None))
-    request = ServeRequest(made, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
-    known = dict.fromkeys(name for each in (shared, file) if each for name in names(each))
+    file = read_document(name) if name else YamlDocument({})
+    shared = read_document(args.environments) if getattr(args, "environments", None) else None
+    parsed = spec_file(file, args.env, shared, flags)
+    tracking_uri = reading_from(parsed.spec, getattr(args, "field_tracking_uri", None))
+    request = ServeRequest(parsed, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
+    known = dict.fromkeys(name for each in (shared, file) if each for name in environments_of(each))
     if args.env is None and known:
-        request.said.append(f"no environment is asked for, so this is the base alone; there are {', '.join(known)}")
+        request.remarks.append(
+            f"no environment is selected, so this is the base only; available are {', '.join(known)}"
+        )
     return request
 
 
 def tracking_of_all(model: str | None) -> str | None:
-    """The tracking server of this environment, for a serve that flags alone make, if pods can reach it as well.
+    """MLFLOW_TRACKING_URI, for a serve described by flags alone, if pods can reach it too.
 
-    It stands in the header as if it had been said. A spec file means the same wherever it is rendered.
+    The header shows it as a flag. A spec file means the same wherever it is rendered, so it does not use it.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if model is None or not is_mlflow(model) or not uri.startswith(("http://", "https://")):
+    if model is None or not ModelURI.parse(model).is_mlflow or not uri.startswith(("http://", "https://")):
         return None
     try:
         return seen_by_pods(uri)
@@ -116,12 +119,12 @@ def tracking_of_all(model: str | None) -> str | None:
 
 
 def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:
-    """Where this machine finds MLflow: MLFLOW_TRACKING_URI unless a flag says otherwise, else where pods do."""
+    """The tracking server for this machine: from a flag, from MLFLOW_TRACKING_URI, or the one of the pods."""
     return flag or (None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri)
 
 
-def written(name: str, wrong: list[Problem] | None = None) -> Written:
-    """A file as it is written; - is stdin."""
+def read_document(name: str, wrong: list[Problem] | None = None) -> YamlDocument:
+    """The parsed file; - is stdin."""
     return read(text_of(name), "stdin" if name == "-" else name, wrong)
 
 

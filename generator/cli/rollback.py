@@ -1,11 +1,11 @@
-"""The canary gets no traffic any more: prints the patches and the kubectl lines."""
+"""Takes all traffic from the canary: prints the patches and the kubectl commands."""
 
 from __future__ import annotations
 
 import argparse
 
 from generator import rollout
-from generator.cli.steps import add_step_arguments, asked, finish
+from generator.cli.steps import add_step_arguments, finish, step_request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +13,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    request = asked(args, "rollback")
+    request = step_request(args, "rollback")
     return finish(args, request, lambda: rollout.rollback(request.spec, request.facts, args.type))

@@ -1,4 +1,4 @@
-"""The JSON Schema of spec files (draft 2020-12), for editors; `docs/schema/serve.json` is the same."""
+"""The JSON Schema of spec files (draft 2020-12), for editors; `docs/schema/serve.json` is a copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from generator.schema import json_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", default="-", metavar="FILE", help="write it there; - is stdout [default]")
+    parser.add_argument("-o", "--output", default="-", metavar="FILE", help="file to write; - is stdout [default]")
 
 
 def run(args: argparse.Namespace) -> int:

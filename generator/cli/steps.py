@@ -1,4 +1,4 @@
-"""What the commands of a rollout share: the patches they print or write, and the spec file that they change."""
+"""Shared parts of the rollout commands: printing or writing patches, and changing the spec file."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from generator.specfile.yaml_text import read
 
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="serve.yaml", help="the spec file, as the cluster has it")
+    parser.add_argument("file", metavar="serve.yaml", help="spec file, as applied to the cluster")
     add_environment(parser)
     add_lookup(parser)
     parser.add_argument("--type", choices=["merge", "json"], default="merge", help="kind of the patches [merge]")
     parser.add_argument(
         "--only", choices=["patch", "command"], help="print only the patches, or only the kubectl lines"
     )
-    parser.add_argument("-o", "--output", metavar="DIR", help="write the patches and a script with the lines there")
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder for the patches and a script that applies them")
     parser.add_argument("--write", action="store_true", help="change the spec file as well")
 
 
-def asked(args: argparse.Namespace, command: str) -> ServeRequest:
+def step_request(args: argparse.Namespace, command: str) -> ServeRequest:
     if args.write and args.file == "-":
         raise Stop(f"python -m generator {command}: --write needs a file to change, not stdin")
     return requested(args, command)
 
 
-def finish(args: argparse.Namespace, request: ServeRequest, take: Callable[[], Step]) -> int:
-    """Takes the step: prints or writes the patches, and tells or writes what the spec says from now on."""
+def finish(args: argparse.Namespace, request: ServeRequest, plan_step: Callable[[], Step]) -> int:
+    """Prints or writes the patches of a step, and shows or writes the change of the spec."""
     try:
-        step = take()
+        step = plan_step()
     except SpecError as error:
         raise request.file.placed(error) from None
     context = request.file.layers.cluster
-    said = changes(request, step)
-    if not (step.patches or said):
-        raise Stop(f"{args.file}: says so already: {step.note}")
-    # The spec before anything is printed: a patch that is piped to a shell while the spec cannot follow is undone by
-    # the next render.
-    text = changed_text(args, request, said) if args.write else None
+    changed = changes(request, step)
+    if not (step.patches or changed):
+        raise Stop(f"{args.file}: nothing to change: {step.note}")
+    # The new spec is prepared before anything is printed: if it cannot be written, a patch piped to a shell would be
+    # undone by the next render.
+    text = changed_text(args, request, changed) if args.write else None
     if args.output:
         write_patches(Path(args.output), step, context)
     if text is not None:
@@ -61,22 +61,22 @@ def finish(args: argparse.Namespace, request: ServeRequest, take: Callable[[], S
     if args.write:
         say(f"{args.file}: changed; {step.note}.")
     else:
-        shown = {key: None if value is GONE else value for key, value in said.items()}
-        say(f"{step.note}. {args.file} should say so from then on (--write does it):")
+        shown = {key: None if value is GONE else value for key, value in changed.items()}
+        say(f"{step.note}. Change {args.file} accordingly (--write does it):")
         say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
     return OK
 
 
 def printed(step: Step, context: str | None, only: str | None) -> str:
-    found = []
+    lines = []
     for patch in step.patches:
         if only is None:
-            found.append(f"# {patch.kind} {patch.name}: {step.note}\n")
+            lines.append(f"# {patch.kind} {patch.name}: {step.note}\n")
         if only != "command":
-            found.append(content_of(patch))
+            lines.append(content_of(patch))
         if only != "patch":
-            found.append(f"{patch.command(context)}\n")
-    return "".join(found)
+            lines.append(f"{patch.command(context)}\n")
+    return "".join(lines)
 
 
 def content_of(patch: Patch) -> str:
@@ -99,21 +99,21 @@ def write_patches(folder: Path, step: Step, context: str | None) -> None:
 
 
 def changes(request: ServeRequest, step: Step) -> dict[str, Any]:
-    """The fields of the spec that are different after the step."""
+    """The fields of the spec that the step changes."""
     before, after = (spec.model_dump(mode="json", exclude_none=True) for spec in (request.spec, step.spec))
-    found = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
-    if isinstance(found.get("canary"), dict) and step.spec.canary:
-        found["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    return dict(sorted(found.items(), key=lambda each: each[0] == "canary"))
+    changed = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
+    if isinstance(changed.get("canary"), dict) and step.spec.canary:
+        changed["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return dict(sorted(changed.items(), key=lambda each: each[0] == "canary"))
 
 
-def changed_text(args: argparse.Namespace, request: ServeRequest, said: Mapping[str, Any]) -> str:
-    """The file with these fields; for an environment they are said there, and the others stay as they are."""
+def changed_text(args: argparse.Namespace, request: ServeRequest, changed: Mapping[str, Any]) -> str:
+    """The file with the changed fields, which are set in the environment if there is one."""
     text = text_of(args.file)
     layers = request.file.layers
     base = read(text, args.file).data
-    for key, value in said.items():
-        place = layers.written.place((key,))
+    for key, value in changed.items():
+        place = layers.document.position((key,))
         if place and "overrides" in place.path[:3]:
             raise Stop(f"{args.file}: {key} is an override ({place}): change it there")
         try:

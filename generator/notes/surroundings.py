@@ -1,49 +1,49 @@
-"""What has to be known around the InferenceService: what the cluster must have, and by which name it answers."""
+"""Notes about the resources around the InferenceService: requirements of the cluster, and host names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan
+from predictors.uris import ModelURI
 
 
-def notes(plan: ManifestPlan) -> list[str]:
+def notes_of(plan: ManifestPlan) -> list[str]:
     return [*hosts(plan), *network_policy(plan), *monitoring(plan), *watching(plan), *mesh(plan), *cache(plan)]
 
 
 def hosts(plan: ManifestPlan) -> Iterator[str]:
-    spec, wanted = plan.spec, plan.spec.exposure
-    if wanted.visibility == "cluster-local":
+    spec, exposure = plan.spec, plan.spec.exposure
+    if exposure.visibility == "cluster-local":
         return
-    if wanted.domain_suffix:
+    if exposure.domain_suffix:
         between = "." if plan.knative else "-"
         yield (
-            f"answers at http://{spec.name}{between}{spec.namespace}.{wanted.domain_suffix}, "
-            "unless the platform names its domains otherwise"
+            f"answers at http://{spec.name}{between}{spec.namespace}.{exposure.domain_suffix}, "
+            "unless the platform has another domain template"
         )
     if spec.auth.tls_secret:
         yield (
-            "the gateway speaks plain HTTP to the pods, which answer HTTPS only: callers from outside need a "
-            f"BackendTLSPolicy for the Service {plan.workload}; where there are none, say exposure.visibility: "
+            "the gateway calls the pods over plain HTTP, while they serve HTTPS only: callers from outside need a "
+            f"BackendTLSPolicy for the Service {plan.workload}; without such callers, set exposure.visibility: "
             "cluster-local"
         )
-    if wanted.host is None:
+    if exposure.host is None:
         return
     if plan.knative:
-        yield f"{wanted.host} needs a ClusterDomainClaim, or Knative's config-network to make them by itself"
+        yield f"{exposure.host} needs a ClusterDomainClaim, or a config-network in which Knative creates it"
         return
-    yield f"{wanted.host} needs a listener of the Gateway {wanted.gateway} that takes routes from {spec.namespace}"
+    yield f"{exposure.host} needs a listener of the Gateway {exposure.gateway} for routes from {spec.namespace}"
     if plan.canary:
         yield (
-            f"the route of {wanted.host} does not wait until a canary is ready, as KServe's own does: "
-            "begin and end a rollout with percent: 0"
+            f"unlike KServe's own, the route of {exposure.host} does not wait until a canary is ready: "
+            "start and end a rollout with percent: 0"
         )
 
 
 def network_policy(plan: ManifestPlan) -> Iterator[str]:
-    spec, wanted = plan.spec, plan.spec.network_policy
-    if wanted is None:
+    spec, policy = plan.spec, plan.spec.network_policy
+    if policy is None:
         return
     if plan.knative:
         yield (
@@ -52,10 +52,10 @@ def network_policy(plan: ManifestPlan) -> Iterator[str]:
         )
     elif spec.exposure.visibility == "external":
         yield "the NetworkPolicy sees the gateway's pods as callers from outside: from_namespaces needs their namespace"
-    if is_mlflow(spec.model) and not wanted.allow_to:
-        yield "the NetworkPolicy lets no model through that MLflow keeps in an object store and does not serve itself"
+    if ModelURI.parse(spec.model).is_mlflow and not policy.allow_to:
+        yield "the NetworkPolicy blocks models that MLflow keeps in an object store and does not serve itself"
     if spec.monitoring.scrape != "off" and spec.monitoring.namespace is None:
-        yield "the NetworkPolicy lets Prometheus in only if monitoring.namespace or from_namespaces has its namespace"
+        yield "the NetworkPolicy admits Prometheus only if monitoring.namespace or from_namespaces has its namespace"
 
 
 def monitoring(plan: ManifestPlan) -> Iterator[str]:
@@ -64,28 +64,28 @@ def monitoring(plan: ManifestPlan) -> Iterator[str]:
         yield "the monitor needs the Prometheus operator"
         if tls:
             name = f"{plan.workload}.{plan.spec.namespace}.svc"
-            yield f"Prometheus trusts the ca.crt in the Secret {tls}, where the certificate has to be for {name}"
+            yield f"Prometheus trusts the ca.crt in the Secret {tls}, whose certificate must be for {name}"
 
 
 def watching(plan: ManifestPlan) -> Iterator[str]:
-    wanted = plan.spec.monitoring
-    if wanted.rules:
+    settings = plan.spec.monitoring
+    if settings.rules:
         yield (
             "the PrometheusRule needs the Prometheus operator, and the labels namespace and pod on each metric, "
             "as its monitors set them"
         )
-        if wanted.runbooks is None:
-            yield "the alerts link to docs/runbooks; say monitoring.runbooks to have links that anybody can follow"
-    if wanted.dashboard:
+        if settings.runbooks is None:
+            yield "the alerts link to docs/runbooks; set monitoring.runbooks for links that work everywhere"
+    if settings.dashboard:
         yield "the ConfigMap of dashboards needs Grafana's sidecar, which looks for the label grafana_dashboard"
 
 
 def mesh(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.istio:
-        yield "Istio's rules hold for pods with its proxy only: the namespace needs the label istio-injection"
+        yield "Istio's rules apply to pods with its proxy only: the namespace needs the label istio-injection"
 
 
 def cache(plan: ManifestPlan) -> Iterator[str]:
-    wanted = plan.spec.storage.cache
-    if plan.strategy == "pvc" and wanted.access_mode == "ReadWriteOnce" and plan.max_replicas > 1:
-        yield f"the claim {wanted.claim} is ReadWriteOnce: pods on other nodes than the first never start"
+    settings = plan.spec.storage.cache
+    if plan.strategy == "pvc" and settings.access_mode == "ReadWriteOnce" and plan.max_replicas > 1:
+        yield f"the claim {settings.claim} is ReadWriteOnce: pods on other nodes never start"

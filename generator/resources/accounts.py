@@ -1,4 +1,4 @@
-"""The identity of the pods."""
+"""The ServiceAccount of the pods."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from generator.resources.meta import Resource, resource
 
 
 def account(plan: ManifestPlan) -> str | None:
-    """The name of the ServiceAccount; the namespace's default one when there is none."""
-    wanted = plan.spec.service_account
-    return wanted.name or (plan.spec.name if is_made(plan) else None)
+    """The name of the ServiceAccount; None for the namespace's default."""
+    settings = plan.spec.service_account
+    return settings.name or (plan.spec.name if is_made(plan) else None)
 
 
 def is_made(plan: ManifestPlan) -> bool:
-    """Annotations say what an account may do at a cloud, so they ask for one of their own."""
+    """Whether the account is rendered: annotations grant rights in a cloud, so they need an account of their own."""
     return plan.spec.service_account.create or bool(plan.spec.service_account.annotations)
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    """The predictor asks the cluster for nothing, so there is no Role, and no token."""
+    """The account. The predictor never calls the cluster's API, so there is no Role and no token."""
     name = account(plan)
     if name is None or not is_made(plan):
         return []
-    # KServe's storage initializer takes its credentials from the Secrets of the account.
+    # KServe's storage initializer reads its credentials from the account's Secrets.
     secrets = plan.spec.storage.secrets if plan.strategy == "container" else []
     content = {
         "automountServiceAccountToken": False,

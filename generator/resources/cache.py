@@ -1,4 +1,4 @@
-"""The volume that keeps models for all serves of a namespace, and the job that removes what none of them uses."""
+"""The model cache of a namespace: its volume, and the job that removes unused models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    """Named after the claim, and without the serve's labels: several serves share it, and each makes the same of it."""
+    """Resources named after the claim and without the serve's labels: serves that share it render the same."""
     if plan.strategy != "pvc":
         return []
     cache = plan.spec.storage.cache
@@ -35,7 +35,7 @@ def claim(plan: ManifestPlan) -> Resource:
 
 
 def cleanup(plan: ManifestPlan) -> list[Resource]:
-    """The job, and the only right that it needs: to see which pods there are."""
+    """The job, and the only right that it needs, which is to list pods."""
     name = f"{plan.spec.storage.cache.claim}-cleanup"
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
     pull = [{"name": secret} for secret in plan.spec.image_pull_secrets] or None
@@ -50,7 +50,7 @@ def schedule(plan: ManifestPlan, account: str) -> dict[str, Any]:
     return {
         "schedule": plan.spec.storage.cache.cleanup_schedule,
         "concurrencyPolicy": "Forbid",
-        # What it could not do tonight it does tomorrow.
+        # A failed run is made up for by the next one.
         "jobTemplate": {
             "spec": {"backoffLimit": 0, "activeDeadlineSeconds": HOUR, "template": {"spec": pod(plan, account)}}
         },
@@ -58,16 +58,14 @@ def schedule(plan: ManifestPlan, account: str) -> dict[str, Any]:
 
 
 def pod(plan: ManifestPlan, account: str) -> dict[str, Any]:
-    """As the user whose files they are: the one that downloads them."""
-    wanted = plan.spec.security
-    restricted = wanted != "off"
+    """A pod with the same user as the one that downloads the files."""
     return {
         "serviceAccountName": account,
         "automountServiceAccountToken": True,
         "restartPolicy": "Never",
         "securityContext": containers.pod_security(plan),
         "containers": [container(plan)],
-        "volumes": [volumes.cache(plan).of_pod(), *([TMP] if restricted else [])],
+        "volumes": [volumes.cache(plan).of_pod(), *([TMP] if plan.spec.security != "off" else [])],
     }
 
 
@@ -77,7 +75,7 @@ def container(plan: ManifestPlan) -> dict[str, Any]:
     env: dict[str, EnvValue] = {"CACHE_PATH": CACHE_DIR, "TTL_DAYS": cache.ttl_days, "MAX_SIZE_GB": cache.max_size_gb}
     mounts = [volumes.cache(plan).mount(read_only=False)]
     if spec.security != "off":
-        mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - the rest is read-only
+        mounts.append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - all else is read-only
     return {
         "name": "cleanup",
         "image": containers.storage(plan),

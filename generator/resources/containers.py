@@ -1,4 +1,4 @@
-"""The predictor's container and the one that fetches the model before it."""
+"""The predictor's container, and the init container that downloads the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HTTP, HTTPS, GRPC = 8080, 8443, 8081
 
 
 def predictor(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """The container that serves."""
+    """The predictor's container."""
     return {
         "name": CONTAINER,
         "image": served.image,
@@ -29,7 +29,7 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def shared(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """What a container of ours says just as a reference to a ServingRuntime does."""
+    """Fields that a rendered container and a reference to a ServingRuntime have in common."""
     spec = plan.spec
     return {
         "ports": ports(plan),
@@ -48,7 +48,7 @@ def shared(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def stored(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """What KServe reads from the variables of a container that is not a ServingRuntime's."""
+    """Variables that KServe reads from a container without a ServingRuntime."""
     if plan.spec.predictor == "runtime":
         return {}
     protocol = {"PROTOCOL": "v2"} if plan.spec.protocol == "v2" else {}
@@ -56,7 +56,7 @@ def stored(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def downloader(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """The init container: the model is there, complete, before the server starts."""
+    """The init container, which completes the download before the server starts."""
     spec = plan.spec
     with_cache = plan.strategy == "pvc"
     env: dict[str, Any] = {"MODEL_URI": served.uri, "OUTPUT_PATH": MODEL_DIR, "STORAGE_STRATEGY": plan.strategy}
@@ -83,12 +83,12 @@ def downloader(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def storage(plan: ManifestPlan) -> str:
-    """The image of what downloads models, cleans up after them, and does the cluster's small jobs."""
+    """The image for downloads, clean-up and other jobs."""
     spec = plan.spec
     return spec.storage.image or storage_image(registry=spec.image_registry, tag=spec.image_tag)
 
 
-# By these the clean-up job knows who uses an entry of the cache.
+# The clean-up job identifies the users of a cache entry by these.
 POD = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
 
 
@@ -97,7 +97,7 @@ def downward(name: str, path: str) -> dict[str, Any]:
 
 
 def ports(plan: ManifestPlan) -> list[dict[str, Any]]:
-    """The first is what the service leads to; Knative takes no second one."""
+    """The ports; the Service points to the first, and Knative allows only one."""
     web: dict[str, Any] = {"name": "https" if plan.spec.auth.tls_secret else "http1", "containerPort": http(plan)}
     grpc: dict[str, Any] = {"name": "h2c", "containerPort": GRPC}
     both = [grpc, web] if plan.spec.protocol == "grpc" else [web, grpc]
@@ -105,58 +105,62 @@ def ports(plan: ManifestPlan) -> list[dict[str, Any]]:
 
 
 def http(plan: ManifestPlan) -> int:
-    """Where REST, probes and metrics are asked."""
+    """The port of REST, probes and metrics."""
     return HTTPS if plan.spec.auth.tls_secret else HTTP
 
 
 def resources(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    asked = plan.spec.resources
-    gpu = {asked.gpu_resource: str(asked.gpu)} if asked.gpu else {}
+    requested = plan.spec.resources
+    gpu = {requested.gpu_resource: str(requested.gpu)} if requested.gpu else {}
     return {
         "requests": {"cpu": served.cores, "memory": served.memory, **gpu},
-        # KServe sets a limit of one core where none is said, less than many ask for.
-        "limits": {"cpu": asked.limits.cores or served.cores, "memory": asked.limits.memory or served.memory, **gpu},
+        # KServe's default limit is one core, less than many requests.
+        "limits": {
+            "cpu": requested.limits.cores or served.cores,
+            "memory": requested.limits.memory or served.memory,
+            **gpu,
+        },
     }
 
 
 def security(plan: ManifestPlan) -> dict[str, Any] | None:
-    """As the spec has it."""
-    wanted = plan.spec.security
-    return None if wanted == "off" else restricted(wanted)
+    """The container's security context, if it is not off."""
+    settings = plan.spec.security
+    return None if settings == "off" else restricted(settings)
 
 
-def restricted(wanted: Security) -> dict[str, Any]:
+def restricted(settings: Security) -> dict[str, Any]:
     """The container's part of Kubernetes' restricted policy."""
     return {
         "runAsNonRoot": True,
-        "runAsUser": wanted.run_as_user,
-        "runAsGroup": wanted.run_as_group,
-        "readOnlyRootFilesystem": wanted.read_only_root,
+        "runAsUser": settings.run_as_user,
+        "runAsGroup": settings.run_as_group,
+        "readOnlyRootFilesystem": settings.read_only_root,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": wanted.seccomp},
+        "seccompProfile": {"type": settings.seccomp},
     }
 
 
 def pod_security(plan: ManifestPlan) -> dict[str, Any] | None:
-    """The pod's part of it."""
-    wanted = plan.spec.security
-    if wanted == "off":
+    """The pod's part of the restricted policy."""
+    settings = plan.spec.security
+    if settings == "off":
         return None
     return {
         "runAsNonRoot": True,
-        "fsGroup": wanted.fs_group,
-        "fsGroupChangePolicy": "OnRootMismatch" if wanted.fs_group is not None else None,
-        "seccompProfile": {"type": wanted.seccomp},
+        "fsGroup": settings.fs_group,
+        "fsGroupChangePolicy": "OnRootMismatch" if settings.fs_group is not None else None,
+        "seccompProfile": {"type": settings.seccomp},
     }
 
 
 def probes(plan: ManifestPlan) -> dict[str, Any]:
-    """Ready once the model is loaded and proved itself; alive as long as the process answers."""
-    wanted = plan.spec.probes
-    period = max(1, round(seconds(wanted.period)))
-    often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(wanted.timeout)))}
-    starting = {"failureThreshold": math.ceil(seconds(wanted.start_within) / period)}
+    """Ready once the model is loaded and checked; alive as long as the process responds."""
+    settings = plan.spec.probes
+    period = max(1, round(seconds(settings.period)))
+    often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(settings.timeout)))}
+    starting = {"failureThreshold": math.ceil(seconds(settings.start_within) / period)}
     return {
         "startupProbe": ask(plan, "/v2/health/ready") | often | starting,
         "readinessProbe": ask(plan, "/v2/health/ready") | often | {"failureThreshold": 2},
@@ -166,5 +170,5 @@ def probes(plan: ManifestPlan) -> dict[str, Any]:
 
 def ask(plan: ManifestPlan, path: str) -> dict[str, Any]:
     if plan.knative and plan.spec.protocol == "grpc":
-        return {"grpc": {"port": GRPC}}  # the one port that Knative knows of
+        return {"grpc": {"port": GRPC}}  # the only port that Knative knows
     return {"httpGet": {"path": path, "port": http(plan), "scheme": "HTTPS" if plan.spec.auth.tls_secret else None}}

@@ -1,4 +1,4 @@
-"""How many pods may be taken away at a time, when nodes are drained."""
+"""The PodDisruptionBudget, for drains of nodes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from generator.resources.meta import POD_LABEL, Resource, resource
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    wanted = plan.spec.disruption_budget
-    if wanted == "off" or (wanted == "auto" and plan.spec.replicas.min < 2):
-        return []  # with a single pod a budget would either mean nothing, or keep its node from ever being drained
+    budget = plan.spec.disruption_budget
+    if budget == "off" or (budget == "auto" and plan.spec.replicas.min < 2):
+        return []  # with a single pod, a budget has no effect or blocks every drain of its node
     limits = (
         {"maxUnavailable": 1}
-        if wanted == "auto"
-        else {"minAvailable": wanted.min_available, "maxUnavailable": wanted.max_unavailable}
+        if budget == "auto"
+        else {"minAvailable": budget.min_available, "maxUnavailable": budget.max_unavailable}
     )
-    # All pods of the serve, the canary's too: KServe takes from the stable predictor as many as the canary has, and
-    # after a promotion it has another name.
+    # All pods of the serve, including the canary's: KServe reduces the stable predictor by the pods of the canary, and
+    # a promotion changes its name.
     selector = {"matchLabels": {POD_LABEL: plan.spec.name}}
     return [
         resource(plan, "policy/v1", "PodDisruptionBudget", plan.spec.name, {"spec": {**limits, "selector": selector}})

@@ -1,4 +1,4 @@
-"""Variables of containers: the predictor's settings and what the spec adds."""
+"""Environment variables of containers: the predictor's settings, and those in the spec."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from generator.facts import is_mlflow
 from generator.plan import ManifestPlan, Served
 from generator.spec.pods import ConfigMapKey, EnvValue, SecretKey
 from generator.spec.values import Part, quantity, seconds
+from predictors.uris import ModelURI
 
 MODEL_DIR = "/mnt/models"
 CACHE_DIR = "/model-cache"
@@ -45,15 +45,15 @@ def tracking_secrets(plan: ManifestPlan) -> list[str]:
 
 
 def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
-    """The predictor's settings, by the variables that it reads them from; its defaults are not repeated."""
+    """The predictor's settings as environment variables, without its defaults."""
     spec = plan.spec
     env: dict[str, EnvValue] = {}
-    if plan.strategy == "server" or is_mlflow(served.uri):
-        env["MODEL_URI"] = served.uri  # with a folder beside it, what the registry is asked about
+    if plan.strategy == "server" or ModelURI.parse(served.uri).is_mlflow:
+        env["MODEL_URI"] = served.uri  # next to a local folder, the URI to poll in the registry
     if plan.strategy != "server":
         env["MODEL_LOCAL_PATH"] = MODEL_DIR
     elif spec.predictor == "runtime":
-        env["MODEL_LOCAL_PATH"] = ""  # our ServingRuntimes say it
+        env["MODEL_LOCAL_PATH"] = ""  # our ServingRuntimes set it
     env |= tracking(plan)
     if served.forced:
         env["MLFLOW_KSERVE_FLAVOR"] = served.flavor
@@ -62,9 +62,9 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
     if spec.protocol != "grpc" and plan.knative:
         env["MLFLOW_KSERVE_ENABLE_GRPC"] = False  # Knative routes to one port
     env["MLFLOW_KSERVE_REQUEST_TIMEOUT"] = seconds(spec.timeout)
-    # Knative's proxy keeps requests away from a pod that ends before the pod knows of it.
+    # Knative's proxy stops sending requests to a pod before the pod ends.
     env["MLFLOW_KSERVE_DRAIN_DELAY"] = 0 if plan.knative else seconds(spec.drain_delay)
-    env["MLFLOW_KSERVE_GRACE_PERIOD"] = math.ceil(seconds(spec.grace_period))  # it takes whole ones only
+    env["MLFLOW_KSERVE_GRACE_PERIOD"] = math.ceil(seconds(spec.grace_period))  # whole seconds only
     return (
         env
         | behaviour(plan)
@@ -169,25 +169,25 @@ def prediction_log(plan: ManifestPlan) -> dict[str, EnvValue]:
         "queue_size": int(quantity(log.queue_size)),
     }
     names = {"hash_key": "hash_key_file", "queue_size": "queue_bytes"}
-    said = {names.get(name, name): values[name] for name in differing(log) if name in values}
+    changed = {names.get(name, name): values[name] for name in differing(log) if name in values}
     return {"MLFLOW_KSERVE_PREDICTION_LOG": log.to} | {
-        f"MLFLOW_KSERVE_PREDICTION_LOG_{name.upper()}": value for name, value in said.items()
+        f"MLFLOW_KSERVE_PREDICTION_LOG_{name.upper()}": value for name, value in changed.items()
     }
 
 
 def drift(plan: ManifestPlan) -> dict[str, EnvValue]:
-    wanted = plan.spec.drift
+    settings = plan.spec.drift
     values: dict[str, EnvValue] = {
-        "mode": wanted.mode,
-        "window": wanted.window if wanted.window.endswith("rows") else seconds(wanted.window),
-        "interval": seconds(wanted.interval),
-        "min_rows": wanted.min_rows,
-        "baseline_rows": wanted.baseline_rows,
+        "mode": settings.mode,
+        "window": settings.window if settings.window.endswith("rows") else seconds(settings.window),
+        "interval": seconds(settings.interval),
+        "min_rows": settings.min_rows,
+        "baseline_rows": settings.baseline_rows,
     }
     names = {"mode": "MLFLOW_KSERVE_DRIFT"}
-    return {names.get(name, f"MLFLOW_KSERVE_DRIFT_{name.upper()}"): values[name] for name in differing(wanted)}
+    return {names.get(name, f"MLFLOW_KSERVE_DRIFT_{name.upper()}"): values[name] for name in differing(settings)}
 
 
 def differing(part: Part) -> list[str]:
-    """The fields that say something else than the predictor does by itself."""
+    """The fields that differ from the predictor's defaults."""
     return [name for name, field in type(part).model_fields.items() if getattr(part, name) != field.default]

@@ -1,4 +1,4 @@
-"""The InferenceService: the predictor's pod, its mode, its traffic."""
+"""The InferenceService: mode, traffic and pods of the predictor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
 def inference_service(plan: ManifestPlan) -> Resource:
     spec = plan.spec
     visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
-    made = resource(
+    isvc = resource(
         plan,
         "serving.kserve.io/v1beta1",
         "InferenceService",
@@ -33,10 +33,10 @@ def inference_service(plan: ManifestPlan) -> Resource:
             **spec.annotations,
         },
     )
-    made["metadata"]["labels"] |= visible
+    isvc["metadata"]["labels"] |= visible
     if plan.canary and not plan.knative:
-        made["spec"]["canary"] = [canary(plan, plan.canary)]
-    return made
+        isvc["spec"]["canary"] = [canary(plan, plan.canary)]
+    return isvc
 
 
 def predictor(plan: ManifestPlan) -> Any:
@@ -60,23 +60,23 @@ def predictor(plan: ManifestPlan) -> Any:
 
 
 def canary(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """The canary in Standard: KServe lays it over the stable predictor, so it says only what is different."""
-    wanted = plan.spec.canary
-    assert wanted is not None  # noqa: S101 - a served canary comes from the spec's
-    named = {
+    """The canary in Standard mode, which KServe merges over the stable predictor: only differences are set."""
+    canary_spec = plan.spec.canary
+    assert canary_spec is not None  # noqa: S101 - a served canary comes from the spec's
+    fields = {
         "name": served.name,
         "annotations": scaling.annotations_of_canary(plan),
-        "minReplicas": wanted.replicas,
+        "minReplicas": canary_spec.replicas,
         **implementation(plan, served),
     }
-    if "model" in named:
-        # KServe's CRD asks for a container's name here, and its webhook refuses one for the stable predictor.
-        named["model"] = {"name": containers.CONTAINER, **named["model"]}
-    return {"trafficPercent": wanted.percent, "predictor": compact(named)}
+    if "model" in fields:
+        # KServe's CRD requires a container name here, while its webhook refuses one for the stable predictor.
+        fields["model"] = {"name": containers.CONTAINER, **fields["model"]}
+    return {"trafficPercent": canary_spec.percent, "predictor": compact(fields)}
 
 
 def implementation(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """What serves the model, and what fetches it."""
+    """The container or runtime that serves the model, and the one that downloads it."""
     downloads = plan.strategy in ("emptydir", "pvc")
     init = {"initContainers": [containers.downloader(plan, served)]} if downloads else {}
     if plan.spec.predictor == "runtime":
@@ -85,7 +85,7 @@ def implementation(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
-    """A model that a ServingRuntime serves; the runtime knows the image and the arguments."""
+    """A reference to a ServingRuntime, which defines the image and the arguments."""
     spec = plan.spec
     own_image = served.image if spec.image or (spec.canary and served.image == spec.canary.image) else None
     return {
@@ -100,16 +100,16 @@ def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
 
 
 def pod(plan: ManifestPlan) -> dict[str, Any]:
-    """The parts of the pod that are not the container."""
+    """The fields of the pod outside its containers."""
     spec = plan.spec
     return {
         "storageContainerName": spec.storage.storage_container,
         "serviceAccountName": account(plan),
-        # The predictor never asks the cluster for anything.
+        # The predictor never calls the cluster's API.
         "automountServiceAccountToken": False,
         "imagePullSecrets": [{"name": name} for name in spec.image_pull_secrets] or None,
         "terminationGracePeriodSeconds": None if plan.knative else plan.termination,
-        # Knative takes these for the container only.
+        # Knative allows these for the container only.
         "securityContext": None if plan.knative else containers.pod_security(plan),
         "volumes": [volume.of_pod() for volume in volumes(plan)] or None,
         **placement.fields_of(plan),
@@ -117,7 +117,7 @@ def pod(plan: ManifestPlan) -> dict[str, Any]:
 
 
 def strategy(plan: ManifestPlan) -> dict[str, Any] | None:
-    """One pod more and none less: KServe's own default would take a quarter of them away first."""
+    """One extra pod and none missing; KServe's default would first remove a quarter of them."""
     if plan.knative:
         return None
     rolling = plan.spec.rolling
@@ -126,18 +126,18 @@ def strategy(plan: ManifestPlan) -> dict[str, Any] | None:
 
 
 def batcher(plan: ManifestPlan) -> dict[str, Any] | None:
-    wanted = plan.spec.batcher
-    if wanted is None:
+    settings = plan.spec.batcher
+    if settings is None:
         return None
     return {
-        "maxBatchSize": wanted.max_batch_size,
-        "maxLatency": max(1, round(seconds(wanted.max_latency) * 1000)),
-        "timeout": math.ceil(seconds(wanted.timeout)) if wanted.timeout else None,
+        "maxBatchSize": settings.max_batch_size,
+        "maxLatency": max(1, round(seconds(settings.max_latency) * 1000)),
+        "timeout": math.ceil(seconds(settings.timeout)) if settings.timeout else None,
     }
 
 
 def logger(plan: ManifestPlan) -> dict[str, Any] | None:
-    wanted = plan.spec.payload_logger
-    if wanted is None:
+    settings = plan.spec.payload_logger
+    if settings is None:
         return None
-    return {"mode": wanted.mode, "url": wanted.url, "metadataHeaders": wanted.metadata_headers or None}
+    return {"mode": settings.mode, "url": settings.url, "metadataHeaders": settings.metadata_headers or None}

@@ -1,4 +1,4 @@
-"""A ScaledObject of our own, where KEDA is to know what KServe does not pass on: the clock, and how long to wait."""
+"""A separate ScaledObject for what KServe does not pass on to KEDA: schedules and the cooldown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from generator.spec.values import seconds
 def scaled_object(plan: ManifestPlan) -> list[Resource]:
     if plan.scaled_object != "us":
         return []
-    wanted = plan.scaling
-    calm = behavior(plan)
+    scaling = plan.scaling
+    scale_behavior = behavior(plan)
     spec = {
         "scaleTargetRef": {"name": plan.workload},
         "minReplicaCount": plan.spec.replicas.min,
         "maxReplicaCount": plan.max_replicas,
-        "cooldownPeriod": round(seconds(wanted.cooldown)) if wanted.cooldown else None,
-        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": calm}} if calm else None,
+        "cooldownPeriod": round(seconds(scaling.cooldown)) if scaling.cooldown else None,
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": scale_behavior}} if scale_behavior else None,
         "triggers": [
             *(prometheus(plan, query) for query in queries(plan)),
-            *(cron(window) for window in wanted.schedule),
+            *(cron(window) for window in scaling.schedule),
         ],
     }
     return [resource(plan, "keda.sh/v1alpha1", "ScaledObject", plan.spec.name, {"spec": spec})]
@@ -46,7 +46,7 @@ def prometheus(plan: ManifestPlan, query: PromQuery) -> dict[str, Any]:
 
 
 def cron(window: Window) -> dict[str, Any]:
-    """In the window there are at least as many; which rule asks for the most pods wins."""
+    """A minimum number of pods in the window; the rule that asks for the most pods wins."""
     return {
         "type": "cron",
         "metadata": {

@@ -1,4 +1,4 @@
-"""Istio's rules: which identities may call, and whose JWTs are good."""
+"""Istio's rules: which identities may call, and whose JWTs are accepted."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.network import Istio
 
 API = "security.istio.io/v1"
-# Asked by Prometheus and by probes, which have neither an identity nor a token.
+# Called by Prometheus and by probes, which have neither an identity nor a token.
 OPEN = ["/metrics", "/v2/health/live", "/v2/health/ready"]
 KNATIVE = ["/metrics", "/healthz"]
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    wanted = plan.spec.istio
-    if wanted is None:
+    istio = plan.spec.istio
+    if istio is None:
         return []
-    found = [policy(plan, wanted)]
-    return [authentication(plan, wanted), *found] if wanted.issuer else found
+    policies = [policy(plan, istio)]
+    return [authentication(plan, istio), *policies] if istio.issuer else policies
 
 
-def authentication(plan: ManifestPlan, wanted: Istio) -> Resource:
-    """Refuses bad tokens only: that there has to be one, the policy says."""
+def authentication(plan: ManifestPlan, istio: Istio) -> Resource:
+    """Refuses invalid tokens only; the policy requires that there is one."""
     rule = {
-        "issuer": wanted.issuer,
-        "jwksUri": wanted.jwks_uri,
-        "audiences": wanted.audiences or None,
-        # Where the predictor looks at it as well.
+        "issuer": istio.issuer,
+        "jwksUri": istio.jwks_uri,
+        "audiences": istio.audiences or None,
+        # For the predictor's own check.
         "forwardOriginalToken": True if plan.spec.auth.jwt else None,
     }
     content = {"spec": {"selector": selector(plan), "jwtRules": [rule]}}
     return resource(plan, API, "RequestAuthentication", plan.spec.name, content)
 
 
-def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
-    """Who is named in none of the rules is refused."""
-    rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(wanted)]}]
+def policy(plan: ManifestPlan, istio: Istio) -> Resource:
+    """The policy; callers that no rule names are refused."""
+    rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(istio)]}]
     rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
     if plan.knative:
-        # The autoscaler and the activator ask the proxy in the pod.
+        # The autoscaler and the activator call the proxy in the pod.
         rules.append(
             {
                 "from": [{"source": {"namespaces": ["knative-serving"]}}],
@@ -51,10 +51,10 @@ def policy(plan: ManifestPlan, wanted: Istio) -> Resource:
     return resource(plan, API, "AuthorizationPolicy", plan.spec.name, content)
 
 
-def sources(wanted: Istio) -> list[dict[str, list[str]]]:
-    """Fields of one source must all be met, and one of several sources: so identities and namespaces stand apart."""
-    token = {"requestPrincipals": [f"{wanted.issuer}/*"]} if wanted.issuer else {}
-    callers = {"principals": wanted.principals, "namespaces": wanted.namespaces}
+def sources(istio: Istio) -> list[dict[str, list[str]]]:
+    """Sources are alternatives, while all fields of a source must match: so identities and namespaces are separate."""
+    token = {"requestPrincipals": [f"{istio.issuer}/*"]} if istio.issuer else {}
+    callers = {"principals": istio.principals, "namespaces": istio.namespaces}
     return [{name: listed, **token} for name, listed in callers.items() if listed] or [token]
 
 

@@ -1,4 +1,4 @@
-"""What every resource of a serve has in common: names, labels, and nothing that is empty."""
+"""Metadata that all resources of a serve share."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from generator.plan import ManifestPlan
 
 Resource = dict[str, Any]
 POD_LABEL = "serving.kserve.io/inferenceservice"
-"""KServe puts it on every pod of the serve."""
+"""Label that KServe puts on every pod of the serve."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "mlflow-kserve"}
 
 
 def compact(content: Any) -> Any:
-    """The same without keys whose value is None. An empty {} or [] stays: it may mean something."""
+    """The content without keys whose value is None. An empty {} or [] stays, since it may have a meaning."""
     if isinstance(content, Mapping):
         return {key: compact(value) for key, value in content.items() if value is not None}
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""How Prometheus finds the metrics of the predictor: by annotations of the pods, or by the operator's resources."""
+"""Scraping of the predictor: by annotations of the pods, or by monitors of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from monitoring import scrape
 
 
 def annotations_of(plan: ManifestPlan) -> dict[str, str]:
-    """The same in both modes, since the predictor's own port answers beside Knative's proxy as well.
+    """The same annotations in both modes, since the predictor's own port is also reachable next to Knative's proxy.
 
-    KServe's annotation is switched off, because it puts the port of Knative's proxy in the place of ours: that one
-    knows requests, but not the model.
+    KServe's annotation is switched off, because it would replace our port with that of Knative's proxy, which has
+    metrics of requests, but none of the model.
     """
     if plan.spec.monitoring.scrape != "annotations":
         return {}
@@ -30,16 +30,16 @@ def annotations_of(plan: ManifestPlan) -> dict[str, str]:
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    """A monitor of all pods of the serve, the canary's too, whatever KServe names their Deployments and Services."""
-    wanted = plan.spec.monitoring
+    """A monitor of all pods of the serve, including the canary's."""
+    settings = plan.spec.monitoring
     kinds: dict[str, scrape.Kind] = {"podmonitor": "PodMonitor", "servicemonitor": "ServiceMonitor"}
-    kind = kinds.get(wanted.scrape)
+    kind = kinds.get(settings.scrape)
     if kind is None:
         return []
     spec = scrape.monitor(kind, {"matchLabels": {POD_LABEL: plan.spec.name}}, [endpoint(plan)])
-    made = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
-    made["metadata"]["labels"] |= wanted.labels
-    return [made]
+    monitor = resource(plan, "monitoring.coreos.com/v1", kind, plan.spec.name, {"spec": spec})
+    monitor["metadata"]["labels"] |= settings.labels
+    return [monitor]
 
 
 def endpoint(plan: ManifestPlan) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def endpoint(plan: ManifestPlan) -> dict[str, Any]:
     return {
         **scrape.endpoint(port(plan), interval),
         "scheme": "https" if tls else None,
-        # Prometheus asks each pod by its address; the certificate is for the name that callers use.
+        # Prometheus scrapes pods by address; the certificate has the name that callers use.
         "tlsConfig": {
             "ca": {"secret": {"name": tls, "key": "ca.crt"}},
             "serverName": f"{plan.workload}.{plan.spec.namespace}.svc",
@@ -60,7 +60,7 @@ def endpoint(plan: ManifestPlan) -> dict[str, Any]:
 
 
 def port(plan: ManifestPlan) -> str:
-    """The port's name: Knative gives the one that it knows a name of its own."""
+    """The name of the port; Knative renames its only one."""
     if plan.knative:
         return "user-port"
     return "https" if plan.spec.auth.tls_secret else "http1"

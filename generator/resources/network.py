@@ -1,4 +1,4 @@
-"""Who may reach the pods, and what they may reach."""
+"""The NetworkPolicy: who may reach the pods, and what they may reach."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from generator.spec.network import Peer
 
 Rule = dict[str, Any]
 NAMESPACE = "kubernetes.io/metadata.name"
-"""Kubernetes itself gives it to every namespace."""
+"""Label that Kubernetes puts on every namespace."""
 DNS = 53
 AGENT = 9081
-# Knative's proxy stands before the predictor, and is what the autoscaler asks.
+# Ports of Knative's proxy in front of the predictor, which the autoscaler scrapes.
 QUEUE_HTTP, QUEUE_HTTP2, QUEUE_TLS = 8012, 8013, 8112
 AUTOSCALING = 9090
 ISTIOD = 15012
@@ -37,12 +37,12 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
 
 
 def ingress(plan: ManifestPlan) -> Iterable[Rule]:
-    """Callers, Knative's own parts, Prometheus. The kubelet's probes pass always."""
-    wanted, scraped = plan.spec.network_policy, plan.spec.monitoring
-    assert wanted is not None  # noqa: S101 - asked by resources_of
-    if wanted.from_namespaces:
-        yield rule("from", [namespace(name) for name in wanted.from_namespaces], serving(plan))
-    for peer in wanted.allow_from:
+    """Callers, Knative's components and Prometheus. Probes of the kubelet are always allowed."""
+    policy, scraped = plan.spec.network_policy, plan.spec.monitoring
+    assert policy is not None  # noqa: S101 - checked by resources_of
+    if policy.from_namespaces:
+        yield rule("from", [namespace(name) for name in policy.from_namespaces], serving(plan))
+    for peer in policy.allow_from:
         yield rule("from", [selector(peer)], peer.ports)
     if plan.knative:
         yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING])
@@ -51,23 +51,23 @@ def ingress(plan: ManifestPlan) -> Iterable[Rule]:
 
 
 def egress(plan: ManifestPlan) -> Iterable[Rule]:
-    wanted = plan.spec.network_policy
-    assert wanted is not None  # noqa: S101 - asked by resources_of
+    policy = plan.spec.network_policy
+    assert policy is not None  # noqa: S101 - checked by resources_of
     yield rule("to", [namespace("kube-system")], [DNS])
     for known in destinations(plan):
         if known.namespace:
             yield rule("to", [namespace(known.namespace)], known.ports)
         elif known.cidr:
             yield rule("to", [{"ipBlock": {"cidr": known.cidr}}], known.ports)
-    for peer in wanted.allow_to:
+    for peer in policy.allow_to:
         yield rule("to", [selector(peer)], peer.ports)
     if plan.spec.istio:
-        # Without its control plane the proxy in the pod never gets ready.
+        # Without its control plane the proxy in the pod never becomes ready.
         yield rule("to", [namespace("istio-system")], [ISTIOD])
 
 
 def serving(plan: ManifestPlan) -> list[int]:
-    """Ports on which predictions are asked for."""
+    """The ports for predictions."""
     if plan.knative:
         return [QUEUE_HTTP2 if plan.spec.protocol == "grpc" else QUEUE_HTTP, QUEUE_TLS]
     agent = [AGENT] if plan.spec.batcher or plan.spec.payload_logger else []
@@ -91,9 +91,9 @@ def selector(peer: Peer) -> Rule:
 
 
 def distinct(rules: Iterable[Rule]) -> list[Rule]:
-    """Features and models may come from the same place."""
-    found: list[Rule] = []
+    """The rules without duplicates: features and models may have the same source."""
+    unique: list[Rule] = []
     for one in rules:
-        if one not in found:
-            found.append(one)
-    return found
+        if one not in unique:
+            unique.append(one)
+    return unique

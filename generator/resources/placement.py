@@ -1,4 +1,4 @@
-"""Where pods run: words for kinds of nodes, selectors, tolerations, spread."""
+"""Placement of pods: kinds of nodes, selectors, tolerations, spread."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ TOPOLOGY = {"zones": "topology.kubernetes.io/zone", "nodes": "kubernetes.io/host
 
 
 def fields_of(plan: ManifestPlan) -> dict[str, Any]:
-    spec, wanted = plan.spec, plan.spec.placement
+    spec, settings = plan.spec, plan.spec.placement
     capacity = spec.node_capacities.get(spec.node_capacity or "")
     return {
-        "nodeSelector": (capacity.node_selector if capacity else {}) | wanted.node_selector or None,
-        "tolerations": [*(capacity.tolerations if capacity else []), *wanted.tolerations] or None,
-        "affinity": wanted.affinity,
+        "nodeSelector": (capacity.node_selector if capacity else {}) | settings.node_selector or None,
+        "tolerations": [*(capacity.tolerations if capacity else []), *settings.tolerations] or None,
+        "affinity": settings.affinity,
         "topologySpreadConstraints": spread(plan) or None,
-        "priorityClassName": wanted.priority_class,
+        "priorityClassName": settings.priority_class,
     }
 
 
 def spread(plan: ManifestPlan) -> list[dict[str, Any]]:
-    wanted = plan.spec.placement.topology_spread
-    if wanted == "off":
+    constraints = plan.spec.placement.topology_spread
+    if constraints == "off":
         return []
-    if not isinstance(wanted, str):
-        return wanted
+    if not isinstance(constraints, str):
+        return constraints
     return [
         {
             "maxSkew": 1,
-            "topologyKey": TOPOLOGY[wanted],
+            "topologyKey": TOPOLOGY[constraints],
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": {"matchLabels": {POD_LABEL: plan.spec.name}},
         }

@@ -1,4 +1,4 @@
-"""The questions to Prometheus whose answers are shared by the pods: each pod may have as much as the threshold."""
+"""Prometheus queries for scaling: there is one pod for each threshold in the value of a query."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
 class PromQuery:
     query: str
     threshold: str
-    """A plain number: KEDA reads neither 500m nor 1k."""
+    """A plain number; KEDA accepts neither 500m nor 1k."""
 
 
 def queries(plan: ManifestPlan) -> list[PromQuery]:
-    """All that the rules ask of Prometheus."""
-    wanted, pods, recently = plan.scaling, selector(plan), rate_window(plan)
-    found = []
-    if wanted.rps is not None:
-        found.append(PromQuery(f"sum(rate(model_predictions_total{pods}[{recently}]))", str(wanted.rps)))
-    if wanted.concurrency is not None:
-        query = f"sum(avg_over_time(model_requests_in_flight{pods}[{recently}]))"
-        found.append(PromQuery(query, str(wanted.concurrency)))
-    if wanted.latency is not None:
-        found.append(latency(wanted.latency, pods, recently))
-    return found + [PromQuery(said.query, f"{said.threshold:.15g}") for said in wanted.queries]
+    """The queries of the scaling rules."""
+    scaling, pods, window = plan.scaling, selector(plan), rate_window(plan)
+    rules = []
+    if scaling.rps is not None:
+        rules.append(PromQuery(f"sum(rate(model_predictions_total{pods}[{window}]))", str(scaling.rps)))
+    if scaling.concurrency is not None:
+        query = f"sum(avg_over_time(model_requests_in_flight{pods}[{window}]))"
+        rules.append(PromQuery(query, str(scaling.concurrency)))
+    if scaling.latency is not None:
+        rules.append(latency(scaling.latency, pods, window))
+    return rules + [PromQuery(query_.query, f"{query_.threshold:.15g}") for query_ in scaling.queries]
 
 
-def latency(wanted: Latency, pods: str, recently: str) -> PromQuery:
-    """In milliseconds, times the number of pods, by which a HorizontalPodAutoscaler divides it again.
+def latency(rule: Latency, pods: str, recently: str) -> PromQuery:
+    """The latency in milliseconds, times the number of pods, by which a HorizontalPodAutoscaler divides it again.
 
-    Without requests there is no quantile but NaN, which the comparison leaves out.
+    Without requests the quantile is NaN, which the comparison drops.
     """
     buckets = f"sum by (le) (rate(model_prediction_latency_seconds_bucket{pods}[{recently}]))"
-    quantile = f"1000 * histogram_quantile({QUANTILES[wanted.quantile]}, {buckets})"
-    return PromQuery(f"{quantile} * count(model_loaded{pods} == 1) > 0", f"{1000 * seconds(wanted.below):.15g}")
+    quantile = f"1000 * histogram_quantile({QUANTILES[rule.quantile]}, {buckets})"
+    return PromQuery(f"{quantile} * count(model_loaded{pods} == 1) > 0", f"{1000 * seconds(rule.below):.15g}")
 
 
 def selector(plan: ManifestPlan) -> str:
-    """The pods of the stable predictor alone: those of a canary are not what is scaled."""
+    """The pods of the stable predictor only; those of a canary are not scaled."""
     labels = {"namespace": plan.spec.namespace, "model_name": plan.spec.name}
     exactly = [f'{name}="{value}"' for name, value in labels.items()]
     return "{" + ",".join([*exactly, f'pod=~"{plan.workload}-.+"']) + "}"
 
 
 def rate_window(plan: ManifestPlan) -> str:
-    """Long enough for a rate even when a scrape is missed."""
+    """A window long enough for a rate even if a scrape is missed."""
     return f"{max(60, math.ceil(4 * seconds(plan.spec.monitoring.interval)))}s"

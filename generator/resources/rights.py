@@ -1,4 +1,4 @@
-"""What the account of a job may do: a Role, and the binding that gives it to the ServiceAccount of the same name."""
+"""The rights of a job: a Role, and its binding to the ServiceAccount of the same name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 def rights(make: Callable[..., Resource], name: str, namespace: str, rule: dict[str, Any]) -> list[Resource]:
-    """`make` gives an API version, a kind, a name and content the metadata that the job's other resources have."""
+    """The Role and its binding; `make` builds a resource with the metadata of the job's other resources."""
     binding = {
         "roleRef": {"apiGroup": GROUP, "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],

@@ -1,4 +1,4 @@
-"""A host name of the serve's own."""
+"""The route for a host name of the serve."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
 
 
 def mapping(plan: ManifestPlan, host: str) -> Resource:
-    """Knative maps a name to a Service, which splits the traffic as KServe tells it to."""
+    """A DomainMapping to the Knative Service, which splits the traffic as KServe configures it."""
     reference = {"kind": "Service", "name": plan.workload, "apiVersion": "serving.knative.dev/v1"}
     return resource(plan, "serving.knative.dev/v1beta1", "DomainMapping", host, {"spec": {"ref": reference}})
 
 
 def route(plan: ManifestPlan, host: str) -> Resource:
-    """Beside KServe's own route, which knows only the names of the cluster's domain."""
+    """An HTTPRoute next to KServe's own, which has only names in the cluster's domain."""
     namespace, _, gateway = plan.spec.exposure.gateway.partition("/")
     content = {
         "spec": {
@@ -44,7 +44,7 @@ def route(plan: ManifestPlan, host: str) -> Resource:
 
 
 def rule(plan: ManifestPlan, matches: list[dict[str, Any]], port: int) -> dict[str, Any]:
-    """The first port of the pods is the Service's port 80, any other has its own number there."""
+    """A rule; the first port of the pods is the Service's port 80, others keep their number."""
     first = containers.ports(plan)[0]["containerPort"]
     return {
         "matches": matches,

@@ -1,4 +1,4 @@
-"""ClusterServingRuntimes, one for each family of images: what an InferenceService refers to by a name."""
+"""ClusterServingRuntimes, one per image family, to which InferenceServices refer by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from generator.spec import ServeSpec
 from predictors.flavor import BY_NAME, FLAVORS
 
 FORMAT_VERSIONS = ("1", "2", "3")
-"""Of MLflow: its models since the first are served."""
+"""Major versions of MLflow, all of whose models are served."""
 DEFAULT = "boosting"
-"""The family for those who name no runtime: it serves scikit-learn's models and pyfunc as well."""
+"""The family used without a named runtime, which also serves scikit-learn's models and pyfunc."""
 PRIORITY = 2
-"""KServe's own runtime for MLflow, kserve-mlserver, has 1."""
+"""Higher than that of KServe's own runtime for MLflow, kserve-mlserver, which has 1."""
 ANY = "pvc://model"
 
 
@@ -36,11 +36,11 @@ def runtimes(registry: str, tag: str) -> list[Resource]:
 
 
 def runtime(flavor: str, registry: str, tag: str) -> Resource:
-    """What a reference says of its container by default, so that a reference with nothing else is served as well."""
-    plan = typical(flavor, registry, tag)
+    """A runtime with defaults for its container, so that a bare reference can be served."""
+    plan = default_plan(flavor, registry, tag)
     container = {"name": containers.CONTAINER, "image": plan.stable.image, "args": ["--model_name={{.Name}}"]}
     container |= containers.shared(plan, plan.stable)
-    # Knative takes one port and Standard all that callers need: the InferenceService says which.
+    # Knative allows one port, Standard several, so the InferenceService sets them.
     del container["ports"]
     return {
         "apiVersion": "serving.kserve.io/v1alpha1",
@@ -58,7 +58,7 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
                 "supportedModelFormats": formats(flavor),
                 "protocolVersions": ["v1", "v2", "grpc-v2"],
                 "containers": [container],
-                # A limit could be changed by an InferenceService, but not taken away.
+                # An InferenceService could change a size limit, but not remove it.
                 "volumes": [{"name": volume.name, "emptyDir": {}} for volume in volumes(plan)],
             }
         ),
@@ -66,14 +66,14 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
 
 
 def formats(flavor: str) -> list[dict[str, Any]]:
-    """KServe's webhook refuses two runtimes that select themselves for the same with the same priority; one is enough,
-    since nothing in an InferenceService tells it of what flavor the model is."""
+    """The formats. KServe's webhook refuses two auto-selected runtimes with the same format and priority. One is
+    enough, since an InferenceService does not tell the flavor of the model."""
     chosen = {"autoSelect": True, "priority": PRIORITY} if family(flavor) == DEFAULT else {}
     return [{"name": "mlflow", "version": version, **chosen} for version in FORMAT_VERSIONS]
 
 
-def typical(flavor: str, registry: str, tag: str) -> ManifestPlan:
-    """A plan that leaves everything open. A runtime cannot say how long a pod may take to end: 30 seconds it is."""
+def default_plan(flavor: str, registry: str, tag: str) -> ManifestPlan:
+    """A plan with defaults. A runtime cannot set the termination period of a pod, which is 30 seconds."""
     spec = ServeSpec(
         name="model",
         model=ANY,

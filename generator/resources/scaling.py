@@ -1,4 +1,4 @@
-"""How the number of pods follows the load: the fields and annotations of the InferenceService that say so."""
+"""Scaling: the fields and annotations of the InferenceService."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ def annotations_of(plan: ManifestPlan) -> dict[str, str]:
 
 
 def annotations_of_canary(plan: ManifestPlan) -> dict[str, str] | None:
-    """A canary has a fixed number of pods. Left to itself KServe makes a ScaledObject without triggers for it, which
-    KEDA refuses, or, where somebody else scales, one pod whatever the canary asks for."""
+    """A canary has a fixed number of pods. Without this annotation KServe would make a ScaledObject without triggers,
+    which KEDA refuses, or a single pod where the scaler is external."""
     return {CLASS: "none"} if plan.scaler in ("keda", "external") else None
 
 
 def knative(plan: ManifestPlan) -> dict[str, str]:
     """Annotations that KServe passes on to the revision."""
-    wanted = plan.scaling
+    scaling = plan.scaling
     by_hpa = {f"{KNATIVE}/class": f"hpa.{KNATIVE}"} if plan.scaler == "hpa" else {}
     start = math.ceil(seconds(plan.spec.probes.start_within))
-    # Else Knative gives a new revision up after ten minutes, and takes its pods away.
-    patience = {PROGRESS: f"{start}s"} if start > PROGRESS_DEFAULT else {}
-    said = {
-        "target-utilization-percentage": wanted.target_utilization,
-        "window": whole(wanted.window),
-        "initial-scale": wanted.initial_scale,
-        "scale-down-delay": whole(wanted.scale_down_delay),
-        "scale-to-zero-pod-retention-period": whole(wanted.cooldown),
+    # Otherwise Knative gives up a new revision after ten minutes, and removes its pods.
+    deadline = {PROGRESS: f"{start}s"} if start > PROGRESS_DEFAULT else {}
+    values = {
+        "target-utilization-percentage": scaling.target_utilization,
+        "window": whole(scaling.window),
+        "initial-scale": scaling.initial_scale,
+        "scale-down-delay": whole(scaling.scale_down_delay),
+        "scale-to-zero-pod-retention-period": whole(scaling.cooldown),
     }
-    return by_hpa | patience | {f"{KNATIVE}/{name}": str(value) for name, value in said.items() if value is not None}
+    return by_hpa | deadline | {f"{KNATIVE}/{name}": str(value) for name, value in values.items() if value is not None}
 
 
 def whole(duration: str | None) -> str | None:
-    """In seconds: Go, which reads it, knows no days."""
+    """The duration in seconds, since Go does not parse days."""
     return None if duration is None else f"{round(seconds(duration))}s"
 
 
 def fields_of(plan: ManifestPlan) -> dict[str, Any]:
-    """Fields of the predictor; what somebody else is to know is not said to KServe, which would ignore it."""
+    """Fields of the predictor for KServe's scaling; another scaler's settings are left out."""
     if plan.scaler == "external" or plan.scaled_object == "us":
-        # KServe counts the pods of a canary by it.
+        # KServe computes the pods of a canary from it.
         return {"minReplicas": plan.spec.replicas.min} if plan.canary else {}
     if plan.scaler == "none":
         return {"minReplicas": plan.spec.replicas.min}
@@ -60,14 +60,14 @@ def fields_of(plan: ManifestPlan) -> dict[str, Any]:
 
 
 def rules(plan: ManifestPlan) -> dict[str, Any]:
-    wanted = plan.scaling
-    resources = {name: value for name in ("cpu", "memory") if (value := getattr(wanted, name)) is not None}
+    scaling = plan.scaling
+    resources = {name: value for name in ("cpu", "memory") if (value := getattr(scaling, name)) is not None}
     if plan.scaler == "keda":
         metrics = [resource(*named) for named in resources.items()] + [external(plan, query) for query in queries(plan)]
         return {"autoScaling": {"metrics": metrics, "behavior": behavior(plan)}}
     if len(resources) > 1:
         return {"autoScaling": {"metrics": [resource(*named) for named in resources.items()]}}
-    one = resources or {"concurrency": wanted.concurrency, "rps": wanted.rps}
+    one = resources or {"concurrency": scaling.concurrency, "rps": scaling.rps}
     return next(({"scaleMetric": name, "scaleTarget": value} for name, value in one.items() if value is not None), {})
 
 
@@ -79,7 +79,7 @@ def resource(name: str, percent: int) -> dict[str, Any]:
 
 
 def external(plan: ManifestPlan, query: PromQuery) -> dict[str, Any]:
-    """KServe hands on the value alone; to KEDA it is what each pod may have of the query's total."""
+    """An external metric. KServe passes on only the value, which KEDA uses as the share of the query per pod."""
     auth = plan.scaling.prometheus_auth
     return {
         "type": "External",

@@ -1,6 +1,6 @@
-"""Windows of time with their own number of pods: jobs that say it to the InferenceService when they begin and end.
+"""A schedule as jobs that patch the number of pods in the InferenceService when a window starts and ends.
 
-Only the numbers change, so that KServe adjusts the autoscaler and starts no pod anew.
+Only the numbers change, so KServe adjusts the autoscaler and restarts no pod.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from generator.spec.scaling import Window
 
 
 def schedule(plan: ManifestPlan) -> list[Resource]:
-    """The jobs and what they may do, which is to patch this one InferenceService."""
+    """The jobs, and their right to patch this one InferenceService."""
     if plan.clock != "jobs":
         return []
     spec, name = plan.spec, account(plan)
-    found = allowed(plan)
+    resources = allowed(plan)
     for position, window in enumerate(spec.scaling.schedule):
         numbers = (window.min, window.max or plan.max_replicas)
-        found.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
+        resources.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
         if not taken_over(window, spec.scaling.schedule):
             usual = (spec.replicas.min, plan.max_replicas)
-            found.append(job(plan, f"{name}-{position}-end", window.end, window.timezone, *usual))
-    return found
+            resources.append(job(plan, f"{name}-{position}-end", window.end, window.timezone, *usual))
+    return resources
 
 
 def account(plan: ManifestPlan) -> str:
@@ -36,13 +36,13 @@ def account(plan: ManifestPlan) -> str:
 
 
 def taken_over(window: Window, windows: list[Window]) -> bool:
-    """Whether another window begins whenever this one ends: then there is nothing to go back to."""
+    """Whether another window starts whenever this one ends, so that nothing has to be restored."""
     end = parse(window.end)
     return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
 
 
 def allowed(plan: ManifestPlan) -> list[Resource]:
-    """An account that may change this InferenceService, and nothing else."""
+    """An account that may patch this InferenceService only."""
     name = account(plan)
     rule = {
         "apiGroups": ["serving.kserve.io"],
@@ -50,8 +50,8 @@ def allowed(plan: ManifestPlan) -> list[Resource]:
         "resourceNames": [plan.spec.name],
         "verbs": ["patch"],
     }
-    made = partial(resource, plan)
-    return [made("v1", "ServiceAccount", name, {}), *rights(made, name, plan.spec.namespace, rule)]
+    make = partial(resource, plan)
+    return [make("v1", "ServiceAccount", name, {}), *rights(make, name, plan.spec.namespace, rule)]
 
 
 def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
@@ -72,13 +72,13 @@ def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, mos
         "imagePullSecrets": [{"name": secret} for secret in spec.image_pull_secrets] or None,
         "containers": [container],
     }
-    # A mesh's proxy would keep running after the job is done.
+    # A mesh's proxy would keep running after the job has finished.
     template = {"metadata": {"labels": labels(plan) | {"sidecar.istio.io/inject": "false"}}, "spec": pod}
     content = {
         "schedule": when,
         "timeZone": timezone,
         "concurrencyPolicy": "Forbid",
-        # Late is better than never, but not when the window may be over.
+        # A job may start late, but not so late that the window may be over.
         "startingDeadlineSeconds": 600,
         "successfulJobsHistoryLimit": 1,
         "failedJobsHistoryLimit": 1,

@@ -1,4 +1,4 @@
-"""What teaches KServe MLflow's URIs, and the Secret that tells it where MLflow is."""
+"""The ClusterStorageContainer for MLflow's URIs, and the Secret with the address of MLflow."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PREFIXES = ("models:/", "runs:/", "mlflow-artifacts:/", "mlflow://")
 
 
 def storage_container(registry: str, tag: str) -> Resource:
-    """KServe gives the container its arguments: the URI, and the folder."""
+    """The storage container; KServe passes the URI and the folder as its arguments."""
     name = "mlflow-kserve"
     security = containers.restricted(Security())
-    # The root file system stays writable: there is no place here to name a volume for temporary files.
+    # The root file system stays writable, since a volume for temporary files cannot be declared here.
     del security["readOnlyRootFilesystem"]
     container: dict[str, Any] = {
         "name": "storage-initializer",
         "image": storage_image(registry=registry, tag=tag),
-        # Of the namespace of the InferenceService; a model may also come from a server that asks for nothing.
+        # From the namespace of the InferenceService; optional for servers without credentials.
         "envFrom": [{"secretRef": {"name": TRACKING_SECRET, "optional": True}}],
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "securityContext": security,
@@ -40,7 +40,7 @@ def storage_container(registry: str, tag: str) -> Resource:
 
 
 def tracking_secret(namespace: str) -> Resource:
-    """A template: a server that asks for no password needs the address only."""
+    """A template; a server without a password needs the address only."""
     address = "http://mlflow.mlflow.svc:5000"
     how = (
         "Where MLflow is, and who asks. Instead of writing a password into this file: "

@@ -1,4 +1,4 @@
-"""Volumes of the predictor's pods, each with its mount."""
+"""Volumes of the predictor's pods, with their mounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREDICTION_LOG = "prediction-log"
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume of the pod and where the predictor's container sees it."""
+    """A volume of the pod, with its path in the predictor's container."""
 
     name: str
     path: str
@@ -32,7 +32,7 @@ class Volume:
 
 
 def model(plan: ManifestPlan) -> Volume:
-    """Where an init container puts the model; the server only reads it."""
+    """The volume for the model, written by an init container and read by the server."""
     return Volume("model", MODEL_DIR, {"emptyDir": {}})
 
 
@@ -42,45 +42,45 @@ def cache(plan: ManifestPlan) -> Volume:
 
 def volumes(plan: ManifestPlan) -> list[Volume]:
     """All volumes of the pod."""
-    return ours(plan) + [volume_of(mount) for mount in plan.spec.volumes]
+    return own_volumes(plan) + [volume_of(mount) for mount in plan.spec.volumes]
 
 
-def ours(plan: ManifestPlan) -> list[Volume]:
-    """The volumes that the serve needs by itself."""
+def own_volumes(plan: ManifestPlan) -> list[Volume]:
+    """The volumes that the serve needs apart from those in the spec."""
     spec = plan.spec
-    found: list[Volume] = []
+    needed: list[Volume] = []
     if spec.security != "off":
-        # Everything else is read-only; frameworks and shared memory want a place to write.
-        found.append(Volume("tmp", "/tmp", {"emptyDir": scratch(plan, spec.security.tmp_size)}, read_only=False))  # noqa: S108
+        # Everything else is read-only, but frameworks and shared memory need a writable folder.
+        needed.append(Volume("tmp", "/tmp", {"emptyDir": scratch(plan, spec.security.tmp_size)}, read_only=False))  # noqa: S108
     if plan.strategy in ("emptydir", "pvc"):
-        found.append(model(plan))
+        needed.append(model(plan))
     if plan.strategy == "pvc":
-        found.append(cache(plan))
-    found += secret_files(plan)
+        needed.append(cache(plan))
+    needed += secret_files(plan)
     if spec.dependencies.env_manager != "local":
         claim = spec.dependencies.cache_claim
         source: dict[str, Any] = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
-        found.append(Volume("environments", "/environments", source, read_only=False))
+        needed.append(Volume("environments", "/environments", source, read_only=False))
     if spec.feast and spec.feast.repo_config_map and spec.feast.repo_path:
-        found.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
+        needed.append(Volume("feast", spec.feast.repo_path, {"configMap": {"name": spec.feast.repo_config_map}}))
     log = spec.prediction_log
     if log and log.folder and log.claim:
         source = {"persistentVolumeClaim": {"claimName": log.claim}}
-        found.append(Volume(PREDICTION_LOG, log.folder, source, read_only=False))
-    return found
+        needed.append(Volume(PREDICTION_LOG, log.folder, source, read_only=False))
+    return needed
 
 
-def scratch(plan: ManifestPlan, said: str | None) -> dict[str, Any]:
-    """Kubernetes ends a pod that writes more than the limit; models and packages may be of any size."""
+def scratch(plan: ManifestPlan, size: str | None) -> dict[str, Any]:
+    """An emptyDir with a limit, unless models or packages of unknown size are written to it."""
     installs = plan.spec.dependencies.env_manager != "local"
-    limit = said or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
+    limit = size or (None if plan.strategy == "server" or plan.follows or installs else "1Gi")
     return {"sizeLimit": limit} if limit else {}
 
 
 def secret_files(plan: ManifestPlan) -> list[Volume]:
-    """Secrets that the predictor reads from files, so that they can change without a restart."""
+    """Secrets that the predictor reads as files, so that they can change without a restart."""
     spec = plan.spec
-    found = [
+    files = [
         Volume(name, f"{SECRETS_DIR}/{name}", one_key(key, file))
         for name, key, file in (
             ("tokens", spec.auth.tokens, "tokens"),
@@ -92,8 +92,8 @@ def secret_files(plan: ManifestPlan) -> list[Volume]:
         if key is not None
     ]
     if spec.auth.tls_secret:
-        found.append(Volume("tls", f"{SECRETS_DIR}/tls", {"secret": {"secretName": spec.auth.tls_secret}}))
-    return found
+        files.append(Volume("tls", f"{SECRETS_DIR}/tls", {"secret": {"secretName": spec.auth.tls_secret}}))
+    return files
 
 
 def one_key(key: SecretKey, file: str) -> dict[str, Any]:
@@ -101,15 +101,15 @@ def one_key(key: SecretKey, file: str) -> dict[str, Any]:
 
 
 def deepest(path: str, among: Iterable[Volume]) -> Volume | None:
-    """The volume in which the path is."""
+    """The innermost volume that contains the path."""
     holding = [volume for volume in among if PurePosixPath(path).is_relative_to(volume.path)]
     return max(holding, key=lambda volume: len(PurePosixPath(volume.path).parts), default=None)
 
 
 def volume_of(mount: Mount) -> Volume:
-    """A volume that the spec names."""
+    """A volume from the spec."""
     source: dict[str, Any]
-    kept = mount.secret is not None or mount.config_map is not None  # read-only, whatever is asked for
+    kept = mount.secret is not None or mount.config_map is not None  # always read-only
     if mount.secret:
         source = {"secret": {"secretName": mount.secret}}
     elif mount.config_map:

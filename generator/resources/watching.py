@@ -1,4 +1,4 @@
-"""What looks at the metrics: alerts for the Prometheus operator, and dashboards for Grafana's sidecar."""
+"""Alerts for the Prometheus operator, and dashboards for Grafana's sidecar."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from monitoring.scope import Scope
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
-    """They see the canary as well; a rollout changes nothing in them."""
-    wanted = plan.spec.monitoring
-    found = []
-    if wanted.rules:
-        content = {"spec": {"groups": groups(scope(plan), objectives(plan), wanted.runbooks or RUNBOOKS)}}
+    """The resources, which also cover the canary, so that a rollout does not change them."""
+    settings = plan.spec.monitoring
+    resources = []
+    if settings.rules:
+        content = {"spec": {"groups": groups(scope(plan), objectives(plan), settings.runbooks or RUNBOOKS)}}
         rule = resource(plan, "monitoring.coreos.com/v1", "PrometheusRule", plan.spec.name, content)
-        rule["metadata"]["labels"] |= wanted.labels
-        found.append(rule)
-    if wanted.dashboard:
-        found.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
-    return found
+        rule["metadata"]["labels"] |= settings.labels
+        resources.append(rule)
+    if settings.dashboard:
+        resources.append(config_map(scope(plan), f"{plan.spec.name}-dashboards", plan.spec.namespace, labels(plan)))
+    return resources
 
 
 def scope(plan: ManifestPlan) -> Scope:
@@ -31,8 +31,8 @@ def scope(plan: ManifestPlan) -> Scope:
 
 
 def objectives(plan: ManifestPlan) -> Objectives:
-    """Raises Unfit with what cannot be promised."""
-    said = plan.spec.monitoring.slo
-    durations = {name: getattr(said, name) for name in ("p50", "p95", "p99")}
-    promised = {name: None if value is None else round(seconds(value), 6) for name, value in durations.items()}
-    return Objectives(availability=said.availability, **promised)
+    """The objectives of the spec; raises Unfit if they cannot be used."""
+    slo = plan.spec.monitoring.slo
+    durations = {name: getattr(slo, name) for name in ("p50", "p95", "p99")}
+    latencies = {name: None if value is None else round(seconds(value), 6) for name, value in durations.items()}
+    return Objectives(availability=slo.availability, **latencies)

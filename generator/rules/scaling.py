@@ -1,4 +1,4 @@
-"""What of scaling does not go together: each scaler follows some rules, and silently ignores the others."""
+"""Rules about scaling: each scaler supports some settings, and silently ignores the others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from generator.scaler import RESOURCES, lowest
 from generator.spec.values import seconds
 
 HOUR = 3600
-SLOWEST = 30  # seconds: the largest bucket of the latency
+MAX_LATENCY = 30  # seconds: the largest bucket of the histogram
 KEDA_HPA, LABEL = "keda-hpa-", 63
 ONLY_KNATIVE = ("target_utilization", "window", "initial_scale")
-ASKS_PROMETHEUS = ("rps", "concurrency", "latency", "queries")
-# Annotations that would be set beside the field that says the same.
-ELSEWHERE = {
+PROMETHEUS_RULES = ("rps", "concurrency", "latency", "queries")
+# Annotations that duplicate a field.
+FIELD_OF = {
     "autoscaling.knative.dev/min-scale": "replicas.min",
     "autoscaling.knative.dev/max-scale": "replicas.max",
     "autoscaling.knative.dev/class": "scaling.by",
@@ -30,189 +30,208 @@ ELSEWHERE = {
 
 
 def replicas(plan: ManifestPlan) -> Iterator[Problem]:
-    wanted = plan.spec.replicas
-    if wanted.max is not None and wanted.min > wanted.max:
-        yield problem("replicas.min", f"{wanted.min} is more than replicas.max ({wanted.max})")
+    count = plan.spec.replicas
+    if count.max is not None and count.min > count.max:
+        yield problem("replicas.min", f"{count.min} is more than replicas.max ({count.max})")
     for key in plan.spec.annotations:
-        if key in ELSEWHERE:
-            yield Problem(("annotations", key), f"say {ELSEWHERE[key]} instead")
+        if key in FIELD_OF:
+            yield Problem(("annotations", key), f"set {FIELD_OF[key]} instead")
 
 
 def mode(plan: ManifestPlan) -> Iterator[Problem]:
-    """Who can scale in which mode."""
+    """Scalers that a mode supports."""
     by = plan.spec.scaling.by
     if not plan.knative and by == "knative":
         yield problem("scaling.by", "Knative scales in mode: Knative only: expected hpa, keda, none or external")
     if plan.knative and by in ("keda", "external"):
-        yield problem("scaling.by", "Knative scales what it runs: expected knative or hpa, or mode: Standard")
+        yield problem("scaling.by", "Knative scales its own revisions: expected knative or hpa, or mode: Standard")
     if plan.knative and by == "none":
         yield problem(
-            "scaling.by", "Knative always scales: for a fixed number say the same in replicas.min and replicas.max"
+            "scaling.by", "Knative always scales: for a fixed number set replicas.min and replicas.max to the same"
         )
 
 
 def knative(plan: ManifestPlan) -> Iterator[Problem]:
-    """Knative follows one thing at a time, and not everything."""
-    said = plan.spec.scaling
+    """Knative supports a single rule, of certain kinds."""
+    scaling = plan.spec.scaling
     if not plan.knative:
         return
-    for name in said.rules:
+    for name in scaling.rules:
         if name == "memory":
-            yield problem("scaling.memory", "Knative counts it in MiB, of which KServe takes 100 at most: say cpu")
+            yield problem(
+                "scaling.memory", "Knative counts it in MiB, of which KServe allows at most 100: expected cpu"
+            )
         elif name in ("latency", "queries"):
-            yield problem(f"scaling.{name}", "Knative does not know it: say concurrency or rps, or use mode: Standard")
+            yield problem(
+                f"scaling.{name}", "Knative does not support it: expected concurrency or rps, or mode: Standard"
+            )
         elif name not in (("cpu",) if plan.scaler == "hpa" else ("concurrency", "rps")):
-            yield problem(f"scaling.{name}", f"is not what by: {plan.scaler} follows in Knative: leave out one of them")
-    if len(said.rules) > 1:
+            yield problem(
+                f"scaling.{name}", f"is not supported with by: {plan.scaler} in Knative: leave out one of them"
+            )
+    if len(scaling.rules) > 1:
         yield problem(
-            f"scaling.{said.rules[1]}",
-            f"Knative follows one rule, not {' and '.join(said.rules)}: leave out all but one, or use mode: Standard",
+            f"scaling.{scaling.rules[1]}",
+            f"Knative supports one rule, not {' and '.join(scaling.rules)}: keep only one, or use mode: Standard",
         )
     if plan.scaler == "hpa":
         for name in ("target_utilization", "scale_down_delay", "cooldown"):
-            if getattr(said, name) is not None:
+            if getattr(scaling, name) is not None:
                 yield problem(f"scaling.{name}", "is for concurrency and rps, not for cpu: leave out one of them")
         if plan.spec.replicas.min == 0:
             yield problem(
-                "replicas.min", "Knative goes to zero with concurrency or rps only, not with cpu: expected 1 or more"
+                "replicas.min", "Knative scales to zero with concurrency or rps only, not with cpu: expected 1 or more"
             )
 
 
 def knative_numbers(plan: ManifestPlan) -> Iterator[Problem]:
-    """Limits of Knative's own settings."""
-    spec, said = plan.spec, plan.spec.scaling
+    """Limits of Knative's settings."""
+    spec, scaling = plan.spec, plan.spec.scaling
     if not plan.knative:
         return
     hard = spec.container_concurrency
-    if hard and said.concurrency and said.concurrency > hard:
+    if hard and scaling.concurrency and scaling.concurrency > hard:
         yield problem(
             "scaling.concurrency",
-            f"{said.concurrency} is never reached: container_concurrency lets {hard} in",
+            f"{scaling.concurrency} is never reached: container_concurrency allows {hard}",
         )
     for name, least in (("window", 6), ("scale_down_delay", 0), ("cooldown", 0)):
-        value = getattr(said, name)
+        value = getattr(scaling, name)
         if value is not None and not (least <= seconds(value) <= HOUR and seconds(value).is_integer()):
-            yield problem(f"scaling.{name}", f"{value} is not for Knative: expected whole seconds from {least}s to 1h")
-    if said.initial_scale is not None and said.initial_scale > plan.max_replicas:
-        yield problem("scaling.initial_scale", f"{said.initial_scale} is more than replicas.max ({plan.max_replicas})")
+            yield problem(
+                f"scaling.{name}", f"{value} is not valid in Knative: expected whole seconds from {least}s to 1h"
+            )
+    if scaling.initial_scale is not None and scaling.initial_scale > plan.max_replicas:
+        yield problem(
+            "scaling.initial_scale", f"{scaling.initial_scale} is more than replicas.max ({plan.max_replicas})"
+        )
 
 
 def standard(plan: ManifestPlan) -> Iterator[Problem]:
-    """What only one of the scalers of Deployments knows."""
-    said = plan.spec.scaling
+    """Settings that only some scalers of Deployments support."""
+    scaling = plan.spec.scaling
     if plan.knative:
         return
     for name in ONLY_KNATIVE:
-        if getattr(said, name) is not None:
-            yield problem(f"scaling.{name}", "only Knative knows it: leave it out, or use mode: Knative")
+        if getattr(scaling, name) is not None:
+            yield problem(f"scaling.{name}", "only Knative supports it: leave it out, or use mode: Knative")
     if plan.scaler == "hpa":
-        for name in said.rules:
+        for name in scaling.rules:
             if name not in RESOURCES:
                 yield problem(
-                    f"scaling.{name}", "KServe's HorizontalPodAutoscaler follows cpu and memory: expected by: keda"
+                    f"scaling.{name}", "KServe's HorizontalPodAutoscaler supports cpu and memory: expected by: keda"
                 )
         for name in ("scale_down_delay", "cooldown"):
-            if getattr(said, name) is not None:
-                yield problem(f"scaling.{name}", "KServe has none for a HorizontalPodAutoscaler: expected by: keda")
+            if getattr(scaling, name) is not None:
+                yield problem(
+                    f"scaling.{name}", "KServe does not set it on a HorizontalPodAutoscaler: expected by: keda"
+                )
     if plan.scaler in ("none", "external"):
-        whose = "nobody scales" if plan.scaler == "none" else "somebody else scales"
-        for name in [*said.rules, "scale_down_delay", "cooldown"]:
-            if getattr(said, name) is not None:
-                yield problem(f"scaling.{name}", f"{whose}, says by: {plan.scaler}: leave out one of them")
+        reason = "nothing scales" if plan.scaler == "none" else "something else scales"
+        for name in [*scaling.rules, "scale_down_delay", "cooldown"]:
+            if getattr(scaling, name) is not None:
+                yield problem(f"scaling.{name}", f"{reason} with by: {plan.scaler}: leave out one of them")
 
 
 def fixed(plan: ManifestPlan) -> Iterator[Problem]:
-    """Pods that nobody adds or takes away."""
+    """A fixed number of pods."""
     spec = plan.spec
     if plan.scaler == "none" and not plan.knative:
         if lowest(spec) == 0:
             yield problem(
                 "replicas.min",
-                "nobody scales, so there would never be a pod: expected 1 or more, or the annotation "
+                "nothing scales, so there would never be a pod: expected 1 or more, or the annotation "
                 "serving.kserve.io/stop: 'true' to stop the serve",
             )
         if spec.replicas.max not in (None, spec.replicas.min):
-            yield problem("replicas.max", "nobody scales, so replicas.min is the number of pods: leave it out")
+            yield problem("replicas.max", "nothing scales, so replicas.min is the number of pods: leave it out")
 
 
 def zero(plan: ManifestPlan) -> Iterator[Problem]:
-    """Who can go to zero, and who wakes it again."""
+    """Scaling to zero, and what scales up again."""
     spec = plan.spec
     if plan.knative or lowest(spec) > 0:
         return
     rules = plan.scaling.rules
     if plan.canary:
         yield problem(
-            "replicas.min", "KServe would leave the canary without a pod: expected 1 or more as long as there is one"
+            "replicas.min", "KServe would leave the canary without a pod: expected 1 or more during a rollout"
         )
     if plan.scaler == "hpa":
         yield problem(
             "replicas.min",
-            "0 is 1 for a HorizontalPodAutoscaler: expected 1, mode: Knative, or by: keda with queries or a schedule",
+            "a HorizontalPodAutoscaler treats 0 as 1: expected 1, mode: Knative, or by: keda with queries or a "
+            "schedule",
         )
     if plan.scaler != "keda" or "queries" in rules:
         return
     if plan.clock == "jobs" and set(rules) <= RESOURCES:
         yield problem(
             "replicas.min",
-            "KEDA does not go to zero by cpu or memory alone: expected 1 or more, or a rule such as rps or queries",
+            "KEDA does not scale to zero by cpu or memory only: expected 1 or more, or a rule such as rps or queries",
         )
     elif not any(count > 0 for count in (spec.replicas.min, *(window.min for window in spec.scaling.schedule))):
         yield problem(
             "replicas.min",
-            f"nothing would wake it: without pods there is no {' and '.join(rules)} to follow. Expected 1 or more, "
-            "scaling.queries about something outside of the pods, a schedule, or mode: Knative, which holds requests",
+            f"nothing would scale it up: without pods there is no {' and '.join(rules)} to measure. Expected 1 or "
+            "more, scaling.queries that do not depend on the pods, a schedule, or mode: Knative, which holds requests",
         )
 
 
 def keda(plan: ManifestPlan) -> Iterator[Problem]:
-    """What KEDA needs to know, and what it takes."""
-    spec, said = plan.spec, plan.spec.scaling
+    """Requirements and limits of KEDA."""
+    spec, scaling = plan.spec, plan.spec.scaling
     if plan.knative or plan.scaler != "keda":
         return
-    asking = [name for name in ASKS_PROMETHEUS if name in said.rules]
-    if asking and plan.scaling.prometheus is None:
+    queried = [name for name in PROMETHEUS_RULES if name in scaling.rules]
+    if queried and plan.scaling.prometheus is None:
         yield problem(
             "scaling.prometheus",
-            f"KEDA asks Prometheus for {' and '.join(asking)}: expected its address here or in monitoring.prometheus, "
+            f"KEDA queries Prometheus for {' and '.join(queried)}: expected its URL here or in monitoring.prometheus, "
             "such as http://prometheus-operated.monitoring:9090",
         )
-    scraped = [name for name in asking if name != "queries"]
+    scraped = [name for name in queried if name != "queries"]
     if scraped and spec.monitoring.scrape == "off":
-        yield problem("monitoring.scrape", f"Prometheus must collect the metrics for {' and '.join(scraped)}: not off")
-    if said.latency and not 0 < seconds(said.latency.below) <= SLOWEST:
         yield problem(
-            "scaling.latency.below", f"the metric tells of more than nothing and at most {SLOWEST}s: expected that"
+            "monitoring.scrape",
+            f"Prometheus must scrape the metrics for {' and '.join(scraped)}: expected another value than off",
         )
-    if said.scale_down_delay and not (seconds(said.scale_down_delay) <= HOUR and whole(said.scale_down_delay)):
-        yield problem("scaling.scale_down_delay", f"{said.scale_down_delay}: expected whole seconds of at most an hour")
+    if scaling.latency and not 0 < seconds(scaling.latency.below) <= MAX_LATENCY:
+        yield problem(
+            "scaling.latency.below", f"is outside the histogram: expected more than 0s and at most {MAX_LATENCY}s"
+        )
+    if scaling.scale_down_delay and not (seconds(scaling.scale_down_delay) <= HOUR and whole(scaling.scale_down_delay)):
+        yield problem("scaling.scale_down_delay", f"{scaling.scale_down_delay}: expected whole seconds up to 1h")
     name = spec.name if plan.scaled_object == "us" else plan.workload
     if len(KEDA_HPA + name) > LABEL:
-        yield problem("name", f"KEDA calls its autoscaler {KEDA_HPA}{name}, which is longer than {LABEL}: shorten it")
+        yield problem(
+            "name", f"KEDA calls its autoscaler {KEDA_HPA}{name}, which is longer than {LABEL} characters: shorten it"
+        )
 
 
 def cooldown(plan: ManifestPlan) -> Iterator[Problem]:
-    """The last pods are a matter of their own."""
-    said, where = plan.spec.scaling, "scaling.cooldown"
-    if said.cooldown is None:
+    """Rules about the cooldown before scaling to zero."""
+    scaling, where = plan.spec.scaling, "scaling.cooldown"
+    if scaling.cooldown is None:
         return
     if plan.scaler in ("knative", "keda") and lowest(plan.spec) > 0:
-        yield problem(where, "is about going to zero, and replicas.min is more: leave it out, or say replicas.min: 0")
+        yield problem(
+            where, "applies to scaling to zero, and replicas.min is more: leave it out, or set replicas.min: 0"
+        )
     if plan.scaler != "keda" or plan.knative:
         return
-    if not whole(said.cooldown):
-        yield problem(where, f"{said.cooldown}: expected whole seconds")
+    if not whole(scaling.cooldown):
+        yield problem(where, f"{scaling.cooldown}: expected whole seconds")
     if plan.clock == "jobs":
         yield problem(
             where,
-            "goes with a schedule only where KEDA follows the clock itself: leave out cpu, memory "
-            "and max of the windows",
+            "works with a schedule only if KEDA runs it: leave out cpu, memory and max of the windows",
         )
-    elif RESOURCES & set(said.rules):
+    elif RESOURCES & set(scaling.rules):
         yield problem(
             where,
-            "needs a ScaledObject of its own, which KEDA refuses to take with cpu or memory before the Deployment is "
-            "there: leave out one of them",
+            "needs a separate ScaledObject, which KEDA refuses with cpu or memory before the Deployment exists: leave "
+            "out one of them",
         )
 
 

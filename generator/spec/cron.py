@@ -1,4 +1,4 @@
-"""Cron lines as Kubernetes and KEDA read them: five fields, of which the two for days go together in an odd way."""
+"""Cron lines as Kubernetes and KEDA read them: five fields, the two for days combined in a special way."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ CALENDAR = [
     for day in range(1, monthrange(2024, month)[1] + 1)
     for weekday in range(7)
 ]
-"""Each day of a year on each day of the week: all of them happen, sooner or later."""
+"""Each date of a year on each day of the week: all of them occur, sooner or later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """The moments that a line names; equal for lines that name the same moments in the same way."""
+    """The moments that a line names; equal for lines that restrict the fields to the same values."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -48,19 +48,19 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int]
     either: bool
-    """Both kinds of days are restricted: then one of them is enough."""
+    """Both day fields are restricted: a match of one of them is enough."""
 
     @property
     def dates(self) -> frozenset[int]:
-        """The days of the calendar on which something happens."""
+        """Indices of the days in CALENDAR on which something happens."""
         return dates(self)
 
     def on(self, month: int, day: int, weekday: int) -> bool:
-        fits = (day in self.days, weekday in self.weekdays)
-        return month in self.months and (any(fits) if self.either else all(fits))
+        matches = (day in self.days, weekday in self.weekdays)
+        return month in self.months and (any(matches) if self.either else all(matches))
 
     def meets(self, other: Cron) -> bool:
-        """Whether there is a moment that both name."""
+        """Whether both name a common moment."""
         return bool(self.minutes & other.minutes and self.hours & other.hours and self.dates & other.dates)
 
     def within(self, other: Cron) -> bool:
@@ -69,26 +69,26 @@ class Cron:
 
 
 @cache
-def dates(said: Cron) -> frozenset[int]:
-    return frozenset(number for number, day in enumerate(CALENDAR) if said.on(*day))
+def dates(cron: Cron) -> frozenset[int]:
+    return frozenset(number for number, day in enumerate(CALENDAR) if cron.on(*day))
 
 
 @cache
 def parse(line: str) -> Cron:
-    """The moments of a line; ValueError says which field is wrong and what it may hold."""
+    """The moments of a line; the ValueError names the wrong field and what it may hold."""
     texts = line.split()
     if len(texts) != len(FIELDS):
         raise ValueError(f"{line!r} is not a cron line: expected five fields, such as '0 8 * * 1-5'")
     minutes, hours, days, months, weekdays = (field(text, *about) for text, about in zip(texts, FIELDS, strict=True))
     either = not any(ANY & set(text.split(",")) for text in (texts[2], texts[4]))
-    made = Cron(minutes, hours, days, months, weekdays, either)
-    if not made.dates:
+    cron = Cron(minutes, hours, days, months, weekdays, either)
+    if not cron.dates:
         raise ValueError(f"{line!r} never happens: no month that it names has such a day")
-    return made
+    return cron
 
 
 def field(text: str, name: str, low: int, high: int, words: dict[str, int]) -> frozenset[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for item in text.split(","):
         what, slash, step = item.partition("/")
         match = ITEM.fullmatch(what)
@@ -103,8 +103,8 @@ def field(text: str, name: str, low: int, high: int, words: dict[str, int]) -> f
             last = number(end, name, low, high, words)
         if first > last:
             raise ValueError(f"{item!r} runs backwards: expected the {name} that comes first at the left")
-        found.update(range(first, last + 1, int(step) if slash else 1))
-    return frozenset(found)
+        values.update(range(first, last + 1, int(step) if slash else 1))
+    return frozenset(values)
 
 
 def number(text: str, name: str, low: int, high: int, words: dict[str, int]) -> int:
@@ -122,12 +122,14 @@ def checked_line(line: str) -> str:
 
 
 def checked_zone(name: str) -> str:
-    """A name of the time zone database; where there is none, as in a slim image, its form has to do."""
+    """A name of the time zone database. Without a database, as in a slim image, only its form is checked."""
     known = zones()
     if name in known or (not known and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*", name)):
         return name
-    near = get_close_matches(name, known, 1)
-    raise ValueError(f"{name!r} is not a time zone: expected {near[0] if near else 'UTC or one such as Europe/Berlin'}")
+    close = get_close_matches(name, known, 1)
+    raise ValueError(
+        f"{name!r} is not a time zone: expected {close[0] if close else 'UTC or one such as Europe/Berlin'}"
+    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Who may reach the predictor, what it may reach, and by which names it is known."""
+"""Network: who may reach the predictor, what it may reach, and its host names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from generator.spec.values import DNS_LABEL, DNS_SUBDOMAIN, Labels, Name, Part, Port, Subdomain, Url, matching
+from generator.spec.values import Labels, Name, Part, Port, Subdomain, Url, matching
+from monitoring.values import DNS_1035, DNS_SUBDOMAIN
 
 Cidr = Annotated[
     str,
@@ -20,15 +21,15 @@ class Peer(Part):
     """One side of a connection: a namespace of the cluster or a network, and ports."""
 
     namespace: Name | None = None
-    """name of a namespace of this cluster"""
+    """a namespace of this cluster"""
     pod_labels: Labels = {}
     """only pods with these labels"""
     cidr: Cidr | None = None
     """a network, such as 10.0.0.0/8"""
-    ports: list[Port] = Field([], description="any port when left out")
+    ports: list[Port] = Field([], description="allowed ports; default: all")
 
     @model_validator(mode="after")
-    def one_of_both(self) -> Peer:
+    def one_kind(self) -> Peer:
         if (self.namespace is None) == (self.cidr is None):
             raise ValueError("expected either a namespace or a cidr")
         if self.cidr and self.pod_labels:
@@ -37,44 +38,44 @@ class Peer(Part):
 
 
 class NetworkPolicy(Part):
-    """Only these may call, and only these are called.
+    """The only callers and destinations that are allowed.
 
-    DNS, the tracking server and whatever the spec names by a URL inside of the cluster are let through by themselves.
+    DNS, the tracking server and in-cluster URLs in the spec are allowed without being listed.
     """
 
     from_namespaces: list[Name] = Field(
-        [], description="namespaces whose pods may call; calls through a gateway come from the gateway's pods"
+        [], description="namespaces whose pods may call; calls through a gateway come from its pods"
     )
-    allow_from: list[Peer] = Field([], description="other callers: by their labels, or outside of the cluster")
-    allow_to: list[Peer] = Field([], description="object stores and whatever else outside of the cluster the pods need")
+    allow_from: list[Peer] = Field([], description="other callers: pods by label, or networks outside the cluster")
+    allow_to: list[Peer] = Field([], description="object stores and other destinations that the pods need")
 
 
 class Exposure(Part):
-    """Where callers find it."""
+    """Host names under which callers reach the serve."""
 
     visibility: Literal["external", "cluster-local"] = "external"
-    """whether callers outside the cluster reach it"""
+    """whether callers outside the cluster can reach the serve"""
     domain_suffix: Subdomain | None = Field(
-        None, description="the domain of the cluster's ingress: then the URL to expect is said"
+        None, description="domain of the cluster's ingress; a note then states the expected URL"
     )
     host: Subdomain | None = Field(
-        None, description="a name of its own, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
+        None, description="additional host name, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
     )
-    gateway: Annotated[str, matching(rf"{DNS_LABEL}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
+    gateway: Annotated[str, matching(rf"{DNS_1035}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
         "kserve/kserve-ingress-gateway", description="namespace/name of the Gateway for the HTTPRoute (Standard)"
     )
 
 
 class Istio(Part):
-    """Rules of the mesh: which identities may call, and whose JWTs are good."""
+    """Rules of the Istio mesh: which identities may call, and whose JWTs are accepted."""
 
     principals: list[str] = Field(
         [], description="identities that may call (Standard), such as cluster.local/ns/shop/sa/checkout"
     )
-    namespaces: list[Name] = Field([], description="namespaces all of whose identities may call (Standard)")
-    issuer: str | None = Field(None, description="whose JWTs are good; then every call needs one")
-    jwks_uri: Url | None = Field(None, description="the issuer's keys; found by its discovery document when left out")
-    audiences: list[str] = Field([], description="whom a JWT has to be meant for; any when left out")
+    namespaces: list[Name] = Field([], description="namespaces whose identities may all call (Standard)")
+    issuer: str | None = Field(None, description="issuer of accepted JWTs; every call then needs one")
+    jwks_uri: Url | None = Field(None, description="URL of the issuer's keys; default: from its discovery document")
+    audiences: list[str] = Field([], description="accepted audiences of JWTs; default: any")
 
     @model_validator(mode="after")
     def keys_need_an_issuer(self) -> Istio:

@@ -1,4 +1,4 @@
-"""How the predictor behaves once it runs: reload, dependencies, access, logs, features, monitoring."""
+"""Operation of the predictor: reload, dependencies, access, logs, features, monitoring."""
 
 from __future__ import annotations
 
@@ -11,117 +11,117 @@ from generator.spec.values import Annotations, Duration, Labels, Name, Part, Sub
 
 
 class Reload(Part):
-    """Following an alias while it serves."""
+    """Following an alias while serving."""
 
     interval: Duration | None = Field(
-        None, description="between looks at the registry; 0s for never; 30s when left out"
+        None, description="time between polls of the registry; 0s for never; default: 30s"
     )
-    webhook_secret: SecretKey | None = Field(None, description="the secret of the registry's webhook to /hooks/mlflow")
+    webhook_secret: SecretKey | None = Field(None, description="secret of the registry's webhook to /hooks/mlflow")
     allow_signature_change: bool = False
-    """take a new version even if requests of today would not fit it"""
+    """load a new version even if current requests would not match its signature"""
 
 
 class Dependencies(Part):
-    """What happens when the model asks for other packages than the image has."""
+    """Handling of packages that differ between the model and the image."""
 
     policy: Literal["check", "strict", "off"] = "check"
-    """where packages differ: 'check' says so, 'strict' refuses the model, 'off' does not look"""
+    """where packages differ: 'check' logs a warning, 'strict' refuses the model, 'off' does not compare"""
     env_manager: Literal["local", "uv", "virtualenv"] = "local"
-    """'local' is what the image has; the others install what the model asks for"""
+    """'local' uses the packages of the image; 'uv' and 'virtualenv' install those of the model"""
     cache_claim: Subdomain | None = Field(
-        None, description="claim that keeps the environments that uv or virtualenv made"
+        None, description="PersistentVolumeClaim that keeps the environments of uv or virtualenv"
     )
 
     @model_validator(mode="after")
-    def kept(self) -> Dependencies:
+    def cache_needs_environments(self) -> Dependencies:
         if self.cache_claim and self.env_manager == "local":
             raise ValueError("cache_claim keeps what env_manager: uv or virtualenv makes, and 'local' makes nothing")
         return self
 
 
 class Jwt(Part):
-    """JWTs that callers may show."""
+    """Accepted JWTs."""
 
     jwks: str = Field(description="URL of the issuer's keys")
     issuer: Annotated[str, Field(min_length=1)]
-    """issuer (iss) that JWTs must have"""
+    """required issuer (iss)"""
     audience: Annotated[str, Field(min_length=1)]
-    """audience (aud) that JWTs must have"""
+    """required audience (aud)"""
     admin_scope: str | None = None
-    """scope or role that opens everything, also load, revert and unload"""
+    """scope or role that allows everything, including load, revert and unload"""
 
 
 class Auth(Part):
-    """What callers of the predictor must show."""
+    """Authentication of callers."""
 
-    tokens: SecretKey | None = Field(None, description="file of tokens, one a line")
+    tokens: SecretKey | None = Field(None, description="file of bearer tokens, one per line")
     admin_tokens: SecretKey | None = None
-    """tokens that open everything, also load, revert and unload"""
+    """tokens that allow everything, including load, revert and unload"""
     jwt: Jwt | None = None
-    """JWTs that are good"""
+    """accepted JWTs"""
     rate_limit: Annotated[str, matching(r"[1-9]\d{0,8}/[smh]", "a rate: expected such as 100/s")] | None = None
-    """predictions for each client, such as 100/s"""
+    """predictions per client, such as 100/s"""
     tls_secret: Subdomain | None = Field(
         None, description="Secret of type kubernetes.io/tls that the predictor serves with"
     )
 
 
 class PayloadLogger(Part):
-    """KServe's logger: sends requests and responses as CloudEvents."""
+    """KServe's payload logger, which sends requests and responses as CloudEvents."""
 
     mode: Literal["all", "request", "response"] = "all"
-    """what is sent"""
+    """which payloads are sent"""
     url: Url | None = None
-    """where to; the cluster's own sink when left out"""
+    """URL of the sink; default: the one that KServe is configured with"""
     metadata_headers: list[str] = []
-    """headers of requests that are sent along"""
+    """request headers that are included"""
 
 
 class Batcher(Part):
-    """KServe's batcher beside the predictor; ours batches by itself, for every protocol."""
+    """KServe's batcher sidecar; the predictor itself batches for every protocol."""
 
     max_batch_size: Annotated[int, Field(ge=1)] = 32
-    """requests in one batch"""
+    """maximum number of requests in a batch"""
     max_latency: Duration = "10ms"
-    """how long the first waits for others"""
+    """maximum time that the first request waits for others"""
     timeout: Duration | None = None
-    """for the answer to a batch"""
+    """time limit for the response to a batch"""
 
 
 Instead = Literal["error", "null", "default"]
 
 
 class Feast(Part):
-    """Features that the predictor looks up; what is left out is as the model declares it."""
+    """Features that the predictor looks up in Feast; defaults are what the model declares."""
 
     feature_service: str | None = None
     """name of the feature service"""
     features: list[Annotated[str, matching(r"[^:,]+:[^:,]+", "a reference: expected such as view:feature")]] = []
     """features instead of a feature service, as view:feature"""
     entities: dict[str, str] = {}
-    """join keys, and the columns of requests that hold them"""
+    """join keys, and the request columns that hold them"""
     server_url: Url | None = None
-    """address of Feast's server"""
+    """URL of Feast's feature server"""
     repo_path: str | None = None
     """folder with feature_store.yaml in the container"""
     repo_config_map: Subdomain | None = Field(
         None, description="ConfigMap with feature_store.yaml, mounted at repo_path"
     )
-    token: SecretKey | None = Field(None, description="the token that Feast's server wants")
+    token: SecretKey | None = Field(None, description="token for Feast's feature server")
     timeout: Duration | None = None
-    """for a lookup"""
+    """time limit for a lookup"""
     missing: Instead | None = None
-    """what becomes of features that Feast does not have"""
+    """handling of features that Feast does not have"""
     stale: Instead | Literal["serve"] | None = None
-    """what becomes of features that are too old"""
+    """handling of features that are older than max_age"""
     unavailable: Instead | None = None
-    """what becomes of features while Feast does not answer"""
+    """handling of features while Feast does not respond"""
     defaults: dict[str, Any] = {}
-    """values by column for 'default'"""
+    """values by column, used by 'default'"""
     max_age: Duration | None = None
-    """from when on a feature is too old"""
+    """age above which a feature is stale"""
     cache_ttl: Duration | None = None
-    """how long features are kept for the next request with the same entities"""
+    """how long features are cached for requests with the same entities"""
 
     @model_validator(mode="after")
     def reachable(self) -> Feast:
@@ -137,63 +137,60 @@ class Feast(Part):
 
 
 class Logging(Part):
-    """What the predictor logs."""
+    """The predictor's logs."""
 
     access_log: bool = False
-    """a line for each request"""
+    """whether each request is logged"""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """the least that is logged"""
+    """lowest level that is logged"""
     format: Literal["text", "json"] = "json"
-    """lines of text, or one JSON object each"""
+    """lines of text, or of one JSON object each"""
 
 
 class Tracing(Part):
-    """Spans of OpenTelemetry."""
+    """OpenTelemetry traces."""
 
     endpoint: Url
-    """where spans go, over OTLP"""
+    """URL to which spans are sent, over OTLP"""
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """share of the requests that begin a trace"""
+    """share of requests that start a trace"""
 
 
 class Slo(Part):
-    """What the serve promises: alerts tell when it is about to be broken. null promises nothing of the kind."""
+    """Service level objectives; alerts fire when they are about to be missed. null drops an objective."""
 
     availability: float | None = 99.9
-    """percent of the requests that are not answered with an error of ours"""
-    p50: Duration | None = Field("100ms", description="half of the predictions take no longer")
-    p95: Duration | None = Field("500ms", description="95 % of them take no longer")
-    p99: Duration | None = Field("1s", description="99 % of them take no longer")
+    """percent of requests that do not fail with a server error"""
+    p50: Duration | None = Field("100ms", description="50 % of predictions take no longer")
+    p95: Duration | None = Field("500ms", description="95 % of predictions take no longer")
+    p99: Duration | None = Field("1s", description="99 % of predictions take no longer")
 
 
 class Monitoring(Part):
-    """Who collects the metrics, and what is made of them."""
+    """Collection of metrics, alerts and dashboards."""
 
     scrape: Literal["annotations", "podmonitor", "servicemonitor", "off"] = "annotations"
     """how Prometheus finds the pods"""
     interval: Duration = "30s"
-    """between two looks of Prometheus, with a monitor"""
+    """scrape interval, with a monitor"""
     labels: Labels = Field({}, description="labels by which the Prometheus operator finds monitors and rules")
-    namespace: Name | None = Field(None, description="where Prometheus runs, for the NetworkPolicy")
-    prometheus: Url | None = Field(None, description="its address, for scaling by what it measures")
+    namespace: Name | None = Field(None, description="namespace of Prometheus, for the NetworkPolicy")
+    prometheus: Url | None = Field(None, description="URL of Prometheus, for scaling by its metrics")
     rules: bool = False
-    """a PrometheusRule with alerts"""
+    """whether to emit a PrometheusRule with alerts"""
     slo: Slo = Slo()
-    """what the alerts hold the serve to"""
-    runbooks: Url | None = Field(None, description="where the pages of docs/runbooks are, for links in alerts")
+    """objectives that the alerts check"""
+    runbooks: Url | None = Field(None, description="base URL of the pages in docs/runbooks, for links in alerts")
     dashboard: bool = False
-    """a ConfigMap with dashboards, for Grafana's sidecar"""
+    """whether to emit a ConfigMap with dashboards, for Grafana's sidecar"""
 
 
 class ServiceAccount(Part):
     """The identity of the pods."""
 
     name: Name | None = Field(
-        None, description="an existing one, or the one to create; the serve's name when created and left out"
+        None, description="name of the ServiceAccount, existing or created; default, if created: the serve's name"
     )
     create: bool = False
-    """emit it"""
+    """whether to emit the ServiceAccount"""
     annotations: Annotations = Field({}, description="for workload identities: eks.amazonaws.com/role-arn, …")
-
-
-Extra = dict[str, Any]

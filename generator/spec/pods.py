@@ -1,4 +1,4 @@
-"""What a pod of the predictor is given: resources, a place to run, volumes, variables, identity."""
+"""Pods of the predictor: resources, placement, volumes, variables, security, probes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from generator.spec.values import (
 
 
 def plain(value: Any) -> Any:
-    """The same with numbers that have forgotten how they were written."""
+    """The value with plain numbers, which no longer know their spelling in the file."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -34,53 +34,53 @@ def plain(value: Any) -> Any:
 
 
 Raw = Annotated[dict[str, Any], BeforeValidator(plain)]
-"""Kubernetes' own words, passed on as they are."""
+"""Kubernetes' own fields, passed on unchanged."""
 
 
 class Limits(Part):
-    """What a pod may use at most; what it asks for when left out."""
+    """Limits of a pod; default: its requests."""
 
     cores: Cores | None = None
-    """CPU that a pod may use; what it asks for when left out"""
+    """CPU limit; default: the request"""
     memory: Memory | None = None
-    """memory that a pod may use; what it asks for when left out"""
+    """memory limit; default: the request"""
 
 
 class Resources(Part):
-    """What a pod asks for and may use; its limits are what it asks for unless said otherwise."""
+    """Requests and limits of a pod; limits default to the requests."""
 
-    cores: Cores | None = Field(None, description="CPU that a pod asks for, such as 2 or 500m")
+    cores: Cores | None = Field(None, description="CPU request of a pod, such as 2 or 500m")
     memory: Memory | None = Field(
-        None, description="memory that a pod asks for, such as 4Gi; from the model's size if left out"
+        None, description="memory request of a pod, such as 4Gi; default: from the model's size"
     )
     gpu: Annotated[int, Field(ge=0)] = 0
-    """GPUs of each pod"""
+    """number of GPUs per pod"""
     gpu_resource: LabelKey = "nvidia.com/gpu"
-    """the name that the cluster has for a GPU"""
+    """resource name of a GPU on the cluster"""
     limits: Limits = Limits()
 
 
 class NodeCapacity(Part):
-    """What a word for node_capacity means on a cluster."""
+    """Node selector and tolerations of a kind of node."""
 
     node_selector: Labels = {}
-    """labels that such nodes have"""
+    """labels of these nodes"""
     tolerations: list[Raw] = []
-    """taints of such nodes to bear, in Kubernetes' words"""
+    """tolerations of their taints, as in Kubernetes"""
 
 
 class Placement(Part):
-    """Where pods may run."""
+    """Nodes on which pods may run."""
 
     node_selector: Labels = {}
     """labels that nodes must have"""
     tolerations: list[Raw] = []
-    """taints of nodes to bear, in Kubernetes' words"""
+    """tolerations of node taints, as in Kubernetes"""
     affinity: Raw | None = None
-    """in Kubernetes' words"""
+    """affinity, as in Kubernetes"""
     topology_spread: list[Raw] | Literal["zones", "nodes", "off"] = Field(
         "off",
-        description="'zones' or 'nodes' spreads the pods evenly as far as possible; or Kubernetes' own constraints",
+        description="'zones' or 'nodes' spreads the pods as evenly as possible; or constraints as in Kubernetes",
     )
     priority_class: Name | None = None
     """PriorityClass of the pods"""
@@ -105,27 +105,27 @@ class ConfigMapKey(Part):
 
 
 class Mount(Part):
-    """A volume: exactly one source."""
+    """A volume with exactly one source."""
 
     name: Name
     """name of the volume in the pod"""
     path: Annotated[str, Field(pattern=r"^/")]
-    """where the predictor sees it"""
+    """mount path in the predictor's container"""
     secret: Subdomain | None = None
     """a Secret as files"""
     config_map: Subdomain | None = None
     """a ConfigMap as files"""
     pvc: Subdomain | None = None
     """a PersistentVolumeClaim"""
-    empty_dir: Memory | Literal["unlimited"] | None = Field(None, description="a scratch folder of at most this size")
+    empty_dir: Memory | Literal["unlimited"] | None = Field(None, description="size limit of a scratch folder")
     csi: Raw | None = None
-    """a CSI driver's volume, in Kubernetes' words"""
+    """a volume of a CSI driver, as in Kubernetes"""
     read_only: bool = True
-    """whether the predictor may only read it; a scratch folder it may always write"""
+    """whether the volume is read-only; a scratch folder never is"""
 
 
 class Security(Part):
-    """How little the container may do; the defaults satisfy Kubernetes' restricted policy."""
+    """Security context of the container; the defaults satisfy Kubernetes' restricted policy."""
 
     run_as_user: Annotated[int, Field(ge=1)] = 65532
     """user id of the server"""
@@ -134,47 +134,49 @@ class Security(Part):
     fs_group: Annotated[int, Field(ge=0)] | None = 65532
     """group of the volumes (Standard); null for none"""
     read_only_root: bool = True
-    """whether only volumes may be written"""
+    """whether the root file system is read-only"""
     seccomp: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
-    """profile of system calls"""
+    """seccomp profile"""
     tmp_size: Memory | None = Field(
         None,
-        description="room in /tmp; when left out 1Gi, or no limit where the predictor itself downloads models or "
-        "installs packages",
+        description="size limit of /tmp; default: 1Gi, or none where the predictor itself downloads models or installs "
+        "packages",
     )
 
 
 class Probes(Part):
-    """When a pod is started, ready and alive: real requests to the server."""
+    """Startup, readiness and liveness probes, which are real requests to the server."""
 
     period: Duration = "5s"
-    """between two looks"""
+    """time between two probes"""
     timeout: Duration = "2s"
-    """for an answer"""
-    start_within: Duration = Field("10m", description="a pod whose model is not loaded by then is restarted")
+    """time limit for a response"""
+    start_within: Duration = Field(
+        "10m", description="time limit for loading the model, after which the pod is restarted"
+    )
 
 
 class DisruptionBudget(Part):
-    """How many pods a drain of nodes must leave; exactly one of both."""
+    """Number of pods that must survive a node drain; exactly one of the two fields."""
 
     min_available: Annotated[int, Field(ge=0)] | Share | None = None
-    """pods, or percent of them such as 50%, that must stay"""
+    """minimum of available pods, as a number or a percentage such as 50%"""
     max_unavailable: Annotated[int, Field(ge=0)] | Share | None = None
-    """pods, or percent of them, that may go"""
+    """maximum of unavailable pods, as a number or a percentage"""
 
 
 class Rolling(Part):
-    """How pods are replaced by new ones (Standard only)."""
+    """Rolling replacement of pods (Standard only)."""
 
     surge: Annotated[int, Field(ge=0)] | Share = 1
-    """pods, or percent such as 25%, that may be there besides"""
+    """maximum of extra pods, as a number or a percentage such as 25%"""
     unavailable: Annotated[int, Field(ge=0)] | Share = 0
-    """pods, or percent, that may be missing meanwhile"""
+    """maximum of missing pods, as a number or a percentage"""
 
     @model_validator(mode="after")
-    def moves(self) -> Rolling:
+    def something_is_replaced(self) -> Rolling:
         if {self.surge, self.unavailable} <= {0, "0%", "00%"}:
-            raise ValueError("nothing could ever be replaced: expected surge or unavailable above 0")
+            raise ValueError("no pod could ever be replaced: expected surge or unavailable above 0")
         return self
 
 

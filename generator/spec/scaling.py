@@ -1,4 +1,4 @@
-"""How many pods: the rule by which they follow the load, and the clock."""
+"""The number of pods: scaling rules, and a schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from generator.spec.cron import CronLine, TimeZone
 from generator.spec.values import Duration, Part, Subdomain, Url, Utilization
 
-# "70% CPU or 100 RPS per pod": what the clauses between the 'or' look like; blanks and case do not matter.
+# A clause of "70% CPU or 100 RPS per pod"; blanks and case do not matter.
 CLAUSE = re.compile(
     r"(?:(?P<share>\d+)\s*%?\s*(?:of\s+)?(?P<resource>cpu|memory)"
     r"|(?P<rps>\d+)\s*(?:rps|requests\s*/\s*s|requests\s+a\s+second)"
@@ -22,93 +22,97 @@ CLAUSE = re.compile(
 
 
 class Query(Part):
-    """A Prometheus query whose value is shared by the pods: each may have as much as the threshold."""
+    """A Prometheus query; there is one pod for each threshold in its value."""
 
     query: Annotated[str, Field(min_length=1)]
-    """in PromQL, one number"""
+    """query in PromQL that returns one number"""
     threshold: Annotated[float, Field(gt=0)]
-    """how much of it each pod may have"""
+    """value per pod"""
 
 
 class Latency(Part):
-    """Pods are added while the latency is above this."""
+    """Pods are added while the latency is above a limit."""
 
     quantile: Literal["p50", "p95", "p99"] = "p95"
-    """which part of the requests is looked at"""
+    """quantile that is compared"""
     below: Duration
-    """the latency to stay below"""
+    """limit for the latency"""
 
 
 class PrometheusAuth(Part):
-    """What KEDA shows to Prometheus."""
+    """Authentication of KEDA at Prometheus."""
 
     name: Subdomain
-    """a TriggerAuthentication in the namespace of the serve"""
+    """name of a TriggerAuthentication in the serve's namespace"""
     modes: Literal["bearer", "basic", "tls", "custom", "tls,basic", "tls,bearer"] = "bearer"
-    """what it holds"""
+    """kind of credentials that it holds"""
 
 
 class Window(Part):
-    """A time with a number of pods of its own."""
+    """A recurring time with its own number of pods."""
 
     start: CronLine
-    """when it begins, a cron line such as 0 8 * * 1-5"""
+    """start, as a cron line such as 0 8 * * 1-5"""
     end: CronLine
-    """when it ends, a cron line"""
+    """end, as a cron line"""
     timezone: TimeZone = "UTC"
-    """of both"""
+    """time zone of start and end"""
     min: Annotated[int, Field(ge=0)]
-    """pods at least in that time"""
-    max: Annotated[int, Field(ge=1)] | None = Field(None, description="as replicas.max when left out")
+    """minimum number of pods in the window"""
+    max: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="maximum number of pods in the window; default: replicas.max"
+    )
 
 
 class Scaling(Part):
-    """What the number of pods follows; several rules: whichever asks for the most pods."""
+    """Scaling rules; of several rules, the one that asks for the most pods wins."""
 
     by: Literal["auto", "knative", "hpa", "keda", "none", "external"] = Field(
         "auto",
-        description="who scales; 'external' is something unknown here, 'auto' takes what the rules need",
+        description="what scales the pods; 'external' is something outside this spec, 'auto' picks what the rules need",
     )
-    cpu: Utilization | None = Field(None, description="percent of the cores that pods ask for")
-    memory: Utilization | None = Field(None, description="percent of the memory that pods ask for")
-    rps: Annotated[int, Field(ge=1)] | None = Field(None, description="requests a second for each pod")
-    concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="requests at a time for each pod")
+    cpu: Utilization | None = Field(None, description="CPU utilization in percent of the request")
+    memory: Utilization | None = Field(None, description="memory utilization in percent of the request")
+    rps: Annotated[int, Field(ge=1)] | None = Field(None, description="requests per second and pod")
+    concurrency: Annotated[int, Field(ge=1)] | None = Field(None, description="concurrent requests per pod")
     latency: Latency | None = None
     queries: list[Query] = []
-    """Prometheus queries of your own (KEDA)"""
-    target_utilization: Utilization | None = Field(None, description="percent of the target that is aimed at (Knative)")
-    window: Duration | None = Field(None, description="over which Knative averages; between 6s and 1h")
-    initial_scale: Annotated[int, Field(ge=0)] | None = Field(None, description="pods of a new revision (Knative)")
+    """your own Prometheus queries (KEDA)"""
+    target_utilization: Utilization | None = Field(None, description="percent of the target to aim for (Knative)")
+    window: Duration | None = Field(None, description="time over which Knative averages; between 6s and 1h")
+    initial_scale: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="number of pods of a new revision (Knative)"
+    )
     scale_down_delay: Duration | None = Field(
-        None, description="how long less load must last before pods are taken away"
+        None, description="how long the load must stay lower before pods are removed"
     )
-    prometheus: Url | None = Field(None, description="what KEDA asks; monitoring.prometheus when left out")
+    prometheus: Url | None = Field(
+        None, description="URL of the Prometheus that KEDA queries; default: monitoring.prometheus"
+    )
     prometheus_auth: PrometheusAuth | None = None
-    """what KEDA shows to Prometheus"""
+    """authentication of KEDA at Prometheus"""
     schedule: list[Window] = []
-    """times with a number of pods of their own"""
-    cooldown: Duration | None = Field(
-        None, description="how long nothing must happen before the last pods go (Knative, KEDA)"
-    )
+    """recurring times with their own number of pods"""
+    cooldown: Duration | None = Field(None, description="idle time before scaling to zero (Knative, KEDA)")
 
     @model_validator(mode="before")
     @classmethod
     def from_line(cls, data: Any) -> Any:
-        """`70% CPU or 100 RPS per pod` says the same as {cpu: 70, rps: 100}."""
+        """`70% CPU or 100 RPS per pod` means {cpu: 70, rps: 100}."""
         if not isinstance(data, str):
             return data
         return parse_line(data)
 
     @property
     def rules(self) -> list[str]:
-        """Which rules are set, by name."""
+        """The names of the rules that are set."""
         named = [name for name in ("cpu", "memory", "rps", "concurrency", "latency") if getattr(self, name) is not None]
         return named + (["queries"] if self.queries else [])
 
 
 def parse_line(line: str) -> dict[str, Any]:
-    """The rules that a line such as `70% CPU or 100 RPS per pod` names."""
-    found: dict[str, Any] = {}
+    """The rules in a line such as `70% CPU or 100 RPS per pod`."""
+    rules: dict[str, Any] = {}
     for clause in re.split(r"\s+or\s+", line.strip(), flags=re.IGNORECASE):
         match = CLAUSE.fullmatch(clause.strip())
         if not match:
@@ -117,25 +121,27 @@ def parse_line(line: str) -> dict[str, Any]:
                 "'p95 below 500ms', joined by 'or'"
             )
         name, value = rule_of({key: text.lower() for key, text in match.groupdict().items() if text})
-        if name in found:
+        if name in rules:
             raise ValueError(f"{line!r} names {name} twice")
-        found[name] = value
-    return found
+        rules[name] = value
+    return rules
 
 
-def rule_of(found: dict[str, str]) -> tuple[str, Any]:
-    """Name and value of the rule whose parts were found in a clause."""
-    if "quantile" in found:
-        return "latency", {"quantile": found["quantile"], "below": found["limit"] + found["unit"]}
-    if "resource" in found:
-        return found["resource"], int(found["share"])
-    name, number = found.popitem()
+def rule_of(parts: dict[str, str]) -> tuple[str, Any]:
+    """Name and value of the rule that the parts of a clause make."""
+    if "quantile" in parts:
+        return "latency", {"quantile": parts["quantile"], "below": parts["limit"] + parts["unit"]}
+    if "resource" in parts:
+        return parts["resource"], int(parts["share"])
+    name, number = parts.popitem()
     return name, int(number)
 
 
 class Replicas(Part):
-    """How many pods there may be."""
+    """Number of pods."""
 
     min: Annotated[int, Field(ge=0)] = 1
-    """pods at least; 0 lets the serve sleep where that is possible"""
-    max: Annotated[int, Field(ge=1)] | None = Field(None, description="5, or min if that is more, when left out")
+    """minimum number of pods; 0 allows scaling to zero where that is possible"""
+    max: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="maximum number of pods; default: 5, or min if that is more"
+    )

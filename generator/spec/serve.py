@@ -1,4 +1,4 @@
-"""The spec of a serve: everything that a person says about it."""
+"""The spec of a serve: everything that its owner can set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from generator.spec.pods import (
     Rolling,
     Security,
 )
-from generator.spec.predictions import Drift, PredictionLog
+from generator.spec.prediction_log import Drift, PredictionLog
 from generator.spec.scaling import Replicas, Scaling
 from generator.spec.storage import Storage, Tracking
 from generator.spec.values import (
@@ -68,66 +68,67 @@ NODE_CAPACITIES = {
 
 
 class Canary(Part):
-    """A second model that gets a part of the traffic."""
+    """A second model that gets part of the traffic."""
 
     model: ModelUri
     percent: Percent
-    """percent of the traffic that it gets"""
+    """percent of the traffic that the canary gets"""
     name: Name | None = Field(
-        None, description="name of its predictor (Standard); from the model's version when left out"
+        None, description="name of the canary's predictor (Standard); default: derived from the model's version"
     )
     flavor: FlavorName | None = None
-    """its flavor; from its MLmodel file, or that of the stable model, when left out"""
+    """flavor of the canary; default: from its MLmodel file, or that of the stable model"""
     image: str | None = None
-    """its image; the one for its flavor when left out"""
+    """image of the canary; default: the image for its flavor"""
     replicas: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="pods of the canary (Standard); its share of the traffic when left out"
+        None, description="number of canary pods (Standard); default: in proportion to its traffic"
     )
 
 
 class ServeSpec(Part):
-    """Everything that a person says about a serve; only name and model have to be said."""
+    """The spec of a serve; only name and model are required."""
 
     name: Name = Field(description="name of the InferenceService, and of the model in URLs")
     model: ModelUri
     namespace: Name = "default"
-    """namespace of everything that is emitted"""
+    """namespace of all resources"""
     canary: Canary | None = None
     revision: Name | None = Field(
-        None, description="name of the stable predictor, as a promotion of a named canary leaves it (Standard)"
+        None, description="name of the stable predictor; set when a named canary is promoted (Standard)"
     )
 
-    flavor: FlavorName | None = Field(None, description="read from the model's MLmodel file when left out")
-    model_size: Memory | None = Field(None, description="read from the model's MLmodel file when left out")
+    flavor: FlavorName | None = Field(None, description="flavor of the model; default: from its MLmodel file")
+    model_size: Memory | None = Field(None, description="size of the model; default: from its MLmodel file")
 
     mode: Mode = Field("Standard", description="KServe's deployment mode")
     kserve: Version = Field("0.21", description="version of KServe on the cluster")
     protocol: Protocol = "v2"
-    """what callers speak first; 'grpc' makes the gRPC port the one that the service leads to"""
+    """protocol that most callers use; with 'grpc' the Service points to the gRPC port"""
     predictor: Literal["container", "runtime"] = Field(
-        "container", description="a container of ours, or a reference to a ServingRuntime with modelFormat mlflow"
+        "container",
+        description="'container' renders the container; 'runtime' refers to a ServingRuntime with modelFormat mlflow",
     )
-    runtime: Name | None = Field(None, description="the ServingRuntime; the one for the flavor when left out")
-    image: str | None = Field(None, description="image of the predictor; the one for the flavor when left out")
+    runtime: Name | None = Field(None, description="name of the ServingRuntime; default: the one for the flavor")
+    image: str | None = Field(None, description="image of the predictor; default: the one for the flavor")
     image_registry: str = IMAGE_REGISTRY
-    """where images come from when none is named"""
+    """registry of the images when image is not set"""
     image_tag: Annotated[str, NumberToo] = "latest"
-    """their tag"""
+    """tag of the images when image is not set"""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """when nodes pull images; when left out IfNotPresent, also for the tag latest"""
+    """when nodes pull images; default: IfNotPresent, even for the tag latest"""
     image_pull_secrets: list[Subdomain] = []
-    """Secrets of type kubernetes.io/dockerconfigjson"""
+    """Secrets of type kubernetes.io/dockerconfigjson, to pull images with"""
 
     replicas: Replicas = Replicas()
     scaling: Scaling = Scaling()
     resources: Resources = Resources()
-    node_capacity: str | None = Field(None, description="a word for a kind of node, such as spot or on-demand")
+    node_capacity: str | None = Field(None, description="kind of node to run on, such as spot or on-demand")
     node_capacities: dict[str, NodeCapacity] = Field(
-        NODE_CAPACITIES, description="what these words mean on the cluster"
+        NODE_CAPACITIES, description="node selectors and tolerations for each kind of node"
     )
     placement: Placement = Placement()
     rolling: Rolling | None = Field(
-        None, description="how pods are replaced (Standard); one more, none less, when left out"
+        None, description="how pods are replaced (Standard); default: one extra pod, none missing"
     )
     disruption_budget: DisruptionBudget | Literal["auto", "off"] = "auto"
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="server processes in each pod")
@@ -135,25 +136,27 @@ class ServeSpec(Part):
     storage: Storage = Storage()
     tracking: Tracking = Tracking()
     volumes: list[Mount] = []
-    """more volumes of the predictor's container"""
+    """additional volumes of the predictor's container"""
     env: Env = {}
-    """more variables of the predictor: text, {secret, key} or {config_map, key}"""
-    env_from: list[Subdomain] = Field([], description="Secrets whose keys all become variables")
-    args: list[str] = Field([], description="more flags of the predictor")
+    """additional environment variables: text, {secret, key} or {config_map, key}"""
+    env_from: list[Subdomain] = Field([], description="Secrets whose keys all become environment variables")
+    args: list[str] = Field([], description="additional command-line flags of the predictor")
 
     labels: Labels = {}
-    """more labels of everything that is emitted"""
+    """additional labels of all resources"""
     annotations: Annotations = {}
-    """more annotations of the InferenceService, and so of its pods"""
+    """additional annotations of the InferenceService, which its pods inherit"""
     service_account: ServiceAccount = ServiceAccount()
     security: Security | Literal["off"] = Security()
     probes: Probes = Probes()
-    timeout: Duration = Field("60s", description="for an answer")
+    timeout: Duration = Field("60s", description="time limit for a response")
     container_concurrency: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="requests that a pod is given at a time (Knative)"
+        None, description="concurrent requests that a pod accepts (Knative)"
     )
-    drain_delay: Duration = Field("10s", description="between the end of readiness and the end of new connections")
-    grace_period: Duration = Field("30s", description="for requests in flight after that")
+    drain_delay: Duration = Field(
+        "10s", description="time between turning unready and refusing new connections, when a pod ends"
+    )
+    grace_period: Duration = Field("30s", description="time for requests in flight to finish after that")
 
     exposure: Exposure = Exposure()
     network_policy: NetworkPolicy | None = None

@@ -1,4 +1,4 @@
-"""The small values of a spec: names, quantities, durations, percentages; each says what it expects."""
+"""Value types of the spec: names, quantities, durations, percentages, each with a message of what it expects."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from monitoring.values import DNS_1035, DNS_SUBDOMAIN, LABEL_KEY, LABEL_VALUE, duration_text
+from monitoring.values import seconds as seconds  # the durations of the spec are read with it
+
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 FACTORS = {
     "": 1.0,
@@ -25,20 +28,16 @@ FACTORS = {
     **{unit: 1e3**power for power, unit in enumerate("kMGTP", 1)},
     **{unit: 1024.0**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)},
 }
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-DNS_LABEL = r"[a-z]([-a-z0-9]*[a-z0-9])?"
-DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
 
 class Part(BaseModel):
-    """A part of the spec: unknown fields are mistakes, and nothing changes after it has been read."""
+    """A part of the spec: immutable, and without unknown fields."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         str_strip_whitespace=True,
-        # Numbers are welcome where text is wanted, as they were written.
+        # Numbers are accepted as text, as they were written.
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
@@ -47,7 +46,7 @@ class Part(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """A text that matches as a whole; editors learn the pattern from the JSON Schema."""
+    """A text that matches a pattern, which the JSON Schema shows to editors."""
 
     pattern: str
     expected: str
@@ -69,21 +68,21 @@ def matching(pattern: str, expected: str) -> Matching:
 
 
 def word_of(value: Any) -> Any:
-    """True and false are words where text is wanted."""
+    """Booleans become the words true and false where text is expected."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def quantity(text: str) -> float:
     """The number that a Kubernetes quantity stands for."""
-    found = QUANTITY.fullmatch(text)
-    if not found:
+    match = QUANTITY.fullmatch(text)
+    if not match:
         raise ValueError(f"{text!r} is not a quantity: expected a number with a unit such as 500m, 2, 512Mi or 4Gi")
-    return float(found[1]) * FACTORS[found[2] or ""]
+    return float(match[1]) * FACTORS[match[2] or ""]
 
 
 def checked_quantity(text: str) -> str:
     if quantity(text) <= 0:
-        raise ValueError(f"{text!r} must be more than nothing")
+        raise ValueError(f"{text!r} must be more than 0")
     return text
 
 
@@ -93,22 +92,9 @@ def memory_quantity(text: str) -> str:
     return text
 
 
-def seconds(text: str) -> float:
-    """The number of seconds that a duration stands for."""
-    found = DURATION.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is not a duration: expected a number with ms, s, m, h or d, such as 500ms or 30s")
-    return float(found[1]) * SECONDS[found[2]]
-
-
 def checked_duration(text: str) -> str:
     seconds(text)
     return text
-
-
-def seconds_text(value: Any) -> Any:
-    """A plain number is seconds."""
-    return f"{value!s}s" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 NumberToo = WithJsonSchema({"type": ["string", "number"]})
@@ -117,21 +103,21 @@ WordToo = WithJsonSchema({"type": ["string", "number", "boolean"]})
 Name = Annotated[
     str,
     Field(min_length=1, max_length=63),
-    matching(DNS_LABEL, "a name that Kubernetes takes: small letters, digits and -, a letter first, no - last"),
+    matching(DNS_1035, "a name that Kubernetes takes: small letters, digits and -, a letter first, no - last"),
 ]
 Subdomain = Annotated[
     str, Field(min_length=1, max_length=253), matching(DNS_SUBDOMAIN, "a name of small letters, digits, - and .")
 ]
 Cores = Annotated[str, AfterValidator(checked_quantity), NumberToo]
 Memory = Annotated[str, AfterValidator(memory_quantity), NumberToo]
-Duration = Annotated[str, BeforeValidator(seconds_text), AfterValidator(checked_duration), NumberToo]
+Duration = Annotated[str, BeforeValidator(duration_text), AfterValidator(checked_duration), NumberToo]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Utilization = Annotated[int, Field(ge=1, le=100)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 LabelKey = Annotated[
     str,
     matching(
-        rf"({DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        LABEL_KEY,
         "a key of a label: [prefix/]name of at most 63",
     ),
 ]
@@ -139,7 +125,7 @@ LabelValue = Annotated[
     str,
     BeforeValidator(word_of),
     matching(
-        r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?",
+        LABEL_VALUE,
         "a value of a label: letters, digits, -, _ and ., at most 63",
     ),
     WordToo,

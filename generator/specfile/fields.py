@@ -1,4 +1,4 @@
-"""The fields of the spec as its models declare them: where they are, what they take, what they are for."""
+"""The fields of the spec as its models declare them: paths, types and descriptions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from generator.spec.values import Part
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A field that a person can say."""
+    """A field of the spec."""
 
     path: Path
     info: FieldInfo
 
     @property
-    def words(self) -> str:
-        """What it is for."""
-        of_part = [str(model.__doc__) for model in models(self.info.annotation)]
-        return self.info.description or (of_part[0].partition("\n")[0].rstrip(".") if of_part else "")
+    def description(self) -> str:
+        """Its own description, or that of the part of the spec that it holds."""
+        parts = [str(model.__doc__) for model in models(self.info.annotation)]
+        return self.info.description or (parts[0].partition("\n")[0].rstrip(".") if parts else "")
 
     @property
     def default(self) -> Any:
@@ -33,7 +33,7 @@ class Declared:
 
 
 def inside(annotation: Any) -> Iterator[Any]:
-    """The annotation, and for a union what it is made of."""
+    """The annotation, or the members of a union."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from inside(get_args(annotation)[0])
@@ -45,12 +45,12 @@ def inside(annotation: Any) -> Iterator[Any]:
 
 
 def models(annotation: Any) -> list[type[Part]]:
-    """The parts of the spec that a value of this annotation may be."""
+    """The parts of the spec that a value of this annotation may hold."""
     return [one for one in inside(annotation) if isinstance(one, type) and issubclass(one, Part)]
 
 
-def stepped(annotation: Any, part: str | int) -> Iterator[Any]:
-    """What stands below an annotation at a field, a key or a position."""
+def annotations_below(annotation: Any, part: str | int) -> Iterator[Any]:
+    """The annotations below one, at a field, a key or a position."""
     for one in inside(annotation):
         if isinstance(one, type) and issubclass(one, Part):
             if part in one.model_fields:
@@ -62,11 +62,11 @@ def stepped(annotation: Any, part: str | int) -> Iterator[Any]:
 
 
 def annotations_at(path: Sequence[str | int], root: Any = ServeSpec) -> list[Any]:
-    """What may stand at a path."""
-    found = [root]
+    """The annotations that a value at the path may have."""
+    annotations: list[Any] = [root]
     for part in path:
-        found = [below for one in found for below in stepped(one, part)]
-    return found
+        annotations = [below for one in annotations for below in annotations_below(one, part)]
+    return annotations
 
 
 def models_at(path: Sequence[str | int]) -> list[type[Part]]:
@@ -74,18 +74,18 @@ def models_at(path: Sequence[str | int]) -> list[type[Part]]:
 
 
 def declared(model: type[Part] = ServeSpec, above: Path = ()) -> Iterator[Declared]:
-    """All fields, those of parts after the part itself; below a list as `[0]`, below free names as `<name>`."""
+    """All fields, depth first. The path has 0 for an item of a list and `<name>` for a free key."""
     for name, info in model.model_fields.items():
         path = (*above, name)
         yield Declared(path, info)
-        yield from below(info.annotation, path)
+        yield from declared_below(info.annotation, path)
 
 
-def below(annotation: Any, path: Path) -> Iterator[Declared]:
+def declared_below(annotation: Any, path: Path) -> Iterator[Declared]:
     for one in inside(annotation):
         if isinstance(one, type) and issubclass(one, Part):
             yield from declared(one, path)
         elif get_origin(one) is list:
-            yield from below(get_args(one)[0], (*path, 0))
+            yield from declared_below(get_args(one)[0], (*path, 0))
         elif get_origin(one) is dict:
-            yield from below(get_args(one)[1], (*path, "<name>"))
+            yield from declared_below(get_args(one)[1], (*path, "<name>"))

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in plain words: one sentence for each place, with what was found and what was expected."""
+"""Pydantic's errors in plain words: one sentence for each path, with what was found and what was expected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from generator.problems import Path, Problem, path_text
 from generator.spec.scaling import Scaling
 from generator.specfile.fields import declared, models_at
 
-# Words of Kubernetes, KServe and other tools for what has another name here.
+# Names in Kubernetes, KServe and other tools for fields that have another name here.
 ELSEWHERE = {
     "min_replicas": "replicas.min",
     "max_replicas": "replicas.max",
@@ -70,7 +70,7 @@ BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class ValidationIssue:
-    """One of pydantic's errors, and where in the data it is."""
+    """One of pydantic's errors, and its path in the data."""
 
     path: Path
     type: str
@@ -78,21 +78,21 @@ class ValidationIssue:
     context: Mapping[str, Any]
     message: str
     union: Path | None
-    """The path of the union in one of whose branches it was found."""
+    """The path of the union that the branch belongs to."""
     branch: str
 
 
 def problems_of(error: ValidationError, data: Any) -> list[Problem]:
-    """Everything that is wrong, one problem a place."""
-    found = meant([located(each, data) for each in error.errors(include_url=False)], data)
+    """All problems, one for each path."""
+    issues = meant([located(each, data) for each in error.errors(include_url=False)], data)
     grouped: dict[Path, list[ValidationIssue]] = {}
-    for one in found:
-        grouped.setdefault(one.path, []).append(one)
-    return [Problem(path, sentence(path, together)) for path, together in grouped.items()]
+    for issue in issues:
+        grouped.setdefault(issue.path, []).append(issue)
+    return [Problem(path, sentence(path, at_path)) for path, at_path in grouped.items()]
 
 
 def located(error: Any, data: Any) -> ValidationIssue:
-    """Pydantic's location holds names of branches besides fields, keys and positions."""
+    """The error with its path: pydantic's location also holds names of branches, which are left out."""
     loc = error["loc"]
     path: list[str | int] = []
     union: Path | None = None
@@ -113,23 +113,23 @@ def located(error: Any, data: Any) -> ValidationIssue:
     )  # fmt: skip
 
 
-def meant(found: Sequence[ValidationIssue], data: Any) -> list[ValidationIssue]:
-    """Of a union's branches only the one that was meant: for a mapping or a list the one that came furthest."""
-    kept = [one for one in found if one.union is None]
-    for union in dict.fromkeys(one.union for one in found if one.union is not None):
+def meant(issues: Sequence[ValidationIssue], data: Any) -> list[ValidationIssue]:
+    """Of a union's branches only the one that was meant: for a mapping or a list, the one with the fewest errors."""
+    kept = [issue for issue in issues if issue.union is None]
+    for union in dict.fromkeys(issue.union for issue in issues if issue.union is not None):
         branches: dict[str, list[ValidationIssue]] = {}
-        for one in found:
-            if one.union == union:
-                branches.setdefault(one.branch, []).append(one)
+        for issue in issues:
+            if issue.union == union:
+                branches.setdefault(issue.branch, []).append(issue)
         further: list[list[ValidationIssue]] = [
             each
             for each in branches.values()
-            if all(one.path != union or one.type in ("value_error", "missing") for one in each)
+            if all(issue.path != union or issue.type in ("value_error", "missing") for issue in each)
         ]
         if further and isinstance(value_at(union, data), (dict, list)):
             kept += sorted(further, key=len)[0]
         else:
-            kept += [one for each in branches.values() for one in each]
+            kept += [issue for each in branches.values() for issue in each]
     return kept
 
 
@@ -139,25 +139,25 @@ def value_at(path: Path, data: Any) -> Any:
     return data
 
 
-def sentence(path: Path, together: Sequence[ValidationIssue]) -> str:
-    """What is wrong at one place, which may have failed in several ways."""
-    first = together[0]
+def sentence(path: Path, issues: Sequence[ValidationIssue]) -> str:
+    """The problem at one path, which may have failed in several ways."""
+    first = issues[0]
     if first.type == "missing":
         return missing(path)
     if first.type == "extra_forbidden":
         return unknown(path)
-    for one in together:
-        if one.type in ("value_error", "assertion_error"):
-            others = [expected(other, path) for other in together if other is not one]
-            text = str(one.context.get("error", one.message))
+    for issue in issues:
+        if issue.type in ("value_error", "assertion_error"):
+            others = [expected(other, path) for other in issues if other is not issue]
+            text = str(issue.context.get("error", issue.message))
             return text + "".join(f", or {other}" for other in dict.fromkeys(others) if other)
-    wanted = [text for text in dict.fromkeys(expected(one, path) for one in together) if text]
-    close = near(first.input, together)
-    return f"expected {' or '.join(wanted)}, found {shown(first.input)}{close}"
+    alternatives = [text for text in dict.fromkeys(expected(issue, path) for issue in issues) if text]
+    close = near(first.input, issues)
+    return f"expected {' or '.join(alternatives)}, found {shown(first.input)}{close}"
 
 
 def expected(one: ValidationIssue, path: Path) -> str:
-    """What one branch takes."""
+    """The values that one branch accepts."""
     if one.type in BOUNDS:
         key, text = BOUNDS[one.type]
         return text.format(f"{one.context[key]:g}")
@@ -175,18 +175,18 @@ def expected(one: ValidationIssue, path: Path) -> str:
     if one.type == "int_from_float":
         return KINDS["int"]
     if one.type == "finite_number":
-        return "a number that ends"
+        return "a finite number"
     kind = one.type.partition("_")[0]
     return KINDS.get(kind, one.message.lower().removeprefix("input should be ").partition(",")[0])
 
 
 def mapping(path: Path) -> str:
-    found = models_at(path)
-    if not found:
+    models = models_at(path)
+    if not models:
         return KINDS["dict"]
-    fields = [name for model in found for name in model.model_fields]
+    fields = [name for model in models for name in model.model_fields]
     listed = ", ".join(fields[:6]) + (", …" if len(fields) > 6 else "")
-    line = " or a line such as '70% CPU or 100 RPS per pod'" if Scaling in found else ""
+    line = " or a line such as '70% CPU or 100 RPS per pod'" if Scaling in models else ""
     return f"fields ({listed}){line}"
 
 
@@ -197,7 +197,7 @@ def missing(path: Path) -> str:
 
 
 def unknown(path: Path) -> str:
-    """A field that is not there; most often one that is meant is near."""
+    """A field that does not exist; a similar name is most often what was meant."""
     name, above = str(path[-1]), path[:-1]
     here = list(dict.fromkeys(field for model in models_at(above) for field in model.model_fields))
     if not above:
@@ -215,7 +215,7 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
         last = ELSEWHERE[plain].rpartition(".")[2]
         return last if last in here else ELSEWHERE[plain]
     if swapped := next((field for field in here if sorted(field) == sorted(plain)), None):
-        return swapped  # two letters that changed places: modle is model, though mode looks nearer
+        return swapped  # two letters swapped: modle is model, although mode is closer
     if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.66):
         return close[0]
     places = everywhere().get(plain, [])
@@ -225,29 +225,29 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
 
 @cache
 def everywhere() -> dict[str, list[Path]]:
-    """Every name of a field and where it is."""
-    found: dict[str, list[Path]] = {}
+    """The paths of all fields, by name."""
+    paths: dict[str, list[Path]] = {}
     for each in declared():
-        found.setdefault(str(each.path[-1]), []).append(each.path)
-    return found
+        paths.setdefault(str(each.path[-1]), []).append(each.path)
+    return paths
 
 
 def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
-def near(value: Any, together: Iterable[ValidationIssue]) -> str:
-    """The allowed word that was meant."""
+def near(value: Any, issues: Iterable[ValidationIssue]) -> str:
+    """The allowed word that was probably meant."""
     if not isinstance(value, str):
         return ""
-    literals = [str(one.context["expected"]) for one in together if one.type == "literal_error"]
+    literals = [str(issue.context["expected"]) for issue in issues if issue.type == "literal_error"]
     folded = {word.lower(): word for literal in literals for word in re.findall(r"'([^']*)'", literal)}
     close = difflib.get_close_matches(value.lower(), folded, n=1, cutoff=0.6)
     return f": did you mean {folded[close[0]]}?" if close else ""
 
 
 def shown(value: Any) -> str:
-    """A value as one says it."""
+    """A value in words."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -1,8 +1,8 @@
-"""One spec from several: the file, its environments, those that the platform shares, and flags. No I/O here.
+"""Merges a spec file with its environments, those that the platform shares, and flags. No I/O.
 
-The later wins: defaults of the shared environment, defaults of the file's environment, the spec itself, what the
-shared environment says, what the file's environment says, flags. Mappings are merged, lists and values replaced, and
-null takes away what was said before.
+The later wins: defaults of the shared environment, defaults of the file's environment, the spec itself, fields of the
+shared environment, fields of the file's environment, flags. Mappings are merged, lists and values replaced, and null
+removes a value.
 """
 
 from __future__ import annotations
@@ -16,43 +16,46 @@ from generator.problems import Path, Problem, SpecError, at
 from generator.spec.scaling import parse_line
 from generator.specfile.fields import inside, models_at
 from generator.specfile.messages import shown
-from generator.specfile.yaml_text import Position, Written
+from generator.specfile.yaml_text import Position, YamlDocument
 
 ENVIRONMENTS = "environments"
 PLATFORM_FIELDS = ("cluster", "domain_suffix", "defaults", "overrides")
-"""What an environment has besides the fields of a spec."""
+"""Fields of an environment that are not fields of a spec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """What all layers say together."""
+    """The merged layers."""
 
-    written: Written
+    document: YamlDocument
     environment: str | None = None
     cluster: str | None = None
     """The name of the environment's cluster: the context of kubectl."""
 
 
 def layered(
-    file: Written, environment: str | None = None, shared: Written | None = None, flags: Iterable[Written] = ()
+    file: YamlDocument,
+    environment: str | None = None,
+    shared: YamlDocument | None = None,
+    flags: Iterable[YamlDocument] = (),
 ) -> Layered:
-    """The spec for an environment, with the place of each of its values; SpecError if the layers do not fit."""
-    known = {name: None for each in (shared, file) if each for name in names(each)}
+    """The spec for an environment, with the position of each value; raises SpecError if the layers do not fit."""
+    known = {name: None for each in (shared, file) if each for name in environments_of(each)}
     if environment is not None and environment not in known:
         raise SpecError([at(source_of(file), None, unknown(environment, list(known)))])
-    sections = [section(each, environment) for each in (shared, file) if each and environment in names(each)]
-    found = Written({})
+    sections = [section(each, environment) for each in (shared, file) if each and environment in environments_of(each)]
+    merged = YamlDocument({})
     for each in sections:
-        found = over(found, part(each, "defaults"))
-    found = over(found, base(file))
+        merged = merge(merged, part(each, "defaults"))
+    merged = merge(merged, base(file))
     cluster = None
     for each in sections:
-        found = over(over(found, direct(each)), part(each, "overrides"))
+        merged = merge(merge(merged, direct(each)), part(each, "overrides"))
         cluster = each.data.get("cluster") or cluster
     for flag in flags:
-        found = over(found, flag)
-    without_nothing(found)
-    return Layered(found, environment, None if cluster is None else str(cluster))
+        merged = merge(merged, flag)
+    drop_nulls(merged)
+    return Layered(merged, environment, None if cluster is None else str(cluster))
 
 
 def unknown(environment: str, known: Sequence[str]) -> str:
@@ -63,94 +66,96 @@ def unknown(environment: str, known: Sequence[str]) -> str:
     return f"has no environment {environment!r}: {guess}There are {', '.join(known)}"
 
 
-def source_of(written: Written) -> str:
-    return written.places[()].source if () in written.places else "the spec"
+def source_of(document: YamlDocument) -> str:
+    return document.positions[()].source if () in document.positions else "the spec"
 
 
-def names(written: Written) -> list[str]:
+def environments_of(document: YamlDocument) -> list[str]:
     """The environments of a file."""
-    found = written.data.get(ENVIRONMENTS) if isinstance(written.data, dict) else None
-    return list(found) if isinstance(found, dict) else []
+    environments = document.data.get(ENVIRONMENTS) if isinstance(document.data, dict) else None
+    return list(environments) if isinstance(environments, dict) else []
 
 
-def misshapen(written: Written) -> Iterator[Problem]:
-    """What cannot be layered at all."""
-    data = written.data
+def misshapen(document: YamlDocument) -> Iterator[Problem]:
+    """Problems of shape that make merging impossible."""
+    data = document.data
     if not isinstance(data, dict):
-        yield wrong(written, (), f"expected fields such as name: and model:, found {shown(data)}")
+        yield wrong(document, (), f"expected fields such as name: and model:, found {shown(data)}")
     elif "apiVersion" in data and "kind" in data:
         what = f"{data['kind']} of Kubernetes"
-        yield wrong(written, (), f"is a {what}, not a spec: expected name, model and what else is said of the serve")
+        yield wrong(document, (), f"is a {what}, not a spec: expected name, model and other fields of a serve")
     elif not isinstance(data.get(ENVIRONMENTS, {}), dict):
         path = (ENVIRONMENTS,)
-        yield wrong(written, path, f"expected environments by name, found {shown(data[ENVIRONMENTS])}")
+        yield wrong(document, path, f"expected environments by name, found {shown(data[ENVIRONMENTS])}")
     else:
         for name, content in (data.get(ENVIRONMENTS) or {}).items():
-            yield from misshapen_section(written, (ENVIRONMENTS, name), content)
+            yield from misshapen_section(document, (ENVIRONMENTS, name), content)
 
 
-def misshapen_section(written: Written, path: Path, content: Any) -> Iterator[Problem]:
+def misshapen_section(document: YamlDocument, path: Path, content: Any) -> Iterator[Problem]:
     if content is None:
         return
     if not isinstance(content, dict):
-        yield wrong(written, path, f"expected fields, found {shown(content)}")
+        yield wrong(document, path, f"expected fields, found {shown(content)}")
         return
     for field, value in content.items():
         if field in ("defaults", "overrides") and not isinstance(value, (dict, type(None))):
-            yield wrong(written, (*path, field), f"expected fields of a spec, found {shown(value)}")
+            yield wrong(document, (*path, field), f"expected fields of a spec, found {shown(value)}")
         if field in ("cluster", "domain_suffix") and not isinstance(value, (str, int, float, type(None))):
-            yield wrong(written, (*path, field), f"expected a name, found {shown(value)}")
+            yield wrong(document, (*path, field), f"expected a name, found {shown(value)}")
         if field == ENVIRONMENTS:
-            yield wrong(written, (*path, field), "environments have none of their own")
+            yield wrong(document, (*path, field), "environments cannot be nested")
 
 
-def wrong(written: Written, path: Path, message: str) -> Problem:
-    place = written.place(path) or Position("the spec")
+def wrong(document: YamlDocument, path: Path, message: str) -> Problem:
+    place = document.position(path) or Position("the spec")
     return Problem(path, message, place.line, place.source)
 
 
-def base(file: Written) -> Written:
+def base(file: YamlDocument) -> YamlDocument:
     return without(file, (ENVIRONMENTS,))
 
 
-def section(file: Written, environment: str | None) -> Written:
-    """What a file says of an environment; every place knows which."""
-    found = part(part(file, ENVIRONMENTS), str(environment))
-    places = {path: replace(place, environment=environment) for path, place in found.places.items()}
-    return Written(found.data, places)
+def section(file: YamlDocument, environment: str | None) -> YamlDocument:
+    """The section of a file about an environment, which is noted in all positions."""
+    content = part(part(file, ENVIRONMENTS), str(environment))
+    places = {path: replace(place, environment=environment) for path, place in content.positions.items()}
+    return YamlDocument(content.data, places)
 
 
-def direct(section: Written) -> Written:
-    """The fields of a spec that an environment has itself."""
-    found = without(section, PLATFORM_FIELDS)
+def direct(section: YamlDocument) -> YamlDocument:
+    """The fields of a spec that are set directly in an environment."""
+    fields = without(section, PLATFORM_FIELDS)
     suffix = section.data.get("domain_suffix")
     if suffix is None:
-        return found
+        return fields
     path = ("exposure", "domain_suffix")
-    place = section.places["domain_suffix",]
-    return over(Written({"exposure": {path[1]: str(suffix).lstrip(".")}}, {path[:1]: place, path: place}), found)
+    place = section.positions["domain_suffix",]
+    return merge(YamlDocument({"exposure": {path[1]: str(suffix).lstrip(".")}}, {path[:1]: place, path: place}), fields)
 
 
-def part(written: Written, field: str) -> Written:
-    """What stands below a field, as if it were the whole."""
-    places = {path[1:]: place for path, place in written.places.items() if path[:1] == (field,)}
-    return Written(written.data.get(field) or {}, places)
+def part(document: YamlDocument, field: str) -> YamlDocument:
+    """The content of a field as a document of its own."""
+    places = {path[1:]: place for path, place in document.positions.items() if path[:1] == (field,)}
+    return YamlDocument(document.data.get(field) or {}, places)
 
 
-def without(written: Written, fields: Sequence[str]) -> Written:
-    data = {name: value for name, value in written.data.items() if name not in fields}
-    return Written(data, {path: place for path, place in written.places.items() if not path or path[0] not in fields})
+def without(document: YamlDocument, fields: Sequence[str]) -> YamlDocument:
+    data = {name: value for name, value in document.data.items() if name not in fields}
+    return YamlDocument(
+        data, {path: place for path, place in document.positions.items() if not path or path[0] not in fields}
+    )
 
 
-def over(lower: Written, upper: Written) -> Written:
-    """The upper laid over the lower."""
-    places = dict(lower.places)
+def merge(lower: YamlDocument, upper: YamlDocument) -> YamlDocument:
+    """The upper document merged over the lower."""
+    places = dict(lower.positions)
 
     def merged(below: Any, above: Any, path: Path) -> Any:
         if isinstance(above, dict) and above and all(isinstance(key, int) for key in above):
             return items(below, above, path)
         if isinstance(above, dict) and isinstance(below, str) and path == ("scaling",):
-            below = line_of(below)
+            below = fields_of_line(below)
         if not (isinstance(below, dict) and isinstance(above, dict)):
             for known in [known for known in places if known[: len(path)] == path]:
                 del places[known]
@@ -162,30 +167,32 @@ def over(lower: Written, upper: Written) -> Written:
         return result
 
     def items(below: Any, above: dict[int, Any], path: Path) -> list[Any]:
-        """Single items of a list, by their positions; the one after the last is a new one."""
+        """Replaces single items of a list; the position after the last appends one."""
         result = list(below) if isinstance(below, list) else []
         for position, value in above.items():
             if position > len(result):
-                place = upper.places.get((*path, position)) or Position("the spec")
+                place = upper.positions.get((*path, position)) or Position("the spec")
                 raise SpecError([Problem((*path, position), f"there are only {len(result)}", place.line, place.source)])
             old = result[position] if position < len(result) else None
             result[position : position + 1] = [merged(old, value, (*path, position))]
         return result
 
     data = merged(lower.data, upper.data, ())
-    return Written(data, places | {path: place for path, place in upper.places.items() if path or not lower.places})
+    return YamlDocument(
+        data, places | {path: place for path, place in upper.positions.items() if path or not lower.positions}
+    )
 
 
-def line_of(text: str) -> Any:
-    """A line of scaling rules as fields, so that others can be laid over them."""
+def fields_of_line(text: str) -> Any:
+    """A line of scaling rules as fields, so that others can be merged over them."""
     try:
         return parse_line(text)
     except ValueError:
         return text
 
 
-def without_nothing(written: Written) -> None:
-    """Takes out what is null: not said, or taken back by an environment or a flag. A variable cannot be null."""
+def drop_nulls(document: YamlDocument) -> None:
+    """Removes nulls: values not set, or unset by an environment or a flag. A variable cannot be null."""
 
     def clean(value: Any, path: Path) -> Any:
         if isinstance(value, list):
@@ -195,17 +202,17 @@ def without_nothing(written: Written) -> None:
         return {
             key: clean(item, (*path, key))
             for key, item in value.items()
-            if item is not None or says_something((*path, key), written)
+            if item is not None or is_meaningful_null((*path, key), document)
         }
 
-    written.data = clean(written.data, ())
+    document.data = clean(document.data, ())
 
 
-def says_something(path: Path, written: Written) -> bool:
-    """Whether null is more there than a field left out."""
+def is_meaningful_null(path: Path, document: YamlDocument) -> bool:
+    """Whether null means something else there than leaving the field out."""
     above = models_at(path[:-1])
     if not above:  # a free name, such as that of a variable
-        place = written.place(path)
+        place = document.position(path)
         return place is None or (place.environment is None and place.line is not None)
     fields = [model.model_fields[str(path[-1])] for model in above if path[-1] in model.model_fields]
     return any(field.default is not None and type(None) in inside(field.annotation) for field in fields if not

@@ -10,11 +10,11 @@ import yaml
 from generator.problems import Problem, SpecError
 
 GONE = object()
-"""The value of a field that is taken out."""
+"""The value of a field that is removed."""
 
 
 def rewritten(text: str, at: Sequence[str], changes: Mapping[str, Any]) -> str:
-    """The text with fields of the mapping at `at` set, or taken out."""
+    """The text with fields of the mapping at `at` set, or removed."""
     for key, value in changes.items():
         text = changed(text, at, key, value)
     return text
@@ -31,7 +31,7 @@ def changed(text: str, at: Sequence[str], key: str, value: Any) -> str:
     if stands_elsewhere(name, node):
         raise in_place((*at, key))
     if value is GONE:
-        return taken_out(text, mapping, name, node, at)
+        return removed(text, mapping, name, node, at)
     if isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and not isinstance(value, (Mapping, list)):
         return text[: node.start_mark.index] + scalar(value) + text[node.end_mark.index :]
     lines = text.splitlines(keepends=True)
@@ -73,20 +73,20 @@ def on_lines(text: str, at: Sequence[str]) -> str:
     name, node = node_at(text, at)
     if not (name and isinstance(node, yaml.MappingNode) and node.flow_style and node.value):
         return text
-    written = text[node.start_mark.index : node.end_mark.index]
+    inline = text[node.start_mark.index : node.end_mark.index]
     indent = " " * (name.start_mark.column + 2)
     fields = [text[inner.start_mark.index : value.end_mark.index] for inner, value in node.value]
     spread = "".join(f"\n{indent}{field}" for field in fields)
-    made = text[: node.start_mark.index].rstrip(" ") + spread + text[node.end_mark.index :]
+    spread_text = text[: node.start_mark.index].rstrip(" ") + spread + text[node.end_mark.index :]
     try:
-        same = "\n" not in written and yaml.safe_load(made) == yaml.safe_load(text)
+        same = "\n" not in inline and yaml.safe_load(spread_text) == yaml.safe_load(text)
     except yaml.YAMLError:
         same = False
-    return made if same else text
+    return spread_text if same else text
 
 
 def added(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
-    """After the last field of the mapping."""
+    """The text with the field after the last one of the mapping."""
     if not mapping.value:  # {}
         indent = mapping_indent(text, mapping)
         before = text[: mapping.start_mark.index].rstrip(" ")
@@ -100,8 +100,8 @@ def added(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
     return "".join(lines)
 
 
-def taken_out(text: str, mapping: yaml.MappingNode, name: yaml.Node, node: yaml.Node, at: Sequence[str]) -> str:
-    """Its lines; a mapping whose only field goes stays, empty."""
+def removed(text: str, mapping: yaml.MappingNode, name: yaml.Node, node: yaml.Node, at: Sequence[str]) -> str:
+    """The text without the field's lines; a mapping that loses its only field stays, empty."""
     lines = text.splitlines(keepends=True)
     only = [f"{' ' * name.start_mark.column}{{}}\n"] if len(mapping.value) == 1 and at else []
     lines[name.start_mark.line : last_line(node) + 1] = only
@@ -109,13 +109,13 @@ def taken_out(text: str, mapping: yaml.MappingNode, name: yaml.Node, node: yaml.
 
 
 def mapping_indent(text: str, mapping: yaml.MappingNode) -> int:
-    """How far the fields of an empty mapping are to be indented: as `{}` on a line of its own, or below its name."""
+    """The indentation for fields of an empty mapping: that of `{}` on a line of its own, or below its name."""
     line = text[: mapping.start_mark.index].rpartition("\n")[2]
     return len(line) if not line.strip() else len(line) - len(line.lstrip(" ")) + 2
 
 
 def last_line(node: yaml.Node) -> int:
-    """The line on which a node's own text ends; what PyYAML calls the end of a block is where the next one begins."""
+    """The line on which a node's own text ends; PyYAML's end of a block is the start of the next one."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return last_line(last[1] if isinstance(last, tuple) else last)

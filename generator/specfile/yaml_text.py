@@ -1,6 +1,6 @@
-"""YAML as it was written: its values, where each of them stands, and numbers that still know their spelling.
+"""YAML as written: values with their positions in the file, and numbers that keep their spelling. No I/O.
 
-The rules are those of YAML 1.2: `on`, `no` and `off` are words, 012 is twelve. No I/O here.
+The rules are those of YAML 1.2: `on`, `no` and `off` are words, 012 is twelve.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from generator.specfile.yaml_errors import unreadable
 
 MAX_CHARACTERS = 1_000_000
 MAX_VALUES = 100_000
-DEEPEST = 50
+MAX_DEPTH = 50
 TAG = "tag:yaml.org,2002:"
 NULL = re.compile(r"~|null|Null|NULL|")
 BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -27,7 +27,7 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.
 
 
 class WrittenInt(int):
-    """A whole number that becomes the text in the file where text is wanted."""
+    """A whole number that keeps its spelling, for fields that expect text."""
 
     text: str
 
@@ -36,7 +36,7 @@ class WrittenInt(int):
 
 
 class WrittenFloat(float):
-    """A number that becomes the text in the file where text is wanted: 0.20 is not 0.2 there."""
+    """A number that keeps its spelling, for fields that expect text: 0.20 is not 0.2 there."""
 
     text: str
 
@@ -46,7 +46,7 @@ class WrittenFloat(float):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where something is said: in a file, or by a flag."""
+    """Where a value is set: in a file, or by a flag."""
 
     source: str
     line: int | None = None
@@ -59,24 +59,24 @@ class Position:
 
 
 @dataclass
-class Written:
-    """What a text says."""
+class YamlDocument:
+    """A parsed YAML text: its data, and the position of each value."""
 
     data: Any
-    places: dict[Path, Position] = field(default_factory=dict)
+    positions: dict[Path, Position] = field(default_factory=dict)
 
-    def place(self, path: Path) -> Position | None:
-        """Where the path stands, or else the closest one above it."""
+    def position(self, path: Path) -> Position | None:
+        """The position of the path, or else of the closest one above it."""
         for length in range(len(path), -1, -1):
-            if path[:length] in self.places:
-                return self.places[path[:length]]
+            if path[:length] in self.positions:
+                return self.positions[path[:length]]
         return None
 
 
-def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
-    """The one document of a text; SpecError says what keeps it from being read.
+def read(text: str, source: str, wrong: list[Problem] | None = None) -> YamlDocument:
+    """The only document of a text; raises SpecError if it cannot be read.
 
-    What is wrong with single values goes to `wrong`, if given, and the rest is read.
+    Problems with single values are added to `wrong`, if given, and the rest is read.
     """
     if len(text) > MAX_CHARACTERS:
         raise SpecError([at(source, None, f"has {len(text):,} characters: expected at most {MAX_CHARACTERS:,}")])
@@ -88,7 +88,7 @@ def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
     except yaml.MarkedYAMLError as error:
         raise SpecError([unreadable(error, text, source)]) from None
     except (RecursionError, ValueError):
-        raise SpecError([at(source, None, f"is nested too deeply: expected at most {DEEPEST} levels")]) from None
+        raise SpecError([at(source, None, f"is nested too deeply: expected at most {MAX_DEPTH} levels")]) from None
     documents = [node for node in nodes if not is_empty(node)]
     if len(documents) > 1:
         line = documents[1].start_mark.line + 1
@@ -96,13 +96,13 @@ def read(text: str, source: str, wrong: list[Problem] | None = None) -> Written:
     if not documents:
         raise SpecError([at(source, None, "is empty: expected a spec, at least name and model")])
     reader = YamlReader(source)
-    reader.places[()] = Position(source, documents[0].start_mark.line + 1)
+    reader.positions[()] = Position(source, documents[0].start_mark.line + 1)
     data = reader.value(documents[0], (), ())
     if reader.problems and wrong is None:
         raise SpecError(reader.problems)
     if wrong is not None:
         wrong += reader.problems
-    return Written(data, reader.places)
+    return YamlDocument(data, reader.positions)
 
 
 def is_empty(node: Node | None) -> bool:
@@ -110,11 +110,11 @@ def is_empty(node: Node | None) -> bool:
 
 
 class YamlReader:
-    """From nodes to values, with the places of all of them and everything that is wrong."""
+    """Builds the values of YAML nodes, and collects their positions and problems."""
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.places: dict[Path, Position] = {}
+        self.positions: dict[Path, Position] = {}
         self.problems: list[Problem] = []
         self.values = 0
 
@@ -126,8 +126,8 @@ class YamlReader:
         if node in above:
             self.wrong(node, path, "an alias (*name) within its own anchor (&name) never ends")
             return None
-        if len(above) > DEEPEST:
-            self.wrong(node, path, f"is nested too deeply: expected at most {DEEPEST} levels")
+        if len(above) > MAX_DEPTH:
+            self.wrong(node, path, f"is nested too deeply: expected at most {MAX_DEPTH} levels")
             return None
         if isinstance(node, MappingNode):
             return self.mapping(node, path, (*above, node))
@@ -137,15 +137,15 @@ class YamlReader:
         return self.scalar(node, path)
 
     def count(self) -> None:
-        """Aliases of aliases are soon more than any memory holds."""
+        """Limits the values: aliases of aliases grow beyond any memory."""
         self.values += 1
         if self.values > MAX_VALUES:
             raise SpecError([at(self.source, None, f"has more than {MAX_VALUES:,} values, aliases counted")])
 
     def mapping(self, node: MappingNode, path: Path, above: tuple[Node, ...]) -> dict[str, Any]:
         if not node.tag.endswith(":map"):
-            self.wrong(node, path, f"the tag {shown(node.tag)} is not taken here: leave it out")
-        found: dict[str, Any] = {}
+            self.wrong(node, path, f"the tag {shown(node.tag)} is not supported: leave it out")
+        values: dict[str, Any] = {}
         own: dict[str, int] = {}
         for key, value, merged in self.entries(node, path, above):
             if not isinstance(key, ScalarNode):
@@ -154,15 +154,15 @@ class YamlReader:
             line = key.start_mark.line + 1
             if key.value in own:
                 if not merged:
-                    self.wrong(key, (*path, key.value), f"is said twice: here and in line {own[key.value]}")
+                    self.wrong(key, (*path, key.value), f"is set twice: here and in line {own[key.value]}")
                 continue
             own[key.value] = line
-            self.places[*path, key.value] = Position(self.source, line, (*path, key.value))
-            found[key.value] = self.value(value, (*path, key.value), above)
-        return found
+            self.positions[*path, key.value] = Position(self.source, line, (*path, key.value))
+            values[key.value] = self.value(value, (*path, key.value), above)
+        return values
 
     def entries(self, node: MappingNode, path: Path, above: tuple[Node, ...]) -> Iterator[tuple[Node, Node, bool]]:
-        """Fields of the mapping itself, then those that `<<` brings in: whoever comes first wins."""
+        """Fields of the mapping itself, then those merged by `<<`: the first one wins."""
         merges = []
         for key, value in node.value:
             if isinstance(key, ScalarNode) and key.tag == f"{TAG}merge":
@@ -173,7 +173,7 @@ class YamlReader:
             for other in value.value if isinstance(value, SequenceNode) else [value]:
                 if not isinstance(other, MappingNode):
                     self.wrong(value, path, "'<<' takes a mapping by its alias, as in <<: *name, or a list of them")
-                elif other in above or len(above) > DEEPEST:
+                elif other in above or len(above) > MAX_DEPTH:
                     self.wrong(value, path, "an alias (*name) within its own anchor (&name) never ends")
                 else:
                     for key, inner, _ in self.entries(other, path, (*above, other)):
@@ -182,13 +182,13 @@ class YamlReader:
 
     def sequence(self, node: SequenceNode, path: Path, above: tuple[Node, ...]) -> list[Any]:
         if not node.tag.endswith(":seq"):
-            self.wrong(node, path, f"the tag {shown(node.tag)} is not taken here: leave it out")
-        found = []
+            self.wrong(node, path, f"the tag {shown(node.tag)} is not supported: leave it out")
+        values = []
         for position, item in enumerate(node.value):
             here = (*path, position)
-            self.places[here] = Position(self.source, item.start_mark.line + 1, here)
-            found.append(self.value(item, here, above))
-        return found
+            self.positions[here] = Position(self.source, item.start_mark.line + 1, here)
+            values.append(self.value(item, here, above))
+        return values
 
     def scalar(self, node: ScalarNode, path: Path) -> Any:
         if node.style is None and node.tag == implied(node.value):
@@ -197,12 +197,12 @@ class YamlReader:
             return node.value
         if node.tag in (f"{TAG}int", f"{TAG}float", f"{TAG}bool", f"{TAG}null"):
             return plain(node.value)
-        self.wrong(node, path, f"the tag {shown(node.tag)} is not taken here: leave it out")
+        self.wrong(node, path, f"the tag {shown(node.tag)} is not supported: leave it out")
         return None
 
 
 def implied(text: str) -> str:
-    """The tag that the parser gives the text where the file says none."""
+    """The tag that the parser gives a text without an explicit tag."""
     return str(RESOLVER.resolve(ScalarNode, text, (True, False)))  # type: ignore[no-untyped-call]
 
 
@@ -214,7 +214,7 @@ def shown(tag: str) -> str:
 
 
 def plain(text: str) -> Any:
-    """What a text without quotes means."""
+    """The value of a text without quotes."""
     if NULL.fullmatch(text):
         return None
     if BOOL.fullmatch(text):

@@ -1,4 +1,4 @@
-"""`python -m loadtest.peers`: runs the cases and writes the table, the raw rounds and the chart."""
+"""`python -m loadtest.peers`: runs the cases, and writes the table, the raw rounds and the chart."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from loadtest.peers.results import CaseResult, ComparisonRow
 from loadtest.peers.servers import MLFLOW, MLSERVER, Starter
 
 _PUBLISHED = ROOT / "docs" / "benchmarks"
-# Quick and partial runs are for the eye; they do not replace the published numbers unless told to.
+# Quick and partial runs do not replace the published numbers, unless --out says so.
 _SCRATCH = ROOT / "build" / "benchmarks"
 
 
 def main() -> int:
     options = _options()
     if options.render:
-        found = json.loads(options.render.read_text())
-        report.write(found, options.out or options.render.parent)
+        run = json.loads(options.render.read_text())
+        report.write(run, options.out or options.render.parent)
         return 0
     if options.set_up:
         for name in options.set_up:
@@ -51,7 +51,7 @@ def main() -> int:
         sys.stderr.write("interrupted: nothing was written\n")
         return 130
     finally:
-        # A second Ctrl-C does not keep servers from being ended.
+        # A second Ctrl-C must not leave servers running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stop_all()
         shutil.rmtree(work, ignore_errors=True)
@@ -60,18 +60,18 @@ def main() -> int:
 def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
     load.need_wrk()
     pace = QUICK if options.quick else FULL
-    wanted = [case for case in CASES if case.name in options.case] if options.case else list(CASES)
+    cases = [case for case in CASES if case.name in options.case] if options.case else list(CASES)
     if options.quick and not options.case:
-        wanted = [case for case in wanted if case.quick]
+        cases = [case for case in cases if case.quick]
     starter = Starter(work, options.ours.resolve(), may_install=not options.quick)
     # Installing uses both cores and comes before anything is measured.
     for who in (MLFLOW, MLSERVER):
-        if any(who in case.contenders for case in wanted):
+        if any(who in case.contenders for case in cases):
             reason = starter.unavailable(who)
             sys.stderr.write(f"{who} is left out: {reason}\n" if reason else f"{who} is set up\n")
     if len(set(cores())) == 1:
-        sys.stderr.write("one core only: server and load generator share it, and the numbers say little\n")
-    found: dict[str, Any] = {
+        sys.stderr.write("only one core: server and load generator share it, so the numbers mean little\n")
+    run: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "quick": options.quick,
         "seconds": pace.seconds,
@@ -82,9 +82,9 @@ def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
         "raw": [],
     }
     stay_off_the_servers_core()
-    failures = _measure(wanted, starter, pace, work, found)
-    report.write(found, out)
-    sys.stdout.write(report.table([ComparisonRow.read(row) for row in found["rows"]]) + "\n")
+    failures = _measure(cases, starter, pace, work, run)
+    report.write(run, out)
+    sys.stdout.write(report.table([ComparisonRow.read(row) for row in run["rows"]]) + "\n")
     sys.stderr.write(f"written to {out}\n")
     for failure in failures:
         sys.stderr.write(f"FAILED: {failure}\n")
@@ -92,23 +92,23 @@ def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
 
 
 def _measure(
-    wanted: list[BenchmarkCase], starter: Starter, pace: BenchmarkPace, work: Path, found: dict[str, Any]
+    cases: list[BenchmarkCase], starter: Starter, pace: BenchmarkPace, work: Path, run: dict[str, Any]
 ) -> list[str]:
-    """Adds rows and raw rounds to what was found; returns what failed."""
-    estimates = [estimate(case, pace) for case in wanted]
+    """Adds rows and raw rounds to `run`; returns the failures."""
+    estimates = [estimate(case, pace) for case in cases]
     progress = Progress(sum(estimates))
     measure = Measure(starter, Models(work / "models"), pace, work, progress)
     failures = []
-    for place, case in enumerate(wanted):
-        progress.case(place + 1, len(wanted), case.name, sum(estimates[:place]))
+    for place, case in enumerate(cases):
+        progress.case(place + 1, len(cases), case.name, sum(estimates[:place]))
         if progress.elapsed + estimates[place] > pace.budget:
-            progress.say("left out, the quick run's time is over")
+            progress.say("left out: the quick run's time is over")
             outcome = CaseResult(case, progress)
             outcome.skip("the quick run's time was over")
         else:
             outcome = measure.run(case)
-        found["rows"] += [row.as_dict() for row in outcome.rows]
-        found["raw"] += outcome.seen
+        run["rows"] += [row.as_dict() for row in outcome.rows]
+        run["raw"] += outcome.seen
         failures += outcome.failures
     return failures
 
@@ -119,11 +119,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short bursts and fewer cases; sets up no environments")
     parser.add_argument("--case", action="append", choices=names, default=[], metavar="NAME", help=", ".join(names))
     parser.add_argument(
-        "--out", type=Path, help="folder to write (docs/benchmarks; build/benchmarks if not all is run)"
+        "--out", type=Path, help="folder for the results (default: docs/benchmarks; build/benchmarks for a partial run)"
     )
-    parser.add_argument("--ours", type=Path, default=ROOT, metavar="FOLDER", help="checkout to measure (this one)")
-    parser.add_argument("--set-up", nargs="+", choices=[envs.MLFLOW, envs.MLSERVER], help="make environments and stop")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="write table and chart of an earlier run again")
+    parser.add_argument(
+        "--ours", type=Path, default=ROOT, metavar="FOLDER", help="checkout to measure (default: this one)"
+    )
+    parser.add_argument(
+        "--set-up", nargs="+", choices=[envs.MLFLOW, envs.MLSERVER], help="set up environments and stop"
+    )
+    parser.add_argument(
+        "--render", type=Path, metavar="JSON", help="write the table and the chart of an earlier run again"
+    )
     return parser.parse_args()
 
 

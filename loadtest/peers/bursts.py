@@ -1,4 +1,4 @@
-"""Cases under load: the servers up together, checked, warm, then loaded in turns."""
+"""Cases under load: all servers run, are checked and warmed up, and are then loaded in turns."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Turns:
         self._servers = servers
         self._pace = pace
         self._work = work
-        # Different rows in turn, or a server that remembers its last answer would look fast.
+        # Different rows in turn, so that a server cannot gain by caching its last response.
         self._batches = [rows(self._case.rows, seed) for seed in range(10, 10 + _BODIES[self._case.kind])]
         self._labels = [model.labels(batch) for batch in self._batches]
         self._posts = {
@@ -60,7 +60,7 @@ class _Turns:
         self._bursts: dict[str, list[Burst]] = {who: [] for who in self._case.contenders}
 
     def check(self) -> None:
-        """Every server gives the model's own labels for the rows of the case, or there is nothing to compare."""
+        """Checks that every server returns the model's own labels for the rows of the case."""
         for who in self._outcome.present:
             if who != IN_PROCESS:
                 self._try(who, partial(self._check, self._servers[who]))
@@ -72,7 +72,7 @@ class _Turns:
 
     def measure(self) -> None:
         for number in range(1, self._pace.rounds + 1):
-            # Every other round goes backwards, so that nobody always follows the same neighbour.
+            # Every other round is reversed, so that no server always follows the same one.
             for who in self._outcome.present[:: 1 if number % 2 else -1]:
                 got = self._try(who, partial(self._undisturbed, who))
                 if got is None:
@@ -97,7 +97,7 @@ class _Turns:
                 row.note = f"the load generator was the limit: {busy:.0%} of its core"
 
     def _try(self, who: str, action: Callable[[], T]) -> T | None:
-        """What fails takes its server out of the case; the others go on."""
+        """Runs an action; a failure excludes its server from the case."""
         try:
             return action()
         except (BenchmarkFailed, OSError, ValueError, KeyError) as error:
@@ -114,14 +114,14 @@ class _Turns:
             else:
                 reply, headers = client.post(post)
                 got = post.read(reply, headers)
-            wanted = [0] * len(labels) if server.who == ECHO else labels
-            if got != wanted:
-                raise BenchmarkFailed(f"{server.who} gives other labels than the model: {got[:10]}, not {wanted[:10]}")
+            expected = [0] * len(labels) if server.who == ECHO else labels
+            if got != expected:
+                raise BenchmarkFailed(f"{server.who} returns wrong labels: {got[:10]}, expected {expected[:10]}")
             self._reply_bytes[server.who] = len(reply)
         client.close()
 
     def _undisturbed(self, who: str) -> Burst | float:
-        """The less disturbed of two bursts: on a shared machine others take a core now and then."""
+        """The less disturbed of two bursts: on a shared machine others use a core now and then."""
         best = self._patient(who, self._pace.seconds)
         for _ in range(self._pace.repeats):
             if isinstance(best, float) or best.foreign <= load.DISTURBED:
@@ -132,12 +132,12 @@ class _Turns:
         return best
 
     def _patient(self, who: str, seconds: int) -> Burst | float:
-        """A burst, and another if nothing at all happened: virtual machines stand still for seconds now and then."""
+        """A burst, and another one if nothing happened at all: virtual machines pause for seconds now and then."""
         for _ in range(_STANDSTILLS):
             try:
                 return self._burst(who, seconds)
             except load.NoReply:
-                self._outcome.progress.say(f"{who}: no reply and no error, once more")
+                self._outcome.progress.say(f"{who}: no response and no error, repeated")
         return self._burst(who, seconds)
 
     def _burst(self, who: str, seconds: int) -> Burst | float:
@@ -152,7 +152,7 @@ class _Turns:
         return load.wrk(target, self._posts[who], connections=calls, seconds=seconds)
 
     def _in_process(self, seconds: int) -> float:
-        """The median milliseconds of the request's work without a server, on the servers' core."""
+        """The median milliseconds of the request's bare work, on the servers' core."""
         body = self._work / "big.json"
         body.write_bytes(self._posts[IN_PROCESS][0].body)
         argv = ["taskset", "-c", str(cores()[0]), str(PYTHON), str(APPS / "baseline.py")]
@@ -177,9 +177,9 @@ class _Turns:
 def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[str, PeerServer]]:
     servers: dict[str, PeerServer] = {}
     try:
-        wanted = [who for who in outcome.present if who != IN_PROCESS]
-        outcome.progress.say("starting " + "; ".join(wanted))
-        for who in wanted:
+        contenders = [who for who in outcome.present if who != IN_PROCESS]
+        outcome.progress.say("starting " + "; ".join(contenders))
+        for who in contenders:
             servers[who] = starter.start(who, model)
         for who, server in servers.items():
             try:
@@ -195,12 +195,12 @@ def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[st
 def _told(got: Burst | float) -> str:
     if isinstance(got, float):
         return f"{got:.2f} ms"
-    disturbed = f", others took {got.foreign:.0%} of a core" if got.foreign > load.DISTURBED else ""
+    disturbed = f", others used {got.foreign:.0%} of a core" if got.foreign > load.DISTURBED else ""
     return f"{got.requests_per_second:,.0f} req/s, p50 {got.p50:.2f} ms, p99 {got.p99:.2f} ms{disturbed}"
 
 
 def _grpc_reply(server: PeerServer, data: payloads.Rows) -> bytes:
-    """The reply as gRPC's own client gets it."""
+    """The response that gRPC's own client gets."""
     import grpc
 
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:

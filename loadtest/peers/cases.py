@@ -1,4 +1,4 @@
-"""The table of bars: what is measured against whom, what must be shown (floor) and what is aimed at (goal)."""
+"""The cases: what is compared with which peer, with a floor to reach and a goal to aim for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IN_PROCESS = "parse + predict + dump"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One comparison of a case; without floor and goal it is there to be read."""
+    """One comparison of a case; without floor and goal it is informative only."""
 
     ours: str
     peer: str | None
@@ -36,7 +36,7 @@ class BenchmarkCase:
     bars: tuple[Bar, ...]
     rows: int = 1
     connections: int = 16
-    # What each server is sent; one that is not named here gets what ours gets.
+    # Payloads by server; servers without an entry get the same as ours.
     payload: MakePayload = payloads.v1
     payload_of: dict[str, MakePayload] = field(default_factory=dict)
     quick: bool = False
@@ -47,7 +47,7 @@ class BenchmarkCase:
 
     @property
     def contenders(self) -> list[str]:
-        """Every server of the case once, in the order of the bars."""
+        """The servers of the case, in the order of the bars."""
         named = [who for bar in self.bars for who in (bar.ours, bar.peer) if who]
         return list(dict.fromkeys(named))
 

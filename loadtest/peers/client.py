@@ -1,4 +1,4 @@
-"""A small HTTP client for what is not load: readiness, checks and warm-up."""
+"""A small HTTP client for readiness, checks and warm-up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadtest.peers.process import BenchmarkFailed
 
 
 def status(port: int, path: str) -> int | None:
-    """The status of a GET, or None while nobody listens."""
+    """The status of a GET, or None while nothing listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""Environments of peers whose dependencies do not go together with ours: made once, kept in `.venv-peers`."""
+"""Environments of peers whose dependencies conflict with ours, set up once in `.venv-peers`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from loadtest.peers.process import BenchmarkFailed
 MLFLOW = "mlflow"
 MLSERVER = "mlserver"
 
-# The model's own libraries have the versions of this environment, so every server computes with the same code.
+# The model's libraries have the versions of this environment, so that all servers run the same code.
 _SHARED = ("mlflow", "scikit-learn", "numpy", "scipy", "pandas", "cloudpickle")
 _OWN = {
-    # Everything else that we have too, such as uvicorn, is the same version as well.
+    # Other shared packages, such as uvicorn, have the same versions too.
     MLFLOW: ("-c", str(ROOT / "constraints.txt")),
     MLSERVER: (
         "mlserver==1.7.1",
         "mlserver-mlflow==1.7.1",
-        # Its workers ask uvloop for something that 0.22 took away.
+        # Its workers use an API that uvloop 0.22 removed.
         "uvloop==0.21.0",
         "fastapi==0.115.14",
         "uvicorn==0.54.0",
@@ -30,15 +30,15 @@ _OWN = {
 
 
 class PeerUnavailable(RuntimeError):
-    """A peer cannot be had here; the message says why."""
+    """A peer is not available here; the message says why."""
 
 
 def python_of(name: str, *, may_install: bool) -> Path:
-    """The interpreter of a peer's environment, which is made if it is missing and may be."""
+    """The interpreter of a peer's environment, which is set up if missing and allowed."""
     folder = ENVIRONMENTS / name
-    wanted = _requirements(name)
+    requirements = _requirements(name)
     stamp = folder / "installed.txt"
-    mark = hashlib.sha256("\n".join(wanted).encode()).hexdigest()
+    mark = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
     python = folder / "bin" / "python"
     if stamp.is_file() and stamp.read_text().strip() == mark:
         return python
@@ -49,7 +49,7 @@ def python_of(name: str, *, may_install: bool) -> Path:
     with log.open("wb") as out:
         for argv in (
             [str(PYTHON), "-m", "venv", "--clear", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted],
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements],
         ):
             if subprocess.run(argv, stdout=out, stderr=subprocess.STDOUT, check=False).returncode:  # noqa: S603
                 lines = [line for line in log.read_text(errors="replace").splitlines() if "WARNING" not in line]

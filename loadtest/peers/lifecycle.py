@@ -1,4 +1,4 @@
-"""Cases with one server at a time: how long it takes to start, and what it holds in memory."""
+"""Cases with one server at a time: start time and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FURTHER_WORKERS = 2
 
 def starts(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace) -> None:
     values: dict[str, list[float]] = {who: [] for who in outcome.case.contenders}
-    # The round before the first fills the page cache for everybody.
+    # An extra first round fills the page cache for all.
     for number in range(pace.rounds + 1):
         for who in outcome.present:
             server = starter.start(who, model)
@@ -52,19 +52,19 @@ def memory(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkP
 
 
 def workers(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace) -> None:
-    """What each worker after the first adds, as a share of what one worker holds alone."""
+    """Memory that each further worker adds, as a share of the memory of a single worker."""
     many = 1 + _FURTHER_WORKERS
     for bar in outcome.case.bars:
         alone: list[float] = []
         together: list[float] = []
         for number in range(1, pace.memory_rounds + 1):
             one = _used(outcome, bar.ours, model, starter, 1)
-            all_of_them = _used(outcome, bar.ours, model, starter, many) if one is not None else None
-            if one is None or all_of_them is None:
+            several = _used(outcome, bar.ours, model, starter, many) if one is not None else None
+            if one is None or several is None:
                 break
             alone.append(one)
-            together.append(all_of_them)
-            outcome.see(number, bar.ours, pss_mb=one, **{f"pss_mb_{many}_workers": all_of_them})
+            together.append(several)
+            outcome.see(number, bar.ours, pss_mb=one, **{f"pss_mb_{many}_workers": several})
         shares = [(more - one) / _FURTHER_WORKERS / one for one, more in zip(alone, together, strict=True)]
         note = f"{many} workers hold {statistics.median(together):.0f} MB" if together else ""
         reason = outcome.left_out.get(bar.ours, "")

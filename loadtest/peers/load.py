@@ -1,4 +1,4 @@
-"""The load generators, pinned to the core that no server has. A burst with a single error is no measurement."""
+"""The load generators, pinned to the core without servers. A burst with a single error does not count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadtest.peers.payloads import PeerPayload
 from loadtest.peers.place import APPS, PYTHON, cores
 from loadtest.peers.process import BenchmarkFailed, Child, environment
 
-# More than this of a core taken by processes that are not the benchmark's makes a burst worth repeating.
+# A burst is repeated if processes outside the benchmark used more than this share of a core.
 DISTURBED = 0.15
 
 
@@ -28,15 +28,15 @@ class Burst:
     p90: float
     p99: float
     requests: int
-    # How much of its core the server used, and the generator of its own: who was the bottleneck.
+    # Shares of their cores that the server and the load generator used, which show the bottleneck.
     server_busy: float
     client_busy: float
-    # What others took of the more disturbed core of the two.
+    # Share that other processes used of the more disturbed core.
     foreign: float
 
     @property
     def per_cpu_second(self) -> float:
-        """Requests for each second of processor time that the server used: what a busy neighbour does not change."""
+        """Requests per second of the server's processor time, which a busy neighbour does not change."""
         return self.requests_per_second / self.server_busy if self.server_busy else 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,18 +44,18 @@ class Burst:
 
 
 class NoReply(BenchmarkFailed):
-    """A burst without one reply and without one error: the machine stood still, or the server does."""
+    """A burst without a response and without an error: the machine or the server hung."""
 
 
 def need_wrk() -> str:
-    """The path of wrk, installed if this is a Debian machine and we may."""
-    found = shutil.which("wrk")
-    if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+    """The path of wrk, which is installed on Debian if we are root."""
+    path = shutil.which("wrk")
+    if not path and os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "install", "-y", "--quiet", "wrk"], check=False, stdout=subprocess.DEVNULL)  # noqa: S607
-        found = shutil.which("wrk")
-    if not found:
+        path = shutil.which("wrk")
+    if not path:
         raise BenchmarkFailed("the load generator wrk is missing: install it (Debian and Ubuntu: apt-get install wrk)")
-    return found
+    return path
 
 
 def wrk(target: LoadedPort, posts: Sequence[PeerPayload], *, connections: int, seconds: int) -> Burst:

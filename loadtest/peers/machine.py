@@ -33,15 +33,15 @@ def machine(ours: Path) -> dict[str, str]:
 
 def versions() -> dict[str, dict[str, str]]:
     """Versions of the libraries, by environment; peers that were not set up are not there."""
-    found = {"this environment (ours, stock KServe, echo)": _installed()}
+    versions = {"this environment (ours, stock KServe, echo)": _installed()}
     for name, distributions in (
         (envs.MLFLOW, ("mlflow", "uvicorn")),
         (envs.MLSERVER, ("mlserver", "mlserver-mlflow", "mlflow")),
     ):
         python = ENVIRONMENTS / name / "bin" / "python"
         if (ENVIRONMENTS / name / "installed.txt").is_file():
-            found[name] = envs.versions(python, distributions)
-    return found
+            versions[name] = envs.versions(python, distributions)
+    return versions
 
 
 def _commit(folder: Path) -> str:
@@ -54,13 +54,13 @@ def _commit(folder: Path) -> str:
 
 
 def _installed() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in (*_OURS, *_MAYBE):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _field(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Measures a case the way that its kind asks for."""
+"""Measures a case in the way of its kind."""
 
 from __future__ import annotations
 

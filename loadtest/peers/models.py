@@ -1,4 +1,4 @@
-"""The models of the benchmark, trained on made-up rows and saved as MLflow folders."""
+"""The models of the benchmark, trained on generated rows and saved as MLflow folders."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import numpy.typing as npt
 FEATURES = 10
 COLUMNS = [f"feature_{number}" for number in range(FEATURES)]
 _TRAINING_ROWS = 5_000
-# Six decimals: what a measurement looks like, neither small integers nor seventeen digits of noise.
+# Six decimals, as in measurements: neither small integers nor seventeen digits of noise.
 _DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A model on disk and the labels that it gives, asked of the model itself."""
+    """A model on disk, with the labels that it predicts itself."""
 
     name: str
     folder: Path
@@ -41,7 +41,7 @@ def rows(count: int, seed: int = 7) -> npt.NDArray[np.float64]:
 
 
 class Models:
-    """Trains each model when it is first asked for."""
+    """Trains each model on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -92,9 +92,9 @@ class Models:
             **{argument: model},
             path=str(folder),
             signature=infer_signature(data, y),
-            # Given, or MLflow asks the package index which versions there are.
+            # Set explicitly, otherwise MLflow queries the package index.
             pip_requirements=[],
-            # The format that every server here can load.
+            # A format that every server can load.
             **({"serialization_format": "cloudpickle"} if argument != "xgb_model" else {}),
         )
         return Saved(name, folder, model, named)
@@ -102,7 +102,7 @@ class Models:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """MLflow's advice on saving models is not the benchmark's news."""
+    """Hides MLflow's advice on saving models."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     logging.disable(logging.WARNING)
     try:

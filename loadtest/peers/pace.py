@@ -1,4 +1,4 @@
-"""How long and how often: the full run, and the quick one."""
+"""Durations and repetitions of the full run and of the quick one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BenchmarkPace:
 FULL = BenchmarkPace(seconds=3, warm_up=1, rounds=5, memory_rounds=3, repeats=1)
 QUICK = BenchmarkPace(seconds=1, warm_up=1, rounds=3, memory_rounds=1, repeats=1, budget=270)
 
-# Rough seconds from nothing to ready when several start on one core.
+# Approximate seconds until ready, when several servers start on one core.
 _START = 4.0
 _STARTS = {MLFLOW: 9.0, MLSERVER: 5.0, ECHO: 0.5}
 _THOUSAND_REQUESTS = 4.0

@@ -1,4 +1,4 @@
-"""Bodies that carry the same rows in each protocol, and the labels read back from each reply."""
+"""Payloads with the same rows for each protocol, and parsers of the labels in the responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INVOCATIONS_PATH = "/invocations"
 
 @dataclass(frozen=True, slots=True)
 class PeerPayload:
-    """One POST, the same for every request of a burst."""
+    """One POST request of a burst."""
 
     path: str
     body: bytes
@@ -59,7 +59,7 @@ def v2(rows: Rows) -> PeerPayload:
 
 
 def v2_columns(rows: Rows, content_type: str | None = None) -> PeerPayload:
-    """One input per column. MLServer makes a DataFrame of them when the request says `pd`."""
+    """One input per column; MLServer makes a DataFrame of them if the request says `pd`."""
     inputs = [
         {"name": name, "shape": [len(rows)], "datatype": "FP64", "data": rows[:, place].tolist()}
         for place, name in enumerate(COLUMNS)
@@ -71,7 +71,7 @@ def v2_columns(rows: Rows, content_type: str | None = None) -> PeerPayload:
 
 
 def v2_binary(rows: Rows) -> PeerPayload:
-    """Raw little-endian values behind a JSON header, and the same asked for in the reply."""
+    """Raw little-endian values behind a JSON header, also requested for the response."""
     raw = rows.astype("<f8").tobytes()
     tensor = {"name": "input-0", "shape": list(rows.shape), "datatype": "FP64"}
     header = _dump(
@@ -127,7 +127,7 @@ def _v2_json(body: bytes, _headers: Mapping[str, str]) -> list[int]:
 
 def _v2_binary(body: bytes, headers: Mapping[str, str]) -> list[int]:
     if _BINARY_HEADER not in headers:
-        raise ValueError("a binary reply was asked for, and this one is not")
+        raise ValueError("expected a binary response, got another one")
     length = int(headers[_BINARY_HEADER])
     output = json.loads(body[:length])["outputs"][0]
     return _integers(body[length:], output["datatype"], math.prod(output["shape"]))

@@ -1,4 +1,4 @@
-"""Where the benchmark works: the checkout, its environments, and the two cores."""
+"""Folders and cores of the benchmark."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PYTHON = Path(sys.executable)
 
 @cache
 def cores() -> tuple[int, int]:
-    """The server's core and the load generator's; the same one twice on a machine that has but one."""
+    """The server's core and the load generator's; the same one twice on a machine with only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[1] if len(allowed) > 1 else allowed[0]
 
 
 def stay_off_the_servers_core() -> None:
-    """From here on this process runs where the load generator does; every child says its own core."""
+    """Pins this process to the load generator's core; each child is pinned to its own."""
     os.sched_setaffinity(0, {cores()[1]})

@@ -1,4 +1,4 @@
-"""Child processes: pinned to a core, in a group of their own, and gone when the benchmark is."""
+"""Child processes, pinned to a core, in their own process group, and ended with the benchmark."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Children that are alive now, so that one call ends them all whatever went wrong.
+# Live children, so that one call can end them all.
 _alive: list[Child] = []
 
 _TAIL = 40
 
 
 class BenchmarkFailed(RuntimeError):
-    """Something that the benchmark ran did not do its work; the message says what and shows the log's end."""
+    """A program of the benchmark failed; the message contains the end of its log."""
 
 
 class Child:
-    """A process group that is pinned to one core and writes its output into a file."""
+    """A process group that is pinned to one core and writes its output to a file."""
 
     def __init__(
         self, argv: Sequence[str], core: int, log: Path, cwd: Path, extra_env: Mapping[str, str] | None = None
@@ -35,7 +35,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env=environment(extra_env),
-                # Its own group: a signal to the group reaches the servers that servers start.
+                # Its own group, so that signals also reach processes that a server starts.
                 start_new_session=True,
             )
         _alive.append(self)
@@ -52,7 +52,7 @@ class Child:
         return "\n".join("    " + line for line in lines[-_TAIL:])
 
     def tree(self) -> list[int]:
-        """The process and everything below it."""
+        """The process and its descendants."""
         children: dict[int, list[int]] = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
@@ -62,15 +62,15 @@ class Child:
                 except (OSError, IndexError, ValueError):
                     continue
                 children.setdefault(parent, []).append(int(folder.name))
-        found, queue = [], [self.pid]
+        pids, queue = [], [self.pid]
         while queue:
             pid = queue.pop()
-            found.append(pid)
+            pids.append(pid)
             queue += children.get(pid, [])
-        return found
+        return pids
 
     def cpu_seconds(self) -> float:
-        """Processor time of the tree so far."""
+        """Processor time of the tree."""
         ticks = 0
         for pid in self.tree():
             try:
@@ -81,7 +81,7 @@ class Child:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def pss_bytes(self) -> int:
-        """Proportional set size of the tree: memory that processes share is counted once."""
+        """Proportional set size of the tree, which counts shared memory once."""
         total = 0
         for pid in self.tree():
             try:
@@ -95,7 +95,7 @@ class Child:
         if self not in _alive:
             return
         _alive.remove(self)
-        # Some servers put their workers into other groups, so the tree is written down before its root goes.
+        # Some servers move their workers to other groups, so the tree is recorded before its root ends.
         tree = self.tree() if self.exited() is None else []
         _signal_group(self.pid, signal.SIGTERM)
         try:
@@ -116,9 +116,9 @@ def stop_all() -> None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The same small environment for every server, so that no setting of the shell favours one."""
+    """The same minimal environment for every server, so that no shell setting favours one."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-    # Nothing leaves the machine while it measures.
+    # No traffic leaves the machine during a measurement.
     quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return kept | quiet | dict(extra or {})
 
@@ -138,7 +138,7 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _is_child_of_ours(pid: int, tree: list[int]) -> bool:
-    """Whether a pid of the tree still is what it was: left by its parent or still below one of the tree."""
+    """Whether a pid still belongs to the tree: it is orphaned, or still below a process of the tree."""
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError):

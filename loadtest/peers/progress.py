@@ -1,11 +1,11 @@
-"""Progress on stderr: where the run is, who is being measured, and how long it will still take."""
+"""Progress on stderr: the current case and server, and the remaining time."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-# Seconds of cases after which the pace so far says more than the estimate.
+# Seconds of cases after which the measured pace corrects the estimate.
 _ENOUGH = 30.0
 
 
@@ -17,7 +17,7 @@ class Progress:
         self._case = ""
 
     def case(self, place: int, count: int, name: str, done: float) -> None:
-        """`done` is the part of the estimate that lies behind this case; its real time corrects the rest."""
+        """`done` is the estimate for the earlier cases; their real time corrects the rest."""
         self._case = f"case {place} of {count} {name}"
         elapsed = self.elapsed
         slower = elapsed / done if done > _ENOUGH else 1.0

@@ -1,4 +1,4 @@
-"""What a run found: rows with a ratio, whether the floor and the goal are met, and what went wrong."""
+"""Results of a run: rows with ratios, whether floor and goal are met, and failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loadtest.peers.progress import Progress
 
 @dataclass(slots=True)
 class ComparisonRow:
-    """One comparison. Values and ratios are of the rounds; `reason` says why there are none."""
+    """One comparison, with the values and ratios of each round; `reason` says why there are none."""
 
     case: str
     title: str
@@ -50,8 +50,8 @@ class ComparisonRow:
         return row
 
     @classmethod
-    def read(cls, written: dict[str, Any]) -> ComparisonRow:
-        return cls(**{name: value for name, value in written.items() if name != "verdict"})
+    def read(cls, row: dict[str, Any]) -> ComparisonRow:
+        return cls(**{name: value for name, value in row.items() if name != "verdict"})
 
     def meets(self, mark: float | None) -> bool:
         if self.ratio is None or mark is None:
@@ -60,7 +60,7 @@ class ComparisonRow:
 
     @property
     def verdict(self) -> str:
-        """`goal`, `floor` or `neither`; `not measured`; nothing where no bar is set."""
+        """`goal`, `floor`, `neither` or `not measured`; empty without a bar."""
         if self.ratio is None:
             return "not measured"
         if self.floor is None and self.goal is None:
@@ -74,7 +74,7 @@ class ComparisonRow:
 
 
 class CaseResult:
-    """One case while it is measured: who takes part, what was seen, which rows came out."""
+    """One case while it is measured: its servers, raw rounds and rows."""
 
     def __init__(self, case: BenchmarkCase, progress: Progress) -> None:
         self.case = case
@@ -101,12 +101,12 @@ class CaseResult:
         self.seen.append({"case": self.case.name, "round": number, "server": who, **values})
 
     def row(self, bar: Bar, unit: str, values: dict[str, list[float]]) -> ComparisonRow:
-        """Adds the row of a bar: ratios round by round, or the reason why there are none."""
+        """Adds the row of a bar, with the ratio of each round, or the reason why there are none."""
         concerned = [who for who in (bar.ours, bar.peer) if who in self.left_out]
         reason = "; ".join(f"{who}: {self.left_out[who]}" for who in concerned)
         ours, peer = values[bar.ours], values[bar.peer] if bar.peer else []
         ratios: list[float] = []
-        # Somebody who failed half way has rounds that nobody answers.
+        # A server that failed half way has fewer rounds than the others.
         if not reason:
             ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)] if bar.peer else ours
         row = ComparisonRow.of(self.case, bar, unit, ours_values=ours, peer_values=peer, ratios=ratios, reason=reason)

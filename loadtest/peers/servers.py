@@ -1,4 +1,4 @@
-"""How each server is started on the server's core, and when it counts as ready."""
+"""Starts each server on the server's core, and waits for its readiness."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PeerServer:
     ready_path: str
 
     def wait_ready(self) -> float:
-        """Seconds from the start of the process to the first 200 of its readiness."""
+        """Seconds from the start of the process until its readiness probe returns 200."""
         while True:
             if status(self.port, self.ready_path) == 200:
                 return time.perf_counter() - self.child.started
@@ -57,7 +57,7 @@ class PeerServer:
 
 
 class Starter:
-    """Starts servers; knows which ones can be had here."""
+    """Starts servers, and knows which ones are available."""
 
     def __init__(self, work: Path, ours: Path = ROOT, *, may_install: bool = True) -> None:
         self._work = work
@@ -67,7 +67,7 @@ class Starter:
         self._reasons: dict[str, str | None] = {}
 
     def unavailable(self, who: str) -> str | None:
-        """Why a server cannot be started here, if it cannot; found out once."""
+        """The reason why a server is not available, if any; cached."""
         if who not in self._reasons:
             self._reasons[who] = self._unavailable(who)
         return self._reasons[who]
@@ -91,11 +91,11 @@ class Starter:
         if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES):
             argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={model.folder}", f"--model-name={MODEL}"]
             argv += [f"--http-port={http}", f"--grpc-port={grpc}", "--host=127.0.0.1", f"--workers={workers}"]
-            # The peers answer labels alone, so the bars are held against labels alone.
+            # The peers return labels only, so the comparison uses labels only.
             argv += [] if who == OURS_PROBABILITIES else ["--probabilities=false"]
             argv += ["--engine=native"] if who == OURS_NATIVE else []
             ready = "/v2/health/ready"
-            # The checkout measured is the first on Python's path.
+            # The measured checkout comes first on Python's path.
             cwd = self._ours
         elif who in (STOCK, TUNED):
             argv = [str(PYTHON), str(APPS / "stock.py"), f"--model-dir={model.folder}", f"--name={MODEL}"]
@@ -130,7 +130,7 @@ class Starter:
             "grpc_port": grpc,
             "metrics_port": metrics,
             "debug": False,
-            # Its default is one worker process beside the server; without it MLServer is twice as fast on one core.
+            # By default it has a separate worker process; without it MLServer is twice as fast on one core.
             "parallel_workers": 0,
         }
         (folder / "settings.json").write_text(json.dumps(settings))

@@ -1,1 +1,1 @@
-"""The dashboards as code, for development: `python -m tools.dashboards` writes what they make to dashboards/."""
+"""The dashboards as code, for development: `python -m tools.dashboards` writes them to dashboards/."""

@@ -1,4 +1,4 @@
-"""Features & drift: what the model is asked and answers, beside what it was trained on; where its features are from."""
+"""Features & drift: inputs and predictions compared with training, feature lookups, and the prediction log."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from monitoring.boards.style import (
     listing,
     number,
 )
-from monitoring.weighted import MODEL, class_shares, weighed
+from monitoring.weighted import MODEL, class_shares, weighted_mean
 
-MOST = 10
+TOP = 10
 SELECTED = f"{{{VERSIONS}}}"
 INPUT, OUTPUT = f"{MODEL}, feature", f"{MODEL}, output"
-INPUTS = weighed(f"model_feature_psi{SELECTED}", SELECTED, INPUT)
-OUTPUTS = weighed(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT)
-WITHOUT = weighed(f"model_feature_missing_ratio{SELECTED}", SELECTED, INPUT)
-OF_WINDOW = "Of the pods' windows, each weighted by its rows."
+INPUTS = weighted_mean(f"model_feature_psi{SELECTED}", SELECTED, INPUT)
+OUTPUTS = weighted_mean(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT)
+WITHOUT = weighted_mean(f"model_feature_missing_ratio{SELECTED}", SELECTED, INPUT)
+OF_WINDOW = "Mean over the pods' windows, weighted by their rows."
 
 
 def per_second(series: str, by: str = "", more: str = "") -> str:
@@ -47,7 +47,7 @@ UNUSABLE = (
 RECORDS = "model_prediction_log_records_total"
 LOST = f'rate({RECORDS}{{{SERVES},result=~"dropped|failed"}}[1h])'
 EVERY = f"sum(rate({RECORDS}{{{SERVES}}}[1h]))"
-"""Of an hour: what is written is counted by the file, which is some minutes later than what is lost."""
+"""Over an hour: written records are counted when their file is closed, some minutes later than lost ones."""
 
 
 def lookup_seconds(share: float) -> str:
@@ -56,7 +56,7 @@ def lookup_seconds(share: float) -> str:
 
 def drift() -> Any:
     return board(
-        DRIFT, "Features & drift", "What the model is asked and answers, beside what it was trained on.",
+        DRIFT, "Features & drift", "Inputs and predictions, compared with the training data.",
         {
             "Now": now(),
             "Inputs": inputs(),
@@ -70,8 +70,8 @@ def drift() -> Any:
 
 def now() -> list[Panel]:
     return [
-        number("Furthest input", "none", f"max({INPUTS})", *PSI, about="PSI: above 0.2 it has drifted."),
-        number("Furthest output", "none", f"max({OUTPUTS})", *PSI, about="PSI: above 0.2 it has drifted."),
+        number("Furthest input", "none", f"max({INPUTS})", *PSI, about="PSI; above 0.2 it has drifted."),
+        number("Furthest output", "none", f"max({OUTPUTS})", *PSI, about="PSI; above 0.2 it has drifted."),
         number("Rows in the window", "none", f"sum(model_drift_window_rows{SELECTED})"),
         number("Features not there", "percentunit", NOT_FOUND, (0.01, WARN), (0.05, BAD), about="Missing or stale."),
         number("Lookups failed", "percentunit", FAILED, (0.01, WARN), (0.05, BAD)),
@@ -87,35 +87,35 @@ def inputs() -> list[Panel]:
             "Inputs, furthest first",
             [("PSI", "", Expr(INPUTS)), ("Worst pod", "", Expr(worst)), ("Missing", "percentunit", Expr(WITHOUT))],
             names, hidden=["Time"], sort="PSI", limits={"PSI": PSI},
-            about="Each pod has a window of its own: PSI and missing are their mean, weighted by the rows in them. "
-                  "Few rows jump, so one pod alone may be far out by chance.",
+            about="Each pod has its own window: PSI and missing are means, weighted by the rows in the windows. "
+                  "With few rows, a single pod may be far out by chance.",
         ),
         graph(
-            "PSI of inputs", "none", Expr(f"topk({MOST}, {INPUTS})", "{{feature}} {{model_version}}"), limits=PSI,
-            about=f"The {MOST} furthest from the profile: look at them above 0.1; above 0.2 they have drifted.",
+            "PSI of inputs", "none", Expr(f"topk({TOP}, {INPUTS})", "{{feature}} {{model_version}}"), limits=PSI,
+            about=f"The {TOP} inputs furthest from the profile: above 0.1 check them, above 0.2 they have drifted.",
         ),
         graph(
-            "Missing inputs", "percentunit", Expr(f"topk({MOST}, {WITHOUT})", "{{feature}} {{model_version}}"),
-            about=f"Share of rows without it, of the {MOST} that lack most.",
+            "Missing inputs", "percentunit", Expr(f"topk({TOP}, {WITHOUT})", "{{feature}} {{model_version}}"),
+            about=f"Share of rows without a value, for the {TOP} inputs that lack most.",
         ),
         graph(
             "Rows in the window", "none",
             Expr(f"sum by (model_version) (model_drift_window_rows{SELECTED})", "{{model_version}}"),
-            about="Of all pods. With too few (--drift-min-rows) a pod gives no numbers.",
+            about="Rows of all pods. Below --drift-min-rows a pod reports no drift.",
         ),
     ]  # fmt: skip
 
 
 def predictions() -> list[Panel]:
-    quantiles = weighed(f"model_prediction_quantile{SELECTED}", SELECTED, f"{OUTPUT}, quantile")
+    quantiles = weighted_mean(f"model_prediction_quantile{SELECTED}", SELECTED, f"{OUTPUT}, quantile")
     return [
         graph(
             "PSI of predictions", "none", Expr(OUTPUTS, "{{output}} {{model_version}}"), limits=PSI,
-            about="How far the answers are from those for the training data.",
+            about="Distance of the predictions from those for the training data.",
         ),
         graph(
             "Prediction quantiles", "none", Expr(quantiles, "{{output}} {{quantile}} {{model_version}}"), signed=True,
-            about=f"Of numeric outputs. {OF_WINDOW}",
+            about=f"Quantiles of numeric outputs. {OF_WINDOW}",
         ),
         graph(
             "Prediction classes", "percentunit",
@@ -131,25 +131,25 @@ def lookups() -> list[Panel]:
     return [
         graph(
             "Lookup time", "s", *(Expr(lookup_seconds(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99)),
-            about="For the features of a request. Lookups that the open circuit refuses take no time at all.",
+            about="Time per request. Lookups skipped by the open circuit take no time.",
         ),
         graph(
             "Features not usable", "percentunit", Expr(UNUSABLE, "{{feature}} {{result}}"),
-            about="Share of a feature's values: missing is an entity that Feast does not know, stale is too old.",
+            about="Share of a feature's values. missing: Feast has none for the entity. stale: it is too old.",
         ),
         graph(
             "Lookups failed", "percentunit",
             Expr(f"{per_second('model_feature_lookups_failed_total', 'reason')} / scalar({LOOKUPS})", "{{reason}}"),
-            about="Share of the lookups that got no answer.",
+            about="Share of lookups without a response.",
         ),
         graph("Lookups", "reqps", Expr(LOOKUPS, "lookups")),
         graph(
             "Found in the cache", "percentunit", Expr(kept, "entities"),
-            about="Entities known from earlier requests; nothing here without --feast-cache-ttl.",
+            about="Entities cached by earlier requests; empty without --feast-cache-ttl.",
         ),
         graph(
             "Circuit open", "none", Expr(f"max by (pod) (model_feature_circuit_open{{{SERVES}}})", "{{pod}}"),
-            about="1 while Feast is left alone because it kept failing.",
+            about="1 while lookups are skipped because Feast kept failing.",
         ),
     ]  # fmt: skip
 
@@ -158,11 +158,11 @@ def prediction_log() -> list[Panel]:
     return [
         graph(
             "Records", "reqps", Expr(per_second(RECORDS, "result"), "{{result}}"),
-            about="Sampled requests. Those of a Parquet file are written when it is finished.",
+            about="Sampled requests. Records of a Parquet file count when it is closed.",
         ),
         graph(
             "Records lost", "percentunit", Expr(f"sum by (result) ({LOST}) / scalar({EVERY})", "{{result}}"),
-            about="In the last hour. dropped: the queue was full. failed: the log could not take them.",
+            about="In the last hour. dropped: the queue was full. failed: the log could not be written.",
         ),
         graph("Queue", "none", Expr(f"sum by (pod) (model_prediction_log_queue{{{SERVES}}})", "{{pod}}")),
     ]  # fmt: skip

@@ -52,7 +52,7 @@ def fleet() -> Any:
             {"namespace": "Namespace", "model_name": "Serve"}, hidden=["Time"], sort="Failed",
             link=f"/d/{OVERVIEW}?${{datasource:queryparam}}&var-namespace=${{__data.fields.Namespace}}"
                  "&var-serve=${__data.fields.Serve}&${__url_time_range}",
-            about="Worst first; a serve's name leads to its overview.",
+            about="Worst first; a serve's name links to its overview.",
         ),
     ]  # fmt: skip
     time = [

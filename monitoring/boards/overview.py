@@ -1,4 +1,4 @@
-"""Serve overview: what one serve does, how well, and with what."""
+"""Serve overview: traffic, latency, saturation and models of one serve."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def overview() -> Any:
     now = [
         number("Requests", "reqps", REQUESTS, width=3),
         number(
-            "Failed", "percentunit", FAILED, (0.001, WARN), (0.01, BAD), width=3, about="Answered with errors of ours."
+            "Failed", "percentunit", FAILED, (0.001, WARN), (0.01, BAD), width=3, about="Server errors."
         ),
         number("P95", "s", quantile(0.95), (0.5, BAD), width=3),
         number("Pods with a model", "none", f"count(model_loaded{{{SERVES}}} == 1)", width=3),
@@ -47,11 +47,11 @@ def overview() -> Any:
         number("Reloads failing", "none", f"sum(model_reload_failing{{{SERVES}}})", (1, BAD), width=3),
         number(
             "Furthest input", "none", f"max({INPUTS})", *PSI, width=3,
-            about="PSI: above 0.2 it has drifted from what the model was trained on.",
+            about="PSI; above 0.2 the input has drifted from the training data.",
         ),
         number(
             "Features not there", "percentunit", NOT_FOUND, (0.01, WARN), (0.05, BAD), width=3,
-            about="Missing in Feast, or too old.",
+            about="Missing in Feast, or stale.",
         ),
     ]  # fmt: skip
     errors = per_second("model_prediction_errors_total", "error_type", VERSIONS)
@@ -60,7 +60,7 @@ def overview() -> Any:
         graph("Requests by status", "reqps", Expr(per_second("model_requests_total", "status"), "{{status}}")),
         graph(
             "Errors by type", "percentunit", Expr(f"{errors} / scalar({PREDICTIONS})", "{{error_type}}"),
-            about="Share of the predictions. invalid_input is the caller's, all others are ours.",
+            about="Share of predictions. invalid_input is an error of the caller, all others are server errors.",
         ),
         graph("Latency", "s", *(Expr(quantile(share), f"P{share * 100:.0f}") for share in (0.5, 0.95, 0.99))),
         graph("P95 by version", "s", Expr(quantile(0.95, "le, model_version"), "{{model_version}}")),
@@ -78,7 +78,7 @@ def overview() -> Any:
         ),
         graph(
             "Expected wait", "s", Expr(f"model_expected_wait_seconds{{{SERVES}}}", "{{pod}}"), width=6,
-            about="How long a request that came now would wait; beyond --max-wait it is refused.",
+            about="Time that a new request would wait; above --max-wait it is refused.",
         ),
         graph("Bytes held", "bytes", Expr(f"sum by (pod) (model_requests_bytes{{{SERVES}}})", "{{pod}}"), width=6),
         graph("Refused", "reqps", Expr(per_second("model_requests_refused_total", "reason"), "{{reason}}"), width=6),
@@ -106,10 +106,10 @@ def overview() -> Any:
         graph(
             "Reloads", "none",
             Expr(f"sum by (outcome) (increase(model_reloads_total{{{SERVES}}}[{RECENTLY}]))", "{{outcome}}"), width=12,
-            about="Changes of what is served, and looks at the registry that failed.",
+            about="Changes of the served version, and failed polls of the registry.",
         ),
     ]  # fmt: skip
     return board(
-        OVERVIEW, "Serve overview", "What a serve does, how well, and with what.",
+        OVERVIEW, "Serve overview", "Traffic, latency, saturation and models of one serve.",
         {"Now": now, "Traffic": traffic, "Saturation": saturation, "Model": model}, ["namespace", "serve", "version"],
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from monitoring.boards.style import PSI, RECENTLY, ROLLOUT, SERVES, VERSIONS, Expr, board, graph, listing, revised
-from monitoring.weighted import class_shares, weighed
+from monitoring.weighted import class_shares, weighted_mean
 
 BY = "revision, model_version"
 LEGEND = "{{revision}} {{model_version}}"
@@ -28,7 +28,7 @@ OURS = ',error_type!="invalid_input"'
 
 
 def of_revision(series: str) -> str:
-    """What is counted before it is known which version answers."""
+    """Requests counted before a version is chosen, by revision."""
     return f"sum by (revision) ({revised(f'rate({series}{{{SERVES}}}[{RECENTLY}])')})"
 
 
@@ -37,20 +37,20 @@ REFUSED = f"({of_revision('model_requests_refused_total')} or 0 * {ASKED}) / {AS
 
 
 def errors(more: str) -> str:
-    """Zero, not nothing, for a revision that has had none."""
+    """The share of errors, which is zero rather than absent for a revision without errors."""
     return f"({per_second('model_prediction_errors_total', more)} or 0 * {PREDICTIONS}) / {PREDICTIONS}"
 
 
 SELECTED = f"{{{VERSIONS}}}"
 OUTPUT = f"{BY}, output"
-DISTANCE = weighed(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT, revised)
+DISTANCE = weighted_mean(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT, revised)
 CLASSES = class_shares(SELECTED, OUTPUT, revised)
 ROWS = f"sum by ({BY}) ({revised(f'model_drift_window_rows{SELECTED}')})"
 
 
 def predicted(quantiles: str, by: str) -> str:
     """These quantiles of the predictions."""
-    return weighed(f'model_prediction_quantile{{{VERSIONS},quantile=~"{quantiles}"}}', SELECTED, by, revised)
+    return weighted_mean(f'model_prediction_quantile{{{VERSIONS},quantile=~"{quantiles}"}}', SELECTED, by, revised)
 
 
 def rollout() -> Any:
@@ -67,7 +67,7 @@ def rollout() -> Any:
                 ("Pods", "none", Expr(PODS)),
             ],
             {"revision": "Revision", "model_version": "Version"}, hidden=["Time"], sort="Traffic",
-            about="A canary is worth promoting if it fails no more often and is no slower.",
+            about="Promote a canary if it fails no more often than the stable revision and is no slower.",
         ),
     ]  # fmt: skip
     traffic = [
@@ -76,10 +76,10 @@ def rollout() -> Any:
         graph("Pods", "none", Expr(PODS, LEGEND), stacked=True),
     ]
     quality = [
-        graph("Failed", "percentunit", Expr(errors(OURS), LEGEND), about="Errors of ours, as a share of its own."),
+        graph("Failed", "percentunit", Expr(errors(OURS), LEGEND), about="Server errors, as share of predictions."),
         graph(
             "Inputs that do not fit", "percentunit", Expr(errors(',error_type="invalid_input"'), LEGEND),
-            about="More of them at the canary: its signature takes less than that of the stable version.",
+            about="If the canary has more of them, its signature accepts less than that of the stable version.",
         ),
         graph("P50", "s", Expr(quantile(0.5), LEGEND)),
         graph("P95", "s", Expr(quantile(0.95), LEGEND)),
@@ -87,12 +87,12 @@ def rollout() -> Any:
         graph(
             "Rows per request", "none",
             Expr(f"{per_second('model_request_rows_sum')} / {per_second('model_request_rows_count')}", LEGEND),
-            about="The same for both, or the latencies cannot be compared.",
+            about="Must be the same for both, otherwise the latencies cannot be compared.",
         ),
         graph(
             "Refused", "percentunit", Expr(REFUSED, "{{revision}}"),
-            about="Share of a revision's requests that found it overloaded. They are no predictions, so they are in no "
-                  "other panel: a canary with too few pods is seen here.",
+            about="Share of a revision's requests that were refused because of overload. They are not predictions, so "
+                  "no other panel shows them: a canary with too few pods shows up here.",
         ),
     ]  # fmt: skip
     predictions = [
@@ -104,22 +104,22 @@ def rollout() -> Any:
             ],
             {"revision": "Revision", "model_version": "Version", "output": "Output"}, hidden=["Time"],
             limits={"PSI": PSI},
-            about="What the two answer to the same kind of requests should be alike, unless it was meant to change. "
-                  "PSI is the distance of each from its own training. Only of what drift is measured for.",
+            about="Predictions of both for similar requests should be alike, unless a change is intended. PSI is the "
+                  "distance of each from its own training data. Only models with drift measurement are shown.",
         ),
         graph(
             "Prediction quantiles", "none",
             Expr(predicted("0.05|0.5|0.95", f"{OUTPUT}, quantile"), LEGEND + " {{output}} {{quantile}}"), signed=True,
-            about="Of numeric outputs: the middle, and what one in twenty is below or above.",
+            about="Numeric outputs: the median, the 5th and the 95th percentile.",
         ),
         graph("Prediction classes", "percentunit", Expr(CLASSES, LEGEND + " {{output}}: {{value}}")),
         graph(
             "Rows in the window", "none", Expr(ROWS, LEGEND),
-            about="How many predictions these numbers are of. Few rows jump: give a canary time.",
+            about="Number of predictions behind these values. Few rows fluctuate: give a canary time.",
         ),
     ]  # fmt: skip
     return board(
-        ROLLOUT, "Rollout", "A canary beside the stable predictor.",
+        ROLLOUT, "Rollout", "A canary compared with the stable predictor.",
         {"Side by side": beside, "Traffic": traffic, "Quality": quality, "Predictions": predictions},
         ["namespace", "serve", "version"],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the dashboards have in common: how a panel looks, which variables there are, what is marked in time."""
+"""Shared parts of the dashboards: panels, variables and annotations."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OVERVIEW, ROLLOUT, FLEET = "mlflow-kserve-overview", "mlflow-kserve-rollout", "m
 DRIFT = "mlflow-kserve-drift"
 OK, WARN, BAD = "green", "orange", "red"
 PSI = ((0.1, WARN), (0.2, BAD))
-"""How far a distribution is from that of training: from 0.1 on look at it, from 0.2 on it has drifted."""
+"""Thresholds of the distance from training: from 0.1 it is notable, from 0.2 it has drifted."""
 Limit = tuple[float, str]
-"""From where on it has which colour."""
+"""A value, and the colour from there on."""
 NONE: Mapping[str, Sequence[Limit]] = {}
 Panel = timeseries.Panel | stat.Panel | table.Panel
 
@@ -52,7 +52,7 @@ def graph(
     title: str, unit: str, *queries: Expr, about: str = "", stacked: bool = False, width: int = 8,
     limits: Sequence[Limit] = (), signed: bool = False,
 ) -> Panel:  # fmt: skip
-    """Limits are drawn as lines; what is signed may be below zero."""
+    """A time series panel. Limits are drawn as lines; `signed` allows values below zero."""
     panel = timeseries.Panel().title(title).unit(unit).span(width).height(8).datasource(SOURCE)
     panel = panel.description(about).legend(
         common.VizLegendOptions().show_legend(True).display_mode(models.LegendDisplayMode.LIST)
@@ -69,7 +69,7 @@ def graph(
 
 
 def number(title: str, unit: str, query: str, *limits: Limit, about: str = "", width: int = 4) -> Panel:
-    """The value of now; limits say from where on it has another colour."""
+    """A panel with the current value, coloured by the limits."""
     panel = stat.Panel().title(title).unit(unit).span(width).height(4).datasource(SOURCE).description(about)
     panel = panel.thresholds(colored(limits)).no_value("–")
     return panel.targets(targets([Expr(query)], instant=True))
@@ -115,38 +115,38 @@ def listing(
 
 
 def targets(queries: Sequence[Expr], instant: bool) -> list[Builder[Dataquery]]:
-    made: list[Builder[Dataquery]] = []
+    built: list[Builder[Dataquery]] = []
     for position, query in enumerate(queries):
         target = prometheus.Dataquery().expr(query.expr).ref_id(chr(ord("A") + position)).datasource(SOURCE)
         target = target.instant().format(PromQueryFormat.TABLE) if instant else target.range()
-        made.append(target.legend_format(query.legend) if query.legend else target)
-    return made
+        built.append(target.legend_format(query.legend) if query.legend else target)
+    return built
 
 
 def board(uid: str, title: str, about: str, rows: dict[str, Sequence[Panel]], variables: Sequence[str]) -> Any:
-    made = dashboard.Dashboard(title).uid(uid).description(about).tags([TAG]).editable()
-    made = made.time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR).timezone("browser")
-    made = made.with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    built = dashboard.Dashboard(title).uid(uid).description(about).tags([TAG]).editable()
+    built = built.time("now-1h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR).timezone("browser")
+    built = built.with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     for name in variables:
-        made = made.with_variable(VARIABLES[name]())
+        built = built.with_variable(VARIABLES[name]())
     link = dashboard.DashboardLink("Dashboards").type(DashboardLinkType.DASHBOARDS).tags([TAG])
-    made = made.link(link.include_vars(True).keep_time(True))
+    built = built.link(link.include_vars(True).keep_time(True))
     for each in marks() if "serve" in variables else []:
-        made = made.annotation(each)
+        built = built.annotation(each)
     ids = count(1)
     for name, panels in rows.items():
-        made = made.with_row(dashboard.Row(name).id(next(ids)))
+        built = built.with_row(dashboard.Row(name).id(next(ids)))
         for panel in panels:
-            made = made.with_panel(panel.id(next(ids)))
-    return titled(json.loads(json.dumps(made.build(), cls=JSONEncoder)))
+            built = built.with_panel(panel.id(next(ids)))
+    return titled(json.loads(json.dumps(built.build(), cls=JSONEncoder)))
 
 
 def chosen(name: str, label: str, query: str) -> dashboard.QueryVariable:
-    """A variable whose values are read from Prometheus; all of them, unless some are chosen."""
-    made = dashboard.QueryVariable(name).label(label).datasource(SOURCE)
-    made = made.query({"query": query, "refId": name}).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-    made = made.sort(VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True).all_value(".+")
-    return made.current(VariableOption(text="All", value="$__all"))
+    """A variable with values from Prometheus, all of which are selected by default."""
+    variable = dashboard.QueryVariable(name).label(label).datasource(SOURCE)
+    variable = variable.query({"query": query, "refId": name}).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    variable = variable.sort(VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True).all_value(".+")
+    return variable.current(VariableOption(text="All", value="$__all"))
 
 
 VARIABLES: dict[str, Callable[[], dashboard.QueryVariable]] = {
@@ -160,28 +160,30 @@ MARKS = {
     "Pods of a revision": ("model_loaded", "by (model_name, revision)", "{{revision}}", "purple"),
 }
 REVISION = r'"revision", "$1", "pod", "(.+-predictor(?:-\\d{5})?)-.+"'
-"""From a pod's name, in both modes: fraud-v8-predictor of Standard, fraud-predictor-00002 of Knative."""
+"""The revision in a pod's name: fraud-v8-predictor in Standard, fraud-predictor-00002 in Knative."""
 
 
 def revised(vector: str) -> str:
-    """The same with a label for the revision."""
+    """The vector with a label for the revision."""
     return f"label_replace({vector}, {REVISION})"
 
 
 def marks() -> list[dashboard.AnnotationQuery]:
-    """What is now and was not a minute ago."""
-    made = []
+    """Annotations for states that hold now and did not a minute ago."""
+    annotations = []
     for name, (series, by, _, color) in MARKS.items():
         now, before = f"{series}{{{SERVES}}} == 1", f"{series}{{{SERVES}}} offset 1m == 1"
         if "revision" in by:
             now, before = revised(now), revised(before)
         expr = f"count {by} ({now}) unless count {by} ({before})"
-        made.append(dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expr))
-    return made
+        annotations.append(
+            dashboard.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(color).expr(expr)
+        )
+    return annotations
 
 
 def titled(whole: dict[str, Any]) -> dict[str, Any]:
-    """Marks say what happened, in a field that the library does not have."""
+    """Adds the title of each annotation, a field that the library does not have."""
     for mark in whole.get("annotations", {}).get("list", []):
         mark["titleFormat"] = MARKS[mark["name"]][2]
     return whole

@@ -1,1 +1,1 @@
-"""Who may come in, and how often: tokens, JWTs and rate limits; nothing here knows of HTTP servers or models."""
+"""Access control: tokens, JWTs, TLS and rate limits; it knows nothing of HTTP servers and models."""

@@ -1,4 +1,4 @@
-"""The address of a client, also behind proxies that are trusted to tell it."""
+"""The address of a client, even behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
 
 FORWARDED = ("x-forwarded-for", "forwarded")
-MAX_TOLD = 1024  # bytes of such a header that are read, from its end: what counts stands there
-SUBSCRIBER = 64  # bits: what one client of IPv6 has for itself, and changes as it likes
+MAX_HEADER = 1024  # bytes that are read, from the end: the proxies nearest to this server write there
+IPV6_CLIENT_BITS = 64  # a client of IPv6 owns a network of this size and may change its address within it
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -26,27 +26,27 @@ class Addresses:
     def __init__(self, trusted: tuple[Network, ...], header: str) -> None:
         self.trusted = trusted
         self.header = header.encode()
-        self.found = lru_cache(maxsize=4096)(self.find)
+        self.cached_client = lru_cache(maxsize=4096)(self.find_client)
 
     def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Whom a request comes from: the peer, or, if that is a trusted proxy, whom it names."""
-        told = b",".join([value for name, value in headers if name == self.header]) if self.trusted else b""
-        return self.found(peer, told[-MAX_TOLD:])
+        """The client of a request: the peer, or the client that it names if it is a trusted proxy."""
+        forwarded = b",".join([value for name, value in headers if name == self.header]) if self.trusted else b""
+        return self.cached_client(peer, forwarded[-MAX_HEADER:])
 
-    def find(self, peer: str, told: bytes) -> str:
-        """From right to left, as far as there is trust: what is left of that anybody may have written."""
+    def find_client(self, peer: str, forwarded: bytes) -> str:
+        """Reads from right to left as long as each sender is trusted: anyone may have written what is further left."""
         address = parsed(peer)
         if address is None:
             return f"address {peer}"
-        for part in reversed(told.decode("latin-1").split(",")):
+        for part in reversed(forwarded.decode("latin-1").split(",")):
             if not self.trusts(address):
                 break
-            before = parsed(node(part) if self.header == b"forwarded" else part.strip())
-            if before is None:
+            previous = parsed(node(part) if self.header == b"forwarded" else part.strip())
+            if previous is None:
                 break
-            address = before
+            address = previous
         if isinstance(address, IPv6Address):
-            return f"address {ip_network((address, SUBSCRIBER), strict=False)}"
+            return f"address {ip_network((address, IPV6_CLIENT_BITS), strict=False)}"
         return f"address {address}"
 
     def trusts(self, address: Address) -> bool:
@@ -63,7 +63,7 @@ def node(element: str) -> str:
 
 
 def parsed(text: str) -> Address | None:
-    """An address, perhaps with a port; IPv4 is IPv4 also where a socket of IPv6 has it."""
+    """An address, with or without a port; an IPv4 address that IPv6 wraps is unwrapped."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,4 +1,4 @@
-"""The gate that every request passes where access is limited: who it is, what they may, and how often."""
+"""The gate for requests, where access is limited: it knows the caller, their routes and their rate."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from predictors.access.addresses import Addresses
 from predictors.access.jwts import KeysWanted, Verifier, verifier
 from predictors.access.limits import Limiter
 from predictors.access.reloading_file import ReloadingFile
-from predictors.access.tokens import LONGEST, Tokens, digest_of, token_file
+from predictors.access.tokens import MAX_TOKEN, Tokens, digest_of, token_file
 from predictors.protocol.errors import RequestError
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.access.settings import AccessSettings
 
 log = logging.getLogger("predictors.gate")
 
@@ -27,44 +27,44 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
 Files: TypeAlias = tuple[ReloadingFile[Tokens], ...]
 
-REPORT_EVERY = 60.0  # seconds
-CLOSED = "this is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
+REPORT_INTERVAL = 60.0  # seconds
+CLOSED = "this route is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
 
 
 @dataclass(frozen=True, slots=True)
 class RoutePolicy:
-    """What opens the routes of one kind."""
+    """Which tokens open the routes of one kind."""
 
     files: Files
-    """Whose tokens do."""
+    """Files whose tokens open them."""
     callers: bool
-    """Whether every good JWT does, or only an operator's."""
+    """Whether any valid JWT opens them, or only an operator's."""
     closed: str = ""
-    """Why nothing does."""
+    """Why no token opens them."""
 
 
 class Gate:
-    def __init__(self, settings: Settings, rates: Path | None = None) -> None:
-        """Workers that give the same file for `rates` limit their clients together; raises UnusableFile."""
+    def __init__(self, settings: AccessSettings, rates: Path | None = None) -> None:
+        """Workers that share the file `rates` limit their clients together; raises UnusableFile."""
         callers = files(settings.token_file, "--token-file")
         admins = files(settings.admin_token_file, "--admin-token-file")
         probers = files(settings.probe_token_file, "--probe-token-file")
         self.files = callers + admins + probers
         self.verifier = verifier_of(settings)
         self.admin_scope = settings.jwt_admin_scope
-        known = bool(callers) or self.verifier is not None
-        caller = RoutePolicy(callers + admins, True) if known else None
+        needs_token = bool(callers) or self.verifier is not None
+        caller = RoutePolicy(callers + admins, True) if needs_token else None
         prober = RoutePolicy(probers + admins, False) if probers else caller or RoutePolicy(admins, False)
         admin = RoutePolicy(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED)
-        self.doors: dict[str, RoutePolicy | None] = {
+        self.policies: dict[str, RoutePolicy | None] = {
             "predict": caller,
             "page": caller,
             "probe": prober if "health" in settings.protect else None,
             "metrics": prober if "metrics" in settings.protect else None,
-            "hook": None,  # it knows its senders by their signatures
+            "hook": None,  # webhooks are signed
             "open": None,
         }
-        """By kind of route; none where everybody comes in."""
+        """By kind of route; None where no token is needed."""
         self.admin = admin if self.files or self.verifier else None
         self.limiter: Limiter | None = None
         if settings.rate_limit is not None:
@@ -77,10 +77,10 @@ class Gate:
         return self.admin is not None
 
     def admit(self, kind: str, headers: Headers, peer: str) -> None:
-        """Raises what is to be answered to a request that may not come in; KeysWanted if it cannot be said yet."""
+        """Raises the answer to a request that is refused, or KeysWanted while the keys are being fetched."""
         try:
-            door = self.doors.get(kind, self.admin)  # what is of no known kind is for operators
-            name = "" if door is None else self.visitor(door, headers)
+            policy = self.policies.get(kind, self.admin)  # routes of an unknown kind are for operators
+            name = "" if policy is None else self.caller(policy, headers)
             if kind == "predict" and self.limiter is not None:
                 charge = self.limiter.charge(name or self.addresses.client(peer, headers))
                 if charge.wait:
@@ -88,11 +88,11 @@ class Gate:
         except KeysWanted:
             raise
         except RequestError as error:
-            self.note(kind, error, peer)
+            self.report(kind, error, peer)
             raise
 
     async def let_in(self, kind: str, headers: Headers, peer: str) -> None:
-        """The same, for those who can wait."""
+        """`admit` that waits for the keys if need be."""
         try:
             self.admit(kind, headers, peer)
         except KeysWanted as wanted:
@@ -100,8 +100,8 @@ class Gate:
             self.admit(kind, headers, peer)
 
     async def knows(self, headers: Headers, peer: str) -> bool:
-        """Whether the sender of a request may read pages; nobody has to say who they are."""
-        if self.doors["page"] is None:
+        """Whether the sender of a request may read pages; a request without a token is not refused."""
+        if self.policies["page"] is None:
             return True
         if not any(name == b"authorization" for name, _ in headers):
             return False
@@ -111,13 +111,13 @@ class Gate:
             return False
         return True
 
-    def visitor(self, door: RoutePolicy, headers: Headers) -> str:
-        """The name of a token that opens the door."""
-        if door.closed:
-            raise refusals.closed(door.closed)
+    def caller(self, policy: RoutePolicy, headers: Headers) -> str:
+        """The name of the request's token, if the policy accepts it."""
+        if policy.closed:
+            raise refusals.closed(policy.closed)
         token = bearer(headers)
         digest = digest_of(token)
-        for file in door.files:
+        for file in policy.files:
             name = file.current().get(digest)
             if name is not None:
                 return name
@@ -126,48 +126,49 @@ class Gate:
         if self.verifier is None or token.count(b".") != 2:
             raise refusals.invalid_token("the token is not known")
         holder = self.verifier.holder(token, digest)
-        if not (door.callers or holder.admin):
+        if not (policy.callers or holder.admin):
             raise refusals.not_enough(self.admin_scope)
         return holder.name
 
-    def note(self, kind: str, error: RequestError, peer: str) -> None:
-        """In the log, but not once for each of a flood."""
+    def report(self, kind: str, error: RequestError, peer: str) -> None:
+        """Logs a summary of refusals, at most once a minute."""
         log.debug("refused a request (%s) from %s: %d %s", kind, peer, error.status, error)
         self.refused += 1
         now = time.monotonic()
         if now >= self.report_at:
             log.info("refused %d requests; the last one (%s) from %s: %s", self.refused, kind, peer, error)
-            self.refused, self.report_at = 0, now + REPORT_EVERY
+            self.refused, self.report_at = 0, now + REPORT_INTERVAL
 
 
 def bearer(headers: Headers) -> bytes:
-    found = None
+    """The token in the Authorization header."""
+    credentials = None
     for name, value in headers:
         if name == b"authorization":
-            if found is not None:
+            if credentials is not None:
                 raise refusals.two_tokens()
-            found = value
-    if found is None or found[:7].lower() != b"bearer ":
+            credentials = value
+    if credentials is None or credentials[:7].lower() != b"bearer ":
         raise refusals.no_token()
-    if len(found) > LONGEST:
-        raise refusals.invalid_token(f"the token is longer than {LONGEST} bytes")
-    return found[7:].strip()
+    if len(credentials) > MAX_TOKEN:
+        raise refusals.invalid_token(f"the token is longer than {MAX_TOKEN} bytes")
+    return credentials[7:].strip()
 
 
 def files(path: str | None, setting: str) -> Files:
     return (token_file(path, setting),) if path else ()
 
 
-def verifier_of(settings: Settings) -> Verifier | None:
+def verifier_of(settings: AccessSettings) -> Verifier | None:
     if settings.jwt_jwks is None:
         return None
     return verifier(settings.jwt_jwks, settings.jwt_issuer or "", settings.jwt_audience, settings.jwt_admin_scope)
 
 
-def gate_of(settings: Settings, rates: Path | None = None) -> Gate | None:
-    """The gate that the settings ask for; None where everybody may do everything."""
-    asked = (
+def gate_of(settings: AccessSettings, rates: Path | None = None) -> Gate | None:
+    """The gate for these settings; None where they limit nothing."""
+    limits = (
         settings.token_file, settings.admin_token_file, settings.probe_token_file, settings.jwt_jwks,
         settings.rate_limit,
     )  # fmt: skip
-    return Gate(settings, rates) if any(asked) else None
+    return Gate(settings, rates) if any(limits) else None

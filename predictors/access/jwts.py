@@ -1,4 +1,4 @@
-"""JSON Web Tokens: checked against the keys of one issuer, once each."""
+"""JSON Web Tokens: each is verified once, with the keys of one issuer."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from predictors.protocol.errors import NotReady
 
 log = logging.getLogger("predictors")
 
-ALGORITHMS = {  # by type of key and curve; only such as need no secret here
+ALGORITHMS = {  # by type of key and curve; none that needs a secret here
     ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     ("EC", "P-256"): ("ES256",),
     ("EC", "P-384"): ("ES384",),
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
-LEEWAY = 30  # seconds that clocks may differ
-MAX_KNOWN = 4096  # tokens that are known to be good
+LEEWAY = 30  # seconds by which clocks may differ
+MAX_VERIFIED = 4096  # tokens that are remembered as valid
 FETCH_TIMEOUT = 5.0  # seconds
-FETCH_EVERY = 300.0
-FETCH_AT_MOST_EVERY = 10.0  # a key that nobody knows is looked for once, however often it is named
+FETCH_INTERVAL = 300.0
+MIN_FETCH_INTERVAL = 10.0  # however many tokens name an unknown key
 ADMIN_CLAIMS = ("scope", "scp", "roles")
 
 
@@ -44,7 +44,7 @@ class Holder:
 
 
 class KeysWanted(NotReady):
-    """The keys are being fetched; afterwards the request may be looked at again."""
+    """The keys are being fetched; afterwards the request can be checked again."""
 
     def __init__(self, fetched: Future[None]) -> None:
         super().__init__("the keys of the token's issuer are being fetched; try again")
@@ -60,36 +60,36 @@ class Keys:
             raise UnusableFile("expected a JSON Web Key Set: an object with 'keys'")
         self.document = document
         self.entries = [
-            {name: value for name, value in one.items() if name != "d"}  # should it hold private keys
-            for one in listed
-            if isinstance(one, dict) and algorithms_of(one) and one.get("use", "sig") == "sig"
+            {name: value for name, value in entry.items() if name != "d"}  # the private part, if it is there
+            for entry in listed
+            if isinstance(entry, dict) and algorithms_of(entry) and entry.get("use", "sig") == "sig"
         ]
         if not self.entries:
-            raise UnusableFile("there is no RSA, EC or Ed25519 key for signatures in it")
-        self.made: dict[tuple[str | None, str], Any] = {}
+            raise UnusableFile("expected an RSA, EC or Ed25519 key for signatures, and there is none")
+        self.parsed: dict[tuple[str | None, str], Any] = {}
 
     def key(self, kid: str | None, algorithm: str) -> Any:
-        """The one key that a token can mean, or None."""
-        known = self.made.get((kid, algorithm))
+        """The key that a token names, or None unless exactly one fits."""
+        known = self.parsed.get((kid, algorithm))
         if known is not None:
             return known
-        fitting = [
-            one
-            for one in self.entries
-            if (kid is None or one.get("kid") == kid)
-            and algorithm in algorithms_of(one)
-            and one.get("alg", algorithm) == algorithm
+        matches = [
+            entry
+            for entry in self.entries
+            if (kid is None or entry.get("kid") == kid)
+            and algorithm in algorithms_of(entry)
+            and entry.get("alg", algorithm) == algorithm
         ]
-        if len(fitting) != 1:
+        if len(matches) != 1:
             return None
         from jwt import PyJWK, PyJWTError
 
         try:
-            made = self.made[kid, algorithm] = PyJWK(fitting[0], algorithm)
+            key = self.parsed[kid, algorithm] = PyJWK(matches[0], algorithm)
         except PyJWTError as error:
             log.warning("a key of the issuer cannot be used: %s", type(error).__name__)
             return None
-        return made
+        return key
 
 
 def algorithms_of(key: dict[str, Any]) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def algorithms_of(key: dict[str, Any]) -> tuple[str, ...]:
 
 
 class FetchedKeys:
-    """The keys at a URL, fetched by a thread: at the start, now and then, and for a key that is not known yet."""
+    """The keys at a URL, fetched by a thread at the start, every few minutes, and for a token with an unknown key."""
 
     def __init__(self, url: str, setting: str) -> None:
         self.url, self.setting = url, setting
@@ -108,13 +108,13 @@ class FetchedKeys:
         self.fetch()
 
     def current(self) -> Keys | None:
-        if time.monotonic() - self.begun > FETCH_EVERY:
+        if time.monotonic() - self.begun > FETCH_INTERVAL:
             self.fetch()
         return self.keys
 
-    def again(self) -> Future[None] | None:
-        """A fetch that is under way or begins; None if the last one was just now."""
-        if time.monotonic() - self.begun > FETCH_AT_MOST_EVERY:
+    def refetch(self) -> Future[None] | None:
+        """A fetch, begun now if none is running; None if the last one is too recent."""
+        if time.monotonic() - self.begun > MIN_FETCH_INTERVAL:
             self.fetch()
         return self.fetching
 
@@ -127,9 +127,9 @@ class FetchedKeys:
         from jwt import PyJWKClient, PyJWTError
 
         try:
-            found = PyJWKClient(self.url, cache_jwk_set=False, timeout=FETCH_TIMEOUT).fetch_data()
-            if self.keys is None or self.keys.document != found:
-                self.keys = Keys(found)
+            document = PyJWKClient(self.url, cache_jwk_set=False, timeout=FETCH_TIMEOUT).fetch_data()
+            if self.keys is None or self.keys.document != document:
+                self.keys = Keys(document)
         except (PyJWTError, UnusableFile, OSError, ValueError) as error:
             log.warning("%s: the keys cannot be fetched: %s", self.setting, error)
         finally:
@@ -138,44 +138,44 @@ class FetchedKeys:
 
 
 class FileKeys:
-    """The keys in a file, which may change."""
+    """The keys in a file, read again when it changes."""
 
     def __init__(self, path: str, setting: str) -> None:
         def read() -> Keys:
             try:
                 return Keys(json.loads(Path(path).read_bytes()))
             except ValueError:
-                raise UnusableFile("expected a JSON Web Key Set: it is not JSON") from None
+                raise UnusableFile("expected a JSON Web Key Set, and this is not JSON") from None
 
         self.current = ReloadingFile([path], setting, read).current
 
-    def again(self) -> None:
+    def refetch(self) -> None:
         return None
 
 
 class Verifier:
-    """Which tokens are good, and for whom they speak."""
+    """Verifies tokens and names their holders."""
 
     def __init__(self, source: FileKeys | FetchedKeys, issuer: str, audience: frozenset[str], admin_scope: str | None):
         self.source, self.issuer, self.audience, self.admin_scope = source, issuer, audience, admin_scope
         self.keys: Keys | None = None
-        self.known: OrderedDict[bytes, Holder] = OrderedDict()
-        """Good tokens by their digests, the least recently used first."""
+        self.holders: OrderedDict[bytes, Holder] = OrderedDict()
+        """Holders by the digest of their valid token, the least recently used first."""
 
     def holder(self, token: bytes, digest: bytes) -> Holder:
-        """Raises Unauthorized, or KeysWanted if it cannot say yet."""
+        """Raises Unauthorized, or KeysWanted while the keys are being fetched."""
         keys = self.source.current()
         if keys is not self.keys:  # a key may have been withdrawn
             self.keys = keys
-            self.known.clear()
-        known = self.known.get(digest)
+            self.holders.clear()
+        known = self.holders.get(digest)
         if known is not None and known.until > time.time():
-            self.known.move_to_end(digest)
+            self.holders.move_to_end(digest)
             return known
         holder = self.verified(token, keys)
-        if len(self.known) >= MAX_KNOWN:
-            self.known.popitem(last=False)
-        self.known[digest] = holder
+        if len(self.holders) >= MAX_VERIFIED:
+            self.holders.popitem(last=False)
+        self.holders[digest] = holder
         return holder
 
     def verified(self, token: bytes, keys: Keys | None) -> Holder:
@@ -184,27 +184,27 @@ class Verifier:
         try:
             header = jwt.get_unverified_header(token)
             kid, algorithm = header.get("kid"), header.get("alg")
-        except Exception:  # also what is nested too deeply
+        except Exception:  # not only PyJWT's: JSON may be nested too deeply
             raise invalid_token("the token is malformed") from None
         if not any(algorithm in allowed for allowed in ALGORITHMS.values()):
             raise invalid_token("the token is not signed with a key pair: expected RS, PS or ES, 256 to 512, or EdDSA")
         key = None if keys is None else keys.key(kid, str(algorithm))
         if key is None:
             self.want_keys()
-            raise invalid_token("the token names no key of its issuer that fits")
+            raise invalid_token("the token names no suitable key of its issuer")
         try:
             claims = jwt.decode(
                 token, key, algorithms=[str(algorithm)], issuer=self.issuer, audience=self.audience, leeway=LEEWAY,
                 options={"require": ["exp", "iss", "aud"]},
             )  # fmt: skip
-        except Exception as error:  # also numbers that no clock has
-            raise invalid_token(words_of(error)) from None
+        except Exception as error:  # not only PyJWT's: a time may be out of range
+            raise invalid_token(reason_of(error)) from None
         subject = claims.get("sub") or claims.get("client_id") or claims.get("azp") or ""
         return Holder(f"subject {subject}", self.is_admin(claims), float(claims["exp"]) + LEEWAY)
 
     def want_keys(self) -> None:
-        """Raises KeysWanted if it is worth while to ask the issuer."""
-        fetching = self.source.again()
+        """Raises KeysWanted if the issuer may have new keys."""
+        fetching = self.source.refetch()
         if fetching is not None:
             raise KeysWanted(fetching)
         if self.source.current() is None:
@@ -221,11 +221,11 @@ class Verifier:
         return False
 
 
-def words_of(error: Exception) -> str:
-    """Of our own: the library's may hold what is in the token."""
+def reason_of(error: Exception) -> str:
+    """A text of ours: the library's may quote the token."""
     import jwt
 
-    words: dict[Callable[..., Exception], str] = {
+    reasons: dict[Callable[..., Exception], str] = {
         jwt.ExpiredSignatureError: "the token has expired",
         jwt.ImmatureSignatureError: "the token is not valid yet",
         jwt.InvalidIssuedAtError: "the token is not valid yet",
@@ -235,7 +235,7 @@ def words_of(error: Exception) -> str:
     }
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"the token has no '{error.claim}'"
-    return words.get(type(error), "the token is malformed")
+    return reasons.get(type(error), "the token is malformed")
 
 
 def verifier(source: str, issuer: str, audience: frozenset[str], admin_scope: str | None) -> Verifier:

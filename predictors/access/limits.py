@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket for each client, in memory of a fixed size that worker processes share."""
+"""Rate limits: a token bucket for each client, in memory of fixed size that worker processes share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
-SETS, WAYS = 16_384, 4  # clients that are remembered; of more than these, those with the fullest buckets are not
+SETS, WAYS = 16_384, 4  # clients that are remembered; beyond that, those with the fullest buckets are forgotten
 SLOTS = SETS * WAYS
 
 
@@ -31,9 +31,9 @@ def rate(text: str) -> Rate:
 
 class Charge(NamedTuple):
     wait: float
-    """Seconds until the request would be served; 0 if it is."""
+    """Seconds until the request would be served; 0 if it is served now."""
     left: int
-    """How many more would be served at once."""
+    """How many more would be served now."""
     reset: float
     """Seconds until the bucket is full again."""
 
@@ -41,23 +41,24 @@ class Charge(NamedTuple):
 class Limiter:
     """Buckets of `burst` requests that fill at a rate.
 
-    A bucket is kept as the time at which it is full again (the generic cell rate algorithm): one number, which is
-    written as a whole. Workers that charge the same client at the same moment may let one more request in.
+    A bucket is stored as the time at which it will be full again (the generic cell rate algorithm): one number, which
+    is written atomically. Workers that charge the same client at the same moment may admit one request too many.
     """
 
     def __init__(self, rate: Rate, burst: int, file: Path | None = None) -> None:
-        """Processes that give the same file share the buckets."""
+        """Processes with the same file share the buckets."""
         self.rate, self.burst = rate, burst
-        self.each = rate.seconds / rate.count
-        self.room = burst * self.each
+        self.cost = rate.seconds / rate.count
+        """Seconds in which a bucket regains one request."""
+        self.capacity = burst * self.cost
         view = memoryview(shared_memory(file, 16 * SLOTS))
         self.clients = view[: 8 * SLOTS].cast("q")
         self.full_at = view[8 * SLOTS :].cast("d")
 
     def charge(self, client: str) -> Charge:
-        """Takes one request out of a client's bucket, if there is one in it."""
+        """Takes a request from a client's bucket unless it is empty."""
         clients, full_at = self.clients, self.full_at
-        key = hash(client) or 1  # secret, and the same in all processes that one has forked
+        key = hash(client) or 1  # unpredictable, and the same in all forks of a process
         first = key % SETS * WAYS
         slot = first
         for at in range(first, first + WAYS):
@@ -70,15 +71,15 @@ class Limiter:
             clients[slot], full_at[slot] = key, 0.0
         now = time.monotonic()
         full = max(full_at[slot], now)
-        after = full + self.each - now
-        if after > self.room + 1e-9:
-            return Charge(after - self.room, 0, full - now)
+        after = full + self.cost - now
+        if after > self.capacity + 1e-9:
+            return Charge(after - self.capacity, 0, full - now)
         full_at[slot] = now + after
-        return Charge(0.0, int((self.room - after) / self.each + 1e-6), after)
+        return Charge(0.0, int((self.capacity - after) / self.cost + 1e-6), after)
 
 
 def shared_memory(file: Path | None, size: int) -> mmap.mmap:
-    """Zeros at first; memory that is not touched costs nothing."""
+    """Initially zero; pages that are never touched cost nothing."""
     if file is None:
         return mmap.mmap(-1, size)
     with file.open("ab+") as opened:

@@ -1,4 +1,4 @@
-"""What is said to those who may not come in; the challenges are those of RFC 6750."""
+"""The answers to requests that are refused, with the challenges of RFC 6750."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def challenged(error: RequestError, challenge: str) -> RequestError:
 
 
 def no_token() -> RequestError:
-    return challenged(Unauthorized("this needs a token: send it as 'Authorization: Bearer …'"), REALM)
+    return challenged(Unauthorized("this route needs a token: send it as 'Authorization: Bearer …'"), REALM)
 
 
 def two_tokens() -> RequestError:
@@ -30,8 +30,10 @@ def invalid_token(reason: str) -> RequestError:
 
 
 def not_enough(scope: str | None) -> RequestError:
-    wanted = f', scope="{scope}"' if scope else ""
-    return challenged(Forbidden("this token does not open this route"), f'{REALM}, error="insufficient_scope"{wanted}')
+    required = f', scope="{scope}"' if scope else ""
+    return challenged(
+        Forbidden("this token does not open this route"), f'{REALM}, error="insufficient_scope"{required}'
+    )
 
 
 def closed(reason: str) -> RequestError:
@@ -39,8 +41,8 @@ def closed(reason: str) -> RequestError:
 
 
 def too_many(limiter: Limiter, charge: Charge) -> RequestError:
-    """With the headers that Envoy sends, too: seconds, not dates."""
-    error = TooManyRequests(f"too many requests: {limiter.rate} are served to a client, {limiter.burst} at once")
+    """The headers are those that Envoy sends: they contain seconds, not dates."""
+    error = TooManyRequests(f"too many requests: a client may send {limiter.rate}, and {limiter.burst} at once")
     error.headers = (
         ("retry-after", str(max(1, math.ceil(charge.wait)))),
         ("x-ratelimit-limit", str(limiter.burst)),

@@ -1,4 +1,4 @@
-"""Files that are read again when they change: tokens, keys and certificates are rotated without a restart."""
+"""Files that are read again when they change, so that tokens, keys and certificates rotate without a restart."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+from predictors.settings.declare import SettingError
+
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 State: TypeAlias = "tuple[tuple[int, ...], ...] | None"
 
-LOOK_EVERY = 1.0  # seconds
+CHECK_INTERVAL = 1.0  # seconds
 
 
-class UnusableFile(Exception):
-    """A file that cannot be used; the message says why and holds nothing of what is in it."""
+class UnusableFile(SettingError):
+    """A file that cannot be used; the message says why and quotes nothing of its content."""
 
 
 class ReloadingFile(Generic[T]):
-    """What some files hold, as it was when they could last be read."""
+    """The content of some files, as of the last time they were readable."""
 
     def __init__(self, paths: Sequence[str], setting: str, read: Callable[[], T]) -> None:
         self.paths = [Path(path) for path in paths]
         self.setting = setting
         self.read = read
         self.state = self.state_now()
-        self.look_at = time.monotonic() + LOOK_EVERY
+        self.check_at = time.monotonic() + CHECK_INTERVAL
         self.value = self.read_all()
 
     def current(self) -> T:
-        """Costs no more than a look at the clock, but for once a second."""
+        """Reads the clock, and once a second the state of the files."""
         now = time.monotonic()
-        if now >= self.look_at:
-            self.look_at = now + LOOK_EVERY
-            self.look()
+        if now >= self.check_at:
+            self.check_at = now + CHECK_INTERVAL
+            self.check()
         return self.value
 
-    def look(self) -> None:
+    def check(self) -> None:
         state = self.state_now()
         if state == self.state:
             return
@@ -46,7 +48,7 @@ class ReloadingFile(Generic[T]):
         try:
             self.value = self.read_all()
         except UnusableFile as error:
-            log.error("%s; what it held before stays in force", error)
+            log.error("%s; its previous content stays in force", error)
         else:
             log.info("%s: read again", self.setting)
 
@@ -61,9 +63,9 @@ class ReloadingFile(Generic[T]):
             raise UnusableFile(f"{self.setting}: {error}") from None
 
     def state_now(self) -> State:
-        """Differs after any change; Kubernetes swaps a link on the way to the file, and so the file behind it."""
+        """Differs after any change, also of a link on the path: Kubernetes replaces the link, not the file."""
         try:
-            found = [path.stat() for path in self.paths]
+            stats = [path.stat() for path in self.paths]
         except OSError:
             return None
-        return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+        return tuple((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)

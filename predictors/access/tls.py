@@ -1,4 +1,4 @@
-"""TLS for HTTP and gRPC alike; certificates that are renewed on disk count from the next connection on."""
+"""TLS for HTTP and gRPC; a certificate that is renewed on disk is used from the next connection on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.access.settings import TlsSettings
 
 
-def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
+def server_context(settings: TlsSettings, protocol: str) -> ssl.SSLContext | None:
     """For a server that speaks `protocol` (as ALPN calls it); None without certificates. Raises UnusableFile."""
     certificate, key, authorities = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
     if not certificate or not key:
@@ -35,11 +35,11 @@ def server_context(settings: Settings, protocol: str) -> ssl.SSLContext | None:
 
     def renew(connection: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
         """Called in each handshake, whether or not the client names a server."""
-        connection.context = watched.current()
+        connection.context = files.current()
 
     paths = [path for path in (certificate, key, authorities) if path]
-    watched = ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
-    context = watched.value
+    files = ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
+    context = files.value
     context.sni_callback = renew
     return context
 

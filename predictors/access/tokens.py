@@ -1,4 +1,4 @@
-"""Files of tokens: one a line, with a name or without, in clear or as a digest."""
+"""Token files: a token per line, with or without a name, in clear or as a digest."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TypeAlias
 from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 Tokens: TypeAlias = dict[bytes, str]
-"""Names by the digest of the token: looking one up takes as long for a near miss as for any other."""
+"""Names by the digest of the token, so that the time of a look-up tells nothing about the tokens."""
 
-SHORTEST = 16  # characters: less can be guessed
-LONGEST = 8192
-TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # as RFC 6750 has it; so a colon can only follow a name
+MIN_TOKEN = 16  # characters: a shorter token can be guessed
+MAX_TOKEN = 8192
+TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # of RFC 6750; a colon can therefore only follow a name
 DIGEST = re.compile(r"(?:([^:]*):)?sha256:([0-9a-fA-F]{64})")
 
 
 @lru_cache(maxsize=1024)
 def digest_of(token: bytes) -> bytes:
-    """Remembered, by a hash that nobody outside can foresee: callers send the same few again and again."""
+    """Cached, since callers send the same few tokens again and again; Python's hash of a key cannot be predicted."""
     return hashlib.sha256(token).digest()
 
 
@@ -45,7 +45,7 @@ def parse(content: bytes) -> Tokens:
             raise UnusableFile(f"line {number} repeats a token")
         tokens[digest] = f"token {name or digest.hex()}"
     if not tokens:
-        raise UnusableFile("there is no token in it")
+        raise UnusableFile("it contains no token")
     return tokens
 
 
@@ -57,10 +57,10 @@ def entry(text: str, where: str) -> tuple[str, bytes]:
     token = token.strip()
     if not TOKEN.fullmatch(token):
         raise UnusableFile(
-            f"{where}: expected token, name:token or name:sha256:digest; tokens are of A-Z a-z 0-9 - . _ ~ + /"
+            f"{where}: expected token, name:token or name:sha256:digest; tokens consist of A-Z a-z 0-9 - . _ ~ + /"
         )
-    if len(token) < SHORTEST:
-        raise UnusableFile(f"{where}: a token has at least {SHORTEST} characters")
+    if len(token) < MIN_TOKEN:
+        raise UnusableFile(f"{where}: a token has at least {MIN_TOKEN} characters")
     if name.endswith("sha256"):
         raise UnusableFile(f"{where}: expected 64 hexadecimal digits after sha256:")
     return name.strip(), digest_of(token.encode())

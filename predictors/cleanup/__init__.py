@@ -1,1 +1,1 @@
-"""The clean-up of the model cache: `python -m predictors.cleanup` removes what no pod uses any more."""
+"""The clean-up of the model cache: `python -m predictors.cleanup` removes entries that no pod uses any more."""

@@ -1,4 +1,4 @@
-"""`python -m predictors.cleanup`: looks at the cache, asks the cluster, removes what may go, and says what it did."""
+"""`python -m predictors.cleanup`: removes entries of a model cache that no pod uses, and reports what it did."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.cluster import ClusterError
 from predictors.storage.cache import Busy, locked
 
-DONE, NO_ANSWER, NOT_ALL = 0, 1, 3  # 2: a setting cannot be used
-ITSELF = ".cleanup"
-"""The lock of the clean-up; no entry has such a key."""
+DONE, CLUSTER_FAILED, INCOMPLETE = 0, 1, 3  # 2: an invalid setting
+CLEANUP_LOCK = ".cleanup"
+"""The lock of the clean-up itself; no entry has such a key."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,24 +28,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def clean(settings: CleanupSettings, report: Report) -> int:
     try:
         if settings.dry_run:
-            return finished(CleanupRun(settings, report))
-        # Two at once would each make room, and remove more than the limit asks for.
-        with locked(settings.root, ITSELF, wait=False):
-            return finished(CleanupRun(settings, report))
+            return run(CleanupRun(settings, report))
+        # Two at once would each make room, and together remove more than the limit requires.
+        with locked(settings.root, CLEANUP_LOCK, wait=False):
+            return run(CleanupRun(settings, report))
     except Busy:
-        report.note("another clean-up of this cache is at work: nothing to do")
+        report.note("another clean-up of this cache is running: nothing to do")
         return DONE
     except ClusterError as error:
         report.fail(f"{error}; nothing was removed")
-        return NO_ANSWER
+        return CLUSTER_FAILED
     except OSError as error:
         report.fail(f"CACHE_PATH: {settings.root} cannot be cleaned: {error.strerror or error}")
-        return NOT_ALL
+        return INCOMPLETE
 
 
-def finished(run: CleanupRun) -> int:
-    run.clean(Cluster())
-    return NOT_ALL if run.report.has_failed else DONE
+def run(cleanup: CleanupRun) -> int:
+    cleanup.clean(Cluster())
+    return INCOMPLETE if cleanup.report.has_failed else DONE
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which pods hold an entry of the cache: those that it was given to, and those that name it."""
+"""The pods that hold an entry of the cache: its recorded users, and pods whose spec names it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import re
 
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE, Cluster, ClusterRefused, Pod
 from predictors.storage.cache import Entry, User
-from predictors.uris import KSERVE_SCHEME, SPELLINGS
+from predictors.uris import kserve_spelling
 
 MAX_HOST_NAME_LENGTH = 63
 
 
 class Holders:
-    """What the cluster says, asked once for each namespace. To be made after the entries were read: then a user that
-    has no pod here is gone, and not one that came in between."""
+    """The cluster's pods, listed once for each namespace.
+
+    It is created after the entries were read: a user without a pod has ended then, and did not start in between.
+    """
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
-        self.known = cluster.live_pods(namespace)
+        self.listed = cluster.live_pods(namespace)
         self.everywhere = namespace == EVERYWHERE
-        self.pods: dict[str, list[Pod] | ClusterRefused] = {} if self.everywhere else {namespace: self.known}
+        self.pods: dict[str, list[Pod] | ClusterRefused] = {} if self.everywhere else {namespace: self.listed}
         if self.everywhere:
-            for there in {pod.namespace for pod in self.known}:
-                self.pods[there] = [pod for pod in self.known if pod.namespace == there]
+            for name in {pod.namespace for pod in self.listed}:
+                self.pods[name] = [pod for pod in self.listed if pod.namespace == name]
 
-    def ask(self, namespace: str) -> list[Pod] | ClusterRefused:
+    def pods_in(self, namespace: str) -> list[Pod] | ClusterRefused:
         if namespace not in self.pods:
             try:
                 self.pods[namespace] = [] if self.everywhere else self.cluster.live_pods(namespace)
@@ -32,58 +34,55 @@ class Holders:
                 self.pods[namespace] = error
         return self.pods[namespace]
 
-    def of(self, entry: Entry) -> str | None:
-        """Why the entry has to stay, if so."""
+    def reason_to_keep(self, entry: Entry) -> str | None:
+        """Why the entry must stay; None if no pod holds it."""
         if live := sorted({str(pod) for user in entry.users if (pod := self.pod_of(user))}):
             return f"in use by pod {several(live)}"
         names = names_of(entry)
-        if named := sorted(str(pod) for pod in self.known if is_named(names, pod.words)):
+        if named := sorted(str(pod) for pod in self.listed if is_named(names, pod.text)):
             return f"named by pod {several(named)}"
         if refused := sorted({f"{user.namespace}/{user.pod}" for user in entry.users if self.is_hidden(user)}):
-            return f"perhaps in use by pod {several(refused)}: the pods of that namespace are not ours to see (403)"
+            return f"perhaps in use by pod {several(refused)}: no permission to list the pods of that namespace (403)"
         return None
 
     def gone(self, entry: Entry) -> list[User]:
-        """The users whose pods are no more."""
+        """The users whose pods no longer exist."""
         return [user for user in entry.users if not self.pod_of(user) and not self.is_hidden(user)]
 
     def is_hidden(self, user: User) -> bool:
-        return is_pod(user) and isinstance(self.ask(user.namespace), ClusterRefused)
+        return is_pod(user) and isinstance(self.pods_in(user.namespace), ClusterRefused)
 
     def pod_of(self, user: User) -> Pod | None:
-        found = self.ask(user.namespace) if is_pod(user) else []
-        return next((pod for pod in found if is_same(user, pod)), None) if isinstance(found, list) else None
+        pods = self.pods_in(user.namespace) if is_pod(user) else []
+        return next((pod for pod in pods if is_same(user, pod)), None) if isinstance(pods, list) else None
 
 
 def is_pod(user: User) -> bool:
-    """What else lies among the files of the users names none."""
+    """Whether it names a pod; other files in the folder of users do not."""
     return bool(NAMESPACE.fullmatch(user.namespace) and user.pod)
 
 
 def is_same(user: User, pod: Pod) -> bool:
-    """A pod that does not know its uid may know no more of its name than its host name: a part of it, what its spec
-    says, or that of the node whose network it uses."""
+    """Without a uid, the recorded name may be the pod's host name: its name cut to length, a name in its spec, or that
+    of the node whose network it uses."""
     if user.uid:
         return user.uid == pod.uid
     cut = pod.name[:MAX_HOST_NAME_LENGTH].rstrip("-.")
-    return user.pod in (pod.name, cut) or user.pod in pod.words.split("\n")
+    return user.pod in (pod.name, cut) or user.pod in pod.text.split("\n")
 
 
 def names_of(entry: Entry) -> list[str]:
-    """Its folder, under whatever path it is mounted, and the URI of exactly this model as it may be spelled."""
+    """The names by which a spec can refer to the entry: its folder, and the spellings of its resolved URI."""
     names = [entry.key]
-    if entry.manifest:
-        uri = entry.manifest.resolved_uri
-        names.append(uri)
-        for kind, scheme in SPELLINGS.items():
-            if uri.startswith(scheme):
-                names.append(f"{KSERVE_SCHEME}{kind}/{uri.removeprefix(scheme)}")
+    if entry.provenance:
+        uri = entry.provenance.resolved_uri
+        names += [uri, kserve_spelling(uri) or uri]
     return names
 
 
-def is_named(names: list[str], words: str) -> bool:
-    """As a whole: models:/fraud/3 does not name models:/fraud/31."""
-    return any(name in words and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", words) for name in names)
+def is_named(names: list[str], text: str) -> bool:
+    """Whether the text has a name as a whole: models:/fraud/31 does not name models:/fraud/3."""
+    return any(name in text and re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text) for name in names)
 
 
 def several(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a clean-up did: a line for each thing as it goes, and a summary; or all of it as one JSON object."""
+"""The report of a clean-up: a line for each decision and a summary, or everything as one JSON object."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Report:
         self.lines.append(line)
         if not self.as_json:
             action = "would remove" if self.dry_run and line.action == REMOVED else line.action
-            about = f"{line.uri}, " if line.uri else "" if line.kind == "entry" else f"{line.kind}, "
-            print(f"{action} {line.key} ({about}{amount(line.bytes)}): {line.why}", flush=True)
+            prefix = f"{line.uri}, " if line.uri else "" if line.kind == "entry" else f"{line.kind}, "
+            print(f"{action} {line.key} ({prefix}{amount(line.bytes)}): {line.why}", flush=True)
 
     def note(self, text: str) -> None:
-        """For people beside the lines; it goes where errors go."""
+        """A remark for the operator, on stderr."""
         self.notes.append(text)
         if not self.as_json:
             print(text, file=sys.stderr, flush=True)
@@ -58,18 +58,18 @@ class Report:
 
     def finish(self) -> None:
         if self.as_json:
-            said = {**asdict(self), **{action: self.count(action) for action in (REMOVED, KEPT, FAILED)}}
-            del said["as_json"]
-            print(json.dumps(said, indent=1))
+            content = {**asdict(self), **{action: self.count(action) for action in (REMOVED, KEPT, FAILED)}}
+            del content["as_json"]
+            print(json.dumps(content, indent=1))
         if self.as_json or self.error:
             return
         removed, kept, failed = (self.count(action) for action in (REMOVED, KEPT, FAILED))
         freed, left = amount(self.freed), amount(self.left)
-        besides = f", {failed} failed" if failed else ""
+        failures = f", {failed} failed" if failed else ""
         if self.dry_run:
-            print(f"would remove {removed}, keep {kept}{besides}; would free {freed}, {left} left")
+            print(f"would remove {removed}, keep {kept}{failures}; would free {freed}, {left} left")
         else:
-            print(f"removed {removed}, kept {kept}{besides}; {freed} freed, {left} left")
+            print(f"removed {removed}, kept {kept}{failures}; {freed} freed, {left} left")
 
 
 def amount(count: float) -> str:

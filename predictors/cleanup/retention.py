@@ -1,4 +1,4 @@
-"""What of a cache may go, and why: a pure function of what is known about it."""
+"""Decides which entries of a cache are removed, and why. Pure."""
 
 from __future__ import annotations
 
@@ -15,114 +15,112 @@ FileId = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """The data of one file, which hard links may give several names."""
+class FileLinks:
+    """The size of a file and its hard links: all of them, and those in model folder."""
 
     size: int
-    everywhere: int
+    total: int
     here: int
 
 
-Files = Mapping[FileId, Names]
+Files = Mapping[FileId, FileLinks]
 
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """An entry, as far as it matters here."""
+    """An entry with all that decides about its removal."""
 
     key: str
     last_used: float
     files: Files = field(default_factory=dict)
     broken: str | None = None
-    """What is wrong with it; a broken entry serves nobody."""
+    """Why it cannot be used, if it is broken."""
     held: str | None = None
-    """Who uses it, or why that cannot be known: it stays whatever the limits say."""
+    """Why it must stay whatever the limits are: a pod uses it, or its users are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
     ttl: float
     """Seconds after the last use."""
-    most: float
-    """Bytes; infinity for any number."""
-    young: float
-    """Seconds after the last use in which the size is no reason: a pod may be about to start with it."""
+    max_bytes: float
+    """Infinity for no limit."""
+    min_age: float
+    """Seconds after the last use before the size is a reason: a pod may be about to start with the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalDecision:
-    candidate: CachedModel
+    model: CachedModel
     removed: bool
     why: str
 
 
 class DiskUsage:
-    """Bytes on disk: data with several names counts once, and goes with the last of them."""
+    """Bytes on disk: a file with several links counts once, and is freed with the last of them."""
 
     def __init__(self, folders: Iterable[Files] = ()) -> None:
         self.bytes = 0
-        self.names: Counter[FileId] = Counter()
+        self.links: Counter[FileId] = Counter()
         self.outside: dict[FileId, int] = {}
-        """Names outside of the cache, which keep the data on the disk."""
+        """Links outside of the cache, which keep a file on disk."""
         for files in folders:
-            for file, names in files.items():
-                self.bytes += 0 if self.names[file] else names.size
-                self.outside[file] = self.outside.get(file, names.everywhere) - names.here
-                self.names[file] += names.here
+            for file, links in files.items():
+                self.bytes += 0 if self.links[file] else links.size
+                self.outside[file] = self.outside.get(file, links.total) - links.here
+                self.links[file] += links.here
 
     def copy(self) -> DiskUsage:
-        made = DiskUsage()
-        made.bytes, made.names, made.outside = self.bytes, self.names.copy(), self.outside
-        return made
+        copy = DiskUsage()
+        copy.bytes, copy.links, copy.outside = self.bytes, self.links.copy(), self.outside
+        return copy
 
     def remove(self, files: Files) -> int:
-        """The bytes that the disk has back when these names are gone."""
+        """Removes these links; returns the bytes that this frees on disk."""
         freed = 0
-        for file, names in files.items():
-            self.names[file] -= names.here
-            if self.names[file] <= 0:
-                self.bytes -= names.size
-                freed += names.size if self.outside.get(file, 0) <= 0 else 0
+        for file, links in files.items():
+            self.links[file] -= links.here
+            if self.links[file] <= 0:
+                self.bytes -= links.size
+                freed += links.size if self.outside.get(file, 0) <= 0 else 0
         return freed
 
 
-def verdicts(
-    candidates: Iterable[CachedModel], limits: CacheLimits, now: float, tally: DiskUsage
-) -> list[RemovalDecision]:
-    """One for each, the least recently used first; `tally` is of all that is in the cache."""
-    ordered = sorted(candidates, key=lambda one: (one.last_used, one.key))
-    left = tally.copy()
-    made = {one.key: verdict for one in ordered if (verdict := whatever_the_size(one, limits, now))}
-    for verdict in made.values():
-        if verdict.removed:
-            left.remove(verdict.candidate.files)
-    for one in ordered:
-        if one.key not in made:
-            made[one.key] = verdict = for_the_size(one, limits, now, left.bytes)
-            if verdict.removed:
-                left.remove(one.files)
-    return [made[one.key] for one in ordered]
+def decide(models: Iterable[CachedModel], limits: CacheLimits, now: float, usage: DiskUsage) -> list[RemovalDecision]:
+    """A decision for each model, the least recently used first; `usage` is that of the whole cache."""
+    ordered = sorted(models, key=lambda model: (model.last_used, model.key))
+    remaining = usage.copy()
+    decisions = {model.key: decision for model in ordered if (decision := decide_by_use(model, limits, now))}
+    for decision in decisions.values():
+        if decision.removed:
+            remaining.remove(decision.model.files)
+    for model in ordered:
+        if model.key not in decisions:
+            decisions[model.key] = decision = decide_by_size(model, limits, now, remaining.bytes)
+            if decision.removed:
+                remaining.remove(model.files)
+    return [decisions[model.key] for model in ordered]
 
 
-def whatever_the_size(one: CachedModel, limits: CacheLimits, now: float) -> RemovalDecision | None:
-    idle = now - one.last_used
-    if one.held:
-        return RemovalDecision(one, False, one.held)
-    if one.broken:
-        return RemovalDecision(one, idle > HOUR, f"{one.broken}, changed {ago(idle)}")
+def decide_by_use(model: CachedModel, limits: CacheLimits, now: float) -> RemovalDecision | None:
+    idle = now - model.last_used
+    if model.held:
+        return RemovalDecision(model, False, model.held)
+    if model.broken:
+        return RemovalDecision(model, idle > HOUR, f"{model.broken}, changed {ago(idle)}")
     if idle > limits.ttl:
-        return RemovalDecision(one, True, f"used {ago(idle)}, TTL_DAYS={limits.ttl / DAY:g}")
+        return RemovalDecision(model, True, f"used {ago(idle)}, TTL_DAYS={limits.ttl / DAY:g}")
     return None
 
 
-def for_the_size(one: CachedModel, limits: CacheLimits, now: float, left: int) -> RemovalDecision:
-    idle = now - one.last_used
-    if left <= limits.most:
-        return RemovalDecision(one, False, f"used {ago(idle)}")
-    if idle <= limits.young:
-        return RemovalDecision(one, False, f"used {ago(idle)}, too recently to make room")
-    above = f"MAX_SIZE_GB={limits.most / GB:g}"
-    return RemovalDecision(one, True, f"used {ago(idle)}, least recently of a cache above {above}")
+def decide_by_size(model: CachedModel, limits: CacheLimits, now: float, size: int) -> RemovalDecision:
+    idle = now - model.last_used
+    if size <= limits.max_bytes:
+        return RemovalDecision(model, False, f"used {ago(idle)}")
+    if idle <= limits.min_age:
+        return RemovalDecision(model, False, f"used {ago(idle)}, too recently to make room")
+    limit = f"MAX_SIZE_GB={limits.max_bytes / GB:g}"
+    return RemovalDecision(model, True, f"used {ago(idle)}, least recently used in a cache above {limit}")
 
 
 def ago(seconds: float) -> str:

@@ -20,39 +20,39 @@ from predictors.cleanup.retention import (
     DiskUsage,
     RemovalDecision,
     ago,
-    verdicts,
+    decide,
 )
 from predictors.cleanup.settings import CleanupSettings
-from predictors.cleanup.sweep import Stays, Sweep, files_of
-from predictors.storage.cache import ENTRY, Entry, Partial, entry, keys, partials, trash
+from predictors.cleanup.sweep import EntryKept, Sweep, file_links
+from predictors.storage.cache import ENTRY, Entry, Partial, keys, partials, read_entry, trash
 from predictors.storage.provenance import LAYOUT
 
 T = TypeVar("T", Entry, Partial)
 
 
 class CleanupRun:
-    """Looks at all that is in the cache when it is made: the cluster is asked only after that, see `Holders`."""
+    """Reads the cache when it is created, before the cluster is asked; see `Holders`."""
 
     def __init__(self, settings: CleanupSettings, report: Report) -> None:
         self.settings, self.report = settings, report
         self.limits = CacheLimits(
             ttl=settings.ttl_days * DAY,
-            most=settings.max_size_gb * GB or math.inf,
-            young=settings.min_age_minutes * 60,
+            max_bytes=settings.max_size_gb * GB or math.inf,
+            min_age=settings.min_age_minutes * 60,
         )
         root = settings.root
         self.sweep = Sweep(root, settings.dry_run)
         self.now = time.time()
-        self.entries = {key: one for key in keys(root) if (one := self.look_at(key))}
+        self.entries = {key: entry for key in keys(root) if (entry := self.read_entry(key))}
         self.downloads, self.trash = partials(root), trash(root)
-        everything: tuple[Entry | Partial, ...] = (*self.entries.values(), *self.downloads, *self.trash)
-        self.files = {one.path: files_of(one.path) for one in everything}
-        self.tally = DiskUsage(self.files.values())
-        self.held = {key: why for key, one in self.entries.items() if (why := unclear(one))}
+        items: tuple[Entry | Partial, ...] = (*self.entries.values(), *self.downloads, *self.trash)
+        self.files = {item.path: file_links(item.path) for item in items}
+        self.usage = DiskUsage(self.files.values())
+        self.held = {key: why for key, entry in self.entries.items() if (why := unreadable(entry))}
 
-    def look_at(self, key: str) -> Entry | None:
+    def read_entry(self, key: str) -> Entry | None:
         try:
-            return entry(self.settings.root, key)
+            return read_entry(self.settings.root, key)
         except OSError as error:
             self.report.add(Line(FAILED, "entry", key, None, 0, f"cannot be read: {error.strerror}"))
             return None
@@ -63,105 +63,107 @@ class CleanupRun:
         elif self.needs_cluster():
             self.clean_with(Holders(cluster, self.settings.namespace))
         else:
-            self.say_kept(self.verdicts())
-        self.sweep.forget_locks()
-        self.report.left = self.tally.bytes
-        if (above := self.tally.bytes - self.limits.most) > 0:
+            self.report_kept(self.decisions())
+        self.sweep.remove_locks()
+        self.report.left = self.usage.bytes
+        if (excess := self.usage.bytes - self.limits.max_bytes) > 0:
             self.report.note(
-                f"the cache is still {amount(above)} above MAX_SIZE_GB={self.settings.max_size_gb:g}: what is left is "
-                f"in use, or was used within the last {self.settings.min_age_minutes:g} minutes"
+                f"the cache is still {amount(excess)} above MAX_SIZE_GB={self.settings.max_size_gb:g}: the remaining "
+                f"entries are in use, or were used within the last {self.settings.min_age_minutes:g} minutes"
             )
 
     def needs_cluster(self) -> bool:
-        used = any(one.users for one in self.entries.values())
-        return used or bool(self.downloads or self.trash) or any(one.removed for one in self.verdicts())
+        used = any(entry.users for entry in self.entries.values())
+        return used or bool(self.downloads or self.trash) or any(decision.removed for decision in self.decisions())
 
     def clean_with(self, holders: Holders) -> None:
-        self.held |= {key: why for key, one in self.entries.items() if (why := holders.of(one))}
-        for one in self.trash:
-            self.attempt("leftover", one, "an earlier removal was cut short", self.sweep.empty_trash)
-        for one in self.downloads:
-            self.clean_download(one)
+        self.held |= {key: why for key, entry in self.entries.items() if (why := holders.reason_to_keep(entry))}
+        for leftover in self.trash:
+            self.attempt("leftover", leftover, "an earlier removal was interrupted", self.sweep.empty_trash)
+        for download in self.downloads:
+            self.clean_download(download)
         kept = self.clean_entries()
-        self.say_kept(kept)
-        for verdict in kept:
-            self.forget_users(self.entries[verdict.candidate.key], holders)
+        self.report_kept(kept)
+        for decision in kept:
+            self.remove_users(self.entries[decision.model.key], holders)
 
-    def clean_download(self, one: Partial) -> None:
-        """The age is for file systems without locks, where nobody can tell that it goes on."""
-        idle = self.now - one.newest
+    def clean_download(self, download: Partial) -> None:
+        """Checks the age as well as the lock, which some file systems do not have."""
+        idle = self.now - download.newest
+        reason = f"abandoned, last written {ago(idle)}"
         if idle <= HOUR:
-            self.say(KEPT, "download", one, f"may be going on, last written {ago(idle)}")
-        elif why := self.attempt("download", one, f"abandoned, last written {ago(idle)}", self.sweep.remove_download):
-            self.say(KEPT, "download", one, why)
+            self.add_line(KEPT, "download", download, f"may be in progress, last written {ago(idle)}")
+        elif why := self.attempt("download", download, reason, self.sweep.remove_download):
+            self.add_line(KEPT, "download", download, why)
 
     def clean_entries(self) -> list[RemovalDecision]:
-        """What stays after all takes room that others have to make: until it is so, it is decided anew."""
+        """Removes entries and returns the decisions about the others. An entry that cannot be removed takes space that
+        others must free: then all decisions are made again."""
         while True:
-            made = self.verdicts()
-            stays = False
-            for verdict in made:
-                if verdict.removed:
-                    key = verdict.candidate.key
-                    why = self.attempt("entry", self.entries[key], verdict.why, self.sweep.remove)
+            decisions = self.decisions()
+            has_kept = False
+            for decision in decisions:
+                if decision.removed:
+                    key = decision.model.key
+                    why = self.attempt("entry", self.entries[key], decision.why, self.sweep.remove)
                     if why is None:
                         del self.entries[key]
                     else:
-                        self.held[key], stays = why, True
-            if not stays:
-                return [verdict for verdict in made if not verdict.removed]
+                        self.held[key], has_kept = why, True
+            if not has_kept:
+                return [decision for decision in decisions if not decision.removed]
 
-    def verdicts(self) -> list[RemovalDecision]:
-        candidates = [
-            CachedModel(key, one.last_used, self.files[one.path], flaw(one), self.held.get(key))
-            for key, one in self.entries.items()
+    def decisions(self) -> list[RemovalDecision]:
+        models = [
+            CachedModel(key, entry.last_used, self.files[entry.path], flaw(entry), self.held.get(key))
+            for key, entry in self.entries.items()
         ]
-        return verdicts(candidates, self.limits, self.now, self.tally)
+        return decide(models, self.limits, self.now, self.usage)
 
-    def attempt(self, kind: Kind, one: T, why: str, remove: Callable[[T], None]) -> str | None:
-        """Why it stays, if it does."""
+    def attempt(self, kind: Kind, item: T, why: str, remove: Callable[[T], None]) -> str | None:
+        """Removes it; returns why it stays, if it does."""
         try:
-            remove(one)
-        except Stays as error:
+            remove(item)
+        except EntryKept as error:
             return str(error)
         except FileNotFoundError:
-            return "removed by another meanwhile"
+            return "removed by another process in the meantime"
         except OSError as error:
-            self.say(FAILED, kind, one, f"{why}, but it cannot be removed: {error.strerror}")
+            self.add_line(FAILED, kind, item, f"{why}, but it cannot be removed: {error.strerror}")
             return f"cannot be removed: {error.strerror}"
-        self.report.freed += self.tally.remove(self.files[one.path])
-        self.say(REMOVED, kind, one, why)
+        self.report.freed += self.usage.remove(self.files[item.path])
+        self.add_line(REMOVED, kind, item, why)
         return None
 
-    def forget_users(self, one: Entry, holders: Holders) -> None:
+    def remove_users(self, item: Entry, holders: Holders) -> None:
         try:
-            self.sweep.forget_users(one, holders.gone(one))
-        except Stays:
+            self.sweep.remove_users(item, holders.gone(item))
+        except EntryKept:
             pass  # next time
         except OSError as error:
-            self.report.note(f"the list of users of {one.key} cannot be changed: {error.strerror}")
+            self.report.note(f"the users of {item.key} cannot be updated: {error.strerror}")
 
-    def say_kept(self, kept: list[RemovalDecision]) -> None:
+    def report_kept(self, kept: list[RemovalDecision]) -> None:
         failed = {line.key for line in self.report.lines if line.action == FAILED and line.kind == "entry"}
-        for verdict in kept:
-            if verdict.candidate.key not in failed:
-                self.say(KEPT, "entry", self.entries[verdict.candidate.key], verdict.why)
+        for decision in kept:
+            if decision.model.key not in failed:
+                self.add_line(KEPT, "entry", self.entries[decision.model.key], decision.why)
 
-    def say(self, action: str, kind: Kind, one: Entry | Partial, why: str) -> None:
-        uri = one.manifest.resolved_uri if isinstance(one, Entry) and one.manifest else None
-        self.report.add(Line(action, kind, one.key, uri, one.bytes, why))
-
-
-def flaw(one: Entry) -> str | None:
-    return None if one.manifest else f"broken: no complete model with an {ENTRY} that can be read"
+    def add_line(self, action: str, kind: Kind, item: Entry | Partial, why: str) -> None:
+        uri = item.provenance.resolved_uri if isinstance(item, Entry) and item.provenance else None
+        self.report.add(Line(action, kind, item.key, uri, item.bytes, why))
 
 
-def unclear(one: Entry) -> str | None:
-    """Not broken, but not ours to judge either."""
-    if one.manifest:
+def flaw(item: Entry) -> str | None:
+    return None if item.provenance else f"broken: no complete model with a readable {ENTRY}"
+
+
+def unreadable(item: Entry) -> str | None:
+    """Why this version cannot tell whether the entry is broken, if so."""
+    if item.provenance:
         return None
     try:
-        layout = json.loads((one.path / ENTRY).read_text(encoding="utf-8"))["layout"]
+        layout = json.loads((item.path / ENTRY).read_text(encoding="utf-8"))["layout"]
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -169,4 +171,4 @@ def unclear(one: Entry) -> str | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     newer = isinstance(layout, int) and layout > LAYOUT
-    return f"has layout {layout}, which this version does not know" if newer else None
+    return f"has layout {layout}, which this version does not support" if newer else None

@@ -1,4 +1,4 @@
-"""The settings of the clean-up: few, and of its own."""
+"""The settings of the clean-up."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE
-from predictors.settings.declare import given_values, parser, setting
+from predictors.settings.declare import SettingError, given_values, parser, setting
 from predictors.settings.values import truth
 from predictors.storage.cache import NAMESPACE_FILE
+from predictors.telemetry.settings import refuse
 
 PROG = "python -m predictors.cleanup"
 
@@ -36,32 +37,32 @@ def namespace(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CleanupSettings:
-    """What to clean, and how much of it."""
+    """What to clean, and how much to keep."""
 
     cache_path: str = setting(
-        "/model-cache", "where the volume with the cache is mounted", env=("CACHE_PATH",), group="Cache",
+        "/model-cache", "mount point of the cache's volume", env=("CACHE_PATH",), group="Cache",
         metavar="FOLDER",
     )  # fmt: skip
     namespace: str = setting(
-        "", f"whose pods use the cache; '{EVERYWHERE}' for those of all namespaces", namespace, env=("NAMESPACE",),
-        group="Cache", metavar="NAME", shown="that of the pod",
+        "", f"namespace of the pods that use the cache; '{EVERYWHERE}' for all namespaces", namespace,
+        env=("NAMESPACE",), group="Cache", metavar="NAME", shown="that of the pod",
     )  # fmt: skip
     ttl_days: float = setting(
-        7.0, "what nobody used for longer is removed; inf for nothing", number("days"), env=("TTL_DAYS",),
+        7.0, "entries that no pod used for longer are removed; inf removes none", number("days"), env=("TTL_DAYS",),
         group="Limits", metavar="DAYS", shown="7",
     )  # fmt: skip
     max_size_gb: float = setting(
-        0.0, "above this the least recently used goes, in GB of 10^9 bytes; 0 for no limit", number("GB"),
-        env=("MAX_SIZE_GB",), group="Limits", metavar="GB", shown="0",
+        0.0, "size in GB of 10^9 bytes above which the least recently used entries are removed; 0 for no limit",
+        number("GB"), env=("MAX_SIZE_GB",), group="Limits", metavar="GB", shown="0",
     )  # fmt: skip
     min_age_minutes: float = setting(
-        60.0, "what was used more recently does not go for the size", number("minutes"), env=("MIN_AGE_MINUTES",),
+        60.0, "entries used more recently are not removed for the size", number("minutes"), env=("MIN_AGE_MINUTES",),
         group="Limits", metavar="MINUTES", shown="60",
     )  # fmt: skip
     dry_run: bool = setting(
-        False, "say what would be removed, and touch nothing", truth, env=("DRY_RUN",), group="Report"
+        False, "report what would be removed, and change nothing", truth, env=("DRY_RUN",), group="Report"
     )
-    json: bool = setting(False, "say it as one JSON object", truth, group="Report")
+    json: bool = setting(False, "report as one JSON object", truth, group="Report")
 
     @property
     def root(self) -> Path:
@@ -69,17 +70,28 @@ class CleanupSettings:
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> CleanupSettings:
-    """Flags over environment over defaults; ends the process with 2 on a bad one."""
-    made = parser(PROG, "Remove from a model cache what no pod uses any more.", of=CleanupSettings)
-    values = given_values(made, argv, environ, CleanupSettings)
-    if not values.get("namespace"):
-        values["namespace"] = own_namespace(environ)
-    settings = CleanupSettings(**values)
-    if not settings.root.is_dir():
-        made.error(f"CACHE_PATH: there is no folder {settings.cache_path}: expected the volume with the cache there")
-    if not settings.namespace:
-        made.error("NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of a pod")
+    """Flags override the environment, which overrides defaults; ends the process with 2 if one is invalid."""
+    arguments = parser(PROG, "Removes entries of a model cache that no pod uses any more.", of=CleanupSettings)
+    try:
+        values = given_values(arguments, argv, environ, CleanupSettings)
+        if not values.get("namespace"):
+            values["namespace"] = own_namespace(environ)
+        settings = CleanupSettings(**values)
+        check(settings)
+    except SettingError as error:
+        refuse(error, PROG, argv, environ)
     return settings
+
+
+def check(settings: CleanupSettings) -> None:
+    if not settings.root.is_dir():
+        raise SettingError(
+            f"CACHE_PATH: there is no folder {settings.cache_path}: expected the mount point of the cache's volume"
+        )
+    if not settings.namespace:
+        raise SettingError(
+            "NAMESPACE: expected the namespace of the pods that use the cache; only in a pod it has a default"
+        )
 
 
 def own_namespace(environ: Mapping[str, str]) -> str:

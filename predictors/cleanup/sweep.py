@@ -1,4 +1,4 @@
-"""Removing from a cache that others use at the same time, one thing after another, each under its lock."""
+"""Removes entries of a cache that other processes use at the same time, each under its lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from predictors.cleanup.retention import Files, Names
+from predictors.cleanup.retention import FileLinks, Files
 from predictors.storage.cache import (
     KEY,
     LOCKS,
@@ -18,15 +18,15 @@ from predictors.storage.cache import (
     Partial,
     User,
     discard,
-    entry,
     locked,
     partials,
-    users,
+    read_entry,
+    read_users,
 )
 
 
-class Stays(Exception):
-    """It is not removed after all; the message says why."""
+class EntryKept(Exception):
+    """It is not removed after all; the message gives the reason."""
 
 
 class Sweep:
@@ -34,78 +34,77 @@ class Sweep:
         self.root, self.dry_run = root, dry_run
 
     def remove(self, seen: Entry) -> None:
-        """An entry that was fit to go when it was `seen`.
+        """Removes an entry that could be removed when it was `seen`.
 
-        The lock is what makes this safe. Who gives an entry to a pod holds its lock, shared, from the first look at it
-        until the pod is among its users and the time of its use is written. So whoever came before us is either still
-        at it, and we leave the entry alone, or has left these marks, and the entry is not as it was seen. Whoever
-        comes after us waits, and finds no entry: the rename takes it away at once, and its files go later.
+        The lock makes this safe. A storage initializer holds it, shared, from reading the entry until it has recorded
+        the pod and the time of use. One that came before the clean-up either still holds the lock, or has changed the
+        entry. One that comes later waits, and finds no entry: a rename removes it at once, and its files go later.
         """
-        with self.held(seen.key):
-            if entry(self.root, seen.key) != seen:
-                raise Stays("taken or removed by another meanwhile")
+        with self.locked(seen.key):
+            if read_entry(self.root, seen.key) != seen:
+                raise EntryKept("used or removed by another process in the meantime")
             self.discard(seen.path, seen.key)
 
     def remove_download(self, seen: Partial) -> None:
-        with self.held(seen.key):
+        with self.locked(seen.key):
             if seen not in partials(self.root):
-                raise Stays("finished or removed by another meanwhile")
+                raise EntryKept("finished or removed by another process in the meantime")
             self.discard(seen.path, seen.key)
 
     def empty_trash(self, seen: Partial) -> None:
-        """Under the lock as well: whoever removes it at this moment would miss what we took away."""
-        with self.held(seen.key):
+        """Under the lock as well: another process may be removing it."""
+        with self.locked(seen.key):
             if not self.dry_run:
                 shutil.rmtree(seen.path)
 
     def discard(self, path: Path, key: str) -> None:
         if not self.dry_run:
             discard(path, self.root, key)
-            self.forget_lock(key)
+            self.remove_lock(key)
 
-    def forget_users(self, seen: Entry, gone: list[User]) -> None:
-        """Under the lock, because a pod that is made again under the same name writes the same file again."""
+    def remove_users(self, seen: Entry, gone: list[User]) -> None:
+        """Under the lock, because a new pod with the same name writes the same file."""
         if gone and not self.dry_run:
-            with self.held(seen.key):
-                for user in set(gone) & set(users(seen.path)):
+            with self.locked(seen.key):
+                for user in set(gone) & set(read_users(seen.path)):
                     (seen.path / USERS / user.name).unlink(missing_ok=True)
 
-    def forget_locks(self) -> None:
-        """Lock files of what is no more; whoever waits for one at this moment notices (see `locked`)."""
+    def remove_locks(self) -> None:
+        """Removes lock files without an entry; a process that waits for one notices, see `cache.locked`."""
         folder = self.root / LOCKS
         for file in folder.iterdir() if folder.is_dir() and not self.dry_run else ():
             if KEY.fullmatch(file.name):
                 try:
-                    with self.held(file.name):
-                        self.forget_lock(file.name)
-                except (Stays, OSError):
+                    with self.locked(file.name):
+                        self.remove_lock(file.name)
+                except (EntryKept, OSError):
                     pass  # next time
 
-    def forget_lock(self, key: str) -> None:
+    def remove_lock(self, key: str) -> None:
         if not (self.root / key).exists():
             (self.root / LOCKS / key).unlink(missing_ok=True)
 
     @contextmanager
-    def held(self, key: str) -> Iterator[None]:
+    def locked(self, key: str) -> Iterator[None]:
         if self.dry_run and not (self.root / LOCKS / key).exists():
-            yield  # nobody holds what is not there, and a dry run makes nothing
+            yield  # without a file nobody holds the lock, and a dry run creates none
             return
         try:
             with locked(self.root, key, wait=False):
                 yield
         except Busy:
-            raise Stays("being downloaded, or taken by a pod just now") from None
+            raise EntryKept("being downloaded or handed to a pod") from None
 
 
-def files_of(folder: Path) -> Files:
-    found: dict[tuple[int, int], Names] = {}
+def file_links(folder: Path) -> Files:
+    links: dict[tuple[int, int], FileLinks] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                about = (Path(parent) / name).lstat()
+                status = (Path(parent) / name).lstat()
             except OSError:
-                continue  # gone meanwhile
-            file = (about.st_dev, about.st_ino)
-            here = found[file].here + 1 if file in found else 1
-            found[file] = Names(about.st_size, about.st_nlink, here)
-    return found
+                continue  # removed in the meantime
+            file = (status.st_dev, status.st_ino)
+            here = links[file].here + 1 if file in links else 1
+            links[file] = FileLinks(status.st_size, status.st_nlink, here)
+    return links

@@ -1,6 +1,6 @@
-"""Drift: how far what a model is asked, and what it answers, has moved from what it was trained on.
+"""Drift: how far the inputs and outputs of a served model have moved from its training data.
 
-The two functions are for training code; what serves imports the modules that it needs.
+`profile` and `attach` are for training code; the server imports the modules that it needs.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from predictors.flavor import MLmodel
 
 FILE = "drift_profile.json"
-"""In the model's folder, where the served model finds it."""
+"""The file in the model's folder."""
 KEY = "drift_profile"
-"""In the metadata of the MLmodel file, where there is no such file."""
+"""The key in the metadata of the MLmodel file, for models without that file."""
 
 
 def profile(frame: Any, predictions: Any = None, *, bins: int = 10) -> dict[str, Any]:
-    """What the columns of a table look like, and the predictions for it, as a small JSON object.
+    """The distributions of the columns of a table, and of the model's predictions for it, as a small JSON object.
 
-    `frame` is a DataFrame, a dict of columns or a matrix. `predictions` is what the model answered for it, or a dict
-    with the names of its outputs: `{"predictions": model.predict(x), "probabilities": model.predict_proba(x)}`.
+    `frame` is a DataFrame, a dict of columns or a matrix. `predictions` are the model's predictions for it, or a dict
+    of them by output: `{"predictions": model.predict(x), "probabilities": model.predict_proba(x)}`.
     """
-    from predictors.drift.profiles import made
+    from predictors.drift.profiles import make_profile
 
-    return made(frame, predictions, bins=bins).as_json()
+    return make_profile(frame, predictions, bins=bins).as_json()
 
 
 def attach(profile: dict[str, Any], model: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Puts a profile beside a model, where the server finds it."""
+"""Stores a profile with a model, where the server finds it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from predictors.drift import FILE
-from predictors.drift.profiles import ProfileError, parsed
+from predictors.drift.profiles import ProfileError, parse_profile
 
 
 def attach(profile: dict[str, Any], model: str) -> None:
     """`model` is a folder, `models:/m-…` or `runs:/…/path`; raises `ProfileError` for anything else."""
     text = json.dumps(profile)
-    parsed(text)
+    parse_profile(text)
     if "://" not in model and not model.startswith(("models:/", "runs:/")):
         if not (Path(model) / "MLmodel").is_file():
             raise ProfileError(f"{model} is no folder of a model: it has no file named MLmodel")

@@ -1,4 +1,4 @@
-"""The profile of a model: what its inputs and outputs looked like in training, as a small JSON file."""
+"""`DriftProfile`: the distributions of a model's inputs and outputs in training, stored as a small JSON file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from predictors.drift import FILE, KEY
 from predictors.drift.binning import Array
-from predictors.drift.variables import NUMERIC, Kind, Variable, described
+from predictors.drift.variables import NUMERIC, Kind, Variable, describe
 from predictors.flavor import MLmodel
 from predictors.protocol.results import PREDICTIONS
 
 FORMAT, VERSION = "mlflow-kserve drift profile", 1
 MAX_FEATURES, MAX_OUTPUTS = 100, 20
-"""What is measured while a model serves: each is a few series in Prometheus."""
+"""The limits while a model is served: each variable is a few series in Prometheus."""
 SUMMARY = ("mean", "std", "min", "max")
 
 
 class ProfileError(Exception):
-    """A profile that cannot be used; the message is one line."""
+    """The profile cannot be used; the message is one line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class DriftProfile:
             "format": FORMAT,
             "version": VERSION,
             "rows": self.rows,
-            "features": {one.name: one.as_json() for one in self.features},
-            "outputs": {one.name: one.as_json() for one in self.outputs},
+            "features": {variable.name: variable.as_json() for variable in self.features},
+            "outputs": {variable.name: variable.as_json() for variable in self.outputs},
         }
 
-    # -- all bins of all variables, one after another ---------------------------------------------------------
+    # -- the bins of all variables, one after another ----------------------------------------------------------
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -49,20 +49,22 @@ class DriftProfile:
 
     @cached_property
     def starts(self) -> Array:
-        sizes = [len(one.counts) for one in self.variables]
+        sizes = [len(variable.counts) for variable in self.variables]
         return np.cumsum([0, *sizes])[:-1]
 
     @cached_property
     def counts(self) -> Array:
-        return np.concatenate([np.zeros(0, np.int64), *(one.counts for one in self.variables)])
+        return np.concatenate([np.zeros(0, np.int64), *(variable.counts for variable in self.variables)])
 
 
-def made(frame: Any, predictions: Any = None, *, bins: int = 10) -> DriftProfile:
+def make_profile(frame: Any, predictions: Any = None, *, bins: int = 10) -> DriftProfile:
     columns = columns_of(frame)
-    features = [described(name, values, bins) for name, values in columns.items()]
-    outputs = [described(name, values, bins) for name, values in outputs_of(predictions).items()]
+    features = [describe(name, values, bins) for name, values in columns.items()]
+    outputs = [describe(name, values, bins) for name, values in outputs_of(predictions).items()]
     rows = len(next(iter(columns.values()))) if columns else 0
-    return DriftProfile(rows, tuple(one for one in features if one), tuple(one for one in outputs if one))
+    return DriftProfile(
+        rows, tuple(variable for variable in features if variable), tuple(variable for variable in outputs if variable)
+    )
 
 
 def columns_of(frame: Any) -> dict[str, Any]:
@@ -70,28 +72,28 @@ def columns_of(frame: Any) -> dict[str, Any]:
     if isinstance(frame, Mapping):
         return {str(name): values for name, values in frame.items()}
     if hasattr(frame, "columns") and hasattr(frame, "iloc"):
-        return {str(name): frame.iloc[:, place] for place, name in enumerate(frame.columns)}
+        return {str(name): frame.iloc[:, position] for position, name in enumerate(frame.columns)}
     matrix = np.asarray(frame)
     if matrix.ndim != 2:
         raise ProfileError(f"expected a table, a dict of columns or a matrix, got {type(frame).__name__}")
-    return {str(place): matrix[:, place] for place in range(matrix.shape[1])}
+    return {str(position): matrix[:, position] for position in range(matrix.shape[1])}
 
 
 def outputs_of(predictions: Any) -> dict[str, Any]:
-    """Outputs by name, with a column each: `probabilities[1]` is that of the second class."""
+    """Predictions as named columns: `probabilities[1]` is the column of the second class."""
     if predictions is None:
         return {}
     if hasattr(predictions, "columns") and hasattr(predictions, "iloc"):
         return columns_of(predictions)
     named = predictions if isinstance(predictions, Mapping) else {PREDICTIONS: predictions}
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for name, values in named.items():
-        found |= flat(str(name), values)
-    return found
+        columns |= split_columns(str(name), values)
+    return columns
 
 
-def flat(name: str, values: Any) -> dict[str, Any]:
-    """A column, or those of a matrix."""
+def split_columns(name: str, values: Any) -> dict[str, Any]:
+    """A column under its name, or the columns of a matrix under numbered names."""
     shape = np.shape(values) if hasattr(values, "shape") or not len(values) else np.shape(values[0])
     if hasattr(values, "shape") and len(shape) < 2:
         return {name: values}
@@ -102,25 +104,25 @@ def flat(name: str, values: Any) -> dict[str, Any]:
         return {}
     if matrix.shape[1] == 1:
         return {name: matrix[:, 0]}
-    return {f"{name}[{place}]": matrix[:, place] for place in range(min(matrix.shape[1], MAX_OUTPUTS))}
+    return {f"{name}[{position}]": matrix[:, position] for position in range(min(matrix.shape[1], MAX_OUTPUTS))}
 
 
 # -- reading ----------------------------------------------------------------------------------------------------
 
 
-def profile_of(mlmodel: MLmodel) -> DriftProfile:
-    """What the model brings along; raises `ProfileError`."""
+def read_profile(mlmodel: MLmodel) -> DriftProfile:
+    """The profile that is stored with a model; raises `ProfileError`."""
     file = mlmodel.path / FILE
     if file.is_file():
         try:
-            return parsed(file.read_text())
+            return parse_profile(file.read_text())
         except OSError as error:
             raise ProfileError(f"{FILE} cannot be read: {error.strerror}") from None
     content = (mlmodel.content.get("metadata") or {}).get(KEY)
-    return parsed(content if isinstance(content, str) else json.dumps(content, default=str))
+    return parse_profile(content if isinstance(content, str) else json.dumps(content, default=str))
 
 
-def parsed(text: str) -> DriftProfile:
+def parse_profile(text: str) -> DriftProfile:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -132,8 +134,8 @@ def parsed(text: str) -> DriftProfile:
     try:
         return DriftProfile(
             int(content["rows"]),
-            tuple(variable(str(name), one) for name, one in content["features"].items()),
-            tuple(variable(str(name), one) for name, one in content["outputs"].items()),
+            tuple(parse_variable(str(name), entry) for name, entry in content["features"].items()),
+            tuple(parse_variable(str(name), entry) for name, entry in content["outputs"].items()),
         )
     except ProfileError:
         raise
@@ -141,7 +143,7 @@ def parsed(text: str) -> DriftProfile:
         raise ProfileError(f"the drift profile cannot be used ({type(error).__name__}: {error})") from None
 
 
-def variable(name: str, content: Mapping[str, Any]) -> Variable:
+def parse_variable(name: str, content: Mapping[str, Any]) -> Variable:
     kind = content["kind"]
     if kind not in get_args(Kind):
         raise ProfileError(f"the drift profile has a column '{name}' of kind {kind!r}")

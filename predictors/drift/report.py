@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else."""
+"""The report as a single HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from predictors.drift.compare import Comparison, Finding
-from predictors.drift.drawing import BEFORE, NOW, bars, keys, lines
+from predictors.drift.drawing import BEFORE, NOW, bars, legend, lines
 from predictors.drift.variables import Variable
 
 SLIGHT = 0.1
@@ -35,9 +35,9 @@ td:first-child { min-width: 8rem; } .wide { overflow-x: auto; }
 
 
 def page(comparison: Comparison, trained_on: int, threshold: float, source: str) -> str:
-    drifted = [one for one in comparison.findings if one.psi > threshold]
+    drifted = [finding for finding in comparison.findings if finding.psi > threshold]
     verdict = "drift" if drifted else "fine"
-    over_time = {one.variable.name: one.periods for one in comparison.findings[:WORST_OVER_TIME]}
+    over_time = {finding.variable.name: finding.periods for finding in comparison.findings[:WORST_OVER_TIME]}
     parts = [
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>",
@@ -50,27 +50,27 @@ def page(comparison: Comparison, trained_on: int, threshold: float, source: str)
         absent(comparison.absent),
         versions(comparison, threshold),
     ]
-    if comparison.times and any(value is not None for one in over_time.values() for value in one):
+    if comparison.times and any(value is not None for values in over_time.values() for value in values):
         parts += [
             "<h2>Over time</h2><div class='pictures'><figure>",
             lines(comparison.times, over_time, threshold),
-            f"<p class='keys'>{keys(over_time)}</p></figure></div>",
+            f"<p class='keys'>{legend(over_time)}</p></figure></div>",
         ]
     parts += [
-        f"<h2>Distributions</h2><p class='keys'>{keys(('training', 'log'), (BEFORE, NOW))}</p><div class='pictures'>",
-        *(picture(one, threshold) for one in comparison.findings[:MAX_PICTURES]),
+        f"<h2>Distributions</h2><p class='keys'>{legend(('training', 'log'), (BEFORE, NOW))}</p><div class='pictures'>",
+        *(figure(finding, threshold) for finding in comparison.findings[:MAX_PICTURES]),
         "</div></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
 def verdict_line(comparison: Comparison, threshold: float) -> str:
-    drifted = [one for one in comparison.findings if one.psi > threshold]
+    drifted = [finding for finding in comparison.findings if finding.psi > threshold]
     count = f"{len(drifted)} of {len(comparison.findings)} columns"
     if not drifted:
         worst = comparison.findings[0]
         return f"no drift: {count} above {threshold:g} (highest: {worst.variable.name} {worst.psi:.3f})"
-    names = ", ".join(f"{one.variable.name} {one.psi:.3f}" for one in drifted[:5])
+    names = ", ".join(f"{finding.variable.name} {finding.psi:.3f}" for finding in drifted[:5])
     return f"drift: {count} above {threshold:g} ({names}{', …' if len(drifted) > 5 else ''})"
 
 
@@ -80,23 +80,23 @@ def level(value: float, threshold: float) -> str:
 
 def columns(comparison: Comparison, threshold: float) -> str:
     heads = ["column", "", "kind", "PSI", "missing: training", "log", "mean: training", "log", "shift (std)"]
-    rows = [tr([th(head, at > 2) for at, head in enumerate(heads)])]
-    for one in comparison.findings:
-        before, now = one.missing
-        summary = one.variable.summary if one.variable.kind == "number" else {}
-        mean = one.mean if one.variable.kind == "number" else None
+    rows = [tr([th(head, position > 2) for position, head in enumerate(heads)])]
+    for finding in comparison.findings:
+        before, now = finding.missing
+        summary = finding.variable.summary if finding.variable.kind == "number" else {}
+        mean = finding.mean if finding.variable.kind == "number" else None
         rows.append(
             tr(
                 [
-                    td(one.variable.name),
-                    td("output" if one.is_output else "input"),
-                    td(one.variable.kind),
-                    td(f"{one.psi:.3f}", level(one.psi, threshold)),
+                    td(finding.variable.name),
+                    td("output" if finding.is_output else "input"),
+                    td(finding.variable.kind),
+                    td(f"{finding.psi:.3f}", level(finding.psi, threshold)),
                     td(f"{before:.1%}", ""),
                     td(f"{now:.1%}", ""),
-                    td(written(summary.get("mean")), ""),
-                    td(written(mean), ""),
-                    td("" if one.shift is None or mean is None else f"{one.shift:+.2f}", ""),
+                    td(format_optional(summary.get("mean")), ""),
+                    td(format_optional(mean), ""),
+                    td("" if finding.shift is None or mean is None else f"{finding.shift:+.2f}", ""),
                 ]
             )
         )
@@ -115,12 +115,12 @@ def versions(comparison: Comparison, threshold: float) -> str:
     names = list(comparison.versions)
     rows = [tr([th("column", False), *(th(name, True) for name in names)])]
     rows.append(tr([td("rows"), *(td(f"{comparison.versions[name]:,}", "") for name in names)]))
-    for one in comparison.findings:
-        cells = [one.versions.get(name) for name in names]
+    for finding in comparison.findings:
+        cells = [finding.versions.get(name) for name in names]
         rows.append(
             tr(
                 [
-                    td(one.variable.name),
+                    td(finding.variable.name),
                     *(td(*(("", "") if cell is None else (f"{cell:.3f}", level(cell, threshold)))) for cell in cells),
                 ]
             )
@@ -128,42 +128,44 @@ def versions(comparison: Comparison, threshold: float) -> str:
     return f"<h2>PSI by version</h2><div class='wide'><table>{''.join(rows)}</table></div>"
 
 
-def picture(one: Finding, threshold: float) -> str:
-    before, now = one.variable.counts, one.counts
+def figure(finding: Finding, threshold: float) -> str:
+    before, now = finding.variable.counts, finding.counts
     shares = [(counts / max(1, counts.sum())).tolist() for counts in (before, now)]
-    kept = [place for place in range(len(before)) if before[place] or now[place]]
-    labels = bins(one.variable)
-    drawn = bars(
-        [labels[place] for place in kept], [shares[0][place] for place in kept], [shares[1][place] for place in kept]
+    used = [position for position in range(len(before)) if before[position] or now[position]]
+    labels = bin_labels(finding.variable)
+    chart = bars(
+        [labels[position] for position in used],
+        [shares[0][position] for position in used],
+        [shares[1][position] for position in used],
     )
     return (
-        f"<figure><figcaption><span>{escape(one.variable.name)}</span>"
-        f"<span class='{level(one.psi, threshold)}'>PSI {one.psi:.3f}</span></figcaption>{drawn}</figure>"
+        f"<figure><figcaption><span>{escape(finding.variable.name)}</span>"
+        f"<span class='{level(finding.psi, threshold)}'>PSI {finding.psi:.3f}</span></figcaption>{chart}</figure>"
     )
 
 
-def bins(one: Variable) -> list[str]:
-    """What each bin holds."""
-    if not one.numeric:
-        return [*one.values, "other", "missing"]
-    edges = [moment(edge) if one.kind == "datetime" else brief(edge) for edge in one.edges]
+def bin_labels(variable: Variable) -> list[str]:
+    """A label for each bin."""
+    if not variable.numeric:
+        return [*variable.values, "other", "missing"]
+    edges = [format_date(edge) if variable.kind == "datetime" else format_number(edge) for edge in variable.edges]
     if not edges:
         return ["any", "missing"]
     return [f"≤ {edges[0]}", *(f"≤ {edge}" for edge in edges[1:]), f"> {edges[-1]}", "missing"]
 
 
-def moment(seconds: float) -> str:
+def format_date(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
     except (ValueError, OverflowError, OSError):
         return f"{seconds:.4g}"
 
 
-def written(value: float | None) -> str:
-    return "" if value is None else brief(value)
+def format_optional(value: float | None) -> str:
+    return "" if value is None else format_number(value)
 
 
-def brief(value: float) -> str:
+def format_number(value: float) -> str:
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if 10 * unit <= abs(value) < 1e12:
             return f"{value / unit:.4g}{letter}"
@@ -174,10 +176,10 @@ def tr(cells: Sequence[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>\n"
 
 
-def th(words: str, right: bool) -> str:
-    return f"<th{' class=n' if right else ''}>{escape(words)}</th>"
+def th(text: str, right: bool) -> str:
+    return f"<th{' class=n' if right else ''}>{escape(text)}</th>"
 
 
-def td(words: str, number: str | float | None = None) -> str:
-    """`number` is the class of a cell to the right; None for words."""
-    return f"<td>{escape(words)}</td>" if number is None else f"<td class='n {number}'>{escape(words)}</td>"
+def td(text: str, number: str | float | None = None) -> str:
+    """A cell; `number` is the CSS class of a right-aligned one, and None for text."""
+    return f"<td>{escape(text)}</td>" if number is None else f"<td class='n {number}'>{escape(text)}</td>"

@@ -1,4 +1,4 @@
-"""What was counted of some rows: the bins of a profile, and what the outputs were. Tallies add up."""
+"""`DriftTally`: the rows in the bins of a profile, and the counts of outputs. Tallies of parts add up."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 
 from predictors.drift.binning import Array
 from predictors.drift.profiles import DriftProfile
-from predictors.drift.variables import count_numbers, floats, is_missing, text
+from predictors.drift.variables import as_floats, as_text, count_numbers, is_missing
 
-KEPT_BITS = 10  # of a number's mantissa: quantiles are right to 0.05 %
-MAX_CLASSES = 20  # different whole numbers; more of them are amounts
-MAX_TEXTS = 100  # different texts; more of them are no classes
+MANTISSA_BITS = 10  # kept of each number: quantiles are exact to 0.05 %
+MAX_CLASSES = 20  # distinct integers; more of them are quantities
+MAX_TEXTS = 100  # distinct texts; more of them are free text
 MAX_CLASS_LENGTH = 64  # characters
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
-    """How often each number was seen, to about three digits."""
+class NumberCounts:
+    """The counts of numbers, rounded to about three digits."""
 
     numbers: Array = field(default_factory=lambda: np.zeros(0))
     counts: Array = field(default_factory=lambda: np.zeros(0, np.int64))
-    whole: bool = True
-    """Whether they are whole numbers by type: few different ones are classes then."""
+    integers: bool = True
+    """Whether their type is an integer: then a few distinct numbers are classes."""
 
     @classmethod
-    def of(cls, numbers: Array, whole: bool) -> Spread:
-        drop = 52 - KEPT_BITS
+    def of(cls, numbers: Array, integers: bool) -> NumberCounts:
+        drop = 52 - MANTISSA_BITS
         bits = np.ascontiguousarray(numbers[np.isfinite(numbers)], np.float64).view(np.int64)
         rounded = ((bits + (1 << (drop - 1))) >> drop) << drop
-        return cls(*np.unique(rounded.view(np.float64), return_counts=True), whole)
+        return cls(*np.unique(rounded.view(np.float64), return_counts=True), integers)
 
-    def __add__(self, other: Spread) -> Spread:
-        numbers, places = np.unique(np.concatenate([self.numbers, other.numbers]), return_inverse=True)
+    def __add__(self, other: NumberCounts) -> NumberCounts:
+        numbers, positions = np.unique(np.concatenate([self.numbers, other.numbers]), return_inverse=True)
         counts = np.zeros(len(numbers), np.int64)
-        np.add.at(counts, places, np.concatenate([self.counts, other.counts]))
-        return Spread(numbers, counts, self.whole and other.whole)
+        np.add.at(counts, positions, np.concatenate([self.counts, other.counts]))
+        return NumberCounts(numbers, counts, self.integers and other.integers)
 
     @property
     def rows(self) -> int:
@@ -46,112 +46,114 @@ class Spread:
 
     @property
     def classes(self) -> dict[str, int] | None:
-        if not self.whole or len(self.numbers) > MAX_CLASSES:
+        if not self.integers or len(self.numbers) > MAX_CLASSES:
             return None
         return {str(int(number)): int(count) for number, count in zip(self.numbers, self.counts, strict=True)}
 
-    def quantiles(self, wanted: Iterable[float]) -> list[float]:
-        upto = np.cumsum(self.counts)
-        places = [int(np.searchsorted(upto, share * upto[-1])) for share in wanted]
-        return [float(self.numbers[min(place, len(upto) - 1)]) for place in places]
+    def quantiles(self, shares: Iterable[float]) -> list[float]:
+        cumulative = np.cumsum(self.counts)
+        positions = [int(np.searchsorted(cumulative, share * cumulative[-1])) for share in shares]
+        return [float(self.numbers[min(position, len(cumulative) - 1)]) for position in positions]
 
 
 @dataclass(frozen=True)
-class Texts:
-    """How often each text was seen, as long as they can be classes."""
+class TextCounts:
+    """The counts of texts, as long as they can be classes."""
 
-    found: Mapping[str, int] = field(default_factory=dict)
-    free: bool = False
-    """Whether they are no classes, so that nothing is kept of them."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    discarded: bool = False
+    """Whether they were too many or too long to be classes; then no counts are kept."""
 
     @classmethod
-    def of(cls, values: Iterable[Any]) -> Texts:
-        found: dict[str, int] = {}
+    def of(cls, values: Iterable[Any]) -> TextCounts:
+        counts: dict[str, int] = {}
         for value in values:
-            words = text(value)
-            if words is not None:
-                found[words] = found.get(words, 0) + 1
-        return cls.checked(found)
+            value_text = as_text(value)
+            if value_text is not None:
+                counts[value_text] = counts.get(value_text, 0) + 1
+        return cls.limited(counts)
 
     @classmethod
-    def checked(cls, found: Mapping[str, int]) -> Texts:
-        free = len(found) > MAX_TEXTS or any(len(one) > MAX_CLASS_LENGTH for one in found)
-        return cls({}, True) if free else cls(found)
+    def limited(cls, counts: Mapping[str, int]) -> TextCounts:
+        discarded = len(counts) > MAX_TEXTS or any(len(value) > MAX_CLASS_LENGTH for value in counts)
+        return cls({}, True) if discarded else cls(counts)
 
-    def __add__(self, other: Texts) -> Texts:
-        if self.free or other.free:
-            return Texts({}, True)
-        both = dict(self.found)
-        for words, count in other.found.items():
-            both[words] = both.get(words, 0) + count
-        return Texts.checked(both)
+    def __add__(self, other: TextCounts) -> TextCounts:
+        if self.discarded or other.discarded:
+            return TextCounts({}, True)
+        both = dict(self.counts)
+        for value, count in other.counts.items():
+            both[value] = both.get(value, 0) + count
+        return TextCounts.limited(both)
 
     @property
     def rows(self) -> int:
-        return sum(self.found.values())
+        return sum(self.counts.values())
 
     @property
     def classes(self) -> Mapping[str, int]:
-        return self.found
+        return self.counts
 
 
 @dataclass(frozen=True, eq=False)
 class DriftTally:
     rows: int
     bins: Array
-    """Of all variables of the profile; empty without one."""
-    outputs: Mapping[str, Spread | Texts] = field(default_factory=dict)
+    """The counts of all bins of the profile; empty without a profile."""
+    outputs: Mapping[str, NumberCounts | TextCounts] = field(default_factory=dict)
 
     def __add__(self, other: DriftTally) -> DriftTally:
         outputs = dict(self.outputs)
-        for name, one in other.outputs.items():
-            outputs[name] = added(outputs[name], one) if name in outputs else one
+        for name, values in other.outputs.items():
+            outputs[name] = add_counts(outputs[name], values) if name in outputs else values
         return DriftTally(self.rows + other.rows, self.bins + other.bins, outputs)
 
 
-def added(one: Spread | Texts, other: Spread | Texts) -> Spread | Texts:
-    if isinstance(one, Spread) and isinstance(other, Spread):
-        return one + other
-    if isinstance(one, Texts) and isinstance(other, Texts):
-        return one + other
-    return Texts({}, True)  # a model that answers now this, now that
+def add_counts(first: NumberCounts | TextCounts, second: NumberCounts | TextCounts) -> NumberCounts | TextCounts:
+    if isinstance(first, NumberCounts) and isinstance(second, NumberCounts):
+        return first + second
+    if isinstance(first, TextCounts) and isinstance(second, TextCounts):
+        return first + second
+    return TextCounts({}, True)  # the output is sometimes a number, sometimes text
 
 
-def nothing(profile: DriftProfile | None) -> DriftTally:
+def empty_tally(profile: DriftProfile | None) -> DriftTally:
     return DriftTally(0, np.zeros(0 if profile is None else len(profile.counts), np.int64))
 
 
-def tallied(
+def tally_rows(
     profile: DriftProfile | None,
     rows: int,
     features: Mapping[str, Any],
     outputs: Mapping[str, Any],
     classes: frozenset[str] = frozenset(),
 ) -> DriftTally:
-    """Columns as counts; `classes` are outputs whose numbers are classes whatever their type.
+    """Counts the columns of some rows; `classes` are outputs whose numbers are classes whatever their type.
 
-    A feature that the rows do not have is missing in all of them; an output is not counted then.
+    A feature without a column counts as missing in every row; an output without a column is not counted.
     """
     parts: dict[str, Array] = {}
     if profile is not None:
-        together = [one for one in profile.features if one.numeric]
-        if together and rows:
+        numeric = [variable for variable in profile.features if variable.numeric]
+        if numeric and rows:
             columns = [
-                floats(features[one.name], one.kind) if one.name in features else np.full(rows, np.nan)
-                for one in together
+                as_floats(features[variable.name], variable.kind)
+                if variable.name in features
+                else np.full(rows, np.nan)
+                for variable in numeric
             ]
-            counts, place = count_numbers(together, np.column_stack(columns)), 0
-            for one in together:
-                parts[one.name] = counts[place : place + len(one.counts)]
-                place += len(one.counts)
+            counts, start = count_numbers(numeric, np.column_stack(columns)), 0
+            for variable in numeric:
+                parts[variable.name] = counts[start : start + len(variable.counts)]
+                start += len(variable.counts)
     return DriftTally(
         rows,
-        bins_of(profile, rows, parts, features, outputs),
-        {name: seen(values, name in classes) for name, values in outputs.items()},
+        count_bins(profile, rows, parts, features, outputs),
+        {name: count_values(values, name in classes) for name, values in outputs.items()},
     )
 
 
-def bins_of(
+def count_bins(
     profile: DriftProfile | None,
     rows: int,
     counted: Mapping[str, Array],
@@ -160,20 +162,22 @@ def bins_of(
 ) -> Array:
     if profile is None:
         return np.zeros(0, np.int64)
-    found = [np.zeros(0, np.int64)]
-    for one in profile.features:
-        if one.name in counted:
-            found.append(counted[one.name])
+    counts = [np.zeros(0, np.int64)]
+    for variable in profile.features:
+        if variable.name in counted:
+            counts.append(counted[variable.name])
         else:
-            found.append(one.count(features[one.name] if one.name in features else [None] * rows))
-    for one in profile.outputs:
-        found.append(one.count(outputs[one.name]) if one.name in outputs else np.zeros_like(one.counts))
-    return np.concatenate(found)
+            counts.append(variable.count(features[variable.name] if variable.name in features else [None] * rows))
+    for variable in profile.outputs:
+        counts.append(
+            variable.count(outputs[variable.name]) if variable.name in outputs else np.zeros_like(variable.counts)
+        )
+    return np.concatenate(counts)
 
 
-def seen(values: Any, is_class: bool) -> Spread | Texts:
+def count_values(values: Any, is_class: bool) -> NumberCounts | TextCounts:
     dtype = getattr(values, "dtype", None)
     if dtype is not None and dtype.kind in "iuf":
-        numbers = floats(values)
-        return Spread.of(numbers, dtype.kind in "iu" or (is_class and bool((numbers == np.trunc(numbers)).all())))
-    return Texts.of(value for value in list(values) if not is_missing(value))
+        numbers = as_floats(values)
+        return NumberCounts.of(numbers, dtype.kind in "iu" or (is_class and bool((numbers == np.trunc(numbers)).all())))
+    return TextCounts.of(value for value in list(values) if not is_missing(value))

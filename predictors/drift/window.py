@@ -1,4 +1,4 @@
-"""A sliding window: what was counted lately."""
+"""`DriftWindow`: a sliding window of tallies."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from predictors.drift.span import PARTS, Span
 from predictors.drift.tally import DriftTally
-from predictors.settings.span import PARTS, Span
 
 
 class DriftWindow:
-    """Adding to it costs the same however long it is: what is finished is summed up once."""
+    """A window in parts. Finished parts are summed once, so that adding takes the same time for any length."""
 
     def __init__(self, span: Span, empty: DriftTally, now: Callable[[], float] = time.monotonic) -> None:
         self.span = span
         self.empty = empty
         self.now = now
         self.finished: deque[tuple[float, DriftTally]] = deque()
-        self.before = empty
-        """The sum of what is finished."""
+        self.finished_total = empty
+        """The sum of the finished parts."""
         self.current = empty
         self.since = self.latest = now()
 
@@ -30,7 +30,7 @@ class DriftWindow:
 
     def total(self) -> DriftTally:
         self.slide()
-        return self.before + self.current
+        return self.finished_total + self.current
 
     def slide(self) -> None:
         now = self.now()
@@ -41,13 +41,13 @@ class DriftWindow:
         if full:
             self.finished.append((self.latest, self.current))
             self.current, self.since = self.empty, now
-        if full or self.outdated(now):
-            while self.outdated(now):
+        if full or self.is_outdated(now):
+            while self.is_outdated(now):
                 self.finished.popleft()
-            self.before = sum((tally for _, tally in self.finished), self.empty)
+            self.finished_total = sum((tally for _, tally in self.finished), self.empty)
 
-    def outdated(self, now: float) -> bool:
-        """Whether the oldest part lies outside."""
+    def is_outdated(self, now: float) -> bool:
+        """Whether the oldest part lies outside of the window."""
         if not self.finished:
             return False
         if self.span.rows:

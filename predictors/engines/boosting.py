@@ -1,6 +1,6 @@
-"""XGBoost, LightGBM and CatBoost by themselves: a matrix instead of a table, and one thread for few rows.
+"""Engines for XGBoost, LightGBM and CatBoost: a matrix instead of a DataFrame, and one thread for few rows.
 
-For few rows it costs more to wake several threads than they save, and under a CPU limit it costs a hundred times more.
+For few rows, waking more threads costs more time than they save, and under a CPU limit a hundred times more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate,
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 
-FEW = 500  # rows up to which one thread is the fastest way
+MAX_SINGLE_THREAD_ROWS = 500  # up to here one thread is the fastest
 
 
 def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
@@ -35,10 +35,12 @@ def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
                 rows = rows.astype(np.float32)
             if np.isinf(rows).any():
                 raise Declined
-            made: Array = (single if len(rows) <= FEW else booster).inplace_predict(rows, **options)
-            return made
+            predictions: Array = (single if len(rows) <= MAX_SINGLE_THREAD_ROWS else booster).inplace_predict(
+                rows, **options
+            )
+            return predictions
 
-        return Engine("xgboost", answers(values, raw, proba_from_predictions))
+        return Engine("xgboost", labelled(values, raw, proba_from_predictions))
 
     return EngineCandidate("xgboost", build)
 
@@ -48,11 +50,11 @@ def lightgbm(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
         booster = getattr(raw, "booster_", raw)
 
         def values(rows: Array) -> Array:
-            threads = 1 if len(rows) <= FEW else cpu_limit()
-            made: Array = booster.predict(rows, num_threads=threads)
-            return made
+            threads = 1 if len(rows) <= MAX_SINGLE_THREAD_ROWS else cpu_limit()
+            predictions: Array = booster.predict(rows, num_threads=threads)
+            return predictions
 
-        return Engine("lightgbm", answers(values, raw, proba_from_predictions))
+        return Engine("lightgbm", labelled(values, raw, proba_from_predictions))
 
     return EngineCandidate("lightgbm", build)
 
@@ -66,30 +68,30 @@ def catboost(raw: Any) -> EngineCandidate:
         def run(rows: Array, probabilities: bool) -> Answer:
             if np.isinf(rows).any():
                 raise Declined
-            threads = 1 if len(rows) <= FEW else cpu_limit()
-            wanted = predict_proba if probabilities else None
-            return raw.predict(rows, thread_count=threads), wanted(rows, thread_count=threads) if wanted else None
+            threads = 1 if len(rows) <= MAX_SINGLE_THREAD_ROWS else cpu_limit()
+            method = predict_proba if probabilities else None
+            return raw.predict(rows, thread_count=threads), method(rows, thread_count=threads) if method else None
 
         return Engine("catboost", run)
 
     return EngineCandidate("catboost", build)
 
 
-def answers(values: Callable[[Array], Array], raw: Any, proba_from_predictions: bool) -> Run:
-    """Predictions and probabilities from the one thing that a booster computes."""
+def labelled(values: Callable[[Array], Array], raw: Any, proba_from_predictions: bool) -> Run:
+    """Labels and probabilities from the values that a booster computes."""
     classes = getattr(raw, "classes_", None)
     if not hasattr(raw, "predict_proba"):
-        return lambda rows, probabilities: bare(values(rows), probabilities and proba_from_predictions)
+        return lambda rows, probabilities: without_labels(values(rows), probabilities and proba_from_predictions)
 
     def run(rows: Array, probabilities: bool) -> Answer:
-        both = both_classes(values(rows))
-        labels = both.argmax(axis=1)
+        shares = both_classes(values(rows))
+        labels = shares.argmax(axis=1)
         if classes is not None:
             labels = np.asarray(classes).take(labels)
-        return labels, both if probabilities else None
+        return labels, shares if probabilities else None
 
     return run
 
 
-def bare(found: Array, probabilities: bool) -> Answer:
-    return found, both_classes(found) if probabilities else None
+def without_labels(predictions: Array, probabilities: bool) -> Answer:
+    return predictions, both_classes(predictions) if probabilities else None

@@ -1,4 +1,4 @@
-"""Class probabilities of two classes from one column."""
+"""Class probabilities from models that give only those of the second class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def both_classes(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Probabilities of the second class as those of both; several classes stay as they are."""
+    """The probabilities of both classes from those of the second; of more classes, as they are."""
     if probabilities.ndim == 2 and probabilities.shape[1] > 1:
         return probabilities
     second = probabilities.reshape(-1)

@@ -1,4 +1,4 @@
-"""scikit-learn's models and pipelines as engines: known steps in numpy, the others asked without repeated checks."""
+"""Engines for scikit-learn's models and pipelines: known steps in numpy, any others without repeated checks."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from typing import Any
 import numpy as np
 
 from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Run, Unsuited
-from predictors.engines.forests import by_onnx_runtime, by_trees, ensemble_of
-from predictors.engines.linear import linear, part_by_part
+from predictors.engines.forests import ensemble_of, run_trees
+from predictors.engines.linear import finish_of, multiply_parts
+from predictors.engines.onnx_trees import onnx_runtime_engine
 from predictors.protocol.casting import Array
 
 Step = Callable[[Array], Array]
 
 
-def candidates(model: Any) -> list[EngineCandidate]:
+def engine_candidates(model: Any) -> list[EngineCandidate]:
     """The engines for a scikit-learn model, the most promising first."""
     return [
-        EngineCandidate("onnxruntime", lambda: compiled(model), compiled=True),
-        EngineCandidate("numpy", lambda: in_numpy(model)),
-        EngineCandidate("sklearn", lambda: by_itself(model)),
+        EngineCandidate("onnxruntime", lambda: compiled_engine(model), compiled=True),
+        EngineCandidate("numpy", lambda: numpy_engine(model)),
+        EngineCandidate("sklearn", lambda: sklearn_engine(model)),
     ]
 
 
-def compiled(model: Any) -> Engine:
-    steps, last = parts(model)
-    engine = by_onnx_runtime(last)
+def compiled_engine(model: Any) -> Engine:
+    steps, last = split_pipeline(model)
+    engine = onnx_runtime_engine(last)
     if not steps:
         return engine
-    return Engine(engine.name, chained(steps, engine.run), compiled=True)
+    return Engine(engine.name, with_steps(steps, engine.run), compiled=True)
 
 
-def in_numpy(model: Any) -> Engine:
-    steps, final = parts(model)
+def numpy_engine(model: Any) -> Engine:
+    steps, final = split_pipeline(model)
     try:
-        finish = linear(final)
+        finish = finish_of(final)
     except Unsuited:
         thresholds = () if steps else ensemble_of(final).thresholds
-        return Engine("numpy", chained(steps, by_trees(final)), thresholds)
+        return Engine("numpy", with_steps(steps, run_trees(final)), thresholds)
 
     def joint(requests: Sequence[Array], probabilities: bool) -> Answer:
         sizes = [len(rows) for rows in requests]
@@ -47,32 +48,32 @@ def in_numpy(model: Any) -> Engine:
 
         def last(rows: Array, wanted: bool) -> Answer:
             rows = np.ascontiguousarray(rows)
-            return finish(lambda weights: part_by_part(rows, weights, sizes, columnwise=columnwise), wanted)
+            return finish(lambda weights: multiply_parts(rows, weights, sizes, columnwise=columnwise), wanted)
 
-        return chained(steps, last)(np.concatenate(requests), probabilities)
+        return with_steps(steps, last)(np.concatenate(requests), probabilities)
 
-    return Engine("numpy", chained(steps, lambda rows, wanted: finish(rows.__matmul__, wanted)), joint=joint)
-
-
-def by_itself(model: Any) -> Engine:
-    steps, last = parts(model)
-    return Engine("sklearn", chained(steps, without_checks(last)))
+    return Engine("numpy", with_steps(steps, lambda rows, wanted: finish(rows.__matmul__, wanted)), joint=joint)
 
 
-def parts(model: Any) -> tuple[list[Step], Any]:
-    """The transformations before a model, and the model; both are the model itself where it is no pipeline."""
+def sklearn_engine(model: Any) -> Engine:
+    steps, last = split_pipeline(model)
+    return Engine("sklearn", with_steps(steps, without_checks(last)))
+
+
+def split_pipeline(model: Any) -> tuple[list[Step], Any]:
+    """The transformations before the final model, and the final model; there are none if `model` is no pipeline."""
     from sklearn.pipeline import Pipeline
 
     if type(model) is not Pipeline:
         return [], model
     *before, (_, last) = model.steps
-    return [step_of(one) for _, one in before if one not in (None, "passthrough")], last
+    return [step_of(transformer) for _, transformer in before if transformer not in (None, "passthrough")], last
 
 
-def chained(steps: Sequence[Step], last: Run) -> Run:
+def with_steps(steps: Sequence[Step], last: Run) -> Run:
     def run(rows: Array, probabilities: bool) -> Answer:
         if not np.isfinite(rows).all():
-            raise Declined  # the steps in numpy would let it pass
+            raise Declined  # the steps in numpy would not refuse it
         for step in steps:
             rows = step(rows)
         return last(rows, probabilities)
@@ -95,35 +96,35 @@ def without_checks(model: Any) -> Run:
 
 
 def step_of(transformer: Any) -> Step:
-    """A transformation as a function; those of numbers by their own operations, any other as it is."""
+    """A transformation as a function: scalers by their operations in numpy, any other by its `transform`."""
     from sklearn import config_context
     from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     kind = type(transformer)
     if kind is StandardScaler:
-        return standard(transformer.mean_ if transformer.with_mean else None, transformer.scale_)
+        return standardize(transformer.mean_ if transformer.with_mean else None, transformer.scale_)
     if kind is RobustScaler:
-        return in_place(
+        return apply_in_place(
             (np.subtract, transformer.center_ if transformer.with_centering else None),
             (np.divide, transformer.scale_ if transformer.with_scaling else None),
         )
     if kind is MaxAbsScaler and not getattr(transformer, "clip", False):
-        return in_place((np.divide, transformer.scale_))
+        return apply_in_place((np.divide, transformer.scale_))
     if kind is MinMaxScaler and not transformer.clip:
-        return in_place((np.multiply, transformer.scale_), (np.add, transformer.min_))
+        return apply_in_place((np.multiply, transformer.scale_), (np.add, transformer.min_))
 
     def step(rows: Array) -> Array:
         with config_context(skip_parameter_validation=True):
-            made = transformer.transform(rows)
-        if not isinstance(made, np.ndarray):
+            transformed = transformer.transform(rows)
+        if not isinstance(transformed, np.ndarray):
             raise Declined
-        return made
+        return transformed
 
     return step
 
 
-def standard(mean: Array | None, scale: Array | None) -> Step:
-    """In the precision of the rows."""
+def standardize(mean: Array | None, scale: Array | None) -> Step:
+    """Scaling whose parameters are converted to the precision of the rows."""
 
     def step(rows: Array) -> Array:
         if mean is not None:
@@ -133,8 +134,8 @@ def standard(mean: Array | None, scale: Array | None) -> Step:
     return step
 
 
-def in_place(*operations: tuple[np.ufunc, Array | None]) -> Step:
-    """In double precision, kept in that of the rows after each operation."""
+def apply_in_place(*operations: tuple[np.ufunc, Array | None]) -> Step:
+    """Operations in double precision, each of which stores its result in the precision of the rows."""
 
     def step(rows: Array) -> Array:
         rows = rows.copy()

@@ -1,4 +1,4 @@
-"""Linear models of scikit-learn in plain numpy: its own operations in its own order, without its checks."""
+"""scikit-learn's linear models in numpy: the same operations in the same order, without the checks."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from predictors.engines.engine import Answer, Unsuited
 from predictors.protocol.casting import Array
 
 Product: TypeAlias = Callable[[Array], Array]
-"""The rows times the weights that it is given."""
+"""The product of the rows with the given weights."""
 Finish: TypeAlias = Callable[[Product, bool], Answer]
 
 
-def linear(model: Any) -> Finish:
-    """Linear, ridge, lasso, logistic, … models of scikit-learn itself; whoever derives from them may do anything."""
+def finish_of(model: Any) -> Finish:
+    """The function from products to predictions, for scikit-learn's own classes: subclasses may do anything."""
     from sklearn.base import is_regressor
     from sklearn.linear_model._base import LinearClassifierMixin
 
     kind = type(model)
     if kind.__module__.startswith("sklearn.") and isinstance(getattr(model, "coef_", None), np.ndarray):
         if isinstance(model, LinearClassifierMixin):
-            return classifier(model)
+            return finish_classification(model)
         if is_regressor(model):
-            return regressor(model)
+            return finish_regression(model)
     raise Unsuited(f"{kind.__name__} is not a linear model of scikit-learn")
 
 
-def row_by_row(rows: Array, weights: Array) -> Array:
-    """As many products of one row each: the product of all of them has other last bits."""
+def multiply_rows(rows: Array, weights: Array) -> Array:
+    """A product for each row: that of the whole matrix may differ in the last bits."""
     products: Array = np.matmul(rows[:, None, :], weights)
     return products[:, 0]
 
 
-def part_by_part(rows: Array, weights: Array, sizes: Sequence[int], *, columnwise: bool) -> Array:
-    """The products of the rows of each request by themselves, for the same reason, lying in memory as they do alone."""
+def multiply_parts(rows: Array, weights: Array, sizes: Sequence[int], *, columnwise: bool) -> Array:
+    """A product for each request, for the same reason, with the rows in memory as they are for the request alone."""
     if len(sizes) == len(rows):
-        return row_by_row(rows, weights)
+        return multiply_rows(rows, weights)
     products, start = [], 0
     for size in sizes:
         part = rows[start : start + size]
@@ -47,7 +47,7 @@ def part_by_part(rows: Array, weights: Array, sizes: Sequence[int], *, columnwis
     return np.concatenate(products)
 
 
-def regressor(model: Any) -> Finish:
+def finish_regression(model: Any) -> Finish:
     coefficients, intercept = model.coef_, model.intercept_
     weights = coefficients if coefficients.ndim == 1 else coefficients.T
 
@@ -57,11 +57,11 @@ def regressor(model: Any) -> Finish:
     return finish
 
 
-def classifier(model: Any) -> Finish:
+def finish_classification(model: Any) -> Finish:
     classes, intercept, weights = model.classes_, model.intercept_, model.coef_.T
     probabilities_of: Callable[[Array], Array] | None = None
     if hasattr(model, "predict_proba"):
-        probabilities_of = logistic if len(classes) <= 2 else softmax
+        probabilities_of = binary_probabilities if len(classes) <= 2 else softmax
 
     def finish(product: Product, probabilities: bool) -> Answer:
         scores = product(weights) + intercept
@@ -75,7 +75,7 @@ def classifier(model: Any) -> Finish:
     return finish
 
 
-def logistic(scores: Array) -> Array:
+def binary_probabilities(scores: Array) -> Array:
     from scipy.special import expit
 
     second = expit(scores, out=scores)

@@ -1,4 +1,4 @@
-"""Rows that try an engine: ordinary ones, and those where implementations of the same model drift apart."""
+"""Rows that test an engine: ordinary ones, and those on which implementations of the same model tend to differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array
 
 THRESHOLD_ROWS, ORDINARY_ROWS, OTHER_ROWS = 2000, 500, 200
 ORDINARY = "ordinary rows"
@@ -17,19 +17,19 @@ EXTREMES = (0.0, -0.0, 1.0, -1.0, 5e-324, 1e-300, -1e-30, 1e30, -1e30, 3.4e38, -
 
 @dataclass(frozen=True)
 class Probing:
-    """What rows a model takes."""
+    """The rows that a model accepts."""
 
     width: int
     dtype: np.dtype[Any]
-    whole: Array | None = None
-    """The columns of whole numbers, by position."""
+    integers: Array | None = None
+    """The positions of the columns of integers."""
     columnwise: bool = False
-    """Whether the model's library gets the rows from a table, where they lie column by column."""
+    """Whether the model's library gets the rows from a DataFrame, which lies in memory column by column."""
     example: Array | None = None
 
 
 def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Array]:
-    """Rows by the words for them; the same ones each time."""
+    """Groups of rows by their description for messages. They are the same on every call."""
     width, example = probing.width, probing.example
     random = np.random.default_rng(20)
     ordinary = random.normal(size=(ORDINARY_ROWS, width)) * 10 ** random.uniform(-2, 3, size=(ORDINARY_ROWS, width))
@@ -39,7 +39,7 @@ def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Arr
         jitter = random.normal(1, 0.3, size=(ORDINARY_ROWS, width))
         groups["rows like the example"] = example[random.integers(len(example), size=ORDINARY_ROWS)] * jitter
     if any(map(len, thresholds)):
-        groups["rows at split thresholds"] = at_thresholds(thresholds, random)
+        groups["rows at split thresholds"] = rows_at_thresholds(thresholds, random)
     groups["extreme rows"] = random.choice(EXTREMES, size=(OTHER_ROWS, width))
     missing = ordinary[:OTHER_ROWS].copy()
     missing[random.random(missing.shape) < 0.3] = np.nan
@@ -48,30 +48,30 @@ def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Arr
     infinite[random.random(infinite.shape) < 0.3] = np.inf
     groups["rows with infinity"] = infinite
     with np.errstate(over="ignore"):
-        return {name: fitting(rows, probing.whole).astype(probing.dtype) for name, rows in groups.items()}
+        return {name: round_integers(rows, probing.integers).astype(probing.dtype) for name, rows in groups.items()}
 
 
-def at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> Array:
-    """Each value is a threshold, its next neighbour in single or double precision, or somewhere between two."""
+def rows_at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> Array:
+    """Rows whose values are thresholds, their nearest neighbours in single or double precision, or close to them."""
     columns = []
-    for known in thresholds:
-        if not len(known):
+    for limits in thresholds:
+        if not len(limits):
             columns.append(random.normal(size=THRESHOLD_ROWS))
             continue
-        single = known.astype(np.float32)
+        single = limits.astype(np.float32)
         pool = np.concatenate([
-            known, np.nextafter(known, np.inf), np.nextafter(known, -np.inf),
+            limits, np.nextafter(limits, np.inf), np.nextafter(limits, -np.inf),
             single, np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf)),
-            known + random.normal(size=len(known)) * (known.std() + 1e-3),
+            limits + random.normal(size=len(limits)) * (limits.std() + 1e-3),
         ])  # fmt: skip
         columns.append(random.choice(pool, size=THRESHOLD_ROWS))
     return np.stack(columns, axis=1)
 
 
-def fitting(rows: Array, whole: Array | None) -> Array:
-    """Whole numbers where the columns take nothing else."""
-    if whole is not None:
+def round_integers(rows: Array, integers: Array | None) -> Array:
+    """The rows with integers in the columns of integers."""
+    if integers is not None:
         rows = rows.copy()
-        limit = min(EXACT_IN_DOUBLE, 2**31) - 1
-        rows[:, whole] = np.clip(np.nan_to_num(np.rint(rows[:, whole])), -limit, limit)
+        limit = min(MAX_EXACT_IN_DOUBLE, 2**31) - 1
+        rows[:, integers] = np.clip(np.nan_to_num(np.rint(rows[:, integers])), -limit, limit)
     return rows

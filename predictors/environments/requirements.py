@@ -1,4 +1,4 @@
-"""What a model asks for: its Python and its packages, read from the files that MLflow writes beside it."""
+"""Reads the Python version and the packages that a model requires, from the files that MLflow writes with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMENT = re.compile(r"(^|\s)#.*$")
 INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=|(?=[^\s-]))(.+)")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 CONDA_SPEC = re.compile(r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<spec>\[.*|[=<>!~\s].*)?")
-# Conda has more than Python packages, and some Python packages under names of its own.
+# Conda has other packages than Python's, and other names for some Python packages.
 NOT_PYTHON = re.compile(
     r"(python|pip|setuptools|wheel|conda|nomkl|mkl|blas|openblas|openssl|zlib|ca-certificates|sqlite|git|"
     r"gcc.*|gxx.*|gfortran.*|clang.*|.*compilers?|cuda.*|cudnn|cmake|make|openjdk|r-.*|lib.*|_.*)"
@@ -26,31 +26,31 @@ CONDA_NAMES = {"pytorch": "torch", "pytorch-cpu": "torch", "tensorflow-base": "t
 
 
 class RequirementsError(Exception):
-    """What the model asks for cannot be read; the message is one line for the operator."""
+    """The requirements of a model cannot be read; the message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequirements:
-    """A model's own words on what it needs."""
+    """The requirements of a model as its files list them."""
 
     folder: Path
     python: str | None = None
     lines: tuple[str, ...] = ()
-    """Requirements and options as pip takes them; files that they include are part of it."""
+    """Requirements and options in pip's format, with those of included files."""
     constraints: tuple[str, ...] = ()
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Without options and hashes."""
+        """The requirements without options and hashes."""
         return tuple(line.split(" --")[0].strip() for line in self.lines if not line.startswith("-"))
 
 
-def wanted(mlmodel: MLmodel) -> ModelRequirements:
-    """requirements.txt has the word; conda.yaml adds what conda would have installed, or all if it is alone."""
+def read_requirements(mlmodel: MLmodel) -> ModelRequirements:
+    """Reads requirements.txt, and the packages that conda.yaml adds; without requirements.txt all of conda.yaml."""
     folder = mlmodel.path
     conda = read_yaml(folder / CONDA)
-    listed = conda.get("dependencies")
-    packages = listed if isinstance(listed, list) else []
+    dependencies = conda.get("dependencies")
+    packages = dependencies if isinstance(dependencies, list) else []
     lines: list[str] = []
     constraints: list[str] = []
     if (folder / REQUIREMENTS).is_file():
@@ -72,7 +72,7 @@ def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str]
             continue
         file = (folder / included[2].strip()).resolve()
         if not file.is_relative_to(folder.resolve()) or depth > 5:
-            raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or in circles")
+            raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or includes itself")
         content = read_text(file)
         if included[1] in ("-c", "--constraint"):
             constraints += logical_lines(content)
@@ -96,21 +96,21 @@ def logical_lines(text: str) -> Iterator[str]:
 
 def canonical(text: str) -> str:
     """The name at the start of a requirement, as package indexes compare names."""
-    found = NAME.match(text)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+    match = NAME.match(text)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
 def from_conda(spec: Any) -> str | None:
-    """A package of conda.yaml as a requirement; None for what is no package of Python's."""
-    found = CONDA_SPEC.fullmatch(spec.strip()) if isinstance(spec, str) else None
-    if found is None or NOT_PYTHON.fullmatch(found["name"].lower()):
+    """A package of conda.yaml as a requirement; None if it is no Python package."""
+    match = CONDA_SPEC.fullmatch(spec.strip()) if isinstance(spec, str) else None
+    if match is None or NOT_PYTHON.fullmatch(match["name"].lower()):
         return None
-    name = CONDA_NAMES.get(found["name"].lower(), found["name"])
-    return name + conda_version(found["spec"] or "")
+    name = CONDA_NAMES.get(match["name"].lower(), match["name"])
+    return name + conda_version(match["spec"] or "")
 
 
 def conda_version(spec: str) -> str:
-    """`=1.2` means 1.2 and what starts so; a third part names a build."""
+    """A conda version as a specifier: `=1.2` means 1.2.*, and a third part names a build."""
     text = spec.strip()
     if not text or text.startswith("["):
         return ""
@@ -121,12 +121,11 @@ def conda_version(spec: str) -> str:
 
 
 def python_of(mlmodel: MLmodel, conda_packages: list[Any]) -> str | None:
-    found = read_yaml(mlmodel.path / PYTHON_ENV).get("python")
-    if found is None:
+    version = read_yaml(mlmodel.path / PYTHON_ENV).get("python")
+    if version is None:
         specs = (spec for spec in conda_packages if isinstance(spec, str))
-        found = next((m["spec"] for m in map(CONDA_SPEC.fullmatch, specs) if m and m["name"] == "python"), None)
-    found = str(found or mlmodel.pyfunc.get("python_version") or "").strip(" =")
-    return found or None
+        version = next((m["spec"] for m in map(CONDA_SPEC.fullmatch, specs) if m and m["name"] == "python"), None)
+    return str(version or mlmodel.pyfunc.get("python_version") or "").strip(" =") or None
 
 
 def read_yaml(file: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Features that a model looks up in Feast for the entities that a request names."""
+"""Features from Feast: the server looks them up for the entities in a request."""
 
 from predictors.features.declaration import declare
 

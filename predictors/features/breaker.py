@@ -1,4 +1,4 @@
-"""A circuit breaker: after failures in a row nobody waits for what does not answer, and one after the other tries."""
+"""A circuit breaker: after consecutive failures calls are refused at once, until a single trial call succeeds."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ class State(Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-    """One call tries."""
+    """A trial call is in progress."""
 
 
 class Breaker:
-    """For one event loop. Each call that `allows` let through ends in `succeeded`, `failed` or `undecided`."""
+    """For one event loop. Each call that `allows` admits ends with `succeeded`, `failed` or `undecided`."""
 
-    def __init__(self, failures: int, rest_seconds: float) -> None:
-        """Opens after so many failures in a row, 0 is never; tries again after so many seconds."""
+    def __init__(self, failures: int, open_seconds: float) -> None:
+        """Opens after `failures` in a row (0: never), and admits a trial call after `open_seconds`."""
         self.failures = failures
-        self.rest_seconds = rest_seconds
+        self.open_seconds = open_seconds
         self.state = State.CLOSED
-        self.in_a_row = 0
-        self.rests_until = 0.0
+        self.consecutive = 0
+        self.open_until = 0.0
 
     def allows(self) -> bool:
         if self.state is State.CLOSED:
             return True
-        if self.state is State.OPEN and time.monotonic() >= self.rests_until:
+        if self.state is State.OPEN and time.monotonic() >= self.open_until:
             self.state = State.HALF_OPEN
             return True
         return False
 
     @property
     def seconds_left(self) -> float:
-        return max(0.0, self.rests_until - time.monotonic())
+        return max(0.0, self.open_until - time.monotonic())
 
     def succeeded(self) -> None:
-        self.in_a_row = 0
+        self.consecutive = 0
         self.state = State.CLOSED
 
     def failed(self) -> None:
         if self.state is State.OPEN:
-            return  # it was under way before
-        self.in_a_row += 1
-        if self.state is State.HALF_OPEN or (self.failures and self.in_a_row >= self.failures):
+            return  # the call began before the circuit opened
+        self.consecutive += 1
+        if self.state is State.HALF_OPEN or (self.failures and self.consecutive >= self.failures):
             self.state = State.OPEN
-            self.rests_until = time.monotonic() + self.rest_seconds
+            self.open_until = time.monotonic() + self.open_seconds
 
     def undecided(self) -> None:
-        """The caller left: if that was the try, the next one is."""
+        """The call was cancelled: if it was the trial, the next call is one."""
         if self.state is State.HALF_OPEN:
             self.state = State.OPEN

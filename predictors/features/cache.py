@@ -1,4 +1,4 @@
-"""Rows of features that were looked up a moment ago."""
+"""A cache of recently looked-up feature rows, with one lookup for concurrent requests of the same row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from predictors.features.store import Catalogue, FeatureStatus, FeatureStore, Fe
 
 @dataclass(slots=True)
 class CachedRow:
-    """By the position of the feature in the names that were asked for."""
+    """The features of one entity, in the order of the requested names."""
 
     values: list[Any]
     statuses: list[FeatureStatus]
@@ -22,23 +22,23 @@ class CachedRow:
 
 
 @dataclass(slots=True)
-class Flight:
-    """A lookup that is under way, for all who want one of its rows."""
+class PendingLookup:
+    """A lookup in progress, shared by all requests that need one of its rows."""
 
     task: asyncio.Task[dict[Hashable, CachedRow]]
-    since: float
+    started: float
 
 
-class Cached:
-    """For one event loop. Rows are kept by all of their keys, with what was asked for; `hits` and `misses` count."""
+class CachedStore:
+    """For one event loop. Rows are cached by their keys and the requested features."""
 
-    def __init__(self, store: FeatureStore, ttl_seconds: float, most_rows: int = 10_000) -> None:
+    def __init__(self, store: FeatureStore, ttl_seconds: float, max_rows: int = 10_000) -> None:
         self.store = store
         self.ttl_seconds = ttl_seconds
-        self.most_rows = most_rows
+        self.max_rows = max_rows
         self.rows: OrderedDict[Hashable, tuple[float, CachedRow]] = OrderedDict()
-        """With the time before they were looked up; the least recently used first."""
-        self.flights: dict[Hashable, Flight] = {}
+        """Each with the time at which its lookup started; the least recently used first."""
+        self.pending: dict[Hashable, PendingLookup] = {}
         self.hits = 0
         self.misses = 0
 
@@ -46,98 +46,99 @@ class Cached:
         return await self.store.open()
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
-        asked = tuple(names)
+        requested = tuple(names)
         labels = tuple(columns)
         try:
-            # Of views without entities there is one row.
+            # Views without entities have one row.
             rows = zip(*columns.values(), strict=True) if columns else [()]
-            # 1, 1.0 and True are equal, and may be different entities.
-            keys: list[Hashable] = [(asked, labels, row, *map(type, row)) for row in rows]
-            looked_up = {key: self.look_up(key) for key in dict.fromkeys(keys)}
-        except TypeError:  # a list is no key
+            # 1, 1.0 and True are equal, but may be different entities.
+            keys: list[Hashable] = [(requested, labels, row, *map(type, row)) for row in rows]
+            cached = {key: self.cached_row(key) for key in dict.fromkeys(keys)}
+        except TypeError:  # a list cannot be a dictionary key
             return await self.store.fetch(columns, names)
-        unknown = {key: at for at, key in enumerate(keys) if looked_up[key] is None}
-        self.misses += len(unknown)
-        self.hits += len(looked_up) - len(unknown)
-        found = {key: row for key, row in looked_up.items() if row is not None}
-        if unknown:
-            found |= await self.rows_of(unknown, columns, asked)
-        return together(asked, [found[key] for key in keys])
+        missing = {key: at for at, key in enumerate(keys) if cached[key] is None}
+        self.misses += len(missing)
+        self.hits += len(cached) - len(missing)
+        rows_by_key = {key: row for key, row in cached.items() if row is not None}
+        if missing:
+            rows_by_key |= await self.fetch_rows(missing, columns, requested)
+        return joined_rows(requested, [rows_by_key[key] for key in keys])
 
-    def look_up(self, key: Hashable) -> CachedRow | None:
-        kept = self.rows.get(key)
-        if kept is None:
+    def cached_row(self, key: Hashable) -> CachedRow | None:
+        entry = self.rows.get(key)
+        if entry is None:
             return None
-        if time.monotonic() - kept[0] > self.ttl_seconds:
+        started, row = entry
+        if time.monotonic() - started > self.ttl_seconds:
             del self.rows[key]
             return None
         self.rows.move_to_end(key)
-        return kept[1]
+        return row
 
-    async def rows_of(
-        self, unknown: Mapping[Hashable, int], columns: Mapping[str, Sequence[Any]], asked: Sequence[str]
+    async def fetch_rows(
+        self, missing: Mapping[Hashable, int], columns: Mapping[str, Sequence[Any]], names: Sequence[str]
     ) -> dict[Hashable, CachedRow]:
-        """Waits for what others look up already, and looks up the rest."""
+        """Waits for rows that other requests already look up, and looks up the rest."""
         now = time.monotonic()
-        flights = {}
-        for key in unknown:
-            flight = self.flights.get(key)
-            if flight is not None and now - flight.since <= self.ttl_seconds:
-                flights[key] = flight
-        mine = {key: at for key, at in unknown.items() if key not in flights}
-        if mine:
-            part = {name: [values[at] for at in mine.values()] for name, values in columns.items()}
-            flight = Flight(asyncio.create_task(self.fly(part, asked, [*mine], now)), now)
-            flight.task.add_done_callback(retrieved)
-            for key in mine:
-                self.flights[key] = flights[key] = flight
-        # Shielded: others may wait for it when this caller leaves.
-        return {key: (await asyncio.shield(flight.task))[key] for key, flight in flights.items()}
+        lookups = {}
+        for key in missing:
+            lookup = self.pending.get(key)
+            if lookup is not None and now - lookup.started <= self.ttl_seconds:
+                lookups[key] = lookup
+        own = {key: at for key, at in missing.items() if key not in lookups}
+        if own:
+            part = {name: [values[at] for at in own.values()] for name, values in columns.items()}
+            lookup = PendingLookup(asyncio.create_task(self.fetch_and_cache(part, names, [*own], now)), now)
+            lookup.task.add_done_callback(consume_exception)
+            for key in own:
+                self.pending[key] = lookups[key] = lookup
+        # Shielded: other requests may wait for the lookup when this one is cancelled.
+        return {key: (await asyncio.shield(lookup.task))[key] for key, lookup in lookups.items()}
 
-    async def fly(
-        self, columns: Mapping[str, Sequence[Any]], asked: Sequence[str], keys: Sequence[Hashable], since: float
+    async def fetch_and_cache(
+        self, columns: Mapping[str, Sequence[Any]], names: Sequence[str], keys: Sequence[Hashable], started: float
     ) -> dict[Hashable, CachedRow]:
         try:
-            fetched = await self.store.fetch(columns, asked)
+            fetched = await self.store.fetch(columns, names)
         finally:
             for key in keys:
-                flight = self.flights.get(key)
-                if flight is not None and flight.task is asyncio.current_task():
-                    del self.flights[key]
-        rows = dict(zip(keys, apart(fetched, asked, len(keys)), strict=True))
+                lookup = self.pending.get(key)
+                if lookup is not None and lookup.task is asyncio.current_task():
+                    del self.pending[key]
+        rows = dict(zip(keys, split_rows(fetched, names, len(keys)), strict=True))
         for key, row in rows.items():
-            self.rows[key] = since, row
+            self.rows[key] = started, row
             self.rows.move_to_end(key)
-        while len(self.rows) > self.most_rows:
+        while len(self.rows) > self.max_rows:
             self.rows.popitem(last=False)
         return rows
 
     async def close(self) -> None:
-        if under_way := {flight.task for flight in self.flights.values()}:
-            await asyncio.wait(under_way)
+        if tasks := {lookup.task for lookup in self.pending.values()}:
+            await asyncio.wait(tasks)
         await self.store.close()
 
 
-def retrieved(task: asyncio.Task[Any]) -> None:
-    """All who waited for it may have gone: then nobody else asks what went wrong."""
+def consume_exception(task: asyncio.Task[Any]) -> None:
+    """All requests that waited may be cancelled; asyncio would then log an exception that was never retrieved."""
     if not task.cancelled():
         task.exception()
 
 
-def apart(fetched: Fetched, asked: Sequence[str], count: int) -> list[CachedRow]:
+def split_rows(fetched: Fetched, names: Sequence[str], count: int) -> list[CachedRow]:
     return [
         CachedRow(
-            [fetched.values[name][at] for name in asked],
-            [fetched.statuses[name][at] for name in asked],
-            [fetched.timestamps[name][at] for name in asked],
+            [fetched.values[name][at] for name in names],
+            [fetched.statuses[name][at] for name in names],
+            [fetched.timestamps[name][at] for name in names],
         )
         for at in range(count)
     ]
 
 
-def together(asked: Sequence[str], rows: Sequence[CachedRow]) -> Fetched:
+def joined_rows(names: Sequence[str], rows: Sequence[CachedRow]) -> Fetched:
     return Fetched(
-        {name: [row.values[at] for row in rows] for at, name in enumerate(asked)},
-        {name: [row.statuses[at] for row in rows] for at, name in enumerate(asked)},
-        {name: [row.timestamps[at] for row in rows] for at, name in enumerate(asked)},
+        {name: [row.values[at] for row in rows] for at, name in enumerate(names)},
+        {name: [row.statuses[at] for row in rows] for at, name in enumerate(names)},
+        {name: [row.timestamps[at] for row in rows] for at, name in enumerate(names)},
     )

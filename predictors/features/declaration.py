@@ -1,4 +1,4 @@
-"""What a model says of the features that it looks up, and what settings say instead."""
+"""The features that a model declares in its metadata, and the settings that override the declaration."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from predictors.features.settings import POLICIES, STALE_POLICIES, is_reference
 from predictors.features.store import FeastError
-from predictors.settings.features import POLICIES, STALE_POLICIES, is_reference
 
 if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+    from predictors.features.settings import FeatureSettings
 
 KEY = "feast"
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """Names are those of Feast; columns are those of requests and of the model's signature."""
+    """Names are Feast's; columns are those of requests and of the model's signature."""
 
     feature_service: str | None = None
     features: tuple[str, ...] = ()
-    """References such as `view:feature`, where no feature service names them."""
+    """References such as `view:feature`, instead of a feature service."""
     entities: Mapping[str, str] = field(default_factory=dict)
-    """Join keys, and the columns of a request that hold them."""
+    """The column of a request by join key."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Columns of the signature, and the features that they are, where they have another name."""
+    """The feature by column of the signature, if their names differ."""
     missing: str = "error"
     stale: str = "error"
     unavailable: str = "error"
-    """What becomes of features that Feast does not have, that are too old, and that it cannot tell now."""
+    """The policies for values that Feast does not have, that are too old, and that cannot be looked up now."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """By column."""
+    """The default by column."""
     max_age: float | None = None
-    """Seconds after which a value is stale, whatever its feature view allows."""
+    """Seconds after which a value is stale; overrides the feature view's ttl."""
 
     @property
     def source(self) -> str:
-        """What is looked up, in words."""
+        """The feature service or the number of features, for messages."""
         return f"feature service '{self.feature_service}'" if self.feature_service else f"{len(self.features)} features"
 
 
@@ -53,27 +53,27 @@ def declare(
     defaults: Mapping[str, Any] | None = None,
     max_age: float | None = None,
 ) -> dict[str, Any]:
-    """The `metadata` with which a model is logged, so that it gets these features wherever it is served.
+    """The `metadata` with which a model is logged, so that these features are looked up wherever it is served.
 
     `feature_service` is a name or a FeatureService; `features` are references such as `view:feature` instead.
     `entities` are the join keys: their names, or names and the columns of requests that hold them. `columns` are the
-    columns of the signature whose features have other names. Raises ValueError for what could not be served.
+    columns of the signature whose features have other names. Raises ValueError for an invalid declaration.
 
         mlflow.sklearn.log_model(model, name="model", signature=signature,
                                  metadata=declare("driver_ranking", entities=["driver_id"]))
     """
-    given = {
+    values = {
         "feature_service": getattr(feature_service, "name", feature_service),
-        "features": written(features),
-        "entities": written(entities),
-        "columns": written(columns or {}),
+        "features": as_plain(features),
+        "entities": as_plain(entities),
+        "columns": as_plain(columns or {}),
         "missing": missing,
         "stale": stale,
         "unavailable": unavailable,
-        "defaults": written(defaults or {}),
-        "max_age": written(max_age),
+        "defaults": as_plain(defaults or {}),
+        "max_age": as_plain(max_age),
     }
-    entry = {name: value for name, value in given.items() if value not in (None, [], {})}
+    entry = {name: value for name, value in values.items() if value not in (None, [], {})}
     try:
         read_declaration(entry)
     except FeastError as error:
@@ -81,26 +81,26 @@ def declare(
     return {KEY: entry}
 
 
-def written(value: Any) -> Any:
-    """As YAML and JSON can hold it: means and medians of a table are values of NumPy's and times of pandas'."""
+def as_plain(value: Any) -> Any:
+    """A value for YAML and JSON: defaults computed from a table are NumPy scalars or pandas timestamps."""
     if isinstance(value, Mapping):
-        return {name: written(one) for name, one in value.items()}
+        return {name: as_plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [written(one) for one in value]
+        return [as_plain(item) for item in value]
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def read_declaration(entry: Any) -> Declaration:
-    """An entry of an MLmodel's metadata."""
+    """Reads the entry in an MLmodel's metadata."""
     if not isinstance(entry, Mapping):
         raise FeastError(f"metadata.{KEY}: expected an object such as {{feature_service: NAME, entities: [KEY]}}")
-    known = [one.name for one in fields(Declaration)]
+    known = [field.name for field in fields(Declaration)]
     unknown = [str(name) for name in entry if name not in known]
     if unknown:
         raise FeastError(f"metadata.{KEY}: unknown key '{unknown[0]}'; expected {', '.join(known)}")
-    found = Declaration(
+    declaration = Declaration(
         feature_service=text(entry, "feature_service"),
         features=tuple(references(entry.get("features") or (), f"metadata.{KEY}.features")),
         entities=names_of(entry.get("entities") or (), f"metadata.{KEY}.entities"),
@@ -111,11 +111,11 @@ def read_declaration(entry: Any) -> Declaration:
         defaults=defaults_of(entry.get("defaults") or {}),
         max_age=age(entry.get("max_age")),
     )
-    if not found.feature_service and not found.features:
+    if not declaration.feature_service and not declaration.features:
         raise FeastError(f"metadata.{KEY}: expected feature_service, or features such as [view:feature]")
-    if found.feature_service and found.features:
-        raise FeastError(f"metadata.{KEY}: feature_service and features both say what to look up: expected one of them")
-    return found
+    if declaration.feature_service and declaration.features:
+        raise FeastError(f"metadata.{KEY}: expected either feature_service or features, got both")
+    return declaration
 
 
 def text(entry: Mapping[str, Any], name: str) -> str | None:
@@ -128,23 +128,23 @@ def text(entry: Mapping[str, Any], name: str) -> str | None:
 def references(entry: Any, where: str) -> list[str]:
     if isinstance(entry, str) or not isinstance(entry, Sequence):
         raise FeastError(f"{where}: expected a list of references such as view:feature")
-    for one in entry:
-        if not is_reference(str(one)):
-            raise FeastError(f"{where}: '{one}' is no reference such as view:feature")
-    return [str(one) for one in entry]
+    for item in entry:
+        if not is_reference(str(item)):
+            raise FeastError(f"{where}: expected a reference such as view:feature, got '{item}'")
+    return [str(item) for item in entry]
 
 
 def names_of(entry: Any, where: str) -> dict[str, str]:
-    """Names, each with its own column or with another."""
+    """The column of each name: the name itself in a list, another one in an object."""
     if isinstance(entry, str) or not isinstance(entry, (Sequence, Mapping)):
         raise FeastError(f"{where}: expected a list of names, or an object of names and columns")
-    pairs = entry.items() if isinstance(entry, Mapping) else ((one, one) for one in entry)
-    found = {}
+    pairs = entry.items() if isinstance(entry, Mapping) else ((name, name) for name in entry)
+    columns = {}
     for name, column in pairs:
         if not isinstance(name, str) or not isinstance(column, str) or not name or not column:
-            raise FeastError(f"{where}: '{name}' has no name for a column")
-        found[name] = column
-    return found
+            raise FeastError(f"{where}: expected names of columns, got {column!r} for {name!r}")
+        columns[name] = column
+    return columns
 
 
 def defaults_of(entry: Any) -> dict[str, Any]:
@@ -169,8 +169,8 @@ def age(value: Any) -> float | None:
     return float(value)
 
 
-def declaration_of(content: Mapping[str, Any], settings: Settings) -> Declaration | None:
-    """What is looked up for a model; None for one that brings nothing of the kind. Settings win."""
+def declaration_of(content: Mapping[str, Any], settings: FeatureSettings) -> Declaration | None:
+    """The declaration of a model, overridden by settings; None if neither names features."""
     if not settings.feast:
         return None
     entry = (content.get("metadata") or {}).get(KEY)
@@ -185,15 +185,15 @@ def declaration_of(content: Mapping[str, Any], settings: Settings) -> Declaratio
         return None
     if not settings.feast_repo_path and not settings.feast_server_url:
         raise FeastError(
-            f"the model gets features from Feast ({declared.source}): FEAST_REPO_PATH or FEAST_SERVER_URL says where "
-            "that is (--feast=false serves it without)"
+            f"the model needs features from Feast ({declared.source}): expected FEAST_REPO_PATH or FEAST_SERVER_URL "
+            "(--feast=false serves the model without Feast)"
         )
-    changed: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         "entities": settings.feast_entities,
         "missing": settings.feast_missing,
         "stale": settings.feast_stale,
         "unavailable": settings.feast_unavailable,
         "max_age": settings.feast_max_age,
     }
-    made = replace(declared, **{name: value for name, value in changed.items() if value})
-    return replace(made, defaults={**made.defaults, **(settings.feast_defaults or {})})
+    declaration = replace(declared, **{name: value for name, value in overrides.items() if value})
+    return replace(declaration, defaults={**declaration.defaults, **(settings.feast_defaults or {})})

@@ -1,6 +1,6 @@
-"""A small Feast repository to try things with: rides, the drivers who give them and the customers who take them.
+"""A small Feast repository for demos and tests: statistics of drivers and customers, and the fare of a ride.
 
-`python -m predictors.features.demo FOLDER` makes it, with SQLite as online store, and fills the store.
+`python -m predictors.features.demo FOLDER` creates it, with SQLite as online store, and fills the store.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from predictors.features.library import feast
 
 SERVICE = "ride_price"
 PROJECT = "rides"
-AGE = timedelta(days=1)
-"""How long the features of a driver are good for."""
+TTL = timedelta(days=1)
+"""The ttl of a driver's features."""
 
 
 def drivers(now: datetime) -> pd.DataFrame:
-    """1001 and 1002 have everything, 1003 has gaps, and what is known of 1004 is ten days old."""
+    """1001 and 1002 have all values, 1003 has gaps, and the values of 1004 are ten days old."""
     hour_ago = now - timedelta(hours=1)
     return pd.DataFrame(
         {
@@ -50,7 +50,7 @@ def customers(now: datetime) -> pd.DataFrame:
 
 
 def definitions(data: Path) -> dict[str, Any]:
-    """Everything of the repository by its name; the features are read from Parquet files in a folder."""
+    """The repository's objects by name; the features are read from Parquet files in the folder `data`."""
     feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
     from feast.on_demand_feature_view import on_demand_feature_view
@@ -61,7 +61,7 @@ def definitions(data: Path) -> dict[str, Any]:
     driver_stats = FeatureView(
         name="driver_stats",
         entities=[driver],
-        ttl=AGE,
+        ttl=TTL,
         schema=[
             Field(name="driver_id", dtype=Int64),
             Field(name="trips", dtype=Int64),
@@ -93,12 +93,12 @@ def definitions(data: Path) -> dict[str, Any]:
         sources=[driver_stats, ride], schema=[Field(name="expected_fare", dtype=Float64)], mode="python"
     )(ride_fare)
     service = FeatureService(name=SERVICE, features=[driver_stats, customer_stats[["orders", "spend"]], computed])
-    made = (driver, customer, driver_stats, customer_stats, computed, service)
-    return {one.name: one for one in made}
+    objects = (driver, customer, driver_stats, customer_stats, computed, service)
+    return {item.name: item for item in objects}
 
 
 def build(folder: Path, online_store: Mapping[str, Any] | None = None, now: datetime | None = None) -> Path:
-    """Makes the repository in a folder, fills its online store, and gives the folder back."""
+    """Creates the repository in a folder and fills its online store; returns the folder."""
     import yaml
 
     now = now or datetime.now(UTC).replace(microsecond=0)
@@ -123,9 +123,9 @@ def build(folder: Path, online_store: Mapping[str, Any] | None = None, now: date
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m predictors.features.demo", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to make it")
+    parser.add_argument("folder", type=Path, help="the folder of the new repository")
     folder = build(parser.parse_args().folder)
-    print(f"made the feature service {SERVICE} in {folder}; its feature server: feast -c {folder} serve")
+    print(f"created the feature service {SERVICE} in {folder}; to start a feature server: feast -c {folder} serve")
 
 
 if __name__ == "__main__":

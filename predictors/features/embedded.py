@@ -1,4 +1,4 @@
-"""Feast in this process: the online store is read directly, without a feature server in between."""
+"""Feast in this process: lookups read the online store directly, without a feature server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from predictors.features.definitions import Definitions, read, resolve
+from predictors.features.definitions import Definitions, read_registry, resolve
 from predictors.features.failures import one_line, reason_of, refusal
-from predictors.features.keys import Blanks, blank, completed
+from predictors.features.keys import MissingKeys, clear_missing, complete_keys
 from predictors.features.library import feast
 from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, Fetched
 from predictors.features.threads import DaemonThreads
@@ -21,10 +21,10 @@ from predictors.queueing.thread_slots import ThreadSlots
 log = logging.getLogger("predictors")
 THREADS = 8
 NO_ENTITY = {"__dummy_id": [""]}
-"""Feast's own, of views without entities: it counts rows by their keys, and wants one."""
+"""Feast's key for views without entities: it needs a key to count rows."""
 
 
-class Embedded:
+class EmbeddedStore:
     def __init__(
         self,
         repo_path: str,
@@ -33,28 +33,26 @@ class Embedded:
         refresh_seconds: float = 60,
         threads: int = THREADS,
     ) -> None:
-        """`features` are references, such as "driver_stats:rating", where there is no service.
-
-        The registry is read again every so many seconds; 0 is never.
-        """
+        """`features` are references such as "driver_stats:rating", instead of a service. The registry is reread every
+        `refresh_seconds`; 0 is never."""
         self.repo_path = repo_path
         self.feature_service = feature_service
         self.references = features
         self.refresh_seconds = refresh_seconds
         self.threads = DaemonThreads(threads, "feast")
-        self.turns = ThreadSlots(self.threads, threads)
-        self.left_behind = 0
-        """Threads whose callers have gone; they may hang."""
+        self.slots = ThreadSlots(self.threads, threads)
+        self.abandoned = 0
+        """Threads whose callers have left; they may hang."""
         self.reader = DaemonThreads(1, "feast-registry")
         self.refreshing: asyncio.Task[None] | None = None
         self.store: Any = None
         self.definitions: Definitions
         self.needed: set[str] = set()
-        """Features that have been asked for; the first lookup asks for all that the model takes."""
+        """Features that have been requested; the first lookup requests all that the model takes."""
 
     @property
     def catalogue(self) -> Catalogue:
-        """As it is now: a feature service may change."""
+        """The current catalogue; it changes with the feature service."""
         return self.definitions.catalogue
 
     async def open(self) -> Catalogue:
@@ -62,7 +60,7 @@ class Embedded:
         if self.is_async:
             await self.store.initialize()
         if self.refresh_seconds:
-            self.refreshing = asyncio.create_task(self.refresh_for_ever())
+            self.refreshing = asyncio.create_task(self.refresh_periodically())
         return self.definitions.catalogue
 
     def load(self) -> tuple[Any, Definitions]:
@@ -75,7 +73,7 @@ class Embedded:
             self.convert = converter()
             self.provider = store.provider
             self.is_async = self.provider.async_supported.online.read
-            return store, resolve(store, read(store), self.feature_service, self.references)
+            return store, resolve(store, read_registry(store), self.feature_service, self.references)
         except (FeastError, FeastUnavailable):
             raise
         except Exception as error:
@@ -83,27 +81,27 @@ class Embedded:
             message = f"the Feast repository {self.repo_path}: {one_line(error)}"
             raise FeastError(message) if reason == "error" else FeastUnavailable(reason, message) from None
 
-    async def refresh_for_ever(self) -> None:
+    async def refresh_periodically(self) -> None:
         while True:
             await asyncio.sleep(self.refresh_seconds)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Takes a changed registry over, if the model's features are in it as before. Lookups go on meanwhile."""
+        """Activates a changed registry if it still has the model's features. Lookups continue meanwhile."""
         try:
-            changed = await asyncio.wrap_future(self.reader.submit(self.read_again))
+            changed = await asyncio.wrap_future(self.reader.submit(self.read_changed))
             if changed is None:
                 return
-            if lost := changed.lost_since(self.definitions, self.needed):
-                raise FeastError(f"it has changed, and {', '.join(lost)} is not there as before")
+            if incompatible := changed.incompatible_with(self.definitions, self.needed):
+                raise FeastError(f"{', '.join(incompatible)} was removed or changed incompatibly")
         except Exception as error:
-            log.warning("Feast's registry: what was read before stays in force: %s", one_line(error))
+            log.warning("the Feast registry cannot be used, the previous one stays in force: %s", one_line(error))
             return
         self.definitions = changed
-        log.info("Feast's registry has changed, and is in force")
+        log.info("the changed Feast registry is in force")
 
-    def read_again(self) -> Definitions | None:
-        proto = read(self.store)
+    def read_changed(self) -> Definitions | None:
+        proto = read_registry(self.store)
         if proto == self.definitions.proto:
             return None
         return resolve(self.store, proto, self.feature_service, self.references)
@@ -112,13 +110,13 @@ class Embedded:
         definitions = self.definitions
         self.needed.update(names)
         if definitions.computed.isdisjoint(names):
-            catalogue, features, full_names = definitions.asked_for(names)
+            catalogue, features, full_names = definitions.request_for(names)
         else:
             catalogue, features, full_names = definitions.catalogue, definitions.everything, definitions.full_names
-            if absent := [one for one in catalogue.request_columns if one not in columns]:
-                raise FeastRefused(f"what Feast computes on demand needs {', '.join(absent)} from the request")
-        entities, blanks = completed(catalogue, columns)
-        question = {
+            if absent := [name for name in catalogue.request_columns if name not in columns]:
+                raise FeastRefused(f"features computed on demand need {', '.join(absent)} from the request")
+        entities, missing = complete_keys(catalogue, columns)
+        request = {
             "config": self.store.config,
             "features": features,
             "entity_rows": entities or NO_ENTITY,
@@ -128,43 +126,43 @@ class Embedded:
         }
         try:
             if self.is_async:
-                answer = await self.provider.get_online_features_async(**question)
-                return self.fetched(answer.proto, definitions, names, blanks)
-            if self.left_behind >= self.turns.threads:
+                response = await self.provider.get_online_features_async(**request)
+                return self.fetched(response.proto, definitions, names, missing)
+            if self.abandoned >= self.slots.threads:
                 raise FeastUnavailable(
-                    "timeout", f"all {self.turns.threads} threads still wait for Feast's online store"
+                    "timeout", f"all {self.slots.threads} threads are still waiting for Feast's online store"
                 )
-            work = partial(self.ask, question, definitions, names, blanks)
-            answered: Fetched = await self.turns.take(work, self.leave_behind)
-            return answered
+            work = partial(self.request, request, definitions, names, missing)
+            fetched: Fetched = await self.slots.take(work, self.abandon_thread)
+            return fetched
         except (FeastError, FeastUnavailable):
             raise
         except Exception as error:
             raise refusal(error) from error
 
-    def ask(
-        self, question: Mapping[str, Any], definitions: Definitions, names: Sequence[str], blanks: Blanks
+    def request(
+        self, request: Mapping[str, Any], definitions: Definitions, names: Sequence[str], missing: MissingKeys
     ) -> Fetched:
-        return self.fetched(self.provider.get_online_features(**question).proto, definitions, names, blanks)
+        return self.fetched(self.provider.get_online_features(**request).proto, definitions, names, missing)
 
-    def leave_behind(self) -> Any:
-        self.left_behind += 1
+    def abandon_thread(self) -> Any:
+        self.abandoned += 1
 
-        def over() -> None:
-            self.left_behind -= 1
+        def ended() -> None:
+            self.abandoned -= 1
 
-        return over
+        return ended
 
-    def fetched(self, proto: Any, definitions: Definitions, names: Sequence[str], blanks: Blanks) -> Fetched:
+    def fetched(self, proto: Any, definitions: Definitions, names: Sequence[str], missing: MissingKeys) -> Fetched:
         positions = {name: at for at, name in enumerate(proto.metadata.feature_names.val)}
         result = Fetched({}, {}, {})
         for name in names:
             at = positions.get(name, positions.get(definitions.columns.get(name, "")))
             if at is None:
-                raise FeastUnavailable("error", f"Feast's answer has no {name}")
+                raise FeastUnavailable("error", f"Feast's response has no {name}")
             vector = proto.results[at]
             values = python_values(vector.values, self.convert)
-            timestamps = [one.seconds + one.nanos / 1e9 for one in vector.event_timestamps]
+            timestamps = [stamp.seconds + stamp.nanos / 1e9 for stamp in vector.event_timestamps]
             computed = name in definitions.computed
             age = definitions.ages.get(name)
             earliest = 0.0 if age is None else time.time() - age
@@ -175,8 +173,8 @@ class Embedded:
             result.values[name] = values
             result.statuses[name] = statuses
             result.timestamps[name] = timestamps
-        if blanks:
-            blank(result, definitions.catalogue, blanks)
+        if missing:
+            clear_missing(result, definitions.catalogue, missing)
         return result
 
     async def close(self) -> None:

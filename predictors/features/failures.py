@@ -1,19 +1,19 @@
-"""What went wrong between here and Feast, in the words of this package."""
+"""Errors of Feast and its clients, classified and shortened."""
 
 from __future__ import annotations
 
 from predictors.features.store import FeastRefused, FeastUnavailable
 
-LINE = 300
-"""Characters of somebody else's message."""
+MAX_MESSAGE_LENGTH = 300
+"""Characters of a foreign message."""
 TIMEOUTS = ("Timeout",)
 UNREACHABLE = ("Connection", "OperationalError", "InterfaceError", "ServiceUnavailable", "EndpointConnection")
-"""In the names of the errors that the clients of online stores raise, and their kinds; Python's are among them."""
+"""Parts of the names of error classes that clients of online stores raise, and of their base classes."""
 
 
 def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LINE else text[:LINE] + "…"
+    return text if len(text) <= MAX_MESSAGE_LENGTH else text[:MAX_MESSAGE_LENGTH] + "…"
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,8 +1,8 @@
-"""Feast itself, imported without what it leaves behind and without what takes longest.
+"""Imports Feast without its changes to the environment and without typeguard.
 
-It sets variables of the environment for metrics of its own: every server that is started from such a process would keep
-its metrics in one place with all others. And it has typeguard write its classes anew with checks of every argument,
-which is more than half of the time that its import takes; what a registry holds has been checked when it was applied.
+Feast sets environment variables for its own metrics: every server started from such a process would share its metrics
+with all others. It also has typeguard rewrite its classes to check every argument, which takes more than half of its
+import time; the contents of a registry were checked when they were applied.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from importlib import import_module
 from threading import Lock
 from typing import Any
 
-SET_BY_FEAST = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
+FEAST_VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 importing = Lock()
 
 
 def feast() -> Any:
-    """The package; raises ImportError where it is not installed."""
-    with importing, kept_environment(), unchecked():
-        import_module("prometheus_client")  # it decides by those variables how it keeps numbers
+    """The package `feast`; raises ImportError if it is not installed."""
+    with importing, environment_restored(), typeguard_disabled():
+        import_module("prometheus_client")  # at its import it decides by these variables where metrics are stored
         return import_module("feast")
 
 
 @contextmanager
-def kept_environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in SET_BY_FEAST}
+def environment_restored() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in FEAST_VARIABLES}
     try:
         yield
     finally:
@@ -37,21 +37,21 @@ def kept_environment() -> Iterator[None]:
 
 
 @contextmanager
-def unchecked() -> Iterator[None]:
-    """Classes that are made in the meantime are left as they are by typeguard."""
+def typeguard_disabled() -> Iterator[None]:
+    """Inside, typeguard leaves new classes unchanged."""
     try:
         typeguard: Any = import_module("typeguard")
     except ImportError:
         yield
         return
     before = typeguard.typechecked
-    typeguard.typechecked = as_it_is
+    typeguard.typechecked = unchanged
     try:
         yield
     finally:
         typeguard.typechecked = before
 
 
-def as_it_is(target: Any = None, **_: Any) -> Any:
-    """Stands for a decorator that is used with or without arguments."""
-    return as_it_is if target is None else target
+def unchanged(target: Any = None, **_: Any) -> Any:
+    """Replaces a decorator that is used with or without arguments."""
+    return unchanged if target is None else target

@@ -1,4 +1,4 @@
-"""The features of one loaded model: what a request lacks is looked up and joined to it, or the request refused."""
+"""The features of one loaded model: looks up the values that a request lacks, and applies the policies."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
-from predictors.features.counting import FeatureCounters
 from predictors.features.declaration import Declaration
 from predictors.features.join import Lookup, LookupPlan, joined, request_of
+from predictors.features.metered import FeatureCounters
 from predictors.features.server_errors import NeedsColumns
 from predictors.features.store import FeastRefused, FeastUnavailable, FeatureStatus, FeatureStore, Fetched
 from predictors.protocol.batch import Batch
-from predictors.protocol.casting import EXACT_IN_DOUBLE
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
 from predictors.signature.fields import TEXT_TYPES, Field, quoted
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
-Apart: TypeAlias = "Callable[[Callable[[], Any]], Awaitable[Any]]"
-SILENCE = 10.0  # seconds between lines of the log about lookups that fail
+RunInThread: TypeAlias = "Callable[[Callable[[], Any]], Awaitable[Any]]"
+LOG_INTERVAL = 10.0  # seconds between log lines about failed lookups
 REASONS = {
-    "timeout": "Feast does not answer in time",
+    "timeout": "Feast did not answer in time",
     "unreachable": "Feast cannot be reached",
-    "error": "Feast fails",
-    "circuit_open": "Feast has not answered lately, and is asked again in a few seconds",
+    "error": "Feast failed",
+    "circuit_open": "Feast has failed repeatedly; the next attempt is in a few seconds",
 }
-MAX_NAMED = 3  # problems that one error names
-# Types of Feast whose every value a column of these types takes.
-FITTING = {
+MAX_PROBLEMS = 3  # in one error message
+# Types of the signature that accept every value of a Feast type.
+COMPATIBLE_TYPES = {
     "FLOAT": {"float", "double"},
     "DOUBLE": {"double"},
     "INT32": {"integer", "long", "double"},
@@ -40,7 +40,7 @@ FITTING = {
     "STRING": {"string"},
     "BOOL": {"boolean"},
 }
-WORDS = {
+STATUS_TEXT = {
     FeatureStatus.MISSING: "has no value for",
     FeatureStatus.NULL: "is null for",
     FeatureStatus.STALE: "is too old for",
@@ -49,13 +49,13 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What callers can know of it."""
+    """The public description of the lookups, for /schema and the documentation pages."""
 
     source: str
     entities: Mapping[str, str]
-    """Columns that hold the keys, and their types in Feast."""
+    """Types in Feast by key column."""
     columns: Mapping[str, str]
-    """Columns that need not be sent, and the features that they are."""
+    """Features by column; these columns are optional in requests."""
 
 
 class Features:
@@ -64,166 +64,170 @@ class Features:
     def __init__(
         self,
         declaration: Declaration,
-        wanted: LookupPlan,
+        plan: LookupPlan,
         fields: Sequence[Field],
         store: FeatureStore,
         counters: FeatureCounters,
     ) -> None:
         self.declaration = declaration
-        self.wanted = wanted
+        self.plan = plan
         self.store = store
         self.counters = counters
-        self.silent_until = 0.0
-        self.under_way = 0
-        by_name = {one.name: one for one in fields}
-        self.doubtful = {
+        self.next_log = 0.0
+        self.active = 0
+        by_name = {field.name: field for field in fields}
+        self.checked_fields = {
             column: by_name[column]
-            for column, feature in wanted.features.items()
-            if column in by_name and by_name[column].type not in FITTING.get(feature.type, ())
+            for column, feature in plan.features.items()
+            if column in by_name and by_name[column].type not in COMPATIBLE_TYPES.get(feature.type, ())
         }
-        """Columns whose values are checked: what does not fit is not the caller's fault."""
-        self.texts = {one.name for one in fields if one.type in TEXT_TYPES}
+        """Columns whose looked-up values may not fit the signature, which is not the caller's fault."""
+        self.texts = {field.name for field in fields if field.type in TEXT_TYPES}
 
-    async def join(self, batch: Batch, apart: Apart | None = None) -> Batch:
-        """The request with its features; `apart` runs in a thread what would keep the event loop from others."""
-        run = apart or inline
-        request = await run(lambda: request_of(batch, self.wanted))
+    async def join(self, batch: Batch, run_in_thread: RunInThread | None = None) -> Batch:
+        """The request with its features; `run_in_thread` takes work that would block the event loop."""
+        run = run_in_thread or inline
+        request = await run(lambda: request_of(batch, self.plan))
         if request is None:
             return batch
         if len(request.lookups) == 1:
-            found = [await self.found(request.lookups[0])]
+            results = [await self.look_up(request.lookups[0])]
         else:
-            found = await together([self.found(one) for one in request.lookups])
-        made: Batch = await run(lambda: joined(request, found))
-        return made
+            results = await gather_or_cancel([self.look_up(lookup) for lookup in request.lookups])
+        completed: Batch = await run(lambda: joined(request, results))
+        return completed
 
-    async def found(self, lookup: Lookup) -> dict[str, Sequence[Any]]:
-        """By column, a value for each of the distinct keys."""
+    async def look_up(self, lookup: Lookup) -> dict[str, Sequence[Any]]:
+        """The values of the distinct keys, by column."""
         if not lookup.rows:
             return {column: [] for column in lookup.columns}
-        features = self.wanted.features
-        self.under_way += 1
+        features = self.plan.features
+        self.active += 1
         try:
             fetched = await self.store.fetch(lookup.keys, [features[column].full_name for column in lookup.columns])
         except NeedsColumns as error:
-            raise FeatureMissing(f"Feast computes features with {quoted(error.columns)}, which are not sent") from error
+            raise FeatureMissing(
+                f"the request lacks {quoted(error.columns)}, from which Feast computes features"
+            ) from error
         except FeastRefused as error:
-            self.tell(error)
-            raise FeatureMissing("Feast refuses to look the features up; the server's log has the details") from error
+            self.log_failure(error)
+            raise FeatureMissing("Feast refused the feature lookup; the server's log has the details") from error
         except FeastUnavailable as error:
-            self.tell(error)
+            self.log_failure(error)
             if self.declaration.unavailable == "error":
                 reason = REASONS[error.reason]
                 raise FeaturesUnavailable(f"the features cannot be looked up now: {reason}") from error
             return {
-                column: [self.instead(self.declaration.unavailable, column)] * lookup.size for column in lookup.columns
+                column: [self.substitute(self.declaration.unavailable, column)] * lookup.size
+                for column in lookup.columns
             }
         finally:
-            self.under_way -= 1
-        return self.settled(lookup, fetched)
+            self.active -= 1
+        return self.apply_policies(lookup, fetched)
 
-    def tell(self, error: FeastUnavailable) -> None:
-        """In the log, where addresses and Feast's own words belong; now and then, as this may go on for long."""
-        if time.monotonic() >= self.silent_until:
-            self.silent_until = time.monotonic() + SILENCE
-            log.warning("features were not looked up: %s", error)
+    def log_failure(self, error: FeastUnavailable) -> None:
+        """Logs Feast's message, which callers must not see: it may hold addresses."""
+        if time.monotonic() >= self.next_log:
+            self.next_log = time.monotonic() + LOG_INTERVAL
+            log.warning("a feature lookup failed: %s", error)
 
-    def settled(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:
-        """The values that the model gets, or an error that names what is not there."""
+    def apply_policies(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:
+        """The values for the model, or an error that names the missing ones."""
         limit = None if self.declaration.max_age is None else time.time() - self.declaration.max_age
-        made: dict[str, Sequence[Any]] = {}
+        columns: dict[str, Sequence[Any]] = {}
         problems: list[str] = []
         for column in lookup.columns:
-            name = self.wanted.features[column].full_name
+            name = self.plan.features[column].full_name
             values, statuses = fetched.values[name], fetched.statuses[name]
             if limit is not None:
-                statuses = [aged(*one, limit) for one in zip(statuses, values, fetched.timestamps[name], strict=True)]
-            good = statuses.count(FeatureStatus.FOUND)
-            self.counters.count(column, FeatureStatus.FOUND, good)
-            if good < len(statuses):
+                rows = zip(statuses, values, fetched.timestamps[name], strict=True)
+                statuses = [status_by_age(*row, limit) for row in rows]
+            found = statuses.count(FeatureStatus.FOUND)
+            self.counters.count(column, FeatureStatus.FOUND, found)
+            if found < len(statuses):
                 values = list(values)
-                for place, status in enumerate(statuses):
+                for position, status in enumerate(statuses):
                     if status is not FeatureStatus.FOUND:
                         self.counters.count(column, status, 1)
                         policy = self.declaration.stale if status is FeatureStatus.STALE else self.declaration.missing
-                        if policy == "error" or (policy == "serve" and values[place] is None):
-                            where = place_words(lookup, place, self.wanted.features[column].keys)
-                            problems.append(f"feature '{name}' {WORDS[status]} {where}")
+                        if policy == "error" or (policy == "serve" and values[position] is None):
+                            entity = entity_text(lookup, position, self.plan.features[column].keys)
+                            problems.append(f"feature '{name}' {STATUS_TEXT[status]} {entity}")
                         elif policy != "serve":
-                            values[place] = self.instead(policy, column)
-            made[column] = values
+                            values[position] = self.substitute(policy, column)
+            columns[column] = values
         if problems:
-            more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
-            raise FeatureMissing("; ".join(problems[:MAX_NAMED]) + more)
-        for column, field in self.doubtful.items():
-            if column in made:
+            more = f" and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
+            raise FeatureMissing("; ".join(problems[:MAX_PROBLEMS]) + more)
+        for column, field in self.checked_fields.items():
+            if column in columns:
                 if field.type == "datetime":
-                    made[column] = [moment(value) for value in made[column]]
-                self.check(field, made[column])
-        return made
+                    columns[column] = [as_datetime(value) for value in columns[column]]
+                self.check(field, columns[column])
+        return columns
 
     def check(self, field: Field, values: Sequence[Any]) -> None:
         try:
             if field.type in ("double", "float") and any(
-                type(one) is int and abs(one) > EXACT_IN_DOUBLE for one in values
+                type(value) is int and abs(value) > MAX_EXACT_IN_DOUBLE for value in values
             ):
                 raise InvalidInput(f"expected {field.expected}, got an integer that a double cannot hold exactly")
             field.conform(list(values))
         except InvalidInput as error:
-            name = self.wanted.features[field.name].full_name
-            raise FeatureMissing(f"feature '{name}' is not what the model takes: {error}") from error
+            name = self.plan.features[field.name].full_name
+            raise FeatureMissing(f"feature '{name}' does not fit the signature: {error}") from error
 
-    def instead(self, policy: str, column: str) -> Any:
+    def substitute(self, policy: str, column: str) -> Any:
         return self.declaration.defaults[column] if policy == "default" else None
 
     @property
     def text_columns(self) -> list[str]:
-        """Those that hold keys or features which are text, also where they look like numbers."""
-        keys = [column for key, column in self.wanted.keys.items() if self.wanted.types.get(key) == "STRING"]
-        return keys + [name for name, column in self.wanted.spellings.items() if column in self.texts]
+        """Key columns and features of type text, which must not be parsed as numbers."""
+        keys = [column for key, column in self.plan.keys.items() if self.plan.types.get(key) == "STRING"]
+        return keys + [name for name, column in self.plan.spellings.items() if column in self.texts]
 
     @property
     def description(self) -> Description:
-        wanted = self.wanted
-        keys = wanted.keys_of(list(wanted.features))
+        plan = self.plan
+        keys = plan.keys_of(list(plan.features))
         return Description(
             source=self.declaration.source,
-            entities={wanted.keys[key]: wanted.types.get(key, "") for key in keys},
-            columns={column: one.full_name for column, one in wanted.features.items()},
+            entities={plan.keys[key]: plan.types.get(key, "") for key in keys},
+            columns={column: feature.full_name for column, feature in plan.features.items()},
         )
 
     async def close(self) -> None:
-        """Once nothing is under way: lookups have little time each."""
-        while self.under_way:
+        """Waits for active lookups, whose time is limited."""
+        while self.active:
             await asyncio.sleep(0.02)
         await self.store.close()
 
 
-def moment(value: Any) -> Any:
+def as_datetime(value: Any) -> Any:
     """A feature server writes times as numbers of seconds."""
     return datetime.fromtimestamp(value, UTC) if type(value) in (int, float) else value
 
 
-def aged(status: FeatureStatus, value: Any, stamp: float, limit: float) -> FeatureStatus:
-    """The age that is said counts, not that of the feature view."""
+def status_by_age(status: FeatureStatus, value: Any, stamp: float, limit: float) -> FeatureStatus:
+    """The status by the declared maximal age, which overrides the feature view's ttl."""
     if status not in (FeatureStatus.FOUND, FeatureStatus.STALE) or not stamp:
         return status
     return FeatureStatus.STALE if stamp < limit or value is None else FeatureStatus.FOUND
 
 
-def place_words(lookup: Lookup, place: int, keys: Sequence[str]) -> str:
-    """The entity, and the row of the request where it first stands."""
-    entity = ", ".join(f"{key}={lookup.keys[key][place]!r}" for key in keys) or "any entity"
-    return f"{entity} (row {lookup.rows[lookup.places.index(place)]})"
+def entity_text(lookup: Lookup, position: int, keys: Sequence[str]) -> str:
+    """The entity, and the first row of the request that has it."""
+    entity = ", ".join(f"{key}={lookup.keys[key][position]!r}" for key in keys) or "any entity"
+    return f"{entity} (row {lookup.rows[lookup.positions.index(position)]})"
 
 
 async def inline(work: Callable[[], T]) -> T:
     return work()
 
 
-async def together(work: Sequence[Awaitable[T]]) -> list[T]:
-    """All of them, or the first error; then nothing is left behind."""
-    tasks = [asyncio.ensure_future(one) for one in work]
+async def gather_or_cancel(work: Sequence[Awaitable[T]]) -> list[T]:
+    """All results, or the first error; then the other tasks are cancelled."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in work]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -1,4 +1,4 @@
-"""A lookup gets a bounded time, another try where that may help, and none where nothing has answered for long."""
+"""Lookups with a time limit, retries and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from predictors.features.breaker import Breaker, State
 from predictors.features.store import Catalogue, FeastRefused, FeastUnavailable, FeatureStore, Fetched
 
 log = logging.getLogger("predictors")
-LARGE = 100
-"""Rows of a lookup that may be late without Feast being in trouble."""
-PAUSE = 0.02
-"""Seconds before the second try, on average; the pause doubles with each."""
+LARGE_LOOKUP_ROWS = 100
+"""A larger lookup may time out although Feast works."""
+BACKOFF = 0.02
+"""Average seconds before the first retry, doubled each time."""
 
 
-class Resilient:
+class ResilientStore:
     def __init__(
-        self, store: FeatureStore, timeout: float, retries: int = 1, failures: int = 5, rest_seconds: float = 5
+        self, store: FeatureStore, timeout: float, retries: int = 1, failures: int = 5, open_seconds: float = 5
     ) -> None:
-        """`timeout` is for a lookup with all its tries, in seconds.
+        """`timeout` is in seconds, for a lookup with all its retries.
 
-        What took all the time is not tried again: there is none left, and a store that is late is not helped by more
-        to do. After so many `failures` in a row (0 is never) lookups are refused for `rest_seconds`; that a large one
-        was late is none.
+        A lookup that timed out is not retried: no time is left, and more load does not help a slow store. After
+        `failures` in a row (0: never) lookups are refused for `open_seconds`; the timeout of a large lookup does not
+        count as a failure.
         """
         self.store = store
         self.timeout = timeout
         self.retries = retries
-        self.breaker = Breaker(failures, rest_seconds)
+        self.breaker = Breaker(failures, open_seconds)
 
     async def open(self) -> Catalogue:
         return await self.store.open()
@@ -41,30 +41,30 @@ class Resilient:
         breaker = self.breaker
         if not breaker.allows():
             raise FeastUnavailable(
-                "circuit_open", f"Feast has not answered; it is asked again in {breaker.seconds_left:.1f} s"
+                "circuit_open", f"Feast has failed repeatedly; the next attempt is in {breaker.seconds_left:.1f} s"
             )
         try:
-            fetched = await self.tries(columns, names)
+            fetched = await self.fetch_with_retries(columns, names)
         except FeastRefused:
-            self.answered()
+            self.succeeded()
             raise
         except FeastUnavailable as error:
             rows = len(next(iter(columns.values()), ()))
-            if error.reason == "timeout" and rows > LARGE:  # one caller's large requests are not to shut out the others
-                breaker.undecided()
+            if error.reason == "timeout" and rows > LARGE_LOOKUP_ROWS:
+                breaker.undecided()  # large requests of one caller must not block the others
             else:
                 self.failed(error)
             raise
-        except BaseException:  # the caller left
+        except BaseException:  # cancelled
             breaker.undecided()
             raise
-        self.answered()
+        self.succeeded()
         return fetched
 
-    async def tries(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
+    async def fetch_with_retries(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
         deadline = time.monotonic() + self.timeout
-        pause = PAUSE
-        left = self.retries
+        pause = BACKOFF
+        retries = self.retries
         while True:
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
@@ -73,12 +73,12 @@ class Resilient:
                 raise FeastUnavailable("timeout", f"Feast did not answer within {self.timeout:g} s") from None
             except FeastUnavailable as error:
                 pause *= random.uniform(1, 3)  # noqa: S311 not for secrets
-                if isinstance(error, FeastRefused) or not left or time.monotonic() + pause >= deadline:
+                if isinstance(error, FeastRefused) or not retries or time.monotonic() + pause >= deadline:
                     raise
-            left -= 1
+            retries -= 1
             await asyncio.sleep(pause)
 
-    def answered(self) -> None:
+    def succeeded(self) -> None:
         if self.breaker.state is not State.CLOSED:
             log.info("Feast answers again")
         self.breaker.succeeded()
@@ -88,9 +88,9 @@ class Resilient:
         self.breaker.failed()
         if before is State.CLOSED and self.breaker.state is State.OPEN:
             log.warning(
-                "Feast is given a rest of %g s after %d failures in a row: %s",
-                self.breaker.rest_seconds,
-                self.breaker.in_a_row,
+                "no feature lookups for %g s after %d failures in a row: %s",
+                self.breaker.open_seconds,
+                self.breaker.consecutive,
                 error,
             )
 

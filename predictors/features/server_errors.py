@@ -1,6 +1,6 @@
-"""The errors of Feast's feature server, told from one another by what it sends.
+"""Classifies the error responses of Feast's feature server.
 
-It answers 404 for what its registry does not have, and 500 for most else that is wrong with a request.
+It answers 404 for names that its registry does not have, and 500 for most other errors in a request.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from typing import Any
 
 import orjson
 
-from predictors.features.failures import LINE
+from predictors.features.failures import MAX_MESSAGE_LENGTH
 from predictors.features.store import FeastRefused, FeastUnavailable
 
-PASSING = frozenset({429, 502, 503, 504})
-"""Statuses of servers and proxies that are not up to it now."""
-LACKING = re.compile(r"\[(.*?)\]")
+TEMPORARY_STATUSES = frozenset({429, 502, 503, 504})
+"""Statuses of servers and proxies that are overloaded or down."""
+COLUMN_LIST = re.compile(r"\[(.*?)\]")
 
 
 class NeedsColumns(FeastRefused):
-    """On-demand views compute with columns of the request that it did not have."""
+    """On-demand views need columns that the request does not have."""
 
     def __init__(self, message: str, columns: tuple[str, ...]) -> None:
         super().__init__(message)
         self.columns = columns
 
 
-def error_of(where: str, status: int, content: bytes) -> FeastUnavailable:
+def error_of(server: str, status: int, content: bytes) -> FeastUnavailable:
     kind, message = described(content)
-    text = f"{where} answers {status}" + (f": {message}" if message else "")
-    if status in PASSING:
+    text = f"{server} answered {status}" + (f": {message}" if message else "")
+    if status in TEMPORARY_STATUSES:
         return FeastUnavailable("unreachable", text)
     if status in (401, 403):
-        return FeastRefused(f"{text}; it wants a token (FEAST_TOKEN_FILE), or another one")
+        return FeastRefused(f"{text}; expected a valid token in FEAST_TOKEN_FILE")
     if 300 <= status < 400:
-        return FeastRefused(f"{text}, a redirect, which is not followed")
-    if kind == "RequestDataNotFoundInEntityRowsException" and (found := LACKING.search(message)):
-        return NeedsColumns(text, tuple(name.strip(" '\"") for name in found.group(1).split(",")))
+        return FeastRefused(f"{text}; redirects are not followed")
+    if kind == "RequestDataNotFoundInEntityRowsException" and (match := COLUMN_LIST.search(message)):
+        return NeedsColumns(text, tuple(name.strip(" '\"") for name in match[1].split(",")))
     return FeastRefused(text)
 
 
 def described(content: bytes) -> tuple[str, str]:
-    """Feast's name for the error, and the message. Feast's own errors are JSON in a string of JSON."""
+    """The error's class in Feast, and its message. Feast's own errors are JSON inside a JSON string."""
     try:
         detail: Any = orjson.loads(content)
         if isinstance(detail, str) and detail.startswith("{"):
@@ -55,4 +55,4 @@ def described(content: bytes) -> tuple[str, str]:
 
 def shortened(text: Any) -> str:
     line = " ".join(str(text).split())
-    return line if len(line) <= LINE else line[:LINE] + "…"
+    return line if len(line) <= MAX_MESSAGE_LENGTH else line[:MAX_MESSAGE_LENGTH] + "…"

@@ -1,4 +1,4 @@
-"""What this package needs of Feast, whichever way it is reached."""
+"""The interface to Feast, in this process or behind its feature server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FeastError(Exception):
 
 
 class FeastUnavailable(Exception):
-    """Feast gave no answer this time."""
+    """A lookup failed."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -24,18 +24,18 @@ class FeastUnavailable(Exception):
 
 
 class FeastRefused(FeastUnavailable):
-    """Feast is there and does not answer this lookup: another try would not help, and others may be answered."""
+    """Feast refused a lookup: a retry would not help, and other lookups may succeed."""
 
     def __init__(self, message: str) -> None:
         super().__init__("error", message)
 
 
 class FeatureStatus(Enum):
-    """What became of one value."""
+    """The status of a looked-up value."""
 
     FOUND = "found"
     NULL = "null"
-    """There is a row for the entity, and it has no value."""
+    """The entity has a row without a value."""
     MISSING = "missing"
     """Feast knows no such entity."""
     STALE = "stale"
@@ -45,14 +45,14 @@ class FeatureStatus(Enum):
 @dataclass(frozen=True, slots=True)
 class Feature:
     view: str
-    """The feature view, by the name that stands in full feature names; empty where a feature server does not tell."""
+    """The feature view, by its name in full feature names; empty if a feature server does not report it."""
     name: str
     type: str = ""
-    """Feast's value type, such as INT64, DOUBLE or STRING_LIST; empty where it is not known."""
+    """Feast's value type, such as INT64, DOUBLE or STRING_LIST; empty if unknown."""
     keys: tuple[str, ...] = ()
-    """The join keys by which it is found."""
+    """The join keys of its view."""
     computed_with: tuple[str, ...] = ()
-    """Columns of the request, of a feature that Feast computes on demand."""
+    """Columns of the request from which Feast computes the feature on demand."""
 
     @property
     def full_name(self) -> str:
@@ -61,33 +61,33 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What can be looked up."""
+    """The features that can be looked up."""
 
     features: tuple[Feature, ...]
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Join keys, and their value types where they are known."""
+    """Value types by join key; empty if unknown."""
     request_columns: Mapping[str, str] = field(default_factory=dict)
-    """Columns that on-demand feature views compute with; the request has to bring them along."""
+    """Columns of the request that on-demand feature views need."""
 
 
 @dataclass(slots=True)
 class Fetched:
-    """By full feature name, an entry for each row of keys."""
+    """Results by full feature name, one for each row of keys."""
 
     values: dict[str, list[Any]]
     statuses: dict[str, list[FeatureStatus]]
     timestamps: dict[str, list[float]]
-    """When the value was true, in seconds since the epoch; 0 where it is not known."""
+    """Event times in seconds since the epoch; 0 if unknown."""
 
 
 class FeatureStore(Protocol):
     async def open(self) -> Catalogue:
-        """Raises `FeastError`, or `FeastUnavailable` where another try may help."""
+        """Raises `FeastError`, or `FeastUnavailable` if a retry may help."""
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
-        """The features with these full names for rows of join keys (and request columns), in one batch.
+        """Looks up features by full name, for rows of join keys and request columns of equal length, at least 1.
 
-        The columns are of one length, at least 1. Raises `FeastUnavailable`.
+        Raises `FeastUnavailable`.
         """
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Threads that may hang: each calls something that nobody can interrupt."""
+"""An executor for calls that may hang and cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class DaemonThreads(Executor):
-    """The process ends without them, unlike those of ThreadPoolExecutor."""
+    """Unlike ThreadPoolExecutor's, these threads do not keep the process from ending."""
 
     def __init__(self, threads: int, name: str) -> None:
         self.threads = threads
@@ -30,11 +30,11 @@ class DaemonThreads(Executor):
                 return
             try:
                 future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # for whoever waits
+            except BaseException as error:  # raised where the result is awaited
                 future.set_exception(error)
 
         self.queue.put(run)
-        # One that has just worked is quicker than one that has slept.
+        # A thread that has just worked is faster than one that has slept.
         if not self.idle.acquire(blocking=False) and self.started < self.threads:
             self.started += 1
             threading.Thread(target=self.work, name=f"{self.name}-{self.started}", daemon=True).start()
@@ -46,6 +46,6 @@ class DaemonThreads(Executor):
             self.idle.release()
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
-        """Never waits: what hangs is left behind."""
+        """Never waits, since threads may hang."""
         for _ in range(self.started):
             self.queue.put(None)

@@ -1,4 +1,4 @@
-"""Feast's values as plain ones, the same as `OnlineResponse.to_dict` gives, and what became of each."""
+"""Feast's values as Python values, equal to those of `OnlineResponse.to_dict`, and their statuses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from predictors.features.store import FeatureStatus
 
 PLAIN = frozenset({"int32_val", "int64_val", "double_val", "float_val", "string_val", "bool_val", "bytes_val"})
 NOT_FOUND, OUTSIDE_MAX_AGE = 3, 4
-"""Of Feast's FieldStatus. NULL_VALUE and PRESENT say less than the value itself: stores report both as PRESENT."""
+"""Values of Feast's FieldStatus. NULL_VALUE is not used: some stores report null values as PRESENT."""
 
 
 def python_values(values: Iterable[Any], convert: Callable[[Any], Any]) -> list[Any]:
-    """`convert` is Feast's way, for what is no plain number, text or bytes."""
+    """`convert` is Feast's own conversion, for values that are no plain numbers, text or bytes."""
     result = []
     for value in values:
         kind = value.WhichOneof("val")
@@ -27,9 +27,10 @@ def python_values(values: Iterable[Any], convert: Callable[[Any], Any]) -> list[
 def status_of(
     status: int, value: Any, timestamp: float, computed: bool = False, earliest: float = 0.0
 ) -> FeatureStatus:
-    """Without a value, the time tells: Redis answers for an entity that it does not know as if its row were empty.
+    """The status of a value. Values older than `earliest` are stale.
 
-    What is computed on demand has no time. What is known from before `earliest` is stale.
+    A missing row and a null value differ by their timestamp, which Redis has only for known entities. Values computed
+    on demand have no timestamp.
     """
     if status == NOT_FOUND:
         return FeatureStatus.MISSING

@@ -1,4 +1,4 @@
-"""A loaded model: native objects, tables, and `kserve.Model`. Subclass `predictors.model.MLflowModel`."""
+"""Models: loading them, predicting with them, and `kserve.Model`. Subclass `predictors.model.MLflowModel`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MLflowModel"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports KServe only for those who subclass: the rooms beside it are read by programs that do without."""
+    """Imports `MLflowModel`, and with it KServe, on first use: programs without KServe use modules of this package."""
     if name == "MLflowModel":
         from predictors.model.base import MLflowModel
 

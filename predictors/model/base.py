@@ -1,19 +1,20 @@
-"""MLflowModel: what all flavors share. A loaded model is one immutable object; loading another swaps it."""
+"""`MLflowModel`, the base of all flavors: loads a model in stages, and predicts with the one that is loaded."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import kserve.errors
-from kserve import InferRequest, InferResponse, Model
+from kserve import Model
 
-from predictors.engines.engine import Answer, Choice, EngineCandidate, choose
+from predictors.engines.choice import EngineChoice, choose
+from predictors.engines.engine import Answer, EngineCandidate
 from predictors.engines.probes import Probing
 from predictors.environments.dependencies import preflight
 from predictors.features.declaration import declaration_of
@@ -21,12 +22,12 @@ from predictors.features.lookup import Features
 from predictors.features.open_features import open_features
 from predictors.features.store import FeastError
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
-from predictors.model.blame import blamed
-from predictors.model.kserve_types import batch_of, response_of
+from predictors.model.blame import classify_failure
+from predictors.model.kserve_types import decode_payload, encode_reply
 from predictors.model.loaded import Loaded, LoadError, LoadingStatus, Tensor
 from predictors.model.native import Native
+from predictors.model.settings import ModelSettings
 from predictors.model.tensors import input_tensors, output_tensors
-from predictors.protocol import v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.errors import (
@@ -37,11 +38,10 @@ from predictors.protocol.errors import (
     RequestError,
 )
 from predictors.safety import checks
-from predictors.settings.predictor import Settings
 from predictors.signature.example import placeholder, read_example
-from predictors.signature.matrix import matrix_of
-from predictors.signature.plan import SignaturePlan, compile_plan
-from predictors.storage.retries import one_line
+from predictors.signature.matrix import compile_matrix
+from predictors.signature.plan import read_plan
+from predictors.storage.failures import one_line
 from predictors.storage.source import Source, resolve, served_version
 
 log = logging.getLogger("predictors")
@@ -50,25 +50,25 @@ log = logging.getLogger("predictors")
 class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
     """A `kserve.Model` that serves an MLflow model of one flavor.
 
-    Subclasses say how a model of their flavor is loaded (`load_native`) and know nothing of HTTP.
+    Subclasses load models of their flavor (`load_native`) and know nothing of HTTP.
     People may override `preprocess`, `postprocess` or `predict` as with any `kserve.Model`.
     """
 
     flavor: ClassVar[str] = "pyfunc"
     probes: ClassVar[bool] = True
-    """Whether a model without an example is asked with a made-up row. Code of others might do more than predict."""
+    """Whether a model without an example is warmed up with a placeholder row. Custom code may do more than predict."""
 
     def __init__(
         self,
         name: str,
         model: str | Source | None = None,
         *,
-        settings: Settings | None = None,
+        settings: ModelSettings | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """`model` is a model URI or an already resolved source; without it the settings say what to load."""
+        """`model` is a model URI or an already resolved source; by default it comes from the settings."""
         super().__init__(name)
-        settings = settings or Settings()
+        settings = settings or ModelSettings()
         self.source = model if isinstance(model, Source) else None
         self.settings = (
             replace(settings, model_uri=model, model_local_path=None) if isinstance(model, str) else settings
@@ -77,53 +77,53 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.status = LoadingStatus()
         self.loaded: Loaded | None = None
         self.features: Features | None = None
-        """What looks features up for this model; in each process its own."""
-        self.opened_for: Loaded | None = None
-        self.opening = asyncio.Lock()
-        self.answered: Callable[[Batch, Prediction], None] | None = None
-        """Called with what came through KServe's own entry and what was answered."""
+        """The feature lookup of this model; each process has its own."""
+        self.features_opened_for: Loaded | None = None
+        self.features_lock = asyncio.Lock()
+        self.on_prediction: Callable[[Batch, Prediction], None] | None = None
+        """Called with each batch that came through `predict`, and its prediction."""
 
     # -- loading ------------------------------------------------------------------------------------------------
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        """Loads the model that lies in `mlmodel.path`. For each flavor its own."""
+        """Loads the model in `mlmodel.path`. Each flavor implements it."""
         raise NotImplementedError
 
     def engines(self, native: Native) -> list[EngineCandidate]:
-        """Faster ways to the predictions of this model, the most promising first. For each flavor its own."""
+        """The engines to try for this model, the most promising first. Flavors override it."""
         return []
 
     def load(self) -> bool:
-        """Downloads if need be, loads, warms up; afterwards the model is ready. Raises `LoadError`."""
+        """Downloads the model if necessary, builds it, warms it up and chooses its engine. Raises `LoadError`."""
         started = time.perf_counter()
         source = self.source or resolve(self.settings, self.status.note)
         loaded = self.build(source)
         if self.settings.warm_up:
             self.status.note("warming up")
-            loaded = self.warmed(loaded)
-        loaded = self.with_engine(loaded)
-        self.loaded = replace(loaded, seconds=time.perf_counter() - started)
+            loaded = self.warm_up(loaded)
+        loaded = self.choose_engine(loaded)
+        self.loaded = replace(loaded, load_seconds=time.perf_counter() - started)
         self.ready = True
         self.status.note(
             f"serving {self.name} version {loaded.version} ({source.resolved_uri}) "
-            f"with the {self.flavor} flavor after {self.loaded.seconds:.1f} s"
+            f"with the {self.flavor} flavor after {self.loaded.load_seconds:.1f} s"
         )
         return True
 
     async def open_features(self) -> None:
-        """Makes ready what looks up this model's features, if it has some; on the event loop that will ask for them."""
-        async with self.opening:  # under KServe's own server the first requests come here all at once
-            loaded, before = self.serving(), self.features
-            if self.opened_for is loaded:
+        """Opens the feature lookup if the model declares features; on the event loop that will use it."""
+        async with self.features_lock:  # under KServe's own server the first requests arrive here concurrently
+            loaded, before = self.require_loaded(), self.features
+            if self.features_opened_for is loaded:
                 return
-            found = None
+            opened = None
             if loaded.declaration is not None:
                 self.status.note(f"looking for {loaded.declaration.source} in Feast")
                 try:
-                    found = await open_features(self.name, loaded.declaration, loaded.plan, self.settings)
+                    opened = await open_features(self.name, loaded.declaration, loaded.plan, self.settings)
                 except FeastError as error:
                     raise LoadError(str(error)) from error
-            self.features, self.opened_for = found, loaded
+            self.features, self.features_opened_for = opened, loaded
             if before is not None:
                 await before.close()
 
@@ -133,10 +133,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             self.load()
 
     def build(self, source: Source) -> Loaded:
-        """Loads a model beside whatever is served now."""
+        """Loads a model without touching the one that is served."""
         mlmodel = read_mlmodel(source.path)
         require_modules(BY_NAME[self.flavor])
-        differences = preflight(mlmodel, self.settings.dependencies)
+        unmet = preflight(mlmodel, self.settings.dependencies)
         policy = checks.Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
@@ -152,7 +152,9 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise LoadError(
                 f"the {self.flavor} model in {source.resolved_uri} cannot be loaded: {one_line(error)}"
             ) from error
-        plan = plan_of(mlmodel, native)
+        plan = read_plan(mlmodel)
+        if not plan.has_signature:
+            plan = replace(plan, width=native.width, names=native.names)
         try:
             declaration = declaration_of(mlmodel.content, self.settings)
         except FeastError as error:
@@ -166,19 +168,19 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             mlmodel=mlmodel,
             example=read_example(mlmodel),
             declaration=declaration,
-            differences=differences,
+            unmet=unmet,
             outputs=tuple(
-                {"name": one.name or "predictions", "datatype": one.datatype, "shape": list(one.shape)}
-                for one in plan.outputs
+                {"name": field.name or "predictions", "datatype": field.datatype, "shape": list(field.shape)}
+                for field in plan.outputs
             ),
         )
 
-    def warmed(self, loaded: Loaded) -> Loaded:
-        """Answers the model's own example once: the first caller does not pay for it, and it shows the outputs."""
+    def warm_up(self, loaded: Loaded) -> Loaded:
+        """Predicts the example once, which shows the output tensors and spares the first caller the wait."""
         if loaded.example is None:
-            return self.probed(replace(loaded, example=placeholder(loaded.plan)))
+            return self.probe(replace(loaded, example=placeholder(loaded.plan)))
         try:
-            return replace(loaded, outputs=output_tensors(self.answer(loaded, loaded.example)))
+            return replace(loaded, outputs=output_tensors(self.predict_batch(loaded, loaded.example)))
         except InvalidInput as error:
             log.warning("the model's own input example does not fit its signature: %s", error)
             return loaded
@@ -187,32 +189,32 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             reason = f"the model fails on its own input example{cause} (--warm-up=false serves it anyway)"
             raise LoadError(reason) from error
 
-    def probed(self, loaded: Loaded) -> Loaded:
-        """Tries the made-up row; a model that does not take it says nothing by that."""
+    def probe(self, loaded: Loaded) -> Loaded:
+        """Predicts the placeholder row. A failure is no error: the row may not be valid for the model."""
         if loaded.example is None or not self.probes:
             return loaded
         try:
-            return replace(loaded, outputs=output_tensors(self.answer(loaded, loaded.example)))
+            return replace(loaded, outputs=output_tensors(self.predict_batch(loaded, loaded.example)))
         except RequestError:
-            log.debug("the model does not take a made-up row", exc_info=True)
+            log.debug("the model does not accept a placeholder row", exc_info=True)
             return replace(loaded, example=None)
 
-    def with_engine(self, loaded: Loaded) -> Loaded:
-        """The engine that serves, if one proves itself against the model."""
-        mode, native, matrix = self.settings.engine, loaded.native, matrix_of(loaded.plan)
-        choice = Choice(reasons={"engine": "it takes one matrix of numbers and no parameters"})
+    def choose_engine(self, loaded: Loaded) -> Loaded:
+        """Chooses the engine: the first one that proves itself against the model, else the model itself."""
+        mode, native, matrix = self.settings.engine, loaded.native, compile_matrix(loaded.plan)
+        choice = EngineChoice(reasons={"engine": "it takes one matrix of numbers and no parameters"})
         if loaded.mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
-            choice = Choice(reasons={"engine": "the model was saved with a predict function of its own"})
+            choice = EngineChoice(reasons={"engine": "the model was saved with a predict function of its own"})
         elif matrix is not None and not loaded.plan.params and native.default == "predict":
 
-            def itself(rows: Array, probabilities: bool) -> Answer:
-                data, wanted = loaded.plan.of_matrix(rows), native.probabilities if probabilities else None
-                return native.methods["predict"](data, {}), wanted(data, {}) if wanted else None
+            def native_run(rows: Array, probabilities: bool) -> Answer:
+                data, predict_proba = loaded.plan.conform_matrix(rows), native.probabilities if probabilities else None
+                return native.methods["predict"](data, {}), predict_proba(data, {}) if predict_proba else None
 
             self.status.note("choosing an engine")
-            rows = None if loaded.example is None else matrix.of(loaded.example)
-            probing = Probing(matrix.width, matrix.dtype, matrix.whole, matrix.columnwise, rows)
-            choice = choose(self.engines(native), mode, probing, itself)
+            rows = None if loaded.example is None else matrix.conform(loaded.example)
+            probing = Probing(matrix.width, matrix.dtype, matrix.integers, matrix.columnwise, rows)
+            choice = choose(self.engines(native), mode, probing, native_run)
         log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
         if mode == "compiled" and choice.proven is None:
             raise LoadError(f"--engine=compiled: no compiled engine can serve this model ({choice.reason})")
@@ -220,30 +222,32 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     # -- predicting ---------------------------------------------------------------------------------------------
 
-    def serving(self) -> Loaded:
+    def require_loaded(self) -> Loaded:
+        """The loaded model. Raises `NotReady` if there is none."""
         if self.loaded is None:
             raise NotReady(f"model '{self.name}' is not ready: {self.status.text}")
         return self.loaded
 
-    def answer(self, loaded: Loaded, batch: Batch) -> Prediction:
-        """One batch through the plan and the model."""
-        wanted = self.wants_probabilities(batch)
-        rows = loaded.rows_of(batch)
+    def predict_batch(self, loaded: Loaded, batch: Batch) -> Prediction:
+        """Predicts a batch with the engine if it can, else with the model itself."""
+        probabilities = self.wants_probabilities(batch)
+        rows = loaded.engine_rows(batch)
         if rows is not None and loaded.choice.proven is not None:
             try:
-                return self.prediction(loaded, loaded.choice.proven.engine.run(rows, wanted))
+                return self.prediction(loaded, loaded.choice.proven.engine.run(rows, probabilities))
             except Exception:
                 log.debug("the engine declines", exc_info=True)
-        return self.answer_natively(loaded, batch, wanted)
+        return self.predict_natively(loaded, batch, with_probabilities=probabilities)
 
     def wants_probabilities(self, batch: Batch) -> bool:
         return self.settings.probabilities if batch.probabilities is None else batch.probabilities
 
     def prediction(self, loaded: Loaded, answer: Answer) -> Prediction:
-        """What an engine answered, as the model itself would have."""
+        """An engine's answer as the prediction that the model itself would give."""
         return Prediction(answer[0], "predict", self.name, loaded.version, loaded.output_names, answer[1])
 
-    def answer_natively(self, loaded: Loaded, batch: Batch, wanted: bool) -> Prediction:
+    def predict_natively(self, loaded: Loaded, batch: Batch, *, with_probabilities: bool) -> Prediction:
+        """Predicts a batch with the model itself. Raises `RequestError`, whatever the model raises."""
         name = batch.method or loaded.native.default
         method = loaded.native.methods.get(name)
         if method is None:
@@ -253,80 +257,57 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         probabilities = None
         try:
             result = method(data, params)
-            if wanted and name == "predict" and loaded.native.probabilities is not None:
+            if with_probabilities and name == "predict" and loaded.native.probabilities is not None:
                 probabilities = loaded.native.probabilities(data, params)
         except RequestError:
             raise
-        except (Exception, SystemExit) as error:  # the code of others must not end the server
-            raise blamed(error, loaded, data) from error
+        except (Exception, SystemExit) as error:  # the model's code must not end the server
+            raise classify_failure(error, loaded, data) from error
         names = loaded.output_names if name == "predict" else ()
         return Prediction(result, name, self.name, loaded.version, names, probabilities)
 
     async def predict(
         self, payload: Any, headers: dict[str, str] | None = None, response_headers: dict[str, str] | None = None
     ) -> Any:
-        """KServe's own entry: a V1 dict or an `InferRequest` in, its counterpart out."""
+        """KServe's entry point: a V1 object or an `InferRequest` in, its counterpart out."""
         loop = asyncio.get_running_loop()
 
-        def apart(work: Callable[[], Any]) -> Awaitable[Any]:
+        def in_executor(work: Callable[[], Any]) -> Awaitable[Any]:
             return loop.run_in_executor(self.executor, work)
 
         try:
-            loaded = self.serving()
-            batch = await apart(lambda: payload_batch(payload))
-            if self.opened_for is not loaded:  # it was loaded anew
+            loaded = self.require_loaded()
+            batch = await in_executor(lambda: decode_payload(payload))
+            if self.features_opened_for is not loaded:  # another model has been loaded since
                 await self.open_features()
             if self.features is not None:
-                batch = await self.features.join(batch, apart)
-            return await apart(lambda: payload_reply(payload, self.noted(loaded, batch), batch))
-        except InvalidInput as error:  # KServe's server answers its own errors with the right status
+                batch = await self.features.join(batch, in_executor)
+            return await in_executor(lambda: encode_reply(payload, self.predict_and_notify(loaded, batch), batch))
+        except InvalidInput as error:  # KServe's server has the right status for its own errors
             raise kserve.errors.InvalidInput(str(error)) from error
         except NotReady as error:
             raise kserve.errors.ModelNotReady(self.name, self.status.text) from error
-        except (FeatureMissing, FeaturesUnavailable) as error:  # of these KServe knows none
+        except (FeatureMissing, FeaturesUnavailable) as error:  # KServe has no errors for these
             from starlette.exceptions import HTTPException
 
             raise HTTPException(error.status, str(error), dict(error.headers)) from error
 
-    def noted(self, loaded: Loaded, batch: Batch) -> Prediction:
-        prediction = self.answer(loaded, batch)
-        if self.answered is not None:
-            self.answered(batch, prediction)
+    def predict_and_notify(self, loaded: Loaded, batch: Batch) -> Prediction:
+        prediction = self.predict_batch(loaded, batch)
+        if self.on_prediction is not None:
+            self.on_prediction(batch, prediction)
         return prediction
 
     @property
     def customized(self) -> bool:
-        """Whether somebody's subclass changes the way of a request; then every request goes through KServe's."""
+        """Whether a subclass overrides a hook of KServe: then every request goes through `kserve.Model.__call__`."""
         hooks = ("__call__", "preprocess", "predict", "postprocess", "validate")
         return any(getattr(type(self), hook) is not getattr(MLflowModel, hook) for hook in hooks)
 
     # -- metadata -----------------------------------------------------------------------------------------------
 
     def get_input_types(self) -> list[Tensor]:
-        return input_tensors(self.serving().plan)
+        return input_tensors(self.require_loaded().plan)
 
     def get_output_types(self) -> list[Tensor]:
-        return list(self.serving().outputs)
-
-
-def payload_batch(payload: Any) -> Batch:
-    if isinstance(payload, Mapping):
-        return v1.decode_object(payload)
-    if isinstance(payload, InferRequest):
-        return batch_of(payload)
-    raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
-
-
-def payload_reply(payload: Any, prediction: Prediction, batch: Batch) -> dict[str, Any] | InferResponse:
-    return v1.encode_object(prediction) if isinstance(payload, Mapping) else response_of(prediction, batch)
-
-
-def signed_plan(mlmodel: MLmodel) -> SignaturePlan:
-    """What the signature says; the model itself need not be loaded."""
-    content = mlmodel.content
-    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
-
-
-def plan_of(mlmodel: MLmodel, native: Native) -> SignaturePlan:
-    plan = signed_plan(mlmodel)
-    return plan if plan.has_signature else replace(plan, width=native.width, names=native.names)
+        return list(self.require_loaded().outputs)

@@ -1,4 +1,4 @@
-"""Whether the caller or the model is at fault when a prediction fails."""
+"""Whether a failed prediction is the caller's fault or the model's."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from predictors.model.loaded import Loaded
 from predictors.protocol.errors import InvalidInput, ModelFailure, RequestError
 
 
-def blamed(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
-    """Whose fault a failing model is. The message never holds the model's own words: they may hold data."""
+def classify_failure(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
+    """The error to answer. It never quotes the model's message, which may contain data."""
     kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
     if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
         return InvalidInput("the model does not take null or NaN, and the input holds some")
     about_values = isinstance(error, (ValueError, TypeError, KeyError))
     about_shape = isinstance(error, (RuntimeError, IndexError))
-    if is_callers_fault(error) or (native.blames_input and about_values):
+    if is_client_error(error) or (native.blames_input and about_values):
         return InvalidInput(f"the model refused the input ({kind})")
     if not signed and (about_values or about_shape):
         return InvalidInput(f"the model refused the input ({kind}); it has no signature that says what it takes")
     return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
 
 
-def is_callers_fault(error: BaseException) -> bool:
-    """MLflow's own errors say whose fault they are."""
+def is_client_error(error: BaseException) -> bool:
+    """Whether MLflow itself says that the caller is at fault."""
     code = getattr(error, "error_code", None)
     return type(error).__module__.startswith("mlflow") and code in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE")
 

@@ -1,26 +1,44 @@
-"""KServe's `InferRequest` / `InferResponse` ↔ Batch / Prediction, for people's own subclasses."""
+"""KServe's own requests and responses, as its hooks and people's subclasses have them, to and from our types."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from kserve import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.infer_type import RequestedOutput
 
-from predictors.protocol import tensors
+from predictors.protocol import tensors, v1
 from predictors.protocol.batch import Batch, OutputRequest, Prediction
+from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
-from predictors.protocol.v2 import PROTOCOL_PARAMETERS, flag, select
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, read_flag, select
+
+
+def decode_payload(payload: Any) -> Batch:
+    """The payload of a `kserve.Model`: a V1 object or an `InferRequest`."""
+    if isinstance(payload, Mapping):
+        return v1.decode_object(payload)
+    if isinstance(payload, InferRequest):
+        return batch_of(payload)
+    raise InvalidInput(f"expected a V1 object or an InferRequest, got {type(payload).__name__}")
+
+
+def encode_reply(payload: Any, prediction: Prediction, batch: Batch) -> dict[str, Any] | InferResponse:
+    """The reply in the form of the payload."""
+    return v1.encode_object(prediction) if isinstance(payload, Mapping) else response_of(prediction, batch)
 
 
 def batch_of(request: InferRequest) -> Batch:
-    """What KServe decoded, as our own codecs would have."""
+    """A request that KServe has decoded, as our codecs would have decoded it."""
     parameters = plain_parameters(request.parameters)
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
-    wanted = [
-        OutputRequest(one.name, flag(plain_parameters(one.parameters), "binary_data", f"outputs.{one.name}"))
-        for one in request.request_outputs or []
+    outputs = [
+        OutputRequest(
+            output.name, read_flag(plain_parameters(output.parameters), "binary_data", f"outputs.{output.name}")
+        )
+        for output in request.request_outputs or []
     ]
     return Batch(
         columns={tensor.name: array_of(tensor) for tensor in request.inputs},
@@ -28,14 +46,14 @@ def batch_of(request: InferRequest) -> Batch:
         probabilities=options.probabilities,
         params=options.params,
         id=request.id,
-        outputs=wanted or None,
-        binary_output=flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
+        outputs=outputs or None,
+        binary_output=read_flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
         tensors=True,
     )
 
 
 def plain_parameters(parameters: Any) -> dict[str, Any]:
-    """Parameters as values: gRPC has them wrapped."""
+    """Parameters as plain values; those of gRPC are messages."""
     plain = {}
     for name, value in (parameters or {}).items():
         which = getattr(value, "WhichOneof", None)
@@ -44,7 +62,7 @@ def plain_parameters(parameters: Any) -> dict[str, Any]:
 
 
 def array_of(tensor: InferInput) -> tensors.Array:
-    shape = tensors.checked_shape(list(tensor.shape), tensor.name)
+    shape = tensors.parse_shape(list(tensor.shape), tensor.name)
     if tensor._raw_data is not None:
         return tensors.from_raw(tensor._raw_data, tensor.datatype, shape, tensor.name)
     data = tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else list(tensor.data)
@@ -54,7 +72,7 @@ def array_of(tensor: InferInput) -> tensors.Array:
 
 
 def request_of(batch: Batch, model_name: str) -> InferRequest:
-    """A decoded V2 request as KServe's hooks get it."""
+    """A decoded V2 request as KServe's hooks expect it."""
     inputs = []
     for name, values in (batch.columns or {}).items():
         array = np.asarray(values)
@@ -80,14 +98,16 @@ def request_of(batch: Batch, model_name: str) -> InferRequest:
 def response_of(prediction: Prediction, batch: Batch) -> InferResponse:
     outputs = []
     for output, tensor in select(prediction, batch):
-        made = InferOutput(name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor.dtype))
+        infer_output = InferOutput(
+            name=output.name, shape=list(tensor.shape), datatype=tensors.datatype_of(tensor.dtype)
+        )
         binary = batch.binary_output if output.binary is None else output.binary
         if tensor.dtype.kind == "O":
             tensor = np.array([tensors.as_bytes(item) for item in tensor.reshape(-1)], dtype=object).reshape(
                 tensor.shape
             )
-        made.set_data_from_numpy(tensor, binary_data=binary)
-        outputs.append(made)
+        infer_output.set_data_from_numpy(tensor, binary_data=binary)
+        outputs.append(infer_output)
     return InferResponse(
         response_id=batch.id,
         model_name=prediction.model_name,
@@ -97,6 +117,6 @@ def response_of(prediction: Prediction, batch: Batch) -> InferResponse:
 
 
 def prediction_of(response: InferResponse, version: str) -> Prediction:
-    """What a hook answered, as our own codecs take it."""
+    """The response of a hook, as our codecs encode it."""
     named = {output.name: output.as_numpy() for output in response.outputs}
     return Prediction(named, "predict", response.model_name, response.model_version or version)

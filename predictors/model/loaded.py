@@ -1,4 +1,4 @@
-"""The loaded model: one immutable object that requests finish on."""
+"""`Loaded`, the loaded model: one immutable object, which a request keeps until it is answered."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from predictors.engines.engine import Choice
+from predictors.engines.choice import EngineChoice
 from predictors.environments.dependencies import UnmetRequirement
 from predictors.features.declaration import Declaration
 from predictors.flavor import MLmodel
 from predictors.model.native import Native
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import Array
-from predictors.signature.matrix import Matrix
+from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
 from predictors.storage.source import Source
 
@@ -27,7 +27,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """Everything that answers a request. Immutable: a reload builds another one."""
+    """A model and everything that predictions need. It is immutable: a reload builds another one."""
 
     native: Native
     plan: SignaturePlan
@@ -36,17 +36,17 @@ class Loaded:
     source: Source
     mlmodel: MLmodel
     example: Batch | None = None
-    """The model's own; else a made-up row, unless the model turned out not to take it."""
-    matrix: Matrix | None = None
-    """The short way of a request's rows to the engine."""
-    choice: Choice = field(default_factory=Choice)
+    """The model's own example, else a placeholder row; None if the model does not accept that."""
+    matrix: MatrixPlan | None = None
+    """The fast path from the rows of a request to the engine."""
+    choice: EngineChoice = field(default_factory=EngineChoice)
     outputs: tuple[Tensor, ...] = ()
-    """Output tensors as the model really answered its example; else as the signature has them."""
+    """The output tensors of the predicted example; those of the signature if none was predicted."""
     declaration: Declaration | None = None
-    """The features that are looked up for it."""
-    differences: tuple[UnmetRequirement, ...] | None = None
-    """What it asks for and what is installed; None if nobody looked."""
-    seconds: float = 0.0
+    """The features that are looked up for its requests."""
+    unmet: tuple[UnmetRequirement, ...] | None = None
+    """The requirements that the installed packages do not meet; None if they were not checked."""
+    load_seconds: float = 0.0
 
     @property
     def methods(self) -> list[str]:
@@ -54,18 +54,18 @@ class Loaded:
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.plan.outputs if one.name)
+        return tuple(output.name for output in self.plan.outputs if output.name)
 
-    def rows_of(self, batch: Batch) -> Array | None:
-        """The rows of a request that the engine can answer; None for one that needs the model itself."""
+    def engine_rows(self, batch: Batch) -> Array | None:
+        """The rows of a request as the engine takes them; None if the request needs the model itself."""
         if self.matrix is None or self.choice.proven is None or batch.params:
             return None
-        return self.matrix.of(batch) if batch.method in (None, "predict") else None
+        return self.matrix.conform(batch) if batch.method in (None, "predict") else None
 
 
 @dataclass
 class LoadingStatus:
-    """How far loading is, for readiness probes."""
+    """The progress of loading, for readiness probes."""
 
     text: str = "not loaded yet"
     listeners: list[Callable[[str], None]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""From a model on disk to the object that serves it: of the flavor's class, or like the one that somebody made."""
+"""Opens a model on disk: an `MLflowModel` of its flavor's class, or of the class of the model that is served."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from dataclasses import replace
 from predictors.flavor import BY_NAME, FlavorError, import_flavor, read_mlmodel, require_modules
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadingStatus
-from predictors.settings.predictor import Settings
+from predictors.model.settings import ModelSettings
 from predictors.storage.source import Source
 
 
-def open_model(settings: Settings, source: Source) -> MLflowModel:
-    """The model of the right flavor for a source, not loaded yet."""
+def open_model(settings: ModelSettings, source: Source) -> MLflowModel:
+    """A model of the source's flavor, not loaded yet. Raises `FlavorError` if the source does not have that flavor."""
     mlmodel = read_mlmodel(source.path)
     flavor = mlmodel.detect() if settings.flavor is None else BY_NAME[settings.flavor]
     if flavor.name != "pyfunc" and not mlmodel.config(flavor.name):
         raise FlavorError(f"{source.resolved_uri} has no {flavor.name} flavor (it has {', '.join(mlmodel.flavors)})")
     require_modules(flavor)
-    model: MLflowModel = class_of(flavor.name)(settings.model_name, source, settings=settings)
+    model: MLflowModel = model_class(flavor.name)(settings.model_name, source, settings=settings)
     return model
 
 
-def open_next(settings: Settings, served: MLflowModel | None, source: Source) -> MLflowModel:
-    """Another version of a model: in the class of the one that is served if somebody wrote that, else by its flavor."""
+def open_next(settings: ModelSettings, served: MLflowModel | None, source: Source) -> MLflowModel:
+    """Another version of a model, not loaded yet. People's own subclasses are kept; else its flavor decides."""
     if served is not None:
         settings = served.settings
     if source.version is not None:
-        settings = replace(settings, model_version=None)  # it named the first one
-    if served is None or type(served) is class_of(served.flavor):
+        settings = replace(settings, model_version=None)  # the setting is about the first version
+    if served is None or type(served) is model_class(served.flavor):
         return open_model(settings, source)
     model = copy(served)
     model.source, model.settings, model.status = source, settings, LoadingStatus()
-    model.loaded, model.ready, model.answered = None, False, None
-    model.features, model.opened_for, model.opening = None, None, Lock()
+    model.loaded, model.ready, model.on_prediction = None, False, None
+    model.features, model.features_opened_for, model.features_lock = None, None, Lock()
     return model
 
 
-def class_of(flavor: str) -> type[MLflowModel]:
-    found: type[MLflowModel] = getattr(import_flavor(flavor), BY_NAME[flavor].model)
-    return found
+def model_class(flavor: str) -> type[MLflowModel]:
+    model_class_: type[MLflowModel] = getattr(import_flavor(flavor), BY_NAME[flavor].model)
+    return model_class_

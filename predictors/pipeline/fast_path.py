@@ -97,7 +97,7 @@ class FastPath:
             decode, encode = exchange.timed(decode, encode, row_count)
         try:
             batch = decode()
-            rows = self.loaded.rows_of(batch)
+            rows = self.loaded.engine_rows(batch)
         except Exception:
             rows = None
         if batch is None or rows is None:
@@ -132,7 +132,7 @@ class FastPath:
             counters.succeeded(time.perf_counter() - started, len(rows))
             reply.send(encoded, self.version_header)
             if self.tap is not None:
-                self.tap.take(rows, answer)
+                self.tap.sample_rows(rows, answer)
 
         counters.in_flight.inc()
         given_up = reply.is_gone if ticket is None else lambda: ticket.expired or reply.is_gone()

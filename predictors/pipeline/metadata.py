@@ -43,6 +43,6 @@ def properties(loaded: Loaded) -> dict[str, str]:
 
 def dependencies(loaded: Loaded) -> str:
     """Whether what the model asks for is installed."""
-    if loaded.differences is None:
+    if loaded.unmet is None:
         return "not checked"
-    return "; ".join(map(str, loaded.differences)) or "ok"
+    return "; ".join(map(str, loaded.unmet)) or "ok"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def model_loaded(name: str, loaded: Loaded) -> None:
     for gauge in identity(name, loaded):
         gauge.set(1)
-    metrics().load_seconds.labels(name, loaded.version).set(loaded.seconds)
+    metrics().load_seconds.labels(name, loaded.version).set(loaded.load_seconds)
     # There from the beginning, so that alerts need not guess and rates see the first one.
     metrics().reload_failing.labels(name)
     for outcome in RELOAD_OUTCOMES:

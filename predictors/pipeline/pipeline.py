@@ -15,7 +15,8 @@ from predictors.access.gate import gate_of
 from predictors.pipeline.fast_path import SMALL, FastPath
 from predictors.pipeline.outcome import known
 from predictors.pipeline.served_models import ServedModel, ServedModels
-from predictors.processes.shared_state import Shared
+from predictors.pipeline.settings import Settings
+from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import (
     Conflict,
@@ -27,7 +28,6 @@ from predictors.protocol.errors import (
 from predictors.queueing.admission import Admission
 from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots
 from predictors.runtime.cpus import cpu_limit
-from predictors.settings.predictor import Settings
 from predictors.telemetry.exchange import GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
 
@@ -41,7 +41,7 @@ LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it
 class Pipeline:
     """What HTTP and gRPC share: the served models, and how requests get to them."""
 
-    def __init__(self, settings: Settings, shared: Shared, index: int = 0) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, index: int = 0) -> None:
         self.settings = settings
         self.name = settings.model_name
         self.status = "starting"
@@ -100,9 +100,9 @@ class Pipeline:
 
     async def command(self, command: str) -> str:
         """Has the leading worker change what is served; the version that answers afterwards."""
-        number = self.shared.ask(command)
+        number = self.shared.commands.send(command)
         seconds_left = LAST_ANSWERS
-        while (answer := self.shared.answer_to(number)) is None:
+        while (answer := self.shared.commands.result(number)) is None:
             if self.draining:
                 seconds_left -= COMMAND_POLL
             if seconds_left < 0:
@@ -170,7 +170,7 @@ class Pipeline:
     ) -> tuple[T, int]:
         """Small requests are decoded on the event loop, and their rows go to the engine together with others."""
         batch = decode()
-        rows = served.loaded.rows_of(batch)
+        rows = served.loaded.engine_rows(batch)
         if rows is not None:
             try:
                 answer = await fast_path.batcher.answer(rows, served.model.wants_probabilities(batch))
@@ -178,7 +178,7 @@ class Pipeline:
                 log.debug("the engine declines", exc_info=True)
             else:
                 if fast_path.tap is not None:
-                    fast_path.tap.take(rows, answer)
+                    fast_path.tap.sample_rows(rows, answer)
                 return encode(served.model.prediction(served.loaded, answer), batch), len(rows)
         return await self.in_thread(served, lambda: batch, encode)
 
@@ -188,12 +188,12 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(served)
-            given = batch.copied() if kept and not served.loaded.plan.copies else batch
-            prediction, rows = served.model.answer(served.loaded, given), row_count(batch)
+            given = batch.copy() if kept and not served.loaded.plan.copies_input else batch
+            prediction, rows = served.model.predict_batch(served.loaded, given), row_count(batch)
             if kept:
-                prediction = prediction.copied()
+                prediction = prediction.copy()
             if served.drift is not None:
-                served.drift.tap.add(batch, prediction, rows)
+                served.drift.tap.sample_batch(batch, prediction, rows)
             return encode(prediction, batch), rows
 
         return await self.apart(work)
@@ -202,7 +202,7 @@ class Pipeline:
         """Whether this request is read again later: the model may change its input, and its output."""
         exchange = current.get()
         sampled = exchange is not None and exchange.sampled
-        return sampled or (served.drift is not None and served.drift.tap.pause <= 0)
+        return sampled or (served.drift is not None and served.drift.tap.to_skip <= 0)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """In a thread; what the model logs and traces there belongs to this request."""

@@ -16,15 +16,16 @@ from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import FastPath
 from predictors.pipeline.model_metrics import model_left, model_loaded
-from predictors.processes.shared_state import Shared
+from predictors.pipeline.settings import Settings
+from predictors.processes.shared_state import SharedState
 from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.runtime.cpus import cpu_limit
-from predictors.settings.predictor import Settings
 from predictors.telemetry.metrics import ModelCounters
 
 if TYPE_CHECKING:
-    from predictors.drift.watch import DriftState, Watch
+    from predictors.drift.monitor import DriftMonitor
+    from predictors.drift.state import DriftState
 
 VERSION_HEADER = "x-model-version"
 
@@ -55,7 +56,7 @@ class ServedModels:
     def __init__(
         self,
         settings: Settings,
-        shared: Shared,
+        shared: SharedState,
         index: int,
         executor: Executor,
         admission: Admission,
@@ -63,6 +64,7 @@ class ServedModels:
     ) -> None:
         self.settings = settings
         self.shared = shared
+        self.numbers = shared.numbers
         self.index = index
         self.executor = executor
         self.admission = admission
@@ -72,14 +74,14 @@ class ServedModels:
         """The one that answered last; `current` keeps it up to date."""
         self.on_switch: Callable[[MLflowModel], None] = lambda model: None
         """Called with each model that begins to answer."""
-        self.watch: Watch | None = None
+        self.drift_monitor: DriftMonitor | None = None
         self._closing: set[asyncio.Future[None]] = set()
         """Features of models that have been dropped."""
 
     @property
     def unloaded(self) -> bool:
         """Whether no model is to answer."""
-        return self.shared.edition == 0
+        return bool(self.numbers.served == 0)
 
     @property
     def batched(self) -> int:
@@ -95,7 +97,7 @@ class ServedModels:
         active = self.active
         if (
             active is None
-            or active.number != self.shared.numbers[0]
+            or active.number != self.numbers.served
             or active.loaded is not active.model.loaded  # somebody has called model.load()
         ):
             self.switch()
@@ -103,7 +105,7 @@ class ServedModels:
 
     def switch(self) -> None:
         """Answers with the model that the shared number names."""
-        before, number = self.active, self.shared.edition
+        before, number = self.active, self.numbers.served
         served = self.by_number.get(number)
         if served is not None and served.loaded is not served.model.loaded:
             if served.model.loaded is None:
@@ -122,10 +124,10 @@ class ServedModels:
 
     def add(self, number: int, model: MLflowModel) -> None:
         """Makes a loaded model ready to answer, beside the one that does."""
-        loaded = model.serving()
+        loaded = model.require_loaded()
         counters, drift = ModelCounters(self.settings.model_name, loaded.version), self.watched(number, loaded)
         if drift is not None and model.customized:
-            model.answered = drift.tap.add
+            model.on_prediction = drift.tap.sample_batch
         fast_path = self.fast_path(model, loaded, counters, drift)
         self.by_number[number] = ServedModel(number, model, loaded, counters, fast_path, model.features, drift)
 
@@ -146,8 +148,8 @@ class ServedModels:
 
     def drop_old(self) -> bool:
         """Drops the models that will not answer again; whether there were any."""
-        shared = self.shared
-        wanted = {shared.edition, shared.candidate} | ({shared.previous} if shared.edition else set())
+        numbers = self.numbers
+        wanted = {numbers.served, numbers.candidate} | ({numbers.previous} if numbers.served else set())
         old = [number for number in self.by_number if number not in wanted]
         for number in old:
             features = self.by_number.pop(number).features
@@ -159,10 +161,10 @@ class ServedModels:
 
     def unload(self) -> None:
         """No worker answers any more, and each frees the memory."""
-        if self.shared.edition:
-            self.shared.previous = self.shared.edition
-        self.shared.edition = 0
-        self.shared.unloads += 1
+        if self.numbers.served:
+            self.numbers.previous = self.numbers.served
+        self.numbers.served = 0
+        self.numbers.unloads += 1
         self.switch()
 
     async def close_features(self) -> None:
@@ -174,10 +176,10 @@ class ServedModels:
 
     def reload_properties(self) -> dict[str, str]:
         """What metadata says of the versions before and after this one."""
-        previous = self.by_number.get(self.shared.previous)
+        previous = self.by_number.get(self.numbers.previous)
         return {
             "previous_version": previous.loaded.version if previous else "",
-            "reload": self.shared.reload_status,
+            "reload": self.shared.reload.status,
         }
 
     # -- drift --------------------------------------------------------------------------------------------------
@@ -186,12 +188,15 @@ class ServedModels:
         """Measures the drift of a model, if the settings ask for it."""
         if not (self.settings.drift == "on" or (self.settings.drift == "auto" and has_profile(loaded.mlmodel))):
             return None
-        from predictors.drift.watch import Watch, watched
+        from predictors.drift.monitor import DriftMonitor
+        from predictors.drift.state import open_drift_state
 
-        state = watched(number, loaded, self.settings, self.shared, self.index)
-        if state is not None and self.watch is None:
-            self.watch = Watch(self.settings, self.shared, self.index, self.all_watched, self.is_draining)
-            self.watch.start()
+        state = open_drift_state(number, loaded, self.settings, self.shared, self.index)
+        if state is not None and self.drift_monitor is None:
+            self.drift_monitor = DriftMonitor(
+                self.settings, self.shared, self.index, self.all_watched, self.is_draining
+            )
+            self.drift_monitor.start()
         return state
 
     def all_watched(self) -> list[DriftState]:

@@ -1,1 +1,1 @@
-"""What the model was asked and what it answered, written down in the background for drift, audits and training."""
+"""Writes the model's inputs and outputs in the background, for drift analysis, audits and training."""

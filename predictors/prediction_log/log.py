@@ -1,6 +1,6 @@
-"""The prediction log of one process: a bounded queue, and a thread that empties it into a sink.
+"""The prediction log of one process: a bounded queue, and a thread that writes its records to a sink.
 
-No request waits for it. What the queue cannot hold is counted, and what the sink cannot take in time, too.
+No request waits for it. Records that the queue cannot hold, or that the sink cannot write in time, are counted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.record import Record, record_of
-from predictors.prediction_log.sink import QUIET, Sink, SinkReport
+from predictors.prediction_log.settings import PredictionLogSettings
+from predictors.prediction_log.sink import LOG_INTERVAL, Sink, SinkReport
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
-from predictors.processes.shared_state import Shared
-from predictors.settings.predictor import Settings
-from predictors.storage.provenance import without_secrets
-from predictors.storage.retries import one_line
+from predictors.processes.files import locked
+from predictors.processes.shared_state import SharedState
+from predictors.storage.failures import one_line
+from predictors.storage.redaction import without_secrets
 from predictors.telemetry.exchange import Exchange
 from predictors.telemetry.metrics import metrics
 
@@ -30,30 +31,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("predictors")
 
-TICK = 1.0  # seconds between looks at the queue: a table of many records costs hardly more than one of few
-SOON = 4  # it is looked at earlier when a fourth of it is full
-AT_ONCE, AT_ONCE_BYTES = 256, 256 * 1024  # records that are converted together
-LAST_LOOK = 0.05  # seconds between tries when the process ends
-LOOKS = 64  # records between two looks at how many wait
+FLUSH_INTERVAL = 1.0  # seconds: a table of many records costs hardly more than one of few
+EARLY_FLUSH_SHARE = 4  # the queue is flushed earlier when a fourth of it is full
+MAX_CHUNK, MAX_CHUNK_BYTES = 256, 256 * 1024  # records that are converted together
+CLOSE_INTERVAL = 0.05  # seconds between attempts when the process ends
+GAUGE_INTERVAL = 64  # records between two updates of the gauge of waiting records
 RESULTS = ("written", "dropped", "failed")
 
 
 class PredictionLogger:
-    """To be made in the process that serves: it has a thread of its own."""
+    """Created in the serving process, since it starts a thread."""
 
-    def __init__(self, settings: Settings, shared: Shared) -> None:
-        all_of_them, name = metrics(), settings.model_name
-        self.counters = {result: all_of_them.log_records.labels(name, result) for result in RESULTS}
-        self.waiting = all_of_them.log_queue.labels(name)
-        self.most, self.most_bytes = settings.prediction_log_queue, settings.prediction_log_queue_bytes
+    def __init__(self, settings: PredictionLogSettings, shared: SharedState) -> None:
+        registry, name = metrics(), settings.model_name
+        self.counters = {result: registry.log_records.labels(name, result) for result in RESULTS}
+        self.waiting = registry.log_queue.labels(name)
+        self.max_records, self.max_bytes = settings.prediction_log_queue, settings.prediction_log_queue_bytes
         self.queue: deque[Record] = deque()
-        self.taken = self.taken_bytes = self.dropped = self.dropped_said = 0
-        """Of the event loop, and of nobody else."""
-        self.said = -QUIET
-        """When it was last said that records are dropped."""
-        self.out_bytes = self.settled = 0
-        """Of the thread: what has left the queue, and the records of which the outcome is known."""
-        self.outcome = SinkReport(self.tell)
+        self.added = self.added_bytes = self.dropped = self.dropped_logged = 0
+        """Written by the event loop only."""
+        self.last_logged = -LOG_INTERVAL
+        """When dropped records were last logged."""
+        self.removed_bytes = self.settled = 0
+        """Written by the thread only: bytes that have left the queue, and records whose result is known."""
+        self.outcome = SinkReport(self.count)
         key = settings.prediction_log_hash_key_file
         self.privacy = Privacy(
             settings.prediction_log_exclude, settings.prediction_log_hash, None if key is None else hash_key(key)
@@ -66,44 +67,46 @@ class PredictionLogger:
 
     # -- for the event loop -------------------------------------------------------------------------------------
 
-    def take(self, exchange: Exchange, batch: Batch, prediction: Prediction, took: int, size: int) -> None:
-        waiting, held = len(self.queue), self.taken_bytes - self.out_bytes + size
-        if waiting >= self.most or held > self.most_bytes:
+    def add(self, exchange: Exchange, batch: Batch, prediction: Prediction, took: int, size: int) -> None:
+        waiting, waiting_bytes = len(self.queue), self.added_bytes - self.removed_bytes + size
+        if waiting >= self.max_records or waiting_bytes > self.max_bytes:
             self.drop()
             return
-        if waiting == self.most // SOON or held - size < self.most_bytes // SOON <= held:
-            self.awake.set()  # once, as it gets there: the sink may take nothing for a while
-        self.taken += 1
-        self.taken_bytes += size
+        early, early_bytes = self.max_records // EARLY_FLUSH_SHARE, self.max_bytes // EARLY_FLUSH_SHARE
+        if waiting == early or waiting_bytes - size < early_bytes <= waiting_bytes:
+            self.awake.set()  # once, at the threshold: the sink may accept nothing for a while
+        self.added += 1
+        self.added_bytes += size
         self.queue.append(record_of(exchange, batch, prediction, took, size))
-        if self.taken % LOOKS == 0:  # the thread may hang
+        if self.added % GAUGE_INTERVAL == 0:  # the thread updates the gauge as well, but may hang
             self.waiting.set(len(self.queue))
 
     def drop(self) -> None:
         self.dropped += 1
         self.counters["dropped"].inc()
         now = time.monotonic()
-        if now - self.said >= QUIET:
-            self.said = now
+        if now - self.last_logged >= LOG_INTERVAL:
+            self.last_logged = now
             self.waiting.set(len(self.queue))
-            self.say_dropped()
+            self.log_dropped()
 
-    def say_dropped(self) -> None:
-        dropped, self.dropped_said = self.dropped - self.dropped_said, self.dropped
+    def log_dropped(self) -> None:
+        dropped, self.dropped_logged = self.dropped - self.dropped_logged, self.dropped
         log.warning("prediction log: the queue is full (--prediction-log-queue); records dropped: %d", dropped)
 
     def close(self, seconds: float) -> bool:
-        """Writes what there is, for so long; whether the thread has ended. To be called when no request is left."""
+        """Writes the remaining records for at most `seconds`; returns whether the thread has ended. Called when no
+        request is in progress any more."""
         self.outcome.deadline = time.monotonic() + seconds
         self.closing = True
         self.awake.set()
-        self.thread.join(seconds + 2 * LAST_LOOK)
-        if self.dropped > self.dropped_said:
-            self.say_dropped()
-        lost = self.taken - self.settled
+        self.thread.join(seconds + 2 * CLOSE_INTERVAL)
+        if self.dropped > self.dropped_logged:
+            self.log_dropped()
+        lost = self.added - self.settled
         if lost:
             self.counters["failed"].inc(lost)
-            log.error("prediction log: %d records could not be written before the end; they are lost", lost)
+            log.error("prediction log: %d records could not be written before the process ended; they are lost", lost)
         self.waiting.set(0)
         return not self.thread.is_alive()
 
@@ -113,87 +116,88 @@ class PredictionLogger:
         try:
             sink = self.open()
         except Exception as error:
-            log.error("prediction log: it cannot be opened, and all records will be lost: %s", one_line(error))
+            log.error("prediction log: it cannot be opened; all records will be lost: %s", one_line(error))
             return
         while not self.closing:
-            self.awake.wait(TICK)
+            self.awake.wait(FLUSH_INTERVAL)
             self.awake.clear()
-            self.empty(sink)
-            sink.tick(False)
+            self.flush(sink)
+            sink.tick(closing=False)
             self.waiting.set(len(self.queue))
         while True:
-            left = self.empty(sink)
-            if sink.tick(True) and not left:  # what the sink has already makes room for what is left
+            remaining = self.flush(sink)
+            # The sink may accept the remaining records once it has written those that it holds.
+            if sink.tick(closing=True) and not remaining:
                 return
             if time.monotonic() >= self.outcome.deadline:
                 return
-            time.sleep(LAST_LOOK)
+            time.sleep(CLOSE_INTERVAL)
 
-    def empty(self, sink: Sink) -> bool:
-        """As far as the sink takes it; whether something is left."""
+    def flush(self, sink: Sink) -> bool:
+        """Writes records as long as the sink accepts them; returns whether some remain."""
         while self.queue and sink.ready():
-            records = self.first_ones()
+            records = self.next_chunk()
             for table in self.converted(records):
                 self.write(sink, table)
-            for record in records:  # until now they have counted as waiting
+            for record in records:  # only now: until here they count as waiting
                 self.queue.popleft()
-                self.out_bytes += record.size
+                self.removed_bytes += record.size
             if time.monotonic() >= self.outcome.deadline:
                 break
         return bool(self.queue)
 
-    def first_ones(self) -> list[Record]:
-        """Many small ones or few large ones: other threads stand still during each step of a conversion."""
-        found: list[Record] = []
+    def next_chunk(self) -> list[Record]:
+        """Many small records or few large ones: each step of a conversion blocks the other threads."""
+        chunk: list[Record] = []
         size = 0
-        while len(found) < min(len(self.queue), AT_ONCE) and size < AT_ONCE_BYTES:
-            found.append(self.queue[len(found)])
-            size += found[-1].size
-        return found
+        while len(chunk) < min(len(self.queue), MAX_CHUNK) and size < MAX_CHUNK_BYTES:
+            chunk.append(self.queue[len(chunk)])
+            size += chunk[-1].size
+        return chunk
 
     def converted(self, records: Sequence[Record]) -> list[Table]:
         try:
             return [self.privacy.applied(table) for table in tables(records)]
         except Exception as error:
-            if len(records) > 1:  # one of them is to blame
+            if len(records) > 1:  # find the record that fails
                 return [table for record in records for table in self.converted([record])]
-            self.refused(1, error)
+            self.reject(1, error)
             return []
 
     def write(self, sink: Sink, table: Table) -> None:
         try:
             sink.write(table)
         except Exception as error:
-            self.refused(table.requests, error)
+            self.reject(table.requests, error)
 
-    def refused(self, requests: int, error: Exception) -> None:
-        """The words of the error may hold data."""
+    def reject(self, requests: int, error: Exception) -> None:
+        """Logs the type of the error only: its message may hold data of the request."""
         self.outcome.failed(requests)
-        self.outcome.trouble("records cannot be written as a table (%s)", type(error).__name__)
+        self.outcome.log_error("records cannot be converted to a table (%s)", type(error).__name__)
         log.debug("prediction log", exc_info=error)
 
-    def tell(self, result: str, requests: int) -> None:
+    def count(self, result: str, requests: int) -> None:
         self.settled += requests
         self.counters[result].inc(requests)
 
 
-def open_sink(settings: Settings, shared: Shared, outcome: SinkReport) -> Sink:
-    """Here is where libraries are imported that a server without a log does not need."""
+def open_sink(settings: PredictionLogSettings, shared: SharedState, outcome: SinkReport) -> Sink:
+    """Imports the libraries of the sink, which a server without a log does not need."""
     target = target_of(settings.prediction_log or "")
     log.info(
         "prediction log: %g %% of the predictions go to %s",
-        100 * settings.prediction_log_sample, without_secrets(target.where),
+        100 * settings.prediction_log_sample, without_secrets(target.location),
     )  # fmt: skip
     if target.kind == "stdout":
-        from predictors.prediction_log.lines import Lines
+        from predictors.prediction_log.json_lines import JsonLines
 
-        return Lines(outcome, lambda: shared.locked("stdout"))
+        return JsonLines(outcome, lambda: locked(shared.folder, "stdout"))
     if target.kind == "http":
         from predictors.prediction_log.cloudevents import CloudEvents
 
-        return CloudEvents(target.where, outcome)
-    from predictors.prediction_log.parquet import Parquet
-    from predictors.prediction_log.places import place_of
+        return CloudEvents(target.location, outcome)
+    from predictors.prediction_log.file_stores import store_of
+    from predictors.prediction_log.parquet import ParquetFiles
 
     age, size = settings.prediction_log_max_age, settings.prediction_log_max_size
-    return Parquet(lambda: place_of(target), age, size, outcome)
+    return ParquetFiles(lambda: store_of(target), age, size, outcome)

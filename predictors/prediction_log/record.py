@@ -1,4 +1,4 @@
-"""One sampled request, as the event loop hands it over: references only, nothing is copied or converted there."""
+"""A sampled request as the event loop queues it: references only, since copying would delay requests."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from predictors.telemetry.exchange import Exchange
 
 if TYPE_CHECKING:
     from predictors.protocol.batch import Batch, Prediction
-    from predictors.signature.matrix import Matrix
+    from predictors.signature.matrix import MatrixPlan
     from predictors.signature.plan import SignaturePlan
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    came: int
+    started: int
     """Nanoseconds since the epoch."""
-    took: int
+    duration: int
     """Nanoseconds."""
     request_id: bytes
     protocol: str
     plan: SignaturePlan
-    matrix: Matrix | None
-    """With the plan all that is needed of the model, which may be gone by the time that this is written."""
+    matrix: MatrixPlan | None
+    """With the plan all that is needed of the model, which may be unloaded before the record is written."""
     batch: Batch
     prediction: Prediction
     size: int
     """Bytes of the request and its reply."""
 
 
-def record_of(exchange: Exchange, batch: Batch, prediction: Prediction, took: int, size: int) -> Record:
+def record_of(exchange: Exchange, batch: Batch, prediction: Prediction, duration: int, size: int) -> Record:
     loaded = exchange.loaded
     return Record(
-        exchange.started, took, exchange.ids.request_id, exchange.protocol, loaded.plan, loaded.matrix, batch,
+        exchange.started, duration, exchange.ids.request_id, exchange.protocol, loaded.plan, loaded.matrix, batch,
         prediction, size,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the prediction log writes to, and how it hears what became of the records."""
+"""The interface of sinks, and the report of what became of the records."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from predictors.prediction_log.table import Table
 
 log = logging.getLogger("predictors")
 
-QUIET = 60.0  # seconds between two lines about the same trouble
+LOG_INTERVAL = 60.0  # seconds between two log lines about the same problem
 
 
 class Sink(Protocol):
-    """Called from one thread; may block."""
+    """Called from one thread. Its methods may block."""
 
     def ready(self) -> bool:
-        """Whether it takes more; what is not taken waits in the queue."""
+        """Whether it accepts another table; until then records wait in the queue."""
 
     def write(self, table: Table) -> None:
-        """Takes a table; its outcome is told sooner or later."""
+        """Writes a table, now or later; the result of its requests is reported then."""
 
     def tick(self, closing: bool) -> bool:
-        """Does what is due; when closing, all that is left. Whether nothing is left."""
+        """Writes what is due, or everything when closing; returns whether nothing remains."""
 
 
 class SinkReport:
-    """What sinks tell; for all of them, trouble is logged once a minute."""
+    """Counts the results of sinks, and logs their errors at most once a minute."""
 
-    def __init__(self, tell: Callable[[str, int], None]) -> None:
-        self.tell = tell
+    def __init__(self, count: Callable[[str, int], None]) -> None:
+        self.count = count
         self.deadline = inf
         """When the process ends, by the monotonic clock."""
-        self.said = -QUIET
+        self.last_logged = -LOG_INTERVAL
 
     def written(self, requests: int) -> None:
-        self.tell("written", requests)
+        self.count("written", requests)
 
     def failed(self, requests: int) -> None:
-        self.tell("failed", requests)
+        self.count("failed", requests)
 
-    def trouble(self, words: str, *arguments: object) -> None:
+    def log_error(self, message: str, *arguments: object) -> None:
         now = time.monotonic()
-        if now - self.said >= QUIET:
-            self.said = now
-            log.error("prediction log: " + words, *arguments)
+        if now - self.last_logged >= LOG_INTERVAL:
+            self.last_logged = now
+            log.error("prediction log: " + message, *arguments)

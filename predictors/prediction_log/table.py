@@ -1,4 +1,4 @@
-"""Records as tables: a column for each input and output, named and typed by the signature, a row for each row."""
+"""Records as tables: a column for each input and output, named and typed by the signature; one row per row."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.errors import RequestError
 from predictors.signature.fields import SCALARS
-from predictors.signature.matrix import Matrix
+from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
 
-MAX_CLASSES = 100  # with a column each
-UNNAMED = "input-0"  # as V2's metadata calls it
+MAX_CLASSES = 100  # with a probability column each
+UNNAMED = "input-0"  # its name in V2's metadata
 JSON = "json"
-"""The type of columns whose content no signature tells."""
+"""The type of columns that the signature does not describe."""
 Columns: TypeAlias = "dict[str, Array]"
 
 
 @dataclass(slots=True)
 class Table:
-    """Some requests of one version of a model; the first axis of each column is the rows."""
+    """Requests to one version of a model; the first axis of each column is the rows."""
 
     version: str
     counts: list[int]
     """Rows of each request."""
     columns: Columns
     types: dict[str, str] = field(default_factory=dict)
-    """MLflow's types of columns, where they are known: values alone may not tell them."""
+    """MLflow's types of the columns, as far as the signature gives them."""
 
     @property
     def requests(self) -> int:
@@ -43,7 +43,7 @@ class Table:
 
 @dataclass(slots=True)
 class Piece:
-    """What one record gives. Rows that went to an engine stay one matrix until there are many."""
+    """The columns of one record. Rows for an engine stay a matrix until they are joined with other records' rows."""
 
     record: Record
     rows: int
@@ -53,7 +53,7 @@ class Piece:
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Pieces of the same shape are one table."""
+        """Pieces with the same shape are joined into one table."""
         prediction, plan = self.record.prediction, self.record.plan
         columns = ((name, values.dtype, values.shape[1:]) for name, values in self.columns.items())
         return id(plan), prediction.model_version, prediction.method, self.matrix is None, *self.types.items(), *columns
@@ -68,9 +68,9 @@ def tables(records: Sequence[Record]) -> Iterator[Table]:
 
 
 def matrices(records: Sequence[Record]) -> list[Array | None]:
-    """The rows of each record as a matrix, where they are one; the lists of many requests are taken at once."""
-    found: list[Array | None] = [None] * len(records)
-    lists: dict[tuple[Any, ...], tuple[Matrix, list[int]]] = {}
+    """The rows of each record as a matrix, or None. Lists of several requests are converted together."""
+    converted: list[Array | None] = [None] * len(records)
+    lists: dict[tuple[Any, ...], tuple[MatrixPlan, list[int]]] = {}
     for i, record in enumerate(records):
         batch, matrix = record.batch, record.matrix
         if matrix is None or batch.params:
@@ -79,20 +79,20 @@ def matrices(records: Sequence[Record]) -> list[Array | None]:
             key = id(record.plan), type(batch.rows[0]), batch.frame
             lists.setdefault(key, (matrix, []))[1].append(i)
         else:
-            found[i] = matrix.of(batch)
+            converted[i] = matrix.conform(batch)
     for matrix, group in lists.values():
-        for i, rows in zip(group, joined(matrix, [records[i].batch for i in group]), strict=True):
-            found[i] = rows
-    return found
+        for i, rows in zip(group, convert_lists(matrix, [records[i].batch for i in group]), strict=True):
+            converted[i] = rows
+    return converted
 
 
-def joined(matrix: Matrix, batches: Sequence[Batch]) -> list[Array | None]:
+def convert_lists(matrix: MatrixPlan, batches: Sequence[Batch]) -> list[Array | None]:
     rows = list(chain.from_iterable(batch.rows for batch in batches))
-    whole = matrix.of(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
-    if whole is None:  # at least one of them is no matrix
-        return [matrix.of(batch) for batch in batches]
+    joined = matrix.conform(replace(batches[0], rows=rows, literals=any(batch.literals for batch in batches)))
+    if joined is None:  # at least one of them is no matrix
+        return [matrix.conform(batch) for batch in batches]
     ends = list(accumulate(len(batch.rows) for batch in batches))
-    return [whole[begun:end] for begun, end in zip([0, *ends], ends, strict=False)]
+    return [joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def piece_of(record: Record, matrix: Array | None) -> Piece:
@@ -117,44 +117,43 @@ def table_of(pieces: Sequence[Piece]) -> Table:
     records = [piece.record for piece in pieces]
     first, counts = records[0], [piece.rows for piece in pieces]
 
-    def each(values: Iterable[Any], dtype: Any) -> Array:
+    def per_row(values: Iterable[Any], dtype: Any) -> Array:
         return np.repeat(np.fromiter(values, dtype, len(counts)), counts)
 
     columns = {
-        "time": each((one.came for one in records), np.int64).astype("datetime64[ns]"),
-        "request_id": each((one.request_id.decode() for one in records), object),
+        "time": per_row((record.started for record in records), np.int64).astype("datetime64[ns]"),
+        "request_id": per_row((record.request_id.decode() for record in records), object),
         "model": constant(first.prediction.model_name, sum(counts)),
         "version": constant(first.prediction.model_version, sum(counts)),
-        "protocol": each((one.protocol for one in records), object),
+        "protocol": per_row((record.protocol for record in records), object),
         "method": constant(first.prediction.method, sum(counts)),
         "row": np.fromiter(chain.from_iterable(map(range, counts)), np.int32, sum(counts)),
-        "latency_ms": each((one.took / 1e6 for one in records), np.float64),
+        "latency_ms": per_row((record.duration / 1e6 for record in records), np.float64),
     }
     if pieces[0].matrix is not None:
-        whole = np.concatenate([piece.matrix for piece in pieces if piece.matrix is not None])
-        columns |= columns_of_matrix(first, whole)
+        rows = np.concatenate([piece.matrix for piece in pieces if piece.matrix is not None])
+        columns |= columns_of_matrix(first, rows)
     for name in pieces[0].columns:
         columns[name] = np.concatenate([piece.columns[name] for piece in pieces])
     return Table(first.prediction.model_version, counts, columns, dict(pieces[0].types))
 
 
 def columns_of_matrix(record: Record, rows: Array) -> Columns:
-    """Rows for an engine in the types that the signature gives to their columns."""
-    names = record.matrix.names if record.matrix is not None else ()
-    types = [one.dtype for one in record.plan.inputs] or [rows.dtype] * rows.shape[1]
-    named = names or [str(i) for i in range(rows.shape[1])]
-    return {f"input.{name}": rows[:, i].astype(types[i]) for i, name in enumerate(named)}
+    """The columns of rows for an engine, in the types of the signature."""
+    names = (record.matrix.names if record.matrix is not None else ()) or [str(i) for i in range(rows.shape[1])]
+    types = [column.dtype for column in record.plan.inputs] or [rows.dtype] * rows.shape[1]
+    return {f"input.{name}": rows[:, i].astype(types[i]) for i, name in enumerate(names)}
 
 
 # -- inputs -----------------------------------------------------------------------------------------------------
 
 
 def inputs_of(plan: SignaturePlan, batch: Batch) -> tuple[Columns, dict[str, str]]:
-    """What the model was given, by name, and the types of the columns that the signature has."""
+    """The model's inputs by name, and the types of those in the signature."""
     try:
         data = plan.conform(batch)
-    except RequestError:  # of a subclass whose callers send something else
-        return loose(as_sent(batch))
+    except RequestError:  # a subclass may accept requests that do not fit the signature
+        return untyped(as_sent(batch))
     if results.is_frame(data):
         return columns_of_frame(plan, data)
     if isinstance(data, dict):
@@ -163,35 +162,35 @@ def inputs_of(plan: SignaturePlan, batch: Batch) -> tuple[Columns, dict[str, str
         if plan.tensors or data.ndim != 2:
             return {UNNAMED: data}, {}
         return {str(i): data[:, i] for i in range(data.shape[1])}, {}
-    return loose(as_sent(batch))
+    return untyped(as_sent(batch))
 
 
-def loose(columns: Columns) -> tuple[Columns, dict[str, str]]:
-    """With those marked that may hold anything, also what has a column of its own elsewhere."""
+def untyped(columns: Columns) -> tuple[Columns, dict[str, str]]:
+    """Marks columns that may hold any JSON: an excluded column may be hidden inside."""
     return columns, {f"input.{name}": JSON for name, values in columns.items() if name == UNNAMED or holds_json(values)}
 
 
 def holds_json(values: Array) -> bool:
-    return values.dtype.kind == "O" and any(type(one) is str and one[:1] in ("[", "{") for one in values.flat)
+    return values.dtype.kind == "O" and any(type(item) is str and item[:1] in ("[", "{") for item in values.flat)
 
 
 def columns_of_frame(plan: SignaturePlan, frame: Any) -> tuple[Columns, dict[str, str]]:
-    """An optional column that a request leaves out is there, and empty."""
-    found: Columns = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
+    """The columns of the signature, with empty ones for optional columns that the request omits, then all others."""
+    remaining: Columns = {str(name): frame.iloc[:, i].to_numpy() for i, name in enumerate(frame.columns)}
     columns, types = {}, {}
-    for index, one in enumerate(plan.inputs):
-        name = one.name if plan.named else str(index)
-        values = found.pop(name, None)
-        scalar = one.type in SCALARS
+    for index, column in enumerate(plan.inputs):
+        name = column.name if plan.named else str(index)
+        values = remaining.pop(name, None)
+        scalar = column.type in SCALARS
         if values is None:
             values = constant(None, len(frame))
-        columns[name] = values if scalar else texts(values)
-        types[f"input.{name}"] = one.type if scalar else "string"
-    return {**columns, **found}, types
+        columns[name] = values if scalar else json_texts(values)
+        types[f"input.{name}"] = column.type if scalar else "string"
+    return {**columns, **remaining}, types
 
 
 def as_sent(batch: Batch) -> Columns:
-    """Columns as they came, and rows that are no tables as one column."""
+    """The columns of the request; rows that are no table become one column."""
     rows = batch.rows
     if batch.columns is not None:
         return {name: cells(values) for name, values in batch.columns.items()}
@@ -208,9 +207,9 @@ def outputs_of(prediction: Prediction, rows: int) -> Columns:
     columns: Columns = {}
     for name, values in results.named_tensors(prediction).items():
         if values.ndim == 0 or len(values) != rows:
-            whole = constant(None, rows)
-            whole[:1] = text(values)
-            columns[f"output.{name}"] = whole
+            column = constant(None, rows)
+            column[:1] = json_text(values)
+            columns[f"output.{name}"] = column
         elif name == results.PROBABILITIES and values.ndim == 2 and values.shape[1] <= MAX_CLASSES:
             columns |= {f"probability.{i}": values[:, i] for i in range(values.shape[1])}
         else:
@@ -219,10 +218,10 @@ def outputs_of(prediction: Prediction, rows: int) -> Columns:
 
 
 def decoded(values: Array) -> Array:
-    made = np.empty(values.shape, dtype=object)
+    texts = np.empty(values.shape, dtype=object)
     for index, item in np.ndenumerate(values):
-        made[index] = item.decode("utf-8", "replace") if isinstance(item, bytes) else item
-    return made
+        texts[index] = item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+    return texts
 
 
 # -- values -----------------------------------------------------------------------------------------------------
@@ -233,23 +232,23 @@ def constant(value: Any, rows: int) -> Array:
 
 
 def cells(values: Any) -> Array:
-    """A column of plain values; JSON text where one is a list or an object."""
+    """A column of plain values, or of JSON texts if one is a list or an object."""
     if isinstance(values, np.ndarray):
         return decoded(values) if values.dtype.kind == "O" else values
     if any(isinstance(value, (list, dict)) for value in values):
-        return texts(values)
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
-    return made
+        return json_texts(values)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
 
 
-def texts(values: Any) -> Array:
-    """JSON text for each row; a null stays one."""
-    made = np.empty(len(values), dtype=object)
+def json_texts(values: Any) -> Array:
+    """JSON text for each row; a null stays a null."""
+    texts = np.empty(len(values), dtype=object)
     for i, value in enumerate(values):
-        made[i] = None if value is None else text(value)
-    return made
+        texts[i] = None if value is None else json_text(value)
+    return texts
 
 
-def text(value: Any) -> str:
+def json_text(value: Any) -> str:
     return jsontext.dump(results.jsonable(value)).decode()

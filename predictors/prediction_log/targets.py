@@ -1,4 +1,4 @@
-"""Where the prediction log goes, and what can be known of that before the server starts."""
+"""The target of the prediction log, and its checks before the server starts. No message holds a password of a URL."""
 
 from __future__ import annotations
 
@@ -7,39 +7,32 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING:
-    from predictors.settings.predictor import Settings
+from predictors.settings.declare import SettingError
 
 STDOUT = ("-", "stdout")
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-OF_ARROW = ("s3", "gs")
-"""Stores whose clients pyarrow has inside."""
+ARROW_SCHEMES = ("s3", "gs")
+"""Stores whose clients are part of pyarrow."""
 EXTRA = "pip install 'mlflow-kserve[log]'"
-
-
-class Unsuitable(Exception):
-    """No log can be written there; the message names the setting, and no password that the URL may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogTarget:
-    """`kind` is stdout, http, folder, or store for what fsspec knows."""
-
     kind: str
-    where: str
+    """stdout, http, folder, or store for anything that fsspec supports."""
+    location: str
     scheme: str = ""
 
 
 def target_of(text: str) -> LogTarget:
     if text in STDOUT:
         return LogTarget("stdout", text)
-    found = SCHEME.match(text)
-    if found is None:
+    match = SCHEME.match(text)
+    if match is None:
         return LogTarget("folder", text)
-    scheme = found[1].lower()
+    scheme = match[1].lower()
     if scheme in ("http", "https"):
         return LogTarget("http", text, scheme)
     if scheme == "file":
@@ -47,30 +40,21 @@ def target_of(text: str) -> LogTarget:
     return LogTarget("store", text, scheme)
 
 
-def check(settings: Settings) -> None:
-    """Raises Unsuitable with a line that names the setting."""
-    both = settings.prediction_log_exclude & settings.prediction_log_hash
-    if both:
-        raise Unsuitable(f"--prediction-log-exclude and --prediction-log-hash both name {', '.join(sorted(both))}")
-    if settings.prediction_log_hash_key_file:
-        if not settings.prediction_log_hash:
-            raise Unsuitable("--prediction-log-hash-key-file needs --prediction-log-hash")
-        hash_key(settings.prediction_log_hash_key_file)
-    if not settings.prediction_log:
-        return
-    target = target_of(settings.prediction_log)
+def check_target(text: str) -> None:
+    """Whether this installation can write there, as far as that can be known before the server starts."""
+    target = target_of(text)
     if target.kind == "http":
-        if not urlsplit(target.where).hostname:
-            raise Unsuitable("--prediction-log: expected a URL with a host, such as http://broker.events/default")
+        if not urlsplit(target.location).hostname:
+            raise SettingError("--prediction-log: expected a URL with a host, such as http://broker.events/default")
         return
     if target.kind == "stdout":
         return
-    absent = [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]
-    if absent:
-        raise Unsuitable(f"--prediction-log: Parquet files need {' and '.join(absent)}: {EXTRA}")
+    missing = [name for name in ("pyarrow", "fsspec") if find_spec(name) is None]
+    if missing:
+        raise SettingError(f"--prediction-log: Parquet files need {' and '.join(missing)}: {EXTRA}")
     if target.kind == "folder":
-        check_folder(Path(target.where))
-    elif target.scheme not in OF_ARROW:
+        check_folder(Path(target.location))
+    elif target.scheme not in ARROW_SCHEMES:
         check_scheme(target.scheme)
 
 
@@ -80,7 +64,7 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise Unsuitable(f"--prediction-log: nothing can be written to {folder}: {error.strerror}") from None
+        raise SettingError(f"--prediction-log: cannot write to {folder}: {error.strerror}") from None
 
 
 def check_scheme(scheme: str) -> None:
@@ -89,14 +73,14 @@ def check_scheme(scheme: str) -> None:
     try:
         fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as error:
-        raise Unsuitable(f"--prediction-log: nothing here writes to {scheme}:// ({error})") from None
+        raise SettingError(f"--prediction-log: no installed package writes to {scheme}:// ({error})") from None
 
 
 def hash_key(path: str) -> bytes:
     try:
         key = Path(path).read_bytes().strip()
     except OSError as error:
-        raise Unsuitable(f"--prediction-log-hash-key-file: {path} cannot be read: {error.strerror}") from None
+        raise SettingError(f"--prediction-log-hash-key-file: {path} cannot be read: {error.strerror}") from None
     if not key:
-        raise Unsuitable(f"--prediction-log-hash-key-file: {path} is empty")
+        raise SettingError(f"--prediction-log-hash-key-file: {path} is empty")
     return key

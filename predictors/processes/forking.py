@@ -1,8 +1,8 @@
 """One copy of the model for all workers: the first process loads it, and the workers are forked from it.
 
-A fork takes no threads along. So it is done only for flavors that are known to leave none behind, after a look at what
-loading did leave, and the model is loaded in a thread that has ended by then: OpenMP ends its threads with the one they
-worked for. The first process never starts gRPC or an event loop. Where it cannot be done, each worker loads the model.
+A fork takes no threads along. It is done only for flavors that are known to leave none behind, and only if loading has
+left none. The model is loaded in a thread of its own, because OpenMP ends its threads with the one that they worked
+for. The first process never starts gRPC or an event loop. Where it must not be forked, each worker loads the model.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ TASKS = Path("/proc/self/task")
 PR_SET_PDEATHSIG = 1
 
 
-def hindrance(before: set[str] | None) -> str | None:
+def obstacle(before: set[str] | None) -> str | None:
     """Why this process may not be forked now, if so; `before` are its threads before it loaded anything."""
-    found = [name for name in NOT_FORKABLE if name in sys.modules]
-    if found:
-        return f"{', '.join(found)} is in use"
+    imported = [name for name in NOT_FORKABLE if name in sys.modules]
+    if imported:
+        return f"{', '.join(imported)} is in use"
     if before is None:
-        return "this system does not tell which threads there are"
-    # ONNX Runtime has one that sleeps from its import on, and that nobody misses; our sessions work without threads.
+        return "this system does not list the threads of a process"
+    # ONNX Runtime has one that sleeps from its import on. A fork does without: our sessions use no threads.
     tolerated = int("onnxruntime" in sys.modules)
-    for _ in range(50):  # those that end take a moment
+    for _ in range(50):  # threads that end take a moment
         if len((threads() or before) - before) <= tolerated:
             return None
         time.sleep(0.01)
@@ -46,14 +46,14 @@ def hindrance(before: set[str] | None) -> str | None:
 
 
 def threads() -> set[str] | None:
-    """The threads of this process, without those of OpenBLAS: a fork ends them, and they come again when needed."""
+    """The threads of this process, without those of OpenBLAS: a fork ends them, and they start again when needed."""
     if not TASKS.is_dir():
         return None
-    wait_for(empty_child())
+    wait_for(fork_empty_child())
     return {task.name for task in TASKS.iterdir()}
 
 
-def empty_child() -> int:
+def fork_empty_child() -> int:
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -70,7 +70,7 @@ class Interrupted(Exception):
 
 
 def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
-    """Does it in a thread that is gone afterwards; `stopped` ends the wait."""
+    """The result of the work, done in a thread that has ended by then; `stopped` ends the wait."""
     result: list[T] = []
     failure: list[BaseException] = []
     over = threading.Event()
@@ -95,22 +95,22 @@ def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
 
 
 class StandbyProcess:
-    """A process as this one was before it loaded anything; it takes over if this one turns out not to be forkable."""
+    """A copy of this process before it loads anything; it takes over if this one must not be forked afterwards."""
 
-    def __init__(self, play: Callable[[], int]) -> None:
-        wake, self.cue = os.pipe()
+    def __init__(self, run: Callable[[], int]) -> None:
+        wake, self.start = os.pipe()
         self.pid = os.fork()
         if self.pid:
             os.close(wake)
             return
         code = 0
         try:
-            os.close(self.cue)
+            os.close(self.start)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
             end_with_parent()
             if os.read(wake, 1):
-                code = play()
+                code = run()
         except BaseException:
             log.exception("the server failed")
             code = 1
@@ -120,17 +120,18 @@ class StandbyProcess:
             os._exit(code)
 
     def dismiss(self) -> None:
-        os.close(self.cue)
+        """Ends it: it is not needed."""
+        os.close(self.start)
         wait_for(self.pid)
 
     def take_over(self) -> int:
-        """From now on it is the one that has the workers; its process id."""
-        with suppress(BrokenPipeError):  # it has had a signal
-            os.write(self.cue, b"!")
+        """Has it run from now on; its process id."""
+        with suppress(BrokenPipeError):  # a signal has ended it already
+            os.write(self.start, b"!")
         return self.pid
 
 
 def end_with_parent() -> None:
-    """Linux ends this process like the first one; elsewhere it stays."""
+    """Has the kernel send SIGTERM when the parent ends; only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

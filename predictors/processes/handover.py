@@ -1,7 +1,8 @@
-"""What a launcher hands to the server that it starts in a model's environment, and how the two speak.
+"""What a launcher hands over to the server that it starts in a model's environment, and how they talk.
 
-The launcher keeps the ports and stays as the parent process. Over a socket, one line of JSON a message, the server says
-that it is ready or why it is not, and asks for another server when a new version needs another environment.
+The launcher keeps the ports and stays as the parent process. Over a socket, with one line of JSON per message, the
+server reports that it is ready or why it is not, and asks for another server when a new version of the model needs
+another environment.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from predictors.processes.forking import end_with_parent
-from predictors.settings.predictor import Settings
+from predictors.storage.settings import SourceSettings
 from predictors.storage.source import Source, resolve
 
 VARIABLE = "MLFLOW_KSERVE_HANDOVER"
@@ -37,7 +38,7 @@ class Channel:
         self.lines = opened.makefile("r", encoding="utf-8")
 
     def send(self, **message: Any) -> None:
-        """A message to an end that is gone is nobody's loss: whoever waits for an answer sees that it is gone."""
+        """Sends nothing if the other end is gone: a sender that waits for a reply sees that itself."""
         try:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
         except (BrokenPipeError, ConnectionResetError):
@@ -52,7 +53,7 @@ class Channel:
         return dict(json.loads(line)) if line.endswith("\n") else None
 
     def wait(self, seconds: float) -> None:
-        """For whatever comes next, which is not taken."""
+        """Waits for the next message, or for the end of the channel, and leaves it unread."""
         select.select([self.socket], [], [], seconds)
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Handover:
-    """In a server: what its launcher gave it."""
+    """In a server: what its launcher handed over."""
 
     source: Source
     """The model, resolved and downloaded."""
@@ -70,35 +71,37 @@ class Handover:
     """Bound and listening: HTTP, and gRPC if it is served."""
     takes_over: bool
     """Whether another server answers until this one can: it must not listen before."""
-    door: Channel
-    asking: threading.Lock
+    channel: Channel
+    lock: threading.Lock
+    """Held from a request to its reply."""
 
-    def say_ready(self) -> None:
-        self.door.send(ready=True)
+    def report_ready(self) -> None:
+        self.channel.send(ready=True)
 
-    def say_failed(self, reason: str) -> None:
-        self.door.send(failed=reason)
+    def report_failure(self, reason: str) -> None:
+        self.channel.send(failed=reason)
 
-    def leave(self) -> None:
-        """After another server has taken over, and whoever asked for it knows: this one may be told to end."""
-        self.door.send(told=True)
+    def allow_stop(self) -> None:
+        """Tells the launcher that it may stop this server: its callers know that another one has taken over."""
+        self.channel.send(told=True)
 
     def replace(self, source: Source) -> bool:
-        """Has another server take over with this model, in the environment that it needs.
+        """Has another server take over with this model, in the environment that the model needs.
 
-        True: it answers already, and this one is told to end once it has called `leave`. False: the model needs the
-        environment that this server runs in, so it can be loaded here. Raises `ReplaceError`, after which all is as
-        before. It takes as long as building the environment and loading the model: not for the event loop. A model that
-        this server downloaded is moved out of its reach once another one gets it.
+        True: the other server answers already, and the launcher stops this one once it has called `allow_stop`.
+        False: the model needs the environment that this server runs in, so it can be loaded here. Raises
+        `ReplaceError` if neither is possible; then nothing has changed. It takes as long as building the environment
+        and loading the model: not for the event loop. If another server takes over, a model that this one downloaded
+        is moved to where the other one keeps it.
         """
-        with self.asking:
-            self.door.send(replace=source_as_json(source))
-            answer = self.door.receive()
-        if answer is None:
+        with self.lock:
+            self.channel.send(replace=source_as_json(source))
+            reply = self.channel.receive()
+        if reply is None:
             raise ReplaceError("the launcher is gone")
-        if "error" in answer:
-            raise ReplaceError(str(answer["error"]))
-        return bool(answer["replaced"])
+        if "error" in reply:
+            raise ReplaceError(str(reply["error"]))
+        return bool(reply["replaced"])
 
 
 @cache
@@ -108,25 +111,25 @@ def launched() -> Handover | None:
     if text is None:
         return None
     end_with_parent()
-    given = json.loads(text)
-    tempfile.tempdir = given["folder"]  # it goes with the launcher, whatever becomes of this process
-    sockets = tuple(socket.socket(fileno=number) for number in given["sockets"])
-    door = socket.socket(fileno=given["door"])
-    for one in (*sockets, door):
-        one.set_inheritable(False)  # forked workers have them all the same
-    source = source_from_json(given["source"])
-    return Handover(source, sockets, given["takes_over"], Channel(door), threading.Lock())
+    fields = json.loads(text)
+    tempfile.tempdir = fields["folder"]  # the launcher removes it, however this process ends
+    sockets = tuple(socket.socket(fileno=number) for number in fields["sockets"])
+    channel = socket.socket(fileno=fields["channel"])
+    for each in (*sockets, channel):
+        each.set_inheritable(False)  # forked workers have them all the same
+    source = source_from_json(fields["source"])
+    return Handover(source, sockets, fields["takes_over"], Channel(channel), threading.Lock())
 
 
-def first_source(settings: Settings, note: Callable[[str], None], folder: Path) -> Source:
-    """The model to start with: the one that the launcher fetched, else what the settings ask for."""
-    given = launched()
-    return given.source if given is not None else resolve(settings, note, folder)
+def first_source(settings: SourceSettings, note: Callable[[str], None], folder: Path) -> Source:
+    """The model to start with: the one that the launcher fetched, else the one that the settings name."""
+    handover = launched()
+    return handover.source if handover is not None else resolve(settings, note, folder)
 
 
 def source_as_json(source: Source) -> dict[str, Any]:
     return {**asdict(source), "path": str(source.path.absolute())}
 
 
-def source_from_json(given: dict[str, Any]) -> Source:
-    return replace(Source(**given), path=Path(given["path"]))
+def source_from_json(fields: dict[str, Any]) -> Source:
+    return replace(Source(**fields), path=Path(fields["path"]))

@@ -1,4 +1,4 @@
-"""The ports, taken before anything else is done: what cannot be listened on ends the start."""
+"""The ports, bound before anything else is done: one that cannot be bound ends the start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from predictors.processes.handover import launched
-from predictors.settings.predictor import Settings
+from predictors.processes.settings import ServerSettings
 
 
 class StartError(Exception):
@@ -28,30 +28,30 @@ class Ports:
         return int(self.grpc.getsockname()[1]) if self.grpc else 0
 
     def close(self) -> None:
-        for one in (self.http, self.grpc):
-            if one is not None:
-                one.close()
+        for listening in (self.http, self.grpc):
+            if listening is not None:
+                listening.close()
 
 
 def bound(host: str, port: int, flag: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((host, port))
-        made.listen(2048)
+        listening.bind((host, port))
+        listening.listen(2048)
     except OSError as error:
-        made.close()
+        listening.close()
         raise StartError(f"{flag} {port} on {host}: {error.strerror}") from error
-    made.set_inheritable(True)
-    return made
+    listening.set_inheritable(True)
+    return listening
 
 
-def bound_ports(settings: Settings) -> Ports:
-    """The sockets of all workers, which share them; a launcher's where there is one."""
-    given = launched()
-    if given is not None:
-        http, *grpc = given.sockets
+def bound_ports(settings: ServerSettings) -> Ports:
+    """The sockets that all workers share; with a launcher, the ones that it hands over."""
+    handover = launched()
+    if handover is not None:
+        http, *grpc = handover.sockets
         return Ports(http, grpc[0] if grpc else None)
     http = bound(settings.host, settings.http_port, "--http-port")
     if not settings.enable_grpc:

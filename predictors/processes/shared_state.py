@@ -1,227 +1,108 @@
-"""What the worker processes of one server know of each other: some numbers in shared memory, and a folder."""
+"""What the worker processes of one server know of each other: numbers and texts in shared memory, and a folder."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import pickle
+import ctypes
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
-from typing import Any
 
-from predictors.storage.registry import DOWNLOADED
-from predictors.storage.source import Source
-
-
-class Number:
-    """One of the shared numbers."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-    def __get__(self, shared: Shared, owner: type[Shared]) -> int:
-        return int(shared.numbers[self.index])
-
-    def __set__(self, shared: Shared, value: int) -> None:
-        shared.numbers[self.index] = value
+from predictors.processes.commands import Commands
+from predictors.processes.shared_memory import Text, in_shared_memory
+from predictors.processes.sources import Sources
 
 
-class Text:
-    """A short text that all processes see."""
+class ModelNumbers(ctypes.Structure):
+    """Which models are served: each that is loaded gets the next number, from 1 on. Every request reads `served`."""
 
-    def __set_name__(self, owner: type[Shared], name: str) -> None:
-        self.name = f"{name}_bytes"
+    _fields_ = (
+        ("served", ctypes.c_int64),  # answers requests; 0 for none; it changes for all workers at the same moment
+        ("previous", ctypes.c_int64),  # answered before, and is kept unless it was unloaded; 0 for none
+        ("candidate", ctypes.c_int64),  # is to be loaded by every worker beside the served one; 0 for none
+        ("newest", ctypes.c_int64),  # the number that was given last
+        ("unloads", ctypes.c_int64),  # how often the model was unloaded
+    )
+    __slots__ = ()
 
-    def __get__(self, shared: Shared, owner: type[Shared]) -> str:
-        return bytes(getattr(shared, self.name).value).decode(errors="ignore")
 
-    def __set__(self, shared: Shared, text: str) -> None:
-        getattr(shared, self.name).value = text.encode()[:1000]
+class WorkerState(ctypes.Structure):
+    """One worker, for the others."""
+
+    _fields_ = (
+        ("ready", ctypes.c_bool),
+        ("vote", ctypes.c_int64),  # the candidate that it has loaded; negative if it could not
+        ("previous", ctypes.c_int64),  # the previous model's number, if the worker still holds it
+        ("ends", ctypes.c_int64),  # how often this worker's process has ended
+        ("heartbeat", ctypes.c_double),  # when its event loop last ran
+    )
+    __slots__ = ()
 
 
-class Shared:
-    """Made before the workers are forked; read on every request, so the numbers are plain memory.
+class Startup(ctypes.Structure):
+    """How far the start is."""
 
-    Editions are the models that were loaded one after the other, counted from 1.
-    """
-
-    edition = Number(0)
-    """The one that answers, 0 for none; it changes for all workers at the same moment."""
-    previous = Number(1)
-    """The one that answered before; it is kept, unless it was unloaded. 0 where there is none."""
-    candidate = Number(2)
-    """The one that every worker is to load beside it; 0 where there is none."""
-    asked = Number(3)
-    """How many requests there were to change what is served; `done` have been dealt with."""
-    done = Number(4)
-    greeted = Number(5)
-    """Whether another process than the workers may answer yet."""
-    complete = Number(6)
-    """Whether all workers were ready at some time."""
-    newest = Number(7)
-    """The edition that was begun last."""
-    unloads = Number(8)
-    """How often the model was unloaded."""
-    begun = Number(9)
-    """The request that was begun last, of those counted in `asked`."""
-    tries = Number(10)
-    """How often the version in `trying` was tried."""
-    trying = Text()
-    """The version that is being loaded because the URI names it; it stays here if that ends the process."""
-    left = Text()
-    """The version that somebody went back from."""
+    _fields_ = (
+        ("responding", ctypes.c_bool),  # whether the startup responder may still answer
+        ("complete", ctypes.c_bool),  # whether all workers have been ready together
+        ("status_bytes", Text.field),
+    )
+    __slots__ = ()
     status = Text()
-    """How far loading is, where one process loads for all."""
-    reload_status = Text()
-    """What became of the last attempt to change what is served, where there was one."""
+    """What one process does that loads for all workers."""
+
+
+class ReloadState(ctypes.Structure):
+    """What the leader tries, for the next one if this one ends over it; and what became of the last attempt."""
+
+    _fields_ = (
+        ("trying_bytes", Text.field),
+        ("tries", ctypes.c_int64),  # how often the version in `trying` has been tried
+        ("left_bytes", Text.field),
+        ("status_bytes", Text.field),
+    )
+    __slots__ = ()
+    trying = Text()
+    """The version that is being loaded because the model URI names it."""
+    left = Text()
+    """The version that somebody reverted from."""
+    status = Text()
+
+
+class SharedState:
+    """Made before the workers are forked. Every request reads from it, so the numbers are plain memory."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self.numbers: Any = RawArray("q", 11)
-        self.ready: Any = RawArray("b", workers)
-        self.votes: Any = RawArray("q", workers)
-        """By worker: the candidate that it has loaded, or failed to load if negative."""
-        self.ends: Any = RawArray("q", workers)
-        """By worker: how often it has ended."""
-        self.holds: Any = RawArray("q", workers)
-        """By worker: `previous`, if it has that edition."""
-        self.beats: Any = RawArray("d", workers)
-        """By worker: when its event loop was last seen at work."""
-        self.status_bytes: Any = RawArray("c", 1024)
-        self.reload_status_bytes: Any = RawArray("c", 1024)
-        self.left_bytes: Any = RawArray("c", 1024)
-        self.trying_bytes: Any = RawArray("c", 1024)
-        self.edition = self.newest = 1
+        self.numbers = in_shared_memory(ModelNumbers)
+        self.numbers.served = self.numbers.newest = 1
+        self.startup = in_shared_memory(Startup)
+        self.reload = in_shared_memory(ReloadState)
+        self.worker_states = in_shared_memory(WorkerState * workers)
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
-        """For what is downloaded; it goes with the first process."""
+        """Removed with the first process."""
+        self.sources = Sources(self.folder)
+        self.commands = Commands(self.folder)
         self.lifeline: int | None = None
-        """In a worker: a pipe that ends when the process that forked it does."""
+        """In a worker: a pipe that is closed when the process ends that forked it."""
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # -- readiness ----------------------------------------------------------------------------------------------
-
-    def set_ready(self, index: int, ready: bool) -> None:
-        self.ready[index] = int(ready)
-        if ready and all(self.ready):
-            self.complete = 1
-
-    def absent(self, index: int) -> None:
-        """This worker has ended, and what it had loaded is gone."""
-        self.ready[index] = self.votes[index] = self.holds[index] = 0
-        self.ends[index] += 1
+    def set_ready(self, index: int) -> None:
+        self.worker_states[index].ready = True
+        if all(worker.ready for worker in self.worker_states):
+            self.startup.complete = True
 
     def all_ready(self) -> bool:
-        """Whether the server has begun; one worker that is replaced later does not matter to the others."""
-        return bool(self.complete) and not self.greeted
+        """Whether the start is over; a worker that is replaced later does not make the others unready."""
+        return bool(self.startup.complete and not self.startup.responding)
 
-    def beat(self, index: int) -> None:
-        self.beats[index] = time.monotonic()
+    def heartbeat(self, index: int) -> None:
+        self.worker_states[index].heartbeat = time.monotonic()
 
-    # -- editions -----------------------------------------------------------------------------------------------
-
-    def once(self, find: Callable[[], Source]) -> Source:
-        """The first source, resolved and downloaded by the first worker that comes, for all of them."""
-        with self.locked("fetching"):
-            if not self.kept(1).exists():
-                self.keep(1, find())
-        return self.source(1)
-
-    def kept(self, edition: int) -> Path:
-        return self.folder / f"edition-{edition}"
-
-    def editions(self) -> list[int]:
-        """Those that are kept."""
-        return [int(one.name.partition("-")[2]) for one in self.folder.glob("edition-*")]
-
-    def keep(self, edition: int, source: Source) -> None:
-        write(self.kept(edition), pickle.dumps(source))
-
-    def source(self, edition: int) -> Source:
-        source: Source = pickle.loads(self.kept(edition).read_bytes())  # noqa: S301 - our own file, in our own folder
-        return source
-
-    def forget(self, edition: int) -> None:
-        """Nobody will want it any more; what was downloaded for it alone goes with it."""
-        try:
-            source = self.source(edition)
-        except FileNotFoundError:
-            return
-        self.kept(edition).unlink()
-        others = {self.source(one).path for one in self.editions()}
-        if self.folder in source.path.parents and source.path not in others:
-            downloaded = source.path.relative_to(self.folder).parts[0]
-            if not any(self.folder / downloaded in other.parents for other in others):
-                shutil.rmtree(self.folder / downloaded, ignore_errors=True)
-
-    def forget_others(self) -> None:
-        """All but the editions that may be wanted."""
-        for one in self.editions():
-            if one not in (self.edition, self.previous):
-                self.forget(one)
-
-    def tidy(self) -> None:
-        """The same, and forgets what the process that led before was downloading."""
-        self.forget_others()
-        wanted = [self.source(one).path for one in self.editions()]
-        for downloaded in self.folder.glob(f"{DOWNLOADED}*"):
-            if not any(downloaded in (path, *path.parents) for path in wanted):
-                shutil.rmtree(downloaded, ignore_errors=True)
-
-    # -- requests from one worker to the one that leads ---------------------------------------------------------
-
-    def ask(self, command: str) -> int:
-        with self.locked("asking"):  # not the lock under which the first model is downloaded
-            number = self.asked + 1
-            write(self.folder / f"asked-{number}", command.encode())
-            self.asked = number
-        return number
-
-    def next_command(self) -> str | None:
-        if self.done >= self.asked:
-            return None
-        return (self.folder / f"asked-{self.done + 1}").read_text()
-
-    def commands(self) -> list[str]:
-        """All that are not dealt with yet."""
-        numbers = range(self.done + 1, self.asked + 1)
-        return [(self.folder / f"asked-{number}").read_text() for number in numbers]
-
-    def answer(self, answer: dict[str, Any]) -> None:
-        number = self.done + 1
-        try:
-            write(self.folder / f"answer-{number}", json.dumps(answer).encode())
-            (self.folder / f"asked-{number}").unlink()
-            (self.folder / f"answer-{number - 100}").unlink(missing_ok=True)  # nobody came for it
-        finally:
-            self.done = number  # it is not to be done again, also where the disk is full
-
-    def answer_to(self, number: int) -> dict[str, Any] | None:
-        if self.done < number:
-            return None
-        path = self.folder / f"answer-{number}"
-        answer: dict[str, Any] = json.loads(path.read_bytes())
-        path.unlink()
-        return answer
-
-    # -- files --------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        with (self.folder / f".{name}").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.write_bytes(content)
-    made.rename(path)
+    def worker_ended(self, index: int) -> None:
+        """What this worker had loaded is gone with it."""
+        worker = self.worker_states[index]
+        worker.ready, worker.vote, worker.previous = False, 0, 0
+        worker.ends += 1

@@ -1,1 +1,1 @@
-"""Bytes ↔ Batch / Prediction for each protocol. Pure: no model, no I/O."""
+"""The protocols: bytes to `Batch` and `Prediction` to bytes. Pure: no model, no I/O."""

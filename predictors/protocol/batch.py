@@ -1,4 +1,4 @@
-"""What every protocol decodes to and encodes from."""
+"""`Batch` and `Prediction`: what every protocol decodes a request to and encodes a reply from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
 
 
 class Missing:
-    """Marks a record that lacks a column that other records of the same request have."""
+    """The type of `MISSING`, which stands in a column for a record that lacks it while other records have it."""
 
     def __repr__(self) -> str:
         return "missing"
 
     def __reduce__(self) -> str:
-        """There is one, also in copies."""
+        """Copying and unpickling give the same object, so that `is` finds it."""
         return "MISSING"
 
 
@@ -28,7 +28,7 @@ MISSING: Final = Missing()
 
 @dataclass(frozen=True, slots=True)
 class OutputRequest:
-    """One output that the caller asked for by name."""
+    """An output that the caller asked for by name; `binary` is None where the caller did not choose its form."""
 
     name: str
     binary: bool | None = None
@@ -36,10 +36,10 @@ class OutputRequest:
 
 @dataclass(slots=True)
 class Batch:
-    """The rows of one request and what is to be done with them.
+    """The rows of one request, and what the caller wants from the model for them.
 
-    Either `columns` (inputs by name) or `rows` (anything else: a list of rows or of records, a matrix, or
-    whatever JSON a model without a tabular signature takes). Lists hold JSON values as parsed; arrays are
+    Either `columns` (inputs by name) or `rows` is set. `rows` is anything else: a list of rows or of records,
+    a matrix, or the JSON of a model without a tabular signature. Lists hold JSON values as parsed; arrays are
     typed tensors.
     """
 
@@ -52,41 +52,41 @@ class Batch:
     outputs: Sequence[OutputRequest] | None = None
     binary_output: bool = False
     literals: bool = True
-    """Whether true, false or null may be among the values of lists; false where the text shows that none is."""
+    """Whether lists may hold true, false or null; False only if the text of the request rules that out."""
     tensors: bool = False
-    """The columns are V2 tensors: a single one may be the whole matrix, whatever its name."""
+    """The columns are V2 tensors: a single one, whatever its name, may be the whole matrix."""
     bare: bool = False
-    """A chat request as the model itself has it, not wrapped in a protocol: so is the reply."""
+    """The body itself is the model's input (a chat request), not a protocol's envelope; the reply has none either."""
     frame: bool = False
     """The caller sent a table (`dataframe_split`, CSV, …): without a signature it stays a DataFrame."""
     entities: Mapping[str, Values] | None = None
-    """Of a request whose features were looked up: its join keys."""
+    """The join keys, if the features of the request were looked up."""
 
-    def copied(self) -> Batch:
-        """The same rows once more, for a model that may change what it gets."""
+    def copy(self) -> Batch:
+        """A copy with rows of its own, for a model that may write to its input."""
         return replace(self, columns=deepcopy(self.columns), rows=deepcopy(self.rows))
 
 
 @dataclass(slots=True)
 class Prediction:
-    """What the model answered, as it answered it."""
+    """The model's result, as the model returned it."""
 
     result: Any
     method: str
     model_name: str
     model_version: str
     output_names: Sequence[str] = ()
-    """The names that the signature gives to the model's outputs; empty where it names none."""
+    """The signature's names for the outputs; empty if it names none."""
     probabilities: Any = None
 
-    def copied(self) -> Prediction:
-        """The same once more, of a model that may write to what it gave."""
-        return replace(self, result=_copied(self.result), probabilities=_copied(self.probabilities))
+    def copy(self) -> Prediction:
+        """A copy with values of its own, for a model that may write to what it has returned."""
+        return replace(self, result=_copy(self.result), probabilities=_copy(self.probabilities))
 
 
-def _copied(result: Any) -> Any:
+def _copy(result: Any) -> Any:
     if isinstance(result, Mapping):
-        return {name: _copied(values) for name, values in result.items()}
+        return {name: _copy(values) for name, values in result.items()}
     return result.copy() if hasattr(result, "copy") else result
 
 

@@ -1,4 +1,4 @@
-"""The protocols over HTTP as pairs of decoder and encoder, for the fast path and the slow path alike."""
+"""The HTTP protocols as pairs of decoder and encoder, used by the fast path and the slow path alike."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from predictors.protocol.batch import Batch, Prediction
 class Codec:
     protocol: str
     decode: Callable[[bytes, str | None], Batch]
-    """Takes the body, and the length of its JSON where binary data follows."""
+    """From the body, and the length of its JSON if binary data follows it."""
     encode: Callable[[Prediction, Batch, bool], tuple[bytes, int | None]]
-    """Gives the reply and, again, the length of its JSON; the last argument refuses NaN."""
+    """The reply, and the length of its JSON if binary data follows it. The last argument makes NaN an error."""
     binary: bool = False
-    """Whether binary data may follow the JSON."""
+    """Whether the protocol allows binary data after the JSON."""
 
 
 V1 = Codec(

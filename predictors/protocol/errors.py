@@ -1,10 +1,10 @@
-"""What can go wrong with a request: one class per status, the same for every protocol."""
+"""The errors of a request: one class per kind of failure, the same for every protocol."""
 
 from __future__ import annotations
 
 
 class RequestError(Exception):
-    """A request that is answered with an error; `str(error)` is safe to show to the caller."""
+    """The request is answered with `status`; `str(error)` is safe to show to the caller."""
 
     status = 400
     kind = "invalid_input"
@@ -40,7 +40,7 @@ class MethodNotAllowed(RequestError):
 
 
 class Conflict(RequestError):
-    """What is asked for does not fit what is served."""
+    """The request conflicts with the model that is served, such as with its version."""
 
     status = 409
     kind = "conflict"
@@ -57,7 +57,7 @@ class UnsupportedMediaType(RequestError):
 
 
 class FeatureMissing(RequestError):
-    """Feast has no value for an entity of the request, or only one that is too old."""
+    """Feast has no value for an entity of the request, or only an outdated one."""
 
     status = 424
     kind = "feature_missing"
@@ -69,21 +69,21 @@ class TooManyRequests(RequestError):
 
 
 class ModelFailure(RequestError):
-    """The model itself failed: our fault, details are in the log only."""
+    """The model failed, which is not the caller's fault; only the log has the details."""
 
     status = 500
     kind = "model_error"
 
 
 class Abandoned(RequestError):
-    """The caller has left: nobody reads this, but it is counted."""
+    """The caller has disconnected: nobody reads the reply, but metrics count it."""
 
     status = 499
     kind = "client_gone"
 
 
 class InternalError(RequestError):
-    """A bug of the server: details are in the log only."""
+    """A bug in the server; only the log has the details."""
 
     status = 500
     kind = "internal_error"
@@ -95,18 +95,18 @@ class NotSupported(RequestError):
 
 
 class Overloaded(RequestError):
-    """Too much is waiting already; later there may be room."""
+    """Too many requests are waiting; the caller may try again after `retry_after` seconds."""
 
     status = 503
     kind = "overloaded"
 
-    def __init__(self, message: str, seconds: int) -> None:
+    def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
-        self.headers = (("retry-after", str(seconds)),)
+        self.headers = (("retry-after", str(retry_after)),)
 
 
 class FeaturesUnavailable(RequestError):
-    """Feast does not answer now; it may do so soon."""
+    """Feast does not answer; the caller may try again soon."""
 
     status = 503
     kind = "features_unavailable"

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC: protobuf messages ↔ Batch / Prediction."""
+"""The Open Inference Protocol over gRPC: messages to `Batch` and `Prediction` to messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decode(request: Any) -> Batch:
             raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
         if tensor.name in columns:
             raise InvalidInput(f"input '{tensor.name}' is given twice")
-        columns[tensor.name] = input_tensor(tensor, raw[index] if raw else None)
+        columns[tensor.name] = decode_input(tensor, raw[index] if raw else None)
     options = read_options(parameters_of(request.parameters), "parameters", PROTOCOL_PARAMETERS)
     return Batch(
         columns=columns,
@@ -43,7 +43,7 @@ def decode(request: Any) -> Batch:
         params=options.params,
         id=request.id or None,
         outputs=[OutputRequest(output.name) for output in request.outputs] or None,
-        # Typed contents have no half precision, so replies that need it are raw whatever was sent.
+        # The reply has the form of the request: raw or typed contents.
         binary_output=bool(raw),
         tensors=True,
     )
@@ -53,31 +53,32 @@ def parameters_of(parameters: Any) -> dict[str, Any]:
     return {name: getattr(value, str(value.WhichOneof("parameter_choice")), None) for name, value in parameters.items()}
 
 
-def input_tensor(tensor: Any, raw: bytes | None) -> tensors.Array:
+def decode_input(tensor: Any, raw: bytes | None) -> tensors.Array:
     name, datatype = tensor.name, tensor.datatype
     dtype = tensors.dtype_of(datatype, name)
-    shape = tensors.checked_shape(list(tensor.shape), name)
+    shape = tensors.parse_shape(list(tensor.shape), name)
     if raw is not None:
         if tensor.HasField("contents"):
             raise InvalidInput(f"input '{name}': 'contents' and 'raw_input_contents' exclude each other")
         return tensors.from_raw(raw, datatype, shape, name)
     field = CONTENTS.get(datatype)
     if field is None:
-        raise InvalidInput(f"input '{name}': {datatype} has no typed contents, send raw_input_contents")
-    wrong = [one.name for one, _ in tensor.contents.ListFields() if one.name != field]
-    if wrong:
-        raise InvalidInput(f"input '{name}': {datatype} goes into {field}, got {wrong[0]}")
+        raise InvalidInput(f"input '{name}': {datatype} has no typed contents; send raw_input_contents")
+    others = [other.name for other, _ in tensor.contents.ListFields() if other.name != field]
+    if others:
+        raise InvalidInput(f"input '{name}': {datatype} goes into {field}, got {others[0]}")
     values = getattr(tensor.contents, field)
     if len(values) != prod(shape):
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with {len(values)} values")
     if datatype == "BYTES":
-        return casting.objects(list(values)).reshape(shape)
+        return casting.object_array(list(values)).reshape(shape)
     array = np.array(values) if values else np.empty(0, dtype)
-    return casting.exact(array, dtype, name, f"{datatype} values", typed=True).reshape(shape)
+    return casting.cast_exact(array, dtype, name, f"{datatype} values", typed=True).reshape(shape)
 
 
 def encode(prediction: Prediction, batch: Batch) -> Any:
     selected = select(prediction, batch)
+    # Typed contents cannot carry half precision.
     raw = batch.binary_output or any(tensors.datatype_of(tensor.dtype) == "FP16" for _, tensor in selected)
     response = pb.ModelInferResponse(
         model_name=prediction.model_name, model_version=prediction.model_version, id=batch.id or ""

@@ -1,4 +1,4 @@
-"""MLflow's own scoring protocol: what `mlflow models serve` takes and answers at `/invocations`."""
+"""MLflow's scoring protocol: the requests and replies of `mlflow models serve` at `/invocations`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from predictors.protocol import jsontext, results, v1
 from predictors.protocol.batch import Batch, Prediction
-from predictors.protocol.casting import described
+from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput, UnsupportedMediaType
 from predictors.protocol.options import read_options
 
@@ -30,13 +30,13 @@ ERROR_CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-# What stands for a missing number in CSV files.
-NULLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
+# The cells of a CSV file that stand for a missing number.
+NULL_CELLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
 CHAT_KEYS = ("messages", "input")
 
 
 def decode(body: bytes, content_type: str, text_columns: Sequence[str] = ()) -> Batch:
-    """`text_columns` are those that a CSV must not turn into numbers ("007" stays "007")."""
+    """A request. The `text_columns` of a CSV are not parsed as numbers: "007" stays "007"."""
     if content_type == "application/json":
         batch = decode_json(body)
         batch.literals = jsontext.may_hold_literals(body)
@@ -54,15 +54,15 @@ def decode_json(body: bytes) -> Batch:
     if not given and any(key in payload for key in CHAT_KEYS):
         return Batch(rows=[payload], bare=True)
     if len(given) != 1:
-        found = " and ".join(f"'{form}'" for form in given) or "none of them"
-        raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {found}")
+        actual = " and ".join(f"'{form}'" for form in given) or "none of them"
+        raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {actual}")
     unknown = [key for key in payload if key not in (given[0], "params")]
     if unknown:
         raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{given[0]}' and 'params'")
     options = read_options(payload.get("params"), "params")
     data = payload[given[0]]
     if given[0] == "dataframe_split":
-        return split_frame(data, v1.batch_of(options))
+        return decode_split(data, v1.batch_of(options))
     if given[0] == "dataframe_records":
         if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
             raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
@@ -70,18 +70,18 @@ def decode_json(body: bytes) -> Batch:
         batch.frame = True
         return batch
     if given[0] == "inputs":
-        return v1.columnwise(one_value_each(data), options)
+        return v1.decode_columns(with_lists(data), options)
     return v1.decode_object({"instances": data, "parameters": payload.get("params")})
 
 
-def one_value_each(inputs: Any) -> Any:
-    """MLflow takes one row as an object of plain values, and a single value as a row."""
+def with_lists(inputs: Any) -> Any:
+    """Scalars as lists of one: MLflow accepts a single row as an object of scalars, and a single value as a row."""
     if isinstance(inputs, dict):
         return {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
     return inputs if isinstance(inputs, list) else [inputs]
 
 
-def split_frame(data: Any, batch: Batch) -> Batch:
+def decode_split(data: Any, batch: Batch) -> Batch:
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         raise InvalidInput("'dataframe_split' must be an object with 'columns' and 'data' (and optionally 'index')")
     unknown = [key for key in data if key not in ("columns", "data", "index")]
@@ -98,8 +98,8 @@ def split_frame(data: Any, batch: Batch) -> Batch:
         raise InvalidInput("'dataframe_split.columns' must be a list of different names")
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
-            found = f"{len(row)} values" if isinstance(row, list) else described(row)
-            raise InvalidInput(f"'dataframe_split.data', row {index}: expected {len(names)} values, got {found}")
+            actual = f"{len(row)} values" if isinstance(row, list) else json_type(row)
+            raise InvalidInput(f"'dataframe_split.data', row {index}: expected {len(names)} values, got {actual}")
     batch.columns = {str(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     return batch
 
@@ -107,24 +107,24 @@ def split_frame(data: Any, batch: Batch) -> Batch:
 def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
     import pandas as pd
 
-    # pandas would take "NA" and "None" for nothing; in a text column only an empty cell is.
+    # pandas reads "NA" and "None" as missing; in a text column only an empty cell is missing.
     texts: dict[str, Any] = {"dtype": dict.fromkeys(text_columns, "object")}
     try:
         if text_columns:
             names = pd.read_csv(io.BytesIO(body), nrows=0).columns
             texts |= {
-                "na_values": {name: [""] if name in text_columns else NULLS for name in names},
+                "na_values": {name: [""] if name in text_columns else NULL_CELLS for name in names},
                 "keep_default_na": False,
             }
-        # The default parser of numbers is off by one unit in the last place now and then.
+        # The default parser of numbers is sometimes off by one unit in the last place.
         frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", **texts)
     except UnicodeDecodeError:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
         raise InvalidInput("the body cannot be read as CSV with a header line") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first values for names of rows then
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas then uses the first values as row labels
         raise InvalidInput("the CSV has rows with more values than its header has names")
-    return frame_batch(frame, "CSV")
+    return batch_of_frame(frame, "CSV")
 
 
 def decode_parquet(body: bytes) -> Batch:
@@ -138,17 +138,17 @@ def decode_parquet(body: bytes) -> Batch:
         frame = pd.read_parquet(io.BytesIO(body))
     except (ValueError, OSError, pyarrow.ArrowException):
         raise InvalidInput("the body cannot be read as Parquet") from None
-    return frame_batch(frame, "Parquet")
+    return batch_of_frame(frame, "Parquet")
 
 
-def frame_batch(frame: Any, form: str) -> Batch:
+def batch_of_frame(frame: Any, form: str) -> Batch:
     if frame.empty:
         raise InvalidInput(f"the {form} has no rows")
     return Batch(columns={str(name): column_values(frame.iloc[:, i]) for i, name in enumerate(frame)}, frame=True)
 
 
 def column_values(series: Any) -> Any:
-    """A pandas column as typed values; missing ones are null whatever pandas calls them."""
+    """A pandas column as typed values, with null for each of pandas' missing values."""
     kind = getattr(series.dtype, "kind", "O")
     if isinstance(series.dtype, np.dtype) and kind in "iufbM":
         return series.to_numpy()

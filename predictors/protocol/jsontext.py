@@ -1,4 +1,4 @@
-"""JSON in and out: orjson, with errors that say where the text is broken."""
+"""JSON parsing and writing with orjson, and errors that say where the text is broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse_object(body: bytes | memoryview) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        hint = " (JSON has no NaN or Infinity: send null)" if not_json_number(bytes(body), error.pos) else ""
+        hint = " (JSON has no NaN or Infinity: send null)" if names_nonfinite(bytes(body), error.pos) else ""
         raise InvalidInput(
             f"the request body is not valid JSON: line {error.lineno}, column {error.colno}{hint}"
         ) from None
@@ -29,27 +29,27 @@ def parse_object(body: bytes | memoryview) -> dict[str, Any]:
 
 
 def may_hold_literals(body: bytes) -> bool:
-    """Whether true, false or null may be in a JSON text; without an r and an l there is none. Quick, not sure."""
+    """Whether true, false or null may be in a JSON text: each has an r or an l. Fast; strings give false alarms."""
     return b"r" in body or b"l" in body
 
 
-def not_json_number(body: bytes, position: int) -> bool:
+def names_nonfinite(body: bytes, position: int) -> bool:
     near = body[max(0, position - 2) : position + 12]
     return b"NaN" in near or b"Infinity" in near
 
 
 def dump(value: Any, *, strict: bool = False) -> bytes:
-    """JSON without NaN or infinity: null stands for them, or, if `strict`, they are an error."""
+    """JSON with null for NaN and infinity; if `strict`, they raise `ModelFailure`."""
     if strict and not is_finite(value):
         raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
     try:
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=plain)
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=builtin)
     except TypeError as error:
         raise ModelFailure(f"the prediction cannot be written as JSON: {error.__cause__ or error}") from error
 
 
 def is_finite(value: Any) -> bool:
-    """Whether all numbers at any depth are finite."""
+    """Whether all numbers, at any depth, are finite."""
     if isinstance(value, np.ndarray):
         return value.dtype.kind != "f" or bool(np.isfinite(value).all())
     if isinstance(value, dict):
@@ -59,9 +59,9 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def plain(value: Any) -> Any:
-    """What orjson does not know by itself."""
-    if hasattr(value, "tolist"):  # numpy scalars and arrays that orjson does not take, pandas arrays
+def builtin(value: Any) -> Any:
+    """A value that orjson does not know, as one that it does."""
+    if hasattr(value, "tolist"):  # numpy scalars and arrays that orjson cannot write, pandas arrays
         return value.tolist()
     if isinstance(value, Decimal):
         return orjson.Fragment(str(value)) if value.is_finite() else None

@@ -1,4 +1,4 @@
-"""Request parameters: those of the server (`method`, `probabilities`) and those of the model's signature."""
+"""Request parameters: the server's own (`method`, `probabilities`) and the model's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from predictors.protocol.casting import described
+from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
 
 
@@ -18,16 +18,16 @@ class Options:
 
 
 def read_options(parameters: Any, where: str, ignored: Iterable[str] = ()) -> Options:
-    """Splits request parameters; those left over are for the model and are checked by its signature."""
+    """The parameters of a request. Those that are not the server's go to `params`, which the signature checks."""
     if parameters is None:
         return Options()
     if not isinstance(parameters, dict):
-        raise InvalidInput(f"'{where}' must be an object, got {described(parameters)}")
+        raise InvalidInput(f"'{where}' must be an object, got {json_type(parameters)}")
     params = {name: value for name, value in parameters.items() if name not in ignored}
     method = params.pop("method", None)
     if method is not None and not isinstance(method, str):
-        raise InvalidInput(f"'{where}.method' must be a string, got {described(method)}")
+        raise InvalidInput(f"'{where}.method' must be a string, got {json_type(method)}")
     probabilities = params.pop("probabilities", None)
     if probabilities is not None and not isinstance(probabilities, bool):
-        raise InvalidInput(f"'{where}.probabilities' must be true or false, got {described(probabilities)}")
+        raise InvalidInput(f"'{where}.probabilities' must be true or false, got {json_type(probabilities)}")
     return Options(method, probabilities, params)

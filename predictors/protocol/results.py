@@ -1,4 +1,4 @@
-"""What models return → plain JSON values, or named tensors."""
+"""Results of models as JSON values, or as named tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROBABILITIES = "probabilities"
 
 
 def jsonable(result: Any) -> Any:
-    """A result as values that `jsontext.dump` writes, tables as records."""
+    """A result as values that `jsontext.dump` can write; tables become records."""
     if isinstance(result, np.ndarray):
         return json_array(result)
     if is_frame(result):
@@ -44,7 +44,7 @@ def jsonable(result: Any) -> Any:
 
 
 def json_array(array: np.ndarray[Any, Any]) -> Any:
-    """Singles are widened first, so that the text holds exactly the number that Python would show."""
+    """An array as JSON values. Floats are widened to double, so that the text is the number as Python shows it."""
     kind = array.dtype.kind
     if kind == "f":
         return np.ascontiguousarray(array, dtype=np.float64)
@@ -58,7 +58,7 @@ def json_array(array: np.ndarray[Any, Any]) -> Any:
 
 
 def iso_text(moment: np.datetime64) -> str | None:
-    """ISO 8601 as Python writes it: a fraction only where there is one."""
+    """ISO 8601 as Python writes it: with a fraction only if there is one."""
     if np.isnat(moment):
         return None
     text = str(np.datetime_as_string(moment.astype("datetime64[ns]")))
@@ -82,15 +82,15 @@ def is_series(value: Any) -> bool:
 
 
 def named_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """The prediction as named tensors: the model's own names, else the method's; probabilities beside it."""
+    """The outputs as tensors, under the model's own names or else the method's; the probabilities beside them."""
     default = PREDICTIONS if prediction.method == "predict" else prediction.method
-    tensors = by_name(prediction.result, prediction.output_names, default)
+    tensors = tensors_by_name(prediction.result, prediction.output_names, default)
     if prediction.probabilities is not None:
         tensors[PROBABILITIES] = np.asarray(prediction.probabilities)
     return tensors
 
 
-def by_name(result: Any, names: Sequence[str], default: str) -> dict[str, np.ndarray[Any, Any]]:
+def tensors_by_name(result: Any, names: Sequence[str], default: str) -> dict[str, np.ndarray[Any, Any]]:
     if type(result) is not np.ndarray:
         if is_frame(result):
             return {str(name): tensor_of(result.iloc[:, i].to_numpy()) for i, name in enumerate(result.columns)}
@@ -107,18 +107,18 @@ def is_tensor(value: Any) -> bool:
 
 
 def tensor_of(result: Any) -> np.ndarray[Any, Any]:
-    """One result as one tensor; what is not numbers, booleans or text becomes JSON text, a row each."""
+    """A result as one tensor; anything but numbers, booleans and text becomes JSON text, row by row."""
     if not isinstance(result, np.ndarray):
         if is_series(result) or hasattr(result, "toarray") or hasattr(result, "detach"):
             return tensor_of(as_array(result))
         rows = result if isinstance(result, (list, tuple)) else [result]
-        return tensor_of(list_array([jsonable(row) for row in rows]))
+        return tensor_of(array_of_list([jsonable(row) for row in rows]))
     if result.dtype.kind == "O":
         return text_tensor(result)
     if result.dtype.kind in "US":
         return result.astype(object)
     if result.dtype.kind == "M":
-        return list_array([iso_text(moment) for moment in result.reshape(-1)]).reshape(result.shape)
+        return array_of_list([iso_text(moment) for moment in result.reshape(-1)]).reshape(result.shape)
     return result
 
 
@@ -130,8 +130,8 @@ def as_array(result: Any) -> np.ndarray[Any, Any]:
     return np.asarray(result.to_numpy())
 
 
-def list_array(rows: list[Any]) -> np.ndarray[Any, Any]:
-    """A list as an array where it is one, else an object per row."""
+def array_of_list(rows: list[Any]) -> np.ndarray[Any, Any]:
+    """A list of numbers as an array of numbers; any other list as an array of objects."""
     rows = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
     if not any(isinstance(row, (dict, str, type(None))) for row in rows):
         try:

@@ -22,13 +22,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
     "BYTES": np.dtype(object),
 }  # fmt: skip
-MAX_AXES, MAX_ELEMENTS = 32, 2**59  # of numpy, whose arrays have at most 2**63 bytes
+MAX_AXES, MAX_ELEMENTS = 32, 2**59  # numpy's limits: an array has at most 2**63 bytes
 NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
 @cache
 def datatype_of(dtype: np.dtype[Any]) -> str:
-    """The datatype that carries a numpy type; what is no number or boolean travels as BYTES."""
+    """The datatype of a numpy type: BYTES for anything but numbers and booleans."""
     return NAMES.get(dtype.newbyteorder("="), "BYTES")
 
 
@@ -39,7 +39,7 @@ def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
     return dtype
 
 
-def checked_shape(shape: Any, name: str) -> tuple[int, ...]:
+def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
     if not isinstance(shape, list):
         raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
     elements = 1
@@ -56,27 +56,27 @@ def from_json(data: Any, datatype: Any, shape: tuple[int, ...], name: str, liter
     """The `data` of a JSON tensor, nested or flat in row-major order; `literals` as in `Batch`."""
     dtype = dtype_of(datatype, name)
     if not isinstance(data, list):
-        raise InvalidInput(f"input '{name}': 'data' must be a list, got {casting.described(data)}")
+        raise InvalidInput(f"input '{name}': 'data' must be a list, got {casting.json_type(data)}")
     expected = f"{datatype} values"
-    if dtype.kind == "f" and (found := doubles(data, shape, literals)) is not None:
-        return casting.exact(found, dtype, name, expected, typed=False).reshape(shape)
-    made = plain_numbers(data, dtype)
-    if made is not None and made.shape in (shape, (prod(shape),)):
-        return casting.exact(made.reshape(-1), dtype, name, expected, typed=False).reshape(shape)
-    nested, flat = flattened(data, name)
+    if dtype.kind == "f" and (packed := pack_numbers(data, shape, literals)) is not None:
+        return casting.cast_exact(packed, dtype, name, expected, typed=False).reshape(shape)
+    numbers = array_of_numbers(data, dtype)
+    if numbers is not None and numbers.shape in (shape, (prod(shape),)):
+        return casting.cast_exact(numbers.reshape(-1), dtype, name, expected, typed=False).reshape(shape)
+    nested, flat = flatten(data, name)
     if nested not in (shape, (len(flat),)) or len(flat) != prod(shape):
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with data of shape {list(nested)}")
     if datatype == "BYTES":
-        made = casting.strings(flat, name, "a string (BYTES)", nullable=True)
+        array = casting.strings(flat, name, "a string (BYTES)", nullable=True)
     elif datatype == "BOOL":
-        made = casting.booleans(flat, name, expected, nullable=False)
+        array = casting.booleans(flat, name, expected, nullable=False)
     else:
-        made = casting.numbers(flat, dtype, name, expected, nullable=False)
-    return made.reshape(shape)
+        array = casting.numbers(flat, dtype, name, expected, nullable=False)
+    return array.reshape(shape)
 
 
-def doubles(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | None:
-    """Numbers in one list or in one list per row, the quickest way; None for anything else."""
+def pack_numbers(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | None:
+    """Numbers in one list, or in a list per row, as doubles: the fastest conversion. None for anything else."""
     count = prod(shape)
     if not data or not count:
         return None
@@ -86,26 +86,26 @@ def doubles(data: list[Any], shape: tuple[int, ...], literals: bool) -> Array | 
         if set(map(len, data)) != {shape[1]}:
             return None
         data = list(chain.from_iterable(data))
-    if len(data) != count or (literals and bool in casting.kinds(data)):
+    if len(data) != count or (literals and bool in casting.types_of(data)):
         return None
     try:
-        return casting.packed(data, count)
+        return casting.pack_doubles(data, count)
     except (TypeError, OverflowError):
         return None
 
 
-def plain_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
-    """Large lists of numbers at the speed of numpy; None where a value needs a closer look."""
-    if dtype.kind not in "iuf" or casting.hold_bools(data):
+def array_of_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
+    """Nested lists of numbers as numpy converts them; None if values have to be checked one by one."""
+    if dtype.kind not in "iuf" or casting.contains_bools(data):
         return None
     try:
-        made = np.array(data)
+        array = np.array(data)
     except ValueError:  # ragged
         return None
-    return made if made.dtype.kind in "iu" or (made.dtype.kind == dtype.kind == "f") else None
+    return array if array.dtype.kind in "iu" or (array.dtype.kind == dtype.kind == "f") else None
 
 
-def flattened(data: list[Any], name: str) -> tuple[tuple[int, ...], list[Any]]:
+def flatten(data: list[Any], name: str) -> tuple[tuple[int, ...], list[Any]]:
     """The shape of nested lists and their values in row-major order."""
     shape: list[int] = [len(data)]
     flat = data
@@ -123,17 +123,17 @@ def from_raw(buffer: bytes | memoryview, datatype: Any, shape: tuple[int, ...], 
     dtype = dtype_of(datatype, name)
     count = prod(shape)
     if datatype == "BYTES":
-        return casting.objects(list(raw_elements(buffer, count, name))).reshape(shape)
-    wanted = count * dtype.itemsize
-    if len(buffer) != wanted:
+        return casting.object_array(list(split_elements(buffer, count, name))).reshape(shape)
+    size = count * dtype.itemsize
+    if len(buffer) != size:
         raise InvalidInput(
-            f"input '{name}': {datatype} of shape {list(shape)} takes {wanted} bytes of binary data, got {len(buffer)}"
+            f"input '{name}': {datatype} of shape {list(shape)} takes {size} bytes of binary data, got {len(buffer)}"
         )
-    # A copy: it is aligned, whatever came before it in the body, and a model may write into it.
+    # A copy is aligned, wherever it was in the body, and the model may write to it.
     return np.frombuffer(buffer, dtype=dtype).reshape(shape).copy()
 
 
-def raw_elements(buffer: bytes | memoryview, count: int, name: str) -> Sequence[bytes]:
+def split_elements(buffer: bytes | memoryview, count: int, name: str) -> Sequence[bytes]:
     view = memoryview(buffer)
     elements: list[bytes] = []
     position = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from predictors.protocol import jsontext, results
 from predictors.protocol.batch import Batch, Prediction
-from predictors.protocol.casting import described
+from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import Options, read_options
 
@@ -23,12 +23,12 @@ def decode(body: bytes) -> Batch:
 
 def decode_object(payload: Mapping[str, Any]) -> Batch:
     unknown = [key for key in payload if key not in KEYS]
-    given = [key for key in ("instances", "inputs") if key in payload]
-    if not given:
+    forms = [key for key in ("instances", "inputs") if key in payload]
+    if not forms:
         close = get_close_matches(unknown[0], KEYS, n=1) if unknown else []
         hint = f" (did you mean '{close[0]}' rather than '{unknown[0]}'?)" if close else ""
         raise InvalidInput(f"missing 'instances': expected a list of rows or records{hint}")
-    if len(given) > 1:
+    if len(forms) > 1:
         raise InvalidInput("'instances' and 'inputs' exclude each other")
     if unknown:
         raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(KEYS[:3])}")
@@ -36,24 +36,24 @@ def decode_object(payload: Mapping[str, Any]) -> Batch:
     if "instances" in payload:
         rows = payload["instances"]
         if not isinstance(rows, list):
-            raise InvalidInput(f"'instances' must be a list of rows or records, got {described(rows)}")
+            raise InvalidInput(f"'instances' must be a list of rows or records, got {json_type(rows)}")
         if not rows:
             raise InvalidInput("'instances' is empty: expected at least one row")
         return batch_of(options, rows=rows)
-    return columnwise(payload["inputs"], options)
+    return decode_columns(payload["inputs"], options)
 
 
-def columnwise(inputs: Any, options: Options) -> Batch:
-    """`inputs`: an object of columns, or one tensor as a nested list."""
+def decode_columns(inputs: Any, options: Options) -> Batch:
+    """The value of `inputs`: an object of columns, or one tensor as a nested list."""
     if isinstance(inputs, dict):
         for name, values in inputs.items():
             if not isinstance(values, list):
-                raise InvalidInput(f"input '{name}': expected a list with a value per row, got {described(values)}")
+                raise InvalidInput(f"input '{name}': expected a list with a value per row, got {json_type(values)}")
         if not inputs or not all(inputs.values()):
             raise InvalidInput("'inputs' is empty: expected at least one column with at least one row")
         return batch_of(options, columns=inputs)
     if not isinstance(inputs, list):
-        raise InvalidInput(f"'inputs' must be an object of columns or a list of rows, got {described(inputs)}")
+        raise InvalidInput(f"'inputs' must be an object of columns or a list of rows, got {json_type(inputs)}")
     if not inputs:
         raise InvalidInput("'inputs' is empty: expected at least one row")
     return batch_of(options, rows=inputs)

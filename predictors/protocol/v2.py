@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST: JSON and binary tensors, both ways."""
+"""The Open Inference Protocol over REST, with tensors in JSON or in binary form."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from predictors.protocol import jsontext, results, tensors
 from predictors.protocol.batch import Batch, OutputRequest, Prediction
-from predictors.protocol.casting import described
+from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
 
-# As dictionaries, because these are quickly compared with the keys of a request and keep their order for messages.
+# Dictionaries: their keys compare fast with those of a request, and messages list them in order.
 REQUEST_KEYS = dict.fromkeys(("id", "parameters", "inputs", "outputs", "model_name", "model_version"))
 INPUT_KEYS = dict.fromkeys(("name", "shape", "datatype", "parameters", "data"))
-# Parameters of the protocol and of well-known clients; they are not for the model.
+# Parameters of the protocol and of well-known clients, which are not for the model.
 PROTOCOL_PARAMETERS = frozenset(
     {"binary_data_output", "content_type", "headers", "priority", "timeout"}
     | {"sequence_id", "sequence_start", "sequence_end"}
@@ -23,7 +23,7 @@ PROTOCOL_PARAMETERS = frozenset(
 
 
 def decode(body: bytes, header_length: str | None = None) -> Batch:
-    """A request; `header_length` is Inference-Header-Content-Length where binary tensors follow the JSON."""
+    """A request; `header_length` is the Inference-Header-Content-Length if binary tensors follow the JSON."""
     if header_length is None:
         return decode_object(jsontext.parse_object(body), memoryview(b""), jsontext.may_hold_literals(body))
     readable = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
@@ -40,11 +40,11 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool
         raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join([*REQUEST_KEYS][:4])}")
     inputs = payload.get("inputs")
     if not isinstance(inputs, list) or not inputs:
-        found = "nothing" if inputs is None else "an empty list" if inputs == [] else described(inputs)
-        raise InvalidInput(f"'inputs' must be a list of at least one tensor, got {found}")
+        actual = "nothing" if inputs is None else "an empty list" if inputs == [] else json_type(inputs)
+        raise InvalidInput(f"'inputs' must be a list of at least one tensor, got {actual}")
     columns: dict[str, tensors.Array] = {}
     for index, tensor in enumerate(inputs):
-        name, values, binary = input_tensor(tensor, index, binary, literals)
+        name, values, binary = decode_input(tensor, index, binary, literals)
         if name in columns:
             raise InvalidInput(f"input '{name}' is given twice")
         columns[name] = values
@@ -52,7 +52,7 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool
         raise InvalidInput(f"{len(binary)} bytes of binary data belong to no input")
     request_id = payload.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise InvalidInput(f"'id' must be a string, got {described(request_id)}")
+        raise InvalidInput(f"'id' must be a string, got {json_type(request_id)}")
     parameters = payload.get("parameters")
     options = read_options(parameters, "parameters", PROTOCOL_PARAMETERS)
     return Batch(
@@ -61,16 +61,16 @@ def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool
         probabilities=options.probabilities,
         params=options.params,
         id=request_id,
-        outputs=wanted_outputs(payload.get("outputs")),
-        binary_output=parameters is not None and (flag(parameters, "binary_data_output", "parameters") or False),
+        outputs=decode_outputs(payload.get("outputs")),
+        binary_output=parameters is not None and (read_flag(parameters, "binary_data_output", "parameters") or False),
         tensors=True,
     )
 
 
-def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) -> tuple[str, tensors.Array, memoryview]:
-    """One input and the binary data left after it."""
+def decode_input(tensor: Any, index: int, binary: memoryview, literals: bool) -> tuple[str, tensors.Array, memoryview]:
+    """The name and values of one input, and the binary data that is left after it."""
     if not isinstance(tensor, dict):
-        raise InvalidInput(f"inputs[{index}] must be an object, got {described(tensor)}")
+        raise InvalidInput(f"inputs[{index}] must be an object, got {json_type(tensor)}")
     name = tensor.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
@@ -78,11 +78,11 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
         unknown = [key for key in tensor if key not in INPUT_KEYS]
         raise InvalidInput(f"input '{name}': unknown key '{unknown[0]}'; expected {', '.join(INPUT_KEYS)}")
     datatype = tensor.get("datatype")
-    shape = tensors.checked_shape(tensor.get("shape"), name)
+    shape = tensors.parse_shape(tensor.get("shape"), name)
     size = None
     if parameters := tensor.get("parameters"):
         if not isinstance(parameters, dict):
-            raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {described(parameters)}")
+            raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {json_type(parameters)}")
         size = parameters.get("binary_data_size")
     if size is None:
         if "data" not in tensor:
@@ -95,39 +95,41 @@ def input_tensor(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     return name, tensors.from_raw(binary[:size], datatype, shape, name), binary[size:]
 
 
-def wanted_outputs(outputs: Any) -> list[OutputRequest] | None:
+def decode_outputs(outputs: Any) -> list[OutputRequest] | None:
     if outputs is None:
         return None
     if not isinstance(outputs, list):
-        raise InvalidInput(f"'outputs' must be a list, got {described(outputs)}")
-    wanted: list[OutputRequest] = []
+        raise InvalidInput(f"'outputs' must be a list, got {json_type(outputs)}")
+    requests: list[OutputRequest] = []
     for index, output in enumerate(outputs):
         if not isinstance(output, dict) or not isinstance(output.get("name"), str):
             raise InvalidInput(f"outputs[{index}] must be an object with a 'name'")
-        if any(output["name"] == other.name for other in wanted):
+        if any(output["name"] == other.name for other in requests):
             raise InvalidInput(f"output '{output['name']}' is asked for twice")
         parameters = output.get("parameters") or {}
         if not isinstance(parameters, dict):
-            raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {described(parameters)}")
-        wanted.append(OutputRequest(output["name"], flag(parameters, "binary_data", f"outputs[{index}].parameters")))
-    return wanted or None
+            raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {json_type(parameters)}")
+        requests.append(
+            OutputRequest(output["name"], read_flag(parameters, "binary_data", f"outputs[{index}].parameters"))
+        )
+    return requests or None
 
 
-def flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
+def read_flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:
     value = parameters.get(name)
     if value is not None and not isinstance(value, bool):
-        raise InvalidInput(f"'{where}.{name}' must be true or false, got {described(value)}")
+        raise InvalidInput(f"'{where}.{name}' must be true or false, got {json_type(value)}")
     return value
 
 
-output_of = lru_cache(maxsize=1000)(OutputRequest)
+default_output = lru_cache(maxsize=1000)(OutputRequest)
 
 
 def select(prediction: Prediction, batch: Batch) -> list[tuple[OutputRequest, tensors.Array]]:
-    """The outputs that the caller wants, in the caller's order; all of them where none is named."""
+    """The outputs that the caller asks for, in the caller's order; all of them if the caller names none."""
     named = results.named_tensors(prediction)
     if batch.outputs is None:
-        return [(output_of(name), tensor) for name, tensor in named.items()]
+        return [(default_output(name), tensor) for name, tensor in named.items()]
     for output in batch.outputs:
         if output.name not in named:
             raise InvalidInput(f"unknown output '{output.name}'; the model has {', '.join(named)}")
@@ -135,7 +137,7 @@ def select(prediction: Prediction, batch: Batch) -> list[tuple[OutputRequest, te
 
 
 def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tuple[bytes, int | None]:
-    """The reply, and the length of its JSON where binary tensors follow it."""
+    """The reply, and the length of its JSON if binary tensors follow it."""
     outputs: list[dict[str, Any]] = []
     chunks: list[bytes] = []
     for output, tensor in select(prediction, batch):
@@ -148,7 +150,7 @@ def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tup
             chunks.append(tensors.to_raw(tensor))
             entry["parameters"] = {"binary_data_size": len(chunks[-1])}
         else:
-            entry["data"] = results.json_array(tensor.reshape(-1)) if tensor.dtype.kind != "O" else text(tensor)
+            entry["data"] = results.json_array(tensor.reshape(-1)) if tensor.dtype.kind != "O" else text_values(tensor)
         outputs.append(entry)
     reply: dict[str, Any] = {"model_name": prediction.model_name, "model_version": prediction.model_version}
     if batch.id is not None:
@@ -158,5 +160,5 @@ def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tup
     return (head, None) if not chunks else (b"".join([head, *chunks]), len(head))
 
 
-def text(tensor: tensors.Array) -> list[Any]:
+def text_values(tensor: tensors.Array) -> list[Any]:
     return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in tensor.reshape(-1)]

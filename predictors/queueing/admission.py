@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from predictors.protocol.errors import Overloaded, TimedOut
 from predictors.queueing.byte_budget import ByteBudget
-from predictors.settings.predictor import Settings
+from predictors.queueing.settings import AdmissionSettings
 from predictors.telemetry.metrics import refusal_counter, waiting_gauges
 
 SWEEP = 0.05  # seconds: how exactly the time of a request ends
@@ -86,7 +86,7 @@ class ServiceRate:
 class Admission:
     """Of one process; for the event loop only."""
 
-    def __init__(self, settings: Settings, parallel: int, queued: Callable[[], int]) -> None:
+    def __init__(self, settings: AdmissionSettings, parallel: int, queued: Callable[[], int]) -> None:
         self.name = settings.model_name
         self.most = settings.max_in_flight
         self.most_wait = settings.max_wait or inf

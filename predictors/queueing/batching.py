@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from predictors.engines.engine import Answer, Declined, Proven, RunAll
+from predictors.engines.engine import Answer, Declined, ProvenEngine, RunJoint
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 
@@ -44,7 +44,9 @@ def never() -> bool:
 class MicroBatcher:
     """The way of small requests to one proven engine; for the event loop only."""
 
-    def __init__(self, proven: Proven, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int) -> None:
+    def __init__(
+        self, proven: ProvenEngine, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int
+    ) -> None:
         self.proven = proven
         self.loop = loop
         self.executor = executor
@@ -57,14 +59,12 @@ class MicroBatcher:
 
     def soon(self, rows: Array) -> bool:
         """Whether rows are answered within this turn of the event loop, so that they need not wait for anybody."""
-        return self.proven.seconds(len(rows)) <= self.most_inline and (
-            self.running == 0 or self.proven.together is None
-        )
+        return self.proven.seconds(len(rows)) <= self.most_inline and (self.running == 0 or self.proven.joint is None)
 
     def submit(self, rows: Array, probabilities: bool, done: Done, given_up: Callable[[], bool] = never) -> None:
         """`done` gets the answer, or whatever the engine raises for these rows, whoever else was in their batch."""
         waiting = Waiting(rows, probabilities, done, given_up)
-        if self.proven.together is None and self.proven.seconds(len(rows)) <= self.most_inline:
+        if self.proven.joint is None and self.proven.seconds(len(rows)) <= self.most_inline:
             settle((waiting,), (attempt(self.proven, waiting),))
             return
         self.queue.append(waiting)
@@ -117,7 +117,7 @@ class MicroBatcher:
             if one.given_up():
                 settle((one,), (GivenUp(),))
                 continue
-            left = (left if group else self.proven.most_rows if self.proven.together else 0) - len(one.rows)
+            left = (left if group else self.proven.max_rows if self.proven.joint else 0) - len(one.rows)
             group.append(one)
         return group
 
@@ -130,17 +130,17 @@ def settle(group: Sequence[Waiting], found: Sequence[Answer | Exception]) -> Non
             log.exception("a reply failed")  # the others get theirs
 
 
-def answers(proven: Proven, group: Sequence[Waiting]) -> list[Answer | Exception]:
+def answers(proven: ProvenEngine, group: Sequence[Waiting]) -> list[Answer | Exception]:
     """An answer for each; if they fail together, each is asked alone, so that only the guilty one fails."""
-    if len(group) > 1 and proven.together is not None:
+    if len(group) > 1 and proven.joint is not None:
         try:
-            return together(proven.together, group)
+            return together(proven.joint, group)
         except (Exception, SystemExit):  # noqa: S110 - it shows again for the one that causes it
             pass
     return [attempt(proven, one) for one in group]
 
 
-def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
+def attempt(proven: ProvenEngine, one: Waiting) -> Answer | Exception:
     try:
         return proven.engine.run(one.rows, one.probabilities)
     except Exception as error:
@@ -149,7 +149,7 @@ def attempt(proven: Proven, one: Waiting) -> Answer | Exception:
         return Declined()
 
 
-def together(run: RunAll, group: Sequence[Waiting]) -> list[Answer | Exception]:
+def together(run: RunJoint, group: Sequence[Waiting]) -> list[Answer | Exception]:
     predictions, probabilities = run([one.rows for one in group], any(one.probabilities for one in group))
     found: list[Answer | Exception] = []
     start = 0

@@ -1,4 +1,4 @@
-"""Whether requests that one version of a model takes mean the same to another one."""
+"""Whether requests for one version of a model mean the same to another one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from itertools import zip_longest
 from predictors.signature.fields import Field, Param
 from predictors.signature.plan import SignaturePlan
 
-# MLflow types, and those that take every value of theirs.
+MAX_NAMES = 20  # in a message
+# MLflow types, and those that hold every value of theirs.
 WIDER = {
     "integer": {"long", "float", "double"},
     "long": {"double"},
@@ -15,34 +16,33 @@ WIDER = {
 }
 
 
-def incompatible(served: SignaturePlan, other: SignaturePlan) -> list[str]:
-    """What callers of the served model would stumble over, in words; nothing if the other can take its place."""
+def incompatibilities(served: SignaturePlan, candidate: SignaturePlan) -> list[str]:
+    """What breaks the served model's callers, in words; empty if the candidate can replace it."""
     if not served.has_signature:
         return []
-    if not other.has_signature:
+    if not candidate.has_signature:
         return ["it has no signature"]
-    return [*of_inputs(served, other), *of_params(served, other), *of_outputs(served, other)]
+    return [*of_inputs(served, candidate), *of_params(served, candidate), *of_outputs(served, candidate)]
 
 
-def of_inputs(served: SignaturePlan, other: SignaturePlan) -> list[str]:
-    if served.from_type_hints != other.from_type_hints or served.tensors != other.tensors:
+def of_inputs(served: SignaturePlan, candidate: SignaturePlan) -> list[str]:
+    if served.from_type_hints != candidate.from_type_hints or served.tensors != candidate.tensors:
         return ["its inputs are of another kind"]
-    found = []
-    before, after = {one.name: one for one in served.inputs}, {one.name: one for one in other.inputs}
-    if not (served.named and other.named):
-        for place, (one, then) in enumerate(zip_longest(served.inputs, other.inputs)):
-            found += changed(f"input {place}", one, then)
-        return found
-    for name in [*before, *(name for name in after if name not in before)]:
-        found += changed(f"input '{name}'", before.get(name), after.get(name))
-    kept = [name for name in before if name in after]
-    # Rows without names and tensors that hold all columns go by the order.
-    if kept != [name for name in after if name in before] or (not found and list(after)[: len(kept)] != kept):
-        found.append(f"the order of its inputs is another: {', '.join(list(after)[:20])}")
-    return found
+    if not (served.named and candidate.named):
+        pairs = enumerate(zip_longest(served.inputs, candidate.inputs))
+        return [change for position, (old, new) in pairs for change in changes(f"input {position}", old, new)]
+    before = {field.name: field for field in served.inputs}
+    after = {field.name: field for field in candidate.inputs}
+    names = dict.fromkeys([*before, *after])
+    problems = [change for name in names for change in changes(f"input '{name}'", before.get(name), after.get(name))]
+    common = [name for name in before if name in after]
+    # The order counts for rows without names, and for tensors that hold all columns.
+    if common != [name for name in after if name in before] or (not problems and list(after)[: len(common)] != common):
+        problems.append(f"its inputs are in another order: {', '.join(list(after)[:MAX_NAMES])}")
+    return problems
 
 
-def changed(what: str, before: Field | None, after: Field | None) -> list[str]:
+def changes(what: str, before: Field | None, after: Field | None) -> list[str]:
     if before is None:
         return [f"{what} is new and required"] if after is not None and after.required else []
     if after is None:
@@ -57,9 +57,7 @@ def accepts(before: Field, after: Field) -> bool:
     if before.type == after.type == "tensor":
         return before.dtype == after.dtype
     if before.type == after.type:
-        return before.spec.get("items") == after.spec.get("items") and (
-            before.spec.get("properties") == after.spec.get("properties")
-        ) and before.spec.get("values") == after.spec.get("values")  # fmt: skip
+        return all(before.spec.get(part) == after.spec.get(part) for part in ("items", "properties", "values"))
     return after.type == "any" or after.type in WIDER.get(before.type, ())
 
 
@@ -67,12 +65,12 @@ def shape_fits(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     return len(before) == len(after) and all(now in (-1, was) for was, now in zip(before, after, strict=True))
 
 
-def of_params(served: SignaturePlan, other: SignaturePlan) -> list[str]:
-    after = {one.name: one for one in other.params}
+def of_params(served: SignaturePlan, candidate: SignaturePlan) -> list[str]:
+    after = {param.name: param for param in candidate.params}
     return [
-        f"param '{one.name}' is {'of another type' if one.name in after else 'gone'}"
-        for one in served.params
-        if kind(one) != kind(after.get(one.name))
+        f"param '{param.name}' {'has another type' if param.name in after else 'is gone'}"
+        for param in served.params
+        if kind(param) != kind(after.get(param.name))
     ]
 
 
@@ -80,11 +78,12 @@ def kind(param: Param | None) -> object:
     return None if param is None else (param.type, param.shape)
 
 
-def of_outputs(served: SignaturePlan, other: SignaturePlan) -> list[str]:
-    if not served.outputs or not other.outputs:
+def of_outputs(served: SignaturePlan, candidate: SignaturePlan) -> list[str]:
+    if not served.outputs or not candidate.outputs:
         return []
-    before, after = ([(one.name, one.datatype) for one in plan.outputs] for plan in (served, other))
-    if before == after:
-        return []
-    listed = ", ".join(f"{name or 'unnamed'} {datatype}" for name, datatype in after)
-    return [f"its outputs are {listed} now, and were " + ", ".join(f"{n or 'unnamed'} {d}" for n, d in before)]
+    before, after = ([(output.name, output.datatype) for output in plan.outputs] for plan in (served, candidate))
+    return [] if before == after else [f"its outputs are {listed(after)} now, and were {listed(before)}"]
+
+
+def listed(outputs: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{name or 'unnamed'} {datatype}" for name, datatype in outputs)

@@ -1,4 +1,4 @@
-"""The worker that leads: it looks at the registry, fulfils commands, and proposes what all workers load next."""
+"""The worker that leads: it polls the registry, carries out commands, and proposes what all workers load next."""
 
 from __future__ import annotations
 
@@ -6,291 +6,325 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from predictors.model.settings import ModelSettings
 from predictors.processes.handover import launched
-from predictors.reload.reloader import TICK, Reloader, ReloadRefused, in_short
-from predictors.settings.predictor import Settings
+from predictors.reload.checks import check_dependencies, check_signature
+from predictors.reload.failures import ReloadRefused, in_short
+from predictors.reload.reloader import CHECK_INTERVAL, Reloader
+from predictors.reload.status import ReloadStatus
 from predictors.storage.registry import pinned
 from predictors.storage.source import Source, is_moving, remote, resolve
-from predictors.telemetry.metrics import metrics
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-MAX_PAUSE = 600.0  # seconds until the next look at a registry that fails
-MAX_RETRY = 3600.0  # seconds until a version that could not be served is tried again
-ALL_AGREE = 1.0  # seconds for the workers to notice a change of theirs
+MAX_POLL_PAUSE = 600.0  # seconds until a registry that fails is polled again
+MAX_RETRY_PAUSE = 3600.0  # seconds until a version that could not be served is tried again
+SWITCH_SECONDS = 1.0  # for the workers to notice that another model is served
 
 
-class WentBack(ReloadRefused):
-    """What was being loaded is not wanted any more."""
+class Superseded(ReloadRefused):
+    """Somebody has reverted while another version was being loaded, which is not wanted any more."""
+
+
+@dataclass(frozen=True)
+class FailedVersion:
+    """A version that could not be served, how often it was tried, and when it may be tried again."""
+
+    version: str
+    tries: int
+    retry_at: float
 
 
 class Leader:
-    def __init__(self, reloader: Reloader, settings: Settings) -> None:
+    """In one worker: everything that changes what is served, one after the other."""
+
+    def __init__(self, reloader: Reloader, settings: ModelSettings) -> None:
         self.reloader = reloader
         self.pipeline = reloader.pipeline
         self.shared = reloader.shared
         self.settings = settings
-        self.watches = settings.reload_interval > 0 and is_moving(settings)
+        self.status = ReloadStatus(self.pipeline)
+        self.polls = settings.reload_interval > 0 and is_moving(settings)
         self.replaced = False
         """Whether another server has taken over, in another environment."""
-        self.unheard = 0
+        self.launcher_busy = False
+        """Whether the launcher is at work, which nobody can stop."""
+        self.registry_failures = 0
         """How often in a row the registry has failed."""
-        self.elsewhere = False
-        """Whether the launcher is at work, whom nobody can stop."""
         self.named: str | None = None
-        """The version that the URI named when last looked at."""
-        self.failing = False
-        self.failed: tuple[str, int, float] | None = None
-        """A version that cannot be served, how often it was tried, and when it may be tried again."""
+        """The version that the URI named at the last poll."""
+        self.failed: FailedVersion | None = None
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        self.succeed()
-        if self.watches:
+        """Until it is cancelled, or another server has taken over."""
+        self.recover()
+        if self.polls:
             log.info("watching %s every %g s", self.settings.model_uri, self.settings.reload_interval)
-        due = self.now + self.pause()
+        due = self.now + self.poll_pause()
         while True:
             try:
-                command = self.shared.next_command()
+                command = self.shared.commands.next()
                 if command is not None:
-                    await self.fulfil(command)
-                if command == "look" or (self.watches and self.now >= due):
-                    await self.unless_reverted(self.poll_registry(at_once=command == "look"))
-                    due = self.now + self.pause()
-            except WentBack as error:
-                log.info("what was being loaded is given up: %s", error)
-            except Exception:  # such as a full disk: whoever asks next is still to be heard
+                    await self.execute(command)
+                if command == "poll" or (self.polls and self.now >= due):
+                    await self.unless_reverted(self.poll_registry(retry_now=command == "poll"))
+                    due = self.now + self.poll_pause()
+            except Superseded as error:
+                log.info("the reload is given up: %s", error)
+            except Exception:  # such as a full disk: the next command is still to be carried out
                 log.exception("leading the other workers failed")
-            given = launched()
-            if self.replaced and given is not None:
-                return given.leave()
-            await asyncio.sleep(TICK)
+            handover = launched()
+            if self.replaced and handover is not None:
+                return handover.allow_stop()
+            await asyncio.sleep(CHECK_INTERVAL)
 
-    def succeed(self) -> None:
-        """Takes over from a leader that is no more; what ended it is not tried again at once."""
+    def recover(self) -> None:
+        """Takes over from a leader that has ended; the version that may have ended it is not tried again at once."""
         shared = self.shared
-        shared.candidate = 0
-        shared.tidy()
+        shared.numbers.candidate = 0
+        self.drop_old_sources()
+        shared.sources.drop_unfinished_downloads()
         ended = ReloadRefused("the worker that led ended while it was loaded")
-        if shared.begun > shared.done:
-            shared.answer({"failed": str(ended)})
-            self.say_failed("what was asked for", ended)
-        if shared.trying:
-            self.put_off(shared.trying, ended)
+        if shared.commands.interrupted:
+            shared.commands.finish({"failed": str(ended)})
+            self.status.failed("the requested version", ended)
+        if shared.reload.trying:
+            self.postpone(shared.reload.trying, ended)
 
     @property
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def pause(self) -> float:
-        """Until the next look; no two pods should keep step, and none should press a registry that is down."""
-        pause = min(self.settings.reload_interval * 2.0**self.unheard, max(MAX_PAUSE, self.settings.reload_interval))
-        return pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
-
-    # -- what is asked for --------------------------------------------------------------------------------------
-
-    async def fulfil(self, command: str) -> None:
-        """Answers whoever asked, whatever comes of it."""
-        answer: dict[str, Any] = {}
-        self.shared.begun = self.shared.done + 1
-        try:
-            if command == "load":
-                answer["version"] = await self.unless_reverted(self.load())
-            elif command == "revert":
-                answer["version"] = await self.revert()
-        except ReloadRefused as error:
-            answer = {"refused": str(error)}
-        except Exception as error:
-            answer = {"failed": in_short(error)}
-        self.shared.answer(answer)
-
-    async def unless_reverted(self, work: Coroutine[None, None, T]) -> T:
-        """Somebody who wants the version before does not wait for the next one, and does not want that either."""
-        begun = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({begun}, timeout=TICK))[0]:
-                if "revert" in self.shared.commands() and not self.elsewhere:
-                    raise WentBack("somebody went back to the version before meanwhile")
-            return begun.result()
-        finally:
-            begun.cancel()
-            await asyncio.wait({begun})
-
-    async def load(self) -> str:
-        """Whatever the settings name now, loaded anew; the version of it."""
-        try:
-            version = await self.renew(self.find)
-        except Exception as error:
-            self.say_failed("what was asked for", error)
-            raise
-        self.shared.left = ""
-        return version
-
-    def find(self) -> Source:
-        """What the settings name; what is here already and cannot have changed is not downloaded again."""
-        if self.settings.model_uri is None and self.settings.model_local_path is None:
-            return self.source
-        return resolve(self.settings, log.info, self.shared.folder, have=self.source)
-
     @property
     def source(self) -> Source:
-        """Of the edition that answers, or last did."""
-        return self.shared.source(self.shared.edition or self.shared.previous)
+        """Of the model that answers, or answered before it was unloaded."""
+        numbers = self.shared.numbers
+        return self.shared.sources.get(numbers.served or numbers.previous)
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    async def execute(self, command: str) -> None:
+        """Carries out a command and sends its result, also if it fails."""
+        result: dict[str, Any] = {}
+        self.shared.commands.begin()
+        try:
+            if command == "load":
+                result["version"] = await self.unless_reverted(self.load())
+            elif command == "revert":
+                result["version"] = await self.revert()
+        except ReloadRefused as error:
+            result = {"refused": str(error)}
+        except Exception as error:
+            result = {"failed": in_short(error)}
+        self.shared.commands.finish(result)
+
+    async def unless_reverted(self, work: Coroutine[None, None, T]) -> T:
+        """Gives the work up when somebody wants to revert: they do not wait for the next version, nor want it."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=CHECK_INTERVAL))[0]:
+                if "revert" in self.shared.commands.pending() and not self.launcher_busy:
+                    raise Superseded("the model was reverted meanwhile")
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def load(self) -> str:
+        """Loads what the settings name now; its version."""
+        try:
+            version = await self.replace_model(self.resolve_settings)
+        except Exception as error:
+            self.status.failed("the requested version", error)
+            raise
+        self.shared.reload.left = ""
+        return version
+
+    def resolve_settings(self) -> Source:
+        """The source that the settings name; one that is here and cannot have changed is not downloaded again."""
+        if self.settings.model_uri is None and self.settings.model_local_path is None:
+            return self.source
+        return resolve(self.settings, log.info, self.shared.folder, current=self.source)
 
     async def revert(self) -> str:
-        """Back to the version before; the one that is left is not taken again until the URI names another one."""
-        before = self.shared.previous
-        if not before or not self.shared.edition:
+        """Back to the previous version; the one that is left is not loaded again until the URI has named another."""
+        numbers, reload = self.shared.numbers, self.shared.reload
+        previous = int(numbers.previous)
+        if not previous or not numbers.served:
             raise ReloadRefused("there is no version to go back to")
-        left, source = self.source, self.shared.source(before)
-        end = self.now + ALL_AGREE
-        while not all(held == before for held in self.shared.holds) and self.now < end:
-            await asyncio.sleep(TICK)
-        if all(held == before for held in self.shared.holds):
-            self.activate(before)
+        left, source = self.source, self.shared.sources.get(previous)
+        if await self.all_hold(previous):
+            self.activate(previous)
         else:  # a worker that was replaced meanwhile does not have it
-            await self.renew(lambda: source)
-        self.shared.left = self.named or left.version or ""
-        stays = f"; version {self.shared.left} is taken again once the URI has named another" if self.watches else ""
-        self.say_done("reverted", f"went back to version {self.version}{stays}")
-        return self.version
+            await self.replace_model(lambda: source)
+        reload.left = self.named or left.version or ""
+        condition = f"; version {reload.left} is loaded again once the URI has named another" if self.polls else ""
+        self.succeed("reverted", f"reverted to version {self.status.version}{condition}")
+        return self.status.version
+
+    async def all_hold(self, previous: int) -> bool:
+        """Whether all workers hold the previous model; those that have just switched are given time to say so."""
+        deadline = self.now + SWITCH_SECONDS
+        while not (held := all(worker.previous == previous for worker in self.shared.worker_states)):
+            if self.now >= deadline:
+                break
+            await asyncio.sleep(CHECK_INTERVAL)
+        return held
 
     # -- the registry -------------------------------------------------------------------------------------------
 
-    async def poll_registry(self, *, at_once: bool) -> None:
-        """Whether the URI names another version now; then that is served, if it can be."""
+    def poll_pause(self) -> float:
+        """Seconds to the next poll, with jitter so that pods do not poll in step; longer while the registry fails."""
+        interval = self.settings.reload_interval
+        pause = min(interval * 2.0**self.registry_failures, max(MAX_POLL_PAUSE, interval))
+        return pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+
+    async def poll_registry(self, *, retry_now: bool) -> None:
+        """Serves the version that the URI names now, if it is another one and can be served."""
+        resolved = await self.resolve_uri()
+        if resolved is None:
+            return
+        location, version = resolved
+        self.named = version
+        reload = self.shared.reload
+        if reload.left and version != reload.left:
+            reload.left = reload.status = ""
+        if version is None or self.shared.numbers.served == 0 or version in (self.source.version, reload.left):
+            if self.status.failing and version == self.source.version:
+                self.recovered()
+            return
+        failed = self.failed if self.failed and self.failed.version == version else None
+        if failed and self.now < failed.retry_at and not retry_now:
+            return
+        await self.try_version(location, version, failed.tries if failed else 0)
+
+    async def resolve_uri(self) -> tuple[str, str | None] | None:
+        """Where the model lies and its version; None if the registry fails."""
         settings, uri = self.settings, self.settings.model_uri or ""
         try:
-            where, version = await self.reloader.in_thread(lambda: pinned(settings, uri))
+            resolved = await self.reloader.in_thread(lambda: pinned(settings, uri))
         except Exception as error:
-            self.unheard += 1
-            metrics().reloads.labels(self.pipeline.name, "registry_error").inc()
-            self.shared.reload_status = f"{uri} cannot be resolved: {in_short(error)}"
-            log.warning("%s; version %s keeps serving", self.shared.reload_status, self.version)
-            return
-        if self.unheard:
-            log.info("the registry answers again")
-            self.unheard, self.shared.reload_status = 0, ""
-        self.named = version
-        if self.shared.left and version != self.shared.left:
-            self.shared.left = self.shared.reload_status = ""
-        if version is None or self.shared.edition == 0 or version in (self.source.version, self.shared.left):
-            if self.failing and version == self.source.version:
-                self.say_recovered()
-            return
-        tried, due = (self.failed[1], self.failed[2]) if self.failed and self.failed[0] == version else (0, 0.0)
-        if self.now < due and not at_once:
-            return
+            self.registry_failures += 1
+            self.status.registry_failed(uri, error)
+            return None
+        if self.registry_failures:
+            self.registry_failures = 0
+            self.status.registry_recovered()
+        return resolved
+
+    async def try_version(self, location: str, version: str, tries: int) -> None:
+        settings, uri, reload = self.settings, self.settings.model_uri or "", self.shared.reload
         log.info("%s is version %s now", uri, version)
-        self.shared.trying, self.shared.tries = version, tried
+        reload.trying, reload.tries = version, tries
         try:
-            await self.renew(lambda: remote(settings, uri, log.info, self.shared.folder, found=(where, version)))
+            await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, location, version))
         except Exception as error:
-            self.put_off(version, error)
+            self.postpone(version, error)
         finally:
-            self.shared.trying = ""
+            reload.trying = ""
 
-    def put_off(self, version: str, error: Exception) -> None:
-        """Until later, and later each time."""
-        tried = self.shared.tries
-        wait = min(self.settings.reload_interval * 2.0**tried, MAX_RETRY)
-        self.failed = (version, tried + 1, self.now + wait)
-        self.shared.trying = ""
-        self.say_failed(f"version {version}", error)
+    def postpone(self, version: str, error: Exception) -> None:
+        """Tries the version again later, and later each time."""
+        reload = self.shared.reload
+        tries = int(reload.tries)
+        pause = min(self.settings.reload_interval * 2.0**tries, MAX_RETRY_PAUSE)
+        self.failed = FailedVersion(version, tries + 1, self.now + pause)
+        reload.trying = ""
+        self.status.failed(f"version {version}", error)
 
-    # -- editions -----------------------------------------------------------------------------------------------
+    # -- replacing the served model -----------------------------------------------------------------------------
 
-    async def renew(self, find: Callable[[], Source]) -> str:
-        """Another edition in the place of the one that answers, or none and the reason why; the version of it."""
-        shared = self.shared
-        unloads = shared.unloads
-        source = await self.reloader.in_thread(find)
-        shared.newest += 1
-        number = shared.newest
+    async def replace_model(self, resolve: Callable[[], Source]) -> str:
+        """Serves another model in place of the one that answers, or raises why not; the version that is served then."""
+        numbers = self.shared.numbers
+        unloads = numbers.unloads
+        source = await self.reloader.in_thread(resolve)
+        numbers.newest += 1
+        number = int(numbers.newest)
         try:
-            shared.keep(number, source)
-            self.elsewhere = launched() is not None
-            if await self.reloader.in_thread(lambda: self.belongs_elsewhere(source)):
-                return self.say_left(source)
-            self.elsewhere = False
-            ends = list(shared.ends)
-            await self.reloader.prepare(number, source)  # first here: what fails need not fail in all of them
-            shared.candidate = number
-            await self.agreement(number, ends)
-            if shared.unloads > unloads:
+            self.shared.sources.add(number, source)
+            if await self.move_to_other_environment(source):
+                return self.leave(source)
+            await self.propose(number, source)
+            if numbers.unloads > unloads:
                 raise ReloadRefused("the model was unloaded meanwhile")
         except BaseException:
-            self.elsewhere = False
             self.withdraw(number)
             raise
         self.activate(number)
-        shared.candidate = 0
-        shared.forget_others()
-        self.say_done("loaded", f"serving version {self.version}")
-        return self.version
+        numbers.candidate = 0
+        self.drop_old_sources()
+        self.succeed("loaded", f"serving version {self.status.version}")
+        return self.status.version
 
-    def belongs_elsewhere(self, source: Source) -> bool:
-        """Whether the launcher has started another server for it, in the environment that it needs."""
-        self.reloader.check_signature(source)
-        given = launched()
-        if given is not None:
-            return given.replace(source)
-        self.reloader.check_dependencies(source)
+    async def move_to_other_environment(self, source: Source) -> bool:
+        """Checks what can be known before loading; True if the launcher has another server serve the model."""
+        self.launcher_busy = launched() is not None
+        try:
+            self.replaced = await self.reloader.in_thread(lambda: self.check_source(source))
+        finally:
+            self.launcher_busy = self.replaced
+        return self.replaced
+
+    def check_source(self, source: Source) -> bool:
+        """Raises why the model does not fit; with a launcher, whether another server has taken over."""
+        served, handover = self.reloader.served, launched()
+        if served is not None:
+            check_signature(served, source)
+        if handover is not None:
+            return handover.replace(source)
+        if served is not None:
+            check_dependencies(served, source)
         return False
 
-    async def agreement(self, number: int, ends: list[int]) -> None:
-        """Until all workers have it; one that fails, or that ends (the model may be why), is against it."""
-        shared = self.shared
-        while not all(vote == number for vote in shared.votes):
-            for worker, vote in enumerate(shared.votes):
-                if vote == -number:
-                    reason = shared.folder / f"reason-{worker}"
-                    raise ReloadRefused(f"worker {worker} cannot load it: {reason.read_text()}")
-                if shared.ends[worker] > ends[worker]:
-                    raise ReloadRefused(f"worker {worker} ended while it was loaded")
-            await asyncio.sleep(TICK)
+    async def propose(self, number: int, source: Source) -> None:
+        """Has all workers load the candidate; raises if one of them cannot."""
+        ends = [int(worker.ends) for worker in self.shared.worker_states]
+        await self.reloader.prepare(number, source)  # here first: a failure here need not happen in all of them
+        self.shared.numbers.candidate = number
+        await self.all_votes(number, ends)
+
+    async def all_votes(self, number: int, ends: list[int]) -> None:
+        """Until all workers vote for it. One that fails is against it, or one that ends: the model may be why."""
+        workers = self.shared.worker_states
+        while not all(worker.vote == number for worker in workers):
+            for index, worker in enumerate(workers):
+                if worker.vote == -number:
+                    reason = self.reloader.reason_file(index).read_text()
+                    raise ReloadRefused(f"worker {index} cannot load it: {reason}")
+                if worker.ends > ends[index]:
+                    raise ReloadRefused(f"worker {index} ended while it was loaded")
+            await asyncio.sleep(CHECK_INTERVAL)
 
     def activate(self, number: int) -> None:
-        """The one moment in which all workers change over."""
-        if self.shared.edition:
-            self.shared.previous = self.shared.edition
-        self.shared.edition = number
+        """The moment at which all workers switch."""
+        numbers = self.shared.numbers
+        if numbers.served:
+            numbers.previous = numbers.served
+        numbers.served = number
 
     def withdraw(self, number: int) -> None:
-        self.shared.candidate = 0
+        self.shared.numbers.candidate = 0
         self.pipeline.served_models.drop(number)
-        self.shared.forget(number)
+        self.shared.sources.drop(number)
 
-    # -- what is said of it -------------------------------------------------------------------------------------
+    def drop_old_sources(self) -> None:
+        numbers = self.shared.numbers
+        self.shared.sources.drop_all_but((numbers.served, numbers.previous))
 
-    @property
-    def version(self) -> str:
-        served = self.pipeline.served_models.current()
-        return served.loaded.version if served else "none"
-
-    def say_left(self, source: Source) -> str:
-        self.replaced = True
+    def leave(self, source: Source) -> str:
         version = source.version or source.resolved_uri
-        self.say_done("loaded", f"another server, in its own environment, serves version {version}")
+        self.succeed("loaded", f"another server serves version {version} in its own environment")
         return version
 
-    def say_done(self, outcome: str, text: str) -> None:
-        metrics().reloads.labels(self.pipeline.name, outcome).inc()
-        self.say_recovered()
-        self.shared.reload_status = text
-        log.info(text)
+    def succeed(self, outcome: str, text: str) -> None:
+        self.failed = None
+        self.status.succeeded(outcome, text)
 
-    def say_recovered(self) -> None:
-        self.failed, self.failing = None, False
-        self.shared.reload_status = ""
-        metrics().reload_failing.labels(self.pipeline.name).set(0)
-
-    def say_failed(self, what: str, error: Exception) -> None:
-        metrics().reloads.labels(self.pipeline.name, "failed").inc()
-        metrics().reload_failing.labels(self.pipeline.name).set(1)
-        self.failing = True
-        self.shared.reload_status = f"{what} cannot be served: {in_short(error)}"
-        log.error("%s; version %s keeps serving", self.shared.reload_status, self.version)
+    def recovered(self) -> None:
+        self.failed = None
+        self.status.recovered()

@@ -130,7 +130,7 @@ class Operations:
         uri = self.pipeline.settings.model_uri or ""
         if not (is_moving(self.pipeline.settings) and concerns(event, uri)):
             return json_response({"ignored": "nothing that is served here"})
-        self.pipeline.shared.ask("look")
+        self.pipeline.shared.commands.send("poll")
         return json_response({"looking": uri}, 202)
 
     # -- metrics and pages --------------------------------------------------------------------------------------

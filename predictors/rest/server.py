@@ -11,10 +11,10 @@ from typing import Any, ClassVar, TypeAlias
 import uvicorn
 
 from predictors.access.tls import server_context
+from predictors.pipeline.settings import Settings
 from predictors.queueing.slow_clients import CHECK_INTERVAL
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
-from predictors.settings.predictor import Settings
 
 TICKS = 10  # of uvicorn, a second
 MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle

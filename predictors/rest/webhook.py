@@ -12,6 +12,7 @@ from typing import Any
 
 from predictors.protocol import jsontext
 from predictors.protocol.errors import Conflict, InvalidInput, NotFound, Unauthorized
+from predictors.uris import ModelURI
 
 SIGNATURE, DELIVERY, TIMESTAMP = "x-mlflow-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp"
 MAX_AGE = 300  # seconds; as much for clocks that run ahead
@@ -64,8 +65,9 @@ class Webhook:
 def concerns(event: Mapping[str, Any], uri: str) -> bool:
     """Whether an event of the registry may move a model URI."""
     data, kind = event.get("data", {}), event.get("entity")
-    name, _, alias = uri.removeprefix("models:/").rpartition("@")
-    if name:
-        return kind == "model_version_alias" and (data.get("name"), data.get("alias")) == (name, alias)
-    name = uri.removeprefix("models:/").rpartition("/")[0]
-    return kind in ("model_version", "model_version_tag") and data.get("name") == name
+    model = ModelURI.parse(uri)
+    if model.name is None or data.get("name") != model.name:
+        return False
+    if model.alias:
+        return kind == "model_version_alias" and data.get("alias") == model.alias
+    return kind in ("model_version", "model_version_tag")

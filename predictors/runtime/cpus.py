@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: a container's limit shows in no number that libraries look at."""
+"""How many CPUs this process may use: libraries do not see the limit of a container."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 @cache
 def cpu_limit() -> int:
-    """CPUs by affinity and by the quota of the control group, whichever is less; at least one."""
+    """The smaller of the CPU affinity and the quota of the control group; at least 1."""
     quota = quota_of(CGROUP)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, allowed if quota is None else min(allowed, ceil(quota)))
 
 
 def quota_of(folder: Path) -> float | None:
-    """CPUs that a control group grants; None where it sets no limit."""
+    """CPUs that a control group grants; None if it sets no limit."""
     try:  # version 2
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else float(quota) / float(period)
@@ -35,7 +35,7 @@ def quota_of(folder: Path) -> float | None:
 
 
 def limit_threads(workers: int) -> None:
-    """Tells numeric libraries how many threads they may start; must run before they are imported."""
+    """Limits the threads of numeric libraries; call it before they are imported."""
     share = max(1, cpu_limit() // workers)
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, str(share))

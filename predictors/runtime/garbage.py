@@ -1,4 +1,4 @@
-"""Python's garbage collector and what stays: it is held while modules and models are read, and skips them then."""
+"""Python's garbage collector does not look through modules and models, neither while they load nor later."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ def paused() -> Iterator[None]:
             gc.enable()
 
 
-def settle(*, again: bool = False) -> None:
-    """What is loaded stays: looking through it again and again would take a third of a small request, and make
-    workers copy the memory that they share. `again`: something settled before goes now.
+def freeze(*, again: bool = False) -> None:
+    """Exempts everything that is loaded now from collections.
+
+    They would take a third of the time of a small request, and make workers copy memory that they share. `again`:
+    something that was frozen is gone, so that it is collected first.
     """
     if again:
         gc.unfreeze()

@@ -1,6 +1,7 @@
 """Packages whose `__init__` imports far more than a server needs: it runs when something needs it, and not before.
 
-A package that is put off is the one module object that everybody gets; when it becomes whole it stays that object.
+A deferred package is a module object in `sys.modules`, like any other; once its `__init__` has run it is still the same
+object, so references to it stay good.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Lean:
-    """What there is of a package before it is whole."""
+class Deferral:
+    """What a package offers before its `__init__` has run."""
 
     homes: Mapping[str, str] = field(default_factory=dict)
-    """Names, and the modules inside of the package that they come from."""
+    """Names, and the modules of the package that define them."""
     functions: tuple[str, ...] = ()
-    """Names that some modules take at import, and call later if at all."""
-    takers: tuple[str, ...] = ()
-    """These modules; to others a name of the package is what it is."""
+    """Names that `importers` import, and call later if at all."""
+    importers: tuple[str, ...] = ()
+    """The modules that get a deferred function; for all others the package is initialized."""
     submodules: bool = False
     """Whether submodules can be imported without the package's own `__init__`."""
     shadowed: tuple[str, ...] = ()
-    """Submodules whose names the `__init__` gives to something else."""
+    """Submodules whose names the `__init__` binds to something else."""
 
 
 PACKAGES = {
     # Else: a client of the cluster's API and all of its objects.
-    "kserve": Lean(
+    "kserve": Deferral(
         homes={
             "Model": "kserve.model",
             "ModelServer": "kserve.model_server",
@@ -49,61 +50,72 @@ PACKAGES = {
         submodules=True,
         shadowed=("constants", "utils"),
     ),
-    # A third of the time that scikit-learn takes to import, for what two of its modules take from it.
-    "scipy.stats": Lean(functions=("rankdata", "gmean"), takers=("sklearn",)),
+    # A third of scikit-learn's import time, for two functions that two of its modules use.
+    "scipy.stats": Deferral(functions=("rankdata", "gmean"), importers=("sklearn",)),
     # Only for the replies of KServe's own server, which is not used.
-    "fastapi": Lean(),
-    "fastapi.responses": Lean(functions=("JSONResponse",), takers=("kserve.errors",)),
+    "fastapi": Deferral(),
+    "fastapi.responses": Deferral(functions=("JSONResponse",), importers=("kserve.errors",)),
 }
 
 
-class LazyPackage(ModuleType):
-    """Stands in `sys.modules` for the package, and becomes it when that is needed."""
+class DeferredPackage(ModuleType):
+    """A package whose `__init__` has not run; a name that needs it runs it."""
 
     def __getattr__(self, name: str) -> Any:
-        package, lean = self.__name__, lean_of(self)
-        if name.startswith("__") and name != "__all__":  # asked of every module that there is
+        package, deferral = self.__name__, deferral_of(self)
+        if name.startswith("__") and name != "__all__":  # the import system asks every module for these
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        if name in lean.homes:
-            found = getattr(import_module(lean.homes[name]), name)
-            setattr(self, name, found)
-            return found
-        if name in lean.functions and type(self) is LazyPackage and asked_by(lean.takers):
-            return PutOff(package, name)
-        if lean.submodules and name not in lean.shadowed and find_spec(f"{package}.{name}"):
+        if name in deferral.homes:
+            value = getattr(import_module(deferral.homes[name]), name)
+            setattr(self, name, value)
+            return value
+        if name in deferral.functions and type(self) is DeferredPackage and imported_by(deferral.importers):
+            return DeferredFunction(package, name)
+        if deferral.submodules and name not in deferral.shadowed and find_spec(f"{package}.{name}"):
             return import_module(f"{package}.{name}")
-        become_whole(self)
+        initialize(self)
         return ModuleType.__getattribute__(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in lean_of(self).shadowed:  # set by the import of the submodule
+        if name not in deferral_of(self).shadowed:  # the import of a submodule sets it
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        become_whole(self)
+        initialize(self)
         return sorted(self.__dict__)
 
 
-def asked_by(takers: tuple[str, ...]) -> bool:
-    """Whether it is for one of them that a name is looked up; the import system looks first."""
-    module = str(sys._getframe(2).f_globals.get("__name__"))
-    return any(module == taker or module.startswith(f"{taker}.") for taker in (*takers, "importlib"))
+class InitializingPackage(DeferredPackage):
+    """While the `__init__` runs: the thread that runs it sees what is there, others wait."""
 
 
-class WholeFirst:
-    """Finds the submodules of packages that are to be whole before one is imported."""
+@dataclass(frozen=True)
+class DeferredFunction:
+    """A function of a deferred package, which the first call initializes."""
+
+    package: str
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        package = import_module(self.package)
+        initialize(package)
+        return package.__dict__[self.name](*args, **kwargs)
+
+
+class SubmoduleFinder:
+    """Initializes a deferred package before one of its submodules is imported, unless that works without."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         package = sys.modules.get(name.rpartition(".")[0])
-        if not isinstance(package, LazyPackage) or lean_of(package).submodules:
+        if not isinstance(package, DeferredPackage) or deferral_of(package).submodules:
             return None
-        become_whole(package)
-        return ModuleSpec(name, Present(sys.modules[name])) if name in sys.modules else None
+        initialize(package)
+        return ModuleSpec(name, LoadedModule(sys.modules[name])) if name in sys.modules else None
 
 
-class Present(Loader):
-    """For a module that came with its package."""
+class LoadedModule(Loader):
+    """The loader of a submodule that its package has imported already."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module, self.spec = module, module.__spec__
@@ -115,63 +127,52 @@ class Present(Loader):
         module.__spec__ = self.spec
 
 
-class Becoming(LazyPackage):
-    """While the real `__init__` runs: the thread that runs it finds what is there, others wait."""
+initializing = RLock()
 
 
-whole_import = RLock()
-
-
-def lean_of(package: ModuleType) -> Lean:
+def deferral_of(package: ModuleType) -> Deferral:
     return PACKAGES[package.__name__]
 
 
-@dataclass(frozen=True)
-class PutOff:
-    """A function of a package that is not whole yet."""
-
-    package: str
-    name: str
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        package = import_module(self.package)
-        become_whole(package)
-        return package.__dict__[self.name](*args, **kwargs)
+def imported_by(importers: tuple[str, ...]) -> bool:
+    """Whether one of these modules looks a name up; the import system does so first, on its behalf."""
+    caller = str(sys._getframe(2).f_globals.get("__name__"))
+    return any(caller == name or caller.startswith(f"{name}.") for name in (*importers, "importlib"))
 
 
-def become_whole(package: ModuleType) -> None:
-    """Runs the real `__init__` in the same module object; what is imported already stays what it is."""
-    with whole_import:
+def initialize(package: ModuleType) -> None:
+    """Runs the package's `__init__` in the same module object; names that are bound already stay bound."""
+    with initializing:
         parent = sys.modules.get(package.__name__.rpartition(".")[0])
-        if isinstance(parent, LazyPackage):
-            become_whole(parent)  # as without all this; it may need this package on the way
+        if isinstance(parent, DeferredPackage):
+            initialize(parent)  # as in any import; it may import this package on the way
         spec = package.__spec__
-        if package.__class__ != LazyPackage or spec is None or spec.loader is None:
+        if package.__class__ != DeferredPackage or spec is None or spec.loader is None:
             return
-        turn(package, Becoming)
+        set_class(package, InitializingPackage)
         try:
             spec.loader.exec_module(package)
         except BaseException:
-            turn(package, LazyPackage)
+            set_class(package, DeferredPackage)
             raise
-        turn(package, ModuleType)
+        set_class(package, ModuleType)
 
 
-def turn(package: ModuleType, kind: type[ModuleType]) -> None:
+def set_class(package: ModuleType, kind: type[ModuleType]) -> None:
     package.__class__ = kind
 
 
-def put_off_import(name: str) -> None:
-    """To be called before the first import of the package; later it changes nothing."""
+def defer_import(name: str) -> None:
+    """Call it before the first import of the package; later it changes nothing."""
     parent, _, child = name.rpartition(".")
     path = import_module(parent).__path__ if parent else None
     spec = None if name in sys.modules else PathFinder.find_spec(name, path)
     if spec is None or spec.loader is None:
         return
     package: ModuleType = module_from_spec(spec)
-    turn(package, LazyPackage)
-    if not PACKAGES[name].submodules and WholeFirst not in sys.meta_path:
-        sys.meta_path.insert(0, WholeFirst)
+    set_class(package, DeferredPackage)
+    if not PACKAGES[name].submodules and SubmoduleFinder not in sys.meta_path:
+        sys.meta_path.insert(0, SubmoduleFinder)
     sys.modules[name] = package
     if parent:
         setattr(import_module(parent), child, package)

@@ -1,1 +1,1 @@
-"""Checks of model files before anything in them runs."""
+"""Checks of model files, before any code in them runs."""

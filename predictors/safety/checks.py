@@ -1,25 +1,25 @@
-"""What a model artifact may do when it is loaded, as the operator allows it.
+"""Checks that loading a model does only what the operator allows.
 
-Always refused: file names in the MLmodel file, and links in the model folder, that lead out of the folder.
+File names in the MLmodel file and links in the model folder that lead out of the folder are always refused.
 
-`--allow-code-execution=false` refuses whatever runs code that the artifact brings along, by the name of the file
-or key. `check` is the judge; `guarded_load` adds MLflow's own refusal of pickles where that helps. Served are:
+`--allow-code-execution=false` refuses everything that runs code of the artifact, and names the file or the key. `check`
+decides; `guarded_load` adds MLflow's own refusal of pickles where it helps. These models pass:
 
 - xgboost (ubj, json): MLflow imports `model_class`, so only XGBoost's own model classes pass.
 - catboost (cbm, json, onnx) and the text of a LightGBM Booster: parsed by the library, nothing is imported.
 - skops (sklearn, lightgbm): every type in the file that skops does not trust must be in `--skops-trusted`. skops
-  trusts no decision trees (a crafted one can crash the process): operators name `sklearn.tree._tree.Tree`. Four
+  trusts no decision trees (a crafted one can crash the process): operators add `sklearn.tree._tree.Tree`. Four
   types of LightGBM's scikit-learn interface are trusted in the lightgbm flavor alone, as in MLflow: restoring them
   sets attributes and lets LightGBM parse the text of its Booster.
-- pytorch: pt2 archives. MLflow's proof that they hold no pickles does not suffice: torch evaluates expressions and
-  guards in the archive's JSON as Python, so that JSON is held to known operators, plain names and arithmetic.
-- tensorflow: .keras files, which Keras loads in its safe mode; their configuration may name nothing but Keras.
+- pytorch: pt2 archives. MLflow's check that they hold no pickles is not enough: torch evaluates expressions and
+  guards in the archive's JSON as Python, so only known operators, plain names and arithmetic may be in it.
+- tensorflow: .keras files, which Keras loads in its safe mode; their configuration may name only parts of Keras.
   Not HDF5 (its Lambda layers hold bytecode), nor SavedModels (their graphs may write files while they are loaded).
-- transformers: safetensors, with no Python file and no reference to code or to files elsewhere.
+- transformers: safetensors, without Python files and without references to code or to files elsewhere.
 - onnx: execution providers by name, without options (some of them name shared libraries to load).
 
-`--skops-trusted` alone holds skops files to the operator's list; the list in the MLmodel file cannot widen it. It
-says nothing about models in other formats: a pickle still loads unless code execution is refused as well.
+`--skops-trusted` alone restricts skops files to the operator's list, which the list in the MLmodel file cannot extend.
+It does not affect models in other formats: a pickle still loads unless code execution is refused as well.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from typing import Any, NoReturn
 from zipfile import ZipFile
 
 from predictors.safety import skops_files
-from predictors.safety.pt2 import entries, suspicious
+from predictors.safety.pt2 import unsafe_texts, walk_entries
 
 MLMODEL = "MLmodel"
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 ALLOW = "--allow-code-execution=true would allow it"
 NEVER = "no setting allows it"
 SKOPS_FLAVORS = ("sklearn", "lightgbm")
-# Keys of the MLmodel file whose values MLflow or this product join to the model folder.
+# Keys of the MLmodel file whose values MLflow or this product appends to the model folder.
 PATHS = (
     *("data", "model_path", "pickled_model", "model_data", "model_binary", "saved_model_dir", "code", "code_paths"),
     *("python_model", "peft_adaptor", "components", "serialized_explainer", "artifact_path", "serving_input_path"),
@@ -57,21 +57,21 @@ CATBOOST = {
     "save_format": ("cbm", "json", "onnx", None),
 }
 ONNX_OPTION = re.compile(r"session\.(intra|inter)_op\.\w+")
-# Layers that hold bytecode, a SavedModel or a pickle; modules of Keras that are no part of a model.
+# Layers that hold bytecode, a SavedModel or a pickle; and the modules of Keras that a model may name.
 KERAS_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper")
 KERAS_MODULE = re.compile(r"builtins|keras(\.(?!utils\b|config\b|saving\b)\w+)*")
-# Keys, and names of parameters, with which Hugging Face's libraries fetch and import Python files.
+# Keys and names of parameters that make Hugging Face's libraries fetch and import Python files.
 REMOTE_CODE = ("auto_map", "custom_pipelines", "custom_generate", "trust_remote_code")
 VOCABULARIES = ("tokenizer.json", "vocab.json")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The operator's two settings."""
+    """The operator's settings."""
 
     allow_code_execution: bool = True
     skops_trusted: frozenset[str] | None = None
-    """None: the operator gave no list."""
+    """None if the operator gave no list."""
 
 
 class UnsafeModel(Exception):
@@ -84,7 +84,7 @@ def refuse(what: str, why: str, setting: str = ALLOW) -> NoReturn:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model that is about to be loaded."""
+    """A model that is about to be loaded, and the policy for it."""
 
     folder: Path
     flavors: Mapping[str, Any]
@@ -92,8 +92,8 @@ class ModelFiles:
     policy: Policy
 
     def section(self, name: str) -> Mapping[str, Any]:
-        found = self.flavors.get(name)
-        return found if isinstance(found, Mapping) else {}
+        config = self.flavors.get(name)
+        return config if isinstance(config, Mapping) else {}
 
     @property
     def pyfunc(self) -> Mapping[str, Any]:
@@ -107,52 +107,55 @@ class ModelFiles:
     def loader(self) -> str:
         return str(self.pyfunc.get("loader_module", f"mlflow.{self.flavor}"))
 
-    def name(self, file: Path) -> str:
+    def describe(self, file: Path) -> str:
         return f"file {file.relative_to(self.folder).as_posix()}"
 
-    def runs_code(self, what: str, why: str) -> None:
+    def refuse_code(self, what: str, why: str) -> None:
+        """Refuses something that runs code, unless the policy allows it."""
         if not self.policy.allow_code_execution:
             refuse(what, why)
 
     def files(self, *keys: str) -> list[Path]:
-        """What the flavor and pyfunc name under these keys. MLflow loads one of them, so all have to be safe."""
+        """The files under these keys of the flavor and of pyfunc. MLflow loads one of them, so all have to be safe."""
         named = [section.get(key) for section in (self.pyfunc, self.config) for key in keys]
         files = [self.folder / str(name) for name in dict.fromkeys(filter(None, named))]
         if not files:
-            self.runs_code(f"the {self.flavor} model", f"{MLMODEL} does not name its file ({', '.join(keys)})")
+            self.refuse_code(f"the {self.flavor} model", f"{MLMODEL} does not name its file ({', '.join(keys)})")
         for file in files:
             if file.suffix in PICKLES:
-                self.runs_code(self.name(file), "a pickle runs code when it is loaded")
+                self.refuse_code(self.describe(file), "a pickle runs code when it is loaded")
         return files
 
 
 def check(path: Path, mlmodel: Mapping[str, Any], flavor: str, policy: Policy) -> None:
-    """Raises `UnsafeModel` if loading the model with this flavor would do what the policy does not allow."""
+    """Raises `UnsafeModel` if loading the model with this flavor could do something that the policy does not allow."""
     folder = path.resolve()
     check_links(folder)
-    for key, name in named_paths(mlmodel):
-        if leads_out(folder, name):
+    for key, name in paths_in(mlmodel):
+        if escapes(folder, name):
             refuse(f"{key} {name!r} in {MLMODEL}", "it leads out of the model folder", NEVER)
     model = ModelFiles(folder, mlmodel.get("flavors") or {}, flavor, policy)
-    if flavor == "pyfunc":  # whatever the operator calls it, the loader decides what happens
+    if flavor == "pyfunc":  # the loader decides what happens, whatever flavor the operator chose
         model = ModelFiles(folder, model.flavors, LOADERS.get(model.loader, flavor), policy)
     if policy.allow_code_execution and (model.flavor not in SKOPS_FLAVORS or policy.skops_trusted is None):
         return
     try:
-        check_brought_code(model)
+        check_model_code(model)
         if model.flavor == "transformers":
             check_remote_code(model, MLMODEL, mlmodel)
         CHECKS[model.flavor](model)
     except UnsafeModel:
         raise
     except Exception as error:
-        refuse(f"the {flavor} model", f"its files cannot be judged ({type(error).__name__}: {error})", NEVER)
+        refuse(f"the {flavor} model", f"its files cannot be checked ({type(error).__name__}: {error})", NEVER)
 
 
 @contextmanager
 def guarded_load(flavor: str, policy: Policy) -> Iterator[None]:
-    """Holds MLflow's own switch against pickles off while a checked model is loaded. The switch belongs to the
-    process: one load at a time. MLflow counts skops among the pickles, so where skops may come it stays as it is."""
+    """Makes MLflow refuse pickles while a checked model is loaded. Its switch is global: load one model at a time.
+
+    MLflow treats skops files as pickles, so the switch is left alone for flavors that may use skops.
+    """
     if policy.allow_code_execution or flavor in (*SKOPS_FLAVORS, "pyfunc"):
         yield
         return
@@ -174,7 +177,7 @@ def check_links(folder: Path) -> None:
                 refuse(f"link {entry.relative_to(folder)}", "it leads out of the model folder", NEVER)
 
 
-def named_paths(mlmodel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def paths_in(mlmodel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     example = "saved_input_example_info"
     for section, config in {**(mlmodel.get("flavors") or {}), example: mlmodel.get(example)}.items():
         if not isinstance(config, Mapping):
@@ -182,32 +185,36 @@ def named_paths(mlmodel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         artifacts = config.get("artifacts")
         named = [(key, config.get(key)) for key in PATHS]
         if isinstance(artifacts, Mapping):
-            named += [("artifacts", one.get("path")) for one in artifacts.values() if isinstance(one, Mapping)]
+            named += [
+                ("artifacts", artifact.get("path")) for artifact in artifacts.values() if isinstance(artifact, Mapping)
+            ]
         for key, value in named:
             for name in value if isinstance(value, list) else [value]:
                 if isinstance(name, str):
                     yield f"{section}.{key}", name
 
 
-def leads_out(folder: Path, name: str) -> bool:
+def escapes(folder: Path, name: str) -> bool:
     windows = PureWindowsPath(name)  # takes both slashes
     if windows.anchor or ".." in windows.parts or "\0" in name:
         return True
     return not (folder / name).resolve().is_relative_to(folder)
 
 
-def check_brought_code(model: ModelFiles) -> None:
+def check_model_code(model: ModelFiles) -> None:
     for section, config in (("python_function", model.pyfunc), (model.flavor, model.config)):
         for key in ("code", "code_paths", "python_model", "model_code_path"):
             if config.get(key):
-                model.runs_code(f"{section}.{key} {config[key]!r} in {MLMODEL}", "it is code of the model")
+                model.refuse_code(f"{section}.{key} {config[key]!r} in {MLMODEL}", "it is code of the model")
     if LOADERS.get(model.loader) != model.flavor:
         why = "MLflow imports it to load the model, and it may run code of the model"
-        model.runs_code(f"python_function.loader_module {model.loader!r} in {MLMODEL}", why)
-    # Loaders read the MLmodel file that lies beside the data, so a second one would be believed unchecked.
+        model.refuse_code(f"python_function.loader_module {model.loader!r} in {MLMODEL}", why)
+    # Loaders read the MLmodel file beside the data, so a second one would take effect unchecked.
     for second in model.folder.rglob(MLMODEL):
         if second.parent != model.folder:
-            model.runs_code(model.name(second), f"MLflow may read it instead of the {MLMODEL} file that is checked")
+            model.refuse_code(
+                model.describe(second), f"MLflow may read it instead of the {MLMODEL} file that is checked"
+            )
 
 
 def check_sklearn(model: ModelFiles) -> None:
@@ -220,36 +227,36 @@ def check_lightgbm(model: ModelFiles) -> None:
         check_skops(model, files, LIGHTGBM_TYPES, default="cloudpickle")
 
 
-def check_skops(model: ModelFiles, files: list[Path], known: set[str], default: str) -> None:
+def check_skops(model: ModelFiles, files: list[Path], trusted: set[str], default: str) -> None:
     written_as = model.config.get("serialization_format", default)
     if written_as != "skops":
-        what = f"serialization_format {written_as!r} of {', '.join(map(model.name, files))}"
-        model.runs_code(what, "it runs code when it is loaded")
+        what = f"serialization_format {written_as!r} of {', '.join(map(model.describe, files))}"
+        model.refuse_code(what, "it runs code when it is loaded")
         return
     for file in files:
         try:
-            held = skops_files.untrusted_types(file)
+            types = skops_files.untrusted_types(file)
         except Exception as error:
             why = f"skops cannot tell which types it holds ({type(error).__name__}: {error})"
-            refuse(model.name(file), why, NEVER)
-        unknown = sorted({*held} - known - (model.policy.skops_trusted or set()))
+            refuse(model.describe(file), why, NEVER)
+        unknown = sorted({*types} - trusted - (model.policy.skops_trusted or set()))
         if unknown:
             why = f"it holds types that the operator does not trust: {', '.join(unknown)}"
-            refuse(model.name(file), why, f"--skops-trusted {','.join(unknown)} would allow it")
+            refuse(model.describe(file), why, f"--skops-trusted {','.join(unknown)} would allow it")
 
 
 def check_xgboost(model: ModelFiles) -> None:
     model.files("data")
     name = str(model.config.get("model_class", "xgboost.core.Booster"))
     if not XGBOOST_CLASS.fullmatch(name):
-        model.runs_code(f"xgboost.model_class {name!r} in {MLMODEL}", "MLflow imports and calls it")
+        model.refuse_code(f"xgboost.model_class {name!r} in {MLMODEL}", "MLflow imports and calls it")
 
 
 def check_catboost(model: ModelFiles) -> None:
     model.files("data", "model_binary")
     for key, known in CATBOOST.items():
         if model.config.get(key) not in known:
-            model.runs_code(f"catboost.{key} {model.config.get(key)!r} in {MLMODEL}", "it is not known to be safe")
+            model.refuse_code(f"catboost.{key} {model.config.get(key)!r} in {MLMODEL}", "it is not known to be safe")
 
 
 def check_onnx(model: ModelFiles) -> None:
@@ -257,83 +264,85 @@ def check_onnx(model: ModelFiles) -> None:
     providers = model.config.get("providers") or []
     for provider in [providers] if isinstance(providers, str) else providers:
         if not isinstance(provider, str):
-            model.runs_code(f"onnx.providers {provider!r} in {MLMODEL}", "options may name libraries to load")
+            model.refuse_code(f"onnx.providers {provider!r} in {MLMODEL}", "options may name libraries to load")
     for key in (model.config.get("onnx_session_options") or {}).get("extra_session_config") or {}:
         if not ONNX_OPTION.fullmatch(str(key)):
-            model.runs_code(f"onnx extra_session_config {key!r} in {MLMODEL}", "it is not known to be safe")
+            model.refuse_code(f"onnx extra_session_config {key!r} in {MLMODEL}", "it is not known to be safe")
 
 
 def check_transformers(model: ModelFiles) -> None:
     for key in ("source_model_revision", "local_base_model_path"):
         if key in model.config:
-            model.runs_code(f"transformers.{key} in {MLMODEL}", "it loads a model from outside of the model folder")
+            model.refuse_code(f"transformers.{key} in {MLMODEL}", "it loads a model from outside of the model folder")
     for file in sorted(model.folder.rglob("*")):
         if file.suffix in NOT_SAFETENSORS:
-            model.runs_code(model.name(file), "it is not safetensors and may run code when it is loaded")
+            model.refuse_code(model.describe(file), "it is not safetensors and may run code when it is loaded")
         if (file.suffix == ".json" and file.name not in VOCABULARIES) or file.name == "inference_config.txt":
-            check_remote_code(model, model.name(file), json.loads(file.read_bytes()))
+            check_remote_code(model, model.describe(file), json.loads(file.read_bytes()))
 
 
 def check_remote_code(model: ModelFiles, where: str, document: Any) -> None:
-    for key, value in entries(document):
+    for key, value in walk_entries(document):
         if (key in REMOTE_CODE and value) or (key == "name" and value in REMOTE_CODE):
-            model.runs_code(f"{key} {value!r} in {where}", "it makes transformers import Python files")
+            model.refuse_code(f"{key} {value!r} in {where}", "it makes transformers import Python files")
         if key.endswith("_implementation") and "/" in str(value):
-            model.runs_code(f"{key} {value!r} in {where}", "it makes transformers load a kernel from elsewhere")
+            model.refuse_code(f"{key} {value!r} in {where}", "it makes transformers load a kernel from elsewhere")
 
 
 def check_tensorflow(model: ModelFiles) -> None:
     config = model.section("keras" if "keras" in model.flavors else "tensorflow")
     kind = config.get("model_type", "keras" if "keras" in model.flavors else "tf1-estimator")
     if kind != "keras" or config.get("save_exported_model"):
-        model.runs_code(f"a SavedModel (model_type {kind!r} in {MLMODEL})", "its graph may read and write files")
+        model.refuse_code(f"a SavedModel (model_type {kind!r} in {MLMODEL})", "its graph may read and write files")
     data = model.folder / str(model.pyfunc.get("data", ""))
     if model.loader == "mlflow.keras":
         data /= str(config.get("data", "model"))
     for pickled in (data / "custom_objects.cloudpickle", data / "global_custom_objects.cloudpickle"):
         if pickled.exists():
-            model.runs_code(model.name(pickled), "a pickle runs code when it is loaded")
+            model.refuse_code(model.describe(pickled), "a pickle runs code when it is loaded")
     module, written_as = (read_text(data / name) for name in ("keras_module.txt", "save_format.txt"))
     if module not in (None, "keras", "tensorflow.keras"):
-        model.runs_code(f"{module!r} in {model.name(data / 'keras_module.txt')}", "MLflow imports it")
+        model.refuse_code(f"{module!r} in {model.describe(data / 'keras_module.txt')}", "MLflow imports it")
     archive = data / "model.keras"
     if model.loader == "mlflow.tensorflow" and written_as in (None, "h5"):
-        model.runs_code(model.name(data / "model.h5"), "Lambda layers in HDF5 files run code when they are loaded")
+        model.refuse_code(
+            model.describe(data / "model.h5"), "Lambda layers in HDF5 files run code when they are loaded"
+        )
     if not archive.is_file():
-        model.runs_code(model.name(data), "it holds no .keras file, and other formats may run code when loaded")
-    with ZipFile(archive) as opened:
-        document = json.loads(opened.read("config.json"))
-    for key, value in entries(document):
+        model.refuse_code(model.describe(data), "it holds no .keras file, and other formats may run code when loaded")
+    with ZipFile(archive) as zip_file:
+        document = json.loads(zip_file.read("config.json"))
+    for key, value in walk_entries(document):
         if key == "class_name" and value in KERAS_CODE:
-            model.runs_code(f"layer {value} in {model.name(archive)}", "it runs code of the model")
+            model.refuse_code(f"layer {value} in {model.describe(archive)}", "it runs code of the model")
         if key == "module" and isinstance(value, str) and not KERAS_MODULE.fullmatch(value):
-            model.runs_code(f"module {value!r} in {model.name(archive)}", "it is no part of a Keras model")
+            model.refuse_code(f"module {value!r} in {model.describe(archive)}", "it is no part of a Keras model")
 
 
 def check_pytorch(model: ModelFiles) -> None:
     for data in model.files("data", "model_data"):
         archive, pickled = data / "model.pt2", data if data.is_file() else data / "model.pth"
         if pickled.exists():
-            model.runs_code(model.name(pickled), "torch.load runs code, of pickles as of TorchScript")
+            model.refuse_code(model.describe(pickled), "torch.load runs code of pickles and of TorchScript")
         if not archive.is_file():
-            model.runs_code(model.name(data), "it holds no pt2 archive")
+            model.refuse_code(model.describe(data), "it holds no pt2 archive")
         check_pt2(model, archive)
 
 
 def check_pt2(model: ModelFiles, archive: Path) -> None:
     try:
-        from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as prove
+        from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as check_archive
 
-        prove(str(archive))
+        check_archive(str(archive))
     except Exception as error:
         why = f"MLflow does not prove it free of pickles ({str(error).split('. ')[0]})"
-        model.runs_code(model.name(archive), why)
-    with ZipFile(archive) as opened:
-        for record in opened.infolist():
-            found = next(suspicious(record.filename, opened.read(record)), None)
-            if found is not None:
-                why = f"torch may run it as Python: {found[:200]!r}"
-                model.runs_code(f"record {record.filename} in {model.name(archive)}", why)
+        model.refuse_code(model.describe(archive), why)
+    with ZipFile(archive) as zip_file:
+        for record in zip_file.infolist():
+            text = next(unsafe_texts(record.filename, zip_file.read(record)), None)
+            if text is not None:
+                why = f"torch may run it as Python: {text[:200]!r}"
+                model.refuse_code(f"record {record.filename} in {model.describe(archive)}", why)
 
 
 def read_text(file: Path) -> str | None:
@@ -350,5 +359,5 @@ CHECKS: Mapping[str, Callable[[ModelFiles], None]] = {
     "transformers": check_transformers,
     "onnx": check_onnx,
 }
-# MLflow's pyfunc loaders, and whose checks hold for each; pyfunc itself has none, so it is refused by its loader.
+# MLflow's pyfunc loaders, and the flavor whose checks apply to each. Any other loader is refused.
 LOADERS = {f"mlflow.{flavor}": flavor for flavor in CHECKS} | {"mlflow.keras": "tensorflow"}

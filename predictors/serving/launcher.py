@@ -1,7 +1,7 @@
-"""`--env-manager`: fetches the model, finds or builds its environment, and serves it there in a process of its own.
+"""`--env-manager`: fetches the model, finds or builds its environment, and starts a server there.
 
-The launcher imports nothing heavy and stays as the parent. It keeps the ports, so a server in one environment can give
-way to a server in another without a refused connection.
+The launcher imports nothing heavy and stays as the parent process. It keeps the ports, so a server in one environment
+can replace a server in another without a refused connection.
 """
 
 from __future__ import annotations
@@ -24,50 +24,69 @@ from typing import Any, NoReturn
 
 import predictors
 from predictors.environments.dependencies import DependencyError
-from predictors.environments.environment import OURS, EnvironmentFailed, default_cache, environment, is_complete, recipe
+from predictors.environments.environment import default_cache, ensure_environment, is_complete
 from predictors.environments.installers import InstallerError
+from predictors.environments.recipe import OURS, EnvironmentFailed, recipe_for
 from predictors.flavor import FlavorError, read_mlmodel
+from predictors.pipeline.settings import Settings
 from predictors.processes.forking import end_with_parent
 from predictors.processes.handover import VARIABLE, Channel, source_as_json, source_from_json
 from predictors.processes.ports import Ports, StartError, bound_ports
-from predictors.settings.predictor import Settings
-from predictors.storage.failures import SourceError
-from predictors.storage.retries import one_line
-from predictors.storage.source import Source, is_here, resolve
+from predictors.storage.failures import SourceError, one_line
+from predictors.storage.source import Source, is_local, resolve
 
 log = logging.getLogger("predictors")
 
-FAREWELL = 5.0  # seconds for a server to tell those who asked for another one that it is there
+MAX_REPLY_SECONDS = 5.0  # for a server that was replaced to say so to the callers that asked for it
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-# They speak of another environment; and images that forbid to write bytecode do not mean environments that are kept,
-# where every start would compile everything anew.
+# The first two describe another environment. Images set the last one for themselves: in an environment that is kept,
+# every start would compile everything anew.
 NOT_PASSED_ON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-PROBLEMS = (SourceError, FlavorError, DependencyError, EnvironmentFailed, InstallerError, OSError)
+PREPARATION_ERRORS = (SourceError, FlavorError, DependencyError, EnvironmentFailed, InstallerError, OSError)
 
 
 class Stopped(BaseException):
-    """A signal came while there was nothing but preparations."""
+    """A signal came before there was a server."""
 
 
 class ProcessFailed(SourceError):
-    """What another process could not do, in its words."""
+    """Another process has failed; the message is its own."""
 
 
 class EnvironmentServer:
-    """A server in an environment."""
+    """A server process in an environment."""
 
-    def __init__(self, process: subprocess.Popen[bytes], door: Channel, folder: Path, source: Source) -> None:
-        self.process, self.door, self.environment, self.source = process, door, folder, source
-        self.leaving = False
+    def __init__(self, process: subprocess.Popen[bytes], channel: Channel, folder: Path, source: Source) -> None:
+        self.process, self.channel, self.environment, self.source = process, channel, folder, source
+        self.stopping = False
 
     def wait_ready(self) -> str | None:
-        """Why it is not; None once it is."""
-        while (message := self.door.receive()) is not None:
+        """Waits until the server is ready; why it is not, if it fails."""
+        while (message := self.channel.receive()) is not None:
             if "ready" in message:
                 return None
             if "failed" in message:
                 return str(message["failed"])
-        return f"its server ended with status {status(self.process.wait())}"
+        return f"its server ended with status {exit_status(self.process.wait())}"
+
+
+class ResponderProcess:
+    """Answers probes while there is no server: alive, not ready, and how far the preparations are."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        self.statuses, receiving = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.statuses.close()
+            run_in_child(lambda: respond(settings, ports, receiving))
+        receiving.close()
+
+    def show(self, status: str) -> None:
+        self.statuses.sendall(status.encode() + b"\n")
+
+    def stop(self) -> None:
+        self.statuses.close()
+        os.waitpid(self.pid, 0)
 
 
 class Launcher:
@@ -76,75 +95,75 @@ class Launcher:
         self.cache = Path(settings.env_cache).absolute() if settings.env_cache else default_cache()
         self.servers: list[EnvironmentServer] = []
         self.preparing = self.stopped = False
-        self.greeting: tuple[int, socket.socket] | None = None
-        """While probes are answered by somebody else than a server: who does, and how to tell what to say."""
+        self.responder: ResponderProcess | None = None
 
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status, which is the server's."""
         for number in SIGNALS:
             signal.signal(number, self.forward)
-        self.offer_ourselves()
+        self.offer_package()
         try:
-            with self.prepared(), self.greeter():
-                source = resolve(self.settings) if is_here(self.settings) else self.fetched()
+            with self.interruptible(), self.probes_answered():
+                source = resolve(self.settings) if is_local(self.settings) else self.fetch()
                 folder = self.environment(source)
         except Stopped:
             return 0
-        except PROBLEMS as error:
-            log.error("%s", one_line(error) if isinstance(error, OSError) else error)
+        except PREPARATION_ERRORS as error:
+            log.error("%s", in_short(error))
             return 1
         server = self.start(folder, source)
-        while (message := server.door.receive()) is not None:
+        while (message := server.channel.receive()) is not None:
             if "replace" in message:
-                server = self.replaced(server, source_from_json(message["replace"]))
-        return status(server.process.wait())
+                server = self.replace(server, source_from_json(message["replace"]))
+        return exit_status(server.process.wait())
 
     def forward(self, number: int, frame: object) -> None:
+        """Passes a signal on to the servers; preparations end with it."""
         self.stopped = True
         for server in self.servers:
-            if not server.leaving:  # a second signal would cut off what it has in flight
+            if not server.stopping:  # a second signal would cut off its requests in flight
                 server.process.send_signal(number)
         if self.preparing:
             self.preparing = False
             raise Stopped
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """While this lasts, a signal ends it."""
+    def interruptible(self) -> Iterator[None]:
+        """A signal raises `Stopped` inside of it."""
         self.preparing = True
         try:
             yield
         finally:
             self.preparing = False
 
-    def note(self, text: str) -> None:
-        log.info(text)
-        if self.greeting is not None:
-            self.greeting[1].sendall(text.encode() + b"\n")
+    def note(self, status: str) -> None:
+        log.info(status)
+        if self.responder is not None:
+            self.responder.show(status)
 
-    # -- the model ----------------------------------------------------------------------------------------------
+    # -- the model and its environment --------------------------------------------------------------------------
 
-    def fetched(self) -> Source:
-        """Resolved and downloaded by a process of its own: MLflow is not wanted in this one."""
-        self.greet()
+    def fetch(self) -> Source:
+        """The model, resolved and downloaded by a process of its own: this one does not import MLflow."""
+        self.answer_probes()
         ours, theirs = map(Channel, socket.socketpair())
         pid = os.fork()
         if pid == 0:
-            in_child(lambda: theirs.send(**self.fetch()))
+            run_in_child(lambda: theirs.send(**self.fetch_in_child()))
         theirs.close()
         try:
             with closing(ours):
-                answer = ours.receive() or {"error": "the process that fetches the model ended without a word"}
+                reply = ours.receive() or {"error": "the process that fetches the model ended without a result"}
         except Stopped:
             os.kill(pid, signal.SIGKILL)
             raise
         finally:
             os.waitpid(pid, 0)
-        if "error" in answer:
-            raise ProcessFailed(answer["error"])
-        return source_from_json(answer)
+        if "error" in reply:
+            raise ProcessFailed(reply["error"])
+        return source_from_json(reply)
 
-    def fetch(self) -> dict[str, Any]:
+    def fetch_in_child(self) -> dict[str, Any]:
         try:
             return source_as_json(resolve(self.settings, self.note, self.folder))
         except SourceError as error:
@@ -153,10 +172,11 @@ class Launcher:
             return {"error": f"the model cannot be fetched: {one_line(error)}"}
 
     def environment(self, source: Source) -> Path:
-        made = recipe(read_mlmodel(source.path), self.settings)
-        if not is_complete(self.cache / made.key) and not self.servers:
-            self.greet()
-        folder = environment(made, self.cache, self.note)
+        """The folder of the environment that the model needs, built if it is not there."""
+        needed = recipe_for(read_mlmodel(source.path), self.settings)
+        if not is_complete(self.cache / needed.key) and not self.servers:
+            self.answer_probes()
+        folder = ensure_environment(needed, self.cache, self.note)
         log.info("the model's environment is %s", folder)
         return folder
 
@@ -164,13 +184,13 @@ class Launcher:
 
     def start(self, folder: Path, source: Source, takes_over: bool = False) -> EnvironmentServer:
         ours, theirs = socket.socketpair()
-        sockets = [one.fileno() for one in (self.ports.http, self.ports.grpc) if one is not None]
-        given = {
-            "source": source_as_json(source), "sockets": sockets, "door": theirs.fileno(),
+        sockets = [listening.fileno() for listening in (self.ports.http, self.ports.grpc) if listening is not None]
+        handover = {
+            "source": source_as_json(source), "sockets": sockets, "channel": theirs.fileno(),
             "folder": str(self.folder), "takes_over": takes_over,
         }  # fmt: skip
         environ = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
-        environ |= {VARIABLE: json.dumps(given), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+        environ |= {VARIABLE: json.dumps(handover), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.folder / "site"), os.environ.get("PYTHONPATH"))))
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own command
@@ -179,120 +199,112 @@ class Launcher:
             )  # fmt: skip
         server = EnvironmentServer(process, Channel(ours), folder, source)
         self.servers.append(server)
-        if self.stopped:  # the signal came before it was in the list
+        if self.stopped:  # the signal came before this server was listed
             process.terminate()
         return server
 
-    def replaced(self, server: EnvironmentServer, source: Source) -> EnvironmentServer:
-        """The server that answers from now on: another one with this model, or the same if that cannot be."""
+    def replace(self, server: EnvironmentServer, source: Source) -> EnvironmentServer:
+        """The server that answers from now on: another one with this model, or the same if that is not possible."""
         try:
-            with self.prepared():
+            with self.interruptible():
                 folder = self.environment(source)
         except Stopped:
             return server  # it has had the signal, too
-        except PROBLEMS as error:
+        except PREPARATION_ERRORS as error:
             log.error("%s stays: %s", server.source.resolved_uri, error)
-            server.door.send(error=one_line(error) if isinstance(error, OSError) else str(error))
+            server.channel.send(error=in_short(error))
             return server
         if folder == server.environment:
-            server.door.send(replaced=False)
+            server.channel.send(replaced=False)
             return server
         try:
-            source = self.rescued(source)
+            source = self.keep_download(source)
             candidate = self.start(folder, source, takes_over=True)
         except OSError as error:  # such as a full disk
-            server.door.send(error=one_line(error))
+            server.channel.send(error=one_line(error))
             return server
         reason = candidate.wait_ready()
         if reason is not None:
-            self.forget(candidate)
-            server.door.send(error=reason)
+            self.remove(candidate)
+            server.channel.send(error=reason)
             return server
         log.info("%s takes over from %s", source.resolved_uri, server.source.resolved_uri)
-        server.door.send(replaced=True)
-        server.door.wait(FAREWELL)
-        # Not SIGTERM, after which a pod that goes takes requests for a while: the other server has the ports now.
+        server.channel.send(replaced=True)
+        server.channel.wait(MAX_REPLY_SECONDS)
+        # Not SIGTERM, after which a pod takes new requests for the drain delay: the other server has the ports now.
         server.process.send_signal(signal.SIGINT)
-        server.leaving = True
-        self.forget(server)
+        server.stopping = True
+        self.remove(server)
         return candidate
 
-    def rescued(self, source: Source) -> Source:
-        """What a server downloaded goes when it ends; its successor still needs it."""
+    def keep_download(self, source: Source) -> Source:
+        """Moves what a server downloaded, and would remove when it ends: its successor needs it."""
         if not source.path.is_relative_to(self.folder):
             return source
         kept = Path(tempfile.mkdtemp(prefix="model-", dir=self.folder)) / source.path.name
         source.path.rename(kept)
         return replace(source, path=kept)
 
-    def forget(self, server: EnvironmentServer) -> None:
+    def remove(self, server: EnvironmentServer) -> None:
         """Waits for a server that ends, and removes what was downloaded for it."""
         server.process.wait()
-        server.door.close()
+        server.channel.close()
         self.servers.remove(server)
         if server.source.path.is_relative_to(self.folder):
             shutil.rmtree(server.source.path, ignore_errors=True)
 
-    def offer_ourselves(self) -> None:
-        """Environments hold no copy of this package: they find the one that runs, and only that, in this folder."""
+    def offer_package(self) -> None:
+        """Environments hold no copy of this package: they import the one that runs, and only that, from this folder."""
         site = self.folder / "site"
         site.mkdir()
         (site / "predictors").symlink_to(Path(predictors.__path__[0]).resolve())
         installed = metadata.distribution(OURS)
-        about = site / f"{OURS.replace('-', '_')}-{installed.version}.dist-info"
-        about.mkdir()
+        info = site / f"{OURS.replace('-', '_')}-{installed.version}.dist-info"
+        info.mkdir()
         for name in ("METADATA", "entry_points.txt"):
-            (about / name).write_text(installed.read_text(name) or "")
+            (info / name).write_text(installed.read_text(name) or "")
 
     # -- until there is a server --------------------------------------------------------------------------------
 
     @contextmanager
-    def greeter(self) -> Iterator[None]:
-        """Ends whoever was started to answer probes."""
+    def probes_answered(self) -> Iterator[None]:
+        """Stops at its end whatever `answer_probes` has started."""
         try:
             yield
         finally:
-            if self.greeting is not None:
-                pid, told = self.greeting
-                told.close()
-                os.waitpid(pid, 0)
-                self.greeting = None
+            if self.responder is not None:
+                self.responder.stop()
+                self.responder = None
 
-    def greet(self) -> None:
-        """Starts a process that answers that the server is alive, and how far it is."""
-        if self.greeting is not None:
-            return
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            in_child(lambda: greet(self.settings, self.ports, theirs))
-        theirs.close()
-        self.greeting = (pid, ours)
+    def answer_probes(self) -> None:
+        """Starts the responder, because the preparations will take a while."""
+        if self.responder is None:
+            self.responder = ResponderProcess(self.settings, self.ports)
 
 
-def greet(settings: Settings, ports: Ports, told: socket.socket) -> None:
-    from predictors.processes.shared_state import Shared
-    from predictors.processes.workers import GREETER
+def respond(settings: Settings, ports: Ports, statuses: socket.socket) -> None:
+    """Answers probes until the launcher closes the socket; each line from it is the new status."""
+    from predictors.processes.shared_state import SharedState
+    from predictors.processes.workers import STARTUP_RESPONDER
     from predictors.serving.process import Serving
 
-    shared = Shared(1)
+    shared = SharedState(1)
 
-    def listen() -> None:
-        for line in told.makefile("r", encoding="utf-8"):
-            shared.status = line.rstrip()
+    def follow() -> None:
+        for line in statuses.makefile("r", encoding="utf-8"):
+            shared.startup.status = line.rstrip()
         os.kill(os.getpid(), signal.SIGTERM)
 
     with closing(shared):
-        threading.Thread(target=listen, daemon=True).start()
-        Serving(replace(settings, env_manager="local", workers=1)).work(ports, shared, GREETER)
+        threading.Thread(target=follow, daemon=True).start()
+        Serving(replace(settings, env_manager="local", workers=1)).run_worker(ports, shared, STARTUP_RESPONDER)
 
 
-def in_child(work: Callable[[], object]) -> NoReturn:
-    """The rest of a forked process."""
+def run_in_child(work: Callable[[], object]) -> NoReturn:
+    """Does the work in a process that was just forked, and ends it."""
     try:
         end_with_parent()
-        os.setpgid(0, 0)  # the launcher alone hears the keyboard
+        os.setpgid(0, 0)  # signals from the keyboard are for the launcher alone
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         work()
@@ -303,13 +315,17 @@ def in_child(work: Callable[[], object]) -> NoReturn:
         os._exit(0)
 
 
-def status(code: int) -> int:
-    """Ended by a signal, as shells say it."""
+def in_short(error: Exception) -> str:
+    return one_line(error) if isinstance(error, OSError) else str(error)
+
+
+def exit_status(code: int) -> int:
+    """As shells show it for a process that a signal has ended."""
     return 128 - code if code < 0 else code
 
 
 def launch(settings: Settings, module: str, arguments: Sequence[str]) -> int:
-    """Serves the settings' model in an environment of its own; the exit status of the process."""
+    """Serves the model in an environment of its own; the exit status of the process."""
     try:
         ports = bound_ports(settings)
     except StartError as error:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import Field, field, fields
+from dataclasses import Field, fields
+from dataclasses import field as dataclass_field
 from typing import Any, NoReturn
 
-from predictors.access.addresses import networks
-from predictors.access.limits import rate
 from predictors.settings.values import names, port, seconds, size, truth
-from predictors.telemetry.logs import error_line
 
 ENV_PREFIX = "MLFLOW_KSERVE_"
+METAVARS: dict[Callable[[str], Any], str] = {
+    truth: "BOOL", port: "PORT", seconds: "SECONDS", size: "SIZE", names: "NAMES", str: "TEXT",
+}  # fmt: skip
 
 
 class SettingError(Exception):
@@ -32,37 +32,44 @@ def setting(
     metavar: str | None = None,
     secret: bool = False,
 ) -> Any:
-    words = {truth: "BOOL", port: "PORT", seconds: "SECONDS", size: "SIZE", names: "NAMES", str: "TEXT", rate: "RATE",
-             networks: "NETWORKS"}  # fmt: skip
+    """A dataclass field with a flag and environment variables; `shown` is the default as `--help` describes it."""
     metadata = {
         "help": help, "parse": parse, "env": tuple(env), "flags": tuple(flags), "group": group, "shown": shown,
-        "metavar": metavar or words.get(parse, "WORD" if hasattr(parse, "choices") else "N"),
+        "metavar": metavar or METAVARS.get(parse, "WORD" if hasattr(parse, "choices") else "N"),
     }  # fmt: skip
-    return field(default=default, metadata=metadata, repr=not secret)
+    return dataclass_field(default=default, metadata=metadata, repr=not secret)
 
 
 class SettingsParser(argparse.ArgumentParser):
-    json_lines = False
-    """Whether even this is said in JSON."""
-
     def error(self, message: str) -> NoReturn:
-        text = f"{self.prog}: {message}"
-        print(error_line(text) if self.json_lines else f"{text}\nTry {self.prog} --help.", file=sys.stderr)
-        raise SystemExit(2)
+        """Leaves it to the program to report the error and to exit."""
+        raise SettingError(message)
 
 
-def flags_of(one: Field[Any]) -> list[str]:
-    """Hyphens first; KServe's underscores are the same flag."""
-    spelled = [f"--{one.name.replace('_', '-')}", *one.metadata["flags"]]
-    return list(dict.fromkeys([*spelled, *("--" + flag[2:].replace("-", "_") for flag in spelled)]))
+def flags_of(field: Field[Any]) -> list[str]:
+    """All spellings of a setting's flags; those with hyphens first, since KServe's underscores are accepted too."""
+    hyphenated = [f"--{field.name.replace('_', '-')}", *field.metadata["flags"]]
+    return list(dict.fromkeys([*hyphenated, *("--" + flag[2:].replace("-", "_") for flag in hyphenated)]))
 
 
-def env_of(one: Field[Any]) -> list[str]:
-    return [*one.metadata["env"], ENV_PREFIX + one.name.upper()]
+def env_of(field: Field[Any]) -> list[str]:
+    return [*field.metadata["env"], ENV_PREFIX + field.name.upper()]
 
 
-def parser(prog: str, description: str, forced_flavor: str | None = None, *, of: type[Any]) -> SettingsParser:
-    made = SettingsParser(
+def default_of(field: Field[Any]) -> str:
+    """The default as `--help` and the documentation show it."""
+    shown: str | None = field.metadata["shown"]
+    return shown or ("none" if field.default is None else str(field.default).lower())
+
+
+def help_of(field: Field[Any]) -> str:
+    choices = getattr(field.metadata["parse"], "choices", None)
+    return f"{field.metadata['help']} ({', '.join(choices)})" if choices else str(field.metadata["help"])
+
+
+def parser(prog: str, description: str, *, of: type[Any], fixed: Container[str] = ()) -> SettingsParser:
+    """A parser with a flag for each setting in the dataclass `of`, except for the fixed ones."""
+    parser = SettingsParser(
         prog=prog,
         description=description,
         allow_abbrev=False,
@@ -70,54 +77,43 @@ def parser(prog: str, description: str, forced_flavor: str | None = None, *, of:
         epilog="Flags win over the environment. Flags may also be spelled with underscores (--model_name).",
     )
     groups: dict[str, Any] = {}
-    for one in fields(of):
-        if one.name == "flavor" and forced_flavor:
+    for field in fields(of):
+        if field.name in fixed:
             continue
-        metadata = one.metadata
-        group = groups.setdefault(metadata["group"], None) or made.add_argument_group(metadata["group"])
-        groups[metadata["group"]] = group
-        default = metadata["shown"] or ("none" if one.default is None else str(one.default).lower())
-        choices = getattr(metadata["parse"], "choices", None)
-        allowed = f" ({', '.join(choices)})" if choices else ""
-        hyphened = [flag for flag in flags_of(one) if "_" not in flag]
-        argument = group.add_argument(
-            *hyphened,
-            dest=one.name,
+        metadata = field.metadata
+        if metadata["group"] not in groups:
+            groups[metadata["group"]] = parser.add_argument_group(metadata["group"])
+        hyphenated = [flag for flag in flags_of(field) if "_" not in flag]
+        argument = groups[metadata["group"]].add_argument(
+            *hyphenated,
+            dest=field.name,
             default=argparse.SUPPRESS,
             metavar=metadata["metavar"],
             nargs="?" if metadata["parse"] is truth else None,
             const="true" if metadata["parse"] is truth else None,
-            help=f"{metadata['help']}{allowed} [{', '.join(env_of(one))}; default: {default}]".replace("%", "%%"),
+            help=f"{help_of(field)} [{', '.join(env_of(field))}; default: {default_of(field)}]".replace("%", "%%"),
         )
         # Registered beside the argument, so that --help shows one spelling.
-        for flag in set(flags_of(one)) - set(hyphened):
-            made._option_string_actions[flag] = argument
-    return made
+        for flag in set(flags_of(field)) - set(hyphenated):
+            parser._option_string_actions[flag] = argument
+    return parser
 
 
 def given_values(
-    made: SettingsParser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
+    parser: SettingsParser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
 ) -> dict[str, Any]:
-    """What flags and environment say of the settings that are not fixed."""
-    made.json_lines = wants_json(argv, environ)
-    given = vars(made.parse_args(argv))
+    """The values that flags and the environment give to settings that are not fixed; raises SettingError."""
+    given = vars(parser.parse_args(argv))
     values: dict[str, Any] = {}
-    for one in fields(of):
-        source, text = next(((name, environ[name]) for name in env_of(one) if environ.get(name)), (None, None))
-        if one.name in given:
-            source, text = flags_of(one)[0], given[one.name]
-        if source is None or text is None or one.name in fixed:
+    for field in fields(of):
+        source, text = next(((name, environ[name]) for name in env_of(field) if environ.get(name)), (None, None))
+        if field.name in given:
+            source, text = flags_of(field)[0], given[field.name]
+        if source is None or text is None or field.name in fixed:
             continue
         try:
-            values[one.name] = one.metadata["parse"](text)
+            values[field.name] = field.metadata["parse"](text)
         except (ValueError, OverflowError) as error:
-            reason = str(error) if str(error).startswith("expected") else f"expected a value like {one.default}"
-            made.error(f"{source}: {text!r} is not usable: {reason}")
+            reason = str(error) if str(error).startswith("expected") else f"expected a value like {field.default}"
+            raise SettingError(f"{source}: {text!r} is not usable: {reason}") from None
     return values
-
-
-def wants_json(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """What is said of settings that cannot be used is said in the form that one of them asks for."""
-    words = " ".join(argv).replace("=", " ").replace("log_format", "log-format")
-    _, flag, rest = words.rpartition("--log-format ")
-    return (rest.split() or [""])[0] == "json" if flag else environ.get(ENV_PREFIX + "LOG_FORMAT") == "json"

@@ -1,4 +1,4 @@
-"""Parsers of setting values: each takes a text and raises ValueError."""
+"""Parsers of setting values: each takes a text and raises ValueError with what it expected."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise ValueError("expected a number of seconds, 0 or more")
+    return value
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError("expected a number of seconds, more than 0")
     return value
 
 
@@ -69,10 +76,10 @@ def names(text: str) -> frozenset[str]:
 
 def some_of(*allowed: str) -> Callable[[str], frozenset[str]]:
     def parse(text: str) -> frozenset[str]:
-        found = names(text)
-        if not found <= set(allowed):
+        chosen = names(text)
+        if not chosen <= set(allowed):
             raise ValueError(f"expected some of {', '.join(allowed)}, separated by commas")
-        return found
+        return chosen
 
     return parse
 

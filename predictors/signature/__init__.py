@@ -1,1 +1,1 @@
-"""Signatures: the plan that turns requests into model input."""
+"""The model's signature, and the plans compiled from it that turn requests into model input."""

@@ -1,4 +1,4 @@
-"""The model's own input example, and sample requests made from it for every protocol."""
+"""The model's input example, and sample requests made from it for every protocol."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ PLACEHOLDERS: dict[str, Any] = {
 
 
 def read_example(mlmodel: MLmodel) -> Batch | None:
-    """The example that was logged with the model, as a request; None where there is none that can be read."""
+    """The example that was logged with the model, as a request; None if there is none, or none that can be read."""
     info = mlmodel.content.get("saved_input_example_info") or {}
     try:
         if info.get("serving_input_path"):
             return invocations.decode_json((mlmodel.path / info["serving_input_path"]).read_bytes())
         if info.get("artifact_path"):
-            return stored_example(json.loads((mlmodel.path / info["artifact_path"]).read_bytes()), info)
+            return read_mlflow2_example(json.loads((mlmodel.path / info["artifact_path"]).read_bytes()), info)
     except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
         log.warning("the model's input example cannot be read: %s", error)
     return None
 
 
-def stored_example(content: Any, info: Mapping[str, Any]) -> Batch | None:
-    """What MLflow 2 wrote before it kept a whole request."""
+def read_mlflow2_example(content: Any, info: Mapping[str, Any]) -> Batch | None:
+    """An example in the form that MLflow 2 wrote before it saved a whole request."""
     if info.get("type") == "dataframe":
         return invocations.decode_json(jsontext.dump({"dataframe_split": content}))
     if info.get("type") == "ndarray":
@@ -62,21 +62,21 @@ def placeholder(plan: SignaturePlan) -> Batch | None:
     if plan.from_type_hints:
         return None
     if plan.tensors:
-        columns = {one.name: zeros(one) for one in plan.inputs}
+        columns = {field.name: zeros(field) for field in plan.inputs}
         return Batch(columns=columns) if plan.named else Batch(rows=columns[""])
     if plan.inputs:
-        values = [placeholder_of(one.spec) for one in plan.inputs]
+        values = [placeholder_of(field.spec) for field in plan.inputs]
         if not plan.named:
             return Batch(rows=[values])
-        return Batch(columns={one.name: [value] for one, value in zip(plan.inputs, values, strict=True)})
+        return Batch(columns={field.name: [value] for field, value in zip(plan.inputs, values, strict=True)})
     if plan.names:
         return Batch(columns={name: [0.0] for name in plan.names})
     return Batch(rows=[[0.0] * plan.width]) if plan.width else None
 
 
-def zeros(one: Field) -> Any:
-    shape = tuple(1 if size == -1 else size for size in one.shape)
-    return np.full(shape, "text" if one.dtype.kind in "OUS" else 0, dtype=one.dtype).tolist()
+def zeros(field: Field) -> Any:
+    shape = tuple(1 if size == -1 else size for size in field.shape)
+    return np.full(shape, "text" if field.dtype.kind in "OUS" else 0, dtype=field.dtype).tolist()
 
 
 def placeholder_of(spec: Mapping[str, Any]) -> Any:
@@ -84,29 +84,29 @@ def placeholder_of(spec: Mapping[str, Any]) -> Any:
     if kind == "array":
         return [placeholder_of(spec["items"])]
     if kind == "object":
-        return {name: placeholder_of(one) for name, one in spec["properties"].items()}
+        return {name: placeholder_of(value) for name, value in spec["properties"].items()}
     if kind == "map":
         return {"key": placeholder_of(spec["values"])}
     return PLACEHOLDERS.get(kind, "text")
 
 
 def samples(plan: SignaturePlan, batch: Batch | None, model_name: str) -> dict[str, Any]:
-    """A request that works for each protocol: path and body. Empty where nothing is known of the inputs."""
+    """A valid request for each protocol, as path and body; empty if the model's inputs are not known."""
     if batch is None:
         return {}
-    v1, tensors = v1_sample(batch), v2_inputs(plan, batch)
-    found: dict[str, Any] = {
+    v1, tensors = v1_sample(batch), v2_sample(plan, batch)
+    requests: dict[str, Any] = {
         "v1": {"path": f"/v1/models/{model_name}:predict", "body": v1},
         "invocations": {"path": "/invocations", "body": invocations_sample(batch, v1)},
     }
     if tensors:
         body = {"inputs": tensors}
-        found["v2"] = {"path": f"/v2/models/{model_name}/infer", "body": body}
-        found["grpc"] = {
+        requests["v2"] = {"path": f"/v2/models/{model_name}/infer", "body": body}
+        requests["grpc"] = {
             "method": "inference.GRPCInferenceService/ModelInfer",
-            "body": {"model_name": model_name, **grpc_body(tensors)},
+            "body": {"model_name": model_name, **grpc_sample(tensors)},
         }
-    return found
+    return requests
 
 
 def first_rows(batch: Batch) -> Batch:
@@ -118,8 +118,8 @@ def first_rows(batch: Batch) -> Batch:
 
 
 def plain(values: Any) -> Any:
-    made = jsonable(values)
-    return made.tolist() if isinstance(made, np.ndarray) else made
+    json_values = jsonable(values)
+    return json_values.tolist() if isinstance(json_values, np.ndarray) else json_values
 
 
 def v1_sample(batch: Batch) -> dict[str, Any]:
@@ -138,33 +138,34 @@ def invocations_sample(batch: Batch, v1: dict[str, Any]) -> dict[str, Any]:
     return {"dataframe_records": v1["instances"]}
 
 
-def v2_inputs(plan: SignaturePlan, batch: Batch) -> list[dict[str, Any]]:
-    """The rows as V2 tensors; empty for models whose inputs do not fit into tensors."""
+def v2_sample(plan: SignaturePlan, batch: Batch) -> list[dict[str, Any]]:
+    """The rows as V2 tensors; empty if the model's inputs do not fit into tensors."""
     rows = first_rows(batch)
     if plan.from_type_hints and is_records(rows.rows):
         return []
     columns = columns_of_records(rows.rows) if is_records(rows.rows) else rows.columns
     if columns is not None:
-        kinds = {one.name: one for one in plan.inputs}
+        kinds = {field.name: field for field in plan.inputs}
         return [v2_tensor(name, list(values), kinds.get(name)) for name, values in columns.items()]
     if plan.inputs and not plan.tensors:
-        by_position = plan.by_position(rows.rows)
+        by_position = plan.columns_of_rows(rows.rows)
         return [
-            v2_tensor(str(key), list(by_position[key]), one) for key, one in zip(plan.keys, plan.inputs, strict=True)
+            v2_tensor(str(key), list(by_position[key]), field)
+            for key, field in zip(plan.keys, plan.inputs, strict=True)
         ]
     only = plan.inputs[0] if plan.inputs else None
     return [v2_tensor(only.name if only and only.name else "input-0", rows.rows, only)]
 
 
-def v2_tensor(name: str, values: list[Any], one: Field | None) -> dict[str, Any]:
-    datatype = one.datatype if one else guessed(values)
-    if one is not None and one.type not in ("tensor", "string", "datetime") and datatype == "BYTES":
-        values = [value if isinstance(value, str) and one.type == "binary" else json.dumps(value) for value in values]
-    return {"name": name, "shape": shape_of(values), "datatype": datatype, "data": flat(values)}
+def v2_tensor(name: str, values: list[Any], field: Field | None) -> dict[str, Any]:
+    datatype = field.datatype if field else guess_datatype(values)
+    if field is not None and field.type not in ("tensor", "string", "datetime") and datatype == "BYTES":
+        values = [value if isinstance(value, str) and field.type == "binary" else json.dumps(value) for value in values]
+    return {"name": name, "shape": shape_of(values), "datatype": datatype, "data": flatten(values)}
 
 
-def guessed(values: Any) -> str:
-    kinds = {type(value) for value in flat(values)}
+def guess_datatype(values: Any) -> str:
+    kinds = {type(value) for value in flatten(values)}
     if kinds == {bool}:
         return "BOOL"
     if kinds == {int}:
@@ -180,22 +181,22 @@ def shape_of(values: Any) -> list[int]:
     return shape
 
 
-def flat(values: Any) -> list[Any]:
-    return [leaf for value in values for leaf in flat(value)] if isinstance(values, list) else [values]
+def flatten(values: Any) -> list[Any]:
+    return [leaf for value in values for leaf in flatten(value)] if isinstance(values, list) else [values]
 
 
 CONTENTS = {"BOOL": "bool_contents", "INT32": "int_contents", "INT64": "int64_contents", "FP32": "fp32_contents",
             "FP64": "fp64_contents", "BYTES": "bytes_contents"}  # fmt: skip
 
 
-def grpc_body(tensors: list[dict[str, Any]]) -> dict[str, Any]:
-    """The same tensors as grpcurl takes them: protobuf's JSON, bytes as base64."""
+def grpc_sample(tensors: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same tensors for grpcurl: the JSON of protobuf, with bytes as base64."""
     inputs = []
     for tensor in tensors:
         data = tensor["data"]
         if tensor["datatype"] == "BYTES":
             data = [base64.b64encode(str(item).encode()).decode() for item in data]
         head = {key: tensor[key] for key in ("name", "shape", "datatype")}
-        field = CONTENTS.get(tensor["datatype"], "raw_input_contents")
-        inputs.append({**head, "contents": {field: data}})
+        contents = CONTENTS.get(tensor["datatype"], "raw_input_contents")
+        inputs.append({**head, "contents": {contents: data}})
     return {"inputs": inputs}

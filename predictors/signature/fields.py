@@ -1,4 +1,4 @@
-"""One input, output or param of an MLflow signature, and values in exactly its type."""
+"""The inputs, outputs and params of an MLflow signature, and the conversion of values to exactly their types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from predictors.protocol.errors import InvalidInput
 
 Spec: TypeAlias = Mapping[str, Any]
 
-# MLflow type → (V2 datatype, numpy dtype, words for errors)
+# MLflow type → (V2 datatype, numpy dtype, description for messages)
 SCALARS: dict[str, tuple[str, str, str]] = {
     "boolean": ("BOOL", "bool", "a boolean"),
     "integer": ("INT32", "int32", "an integer of 32 bits (integer)"),
@@ -29,16 +29,16 @@ SCALARS: dict[str, tuple[str, str, str]] = {
 }
 NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
 TEXT_TYPES = frozenset({"string", "datetime", "binary"})
-"""What CSV must leave as it is written."""
+"""Types whose CSV cells stay text: pandas would parse some of them as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input or output of the signature."""
+    """An input or output of the signature."""
 
     name: str
     type: str
-    """An MLflow scalar type, or array, object, map, any, tensor."""
+    """An MLflow scalar type, or array, object, map, any or tensor."""
     spec: Spec
     required: bool = True
     dtype: np.dtype[Any] = field(default=np.dtype(object))
@@ -46,22 +46,22 @@ class Field:
 
     @property
     def datatype(self) -> str:
-        """The V2 datatype that carries it; composite types travel as JSON text."""
+        """The V2 datatype for it: composite types are sent as JSON text."""
         return tensors.datatype_of(self.dtype) if self.type == "tensor" else SCALARS.get(self.type, ("BYTES",))[0]
 
     @property
     def expected(self) -> str:
         if self.type == "tensor":
             return f"{self.dtype} of shape {list(self.shape)}"
-        return SCALARS[self.type][2] if self.type in SCALARS else wording(self.spec)
+        return SCALARS[self.type][2] if self.type in SCALARS else describe_type(self.spec)
 
     def conform(self, values: list[Any]) -> casting.Array:
-        """A value for each row, in whichever of the two ways the model takes them."""
+        """A value for each row, as the column or the tensor that the signature has."""
         return self.tensor(values) if self.type == "tensor" else self.column(values)
 
     def column(self, values: Values) -> casting.Array:
-        """The values of a column in the type that the model wants."""
-        values = casting.without_missing(values, self.name, required=self.required)
+        """The values of a column in the type of the signature."""
+        values = casting.fill_missing(values, self.name, required=self.required)
         nullable = not self.required
         if self.type in NUMBER_TYPES:
             return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
@@ -75,19 +75,19 @@ class Field:
             return casting.binaries(values, self.name, self.expected)
         cells = values
         if isinstance(values, np.ndarray) and values.dtype.kind == "O":
-            cells = [json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
+            cells = [parse_json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
         where = f"input '{self.name}', row"
-        return casting.objects(
-            [composite(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
+        return casting.object_array(
+            [conform_value(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
         )
 
     def tensor(self, values: Any) -> casting.Array:
-        """A tensor of the wanted type; its shape is checked against the signature."""
+        """The values as a tensor of the type and the shape of the signature."""
         array = as_tensor(values, self.dtype, self.name, self.expected)
         if array.ndim == 1 and len(self.shape) == 2 and self.shape[1] == 1:
             array = array.reshape(-1, 1)  # scalars for a one-column model
         fits = array.ndim == len(self.shape) and all(
-            want in (-1, have) for want, have in zip(self.shape, array.shape, strict=True)
+            expected in (-1, actual) for expected, actual in zip(self.shape, array.shape, strict=True)
         )
         if not fits:
             raise InvalidInput(
@@ -96,68 +96,70 @@ class Field:
         return array
 
 
-def wording(spec: Spec) -> str:
+def describe_type(spec: Spec) -> str:
     kind = spec.get("type", "any")
     if kind in SCALARS:
         return SCALARS[kind][2]
     return {"array": "a list", "object": "an object", "map": "an object"}.get(kind, "any value")
 
 
-def json_cell(cell: Any, name: str, row: int) -> Any:
-    """Composite values travel in tensors as JSON text."""
+def parse_json_cell(cell: Any, name: str, row: int) -> Any:
+    """A composite value from a tensor, which has it as JSON text."""
     if not isinstance(cell, (bytes, str)):
         return cell
     try:
         return json.loads(cell)
     except (ValueError, RecursionError):
-        raise casting.refuse(name, row, "a JSON document in a string", "text that is not JSON") from None
+        raise casting.mismatch(name, row, "a JSON document in a string", "text that is not JSON") from None
 
 
-def composite(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
-    """Checks an Array, Object, Map or Any value and converts the scalars inside it."""
+def conform_value(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
+    """An Array, Object, Map or Any value, checked, with the scalars inside it converted."""
     kind = spec.get("type", "any")
     if kind == "any" or (value is None and nullable):
         return value
     if kind == "array":
         if not isinstance(value, list):
-            raise InvalidInput(f"{where}: expected a list, got {casting.described(value)}")
-        return [composite(item, spec["items"], f"{where}[{i}]", False) for i, item in enumerate(value)]
+            raise InvalidInput(f"{where}: expected a list, got {casting.json_type(value)}")
+        return [conform_value(item, spec["items"], f"{where}[{i}]", False) for i, item in enumerate(value)]
     if kind in ("object", "map"):
         if not isinstance(value, dict):
-            raise InvalidInput(f"{where}: expected an object, got {casting.described(value)}")
+            raise InvalidInput(f"{where}: expected an object, got {casting.json_type(value)}")
         if kind == "map":
-            return {key: composite(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
-        return properties(value, spec["properties"], where)
+            return {key: conform_value(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
+        return conform_object(value, spec["properties"], where)
     if kind not in SCALARS:
         return value
     column = Field(where, kind, spec, dtype=np.dtype(SCALARS[kind][1])).column
     try:
         return column([value])[0].item() if kind not in ("string", "binary") else column([value])[0]
     except InvalidInput:
-        raise InvalidInput(f"{where}: expected {wording(spec)}, got {casting.described(value)}") from None
+        raise InvalidInput(f"{where}: expected {describe_type(spec)}, got {casting.json_type(value)}") from None
 
 
-def properties(value: dict[str, Any], specs: Mapping[str, Spec], where: str) -> dict[str, Any]:
+def conform_object(value: dict[str, Any], specs: Mapping[str, Spec], where: str) -> dict[str, Any]:
     required = [name for name, spec in specs.items() if spec.get("required", True)]
-    unmatched(value, [*specs], required, f"{where}: ", "property", "properties")
+    check_names(value, [*specs], required, f"{where}: ", "property", "properties")
     return {
-        name: composite(value[name], specs[name], f"{where}.{name}", not specs[name].get("required", True))
+        name: conform_value(value[name], specs[name], f"{where}.{name}", not specs[name].get("required", True))
         for name in specs
         if name in value
     }
 
 
-def unmatched(
-    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, one: str, many: str
+def check_names(
+    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, singular: str, plural: str
 ) -> None:
-    """Names what is missing and what is unknown, all at once."""
+    """Raises `InvalidInput` with all names that are missing and all that are unknown."""
     missing = [name for name in required if name not in given]
     unknown = [name for name in given if name not in known]
     problems = []
     if missing:
-        problems.append(f"missing required {one if len(missing) == 1 else many} {quoted(missing)}")
+        problems.append(f"missing required {singular if len(missing) == 1 else plural} {quoted(missing)}")
     if unknown:
-        problems.append(f"unknown {one if len(unknown) == 1 else many} {quoted(unknown)}{suggestion(unknown, known)}")
+        problems.append(
+            f"unknown {singular if len(unknown) == 1 else plural} {quoted(unknown)}{suggestion(unknown, known)}"
+        )
     if problems:
         raise InvalidInput(where + "; ".join(problems))
 
@@ -175,7 +177,7 @@ def suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
 
 
 def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> casting.Array:
-    """A (nested) list or a typed tensor as an array of `dtype`, exactly."""
+    """A nested list or a typed tensor as an array of exactly `dtype`."""
     if dtype.kind in "OUS":
         array = nested_objects(values, name)
         flat = casting.strings(array.reshape(-1), name, "a string", nullable=False)
@@ -194,12 +196,12 @@ def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> ca
 
 
 def nested_numbers(values: Any, name: str) -> casting.Array:
-    """A nested list as an array; anything but plain numbers as objects, so that nothing is converted unseen."""
+    """A nested list as an array, of objects unless all values are numbers: numpy would convert them silently."""
     try:
         array = np.array(values)
     except ValueError:
-        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
-    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.hold_bools(values)):
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged_hint(values)}") from None
+    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.contains_bools(values)):
         return array
     return nested_objects(values, name)
 
@@ -210,18 +212,18 @@ def nested_objects(values: Any, name: str) -> casting.Array:
     try:
         array = np.array(values, dtype=object)
     except ValueError:
-        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}") from None
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged_hint(values)}") from None
     if any(isinstance(item, list) for item in array.reshape(-1)):
-        raise InvalidInput(f"input '{name}': rows of different lengths{ragged(values)}")
+        raise InvalidInput(f"input '{name}': rows of different lengths{ragged_hint(values)}")
     return array
 
 
-def ragged(rows: Any) -> str:
-    """Where the lengths first differ, for the message."""
+def ragged_hint(rows: Any) -> str:
+    """Where the lengths first differ, for the message; empty if it cannot be said."""
     if isinstance(rows, list) and rows and isinstance(rows[0], list):
         for index, row in enumerate(rows):
             if not isinstance(row, list):
-                return f": row 0 is a list, row {index} is {casting.described(row)}"
+                return f": row 0 is a list, row {index} is {casting.json_type(row)}"
             if len(row) != len(rows[0]):
                 return f": row 0 has {len(rows[0])} values, row {index} has {len(row)}"
     return ""
@@ -229,7 +231,7 @@ def ragged(rows: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One inference parameter of the signature."""
+    """An inference parameter of the signature."""
 
     name: str
     type: str
@@ -237,16 +239,16 @@ class Param:
     shape: tuple[int, ...] | None
     spec: Spec
 
-    def value(self, given: Any) -> Any:
+    def conform(self, value: Any) -> Any:
         where = f"parameter '{self.name}'"
-        if given is None and self.default is None:
+        if value is None and self.default is None:
             return None
         if self.type not in SCALARS:
-            return composite(given, self.spec, where, nullable=self.default is None)
+            return conform_value(value, self.spec, where, nullable=self.default is None)
         scalar = {"type": self.type}
         if self.shape is None:
-            return composite(given, scalar, where, nullable=False)
-        return composite(given, {"type": "array", "items": scalar}, where, nullable=False)
+            return conform_value(value, scalar, where, nullable=False)
+        return conform_value(value, {"type": "array", "items": scalar}, where, nullable=False)
 
 
 def field_of(spec: Spec) -> Field:
@@ -267,5 +269,5 @@ def param_of(spec: Spec) -> Param:
     default = spec.get("default")
     if default is None:
         return param
-    # The default is written as JSON; the model wants it in the type of the parameter, like a given value.
-    return Param(param.name, kind, param.value(default), shape, spec)
+    # The default is JSON: like a value of a request it has to be converted to the parameter's type.
+    return Param(param.name, kind, param.conform(default), shape, spec)

@@ -1,7 +1,7 @@
-"""Rows of plain numbers as one matrix: the fast path through a plan, for requests that need nothing else.
+"""The fast path through a signature: requests of plain numbers as one matrix.
 
-`Matrix.of` gives exactly the numbers that `SignaturePlan.conform` would, or None: then the plan converts the rows
-itself, or says what is wrong with them. So the fast path never refuses anything and has no messages of its own.
+`MatrixPlan.conform` gives exactly the numbers that `SignaturePlan.conform` would, or None. In that case the signature
+plan converts the rows or raises the error, so the fast path never refuses a request and has no messages of its own.
 """
 
 from __future__ import annotations
@@ -15,177 +15,179 @@ from typing import Any
 import numpy as np
 
 from predictors.protocol.batch import Batch, Values
-from predictors.protocol.casting import EXACT_IN_DOUBLE, Array, kinds, packed
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array, pack_doubles, types_of
 from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
-EXACT_IN_SINGLE = 2**24
+MAX_EXACT_IN_SINGLE = 2**24
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """How a batch becomes a matrix of one row per row and one column per input."""
+class MatrixPlan:
+    """How a batch becomes a matrix with a row for each of its rows and a column for each input."""
 
     names: tuple[str, ...]
-    """Of the columns; empty where they have none."""
+    """The names of the columns; empty if they have none."""
     width: int
     dtype: np.dtype[Any]
-    whole: Array | None = None
-    """The columns that take whole numbers only, by position."""
-    highest: Array | None = None
-    """The largest number that each of those takes."""
+    integers: Array | None = None
+    """The positions of the columns of integers."""
+    integer_limits: Array | None = None
+    """For each of them, the bound below which every integer passes."""
     columnwise: bool = False
-    """Whether the plan makes a table of the rows, in which they lie column by column."""
+    """Whether the signature plan makes a DataFrame of the rows, which lies in memory column by column."""
     singles: Array | None = None
-    """The columns of single precision among others of double."""
+    """The positions of the columns of single precision, if others are of double precision."""
     untyped: bool = False
-    """Whether no signature types the columns: the model gets whole numbers and singles as such."""
+    """Whether there is no signature: then the model gets integers and single precision as they were sent."""
 
-    def of(self, batch: Batch) -> Array | None:
+    def conform(self, batch: Batch) -> Array | None:
+        """The rows in the types of the columns; None if the signature plan has to convert or refuse them."""
         try:
-            found = self.values(batch)
-        except (TypeError, OverflowError, ValueError, KeyError):  # anything but plain numbers, rows of any length, …
+            rows = self.to_doubles(batch)
+        except (TypeError, OverflowError, ValueError, KeyError):  # not numbers, rows of different lengths, …
             return None
-        return None if found is None else self.exact(found)
+        return None if rows is None else self.cast(rows)
 
-    def values(self, batch: Batch) -> Array | None:
-        """The numbers as doubles.
+    def to_doubles(self, batch: Batch) -> Array | None:
+        """The rows as doubles.
 
-        Without a signature, several rows by name lie column by column in the table that the model gets, and rows
-        without names row by row: that decides on the last bit of a sum, and only the latter are taken.
+        The order in memory may decide the last bit of a sum. Without a signature, the model gets several named rows
+        as a DataFrame, column by column, and unnamed rows row by row, as they are here: so only those are converted.
         """
         columns = batch.columns
         if columns is None:
             rows = batch.rows
             if isinstance(rows, np.ndarray):
-                return self.typed(rows)
+                return self.from_tensor(rows)
             if not isinstance(rows, list) or not rows:
                 return None
             if type(rows[0]) is dict:
                 by_name = self.names and (len(rows) == 1 or not self.untyped)
-                return self.of_records(rows, batch.literals) if by_name else None
-            if self.untyped and batch.frame:  # the model gets a table with other names than it knows
+                return self.from_records(rows, batch.literals) if by_name else None
+            if self.untyped and batch.frame:  # the model gets a DataFrame with names that it does not know
                 return None
-            return self.of_rows(rows, batch.literals)
+            return self.from_rows(rows, batch.literals)
         if batch.tensors and len(columns) == 1:
             ((name, values),) = columns.items()
             if name not in self.names and isinstance(values, np.ndarray):
-                return self.typed(values)
+                return self.from_tensor(values)
         if not self.names or len(columns) != self.width:
             return None
-        return self.of_columns([columns[name] for name in self.names], batch.literals)
+        return self.from_columns([columns[name] for name in self.names], batch.literals)
 
-    def of_rows(self, rows: list[Any], literals: bool) -> Array | None:
+    def from_rows(self, rows: list[Any], literals: bool) -> Array | None:
         if set(map(len, rows)) != {self.width}:
             return None
-        if literals and any(bool in kinds(row) for row in rows):
+        if literals and any(bool in types_of(row) for row in rows):
             return None
         count = len(rows) * self.width
-        return self.doubles(chain.from_iterable(rows), count).reshape(len(rows), self.width)
+        return self.pack(chain.from_iterable(rows), count).reshape(len(rows), self.width)
 
-    def of_records(self, rows: list[Any], literals: bool) -> Array | None:
+    def from_records(self, rows: list[Any], literals: bool) -> Array | None:
         names = self.names
         if self.width == 1:
-            return self.of_rows([[row[names[0]]] for row in rows], literals) if set(map(len, rows)) == {1} else None
+            return self.from_rows([[row[names[0]]] for row in rows], literals) if set(map(len, rows)) == {1} else None
         if set(map(len, rows)) != {self.width}:
             return None
-        return self.of_rows(list(map(itemgetter(*names), rows)), literals)
+        return self.from_rows(list(map(itemgetter(*names), rows)), literals)
 
-    def of_columns(self, columns: Sequence[Values], literals: bool) -> Array | None:
+    def from_columns(self, columns: Sequence[Values], literals: bool) -> Array | None:
         count = len(columns[0])
         if self.untyped and count > 1:
             return None
-        made = np.empty((count, self.width))
+        rows = np.empty((count, self.width))
         for index, values in enumerate(columns):
             if isinstance(values, np.ndarray):
-                if values.shape not in ((count,), (count, 1)) or not self.lossless(values):
+                if values.shape not in ((count,), (count, 1)) or not self.is_lossless(values):
                     return None
-                made[:, index] = values.reshape(-1)
-            elif len(values) == count and not (literals and bool in kinds(values)):
-                made[:, index] = self.doubles(values, count)
+                rows[:, index] = values.reshape(-1)
+            elif len(values) == count and not (literals and bool in types_of(values)):
+                rows[:, index] = self.pack(values, count)
             else:
                 return None
-        return made if count else None
+        return rows if count else None
 
-    def typed(self, values: Array) -> Array | None:
-        if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not self.lossless(values):
+    def from_tensor(self, values: Array) -> Array | None:
+        if values.ndim != 2 or values.shape[1] != self.width or not len(values) or not self.is_lossless(values):
             return None
         return np.ascontiguousarray(values, dtype=DOUBLE)
 
-    def doubles(self, values: Iterable[Any], count: int) -> Array:
-        """Numbers of JSON; no large ones where the plan cares whether they were written as whole numbers."""
-        made = packed(values, count)
+    def pack(self, values: Iterable[Any], count: int) -> Array:
+        """Numbers of JSON. Raises OverflowError for large ones if it matters whether they were written as integers."""
+        numbers = pack_doubles(values, count)
         if not self.columnwise or self.singles is not None or self.dtype == SINGLE:
-            most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
-            if not (np.abs(made) < most).all():
+            limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
+            if not (np.abs(numbers) < limit).all():
                 raise OverflowError
-        return made
+        return numbers
 
-    def lossless(self, values: Array) -> bool:
-        """Whether doubles hold the numbers of a typed tensor exactly, and the model would see the same in them."""
+    def is_lossless(self, values: Array) -> bool:
+        """Whether the numbers of a typed tensor are exact as doubles, and the model would treat them alike."""
         kind, size = values.dtype.kind, values.dtype.itemsize
         if kind == "f":
             return size == DOUBLE.itemsize or (size < DOUBLE.itemsize and not self.untyped)
         if kind not in "iu":
             return False
-        # Some libraries make singles of whole numbers.
-        most = EXACT_IN_SINGLE if self.untyped else EXACT_IN_DOUBLE
-        return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < most).all())
+        # Some libraries convert integers to single precision.
+        limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
+        return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < limit).all())
 
-    def exact(self, found: Array) -> Array | None:
-        """The matrix in the types of its columns; None where a number does not fit into them."""
-        if self.whole is not None:
-            part = found[:, self.whole]
-            whole = np.trunc(part) + 0.0  # no negative zero
-            if not (np.abs(part) < self.highest).all() or (part.view(np.int64) != whole.view(np.int64)).any():
+    def cast(self, rows: Array) -> Array | None:
+        """The rows in the types of the columns; None if a number does not fit into its type."""
+        if self.integers is not None:
+            columns = rows[:, self.integers]
+            whole = np.trunc(columns) + 0.0  # no negative zero
+            in_range = bool((np.abs(columns) < self.integer_limits).all())
+            if not in_range or (columns.view(np.int64) != whole.view(np.int64)).any():
                 return None
         if self.singles is None and self.dtype == DOUBLE:
-            return found
+            return rows
         with np.errstate(over="ignore"):
             if self.dtype == SINGLE:
-                found = found.astype(SINGLE)
+                rows = rows.astype(SINGLE)
             else:
-                found = found.copy()  # it may be the caller's own
-                found[:, self.singles] = found[:, self.singles].astype(SINGLE)
-        return found if np.isfinite(found).all() else None
+                rows = rows.copy()  # the caller may own it
+                rows[:, self.singles] = rows[:, self.singles].astype(SINGLE)
+        return rows if np.isfinite(rows).all() else None
 
 
-def matrix_of(plan: SignaturePlan) -> Matrix | None:
-    """The short way through a plan; None where its inputs are not columns of required numbers."""
+def compile_matrix(plan: SignaturePlan) -> MatrixPlan | None:
+    """The fast path through a signature plan; None if its inputs are not columns of required numbers."""
     if plan.from_type_hints:
         return None
     if not plan.inputs:
         fits = len(set(plan.names)) == len(plan.names) and len(plan.names) in (0, plan.width)
-        return Matrix(plan.names, plan.width, DOUBLE, untyped=True) if plan.width and fits else None
+        return MatrixPlan(plan.names, plan.width, DOUBLE, untyped=True) if plan.width and fits else None
     if plan.tensors:
-        return matrix_of_tensor(plan)
-    if not all(one.type in NUMBER_TYPES for one in plan.inputs):
+        return compile_tensor_matrix(plan)
+    if not all(field.type in NUMBER_TYPES for field in plan.inputs):
         return None
-    types = [one.dtype for one in plan.inputs]
-    names = tuple(one.name for one in plan.inputs) if plan.named else ()
-    return matrix_of_types(names, types) if len(set(names)) in (0, len(types)) else None
+    types = [field.dtype for field in plan.inputs]
+    names = tuple(field.name for field in plan.inputs) if plan.named else ()
+    return compile_column_matrix(names, types) if len(set(names)) in (0, len(types)) else None
 
 
-def matrix_of_tensor(plan: SignaturePlan) -> Matrix | None:
+def compile_tensor_matrix(plan: SignaturePlan) -> MatrixPlan | None:
     only = plan.inputs[0]
     fits = len(plan.inputs) == 1 and not only.name and len(only.shape) == 2 and only.shape[0] == -1
     if not fits or only.shape[1] < 1 or only.dtype not in (SINGLE, DOUBLE):
         return None
-    return Matrix((), only.shape[1], only.dtype)
+    return MatrixPlan((), only.shape[1], only.dtype)
 
 
-def matrix_of_types(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> Matrix:
-    whole = [i for i, dtype in enumerate(types) if dtype.kind == "i"]
+def compile_column_matrix(names: tuple[str, ...], types: Sequence[np.dtype[Any]]) -> MatrixPlan:
+    integers = [i for i, dtype in enumerate(types) if dtype.kind == "i"]
     singles = [i for i, dtype in enumerate(types) if dtype == SINGLE]
     alone = len(singles) == len(types)
-    highest = [min(np.iinfo(types[i]).max, EXACT_IN_DOUBLE) for i in whole]
-    return Matrix(
+    integer_limits = [min(np.iinfo(types[i]).max, MAX_EXACT_IN_DOUBLE) for i in integers]
+    return MatrixPlan(
         names,
         len(types),
         SINGLE if alone else DOUBLE,
         columnwise=True,
-        whole=np.array(whole) if whole else None,
-        highest=np.array(highest, dtype=DOUBLE) if whole else None,
+        integers=np.array(integers) if integers else None,
+        integer_limits=np.array(integer_limits, dtype=DOUBLE) if integers else None,
         singles=np.array(singles) if singles and not alone else None,
     )

@@ -1,6 +1,6 @@
-"""The MLflow signature as a compiled plan: payload columns → exactly what the model wants.
+"""The MLflow signature as a compiled plan that turns a batch into the model's input.
 
-Read straight from the JSON in the MLmodel file: no framework is imported for it. `SignaturePlan.conform` is pure.
+It is compiled from the JSON in the MLmodel file, without importing a framework. `SignaturePlan.conform` is pure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from predictors.flavor import MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
@@ -19,12 +20,12 @@ from predictors.signature.fields import (
     SCALARS,
     Field,
     Param,
+    check_names,
     field_of,
     nested_numbers,
     param_of,
     quoted,
     suggestion,
-    unmatched,
 )
 
 if TYPE_CHECKING:
@@ -35,16 +36,16 @@ ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or J
 
 @dataclass(frozen=True)
 class SignaturePlan:
-    """How a batch becomes the model's input. Without `inputs` the payload goes in as it is."""
+    """How a batch becomes the model's input. Without `inputs` its values are not converted."""
 
     inputs: tuple[Field, ...] = ()
     outputs: tuple[Field, ...] = ()
     params: tuple[Param, ...] = ()
     from_type_hints: bool = False
     width: int | None = None
-    """For models without a signature: how many columns the model itself says it needs."""
+    """Without a signature: the number of columns that the model itself expects."""
     names: tuple[str, ...] = ()
-    """For models without a signature: the column names that the model itself knows."""
+    """Without a signature: the column names that the model itself expects."""
 
     @property
     def has_signature(self) -> bool:
@@ -56,31 +57,31 @@ class SignaturePlan:
 
     @property
     def named(self) -> bool:
-        return bool(self.inputs) and all(one.name for one in self.inputs)
+        return bool(self.inputs) and all(field.name for field in self.inputs)
 
     @property
-    def copies(self) -> bool:
-        """Whether the model gets a table of its own, in which it may change what it likes, and not what was sent."""
-        return self.has_signature and not self.from_type_hints and all(one.type in SCALARS for one in self.inputs)
+    def copies_input(self) -> bool:
+        """Whether `conform` copies the values, so that a model that writes to its input leaves the batch alone."""
+        return self.has_signature and not self.from_type_hints and all(field.type in SCALARS for field in self.inputs)
 
     def conform(self, batch: Batch) -> ModelInput:
-        """The batch in exactly the shape and types that the model wants, or an error that names what is off."""
+        """The batch in exactly the shape and types of the signature; raises `InvalidInput` if it does not fit."""
         if self.from_type_hints:
             return plain_rows(batch)
         if is_records(batch.rows):
             batch = replace(batch, columns=columns_of_records(batch.rows), rows=None)
         if not self.inputs:
-            return self.as_is(batch)
+            return self.conform_untyped(batch)
         if self.tensors:
-            return self.as_tensors(batch)
-        return self.as_frame(batch)
+            return self.conform_tensors(batch)
+        return self.conform_frame(batch)
 
-    def of_matrix(self, rows: casting.Array) -> ModelInput:
-        """Rows of numbers, a column per input, as the model's input."""
+    def conform_matrix(self, rows: casting.Array) -> ModelInput:
+        """A matrix of numbers, with a column for each input, as the model's input."""
         return self.conform(Batch(columns={"a matrix": rows}, tensors=True))
 
     def whole_matrix(self, batch: Batch, names: Sequence[str]) -> Any:
-        """The one V2 tensor that holds all columns, or None."""
+        """The single V2 tensor that holds all columns, or None."""
         if not batch.tensors or batch.columns is None or len(batch.columns) != 1:
             return None
         ((name, values),) = batch.columns.items()
@@ -88,34 +89,34 @@ class SignaturePlan:
 
     # -- models without a signature ---------------------------------------------------------------------------
 
-    def as_is(self, batch: Batch) -> ModelInput:
+    def conform_untyped(self, batch: Batch) -> ModelInput:
         if batch.columns is not None:
             matrix = self.whole_matrix(batch, self.names)
             if matrix is not None:
-                return self.as_matrix(plain_text(matrix))
+                return self.untyped_input(plain_text(matrix))
             if self.names and set(batch.columns) != set(self.names):
-                unmatched(batch.columns, self.names, self.names, "", "input", "inputs")
+                check_names(batch.columns, self.names, self.names, "", "input", "inputs")
             return untyped_columns(batch.columns, self.names)
         if batch.frame:
             import pandas as pd
 
             return pd.DataFrame(batch.rows)
         if isinstance(batch.rows, list):
-            return self.as_matrix(untyped_matrix(batch.rows))
+            return self.untyped_input(untyped_matrix(batch.rows))
         return batch.rows
 
-    def as_matrix(self, rows: casting.Array) -> ModelInput:
+    def untyped_input(self, rows: casting.Array) -> ModelInput:
         if self.width is None:
             return rows
         if rows.ndim == 1 and self.width == 1:
             return rows.reshape(-1, 1)
         if rows.ndim != 2 or rows.shape[1] != self.width:
-            found = f"{rows.shape[1]} columns" if rows.ndim == 2 else f"shape {list(rows.shape)}"
-            raise InvalidInput(f"the model takes rows of {self.width} columns, got {found}")
+            actual = f"{rows.shape[1]} columns" if rows.ndim == 2 else f"shape {list(rows.shape)}"
+            raise InvalidInput(f"the model takes rows of {self.width} columns, got {actual}")
         return self.with_names(rows)
 
     def with_names(self, rows: casting.Array) -> ModelInput:
-        """Columns in order, with the names that the model itself knows for them."""
+        """The columns under the names that the model itself expects, in its order."""
         if len(self.names) != self.width:
             return rows
         import pandas as pd
@@ -124,8 +125,8 @@ class SignaturePlan:
 
     # -- tensor signatures --------------------------------------------------------------------------------------
 
-    def as_tensors(self, batch: Batch) -> ModelInput:
-        names = [one.name for one in self.inputs]
+    def conform_tensors(self, batch: Batch) -> ModelInput:
+        names = [field.name for field in self.inputs]
         first = self.inputs[0]
         if batch.columns is None:
             if len(self.inputs) != 1:
@@ -134,91 +135,95 @@ class SignaturePlan:
         columns = batch.columns
         if not first.name:
             if len(columns) > 1:
-                self.order_counts(batch)
-            return first.tensor(only_column(columns))
+                self.require_order(batch)
+            return first.tensor(unnamed_tensor(columns))
         if (
             len(self.inputs) == 1
             and first.name not in columns
             and (matrix := self.whole_matrix(batch, names)) is not None
         ):
             return {first.name: first.tensor(matrix)}
-        self.match(columns)
-        return {one.name: one.tensor(columns[one.name]) for one in self.inputs if one.name in columns}
+        self.check_columns(columns)
+        return {field.name: field.tensor(columns[field.name]) for field in self.inputs if field.name in columns}
 
     # -- column signatures --------------------------------------------------------------------------------------
 
-    def as_frame(self, batch: Batch) -> pd.DataFrame:
+    def conform_frame(self, batch: Batch) -> pd.DataFrame:
         import pandas as pd
 
         columns: Mapping[Any, Values]
         if batch.columns is None:
-            columns = self.by_position(batch.rows)
-        elif (matrix := self.whole_matrix(batch, [one.name for one in self.inputs])) is not None:
-            columns = self.by_position(matrix)
+            columns = self.columns_of_rows(batch.rows)
+        elif (matrix := self.whole_matrix(batch, [field.name for field in self.inputs])) is not None:
+            columns = self.columns_of_rows(matrix)
         elif self.named:
             columns = batch.columns
-            self.match(columns)
+            self.check_columns(columns)
         else:
-            columns = self.positions_of(batch)
-        same_length(columns)
+            columns = self.columns_by_position(batch)
+        check_lengths(columns)
         return pd.DataFrame(
-            {key: one.column(columns[key]) for key, one in zip(self.keys, self.inputs, strict=True) if key in columns}
+            {
+                key: field.column(columns[key])
+                for key, field in zip(self.keys, self.inputs, strict=True)
+                if key in columns
+            }
         )
 
     @property
     def keys(self) -> Sequence[Any]:
-        """Column labels of the DataFrame: the names, or 0, 1, … where the signature names none."""
-        return [one.name for one in self.inputs] if self.named else range(len(self.inputs))
+        """The column labels of the DataFrame: the names, or 0, 1, … if the signature has none."""
+        return [field.name for field in self.inputs] if self.named else range(len(self.inputs))
 
-    def match(self, columns: Mapping[str, Any]) -> None:
-        names = [one.name for one in self.inputs]
+    def check_columns(self, columns: Mapping[str, Any]) -> None:
+        names = [field.name for field in self.inputs]
         if len(columns) == len(names) and all(name in columns for name in names):
             return
-        unmatched(columns, names, [one.name for one in self.inputs if one.required], "", "input", "inputs")
+        check_names(columns, names, [field.name for field in self.inputs if field.required], "", "input", "inputs")
 
-    def positions_of(self, batch: Batch) -> dict[Any, Values]:
-        """Columns for a signature without names: by number where the names are numbers, else by order."""
+    def columns_by_position(self, batch: Batch) -> dict[Any, Values]:
+        """Columns for a signature without names: by number if the names are numbers, else in the order sent."""
         columns = batch.columns or {}
         if len(columns) != len(self.inputs):
             raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {len(columns)}")
         if set(columns) == {str(i) for i in range(len(columns))}:
             return {int(name): values for name, values in columns.items()}
-        self.order_counts(batch)
+        self.require_order(batch)
         return dict(enumerate(columns.values()))
 
-    def order_counts(self, batch: Batch) -> None:
-        """Tables and lists of tensors have an order; the keys of a JSON object have none to rely on."""
+    def require_order(self, batch: Batch) -> None:
+        """Refuses a JSON object: its keys have no order to rely on, unlike tables and lists of tensors."""
         if not batch.frame and not batch.tensors:
             raise InvalidInput("the model's columns have no names: send rows, in the order that it was trained with")
 
-    def by_position(self, rows: Any) -> dict[Any, Values]:
-        """Rows without names as columns in the order of the signature."""
+    def columns_of_rows(self, rows: Any) -> dict[Any, Values]:
+        """Rows without names as columns, in the order of the signature."""
         count = len(self.inputs)
         if isinstance(rows, np.ndarray):
             if rows.ndim == 1 and count == 1:
                 return {self.keys[0]: rows}
             if rows.ndim != 2 or rows.shape[1] != count:
                 raise InvalidInput(
-                    f"the model takes {count} columns, got a tensor of shape {list(rows.shape)}: {self.column_words}"
+                    f"the model takes {count} columns, got a tensor of shape {list(rows.shape)}: {self.columns_hint}"
                 )
             return {key: rows[:, i] for i, key in enumerate(self.keys)}
         if not isinstance(rows, list):
-            raise InvalidInput(f"expected a list of rows, got {casting.described(rows)}")
-        if not any(isinstance(row, list) for row in rows) or self.takes_lists(rows):
+            raise InvalidInput(f"expected a list of rows, got {casting.json_type(rows)}")
+        if not any(isinstance(row, list) for row in rows) or self.rows_are_cells(rows):
             if count == 1 or not rows:
                 return dict.fromkeys(self.keys[:1], rows) if rows else dict.fromkeys(self.keys, rows)
             raise InvalidInput(
-                f"row 0: expected a list of {count} values, got {casting.described(rows[0])}: {self.column_words}"
+                f"row 0: expected a list of {count} values, got {casting.json_type(rows[0])}: {self.columns_hint}"
             )
         for index, row in enumerate(rows):
             if not isinstance(row, list):
-                raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.described(row)}")
+                raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.json_type(row)}")
             if len(row) != count:
-                raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.column_words}")
+                raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.columns_hint}")
         return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
 
-    def takes_lists(self, rows: list[Any]) -> bool:
-        """One column of lists, given without the list around each row."""
+    def rows_are_cells(self, rows: list[Any]) -> bool:
+        """Whether each row is the only cell of its row: a list for a column of lists, without the list around it."""
         return (
             len(self.inputs) == 1
             and self.inputs[0].type in ("array", "any")
@@ -226,19 +231,22 @@ class SignaturePlan:
         )
 
     @property
-    def column_words(self) -> str:
-        return f"columns are {quoted([one.name for one in self.inputs])}" if self.named else "columns have no names"
+    def columns_hint(self) -> str:
+        return f"columns are {quoted([field.name for field in self.inputs])}" if self.named else "columns have no names"
 
     # -- params -------------------------------------------------------------------------------------------------
 
-    def conform_params(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of the signature with the caller's values, checked, over the defaults."""
-        unknown = [name for name in given if all(name != param.name for param in self.params)]
+    def conform_params(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The params of the signature: the caller's values, checked, and the defaults of the others."""
+        unknown = [name for name in values if all(name != param.name for param in self.params)]
         if unknown:
             known = [param.name for param in self.params]
             hint = suggestion(unknown, known) if known else " (the model takes none)"
             raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
-        return {p.name: p.value(given[p.name]) if p.name in given else p.default for p in self.params}
+        return {
+            param.name: param.conform(values[param.name]) if param.name in values else param.default
+            for param in self.params
+        }
 
 
 def is_records(rows: Any) -> bool:
@@ -246,22 +254,22 @@ def is_records(rows: Any) -> bool:
 
 
 def columns_of_records(rows: list[Any]) -> dict[str, Values]:
-    """Records as columns; a column that only some records have gets MISSING in the others."""
-    names = rows[0].keys()
-    if all(type(row) is dict and row.keys() == names for row in rows):
-        return {name: [row[name] for row in rows] for name in names}
+    """Records as columns, with MISSING for a record that lacks a column."""
+    first = rows[0].keys()
+    if all(type(row) is dict and row.keys() == first for row in rows):
+        return {name: [row[name] for row in rows] for name in first}
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.described(row)}")
-    every = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name, MISSING) for row in rows] for name in every}
+            raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.json_type(row)}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, MISSING) for row in rows] for name in names}
 
 
 def plain_rows(batch: Batch) -> Any:
-    """What the caller sent as plain values, for models that check it against their own type hints."""
+    """The rows as plain values, for models that check them against their own type hints."""
     if batch.columns is None:
         return batch.rows.tolist() if isinstance(batch.rows, np.ndarray) else batch.rows
-    same_length(batch.columns)
+    check_lengths(batch.columns)
     columns = {name: plain_values(values) for name, values in batch.columns.items()}
     if batch.tensors and len(columns) == 1:
         return next(iter(columns.values()))
@@ -275,61 +283,61 @@ def plain_values(values: Values) -> list[Any]:
 
 
 def plain_text(values: casting.Array) -> casting.Array:
-    """Bytes that are text as text, so that a model without a signature sees strings."""
+    """Bytes decoded if all of them are text, so that a model without a signature gets strings."""
     if values.dtype.kind != "O":
         return values
     try:
         cells = [cell.decode() if isinstance(cell, bytes) else cell for cell in values.reshape(-1)]
     except UnicodeDecodeError:
         return values
-    return casting.objects(cells).reshape(values.shape)
+    return casting.object_array(cells).reshape(values.shape)
 
 
-def only_column(columns: Mapping[str, Values]) -> Any:
-    """The tensor of an unnamed input: sent under any name, or as a table whose columns are its last axis."""
+def unnamed_tensor(columns: Mapping[str, Values]) -> Any:
+    """The tensor of an unnamed input: a column of any name, or a table whose columns are its last axis."""
     if len(columns) == 1:
         return next(iter(columns.values()))
     flat = [casting.column_of(values, name) for name, values in columns.items()]
-    same_length(columns)
+    check_lengths(columns)
     if any(isinstance(values, np.ndarray) for values in flat):
         return np.stack([np.asarray(values) for values in flat], axis=1)
     return [list(row) for row in zip(*flat, strict=True)]
 
 
-def same_length(columns: Mapping[Any, Values]) -> None:
+def check_lengths(columns: Mapping[Any, Values]) -> None:
     for name, values in columns.items():
         if isinstance(values, np.ndarray) and values.ndim == 0:
             raise InvalidInput(f"input '{name}': expected one value per row, got a tensor of shape []")
     if len({len(values) for values in columns.values()}) > 1:
-        found = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
-        raise InvalidInput(f"inputs of different lengths: {found}")
+        lengths = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
+        raise InvalidInput(f"inputs of different lengths: {lengths}")
 
 
 def untyped_matrix(rows: list[Any]) -> casting.Array:
-    """Rows as a matrix when no signature says what they are: numbers stay numbers, strings stay strings."""
+    """Rows as a matrix of a type that their values suggest, as there is no signature."""
     array = nested_numbers(rows, "instances")
     if array.dtype.kind != "O":
         return array
-    found = casting.kinds(array.reshape(-1).tolist())
-    if found <= {int, float, type(None)}:
+    types = casting.types_of(array.reshape(-1).tolist())
+    if types <= {int, float, type(None)}:
         return array.astype(np.float64)
-    if found == {bool}:
+    if types == {bool}:
         return array.astype(np.bool_)
     return array
 
 
 def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> ModelInput:
-    """Named columns as a DataFrame, in the model's own order where it has one."""
+    """Named columns as a DataFrame, in `order` unless that is empty."""
     import pandas as pd
 
     if any(
         isinstance(values, np.ndarray) and values.ndim > 1 and values.shape[1:] != (1,) for values in columns.values()
     ):
         return {name: np.asarray(values) for name, values in columns.items()}
-    same_length(columns)
+    check_lengths(columns)
     cells: dict[str, Any] = {}
     for name in order or columns:
-        values = casting.without_missing(columns[name], name, required=False)
+        values = casting.fill_missing(columns[name], name, required=False)
         cells[name] = plain_text(values.reshape(-1)) if isinstance(values, np.ndarray) else values
     return pd.DataFrame(cells)
 
@@ -337,9 +345,15 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
 # -- reading the MLmodel file -----------------------------------------------------------------------------------
 
 
+def read_plan(mlmodel: MLmodel) -> SignaturePlan:
+    """The plan of a model's signature; the model itself need not be loaded."""
+    content = mlmodel.content
+    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+
+
 def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> SignaturePlan:
     """The plan for the `signature` entry of an MLmodel file (its values are JSON strings)."""
-    entries = {key: parsed((signature or {}).get(key)) for key in ("inputs", "outputs", "params")}
+    entries = {key: parse_entry((signature or {}).get(key)) for key in ("inputs", "outputs", "params")}
     return SignaturePlan(
         inputs=tuple(map(field_of, entries["inputs"])),
         outputs=tuple(map(field_of, entries["outputs"])),
@@ -348,6 +362,6 @@ def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool =
     )
 
 
-def parsed(entry: Any) -> list[dict[str, Any]]:
+def parse_entry(entry: Any) -> list[dict[str, Any]]:
     value = json.loads(entry) if isinstance(entry, str) else entry
     return list(value or [])

@@ -1,4 +1,4 @@
-"""Packed models, unpacked so that nothing lands outside of the folder, and no more than is allowed."""
+"""Unpacks model archives: nothing lands outside of the folder, and no more than the limit allows."""
 
 from __future__ import annotations
 
@@ -21,107 +21,103 @@ TOP = PurePosixPath()
 
 
 def is_archive(path: Path) -> bool:
-    """By its name, since a .pt or a .skops file is a zip file, too."""
+    """Judged by its name: a .pt or a .skops file is a zip file, too."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 @dataclass(slots=True)
 class Allowance:
-    """How much an archive may still unpack."""
+    """Limits of one archive, and how much of them is used."""
 
     name: str
-    most: int
+    max_bytes: int
     free: int
     members: int = 0
     used: int = 0
 
-    def take(self, size: int) -> None:
+    def add(self, size: int) -> None:
         self.members += 1
         self.used += size
         if self.members > MAX_MEMBERS:
             raise UnsafeArchive(f"{self.name} holds more than {MAX_MEMBERS} files")
-        if self.used > self.most:
-            raise UnsafeArchive(f"{self.name} unpacks to more than {self.most} bytes (MAX_UNPACKED_SIZE)")
+        if self.used > self.max_bytes:
+            raise UnsafeArchive(f"{self.name} unpacks to more than {self.max_bytes} bytes (MAX_UNPACKED_SIZE)")
         if self.used > self.free:
             raise VolumeError(f"{self.name} unpacks to more than the {self.free} bytes that are free on the volume")
 
 
-def unpack(archive: Path, folder: Path, most: int) -> None:
-    """Raises Unsafe and names the member that is not as it should be."""
-    allowance = Allowance(archive.name, most, shutil.disk_usage(folder).free)
+def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Raises UnsafeArchive with the name of the offending member."""
+    allowance = Allowance(archive.name, max_bytes, shutil.disk_usage(folder).free)
     try:
         if archive.name.lower().endswith(".zip"):
             unpack_zip(archive, folder, allowance)
         else:
             unpack_tar(archive, folder, allowance)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise UnsafeArchive(
-            f"{archive.name} is no archive that can be read: {type(error).__name__}: {error}"
-        ) from error
+        raise UnsafeArchive(f"{archive.name} cannot be read as an archive: {type(error).__name__}: {error}") from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise UnsafeArchive(
-            f"{archive.name}: {Path(error.filename).name!r} is both a file and a folder of it"
-        ) from error
-    except RuntimeError as error:  # of zipfile: encrypted
+        raise UnsafeArchive(f"{archive.name}: {Path(error.filename).name!r} is both a file and a folder") from error
+    except RuntimeError as error:  # zipfile: the archive is encrypted
         raise UnsafeArchive(f"{archive.name}: {error}") from error
 
 
 def unpack_zip(archive: Path, folder: Path, allowance: Allowance) -> None:
     with zipfile.ZipFile(archive) as packed:
-        for one in packed.infolist():
-            kind = stat.S_IFMT(one.external_attr >> 16)
+        for member in packed.infolist():
+            kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise UnsafeArchive(f"{allowance.name}: {one.filename!r} is a link or a device")
-            target = folder / inside(one.filename, allowance.name)
-            allowance.take(one.file_size)
-            if one.is_dir():
+                raise UnsafeArchive(f"{allowance.name}: {member.filename!r} is a link or a device")
+            target = folder / path_inside(member.filename, allowance.name)
+            allowance.add(member.file_size)
+            if member.is_dir():
                 target.mkdir(parents=True, exist_ok=True)
             else:
-                with packed.open(one) as file:
+                with packed.open(member) as file:
                     write(file, target)
 
 
 def unpack_tar(archive: Path, folder: Path, allowance: Allowance) -> None:
     with tarfile.open(archive, "r:*") as packed:
         links = []
-        for one in packed:
-            name = inside(one.name, allowance.name)
-            allowance.take(one.size)
-            if one.isdir():
+        for member in packed:
+            name = path_inside(member.name, allowance.name)
+            allowance.add(member.size)
+            if member.isdir():
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            elif one.isreg():
-                write(cast(IO[bytes], packed.extractfile(one)), folder / name)
-            elif one.issym() or one.islnk():
-                start = TOP if one.islnk() else name.parent
-                links.append((name, inside(one.linkname, allowance.name, start, one.name)))
+            elif member.isreg():
+                write(cast(IO[bytes], packed.extractfile(member)), folder / name)
+            elif member.issym() or member.islnk():
+                start = TOP if member.islnk() else name.parent
+                links.append((name, path_inside(member.linkname, allowance.name, start, member.name)))
             else:
-                raise UnsafeArchive(f"{allowance.name}: {one.name!r} is a device or a pipe")
-        for name, leads_to in links:
-            follow(folder, name, leads_to, dict(links), allowance)
+                raise UnsafeArchive(f"{allowance.name}: {member.name!r} is a device or a pipe")
+        for name, target in links:
+            copy_link_target(folder, name, target, dict(links), allowance)
 
 
-def follow(
+def copy_link_target(
     folder: Path,
     name: PurePosixPath,
-    leads_to: PurePosixPath,
+    target: PurePosixPath,
     links: dict[PurePosixPath, PurePosixPath],
     allowance: Allowance,
 ) -> None:
-    """A link becomes a copy of the file that it leads to: the tree holds files and folders alone."""
+    """Replaces a link by a copy of its target: the unpacked tree holds only files and folders."""
     seen = {name}
-    while leads_to in links and leads_to not in seen:
-        seen.add(leads_to)
-        leads_to = links[leads_to]
-    target = folder / leads_to
-    if not target.is_file():
-        raise UnsafeArchive(f"{allowance.name}: the link {str(name)!r} leads to no file of the archive")
-    allowance.take(target.stat().st_size)
-    with target.open("rb") as file:
+    while target in links and target not in seen:
+        seen.add(target)
+        target = links[target]
+    path = folder / target
+    if not path.is_file():
+        raise UnsafeArchive(f"{allowance.name}: the link {str(name)!r} does not lead to a file in the archive")
+    allowance.add(path.stat().st_size)
+    with path.open("rb") as file:
         write(file, folder / name)
 
 
-def inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None = None) -> PurePosixPath:
-    """The path below the folder that a name in an archive stands for."""
+def path_inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None = None) -> PurePosixPath:
+    """A member's path below the folder, or that of a link's target; refused if it leads outside."""
     path = PurePosixPath(name)
     parts: list[str] = list(start.parts)
     for part in path.parts:
@@ -134,17 +130,17 @@ def inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None
     else:
         if not path.is_absolute() and "\\" not in name and "\0" not in name:
             return PurePosixPath(*parts)
-    what = f"the link {link!r} leads to {name!r}" if link is not None else repr(name)
-    raise UnsafeArchive(f"{archive}: {what}, which is outside of the archive")
+    subject = f"the link {link!r} leads to {name!r}, which" if link is not None else repr(name)
+    raise UnsafeArchive(f"{archive}: {subject} is outside of the archive")
 
 
 def write(file: IO[bytes], target: Path) -> None:
-    """What is there already under the name is replaced, never written through."""
+    """Replaces an existing file or link: writing through a link could change a file elsewhere."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or target.is_file():
         target.unlink()
-    with target.open("xb") as made:
-        shutil.copyfileobj(file, made, 1 << 20)
+    with target.open("xb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def links_of(folder: Path) -> Iterator[Path]:
@@ -154,11 +150,11 @@ def links_of(folder: Path) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
-def without_links(folder: Path) -> None:
-    """A downloaded tree holds files and folders alone, too: links inside of it become copies, others are refused."""
+def replace_links(folder: Path) -> None:
+    """Replaces links inside a downloaded tree by copies, and refuses those that lead outside."""
     for link in list(links_of(folder)):
         target = link.resolve()
         if not target.is_relative_to(folder.resolve()) or not target.is_file():
-            raise UnsafeArchive(f"the link {link.relative_to(folder)} leads to no file of the model")
+            raise UnsafeArchive(f"the link {str(link.relative_to(folder))!r} does not lead to a file of the model")
         link.unlink()
         shutil.copyfile(target, link)

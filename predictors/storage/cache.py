@@ -1,10 +1,10 @@
-"""Models on a volume that many pods share: each under the URI of one immutable version, complete or absent.
+"""A cache of models on a volume that many pods share: one entry for each immutable version, complete or absent.
 
-<key>/model/…, entry.json      the files, read-only, and what they should be
-<key>/used, users/…            when it was used last, and the pods that it was given to
-.locks/<key>                   exclusive: downloads, repairs or removes it; shared: verifies and links it
-.partial/<key>.<random>/       a download under way; one rename makes it an entry
-.trash/<key>.<random>/         being removed
+<key>/model/…, entry.json      the files, read-only, and their provenance with checksums
+<key>/used, users/…            the time of the last use, and the pods that use it
+.locks/<key>                   held exclusively to download, repair or remove an entry; shared to verify and link it
+.partial/<key>.<random>/       a download in progress; one rename makes it an entry
+.trash/<key>.<random>/         an entry that is being removed
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A pod that an entry was given to; what is not known of it is None."""
+    """A pod that uses an entry."""
 
     namespace: str
     pod: str
@@ -55,8 +55,8 @@ class User:
 class Entry:
     key: str
     path: Path
-    manifest: Provenance | None
-    """None where it cannot be read: the entry is broken."""
+    provenance: Provenance | None
+    """None if it cannot be read: the entry is broken."""
     bytes: int
     last_used: float
     """In seconds since the epoch."""
@@ -73,53 +73,53 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A download under way, or what a killed one left."""
+    """A download in progress, or the remains of a killed one."""
 
     key: str
     path: Path
     bytes: int
     newest: float
-    """When the youngest of its files was written, in seconds since the epoch."""
+    """When its newest file was written, in seconds since the epoch."""
 
 
 def key_of(resolved_uri: str, server: str = "") -> str:
-    """Readable and unambiguous; `server` is the tracking server that a URI such as models:/fraud/3 does not name."""
+    """A readable, unambiguous name. `server` is the tracking server, which a URI such as models:/fraud/3 omits."""
     slug = re.sub(r"[^A-Za-z0-9_.@=]+", "-", resolved_uri).strip("-._@=")[:60].rstrip("-._@=") or "model"
     return f"{slug}-{hashlib.sha256(f'{server} {resolved_uri}'.encode()).hexdigest()[:16]}"
 
 
 def keys(root: Path) -> list[str]:
-    """Of the entries; folders of others on the same volume are none of ours."""
+    """The keys of all entries; other folders on the volume are ignored."""
     return sorted(path.name for path in root.iterdir() if KEY.fullmatch(path.name))
 
 
 def entries(root: Path) -> list[Entry]:
-    return [one for key in keys(root) if (one := entry(root, key)) is not None]
+    return [entry for key in keys(root) if (entry := read_entry(root, key)) is not None]
 
 
-def entry(root: Path, key: str) -> Entry | None:
+def read_entry(root: Path, key: str) -> Entry | None:
     path = root / key
     try:
         if not path.is_dir():
             return None
         size, _ = folder_size(path)
         mark = path / USED if (path / USED).exists() else path
-        manifest = read_provenance(path / ENTRY) if (path / MODEL).is_dir() else None
-        return Entry(key, path, manifest, size, mark.stat().st_mtime, users(path))
-    except FileNotFoundError:  # another process has removed it meanwhile
+        provenance = read_provenance(path / ENTRY) if (path / MODEL).is_dir() else None
+        return Entry(key, path, provenance, size, mark.stat().st_mtime, read_users(path))
+    except FileNotFoundError:  # another process has just removed it
         return None
 
 
-def users(path: Path) -> tuple[User, ...]:
-    """The pods that the entry at this path was given to; a file that cannot be read counts by its name."""
+def read_users(path: Path) -> tuple[User, ...]:
     folder = path / USERS
-    return tuple(user(file) for file in sorted(folder.iterdir())) if folder.is_dir() else ()
+    return tuple(read_user(file) for file in sorted(folder.iterdir())) if folder.is_dir() else ()
 
 
-def user(file: Path) -> User:
+def read_user(file: Path) -> User:
+    """The user in a file; if it cannot be read, the one in the file's name."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        return User(str(said["namespace"]), str(said["pod"]), text_or_none(said["uid"]), str(said["since"]))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return User(str(content["namespace"]), str(content["pod"]), text_or_none(content["uid"]), str(content["since"]))
     except (OSError, ValueError, KeyError, TypeError):
         namespace, _, rest = file.name.partition(".")
         pod, _, uid = rest.rpartition(".")
@@ -127,7 +127,7 @@ def user(file: Path) -> User:
 
 
 def this_pod(environ: Mapping[str, str] = os.environ) -> User | None:
-    """The pod that this process runs in, as far as it knows; None outside Kubernetes."""
+    """The pod that this process runs in; None outside Kubernetes."""
     namespace, pod = environ.get("POD_NAMESPACE"), environ.get("POD_NAME")
     if not namespace:
         with contextlib.suppress(OSError):
@@ -138,26 +138,26 @@ def this_pod(environ: Mapping[str, str] = os.environ) -> User | None:
     return User(namespace, pod, environ.get("POD_UID") or None, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def mark_used(path: Path, by: User | None) -> None:
-    """Whoever may not write here (a volume that is read-only for it) uses the entry all the same."""
+def mark_used(path: Path, user: User | None) -> None:
+    """Records a use of the entry; errors are ignored, since a pod may use a volume that it cannot write."""
     with contextlib.suppress(OSError):
         (path / USED).touch()
         open_to_group(path / USED)
-    if by is not None:
+    if user is not None:
         with contextlib.suppress(OSError):
-            file = made(path / USERS) / by.name
-            file.write_text(json.dumps(asdict(by)), encoding="utf-8")
+            file = ensure_folder(path / USERS) / user.name
+            file.write_text(json.dumps(asdict(user)), encoding="utf-8")
 
 
 @contextlib.contextmanager
 def locked(root: Path, key: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Holds the lock of an entry; the kernel lets go of it when its holder dies.
+    """Holds the lock of an entry; the kernel releases it if the process dies.
 
-    Raises Busy where another one holds it and `wait` is false. Gives False where the file system knows no locks: the
-    renames keep entries right all the same. A lock file may be removed by who holds it exclusively: whoever waited for
-    it meanwhile sees that the name leads elsewhere, and begins anew.
+    Raises Busy if another process holds it and `wait` is false. Yields False if the file system has no locks: entries
+    are still published and removed by a rename. The holder of an exclusive lock may remove its file: a process that
+    waited for it then finds another file, or none, under the name, and starts again.
     """
-    path = made(root / LOCKS) / key
+    path = ensure_folder(root / LOCKS) / key
     flags = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -171,7 +171,7 @@ def locked(root: Path, key: str, *, shared: bool = False, wait: bool = True) -> 
                     raise
                 yield False
                 return
-            if not leads_to(path, handle):
+            if not is_open_as(path, handle):
                 continue
             open_to_group(path)
             yield True
@@ -180,7 +180,7 @@ def locked(root: Path, key: str, *, shared: bool = False, wait: bool = True) -> 
             os.close(handle)
 
 
-def leads_to(path: Path, handle: int) -> bool:
+def is_open_as(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
@@ -189,8 +189,8 @@ def leads_to(path: Path, handle: int) -> bool:
 
 @contextlib.contextmanager
 def partial(root: Path, key: str) -> Iterator[Path]:
-    """A folder for a download, gone afterwards unless it was published."""
-    path = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=made(root / PARTIAL)))
+    """A folder for a download, removed afterwards unless it was published."""
+    path = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=ensure_folder(root / PARTIAL)))
     try:
         open_to_group(path, others=True)
         yield path
@@ -199,26 +199,26 @@ def partial(root: Path, key: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, root: Path, key: str) -> Path:
-    """A complete download becomes the entry; one that another process published meanwhile stays."""
+    """Makes a complete download the entry, unless another process has published one."""
     for parent, folders, names in os.walk(folder):
         for name in folders:
             open_to_group(Path(parent) / name, others=True)
         if Path(parent).is_relative_to(folder / MODEL):
             for name in names:
                 (Path(parent) / name).chmod(0o444)  # a write through a link would change the cache
-        settle(Path(parent))
+        sync_folder(Path(parent))
     path = root / key
     try:
         folder.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-    settle(root)
+    sync_folder(root)
     return path
 
 
-def settle(folder: Path) -> None:
-    """The names in a folder are on the disk for good when this returns."""
+def sync_folder(folder: Path) -> None:
+    """Flushes the names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -226,13 +226,13 @@ def settle(folder: Path) -> None:
         os.close(handle)
 
 
-def remove(one: Entry) -> None:
-    """To be called with the entry's lock held exclusively: at once it is no entry any more, then its files go."""
-    discard(one.path, one.root, one.key)
+def remove(entry: Entry) -> None:
+    """Removes an entry whose lock is held exclusively: one rename, so that it is never half there."""
+    discard(entry.path, entry.root, entry.key)
 
 
 def discard(path: Path, root: Path, key: str) -> None:
-    trash = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=made(root / TRASH)))
+    trash = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=ensure_folder(root / TRASH)))
     try:
         path.rename(trash)  # over the empty folder
     except OSError:
@@ -242,29 +242,29 @@ def discard(path: Path, root: Path, key: str) -> None:
 
 
 def partials(root: Path) -> list[Partial]:
-    """Downloads under way, and what killed ones left: those whose lock is free."""
+    """Downloads in progress, and the remains of killed ones: those whose lock is free."""
     return leftovers(root, PARTIAL)
 
 
 def trash(root: Path) -> list[Partial]:
-    """What a killed removal left."""
+    """Remains of killed removals."""
     return leftovers(root, TRASH)
 
 
-def leftovers(root: Path, where: str) -> list[Partial]:
-    folder = root / where
-    found = []
+def leftovers(root: Path, name: str) -> list[Partial]:
+    folder = root / name
+    partials = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         newest = 0.0
         for parent, _, names in os.walk(path):
-            for name in [".", *names]:
+            for file in [".", *names]:
                 with contextlib.suppress(OSError):
-                    newest = max(newest, (Path(parent) / name).lstat().st_mtime)
-        found.append(Partial(path.name.rpartition(".")[0], path, folder_size(path)[0], newest))
-    return found
+                    newest = max(newest, (Path(parent) / file).lstat().st_mtime)
+        partials.append(Partial(path.name.rpartition(".")[0], path, folder_size(path)[0], newest))
+    return partials
 
 
-def made(folder: Path) -> Path:
+def ensure_folder(folder: Path) -> Path:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         open_to_group(folder, others=True)
@@ -272,8 +272,8 @@ def made(folder: Path) -> Path:
 
 
 def open_to_group(path: Path, *, others: bool = False) -> None:
-    """The pods that share a volume may run as several users of one group; servers only read."""
+    """Opens a file or folder to the group: pods that share a volume may run as several users of it."""
     mode = path.stat().st_mode
     executable = 0o111 if path.is_dir() else 0
-    with contextlib.suppress(OSError):  # it belongs to another user, who has opened it already
+    with contextlib.suppress(OSError):  # it belongs to another user, who has opened it
         path.chmod(mode | 0o660 | (executable & 0o110) | ((0o004 | executable) if others else 0))

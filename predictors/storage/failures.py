@@ -1,4 +1,4 @@
-"""What can go wrong on the way from a URI to a folder: one class for each exit code, and what an operator can do."""
+"""Failures of fetching a model: one class for each exit code, with advice for the operator."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import zlib
 from collections.abc import Iterator
 from gzip import BadGzipFile
 
-from predictors.storage.provenance import without_secrets
+from predictors.storage.redaction import without_secrets
 from predictors.uris import scheme_of
 
-MOST = 600  # characters of a reason
+MAX_REASON_LENGTH = 600  # characters
+
+
+class SourceError(Exception):
+    """The server cannot get its model; the message is one line for the operator."""
 
 
 class StorageError(Exception):
-    """The model cannot be had; the message is one line for the operator."""
+    """The storage initializer cannot get a model; the message is one line for the operator."""
 
     code = 1
     permanent = False
-    """Whether another try would end the same way."""
+    """Whether another attempt would fail as well."""
 
 
 class Misconfigured(StorageError):
-    """A setting, a URI, or a package that is not installed."""
+    """An invalid setting or URI, or a package that is not installed."""
 
     code, permanent = 2, True
 
@@ -34,7 +38,7 @@ class ModelNotFound(StorageError):
 
 
 class AccessDenied(StorageError):
-    """Credentials are missing, wrong, or do not suffice."""
+    """Credentials are missing, wrong or insufficient."""
 
     code, permanent = 4, True
 
@@ -44,13 +48,13 @@ class Unreachable(StorageError):
 
 
 class VolumeError(StorageError):
-    """A volume is full, read-only, or not ours to write."""
+    """A volume is full, read-only or not writable for this user."""
 
     code, permanent = 6, True
 
 
 class UnsafeArchive(StorageError):
-    """An archive or a tree that is broken, or would write where it must not."""
+    """An archive or folder that is broken, too large, or leads outside."""
 
     code, permanent = 7, True
 
@@ -59,13 +63,13 @@ BY_ERRNO = {
     errno.ENOSPC: "is full",
     errno.EDQUOT: "is full: the quota is used up",
     errno.EROFS: "is read-only",
-    errno.EACCES: "may not be written by this user",
-    errno.EPERM: "may not be written by this user",
+    errno.EACCES: "is not writable for this user",
+    errno.EPERM: "is not writable for this user",
 }
 BY_STATUS = {401: AccessDenied, 403: AccessDenied, 404: ModelNotFound, 407: AccessDenied, 410: ModelNotFound}
 FULL = r"no space left on device|errno 28\b|disk quota exceeded"
-# How clients of many makes say it; the first that fits counts.
-BY_WORDS: tuple[tuple[type[StorageError], str], ...] = (
+# Words in the messages of the storage clients; the first match decides.
+BY_MESSAGE: tuple[tuple[type[StorageError], str], ...] = (
     (VolumeError, rf"{FULL}|read-only file system|errno 13\b"),
     (
         AccessDenied,
@@ -97,41 +101,42 @@ CREDENTIALS = {
 }
 
 
-def explained(error: BaseException, uri: str) -> StorageError:
-    """The same failure with the exit code and the advice that belong to it."""
-    for one in chain(error):
-        if isinstance(one, StorageError):
-            return one
-        if isinstance(one, ImportError):
-            return Misconfigured(f"{one.name or one} is not installed: pip install 'mlflow-kserve[storage]'")
-        if isinstance(one, (EOFError, zlib.error, BadGzipFile)):
-            return UnsafeArchive(f"{without_secrets(uri)} is no archive that can be read: {one}")
-        if isinstance(one, OSError) and one.errno in BY_ERRNO and one.filename:
-            return on_volume(one)
+def as_storage_error(error: BaseException, uri: str) -> StorageError:
+    """The failure of any client as the class with its exit code, with advice in the message."""
+    for cause in causes(error):
+        if isinstance(cause, StorageError):
+            return cause
+        if isinstance(cause, ImportError):
+            return Misconfigured(f"{cause.name or cause} is not installed: pip install 'mlflow-kserve[storage]'")
+        if isinstance(cause, (EOFError, zlib.error, BadGzipFile)):
+            return UnsafeArchive(f"{without_secrets(uri)} cannot be read as an archive: {cause}")
+        if isinstance(cause, OSError) and cause.errno in BY_ERRNO and cause.filename:
+            return volume_error(cause)
     reason = reason_of(error)
     kind = kind_of(error, reason)
     return kind(f"{reason}{advice(kind, uri, error, reason)}")
 
 
-def on_volume(error: OSError) -> VolumeError:
+def volume_error(error: OSError) -> VolumeError:
     return VolumeError(f"{error.filename or 'the volume'} {BY_ERRNO.get(error.errno or 0, error.strerror)}")
 
 
 def kind_of(error: BaseException, reason: str) -> type[StorageError]:
-    for one in chain(error):
-        status = status_of(one)
+    for cause in causes(error):
+        status = status_of(cause)
         if status in BY_STATUS:
             return BY_STATUS[status]
         if status and (status >= 500 or status in (408, 425, 429)):
             return Unreachable
-    said = " ".join([reason, *(f"{type(one).__name__} {getattr(one, 'error_code', '')}" for one in chain(error))])
-    found = STATUS.search(said)
-    number = int(next(group for group in found.groups() if group)) if found else 0
+    names = (f"{type(cause).__name__} {getattr(cause, 'error_code', '')}" for cause in causes(error))
+    text = " ".join([reason, *names])
+    match = STATUS.search(text)
+    number = int(next(group for group in match.groups() if group)) if match else 0
     if number in BY_STATUS:
         return BY_STATUS[number]
     if number >= 500:
         return Unreachable
-    return next((kind for kind, words in BY_WORDS if re.search(words, said, re.IGNORECASE)), StorageError)
+    return next((kind for kind, words in BY_MESSAGE if re.search(words, text, re.IGNORECASE)), StorageError)
 
 
 def status_of(error: BaseException) -> int:
@@ -142,29 +147,29 @@ def status_of(error: BaseException) -> int:
 
 
 def reason_of(error: BaseException) -> str:
-    """What the client said, on one line, without secrets."""
+    """The client's message on one line, without secrets."""
     text = " ".join(line.strip(" #") for line in str(error).splitlines() if line.strip(" #"))
-    broken = NO_CONNECTION.search(text)
-    if broken:  # of all that requests and urllib3 have to say, what counts is short
-        return f"no connection: {without_secrets(broken[1])}"
+    match = NO_CONNECTION.search(text)
+    if match:  # the cause is a small part of the message of requests and urllib3
+        return f"no connection: {without_secrets(match[1])}"
     text = without_secrets(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-    return text if len(text) <= MOST else f"{text[:MOST]}…"
+    return text if len(text) <= MAX_REASON_LENGTH else f"{text[:MAX_REASON_LENGTH]}…"
 
 
 def advice(kind: type[StorageError], uri: str, error: BaseException, reason: str) -> str:
-    """Which credential or host to look at."""
+    """The credentials or the host to check."""
     store = store_of(uri, error, reason)
     if kind is AccessDenied and store in CREDENTIALS:
         missing = [name for name in CREDENTIALS[store] if not os.environ.get(name)]
         names = ", ".join(CREDENTIALS[store])
-        state = f"not set: {', '.join(missing)}" if missing else "all are set"
+        state = f"not set: {', '.join(missing)}" if missing else "all set"
         return f" (credentials for {server_of(store, uri)}: {names}; {state})"
-    return f" (asked {server_of(store, uri)})" if kind is Unreachable else ""
+    return f" (server: {server_of(store, uri)})" if kind is Unreachable else ""
 
 
 def store_of(uri: str, error: BaseException, reason: str) -> str:
-    """Whose credentials count: the artifacts of a registry may lie in a bucket."""
-    modules = " ".join(type(one).__module__ for one in chain(error))
+    """The store whose credentials matter: the artifacts of a registry may lie in a bucket."""
+    modules = " ".join(type(cause).__module__ for cause in causes(error))
     for store, words in (("s3", "botocore|boto3"), ("gs", "google"), ("azure", "azure"), ("hf", "huggingface")):
         if re.search(words, modules):
             return store
@@ -178,15 +183,15 @@ def store_of(uri: str, error: BaseException, reason: str) -> str:
 
 def server_of(store: str, uri: str) -> str:
     host = re.match(r"[a-z0-9+.-]+://(?:[^/@]*@)?([^/]+)", uri)
-    named = {
+    servers = {
         "models": os.environ.get("MLFLOW_TRACKING_URI", ""),
         "s3": os.environ.get("MLFLOW_S3_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL") or "AWS S3",
     }
-    return without_secrets(named.get(store) or (host[1] if host else uri))
+    return without_secrets(servers.get(store) or (host[1] if host else uri))
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what caused it."""
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error itself and, one after another, its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -194,5 +199,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-class SourceError(Exception):
-    """The model cannot be had; the message is one line for the operator."""
+def one_line(error: BaseException) -> str:
+    """The type and the first line of an error, for a log line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__

@@ -1,6 +1,6 @@
-"""Which client fetches which URI, and how its files come to lie in one folder.
+"""Fetches the files of a model URI into one folder, with the client that suits its scheme.
 
-MLflow's clients fetch what MLflow names and what its artifacts lie on (s3, gs, wasbs, abfss, …): in parallel, and they
+MLflow's clients fetch MLflow's own URIs and the stores of its artifacts (s3, gs, wasbs, abfss, …) in parallel; they
 keep empty files and refuse names that lead outside. kserve-storage fetches the rest: http(s), Azure's https, hf, hdfs,
 git, oci.
 """
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
-import os
 import resource
 import shutil
 import threading
@@ -20,54 +18,55 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from predictors.storage.archives import is_archive, unpack, without_links
+from predictors.flavor import MLMODEL
+from predictors.storage.archives import is_archive, replace_links, unpack
 from predictors.storage.checksums import folder_size
 from predictors.storage.failures import Misconfigured, ModelNotFound, UnsafeArchive
-from predictors.storage.provenance import BESIDE, MLMODEL, without_secrets
-from predictors.storage.source import local_folder
-from predictors.uris import scheme_of
+from predictors.storage.provenance import PROVENANCE_FILE
+from predictors.storage.redaction import without_secrets
+from predictors.storage.s3_environment import configure_s3
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 
-KSERVE = frozenset({"http", "https", "hf", "hdfs", "webhdfs", "oci", "modelscope"})
+KSERVE_SCHEMES = frozenset({"http", "https", "hf", "hdfs", "webhdfs", "oci", "modelscope"})
 PVC = "pvc://"
-PVC_MOUNT = Path("/mnt/pvc")  # where KServe mounts them for its storage initializer
+PVC_MOUNT = Path("/mnt/pvc")  # where KServe mounts claims for its storage initializer
 FICLONE = 0x40049409
-EVERY = 5.0  # seconds between lines of progress
+PROGRESS_INTERVAL = 5.0  # seconds
 
 
-def fetch(uri: str, folder: Path, most: int) -> None:
-    """Leaves the model's files in the folder, which is empty before; packed ones unpacked, `most` bytes of them."""
-    here = local(uri)
-    with progress(uri, folder.parent):
-        if here:
-            copy_local(here, folder)
-        elif scheme_of(uri) in KSERVE:
-            from_kserve(uri, folder, most)
+def fetch(uri: str, folder: Path, max_bytes: int) -> None:
+    """Fetches the model's files into an empty folder. An archive is unpacked, to at most `max_bytes`."""
+    path = local_path(uri)
+    with progress_logged(uri, folder.parent):
+        if path:
+            copy_local(path, folder)
+        elif scheme_of(uri) in KSERVE_SCHEMES:
+            fetch_with_kserve(uri, folder, max_bytes)
         else:
-            from_mlflow(uri, folder)
+            fetch_with_mlflow(uri, folder)
         files = list(folder.iterdir())
         if not files:
             raise ModelNotFound(f"{without_secrets(uri)} holds no files")
         if len(files) == 1 and is_archive(files[0]):
-            unpacked(files[0], folder, most)
-        without_links(folder)
-    (folder / BESIDE).unlink(missing_ok=True)  # another one's, which the model was copied with
-    hint(uri, folder)
+            unpack_model(files[0], folder, max_bytes)
+        replace_links(folder)
+    (folder / PROVENANCE_FILE).unlink(missing_ok=True)  # of the folder that the model was copied from
+    warn_without_mlmodel(uri, folder)
 
 
-def by_mlflow(uri: str) -> bool:
-    return local(uri) is None and scheme_of(uri) not in KSERVE
+def is_fetched_by_mlflow(uri: str) -> bool:
+    return local_path(uri) is None and scheme_of(uri) not in KSERVE_SCHEMES
 
 
-def local(uri: str) -> Path | None:
-    """The path of what lies on a file system here."""
+def local_path(uri: str) -> Path | None:
+    """The path of a URI that names a file or folder on a local or mounted file system."""
     if uri.startswith(PVC):
         _, _, path = uri.removeprefix(PVC).partition("/")
         return PVC_MOUNT / path
-    return local_folder(uri)
+    return ModelURI.parse(uri).local_folder
 
 
 def copy_local(source: Path, folder: Path) -> None:
@@ -80,110 +79,73 @@ def copy_local(source: Path, folder: Path) -> None:
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
-    """Without copying any data where the file system can share them."""
-    with Path(source).open("rb") as one, Path(target).open("xb") as other:
+    """Shares the data instead of copying them if the file system can."""
+    with Path(source).open("rb") as original, Path(target).open("xb") as copy:
         try:
-            fcntl.ioctl(other.fileno(), FICLONE, one.fileno())
+            fcntl.ioctl(copy.fileno(), FICLONE, original.fileno())
             return
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.EINVAL, errno.ENOSYS):
                 raise
-        shutil.copyfileobj(one, other, 1 << 20)
+        shutil.copyfileobj(original, copy, 1 << 20)
 
 
-def from_mlflow(uri: str, folder: Path) -> None:
+def fetch_with_mlflow(uri: str, folder: Path) -> None:
     import mlflow.artifacts
 
-    understand_kserve_s3()
+    configure_s3()
     scratch = folder.parent / "arriving"
     scratch.mkdir()
-    found = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
-    for path in [found] if found.is_file() else list(found.iterdir()):
+    downloaded = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch)))
+    for path in [downloaded] if downloaded.is_file() else list(downloaded.iterdir()):
         path.rename(folder / path.name)
     shutil.rmtree(scratch)
 
 
-def understand_kserve_s3() -> None:
-    """KServe tells credentials and options of S3 in variables of its own; MLflow's client has others for some."""
-    said = {**json_in("STORAGE_CONFIG"), **json_in("STORAGE_OVERRIDE_CONFIG")}
-    if said.get("type") == "s3":
-        for variable, key in (
-            ("AWS_ENDPOINT_URL", "endpoint_url"),
-            ("AWS_ACCESS_KEY_ID", "access_key_id"),
-            ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
-            ("AWS_DEFAULT_REGION", "region"),
-            ("AWS_CA_BUNDLE", "ca_bundle"),
-            ("S3_VERIFY_SSL", "verify_ssl"),
-            ("awsAnonymousCredential", "anonymous"),
-        ):
-            if said.get(key):
-                os.environ[variable] = str(said[key])
-    environ = {name: value.lower() for name, value in os.environ.items()}
-    if environ.get("S3_ENDPOINT") and not environ.get("AWS_ENDPOINT_URL"):
-        secure = environ.get("S3_USE_HTTPS", "1") not in ("0", "false")
-        os.environ["AWS_ENDPOINT_URL"] = f"http{'s' if secure else ''}://{os.environ['S3_ENDPOINT']}"
-    if environ.get("S3_VERIFY_SSL") in ("0", "false"):
-        os.environ.setdefault("MLFLOW_S3_IGNORE_TLS", "true")
-    if environ.get("S3_USER_VIRTUAL_BUCKET") == "true":
-        os.environ.setdefault("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "virtual")
-    if environ.get("awsAnonymousCredential") == "true":
-        os.environ.setdefault("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION", "unsigned")
-
-
-def json_in(variable: str) -> dict[str, Any]:
-    try:
-        said = json.loads(os.environ.get(variable) or "{}")
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise Misconfigured(f"{variable}: expected a JSON object")
-    return said
-
-
-def from_kserve(uri: str, folder: Path, most: int) -> None:
+def fetch_with_kserve(uri: str, folder: Path, max_bytes: int) -> None:
     if find_spec("kserve_storage") is None:
         raise Misconfigured(f"{scheme_of(uri)}:// needs kserve-storage: pip install 'mlflow-kserve[storage]'")
     from kserve_storage import Storage
     from kserve_storage.logging import logger
 
-    logger.setLevel(logging.CRITICAL)  # it writes URIs as they are, with what is secret in them
-    # It would unpack without a limit, and without a look at what is in there.
+    logger.setLevel(logging.CRITICAL)  # it logs URIs with their secrets
+    # It would unpack without a limit and without checking where members lead.
     Storage._unpack_archive_file = staticmethod(lambda file, mimetype, target=None: target)
-    with largest_file(most):  # it unzips what is called .gz while it comes in
+    with file_size_limit(max_bytes):  # it decompresses .gz files while it downloads them
         Storage.download(uri, str(folder))
 
 
 @contextmanager
-def largest_file(most: int) -> Iterator[None]:
+def file_size_limit(max_bytes: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most if soft < 0 else min(soft, most), hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes if soft < 0 else min(soft, max_bytes), hard))
     try:
         yield
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise
-        raise UnsafeArchive(f"a file is larger than {most} bytes (MAX_UNPACKED_SIZE)") from error
+        raise UnsafeArchive(f"a file is larger than {max_bytes} bytes (MAX_UNPACKED_SIZE)") from error
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def unpacked(archive: Path, folder: Path, most: int) -> None:
-    """An archive of one folder with the model in it is that folder, packed."""
+def unpack_model(archive: Path, folder: Path, max_bytes: int) -> None:
+    """Unpacks an archive; if it contains a single folder with a model, that folder is the model."""
     packed = folder.parent / archive.name
     archive.rename(packed)
     log.info("unpacking %s", archive.name)
-    unpack(packed, folder, most)
+    unpack(packed, folder, max_bytes)
     packed.unlink()
     inner = list(folder.iterdir())
     if len(inner) == 1 and (inner[0] / MLMODEL).is_file():
-        only = inner[0].rename(folder.parent / "inner")
+        model = inner[0].rename(folder.parent / "inner")
         folder.rmdir()
-        only.rename(folder)
+        model.rename(folder)
         log.info("the model is the folder %s of %s", inner[0].name, archive.name)
 
 
-def hint(uri: str, folder: Path) -> None:
-    """The tree stays as it is, since other runtimes are served from it, too; but it may not be what was meant."""
+def warn_without_mlmodel(uri: str, folder: Path) -> None:
+    """Other runtimes serve models without an MLmodel file, so this is no error; but the URI may be wrong."""
     if (folder / MLMODEL).is_file():
         return
     below = [path.parent.name for path in folder.glob(f"*/{MLMODEL}")]
@@ -191,28 +153,27 @@ def hint(uri: str, folder: Path) -> None:
     if len(below) == 1:
         log.warning("%s has no MLmodel file, but %s has: %s/%s may be meant", shown, below[0], shown, below[0])
     else:
-        log.info("%s has no MLmodel file: it is passed on as it is", shown)
+        log.info("%s has no MLmodel file: its files are passed on unchanged", shown)
 
 
 @contextmanager
-def progress(uri: str, folder: Path) -> Iterator[None]:
-    """A line every few seconds."""
-    over = threading.Event()
-    begun = time.monotonic()
+def progress_logged(uri: str, folder: Path) -> Iterator[None]:
+    done = threading.Event()
+    started = time.monotonic()
 
-    def tell() -> None:
-        while not over.wait(EVERY):
+    def log_progress() -> None:
+        while not done.wait(PROGRESS_INTERVAL):
             size, files = folder_size(folder)
-            seconds = time.monotonic() - begun
+            seconds = time.monotonic() - started
             log.info(
                 "downloading %s: %d files, %.1f MB, %.1f MB/s", without_secrets(uri), files, size / 1e6,
                 size / 1e6 / seconds, extra={"files": files, "bytes": size, "seconds": round(seconds, 1)},
             )  # fmt: skip
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=log_progress, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        done.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""`python -m predictors.storage URI FOLDER`: fetches a model into a folder, as KServe's storage initializer does.
+"""The storage initializer: resolves a model's URI and puts the model into a folder.
 
 A URI that can move is resolved once. Through a cache on a shared volume each version is downloaded once, however many
 pods ask for it at the same time.
@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import re
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from predictors.storage import cache
 from predictors.storage.checksums import checksums, differences
@@ -29,243 +26,215 @@ from predictors.storage.failures import (
     SourceError,
     StorageError,
     VolumeError,
-    explained,
+    as_storage_error,
 )
-from predictors.storage.fetching import by_mlflow, fetch
-from predictors.storage.output import PLACING, OutputError, OutputFolder, remove
-from predictors.storage.provenance import Provenance, provenance, without_secrets
+from predictors.storage.fetching import fetch, is_fetched_by_mlflow
+from predictors.storage.interruption import removed_unless_finished
+from predictors.storage.output_folder import OutputError, OutputFolder, remove
+from predictors.storage.provenance import Provenance, provenance_of
+from predictors.storage.redaction import without_secrets
 from predictors.storage.registry import configure_mlflow, pin
 from predictors.storage.retries import retried
 from predictors.storage.settings import StorageSettings
-from predictors.uris import is_immutable, scheme_of
+from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
 T = TypeVar("T")
 
-ATTEMPTS = 5  # at an entry of the cache that others remove or spoil at the same time
-half_done: set[Path] = set()
-"""Folders that a signal has to remove."""
-
-
-def stop(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends at once: nothing waits for threads that are downloading, which go on filling the folder for a moment."""
-    log.warning("stopped by %s", signal.Signals(number).name)
-    for child in multiprocessing.active_children():
-        child.terminate()
-    for folder in list(half_done):
-        for _ in range(20):
-            throw_away(folder)
-            if not folder.exists():
-                break
-    os._exit(128 + number)
-
-
-def throw_away(folder: Path) -> None:
-    """Unless it tells the next run what is being put in place."""
-    if not (folder / PLACING).exists():
-        shutil.rmtree(folder, ignore_errors=True)
+CACHE_ATTEMPTS = 5  # other pods may remove or damage an entry between its download and its use
 
 
 @contextlib.contextmanager
-def removed_when_stopped(folder: Path) -> Iterator[None]:
-    half_done.add(folder)
-    try:
-        yield
-    except BaseException:
-        throw_away(folder)
-        raise
-    finally:
-        half_done.discard(folder)
-
-
-@contextlib.contextmanager
-def named_when_full(folder: Path) -> Iterator[None]:
-    """Clients say that there is no space left, but not on which volume: that of the cache, or of the folder."""
+def naming_full_volume(folder: Path) -> Iterator[None]:
+    """Clients report that no space is left, but not whether on the volume of the cache or of the output folder."""
     try:
         yield
     except Exception as error:
-        if isinstance(explained(error, ""), VolumeError) and re.search(FULL, str(error), re.IGNORECASE):
+        if isinstance(as_storage_error(error, ""), VolumeError) and re.search(FULL, str(error), re.IGNORECASE):
             raise VolumeError(f"the volume of {folder} is full") from error
         raise
 
 
 class Initializer:
-    """One model on its way into one folder."""
+    """Puts one model into one folder."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self.settings = settings
         self.uri = settings.model_uri or ""
-        self.shown = without_secrets(self.uri)
+        self.shown_uri = without_secrets(self.uri)
         self.full = settings.verify == "full"
         self.output = OutputFolder(Path(settings.output_path).absolute())
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
 
     def run(self) -> None:
-        resolved, version = self.resolved()
-        with self.output.held():
-            there = self.output.holds(resolved, self.full) if is_immutable(resolved) else None
-            if there:
-                log.info("%s holds %s already", self.output.path, there.resolved_uri)
+        resolved, version = self.resolve()
+        with self.output.locked():
+            existing = self.output.existing(resolved, self.full) if ModelURI.parse(resolved).is_immutable else None
+            if existing:
+                log.info("%s already holds %s", self.output.path, existing.resolved_uri)
                 return
             root = self.cache_root(resolved)
             if root is None:
-                self.straight(resolved, version)
+                self.download_to_output(resolved, version)
                 return
             try:
-                self.through_cache(root, resolved, version)
+                self.fill_from_cache(root, resolved, version)
             except OutputError:
                 raise
             except (VolumeError, OSError) as error:
-                failure = explained(error, self.uri)
+                failure = as_storage_error(error, self.uri)
                 if self.settings.storage_strategy == "pvc":
                     raise failure from error
-                log.warning("going without the cache in %s: %s", root, failure)
-                self.straight(resolved, version)
+                log.warning("continuing without the cache in %s: %s", root, failure)
+                self.download_to_output(resolved, version)
 
-    def resolved(self) -> tuple[str, str | None]:
-        """What the URI names now."""
+    def resolve(self) -> tuple[str, str | None]:
+        """The URI that cannot move, and the registry's version."""
         scheme = scheme_of(self.uri)
         if scheme in ("models", "runs", "mlflow-artifacts") and "://" not in self.uri:
-            given = self.settings.tracking_uri or os.environ.get("MLFLOW_REGISTRY_URI")
-            if not given:
-                raise Misconfigured(f"MLFLOW_TRACKING_URI is not set: which server knows {self.shown}?")
-        if by_mlflow(self.uri):
+            server = self.settings.tracking_uri or os.environ.get("MLFLOW_REGISTRY_URI")
+            if not server:
+                raise Misconfigured(f"MLFLOW_TRACKING_URI is not set: {self.shown_uri} needs a tracking server")
+        if is_fetched_by_mlflow(self.uri):
             configure_mlflow(self.settings)
         if scheme != "models":
             return self.uri, None
-        found = self.patiently(lambda: pin(self.uri), f"resolving {self.shown}")
-        if found[0] != self.uri:
-            log.info("%s is %s", self.shown, found[0])
-        return found
+        resolved, version = self.retry(lambda: pin(self.uri), f"resolving {self.shown_uri}")
+        if resolved != self.uri:
+            log.info("%s resolves to %s", self.shown_uri, resolved)
+        return resolved, version
 
     def cache_root(self, resolved: str) -> Path | None:
-        """The cache, if the model goes through it."""
-        strategy, root = self.settings.storage_strategy, Path(self.settings.cache_path).absolute()  # links lead there
+        """The cache's folder; None if the model is not to be cached."""
+        strategy = self.settings.storage_strategy
+        root = Path(self.settings.cache_path).absolute()  # the output folder may get links to it
         if strategy == "emptydir":
             return None
         if strategy == "auto" and not (root.is_dir() and os.access(root, os.W_OK | os.X_OK)):
-            log.info("there is no cache that can be written at %s", root)
+            log.info("no writable cache at %s: continuing without a cache", root)
             return None
-        if not (is_immutable(resolved) or self.settings.cache_unversioned):
-            log.info("%s names no version, so that it is not kept in the cache", without_secrets(resolved))
+        if not (ModelURI.parse(resolved).is_immutable or self.settings.cache_unversioned):
+            log.info("%s has no version: it is not cached", without_secrets(resolved))
             return None
         if not root.is_dir():
             raise VolumeError(f"CACHE_PATH: there is no folder {root}; is the volume mounted?")
         return root
 
-    def straight(self, resolved: str, version: str | None) -> None:
-        with removed_when_stopped(self.output.stage):
-            folder = self.output.staged()
-            known = self.downloaded(resolved, version, folder)
-            self.output.move(folder, known)
-        self.tell(known, "downloaded")
+    def download_to_output(self, resolved: str, version: str | None) -> None:
+        with removed_unless_finished(self.output.stage):
+            folder = self.output.create_stage()
+            provenance = self.download(resolved, version, folder)
+            self.output.place_download(folder, provenance)
+        self.log_result(provenance, "downloaded")
 
-    def through_cache(self, root: Path, resolved: str, version: str | None) -> None:
-        key = cache.key_of(resolved, self.server(resolved))
+    def fill_from_cache(self, root: Path, resolved: str, version: str | None) -> None:
+        key = cache.key_of(resolved, self.tracking_server(resolved))
         fresh = False
-        for _ in range(ATTEMPTS):
+        for _ in range(CACHE_ATTEMPTS):
             with self.lock(root, key, shared=True):
-                entry = cache.entry(root, key)
-                wrong = self.wrong(entry, full=self.full and not fresh)
-                if entry and entry.manifest and not wrong:
+                entry = cache.read_entry(root, key)
+                defects = self.defects(entry, full=self.full and not fresh)
+                if entry and entry.provenance and not defects:
                     cache.mark_used(entry.path, cache.this_pod())
-                    known = replace(entry.manifest, uri=self.shown)
-                    with removed_when_stopped(self.output.stage):
-                        self.output.take(entry.model, known, self.settings.cache_link)
-                    self.tell(known, "downloaded" if fresh else "from the cache")
+                    provenance = replace(entry.provenance, uri=self.shown_uri)
+                    with removed_unless_finished(self.output.stage):
+                        self.output.place_cached(entry.model, provenance, self.settings.cache_link)
+                    self.log_result(provenance, "downloaded" if fresh else "from the cache")
                     return
-            with self.lock(root, key) as certain:
-                now = cache.entry(root, key)
-                spoilt = now and entry and wrong and now.manifest == entry.manifest
-                if spoilt:
-                    log.warning("the cache's copy is to be replaced: %s", "; ".join(wrong[:3]))
-                if spoilt or now is None:
-                    self.download_into(root, key, resolved, version, certain, now)
+            with self.lock(root, key) as has_lock:
+                current = cache.read_entry(root, key)
+                # Another pod may have replaced the entry before this one got the exclusive lock.
+                damaged = current and entry and defects and current.provenance == entry.provenance
+                if damaged:
+                    log.warning("the cached copy is damaged and is downloaded again: %s", "; ".join(defects[:3]))
+                if damaged or current is None:
+                    self.download_entry(root, key, resolved, version, has_lock, current)
                     fresh = True
-        raise VolumeError(f"{root / key} was removed or changed {ATTEMPTS} times by others")
+        raise VolumeError(f"{root / key} was removed or changed {CACHE_ATTEMPTS} times by other processes")
 
-    def wrong(self, entry: cache.Entry | None, full: bool) -> list[str]:
+    def defects(self, entry: cache.Entry | None, full: bool) -> list[str]:
         if entry is None:
             return []
-        if entry.manifest is None:
+        if entry.provenance is None:
             return [f"{entry.key}/{cache.ENTRY} cannot be read"]
-        return differences(entry.model, entry.manifest.files, full=full)
+        return differences(entry.model, entry.provenance.files, full=full)
 
     @contextlib.contextmanager
     def lock(self, root: Path, key: str, *, shared: bool = False) -> Iterator[bool]:
-        """Holds the entry; says so if that takes waiting."""
+        """Holds the entry's lock; logs if it has to wait. Yields False if the file system has no locks."""
         with contextlib.ExitStack() as stack:
             try:
-                certain = stack.enter_context(cache.locked(root, key, shared=shared, wait=False))
+                has_lock = stack.enter_context(cache.locked(root, key, shared=shared, wait=False))
             except cache.Busy:
-                log.info("another process has %s: waiting for it", key)
-                certain = stack.enter_context(cache.locked(root, key, shared=shared))
-            if not (certain or shared):
-                log.warning("%s knows no locks: another pod may download the same at the same time", root)
-            yield certain
+                log.info("waiting for another process that holds the cache entry %s", key)
+                has_lock = stack.enter_context(cache.locked(root, key, shared=shared))
+            if not (has_lock or shared):
+                log.warning("%s does not support locks: another pod may download the same model now", root)
+            yield has_lock
 
-    def download_into(
-        self, root: Path, key: str, resolved: str, version: str | None, certain: bool, spoilt: cache.Entry | None
+    def download_entry(
+        self, root: Path, key: str, resolved: str, version: str | None, has_lock: bool, damaged: cache.Entry | None
     ) -> None:
-        """What is spoilt stays until the download is complete, and its users stay known: pods may be linked to it."""
-        for left in cache.partials(root) if certain else ():
-            if left.key == key:
-                log.info("removing what a download that was killed has left: %.1f MB", left.bytes / 1e6)
-                shutil.rmtree(left.path, ignore_errors=True)
-        with cache.partial(root, key) as folder, removed_when_stopped(folder):
+        """A damaged entry stays until its replacement is complete, and keeps its users: pods may be linked to it."""
+        for partial in cache.partials(root) if has_lock else ():
+            if partial.key == key:
+                log.info("removing %.1f MB left by an interrupted download", partial.bytes / 1e6)
+                shutil.rmtree(partial.path, ignore_errors=True)
+        with cache.partial(root, key) as folder, removed_unless_finished(folder):
             (folder / cache.MODEL).mkdir()
-            known = self.downloaded(resolved, version, folder / cache.MODEL)
-            known.write(folder / cache.ENTRY)
-            for user in (*(spoilt.users if spoilt else ()), cache.this_pod()):
+            provenance = self.download(resolved, version, folder / cache.MODEL)
+            provenance.write(folder / cache.ENTRY)
+            for user in (*(damaged.users if damaged else ()), cache.this_pod()):
                 cache.mark_used(folder, user)
-            if spoilt:
-                cache.remove(spoilt)
+            if damaged:
+                cache.remove(damaged)
             cache.publish(folder, root, key)
 
-    def downloaded(self, resolved: str, version: str | None, folder: Path) -> Provenance:
+    def download(self, resolved: str, version: str | None, folder: Path) -> Provenance:
         def attempt() -> None:
-            for left in folder.parent.iterdir():
-                remove(left)  # of the attempt before
+            for path in folder.parent.iterdir():
+                remove(path)  # of the attempt before
             folder.mkdir()
-            with named_when_full(folder):
+            with naming_full_volume(folder):
                 fetch(resolved, folder, self.settings.max_unpacked_size)
 
         log.info("downloading %s", without_secrets(resolved))
-        self.patiently(attempt, f"downloading {without_secrets(resolved)}")
-        return provenance(folder, self.uri, resolved, version, checksums(folder))
+        self.retry(attempt, f"downloading {without_secrets(resolved)}")
+        return provenance_of(folder, self.uri, resolved, version, checksums(folder))
 
-    def patiently(self, action: Callable[[], T], what: str) -> T:
-        """What may pass by itself is tried again."""
+    def retry(self, action: Callable[[], T], what: str) -> T:
+        """Runs the action, again after failures that may be temporary; every failure becomes a StorageError."""
 
-        def explaining() -> T:
+        def classified() -> T:
             try:
                 return action()
             except SourceError as error:
                 kind = Misconfigured if "expected" in str(error) else ModelNotFound
                 raise kind(str(error)) from error
             except Exception as error:
-                raise explained(error, self.uri) from error
+                raise as_storage_error(error, self.uri) from error
 
         try:
-            return retried(explaining, self.settings, log.warning, what)
+            return retried(classified, self.settings, log.warning, what)
         except SourceError as error:
             cause = error.__cause__
             kind = type(cause) if isinstance(cause, StorageError) else StorageError
             raise kind(f"{what} failed: {cause}") from cause
 
-    def server(self, resolved: str) -> str:
-        """The tracking server, where the URI itself does not name its host."""
+    def tracking_server(self, resolved: str) -> str:
+        """The tracking server, unless the URI itself names its host."""
         if "://" in resolved:
             return ""
-        named = os.environ.get("MLFLOW_REGISTRY_URI") if resolved.startswith("models:/") else None
-        return without_secrets(named or self.settings.tracking_uri or "").rstrip("/")
+        registry = os.environ.get("MLFLOW_REGISTRY_URI") if resolved.startswith("models:/") else None
+        return without_secrets(registry or self.settings.tracking_uri or "").rstrip("/")
 
-    def tell(self, known: Provenance, how: str) -> None:
-        seconds = time.monotonic() - self.begun
-        rate = known.bytes / 1e6 / max(seconds, 1e-3)
+    def log_result(self, provenance: Provenance, origin: str) -> None:
+        seconds = time.monotonic() - self.started
+        size, files = provenance.bytes, len(provenance.files)
         log.info(
             "%s is in %s: %d files, %.1f MB, %.1f s, %.1f MB/s, %s, %s",
-            known.resolved_uri, self.output.path, len(known.files), known.bytes / 1e6, seconds, rate, how, known.digest,
-            extra={"files": len(known.files), "bytes": known.bytes, "seconds": round(seconds, 3), "from": how,
-                   "digest": known.digest},
+            provenance.resolved_uri, self.output.path, files, size / 1e6, seconds, size / 1e6 / max(seconds, 1e-3),
+            origin, provenance.digest,
+            extra={"files": files, "bytes": size, "seconds": round(seconds, 3), "from": origin,
+                   "digest": provenance.digest},
         )  # fmt: skip

@@ -1,10 +1,9 @@
-"""Where a model on disk came from: written beside it by the storage initializer, read again by the server."""
+"""The provenance of a model on disk: written next to it by the storage initializer, read by the server."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,20 +13,19 @@ from typing import Any
 
 import yaml
 
-from predictors.storage.checksums import Sum, digest_of
+from predictors.flavor import MLMODEL
+from predictors.storage.checksums import Checksum, digest_of
+from predictors.storage.redaction import without_secrets
 
 LAYOUT = 1
-BESIDE = ".mlflow-kserve.json"
-"""The file's name in the model's own folder, where it also is the mark that the folder is complete."""
-MLMODEL = "MLmodel"
-USER_AND_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
-QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\"]*")
+PROVENANCE_FILE = ".mlflow-kserve.json"
+"""Its name in the model's own folder; there it also marks the folder as complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
     uri: str
-    """As it was asked for."""
+    """As it was requested."""
     resolved_uri: str
     """Pinned: an alias, a stage or `latest` has become a version."""
     digest: str
@@ -36,11 +34,11 @@ class Provenance:
     run_id: str | None = None
     model_id: str | None = None
     created: str = ""
-    files: Mapping[str, Sum] = field(default_factory=dict)
+    files: Mapping[str, Checksum] = field(default_factory=dict)
     layout: int = LAYOUT
 
     def write(self, path: Path) -> None:
-        """Complete or not at all."""
+        """Writes a complete file or none."""
         handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -54,24 +52,26 @@ class Provenance:
             raise
 
 
-def provenance(folder: Path, uri: str, resolved_uri: str, version: str | None, files: Mapping[str, Sum]) -> Provenance:
-    """Of a model whose files have just arrived."""
-    said = mlmodel_of(folder)
+def provenance_of(
+    folder: Path, uri: str, resolved_uri: str, version: str | None, files: Mapping[str, Checksum]
+) -> Provenance:
+    """The provenance of a model that has just been downloaded."""
+    ids = mlmodel_ids(folder)
     return Provenance(
         uri=without_secrets(uri),
         resolved_uri=without_secrets(resolved_uri),
         digest=digest_of(files),
-        bytes=sum(one.size for one in files.values()),
+        bytes=sum(file.size for file in files.values()),
         version=version,
-        run_id=said.get("run_id"),
-        model_id=said.get("model_id"),
+        run_id=ids.get("run_id"),
+        model_id=ids.get("model_id"),
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         files=files,
     )
 
 
-def mlmodel_of(folder: Path) -> dict[str, str]:
-    """The ids in its MLmodel file, if it has one that can be read."""
+def mlmodel_ids(folder: Path) -> dict[str, str]:
+    """The ids of run and model in the MLmodel file; empty if it cannot be read."""
     try:
         content = yaml.safe_load((folder / MLMODEL).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
@@ -81,10 +81,10 @@ def mlmodel_of(folder: Path) -> dict[str, str]:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """None where there is none, or none that can be relied on."""
+    """None if the file is missing or invalid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: Sum(int(one["size"]), str(one["sha256"])) for name, one in content["files"].items()}
+        files = {name: Checksum(int(file["size"]), str(file["sha256"])) for name, file in content["files"].items()}
         if content["layout"] != LAYOUT or any(is_outside(name) for name in files):
             return None
         return Provenance(
@@ -109,8 +109,3 @@ def is_outside(name: str) -> bool:
 
 def text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def without_secrets(text: str) -> str:
-    """A URL may hold a password, or a signature in its query."""
-    return QUERY.sub(r"\1", USER_AND_PASSWORD.sub("", text))

@@ -1,4 +1,4 @@
-"""Asking MLflow's registry, and downloading from it."""
+"""The client of MLflow's tracking server and model registry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from predictors.storage.failures import SourceError
+from predictors.uris import ModelURI
 
-DOWNLOADED = "mlflow-kserve-model-"
+DOWNLOAD_PREFIX = "mlflow-kserve-model-"
 
 
 class TrackingServer(Protocol):
@@ -27,13 +28,13 @@ class TrackingServer(Protocol):
 
 
 def pinned(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
-    """What the URI names now, as a URI that cannot move any more, and its version."""
+    """Resolves a URI on the tracking server that the settings name."""
     configure_mlflow(settings)
     return pin(uri)
 
 
 def configure_mlflow(settings: TrackingServer) -> None:
-    """MLflow reads its connection from the environment, also in the processes that it starts."""
+    """Sets the environment variables that MLflow reads, here and in the processes that it starts."""
     for variable, value in (
         ("MLFLOW_TRACKING_URI", settings.tracking_uri),
         ("MLFLOW_TRACKING_USERNAME", settings.tracking_username),
@@ -41,52 +42,49 @@ def configure_mlflow(settings: TrackingServer) -> None:
     ):
         if value:
             os.environ[variable] = value
-    # Our own retries say what they do; MLflow's seven silent ones would take minutes before the first word.
+    # Our own retries are logged; MLflow's seven silent ones would take minutes before the first log line.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     leave_out_feast()
     if settings.tracking_uri:
         import mlflow
 
-        mlflow.set_tracking_uri(settings.tracking_uri)  # what the process itself said before counts no more
+        mlflow.set_tracking_uri(settings.tracking_uri)  # overrides an earlier call in this process
 
 
 def pin(uri: str) -> tuple[str, str | None]:
-    """A registry URI that cannot move any more, and its version."""
-    if not uri.startswith("models:/") or uri.startswith(("models://", "models:/m-")):
-        return uri, None
+    """Resolves a registry URI: an alias, a stage or `latest` becomes a version. Returns the URI and the version."""
+    model = ModelURI.parse(uri)
+    if model.name is None or model.version:
+        return uri, model.version
+    if model.is_unversioned:
+        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
     import mlflow
 
     client = mlflow.MlflowClient()
-    name, _, alias = uri.removeprefix("models:/").rpartition("@")
-    if name:
-        version = client.get_model_version_by_alias(name, alias).version
-        return f"models:/{name}/{version}", str(version)
-    name, _, asked = uri.removeprefix("models:/").rpartition("/")
-    if not name:
-        raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
-    if asked.isdigit():
-        return uri, asked
-    version = latest(client, name, None if asked.lower() == "latest" else asked)
+    if model.alias:
+        version = client.get_model_version_by_alias(model.name, model.alias).version
+    else:
+        version = latest(client, model.name, None if model.is_latest else model.stage)
     if version is None:
-        raise SourceError(f"{uri}: the registry has no such version of '{name}'")
-    return f"models:/{name}/{version}", str(version)
+        raise SourceError(f"{uri}: the registry has no such version of '{model.name}'")
+    return f"models:/{model.name}/{version}", str(version)
 
 
 def latest(client: Any, name: str, stage: str | None) -> int | None:
     with warnings.catch_warnings():
-        # Stages are deprecated in MLflow, and still what many teams have.
+        # Stages are deprecated in MLflow, but many teams still use them.
         warnings.simplefilter("ignore", FutureWarning)
-        found = client.get_latest_versions(name, None if stage is None else [stage])
-    return max((int(one.version) for one in found), default=None)
+        versions = client.get_latest_versions(name, None if stage is None else [stage])
+    return max((int(version.version) for version in versions), default=None)
 
 
 def download(uri: str, folder: Path | None) -> Path:
     import mlflow.artifacts
 
-    target = tempfile.mkdtemp(prefix=DOWNLOADED, dir=folder)
+    target = tempfile.mkdtemp(prefix=DOWNLOAD_PREFIX, dir=folder)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)  # whoever tries again begins anew
+        shutil.rmtree(target, ignore_errors=True)  # the next attempt starts with an empty folder
         raise

@@ -1,4 +1,4 @@
-"""Trying again what may succeed the next time."""
+"""Retries with exponential backoff for failures that may be temporary."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from predictors.storage.failures import SourceError, StorageError
+from predictors.storage.failures import SourceError, StorageError, one_line
 
 T = TypeVar("T")
 
 
-# MLflow's answers that another try will not change.
-PERMANENT = frozenset(
+# MLflow's error codes that another attempt will not change.
+PERMANENT_CODES = frozenset(
     {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED"}
     | {"ENDPOINT_NOT_FOUND", "FEATURE_DISABLED", "NOT_FOUND", "INVALID_STATE", "UNAUTHORIZED"}
 )
 
 
 class RetryPolicy(Protocol):
-    """Settings of what is tried again."""
+    """The settings of retries."""
 
     @property
     def download_retries(self) -> int: ...
@@ -29,6 +29,7 @@ class RetryPolicy(Protocol):
 
 
 def retried(action: Callable[[], T], settings: RetryPolicy, note: Callable[[str], None], what: str) -> T:
+    """Runs the action until it succeeds; SourceError if the failure is permanent or the last retry failed."""
     pause = settings.download_backoff
     for left in range(settings.download_retries, -1, -1):
         try:
@@ -50,14 +51,8 @@ def is_permanent(error: BaseException) -> bool:
         return error.permanent
     code = getattr(error, "error_code", None)
     if code is not None:
-        return str(code) in PERMANENT
+        return str(code) in PERMANENT_CODES
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return 400 <= int(status) < 500 and status not in (408, 425, 429)
     return isinstance(error, (ImportError, FileNotFoundError, PermissionError, ValueError, TypeError))
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error, for a log line or the end of the process."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""The settings of the storage initializer: few, and of its own."""
+"""Which model is served and where it comes from; and the storage initializer's own settings."""
 
 from __future__ import annotations
 
@@ -6,39 +6,115 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from predictors.settings.declare import given_values, parser, setting
+from predictors.flavor import FLAVORS
+from predictors.settings.declare import SettingError, given_values, parser, setting
 from predictors.settings.values import between, choice, seconds, size, truth
 from predictors.telemetry.logs import FORMATS
+from predictors.telemetry.settings import refuse
 from predictors.uris import spelled
 
 PROG = "python -m predictors.storage"
 
 
+@dataclass(frozen=True)
+class LocationSettings:
+    model_uri: str | None = setting(
+        None,
+        "model to serve: a folder, models:/name/3, models:/name@alias, models:/name/Stage, models:/name/latest, "
+        "models:/m-…, runs:/id/path, mlflow-artifacts:/…, s3://…, or any other URI that MLflow resolves; also with "
+        "KServe's scheme: mlflow://models/name@alias",
+        spelled,
+        env=("MLFLOW_MODEL_URI", "MODEL_URI"),
+        metavar="URI",
+        group="Model",
+        shown="/mnt/models if a model is there, else a demo model",
+    )
+    model_local_path: str | None = setting(
+        None,
+        "folder of a model that is already downloaded; wins over the model URI",
+        env=("MODEL_LOCAL_PATH",),
+        flags=("--model-dir",),
+        metavar="FOLDER",
+        group="Model",
+    )
+
+
+@dataclass(frozen=True)
+class NameSettings:
+    model_name: str = setting("model", "name of the model in URLs", env=("MODEL_NAME",), group="Model", metavar="NAME")
+    model_version: str | None = setting(
+        None,
+        "version of the model in responses and URLs",
+        env=("MODEL_VERSION",),
+        group="Model",
+        shown="the registry's version, else the model's id",
+    )
+
+
+@dataclass(frozen=True)
+class SourceSettings(NameSettings, LocationSettings):
+    flavor: str | None = setting(
+        None,
+        "flavor to serve the model with, instead of the detected one",
+        choice(*(flavor.name for flavor in FLAVORS)),
+        group="Model",
+        shown="detected",
+    )
+    tracking_uri: str | None = setting(
+        None,
+        "URI of the MLflow tracking server",
+        env=("MLFLOW_TRACKING_URI",),
+        group="Model",
+        shown="MLflow's own",
+        metavar="URI",
+    )
+    tracking_username: str | None = setting(
+        None, "user name for the tracking server", env=("MLFLOW_TRACKING_USERNAME",), group="Model"
+    )
+    tracking_password: str | None = setting(
+        None, "password for the tracking server", env=("MLFLOW_TRACKING_PASSWORD",), group="Model", secret=True
+    )
+    download_retries: int = setting(
+        3, "number of times a failed download is retried", between(0), env=("MAX_RETRIES",), group="Model"
+    )
+    download_backoff: float = setting(
+        5.0,
+        "seconds before the first retry, doubled for each further one",
+        seconds,
+        env=("BACKOFF_SECONDS",),
+        group="Model",
+    )
+
+
+def check(settings: NameSettings) -> None:
+    for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
+        if text is not None and (not text or any(char in text for char in "/:?# ")):
+            raise SettingError(f"{flag}: expected a name that can be part of a URL, without / : ? # or spaces")
+
+
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """What to fetch, where to, and by which way."""
+    """What to fetch, where to put it, and how."""
 
     model_uri: str | None = setting(
         None,
-        "what to fetch: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path, mlflow-artifacts:/…, also as "
-        "mlflow://models/name@alias, or s3, gs, wasbs, abfss, http(s), hf, hdfs, pvc, a folder, a file",
+        "the model: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path or mlflow-artifacts:/…, also "
+        "written as mlflow://models/name@alias; s3, gs, wasbs, abfss, http(s), hf, hdfs or pvc; a folder or a file",
         spelled,
         env=("MODEL_URI",),
         group="Model",
         metavar="URI",
     )
-    output_path: str = setting(
-        "/models", "folder to put it into", env=("OUTPUT_PATH",), group="Model", metavar="FOLDER"
-    )
+    output_path: str = setting("/models", "folder for the model", env=("OUTPUT_PATH",), group="Model", metavar="FOLDER")
     storage_strategy: str = setting(
         "auto",
-        "pvc: through the cache; emptydir: straight into the folder; auto: through the cache if there is one",
+        "pvc: through the cache; emptydir: directly into the folder; auto: through the cache if it is writable",
         choice("auto", "emptydir", "pvc"),
         env=("STORAGE_STRATEGY",),
         group="Cache",
     )
     cache_path: str = setting(
-        "/model-cache", "where the volume with the cache is mounted", env=("CACHE_PATH",), group="Cache",
+        "/model-cache", "mount point of the cache's volume", env=("CACHE_PATH",), group="Cache",
         metavar="FOLDER",
     )  # fmt: skip
     cache_link: str = setting(
@@ -50,28 +126,28 @@ class StorageSettings:
     )
     cache_unversioned: bool = setting(
         False,
-        "keep also what has no version, such as s3://…, under its URI alone: changes of it are not noticed",
+        "also cache sources without versions, such as s3://…; later changes of them are not noticed",
         truth,
         env=("CACHE_UNVERSIONED",),
         group="Cache",
     )
     verify: str = setting(
         "full",
-        "what is compared when files are used again: their SHA-256, or only their size",
+        "what is checked before files are used again: their SHA-256, or only their size",
         choice("full", "size"),
         env=("VERIFY",),
         group="Cache",
     )
     max_unpacked_size: int = setting(
         64 * 1024**3,
-        "how much a packed model may unpack to",
+        "limit for the unpacked size of an archive",
         size,
         env=("MAX_UNPACKED_SIZE",),
         group="Download",
         shown="64GiB",
     )
     download_retries: int = setting(
-        3, "how often a failed download is tried again", between(0), env=("MAX_RETRIES",), flags=("--max-retries",),
+        3, "number of times a failed download is retried", between(0), env=("MAX_RETRIES",), flags=("--max-retries",),
         group="Download",
     )  # fmt: skip
     download_backoff: float = setting(
@@ -79,33 +155,40 @@ class StorageSettings:
         flags=("--backoff-seconds",), group="Download",
     )  # fmt: skip
     tracking_uri: str | None = setting(
-        None, "MLflow tracking server", env=("MLFLOW_TRACKING_URI",), group="MLflow", metavar="URI"
+        None, "URI of the MLflow tracking server", env=("MLFLOW_TRACKING_URI",), group="MLflow", metavar="URI"
     )
     tracking_username: str | None = setting(
-        None, "user at the tracking server", env=("MLFLOW_TRACKING_USERNAME",), group="MLflow"
+        None, "user name for the tracking server", env=("MLFLOW_TRACKING_USERNAME",), group="MLflow"
     )
     tracking_password: str | None = setting(
-        None, "password at the tracking server", env=("MLFLOW_TRACKING_PASSWORD",), group="MLflow", secret=True
+        None, "password for the tracking server", env=("MLFLOW_TRACKING_PASSWORD",), group="MLflow", secret=True
     )
     log_level: str = setting("info", "log level", choice("debug", "info", "warning", "error"), group="Log")
-    log_format: str = setting("text", "log lines as text, or as one JSON object each", choice(*FORMATS), group="Log")
+    log_format: str = setting("text", "write log lines as text or as JSON objects", choice(*FORMATS), group="Log")
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[StorageSettings]:
-    """One for each pair of a URI and a folder; ends the process with 2 on a bad one."""
-    made = parser(PROG, "Fetch a model into a folder, through a cache if there is one.", of=StorageSettings)
-    made.usage = f"{PROG} [options] [URI FOLDER]..."
-    made.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="what to fetch, and where to")
-    settings = StorageSettings(**given_values(made, argv, environ, StorageSettings))
-    pairs: list[str] = made.parse_args(argv).pairs
+    """The settings for each pair of a URI and a folder; ends the process with 2 if one is invalid."""
+    try:
+        return jobs(argv, environ)
+    except SettingError as error:
+        refuse(error, PROG, argv, environ)
+
+
+def jobs(argv: Sequence[str], environ: Mapping[str, str]) -> list[StorageSettings]:
+    arguments = parser(PROG, "Fetches a model into a folder, through a cache if there is one.", of=StorageSettings)
+    arguments.usage = f"{PROG} [options] [URI FOLDER]..."
+    arguments.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="the model, and the folder for it")
+    settings = StorageSettings(**given_values(arguments, argv, environ, StorageSettings))
+    pairs: list[str] = arguments.parse_args(argv).pairs
     if len(pairs) % 2:
-        made.error(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
+        raise SettingError(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
     if not pairs and not settings.model_uri:
-        made.error("what is to be fetched? Give a URI and a folder, or MODEL_URI and OUTPUT_PATH")
-    jobs = []
+        raise SettingError("no model: expected a URI and a folder, or MODEL_URI and OUTPUT_PATH")
+    listed = []
     for uri, folder in zip(pairs[::2], pairs[1::2], strict=True):
         try:
-            jobs.append(replace(settings, model_uri=spelled(uri), output_path=folder))
+            listed.append(replace(settings, model_uri=spelled(uri), output_path=folder))
         except ValueError as error:
-            made.error(f"{uri!r} is not usable: {error}")
-    return jobs or [settings]
+            raise SettingError(f"{uri!r} is not usable: {error}") from None
+    return listed or [settings]

@@ -1,4 +1,4 @@
-"""One request and its reply, as it is known to the log, the access log and the trace."""
+"""One request and its response, as the access log, the prediction log and the trace see it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from predictors.telemetry.ids import Ids, given, ids_of
 
 access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-"""The request that is being answered, where one alone is."""
+"""The request that the current task answers, if it answers only one."""
 MAX_PATH = 1024  # characters
 DONE = (200, "OK")
-GONE = 499  # as web servers log a caller who did not wait
+GONE = 499  # nginx's status for a client that disconnected before the response
 T = TypeVar("T")
 B = TypeVar("B")
 
 
 class Trace(Protocol):
-    """The place of one request in a trace."""
+    """The span of one request."""
 
     sampled: bool
 
@@ -40,9 +40,9 @@ class Tracer(Protocol):
 
 
 class Records(Protocol):
-    """Where what was asked and answered is written down."""
+    """The prediction log."""
 
-    def take(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
+    def add(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
 
 
 class Exchange:
@@ -56,25 +56,25 @@ class Exchange:
     ) -> None:
         self.observer = observer
         self.verb = verb
-        """GRPC for its calls."""
+        """The HTTP method, or GRPC."""
         self.path = path[:MAX_PATH]
         self.headers = headers
         self.client = client
         self.ids = ids_of(headers)
         self.protocol = self.route = ""
         self.loaded: Any = None
-        """The model that was asked, if one was."""
+        """The model that answers, if the request reaches one."""
         self.rows = self.size = 0
-        """Of the request, where they are known; the size in bytes."""
+        """Rows and bytes of the request; 0 where they are unknown."""
         self.sampled = False
-        """Whether it is to be written down, if it is answered with a prediction."""
+        """Whether the prediction log records this request, if it is answered with a prediction."""
         self.predicted: tuple[Any, Any] | None = None
         """Batch and prediction of a sampled request."""
         self.error: Exception | None = None
         self.status: int | str = 0
         self.ended = False
         self.steps: list[tuple[str, int, int]] = []
-        """Of a traced request: what took from when to when, in nanoseconds since the epoch."""
+        """Of a traced request: name, begin and end of each step, in nanoseconds since the epoch."""
         self.started, self.clock = time.time_ns(), time.perf_counter_ns()
         self.trace: Trace | None = None
         if observer.tracing is not None:
@@ -84,7 +84,7 @@ class Exchange:
     def timed(
         self, decode: Callable[[], B], encode: Callable[[Any, B], T], rows_of: Callable[[B], int]
     ) -> tuple[Callable[[], B], Callable[[Any, B], T]]:
-        """The same two, which say when they ran if somebody wants to know; what is between them is the model."""
+        """The two functions, timed if the request is traced: the model runs between them."""
         if self.sampled:
             encode = self.keeping(encode)
         if self.trace is None or not self.trace.sampled:
@@ -99,24 +99,24 @@ class Exchange:
 
         def timed_encode(prediction: Any, batch: B) -> T:
             begun = self.now()
-            reply = encode(prediction, batch)
+            response = encode(prediction, batch)
             self.steps += [("predict", self.steps[-1][2], begun), ("encode", begun, self.now())]
-            return reply
+            return response
 
         return timed_decode, timed_encode
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """What comes between decoding and the model."""
+        """Times a step between decoding and the model."""
         begun = self.now()
         try:
             yield
         finally:
-            if self.steps:  # somebody wants to know
+            if self.steps:  # the request is traced
                 self.steps.append((name, begun, self.now()))
 
     def keeping(self, encode: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
-        """The same, which keeps what it gets."""
+        """The function, which also keeps its arguments for the prediction log."""
 
         def keeping_encode(prediction: Any, batch: Any) -> T:
             self.predicted = batch, prediction
@@ -125,28 +125,28 @@ class Exchange:
         return keeping_encode
 
     def now(self) -> int:
-        """The time of day, as if nobody set clocks."""
+        """Nanoseconds since the epoch, unaffected by changes of the system clock."""
         return self.started + time.perf_counter_ns() - self.clock
 
     def enter(self) -> None:
-        """The rest of this task is about this request."""
+        """Makes this the current request of the task."""
         current.set(self)
         if self.trace is not None:
             self.trace.enter()
 
     def leave_trace(self) -> None:
-        """Nobody wants a trace of this one."""
+        """Leaves this request out of the trace."""
         if self.trace is not None:
             self.trace = None
             self.ids = Ids(self.ids.request_id, given(self.headers)[1])
 
     def end(self, status: int | str, size: int = 0) -> None:
-        """The reply has been made; what ends first counts."""
+        """Records the response; only the first call counts."""
         if self.ended:
             return
         self.ended, self.status = True, status
         now = self.now()
-        if len(self.steps) == 1:  # the model had it, and gave nothing
+        if len(self.steps) == 1:  # decoded, but the model gave no prediction
             self.steps.append(("predict", self.steps[0][2], now))
         if self.observer.access_log:
             self.log(size, now - self.started)
@@ -154,7 +154,7 @@ class Exchange:
             self.trace.end(self, now)
         records = self.observer.records
         if self.predicted is not None and records is not None and status in DONE:
-            records.take(self, *self.predicted, now - self.started, self.size + size)
+            records.add(self, *self.predicted, now - self.started, self.size + size)
 
     def log(self, size: int, took: int) -> None:
         client = "-" if not self.client else f"{self.client[0]}:{self.client[1]}"
@@ -176,7 +176,7 @@ class Exchange:
 
 
 class Observer:
-    """Who looks at requests; `watching` tells the short way whether anybody does."""
+    """Those who observe requests; `watching` tells the fast path whether there are any."""
 
     def __init__(self, model_name: str, access_log: bool = False, scheme: str = "http") -> None:
         self.model_name = model_name
@@ -186,7 +186,7 @@ class Observer:
         self.watching = access_log
         self.records: Records | None = None
         self.sample = 0.0
-        """The share of requests that is written down."""
+        """The share of requests in the prediction log."""
 
     def use(self, tracing: Tracer | None) -> None:
         self.tracing = tracing
@@ -196,8 +196,8 @@ class Observer:
         self.records, self.sample = records, sample
 
     def samples(self) -> bool:
-        """Draws whether the next request is written down; to be asked once for each."""
-        return random() < self.sample  # noqa: S311 - nobody gains by guessing it
+        """Draws whether the prediction log records the next request; call it once for each."""
+        return random() < self.sample  # noqa: S311 - there is nothing to gain from predicting it
 
     def begin(self, verb: str, path: str, headers: Iterable[tuple[bytes, bytes]], client: Any) -> Exchange:
         return Exchange(self, verb, path, headers, client)

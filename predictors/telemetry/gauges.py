@@ -1,7 +1,7 @@
-"""Gauges whose samples are found all at once: one that is not among the latest is gone.
+"""Gauges whose samples are replaced all at once, so that those of the past disappear.
 
-prometheus_client cannot take a sample away where several processes share them, and a number that is not true any more
-is worse than none. With several workers one of them measures for all, and whoever is asked reads it from a file.
+prometheus_client cannot remove a sample where several processes share them, and an outdated number is worse than none.
+With several workers one process measures for all of them and writes a file, which any process that is scraped reads.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Labels: TypeAlias = "tuple[str, ...]"
 FILE = "measured.json"
 
 
-class Measured:
-    """One such gauge, as prometheus_client's registry takes it; it has the attributes of its own gauges."""
+class SnapshotGauge:
+    """A collector for prometheus_client's registry, with the attributes of its own gauges."""
 
     _type = "gauge"
 
@@ -36,33 +36,35 @@ class Measured:
         return [self.family(())]
 
     def collect(self) -> list[GaugeMetricFamily]:
-        samples = [one for found in list(self.samples.values()) for one in found.items()]
+        samples = [sample for by_labels in list(self.samples.values()) for sample in by_labels.items()]
         return [self.family(samples)] if samples else []
 
     def family(self, samples: Iterable[tuple[Iterable[str], float]]) -> GaugeMetricFamily:
         from prometheus_client.core import GaugeMetricFamily
 
-        made = GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
-        for labels, value in samples:  # a half of a surrogate pair in one of them would fail the whole page
-            made.add_metric([label.encode(errors="replace").decode() for label in labels], value)
-        return made
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labelnames)
+        for labels, value in samples:  # an unpaired surrogate in one of them would fail the whole page
+            family.add_metric([label.encode(errors="replace").decode() for label in labels], value)
+        return family
 
 
-def publish(model_name: str, found: Mapping[Measured, Mapping[Labels, float]], folder: str | None) -> None:
-    """Replaces all that was said of a model; `folder` is where several processes share it."""
-    for measured, samples in found.items():
-        measured.samples[model_name] = samples
+def publish(model_name: str, snapshot: Mapping[SnapshotGauge, Mapping[Labels, float]], folder: str | None) -> None:
+    """Replaces all samples of a model; `folder` is where several processes share them."""
+    for gauge, samples in snapshot.items():
+        gauge.samples[model_name] = samples
     if folder is not None:
-        lines = {one._name: [[*labels, value] for labels, value in samples.items()] for one, samples in found.items()}
-        made = Path(folder) / f".{FILE}.{os.getpid()}"
-        made.write_text(json.dumps(lines))
-        made.rename(made.with_name(FILE))
+        lines = {
+            gauge._name: [[*labels, value] for labels, value in samples.items()] for gauge, samples in snapshot.items()
+        }
+        unfinished = Path(folder) / f".{FILE}.{os.getpid()}"
+        unfinished.write_text(json.dumps(lines))
+        unfinished.rename(unfinished.with_name(FILE))
 
 
-class Published:
-    """What the process that measures has published, for a registry of any of them."""
+class SharedSnapshot:
+    """The samples that the measuring process has published, for the registry of any process."""
 
-    def __init__(self, folder: str, gauges: Iterable[Measured]) -> None:
+    def __init__(self, folder: str, gauges: Iterable[SnapshotGauge]) -> None:
         self.file = Path(folder) / FILE
         self.gauges = gauges
 

@@ -1,6 +1,6 @@
-"""Request ids (`x-request-id`) and W3C's trace context (`traceparent`): taken from the caller if they are sound.
+"""Request ids (`x-request-id`) and W3C's trace context (`traceparent`), which the caller may send.
 
-Nothing that a caller sends gets into a reply or a log before it is known to be short and plain.
+Only short values of plain ASCII get into a response or a log.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ PARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-
 
 
 class Ids(NamedTuple):
-    """What one request is known by."""
+    """The identifiers of one request."""
 
     request_id: bytes
     traceparent: bytes = b""
-    """Of version 00, or nothing."""
+    """Of version 00, or empty."""
 
     @property
     def trace_id(self) -> str:
@@ -35,7 +35,7 @@ class Ids(NamedTuple):
 
     @property
     def lines(self) -> bytes:
-        """As lines in the head of an HTTP reply."""
+        """As lines in the head of an HTTP response."""
         if self.traceparent:
             return b"x-request-id: %b\r\ntraceparent: %b\r\n" % self
         return b"x-request-id: %b\r\n" % self.request_id
@@ -43,41 +43,41 @@ class Ids(NamedTuple):
     @property
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """As header fields."""
-        known = ((REQUEST_ID, self.request_id), (TRACEPARENT, self.traceparent))
-        return known if self.traceparent else known[:1]
+        both = ((REQUEST_ID, self.request_id), (TRACEPARENT, self.traceparent))
+        return both if self.traceparent else both[:1]
 
 
 def ids_of(headers: Iterable[tuple[bytes, bytes]]) -> Ids:
-    """Those that the caller sent; a request without an id gets one."""
+    """The ids that the caller sent; a request without an id gets a new one."""
     request_id, traceparent = given(headers)
     return Ids(request_id or new_id(), traceparent)
 
 
 def given(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
-    """What is sound of what the caller sent, with lower-case names; else nothing."""
+    """The valid ids among the headers, whose names are in lower case; empty where there is none."""
     request_id, parents = b"", []
     for name, value in headers:
         if name == REQUEST_ID:
             request_id = value
         elif name == TRACEPARENT:
             parents.append(value)
-    # Nobody can say which of two parents is right.
-    return request_id if PLAIN.fullmatch(request_id) else b"", sound(parents[0]) if len(parents) == 1 else b""
+    # Of two parents, either may be the wrong one.
+    return request_id if PLAIN.fullmatch(request_id) else b"", normalized(parents[0]) if len(parents) == 1 else b""
 
 
-def sound(traceparent: bytes) -> bytes:
-    """The part of a trace context that all versions share, as version 00; nothing if it is broken."""
-    found = PARENT.fullmatch(traceparent.strip(b" \t"))
-    if found is None or (found[1] == b"00" and found[5] is not None):
+def normalized(traceparent: bytes) -> bytes:
+    """The fields of a trace context that all versions share, as version 00; empty if it is malformed."""
+    match = PARENT.fullmatch(traceparent.strip(b" \t"))
+    if match is None or (match[1] == b"00" and match[5] is not None):
         return b""
-    return b"00-%b-%b-%b" % found.group(2, 3, 4)
+    return b"00-%b-%b-%b" % match.group(2, 3, 4)
 
 
 prefix, numbers = b"", count(1)
 
 
 def begin() -> None:
-    """Ids of this process begin with what no other has."""
+    """Gives the ids of this process a prefix of their own."""
     global prefix, numbers
     prefix, numbers = os.urandom(8).hex().encode(), count(1)
 

@@ -1,4 +1,4 @@
-"""Log lines: one for each event on stderr, as text or as JSON, with the ids of the request that they are about."""
+"""Log lines on stderr, as text or as JSON, with the ids of the request that they belong to."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ import orjson
 from predictors.telemetry.exchange import current
 
 FORMATS = ("text", "json")
-MOST, MAX_LINE = 8192, 65536  # characters of a text, and bytes of a line before all in it are texts
+MAX_TEXT = 8192  # characters
+MAX_LINE = 65536  # bytes; of a longer line, nested values are written as texts and cut
 OWN = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
 KEYS = frozenset({"time", "level", "logger", "worker", "request_id", "trace_id", "span_id", "exception", "stack"})
 
 worker: int | None = None
-"""The number of this process where there are several."""
+"""The number of this process, if there are several."""
 
 
 def configure(log_format: str, level: str) -> None:
-    """Everything that is logged goes to stderr; other libraries speak from warnings on."""
+    """Logs to stderr: our own records from `level` on, those of libraries from warnings on."""
     handler = logging.StreamHandler()
     handler.setFormatter(JSONLines() if log_format == "json" else TextLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("predictors").setLevel(level.upper())
     if log_format == "json":
-        take_over()
+        capture_output()
 
 
-def take_over() -> None:
-    """What libraries and Python itself would write in forms of their own is logged, too."""
-    os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"  # it brings a handler of its own
-    logging.setLoggerClass(Quiet)
+def capture_output() -> None:
+    """Also logs what libraries and Python itself would otherwise write to stderr in formats of their own."""
+    os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"  # MLflow would add its own handler
+    logging.setLoggerClass(HandlerlessLogger)
     logging.captureWarnings(True)
     sys.excepthook = log_uncaught
     threading.excepthook = lambda args: log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
@@ -48,8 +49,8 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
         logging.getLogger("predictors").critical("uncaught: %s", kind.__name__, exc_info=(kind, error, trace))
 
 
-class Quiet(logging.Logger):
-    """Loggers of libraries that bring handlers for the console, and then keep their lines from ours."""
+class HandlerlessLogger(logging.Logger):
+    """A logger for libraries that add console handlers of their own: it drops these and propagates to ours."""
 
     def addHandler(self, hdlr: logging.Handler) -> None:
         if getattr(hdlr, "stream", None) not in (sys.stderr, sys.stdout):
@@ -75,12 +76,12 @@ class TextLines(logging.Formatter):
 
 
 class JSONLines(logging.Formatter):
-    """One JSON object for each record, on one line, whatever is in it."""
+    """One JSON object per record, always on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         try:
             message = record.getMessage()
-        except Exception as error:  # arguments that do not fit: the rest is still worth a line
+        except Exception as error:  # the arguments do not fit the message; the rest is still useful
             message = f"{record.msg!r} {type(error).__name__}"
         fields: dict[str, Any] = {
             "time": rfc3339(record.created),
@@ -110,16 +111,16 @@ class JSONLines(logging.Formatter):
 
 def line(fields: dict[str, Any]) -> str:
     try:
-        made = orjson.dumps(fields, default=text_of)
-        if len(made) < MAX_LINE:
-            return made.decode().replace("\x85", r"\u0085").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
-    except TypeError:  # texts that are not Unicode, numbers without end, nests without a floor
+        encoded = orjson.dumps(fields, default=text_of)
+        if len(encoded) < MAX_LINE:
+            return encoded.decode().replace("\x85", r"\u0085").replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
+    except TypeError:  # surrogates, integers beyond 64 bits, nesting that is too deep
         pass
     return json.dumps({plain(name): value if type(value) is int else plain(value) for name, value in fields.items()})
 
 
 def error_line(message: str) -> str:
-    """For what goes wrong before anything can be logged."""
+    """A log line for an error before logging is configured."""
     return JSONLines().format(logging.makeLogRecord({"name": "predictors", "levelname": "ERROR", "msg": message}))
 
 
@@ -139,9 +140,9 @@ def rfc3339(seconds: float) -> str:
 
 
 def cut(text: str) -> str:
-    return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text)} characters)"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
 
 
 def cut_front(text: str) -> str:
-    """Of a traceback the end says most."""
-    return text if len(text) <= MOST else f"…{text[-MOST:]}"
+    """Keeps the end, which says most in a traceback."""
+    return text if len(text) <= MAX_TEXT else f"…{text[-MAX_TEXT:]}"

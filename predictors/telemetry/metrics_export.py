@@ -1,7 +1,7 @@
-"""The metrics of this process as OpenTelemetry has them: read from where Prometheus reads them, sent every minute.
+"""Export of this process's metrics to OpenTelemetry, from Prometheus's registry, once a minute.
 
-Only imported where it is switched on. Totals stay totals (cumulative), names are the families' own: Prometheus adds
-`_total` to counters again.
+Imported only if the export is on. Counters are cumulative and keep the name of their family, to which Prometheus adds
+`_total` again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ log = logging.getLogger("predictors")
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 SCOPE = InstrumentationScope("mlflow-kserve")
 UNITS = {"_seconds": "s", "_bytes": "By"}
-BORN = time.time_ns()
+PROCESS_START = time.time_ns()
 
 
 class MetricsExport:
-    """A thread that sends the metrics now and then, and once more at the end."""
+    """A thread that sends the metrics at an interval, and once more at the end."""
 
     def __init__(self, resource: Resource, exporter: MetricExporter) -> None:
         self.resource = resource
@@ -55,7 +55,7 @@ class MetricsExport:
         self.send()
 
     def send(self) -> None:
-        from prometheus_client import REGISTRY  # with several workers, too, it holds the values of this one
+        from prometheus_client import REGISTRY  # this worker's own values, if there are several
 
         try:
             self.exporter.export(data(REGISTRY.collect(), self.resource))
@@ -74,7 +74,7 @@ def interval() -> float:
     if text.isdigit() and int(text) > 0:
         return int(text) / 1000
     if text:
-        log.warning("OTEL_METRIC_EXPORT_INTERVAL: %r is no number of milliseconds; taking a minute", text)
+        log.warning("OTEL_METRIC_EXPORT_INTERVAL: %r is not a number of milliseconds; using one minute", text)
     return 60
 
 
@@ -85,7 +85,7 @@ def data(families: Iterable[Any], resource: Resource) -> MetricsData:
 
 
 def converted(family: Any, now: int) -> Iterator[Metric]:
-    """One family of Prometheus' as at most one metric."""
+    """A metric for a family of Prometheus, unless it is empty or of another type."""
     if family.type == "histogram":
         content: Any = Histogram(list(histograms(family, now)), CUMULATIVE)
     elif family.type == "counter":
@@ -101,36 +101,36 @@ def converted(family: Any, now: int) -> Iterator[Metric]:
 
 
 def numbers(family: Any, name: str, now: int) -> Iterator[NumberDataPoint]:
-    born = births(family)
+    created = created_times(family)
     for sample in family.samples:
         if sample.name == name:
-            yield NumberDataPoint(sample.labels, born.get(key(sample.labels), BORN), now, sample.value)
+            yield NumberDataPoint(sample.labels, created.get(key(sample.labels), PROCESS_START), now, sample.value)
 
 
 def histograms(family: Any, now: int) -> Iterator[HistogramDataPoint]:
-    born = births(family)
-    found: dict[Any, dict[str, Any]] = {}
+    created = created_times(family)
+    series: dict[Any, dict[str, Any]] = {}
     for sample in family.samples:
         labels = {name: value for name, value in sample.labels.items() if name != "le"}
-        one = found.setdefault(key(labels), {"labels": labels, "buckets": []})
+        values = series.setdefault(key(labels), {"labels": labels, "buckets": []})
         if sample.name.endswith("_bucket"):
-            one["buckets"].append((float(sample.labels["le"]), int(sample.value)))
+            values["buckets"].append((float(sample.labels["le"]), int(sample.value)))
         elif sample.name.endswith("_sum"):
-            one["sum"] = sample.value
-    for labels, one in found.items():
-        if not one["buckets"]:
+            values["sum"] = sample.value
+    for labels, values in series.items():
+        if not values["buckets"]:
             continue
-        bounds, totals = zip(*sorted(one["buckets"]), strict=True)
-        # Prometheus counts each value in all the buckets that are wide enough, OpenTelemetry in one.
+        bounds, totals = zip(*sorted(values["buckets"]), strict=True)
+        # Prometheus counts a value in every bucket that is wide enough, OpenTelemetry in one.
         counts = [totals[0], *(after - before for before, after in pairwise(totals))]
         yield HistogramDataPoint(
-            one["labels"], born.get(labels, BORN), now, totals[-1], one.get("sum", 0.0), counts, bounds[:-1],
-            None, None,  # type: ignore[arg-type]  # the least and the most are not known
+            values["labels"], created.get(labels, PROCESS_START), now, totals[-1], values.get("sum", 0.0), counts,
+            bounds[:-1], None, None,  # type: ignore[arg-type]  # minimum and maximum are unknown
         )  # fmt: skip
 
 
-def births(family: Any) -> dict[Any, int]:
-    """When the counting began, by labels."""
+def created_times(family: Any) -> dict[Any, int]:
+    """When each series was created, by labels."""
     return {
         key(sample.labels): int(sample.value * 1e9) for sample in family.samples if sample.name.endswith("_created")
     }

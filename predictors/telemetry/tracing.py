@@ -1,6 +1,6 @@
-"""Spans of OpenTelemetry, made by hand: whether a request is traced is decided first, and others cost little.
+"""OpenTelemetry's spans, built by hand: the sampling decision comes first, and an unsampled request costs little.
 
-Only imported where tracing is on.
+Imported only if tracing is on.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import GONE, Exchange
 
 SCOPE = InstrumentationScope("mlflow-kserve")
-# What OpenTelemetry calls the server's fault.
+# The statuses that OpenTelemetry counts as errors of the server.
 OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
 class OtelTracer:
-    """What spans are made with; sampler and propagators are those that the environment asks for."""
+    """Builds and sends spans, with the sampler and the propagators that the environment names."""
 
     def __init__(self, resource: Resource, exporter: SpanExporter) -> None:
         self.resource = resource
         self.processor = BatchSpanProcessor(exporter)
         self.provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.provider.add_span_processor(self.processor)
-        trace.set_tracer_provider(self.provider)  # for spans that the model's own code makes
-        self.sampler, self.make = self.provider.sampler, self.provider.id_generator
+        trace.set_tracer_provider(self.provider)  # for the spans of the model's own code
+        self.sampler, self.ids = self.provider.sampler, self.provider.id_generator
         self.propagator = propagate.get_global_textmap()
         self.carriers = frozenset(name.lower().encode() for name in self.propagator.fields)
 
@@ -46,23 +46,23 @@ class OtelTracer:
         parent = trace.get_current_span(parent_context).get_span_context() if carrier else None
         if parent is not None and not parent.is_valid:
             parent = None
-        trace_id = self.make.generate_trace_id() if parent is None else parent.trace_id
+        trace_id = self.ids.generate_trace_id() if parent is None else parent.trace_id
         result = self.sampler.should_sample(
             parent_context, trace_id, exchange.verb, SpanKind.SERVER, {"url.path": exchange.path}
         )
         sampled = result.decision is Decision.RECORD_AND_SAMPLE
-        span_id = self.make.generate_span_id()
+        span_id = self.ids.generate_span_id()
         return OtelTrace(
             self, trace_id, span_id, parent, parent_context, sampled, result.trace_state, result.attributes or {}
         )
 
     def close(self) -> None:
-        """Sends what there is."""
+        """Sends what is left."""
         self.provider.shutdown()
 
 
 class OtelTrace:
-    """The place of one request in a trace."""
+    """The span of one request."""
 
     __slots__ = ("attributes", "parent", "parent_context", "sampled", "span_id", "state", "trace_id", "tracing")
 
@@ -83,33 +83,33 @@ class OtelTrace:
         self.sampled = sampled
         self.state = state
         self.attributes = attributes
-        """What the sampler adds."""
+        """Added by the sampler."""
 
     @property
     def traceparent(self) -> bytes:
         return b"00-%032x-%016x-%02x" % (self.trace_id, self.span_id, self.sampled)
 
-    def place(self, span_id: int) -> SpanContext:
+    def context_of(self, span_id: int) -> SpanContext:
         return SpanContext(self.trace_id, span_id, False, TraceFlags(self.sampled), self.state)
 
     def enter(self) -> None:
-        """Spans that the model's own code makes in this task are parts of this one."""
-        span = NonRecordingSpan(self.place(self.span_id))
+        """Makes this span the parent of those that the model's own code makes in this task."""
+        span = NonRecordingSpan(self.context_of(self.span_id))
         context.attach(trace.set_span_in_context(span, self.parent_context))
 
     def end(self, exchange: Exchange, ended: int) -> None:
-        own = self.place(self.span_id)
+        own = self.context_of(self.span_id)
         name, attributes, fault = rpc(exchange) if exchange.verb == "GRPC" else http(exchange)
         attributes = {**self.attributes, **attributes, **about_model(exchange)}
         events = []
         if fault and exchange.error is not None:
             cause = exchange.error.__cause__ or exchange.error
-            # The message may hold what was sent; the log has it.
+            # The message may quote the request; it is in the log only.
             kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
             events.append(Event("exception", {"exception.type": kind}, ended))
         send = self.tracing.processor.on_end
         for step, begun, done in exchange.steps:
-            place = self.place(self.tracing.make.generate_span_id())
+            place = self.context_of(self.tracing.ids.generate_span_id())
             send(self.span(step, place, own, SpanKind.INTERNAL, {}, begun, done))
         status = Outcome(StatusCode.ERROR) if fault else Outcome()
         send(self.span(name, own, self.parent, SpanKind.SERVER, attributes, exchange.started, ended, events, status))
@@ -124,7 +124,7 @@ class OtelTrace:
         begun: int,
         ended: int,
         events: Iterable[Event] = (),
-        status: Outcome = Outcome(),  # noqa: B008 - it never changes
+        status: Outcome = Outcome(),  # noqa: B008 - it is immutable
     ) -> ReadableSpan:
         return ReadableSpan(
             name, place, parent, self.tracing.resource, attributes, tuple(events), (), kind, None, status, begun,
@@ -133,7 +133,7 @@ class OtelTrace:
 
 
 def http(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
-    """Name, attributes and whether it is our fault, as OpenTelemetry's conventions for HTTP have them."""
+    """Name, attributes, and whether it is the server's fault, by OpenTelemetry's conventions for HTTP."""
     status = int(exchange.status)
     attributes: dict[str, Any] = {
         "http.request.method": exchange.verb,
@@ -150,7 +150,7 @@ def http(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
 
 
 def rpc(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
-    """The same for gRPC."""
+    """Name, attributes, and whether it is the server's fault, by the conventions for gRPC."""
     service, _, method = exchange.path.strip("/").rpartition("/")
     status = str(exchange.status)
     attributes: dict[str, Any] = {
@@ -166,7 +166,7 @@ def rpc(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
 
 
 def peers(exchange: Exchange, address: bytes) -> dict[str, Any]:
-    """Who asked whom."""
+    """The attributes of the server's address and of the client."""
     attributes: dict[str, Any] = {}
     for name, value in exchange.headers:
         if name == address:

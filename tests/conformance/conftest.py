@@ -18,8 +18,8 @@ import pytest
 pytest.register_assert_rewrite(f"{__package__}.replies", f"{__package__}.grpc_messages")
 
 from .grpc_messages import Requests  # noqa: E402
-from .payloads import Json, Payloads, json_body  # noqa: E402
-from .replies import Reply, inference, json_object  # noqa: E402
+from .payloads import ConformancePayloads, Json, json_body  # noqa: E402
+from .replies import HttpReply, inference, json_object  # noqa: E402
 
 TIMEOUT = 60.0
 PACKAGES = {
@@ -101,15 +101,15 @@ def metadata(http: httpx.Client, target: ServerUnderTest) -> Json:
 
 
 @pytest.fixture(scope="session")
-def payloads(metadata: Json, target: ServerUnderTest) -> Payloads:
+def payloads(metadata: Json, target: ServerUnderTest) -> ConformancePayloads:
     """Makes valid inputs."""
-    made = Payloads(metadata, target.sample)
+    made = ConformancePayloads(metadata, target.sample)
     assert made.described, "the model's metadata names no inputs: give a sample request with --input"
     return made
 
 
 @pytest.fixture(scope="session")
-def batches(payloads: Payloads) -> Payloads:
+def batches(payloads: ConformancePayloads) -> ConformancePayloads:
     """Makes valid inputs of any number of rows."""
     if not payloads.batchable:
         pytest.skip("the model takes no batches: an input's first dimension is not -1")
@@ -128,17 +128,17 @@ def post(http: httpx.Client, target: ServerUnderTest) -> Callable[..., httpx.Res
 
 
 @pytest.fixture(scope="session")
-def infer(post: Callable[..., httpx.Response]) -> Callable[..., Reply]:
+def infer(post: Callable[..., httpx.Response]) -> Callable[..., HttpReply]:
     """Sends a request that must succeed; returns the reply, its tensors checked."""
 
-    def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> Reply:
+    def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> HttpReply:
         return inference(post(body, headers))
 
     return send
 
 
 @pytest.fixture(scope="session")
-def expected(infer: Callable[..., Reply], payloads: Payloads) -> Reply:
+def expected(infer: Callable[..., HttpReply], payloads: ConformancePayloads) -> HttpReply:
     """The reply to one row sent as plain JSON, which all other ways are held against."""
     return infer(json_body(payloads.rows(1)))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from .payloads import Array, Tensor, array_of, from_raw
-from .replies import Output
+from .payloads import Array, RequestTensor, array_of, from_raw
+from .replies import OutputTensor
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -26,12 +26,12 @@ class Requests:
         self.pb = pb
         self.model = model
 
-    def raw(self, tensors: Sequence[Tensor], **members: Any) -> Any:
+    def raw(self, tensors: Sequence[RequestTensor], **members: Any) -> Any:
         request = self.empty(tensors, **members)
         request.raw_input_contents.extend(tensor.raw() for tensor in tensors)
         return request
 
-    def typed(self, tensors: Sequence[Tensor], **members: Any) -> Any:
+    def typed(self, tensors: Sequence[RequestTensor], **members: Any) -> Any:
         if any(tensor.datatype == "FP16" for tensor in tensors):
             pytest.skip("FP16 has no typed contents")
         request = self.empty(tensors, **members)
@@ -39,27 +39,27 @@ class Requests:
             self.fill(message, tensor)
         return request
 
-    def empty(self, tensors: Sequence[Tensor], **members: Any) -> Any:
+    def empty(self, tensors: Sequence[RequestTensor], **members: Any) -> Any:
         request = self.pb.ModelInferRequest(**{"model_name": self.model, **members})
         for tensor in tensors:
             request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return request
 
-    def fill(self, message: Any, tensor: Tensor) -> None:
+    def fill(self, message: Any, tensor: RequestTensor) -> None:
         getattr(message.contents, CONTENTS[tensor.datatype]).extend(tensor.array.reshape(-1).tolist())
 
 
-def outputs_of(response: Any) -> dict[str, Output]:
+def outputs_of(response: Any) -> dict[str, OutputTensor]:
     """The outputs of a reply, raw or typed, each checked."""
     raw = response.raw_output_contents
     named = len(response.outputs)
     assert len(raw) in (0, named), f"{named} outputs but {len(raw)} raw_output_contents"
-    outputs: dict[str, Output] = {}
+    outputs: dict[str, OutputTensor] = {}
     for index, message in enumerate(response.outputs):
         assert message.name not in outputs, f"output {message.name!r} comes twice"
         assert not (raw and message.HasField("contents")), f"output {message.name!r} is both raw and typed"
         array = read(message, raw[index] if raw else None)
-        outputs[message.name] = Output(message.datatype, array, bool(raw))
+        outputs[message.name] = OutputTensor(message.datatype, array, bool(raw))
     return outputs
 
 

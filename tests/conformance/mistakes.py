@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from .payloads import Json, Tensor, joined, json_body, length_prefixed
+from .payloads import Json, RequestTensor, joined, json_body, length_prefixed
 
 JSON_TYPE = {"content-type": "application/json"}
 GOOD = {"BYTES": "text", "BOOL": True}
@@ -27,15 +27,15 @@ class MistakenCall:
 @dataclass(frozen=True)
 class Mistake:
     label: str
-    make: Callable[[Sequence[Tensor]], MistakenCall]
+    make: Callable[[Sequence[RequestTensor]], MistakenCall]
     statuses: tuple[int, ...] = (400,)
     needs_names: bool = False
 
 
-def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     """A valid JSON request with a change: in place, or whatever `change` returns instead."""
 
-    def make(tensors: Sequence[Tensor]) -> MistakenCall:
+    def make(tensors: Sequence[RequestTensor]) -> MistakenCall:
         body = json_body(tensors)
         result = change(body)
         return MistakenCall(json.dumps(body if result is None else result).encode())
@@ -43,19 +43,19 @@ def changed(change: Callable[[Json], Any]) -> Callable[[Sequence[Tensor]], Mista
     return make
 
 
-def first(**members: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def first(**members: Any) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     """A valid request whose first input has these members."""
     return changed(lambda body: body["inputs"][0].update(members))
 
 
-def without(member: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def without(member: str) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     def change(body: Json) -> None:
         del body["inputs"][0][member]
 
     return changed(change)
 
 
-def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def holding(datatype: str, element: Any) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     """A first input of this datatype, with right elements up to the last one, which is `element`."""
 
     def change(body: Json) -> None:
@@ -66,7 +66,7 @@ def holding(datatype: str, element: Any) -> Callable[[Sequence[Tensor]], Mistake
     return changed(change)
 
 
-def dimension(size: Any) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def dimension(size: Any) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     """A valid request whose first input's first dimension is this."""
     return changed(lambda body: body["inputs"][0].update(shape=[size, *body["inputs"][0]["shape"][1:]]))
 
@@ -100,15 +100,15 @@ def deep(body: Json) -> None:
     body["inputs"][0]["data"] = data
 
 
-def literally(content: bytes) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def literally(content: bytes) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     return lambda _: MistakenCall(content)
 
 
-def cut_short(tensors: Sequence[Tensor]) -> MistakenCall:
+def cut_short(tensors: Sequence[RequestTensor]) -> MistakenCall:
     return MistakenCall(json.dumps(json_body(tensors)).encode()[:-2])
 
 
-def not_text(tensors: Sequence[Tensor]) -> MistakenCall:
+def not_text(tensors: Sequence[RequestTensor]) -> MistakenCall:
     return MistakenCall(json.dumps(json_body(tensors, id="?")).encode().replace(b"?", b"\xff\xfe"))
 
 
@@ -178,15 +178,15 @@ ELEMENTS = [
 ]  # fmt: skip
 
 
-def of_type(content_type: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def of_type(content_type: str) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     return lambda tensors: MistakenCall(json.dumps(json_body(tensors)).encode(), {"content-type": content_type})
 
 
-def call(method: str, path: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def call(method: str, path: str) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     return lambda _: MistakenCall(b"", {}, method, path)
 
 
-def elsewhere(path: str) -> Callable[[Sequence[Tensor]], MistakenCall]:
+def elsewhere(path: str) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     return lambda tensors: MistakenCall(json.dumps(json_body(tensors)).encode(), path=path)
 
 
@@ -205,10 +205,10 @@ REQUESTS = [
 
 def binary(
     change: Callable[[Json, list[bytes]], None] = lambda _head, _chunks: None, **headers: str | None
-) -> Callable[[Sequence[Tensor]], MistakenCall]:
+) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
     """A valid binary request but for a change to its JSON or data, and headers set or (None) left out."""
 
-    def make(tensors: Sequence[Tensor]) -> MistakenCall:
+    def make(tensors: Sequence[RequestTensor]) -> MistakenCall:
         head: Json = {"inputs": [tensor.binary_entry() for tensor in tensors]}
         chunks = [tensor.raw() for tensor in tensors]
         change(head, chunks)
@@ -258,7 +258,7 @@ def strings(more: int, end: bytes = b"") -> Callable[[Json, list[bytes]], None]:
     return change
 
 
-def halfway(tensors: Sequence[Tensor]) -> MistakenCall:
+def halfway(tensors: Sequence[RequestTensor]) -> MistakenCall:
     right = binary()(tensors)
     length = int(right.headers["inference-header-content-length"]) // 2
     return MistakenCall(right.content, {**right.headers, "inference-header-content-length": str(length)})

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from .conftest import TIMEOUT, Target
-from .payloads import Json, Payloads, Tensor, array_of
-from .replies import Output, Reply, same_numbers
+from .conftest import TIMEOUT, ServerUnderTest
+from .payloads import ConformancePayloads, Json, RequestTensor, array_of
+from .replies import HttpReply, OutputTensor, same_numbers
 
 Load = Callable[[str], Any]
 SCRIPT = Path(__file__).with_name("triton_client.py")
 
 
-def ask_triton(transport: str, address: str, model: str, tensors: list[Tensor], **options: Any) -> Json:
+def ask_triton(transport: str, address: str, model: str, tensors: list[RequestTensor], **options: Any) -> Json:
     if find_spec("tritonclient") is None:
         pytest.skip("needs tritonclient: pip install 'tritonclient[http,grpc]'")
     question = {
@@ -47,19 +47,19 @@ def ask_triton(transport: str, address: str, model: str, tensors: list[Tensor], 
     return answer
 
 
-def outputs_of(answer: Json) -> dict[str, Output]:
+def outputs_of(answer: Json) -> dict[str, OutputTensor]:
     return {one["name"]: output_of(one["datatype"], one["shape"], one["data"]) for one in answer["outputs"]}
 
 
-def output_of(datatype: str, shape: list[int], data: list[Any]) -> Output:
-    return Output(datatype, array_of(data, datatype, shape), binary=False)
+def output_of(datatype: str, shape: list[int], data: list[Any]) -> OutputTensor:
+    return OutputTensor(datatype, array_of(data, datatype, shape), binary=False)
 
 
 def names(metadata: Json, side: str) -> list[str]:
     return [tensor["name"] for tensor in metadata.get(side) or []]
 
 
-def check_triton(answer: Json, target: Target, metadata: Json, expected: Reply) -> None:
+def check_triton(answer: Json, target: ServerUnderTest, metadata: Json, expected: HttpReply) -> None:
     same_numbers(outputs_of(answer), expected.outputs)
     assert answer["id"] == "42"
     assert (answer["live"], answer["ready"], answer["model_ready"]) == (True, True, True)
@@ -77,14 +77,21 @@ def check_triton(answer: Json, target: Target, metadata: Json, expected: Reply) 
 @pytest.mark.parametrize("binary_out", [True, False], ids=["binary out", "JSON out"])
 @pytest.mark.parametrize("binary_in", [True, False], ids=["binary in", "JSON in"])
 def test_triton_http(
-    target: Target, payloads: Payloads, metadata: Json, expected: Reply, binary_in: bool, binary_out: bool
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    metadata: Json,
+    expected: HttpReply,
+    binary_in: bool,
+    binary_out: bool,
 ) -> None:
     options = {"binary_in": binary_in, "binary_out": binary_out, "outputs": list(expected.outputs)}
     answer = ask_triton("http", target.url, target.model, payloads.rows(1), **options)
     check_triton(answer, target, metadata, expected)
 
 
-def test_triton_http_all_outputs(target: Target, payloads: Payloads, metadata: Json, expected: Reply) -> None:
+def test_triton_http_all_outputs(
+    target: ServerUnderTest, payloads: ConformancePayloads, metadata: Json, expected: HttpReply
+) -> None:
     """The client then asks for binary data for the request as a whole."""
     answer = ask_triton("http", target.url, target.model, payloads.rows(1))
     check_triton(answer, target, metadata, expected)
@@ -92,14 +99,19 @@ def test_triton_http_all_outputs(target: Target, payloads: Payloads, metadata: J
 
 @pytest.mark.parametrize("named", [True, False], ids=["outputs named", "all outputs"])
 def test_triton_grpc(
-    grpc_address: str, target: Target, payloads: Payloads, metadata: Json, expected: Reply, named: bool
+    grpc_address: str,
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    metadata: Json,
+    expected: HttpReply,
+    named: bool,
 ) -> None:
     wanted = list(expected.outputs) if named else []
     answer = ask_triton("grpc", grpc_address, target.model, payloads.rows(1), outputs=wanted)
     check_triton(answer, target, metadata, expected)
 
 
-def kserve_request(kserve: Any, model: str, tensors: list[Tensor], *, binary: bool) -> Any:
+def kserve_request(kserve: Any, model: str, tensors: list[RequestTensor], *, binary: bool) -> Any:
     inputs = []
     for tensor in tensors:
         made = kserve.InferInput(tensor.name, tensor.shape, tensor.datatype)
@@ -108,7 +120,7 @@ def kserve_request(kserve: Any, model: str, tensors: list[Tensor], *, binary: bo
     return kserve.InferRequest(model_name=model, infer_inputs=inputs, request_id="42")
 
 
-def kserve_outputs(response: Any) -> dict[str, Output]:
+def kserve_outputs(response: Any) -> dict[str, OutputTensor]:
     return {
         output.name: output_of(output.datatype, output.shape, output.as_numpy().reshape(-1).tolist())
         for output in response.outputs
@@ -116,7 +128,9 @@ def kserve_outputs(response: Any) -> dict[str, Output]:
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
-def test_kserve_rest(load: Load, target: Target, payloads: Payloads, expected: Reply, binary: bool) -> None:
+def test_kserve_rest(
+    load: Load, target: ServerUnderTest, payloads: ConformancePayloads, expected: HttpReply, binary: bool
+) -> None:
     kserve = load("kserve")
     request = kserve_request(kserve, target.model, payloads.rows(1), binary=binary)
 
@@ -139,7 +153,12 @@ def test_kserve_rest(load: Load, target: Target, payloads: Payloads, expected: R
 
 @pytest.mark.parametrize("binary", [True, False], ids=["raw", "typed"])
 def test_kserve_grpc(
-    load: Load, grpc_address: str, target: Target, payloads: Payloads, expected: Reply, binary: bool
+    load: Load,
+    grpc_address: str,
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    expected: HttpReply,
+    binary: bool,
 ) -> None:
     kserve = load("kserve")
     if not binary and any(tensor.datatype == "FP16" for tensor in payloads.rows(1)):

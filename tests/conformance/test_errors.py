@@ -10,21 +10,23 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from .conftest import TIMEOUT, Target
-from .mistakes import ALL, JSON_TYPE, Call, Mistake
-from .payloads import Payloads, json_body
+from .conftest import TIMEOUT, ServerUnderTest
+from .mistakes import ALL, JSON_TYPE, Mistake, MistakenCall
+from .payloads import ConformancePayloads, json_body
 from .replies import excerpt, refusal
 
 ALLOWED = {"infer": "POST", "ready": "GET", "": "GET"}
 every_mistake = pytest.mark.parametrize("mistake", ALL, ids=[mistake.label for mistake in ALL])
 
 
-def url_path(call: Call, target: Target) -> str:
+def url_path(call: MistakenCall, target: ServerUnderTest) -> str:
     return call.path if call.path.startswith("/") else f"{target.path}/{call.path}".rstrip("/")
 
 
 @every_mistake
-def test_mistake_is_refused(http: httpx.Client, target: Target, payloads: Payloads, mistake: Mistake) -> None:
+def test_mistake_is_refused(
+    http: httpx.Client, target: ServerUnderTest, payloads: ConformancePayloads, mistake: Mistake
+) -> None:
     if mistake.needs_names and not payloads.named:
         pytest.skip("the model has no name for its input")
     call = mistake.make(payloads.rows(1))
@@ -36,7 +38,7 @@ def test_mistake_is_refused(http: httpx.Client, target: Target, payloads: Payloa
 
 
 @every_mistake
-def test_connection_lives_on_after(target: Target, payloads: Payloads, mistake: Mistake) -> None:
+def test_connection_lives_on_after(target: ServerUnderTest, payloads: ConformancePayloads, mistake: Mistake) -> None:
     """The next request on the very same connection is answered; its bytes are not taken for leftovers."""
     address = urlsplit(target.url)
     secure = address.scheme == "https"
@@ -46,7 +48,7 @@ def test_connection_lives_on_after(target: Target, payloads: Payloads, mistake: 
     # Without this, a closed connection would silently be opened again.
     connection.auto_open = 0
     wrong = mistake.make(payloads.rows(1))
-    right = Call(json.dumps(json_body(payloads.rows(1))).encode(), dict(JSON_TYPE))
+    right = MistakenCall(json.dumps(json_body(payloads.rows(1))).encode(), dict(JSON_TYPE))
     try:
         for call in (wrong, right):
             path = f"{address.path}{url_path(call, target)}"
@@ -60,7 +62,7 @@ def test_connection_lives_on_after(target: Target, payloads: Payloads, mistake: 
     assert reply.status == 200, content[:300]
 
 
-def test_a_missing_input_is_refused(post: Callable[..., httpx.Response], payloads: Payloads) -> None:
+def test_a_missing_input_is_refused(post: Callable[..., httpx.Response], payloads: ConformancePayloads) -> None:
     """Any one may be optional to the server, not all of them."""
     tensors = payloads.rows(1)
     if len(tensors) < 2:

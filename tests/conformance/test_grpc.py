@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import TIMEOUT, Target
+from .conftest import TIMEOUT, ServerUnderTest
 from .grpc_messages import Requests, outputs_of
-from .payloads import Json, Payloads, json_body, row
-from .replies import CLOSE, SAME, Reply, json_object, same_numbers
+from .payloads import ConformancePayloads, Json, json_body, row
+from .replies import CLOSE, SAME, HttpReply, json_object, same_numbers
 
 grpc = pytest.importorskip("grpc", reason="needs grpcio: pip install grpcio")
 SERVICE = "inference.GRPCInferenceService"
@@ -23,7 +23,7 @@ def test_server_is_live_and_ready(stub: Any, pb: Any) -> None:
     assert stub.ServerReady(pb.ServerReadyRequest(), timeout=TIMEOUT).ready is True
 
 
-def test_model_is_ready(stub: Any, pb: Any, target: Target) -> None:
+def test_model_is_ready(stub: Any, pb: Any, target: ServerUnderTest) -> None:
     assert stub.ModelReady(pb.ModelReadyRequest(name=target.model), timeout=TIMEOUT).ready is True
 
 
@@ -33,7 +33,7 @@ def test_server_metadata_equals_rest(stub: Any, pb: Any, http: httpx.Client) -> 
     assert (reply.name, reply.version) == (body["name"], body["version"])
 
 
-def test_model_metadata_equals_rest(stub: Any, pb: Any, target: Target, metadata: Json) -> None:
+def test_model_metadata_equals_rest(stub: Any, pb: Any, target: ServerUnderTest, metadata: Json) -> None:
     reply = stub.ModelMetadata(pb.ModelMetadataRequest(name=target.model), timeout=TIMEOUT)
     assert (reply.name, reply.platform) == (metadata["name"], metadata["platform"])
     assert list(reply.versions) == (metadata.get("versions") or [])
@@ -44,7 +44,12 @@ def test_model_metadata_equals_rest(stub: Any, pb: Any, target: Target, metadata
 
 @pytest.mark.parametrize("form", ["raw", "typed"])
 def test_inference_equals_rest(
-    stub: Any, requests: Requests, target: Target, payloads: Payloads, expected: Reply, form: str
+    stub: Any,
+    requests: Requests,
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    expected: HttpReply,
+    form: str,
 ) -> None:
     reply = stub.ModelInfer(getattr(requests, form)(payloads.rows(1)), timeout=TIMEOUT)
     assert reply.model_name == target.model
@@ -53,7 +58,7 @@ def test_inference_equals_rest(
 
 @pytest.mark.parametrize("form", ["raw", "typed"])
 def test_batch_equals_rest_and_its_rows_alone(
-    stub: Any, requests: Requests, batches: Payloads, infer: Callable[..., Reply], form: str
+    stub: Any, requests: Requests, batches: ConformancePayloads, infer: Callable[..., HttpReply], form: str
 ) -> None:
     tensors = batches.rows(5)
     whole = outputs_of(stub.ModelInfer(getattr(requests, form)(tensors), timeout=TIMEOUT))
@@ -63,7 +68,7 @@ def test_batch_equals_rest_and_its_rows_alone(
 
 
 def test_inference_with_a_version(
-    stub: Any, pb: Any, requests: Requests, target: Target, payloads: Payloads, metadata: Json
+    stub: Any, pb: Any, requests: Requests, target: ServerUnderTest, payloads: ConformancePayloads, metadata: Json
 ) -> None:
     version = target.version or next(iter(metadata.get("versions") or []), None)
     if version is None:
@@ -75,11 +80,13 @@ def test_inference_with_a_version(
     assert outputs_of(reply)
 
 
-def test_id_is_echoed(stub: Any, requests: Requests, payloads: Payloads) -> None:
+def test_id_is_echoed(stub: Any, requests: Requests, payloads: ConformancePayloads) -> None:
     assert stub.ModelInfer(requests.raw(payloads.rows(1), id="42"), timeout=TIMEOUT).id == "42"
 
 
-def test_outputs_as_asked_for(stub: Any, requests: Requests, payloads: Payloads, expected: Reply) -> None:
+def test_outputs_as_asked_for(
+    stub: Any, requests: Requests, payloads: ConformancePayloads, expected: HttpReply
+) -> None:
     """Each one alone, and all of them the other way round."""
     names = list(expected.outputs)
     for wanted in [*([name] for name in names), names[::-1]]:
@@ -91,7 +98,7 @@ def test_outputs_as_asked_for(stub: Any, requests: Requests, payloads: Payloads,
 
 
 @pytest.mark.parametrize("whose", ["server", "model"])
-def test_health_service(channel: Any, load: Load, target: Target, whose: str) -> None:
+def test_health_service(channel: Any, load: Load, target: ServerUnderTest, whose: str) -> None:
     """What a gRPC probe of Kubernetes asks: the empty name means the server."""
     pb, stubs = load("grpc_health.v1.health_pb2"), load("grpc_health.v1.health_pb2_grpc")
     request = pb.HealthCheckRequest(service=target.model if whose == "model" else "")

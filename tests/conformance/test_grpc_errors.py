@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import TIMEOUT, Target
+from .conftest import TIMEOUT, ServerUnderTest
 from .grpc_messages import Requests
-from .payloads import Json, Payloads
+from .payloads import ConformancePayloads, Json
 
 grpc = pytest.importorskip("grpc", reason="needs grpcio: pip install grpcio")
 
@@ -30,7 +30,13 @@ UNKNOWN = [{"name": "no-such-model"}, {"version": "no-such-version"}]
 @pytest.mark.parametrize("unknown", UNKNOWN, ids=["model", "version"])
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelInfer"])
 def test_unknown_model_or_version_is_not_found(
-    stub: Any, pb: Any, requests: Requests, target: Target, payloads: Payloads, unknown: Json, method: str
+    stub: Any,
+    pb: Any,
+    requests: Requests,
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    unknown: Json,
+    method: str,
 ) -> None:
     named = {"name": target.model, **unknown}
     if method == "ModelInfer":
@@ -117,7 +123,7 @@ RAW_MISTAKES = [
 
 @pytest.mark.parametrize("change", RAW_MISTAKES, ids=[change.__name__ for change in RAW_MISTAKES])
 def test_mistake_with_raw_contents(
-    stub: Any, requests: Requests, payloads: Payloads, change: Callable[[Any], None]
+    stub: Any, requests: Requests, payloads: ConformancePayloads, change: Callable[[Any], None]
 ) -> None:
     if change is misnamed and not payloads.named:
         pytest.skip("the model has no name for its input")
@@ -141,7 +147,9 @@ TYPED_MISTAKES: dict[str, tuple[str, list[int], dict[str, list[Any]]]] = {
 
 
 @pytest.mark.parametrize("mistake", TYPED_MISTAKES)
-def test_mistake_with_typed_contents(stub: Any, requests: Requests, payloads: Payloads, mistake: str) -> None:
+def test_mistake_with_typed_contents(
+    stub: Any, requests: Requests, payloads: ConformancePayloads, mistake: str
+) -> None:
     """The first input is wrong in itself, whatever the model wants."""
     datatype, shape, contents = TYPED_MISTAKES[mistake]
     first, *others = payloads.rows(1)

@@ -10,26 +10,26 @@ import httpx
 import numpy as np
 import pytest
 
-from .conftest import Target
-from .payloads import Json, Payloads, Tensor, binary_body, json_body, row
-from .replies import CLOSE, Output, Reply, excerpt, inference, same_numbers, strict_json
+from .conftest import ServerUnderTest
+from .payloads import ConformancePayloads, Json, RequestTensor, binary_body, json_body, row
+from .replies import CLOSE, HttpReply, OutputTensor, excerpt, inference, same_numbers, strict_json
 
-Infer = Callable[..., Reply]
+Infer = Callable[..., HttpReply]
 Post = Callable[..., httpx.Response]
 Headers = dict[str, str]
 
 
-def test_reply_names_the_model(expected: Reply, target: Target) -> None:
+def test_reply_names_the_model(expected: HttpReply, target: ServerUnderTest) -> None:
     assert expected.body.get("model_name") == target.model
 
 
 @pytest.mark.parametrize(("field", "kind"), [("id", str), ("model_version", str), ("parameters", dict)])
-def test_optional_fields_are_left_out_rather_than_null(expected: Reply, field: str, kind: type) -> None:
+def test_optional_fields_are_left_out_rather_than_null(expected: HttpReply, field: str, kind: type) -> None:
     for part in (expected.body, *expected.body["outputs"]):
         assert field not in part or isinstance(part[field], kind), part
 
 
-def test_outputs_are_those_of_the_metadata(expected: Reply, metadata: Json) -> None:
+def test_outputs_are_those_of_the_metadata(expected: HttpReply, metadata: Json) -> None:
     described = {tensor["name"]: tensor for tensor in metadata.get("outputs") or []}
     assert set(expected.outputs) == set(described), "a request without `outputs` gets all of them"
     for name, output in expected.outputs.items():
@@ -40,7 +40,7 @@ def test_outputs_are_those_of_the_metadata(expected: Reply, metadata: Json) -> N
         assert all(fitting), f"output {name!r}: {shape}, the metadata say {wanted}"
 
 
-def test_flat_data_equal_nested_data(infer: Infer, payloads: Payloads) -> None:
+def test_flat_data_equal_nested_data(infer: Infer, payloads: ConformancePayloads) -> None:
     tensors = payloads.rows(2)
     if all(len(tensor.shape) < 2 for tensor in tensors):
         pytest.skip("all inputs have one dimension: their data are flat")
@@ -49,31 +49,31 @@ def test_flat_data_equal_nested_data(infer: Infer, payloads: Payloads) -> None:
 
 
 @pytest.mark.parametrize("request_id", ["42", 'ключ/é "quoted" \\ 1'])
-def test_id_is_echoed(infer: Infer, payloads: Payloads, request_id: str) -> None:
+def test_id_is_echoed(infer: Infer, payloads: ConformancePayloads, request_id: str) -> None:
     assert infer(json_body(payloads.rows(1), id=request_id)).body.get("id") == request_id
 
 
-def test_empty_parameters_change_nothing(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+def test_empty_parameters_change_nothing(infer: Infer, payloads: ConformancePayloads, expected: HttpReply) -> None:
     body = json_body(payloads.rows(1), parameters={})
     body["inputs"][0]["parameters"] = {}
     body["outputs"] = [{"name": name, "parameters": {}} for name in expected.outputs]
     same_numbers(infer(body).outputs, expected.outputs)
 
 
-def test_inputs_are_found_by_name(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+def test_inputs_are_found_by_name(infer: Infer, payloads: ConformancePayloads, expected: HttpReply) -> None:
     tensors = payloads.rows(1)
     if len(tensors) < 2:
         pytest.skip("the model has one input")
     same_numbers(infer(json_body(tensors[::-1])).outputs, expected.outputs)
 
 
-def test_each_output_can_be_asked_for_alone(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+def test_each_output_can_be_asked_for_alone(infer: Infer, payloads: ConformancePayloads, expected: HttpReply) -> None:
     for name, output in expected.outputs.items():
         reply = infer(json_body(payloads.rows(1), outputs=[{"name": name}]))
         same_numbers(reply.outputs, {name: output})
 
 
-def test_outputs_come_in_the_order_asked_for(infer: Infer, payloads: Payloads, expected: Reply) -> None:
+def test_outputs_come_in_the_order_asked_for(infer: Infer, payloads: ConformancePayloads, expected: HttpReply) -> None:
     if len(expected.outputs) < 2:
         pytest.skip("the model has one output")
     names = list(expected.outputs)[::-1]
@@ -81,12 +81,12 @@ def test_outputs_come_in_the_order_asked_for(infer: Infer, payloads: Payloads, e
     same_numbers(reply.outputs, {name: expected.outputs[name] for name in names})
 
 
-def test_the_same_request_gives_the_same_numbers(infer: Infer, payloads: Payloads) -> None:
+def test_the_same_request_gives_the_same_numbers(infer: Infer, payloads: ConformancePayloads) -> None:
     body = json_body(payloads.rows(2))
     assert infer(body).body["outputs"] == infer(body).body["outputs"]
 
 
-def per_row(outputs: Mapping[str, Output], metadata: Json) -> dict[str, Output]:
+def per_row(outputs: Mapping[str, OutputTensor], metadata: Json) -> dict[str, OutputTensor]:
     """The outputs that have a row for each row of the inputs, which a leading -1 says."""
     first = {tensor["name"]: tensor["shape"][:1] for tensor in metadata.get("outputs") or []}
     rows = {name: output for name, output in outputs.items() if first.get(name, [-1]) == [-1]}
@@ -96,7 +96,7 @@ def per_row(outputs: Mapping[str, Output], metadata: Json) -> dict[str, Output]:
 
 
 @pytest.mark.parametrize("count", [2, 5, 33])
-def test_batch_equals_its_rows_alone(infer: Infer, batches: Payloads, metadata: Json, count: int) -> None:
+def test_batch_equals_its_rows_alone(infer: Infer, batches: ConformancePayloads, metadata: Json, count: int) -> None:
     tensors = batches.rows(count)
     whole = per_row(infer(json_body(tensors)).outputs, metadata)
     for name, output in whole.items():
@@ -107,7 +107,7 @@ def test_batch_equals_its_rows_alone(infer: Infer, batches: Payloads, metadata: 
         same_numbers(part, {name: alone[name] for name in part}, CLOSE)
 
 
-def test_requests_at_once_are_not_mixed_up(infer: Infer, batches: Payloads) -> None:
+def test_requests_at_once_are_not_mixed_up(infer: Infer, batches: ConformancePayloads) -> None:
     """A server that gathers requests into batches gives each caller its own row and id back."""
     tensors = batches.rows(16)
     alone = [infer(json_body(row(tensors, index))).outputs for index in range(16)]
@@ -119,7 +119,7 @@ def test_requests_at_once_are_not_mixed_up(infer: Infer, batches: Payloads) -> N
         same_numbers(reply.outputs, alone[index % 16], CLOSE)
 
 
-def test_a_batch_of_no_rows_is_answered_or_refused(post: Post, batches: Payloads, metadata: Json) -> None:
+def test_a_batch_of_no_rows_is_answered_or_refused(post: Post, batches: ConformancePayloads, metadata: Json) -> None:
     """Either is fair; a crash is not."""
     response = post(json_body([replace(tensor, array=tensor.array[:0]) for tensor in batches.rows(1)]))
     assert response.status_code in (200, 400), excerpt(response)
@@ -134,17 +134,19 @@ def test_a_batch_of_no_rows_is_answered_or_refused(post: Post, batches: Payloads
     {"content-type": "Application/JSON"},
     {},
 ], ids=["charset", "charset without a space", "upper case", "none"])  # fmt: skip
-def test_content_types_of_json(infer: Infer, payloads: Payloads, expected: Reply, headers: Headers) -> None:
+def test_content_types_of_json(
+    infer: Infer, payloads: ConformancePayloads, expected: HttpReply, headers: Headers
+) -> None:
     """Well-known clients send no content type at all."""
     same_numbers(infer(json_body(payloads.rows(1)), headers).outputs, expected.outputs)
 
 
-def with_value(tensor: Tensor, number: float) -> Tensor:
+def with_value(tensor: RequestTensor, number: float) -> RequestTensor:
     return replace(tensor, array=np.full_like(tensor.array, number))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_replies_to_nan_and_infinity_are_json(post: Post, payloads: Payloads, number: float) -> None:
+def test_replies_to_nan_and_infinity_are_json(post: Post, payloads: ConformancePayloads, number: float) -> None:
     """Only binary tensors can bring them. What the model makes of them is its affair."""
     tensors = payloads.rows(1)
     if not any(tensor.datatype.startswith("FP") for tensor in tensors):

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Target
-from .payloads import DTYPES, Json, Payloads, json_body
+from .conftest import ServerUnderTest
+from .payloads import DTYPES, ConformancePayloads, Json, json_body
 from .replies import excerpt, inference, json_object, refusal, same_numbers
 
 
 @pytest.fixture(scope="module")
-def version(metadata: Json, target: Target) -> str:
+def version(metadata: Json, target: ServerUnderTest) -> str:
     """A version that may be asked for."""
     version = target.version or next(iter(metadata.get("versions") or []), None)
     if version is None:
@@ -42,13 +42,13 @@ def test_server_is_ready(http: httpx.Client) -> None:
     assert all(value is True for value in said), body
 
 
-def test_model_is_ready(http: httpx.Client, target: Target) -> None:
+def test_model_is_ready(http: httpx.Client, target: ServerUnderTest) -> None:
     body = json_object(http.get(f"{target.path}/ready"))
     assert body.get("name") == target.model
     assert body.get("ready") is True
 
 
-def test_model_metadata_names_the_model(metadata: Json, target: Target) -> None:
+def test_model_metadata_names_the_model(metadata: Json, target: ServerUnderTest) -> None:
     assert metadata.get("name") == target.model
 
 
@@ -77,23 +77,23 @@ def test_model_metadata_describes_tensors(metadata: Json, side: str) -> None:
         assert all(type(size) is int and size >= -1 for size in tensor["shape"]), tensor
 
 
-def test_asked_for_version_is_advertised(metadata: Json, target: Target) -> None:
+def test_asked_for_version_is_advertised(metadata: Json, target: ServerUnderTest) -> None:
     if target.version is None:
         pytest.skip("needs --model-version")
     assert target.version in metadata.get("versions", [])
 
 
-def test_metadata_of_a_version(http: httpx.Client, target: Target, metadata: Json, version: str) -> None:
+def test_metadata_of_a_version(http: httpx.Client, target: ServerUnderTest, metadata: Json, version: str) -> None:
     body = json_object(http.get(f"{target.path}/versions/{version}"))
     assert body == metadata
 
 
-def test_readiness_of_a_version(http: httpx.Client, target: Target, version: str) -> None:
+def test_readiness_of_a_version(http: httpx.Client, target: ServerUnderTest, version: str) -> None:
     assert json_object(http.get(f"{target.path}/versions/{version}/ready")).get("ready") is True
 
 
 def test_inference_with_a_version(
-    http: httpx.Client, target: Target, version: str, payloads: Payloads, metadata: Json
+    http: httpx.Client, target: ServerUnderTest, version: str, payloads: ConformancePayloads, metadata: Json
 ) -> None:
     body = json_body(payloads.rows(1))
     named = inference(http.post(f"{target.path}/versions/{version}/infer", json=body))
@@ -105,7 +105,7 @@ def test_inference_with_a_version(
 
 @pytest.mark.parametrize("missing", ["/v2/models/no-such-model", "{model}/versions/no-such-version"])
 def test_unknown_model_or_version_is_not_found(
-    http: httpx.Client, target: Target, payloads: Payloads, missing: str
+    http: httpx.Client, target: ServerUnderTest, payloads: ConformancePayloads, missing: str
 ) -> None:
     path = missing.format(model=target.path)
     refusal(http.get(path), 404)

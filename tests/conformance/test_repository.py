@@ -7,9 +7,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from .conftest import Target, option
-from .payloads import Json, Payloads, json_body
-from .replies import Reply, excerpt, json_object, refusal, same_numbers, strict_json
+from .conftest import ServerUnderTest, option
+from .payloads import ConformancePayloads, Json, json_body
+from .replies import HttpReply, excerpt, json_object, refusal, same_numbers, strict_json
 
 
 def index(http: httpx.Client, **members: bool) -> list[Json]:
@@ -25,17 +25,17 @@ def states(http: httpx.Client, model: str) -> set[str | None]:
     return {entry.get("state") for entry in index(http) if entry["name"] == model}
 
 
-def test_index_lists_the_model(http: httpx.Client, target: Target) -> None:
+def test_index_lists_the_model(http: httpx.Client, target: ServerUnderTest) -> None:
     assert "READY" in states(http, target.model)
 
 
-def test_index_of_what_is_ready_lists_the_model(http: httpx.Client, target: Target) -> None:
+def test_index_of_what_is_ready_lists_the_model(http: httpx.Client, target: ServerUnderTest) -> None:
     entries = index(http, ready=True)
     assert target.model in [entry["name"] for entry in entries]
     assert {entry.get("state") for entry in entries} == {"READY"}
 
 
-def test_index_takes_an_empty_body(http: httpx.Client, target: Target) -> None:
+def test_index_takes_an_empty_body(http: httpx.Client, target: ServerUnderTest) -> None:
     response = http.post("/v2/repository/index")
     assert response.status_code == 200, excerpt(response)
     assert target.model in [entry["name"] for entry in strict_json(response.content)]
@@ -49,7 +49,11 @@ def destructive(pytestconfig: pytest.Config) -> None:
 
 @pytest.mark.usefixtures("destructive")
 def test_unload_and_load(
-    http: httpx.Client, target: Target, payloads: Payloads, infer: Callable[..., Reply], expected: Reply
+    http: httpx.Client,
+    target: ServerUnderTest,
+    payloads: ConformancePayloads,
+    infer: Callable[..., HttpReply],
+    expected: HttpReply,
 ) -> None:
     path = target.path.replace("/v2/models/", "/v2/repository/models/")
     body = json_body(payloads.rows(1))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, SpecError, render
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
 
 Refusal = tuple[dict[str, Any], str, str, dict[str, Any]]
@@ -28,7 +28,7 @@ def noted_until_changed(base: dict[str, Any], case: tuple[dict[str, Any], str, d
     said, word, without = case
 
     def noted(spec: dict[str, Any]) -> bool:
-        return any(word in note for note in notes(planned(ServeSpec.model_validate(base | spec))))
+        return any(word in note for note in notes_of(planned(ServeSpec.model_validate(base | spec))))
 
     assert noted(said)
     assert not noted(said | without)

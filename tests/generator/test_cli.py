@@ -113,7 +113,7 @@ def test_an_environment(run: Callable[..., Ran]) -> None:
     assert "\n# For the environment prod on the cluster prod-1.\n" in made.out
     base = run("render", "serve.yaml")
     assert base.status == 0
-    assert "no environment is asked for" in base.err
+    assert "no environment is selected" in base.err
     assert "staging, prod" in base.err
 
 
@@ -188,7 +188,7 @@ def test_problems_of_a_spec_end_with_one(run: Callable[..., Ran]) -> None:
     Path("serve.yaml").write_text("name: fraud\nmodel: models:/fraud/3\nflavor: sklearn\nbatcher: {}\n")
     ran = run("render", "serve.yaml")
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.startswith("serve.yaml:4: batcher: KServe's batcher knows 'instances' of V1 only")
+    assert ran.err.startswith("serve.yaml:4: batcher: KServe's batcher supports 'instances' of V1 only")
 
 
 def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]) -> None:
@@ -199,7 +199,7 @@ def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]
         ran = run("--model", uri, "--name", "fraud")
         assert ran.status == 3
         assert why in ran.err
-        assert "say its flavor (xgboost," in ran.err
+        assert "set its flavor (xgboost," in ran.err
         assert ran.err.count("\n") == 1
 
 
@@ -232,9 +232,9 @@ def test_what_is_not_made_any_more_goes_and_what_is_not_ours_stays(run: Callable
     Path("out/mine.yaml").write_text("kind: Mine\n")
     ran = run("render", "serve.yaml", "-o", "out")
     assert not old.exists()
-    assert f"{old}: is not made any more, and is gone" in ran.err
+    assert f"{old}: is no longer rendered, and was removed" in ran.err
     assert Path("out/mine.yaml").exists()
-    assert "out/mine.yaml: is not ours, and stays" in ran.err
+    assert "out/mine.yaml: was not written by mlflow-kserve, and stays" in ran.err
     other = run("render", "serve.yaml", "--name", "churn", "-o", "out")
     assert other.status == 2
     assert "holds the serve 'fraud'" in other.err
@@ -256,7 +256,7 @@ def test_validate_looks_at_every_environment_of_every_file(run: Callable[..., Ra
     listed = json.loads(run("validate", "bad.yaml", "--json", "--env", "staging").out)
     assert [(each["file"], each["line"], each["path"]) for each in listed] == [("bad.yaml", 14, "timeot")]
     fine = run("validate", "serve.yaml")
-    assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: nothing is wrong\n")
+    assert (fine.status, fine.out, fine.err) == (0, "", "serve.yaml: no problems\n")
 
 
 def test_validate_goes_on_after_what_it_cannot_read(run: Callable[..., Ran]) -> None:
@@ -275,7 +275,7 @@ def test_validate_goes_on_without_the_model(run: Callable[..., Ran]) -> None:
     ran = run("validate", "serve.yaml")
     assert ran.status == 1
     assert "serve.yaml:3: container_concurrency" in ran.out
-    assert "cannot be looked at" in ran.err
+    assert "cannot be looked up" in ran.err
 
 
 def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None:
@@ -287,7 +287,7 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
         "serve.yaml:1", "serve.yaml:4", "--max", "serve.yaml:11 (prod)", "decided", "default",
     ]  # fmt: skip
     assert rows["image"]["value"] == "mlflow-kserve/predictor-sklearn:1.10"
-    assert rows["resources.memory"]["why"] == "for sklearn, with the size of the model unknown"
+    assert rows["resources.memory"]["why"] == "for sklearn, without knowing the size of the model"
     assert rows["resources.limits.cores"]["value"] == rows["resources.cores"]["value"]
     assert "canary" not in rows
     assert "\ncanary " in run("explain", "serve.yaml", "--all").out
@@ -310,8 +310,8 @@ def test_diff_in_words(run: Callable[..., Ran]) -> None:
     ran = run("diff", "serve.yaml", "--env", "staging", "--env", "prod")
     assert ran.status == 1
     assert ran.out.splitlines() == [
-        "InferenceService fraud: namespace default → ml-prod: is made anew there, and stays where it was",
-        "InferenceService fraud: replicas: at most 3 → 8",
+        "InferenceService fraud: namespace default → ml-prod: a new one is created there, and the old one stays",
+        "InferenceService fraud: maximum replicas: 3 → 8",
         "InferenceService fraud: image mlflow-kserve/predictor-sklearn:latest → mlflow-kserve/predictor-sklearn:1.10",
         "InferenceService fraud: predictor.initContainers[model-downloader].image: mlflow-kserve/storage:latest → mlflow-kserve/storage:1.10",
         "Restarts the pods, one after another.",
@@ -327,7 +327,7 @@ def test_diff_takes_what_was_rendered(run: Callable[..., Ran]) -> None:
         assert run("diff", old, "serve.yaml", "--env", "prod").status == 0
     Path("serve.yaml").write_text(SPEC.replace("max: 8", "max: 10"))
     ran = run("diff", "old.yaml", "serve.yaml", "--env", "prod")
-    assert ran.out == "InferenceService fraud: replicas: at most 8 → 10\nDoes not restart the pods.\n"
+    assert ran.out == "InferenceService fraud: maximum replicas: 8 → 10\nDoes not restart the pods.\n"
     as_yaml = run("diff", "old.yaml", "serve.yaml", "--env", "prod", "--yaml")
     assert as_yaml.status == 1
     assert "-    maxReplicas: 8\n+    maxReplicas: 10\n" in as_yaml.out
@@ -377,14 +377,14 @@ def test_init_makes_a_spec_that_is_valid_as_it_is_and_uncommented(run: Callable[
         file = Path(f"{number}.yaml")
         top = text.split("\n\n# ")[0] + "\nflavor: sklearn\n"
         file.write_text(top + "".join(line.removeprefix("# ") + "\n" for line in lines))
-        assert run("validate", file.name).err == f"{file}: nothing is wrong\n", file.read_text()
+        assert run("validate", file.name).err == f"{file}: no problems\n", file.read_text()
 
 
 def test_init_writes_over_nothing(run: Callable[..., Ran]) -> None:
     argv = ["init", "--model", "models:/fraud/3", "--flavor", "sklearn", "-o", "serve.yaml"]
     ran = run(*argv)
     assert ran.status == 2
-    assert "serve.yaml: is there already" in ran.err
+    assert "serve.yaml: already exists" in ran.err
     assert run(*argv, "--force").status == 0
     assert run("render", "serve.yaml").status == 0
 

@@ -18,15 +18,15 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Any]:
 
 # Before, after, what one of the changes says, and whether pods are replaced in Standard and in Knative.
 CASES = {
-    "most pods": ({}, {"replicas": {"max": 9}}, "replicas: at most 5 → 9", False, True),
-    "least pods": ({}, {"replicas": {"min": 2}}, "replicas: at least 1 → 2", False, True),
+    "most pods": ({}, {"replicas": {"max": 9}}, "maximum replicas: 5 → 9", False, True),
+    "least pods": ({}, {"replicas": {"min": 2}}, "minimum replicas: 1 → 2", False, True),
     "image": ({}, {"image_tag": "2"}, "predictor-sklearn:latest → mlflow-kserve/predictor-sklearn:2", True, True),
     "variable": ({"env": {"A": "1"}}, {"env": {"A": "2"}}, "variable A 1 → 2", True, True),
     "new variable": ({}, {"env": {"A": "2"}}, "variable A 2 (new)", True, True),
-    "variable that goes": ({"env": {"A": "1"}}, {}, "variable A 1 (gone)", True, True),
+    "variable that goes": ({"env": {"A": "1"}}, {}, "variable A 1 (removed)", True, True),
     "label": ({}, {"labels": {"team": "ml"}}, "label team ml (new)", True, True),
     "annotation": ({}, {"annotations": {"a": "b"}}, "annotation a b (new)", True, True),
-    "memory": ({}, {"resources": {"memory": "2Gi"}}, "memory that a pod asks for 1024Mi → 2Gi", True, True),
+    "memory": ({}, {"resources": {"memory": "2Gi"}}, "memory request 1024Mi → 2Gi", True, True),
     "model": ({}, {"model": "models:/fraud/4"}, "models:/fraud/3 → models:/fraud/4", True, True),
 }
 
@@ -58,7 +58,7 @@ def test_what_comes_and_goes() -> None:
     extra = [*made, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]
     (new,), (gone,) = compare(made, extra), compare(extra, made)
     assert str(new) == "ConfigMap x: is new"
-    assert str(gone).startswith("ConfigMap x: is no longer made")
+    assert str(gone).startswith("ConfigMap x: is no longer rendered")
     assert summary([new], extra) == "Does not restart the pods."
 
 

@@ -111,11 +111,11 @@ def test_a_filled_in_secret_and_files_of_others_stay(tmp_path: Path, capsys: pyt
     capsys.readouterr()
     assert main(["platform", "-o", str(tmp_path), "--tag", "2"]) == 0
     assert secret.read_text() == filled
-    assert f"{secret}: has been filled in, and stays\n" in capsys.readouterr().err
+    assert f"{secret}: has been filled in, and is kept\n" in capsys.readouterr().err
     runtimes = (tmp_path / "runtimes.yaml").read_text()
     (tmp_path / "kustomization.yaml").write_text("resources: [mine.yaml]\n")
     assert main(["platform", "-o", str(tmp_path), "--tag", "3"]) == 2
-    assert "kustomization.yaml: is not ours, and would be overwritten" in capsys.readouterr().err
+    assert "kustomization.yaml: was not written by mlflow-kserve, and would be overwritten" in capsys.readouterr().err
     assert (tmp_path / "runtimes.yaml").read_text() == runtimes
 
 

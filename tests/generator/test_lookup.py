@@ -76,12 +76,12 @@ def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.Ca
     assert main(["init", "--model", uri, "--tracking-uri", registry.split()[0]]) == 0
     made = capsys.readouterr().out
     assert "\nname: fraud  #" in made
-    assert "The model follows the registry" in made
+    assert "The predictor follows the registry" in made
 
 
 def test_a_model_that_is_not_there(registry: str) -> None:
     with pytest.raises(
-        LookupFailed, match="^models:/other/1 cannot be looked at: .*not found; to go on without it say its flavor"
+        LookupFailed, match="^models:/other/1 cannot be looked up: .*not found; to go on without it, set its flavor"
     ):
         fact("models:/other/1", registry.split()[0])
 
@@ -95,15 +95,17 @@ def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
 
 @pytest.mark.parametrize("uri", ["mlflow://fraud/1", "mlflow://models/", "mlflow://model/fraud"])
 def test_a_spelling_that_nobody_knows(uri: str) -> None:
-    with pytest.raises(LookupFailed, match=f"^{uri} cannot be looked at: expected mlflow://models/…"):
+    with pytest.raises(
+        LookupFailed, match=f"^{uri} cannot be looked up: it names no model: expected mlflow://models/…"
+    ):
         fact(uri, "http://127.0.0.1:1")
 
 
 def test_a_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(LookupFailed, match="no answer within 0.5 s"):
-            fact("models:/fraud/1", address, patience=0.5)
+        with pytest.raises(LookupFailed, match="no response within 0.5 s"):
+            fact("models:/fraud/1", address, timeout=0.5)
 
 
 def test_a_server_that_is_not_there() -> None:
@@ -111,7 +113,7 @@ def test_a_server_that_is_not_there() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(
         LookupFailed,
-        match=f"cannot be looked at: no connection to http://{address}; to go on without it say its flavor",
+        match=f"cannot be looked up: no connection to http://{address}; to go on without it, set its flavor",
     ):
         fact("models:/fraud/1", f"http://me:secret@{address}")
 

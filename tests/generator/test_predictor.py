@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from generator import ModelFacts, ServeSpec, render
 from generator.resources.environment import MODEL_DIR
+from predictors.drift.span import Span
 from predictors.flavor import FLAVORS, image_of, read_mlmodel
+from predictors.pipeline.settings import Settings
 from predictors.serving.startup import read_settings
 from predictors.settings.declare import env_of
-from predictors.settings.predictor import Settings
-from predictors.settings.span import Span
 from tests.serving import process
 
 EVERYTHING: dict[str, Any] = {

@@ -184,7 +184,7 @@ def test_the_command_is_what_a_shell_runs() -> None:
 
 @pytest.mark.parametrize("step", [promote, rollback])
 def test_without_a_canary_there_is_nothing_to_do(step: Any) -> None:
-    with pytest.raises(SpecError, match=r"^canary: there is none"):
+    with pytest.raises(SpecError, match=r"^canary: is not set"):
         step(spec("knative"), FACTS)
 
 

@@ -108,7 +108,7 @@ def test_what_is_written_is_what_the_step_says(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["promote"], 1, "canary: there is none"),
+        (["promote"], 1, "canary: is not set"),
         (["canary"], 2, "expected --model and --percent"),
         (["canary", "--model", "models:/fraud/8", "--percent", "many"], 2, "--percent: "),
         (["canary", *CANARY, "--name", "v8"], 1, "canary.name: is for mode: Standard"),
@@ -131,7 +131,7 @@ def test_the_same_canary_again_is_said(file: Path, capsys: pytest.CaptureFixture
     main(["canary", str(file), *CANARY, "--write"])
     capsys.readouterr()
     assert main(["canary", str(file), *CANARY]) == 2
-    assert "says so already" in capsys.readouterr().err
+    assert "nothing to change" in capsys.readouterr().err
 
 
 def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_a_second_rollback_is_said(file: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert main(["rollback", str(file)]) == 2
     caught = capsys.readouterr()
-    assert "says so already: none of the traffic" in caught.err
+    assert "nothing to change: none of the traffic" in caught.err
     assert caught.out == ""
 
 
@@ -162,5 +162,5 @@ def test_an_environment_of_another_file_is_not_changed(file: Path, capsys: pytes
 
 
 def test_a_spec_error_names_the_place() -> None:
-    with pytest.raises(SpecError, match="canary: there is none"):
+    with pytest.raises(SpecError, match="canary: is not set"):
         rollback(read_spec(SPEC))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec, render
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
 from predictors.telemetry.metrics import LATENCY_BUCKETS
 
@@ -96,9 +96,9 @@ def test_latency_is_multiplied_by_the_pods_that_it_is_divided_by() -> None:
 
 
 def test_the_latency_cannot_be_limited_beyond_what_the_metric_tells() -> None:
-    from generator.rules.scaling import SLOWEST
+    from generator.rules.scaling import MAX_LATENCY
 
-    assert LATENCY_BUCKETS[-1] == SLOWEST
+    assert LATENCY_BUCKETS[-1] == MAX_LATENCY
 
 
 def test_concurrency_and_queries_of_ones_own() -> None:
@@ -244,10 +244,10 @@ def test_each_decision_has_a_reason() -> None:
         ({"mode": "Knative", "scaling": {"cpu": 60}}, "serving-hpa.yaml"),
         ({"mode": "Knative", "scaling": {"initial_scale": 0}}, "allow-zero-initial-scale"),
         ({"scaling": {"schedule": [NIGHT]}}, "next start"),
-        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nobody holds requests"),
+        ({"replicas": {"min": 0}, "scaling": {"schedule": [DAY]}}, "nothing holds requests"),
     ],
     ids=["keda", "labels", "hpa in knative", "initial scale", "jobs", "zero"],
 )
 def test_what_the_cluster_must_have(said: dict[str, Any], word: str) -> None:
-    assert any(word in note for note in notes(planned(ServeSpec.model_validate(BASE | said))))
-    assert not any(word in note for note in notes(planned(ServeSpec.model_validate(BASE))))
+    assert any(word in note for note in notes_of(planned(ServeSpec.model_validate(BASE | said))))
+    assert not any(word in note for note in notes_of(planned(ServeSpec.model_validate(BASE))))

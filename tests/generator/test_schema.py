@@ -70,7 +70,7 @@ def test_the_copy_in_docs_is_the_same() -> None:
 
 
 def test_every_field_says_what_it_is_for() -> None:
-    assert [each.path for each in declared() if not each.words] == []
+    assert [each.path for each in declared() if not each.description] == []
     schema = json_schema()
     bare = [
         (name, field)

@@ -75,11 +75,14 @@ def test_a_rollout_does_not_touch_them() -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"slo": {"p95": "250ms"}}, "monitoring.slo: nothing asks for it: expected monitoring.rules: true with it"),
-        ({"runbooks": "https://wiki.example.com"}, "monitoring.runbooks: nothing asks for it"),
+        (
+            {"slo": {"p95": "250ms"}},
+            "monitoring.slo: is used by the alerts only: expected monitoring.rules: true with it",
+        ),
+        ({"runbooks": "https://wiki.example.com"}, "monitoring.runbooks: is used by the alerts only"),
         ({"rules": True, "slo": {"p95": "300ms"}}, "monitoring.slo.p95: 300ms is between two buckets of the histogram"),
-        ({"rules": True, "slo": {"availability": 100}}, "monitoring.slo.availability: 100 is no share"),
-        ({"rules": True, "slo": {"p50": "5s"}}, "monitoring.slo: p50, p95 and p99: expected each no shorter"),
+        ({"rules": True, "slo": {"availability": 100}}, "monitoring.slo.availability: 100 leaves no error budget"),
+        ({"rules": True, "slo": {"p50": "5s"}}, "monitoring.slo: p50, p95 and p99: expected each to be at least"),
     ],
     ids=["slo", "runbooks", "between", "all", "order"],
 )

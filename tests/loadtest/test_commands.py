@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,6 +29,7 @@ from loadtest.peers.ports import free_port
 from loadtest.target import Target
 from predictors.access.limits import Rate
 from tests.certificates import Authority
+from tests.http_server import QuietHandler
 from tests.serving import Running, in_thread
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_a_missed_objective(server: Running, tmp_path: Path, capsys: pytest.Capt
     assert run(server, tmp_path / "a.json", "--slo", "p50=1us", "--metrics-url", elsewhere) == 1
     told = capsys.readouterr().out
     assert "NOT within 1 µs" in told
-    assert "nothing from the server itself: /metrics answers Cannot connect" in told
+    assert "no metrics from the server: /metrics answers Cannot connect" in told
 
 
 def test_errors_are_told_by_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +113,7 @@ def test_steps_end_where_the_slo_breaks(tmp_path: Path, capsys: pytest.CaptureFi
     # 64 are sent to begin with, some warm up, 20 are due on the first step and 40 on the second.
     with in_thread(None, rate_limit=Rate(110, 3600)) as limited:
         assert run(limited, tmp_path / "a.json", "--profile", "step", "--duration", "10") == 1
-    assert "the SLO held at 10 requests a second" in capsys.readouterr().out
+    assert "the SLO held at 10 requests per second" in capsys.readouterr().out
     summary = json.loads((tmp_path / "a.json").read_text())["summary"]
     assert 60 <= summary["offered"] < 120, "it ends on the third of five"
 
@@ -147,10 +148,10 @@ def test_compare_and_capacity(server: Running, tmp_path: Path, capsys: pytest.Ca
         "0.1",
     ]
     assert main([*search, "--target-rps", "100", "--headroom", "0%", "--out", str(out)]) == 0
-    assert "100 requests a second need 3 pod(s)" in capsys.readouterr().out
+    assert "100 requests per second need 3 pod(s)" in capsys.readouterr().out
     assert json.loads(out.read_text())["pods_needed"] == 3
     assert main([*search[:4], "p50=1us", *search[5:], "--out", str(out)]) == 1
-    assert "not even 14.2857 requests a second" in capsys.readouterr().out, "it goes down to ten requests in a try"
+    assert "not even 14.2857 requests per second" in capsys.readouterr().out, "it goes down to ten requests in a try"
     tries = json.loads(out.read_text())["tries"]
     assert [one["rps"] for one in tries] == [20, pytest.approx(14.2857, abs=1e-4)]
 
@@ -210,19 +211,14 @@ def test_a_model_that_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is not ready: 503" in line
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(QuietHandler):
     """Where metrics are asked for."""
 
     heard: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.heard.append(str(self.headers))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(200)
 
 
 def test_a_token_opens_the_server_and_is_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,7 +292,7 @@ def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
     assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 
-class Stalling(BaseHTTPRequestHandler):
+class Stalling(QuietHandler):
     """Answers at once, but for half a second in which nobody is answered."""
 
     protocol_version = "HTTP/1.1"
@@ -307,12 +303,7 @@ class Stalling(BaseHTTPRequestHandler):
         since = time.perf_counter() - Stalling.began
         if 0.5 < since < 1:
             time.sleep(1 - since)
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(200)
 
 
 class Patient(ThreadingHTTPServer):

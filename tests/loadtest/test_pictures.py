@@ -75,7 +75,7 @@ def test_the_comparison(browser: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("predictions", "words"), [(6001.0, "Others asked"), (5873.0, "one pod of several"), (5900.0, "")]
+    ("predictions", "words"), [(6001.0, "Others sent requests"), (5873.0, "one pod of several"), (5900.0, "")]
 )
 def test_numbers_of_other_requests_are_told_apart(predictions: float, words: str) -> None:
     made = with_server(result(failing=0.02))
@@ -83,7 +83,7 @@ def test_numbers_of_other_requests_are_told_apart(predictions: float, words: str
     assert made.outcome.latencies.count == 5874
     page = report.html(made)
     assert words in page
-    assert ("Others asked" in page) + ("one pod of several" in page) == bool(words)
+    assert ("Others sent requests" in page) + ("one pod of several" in page) == bool(words)
 
 
 @pytest.mark.parametrize("empty", [False, True])

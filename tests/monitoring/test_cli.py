@@ -16,7 +16,7 @@ from generator.plan import decide
 from generator.resources import watching
 from generator.resources.containers import ports
 from generator.resources.monitors import annotations_of
-from generator.rules.core import problems
+from generator.rules import problems_of
 from generator.specfile.load import read_spec
 from monitoring.cli import main
 from monitoring.scope import Scope
@@ -147,15 +147,16 @@ def test_annotated_pods_are_found(tmp_path: Path) -> None:
     [
         "",
         "monitoring: {rules: true, slo: {availability: 99, p50: null, p95: 250ms, p99: 2.5s}}\n",
+        "monitoring: {rules: true, slo: {p50: 0.05, p95: 0.25, p99: 1}}\n",
         "replicas: {min: 0, max: 2}\nmode: Knative\nmonitoring: {rules: true, slo: {p50: 0.5ms}}\n",
     ],
-    ids=["defaults", "slo", "zero"],
+    ids=["defaults", "slo", "numbers", "zero"],
 )
 def test_a_spec_means_the_same_here_and_to_the_generator(tmp_path: Path, more: str) -> None:
     spec = tmp_path / "serve.yaml"
     spec.write_text(SPEC + more)
     asked, plan = read(spec), decide(read_spec(spec.read_text()))
-    assert not problems(plan)
+    assert not problems_of(plan)
     assert (asked.scope, asked.objectives) == (watching.scope(plan), watching.objectives(plan))
 
 
@@ -171,8 +172,8 @@ def test_a_spec_means_the_same_here_and_to_the_generator(tmp_path: Path, more: s
         ("name: fraud\nmonitoring: {slo: {p95: fast}}", "monitoring.slo.p95: expected a duration such as 500ms or 1s, not 'fast'"),
         ("name: fraud\nmonitoring: {slo: {p95: 300ms}}", "monitoring.slo.p95: 300ms is between two buckets"),
         ("name: fraud\nmonitoring: {slo: {availability: all}}", "monitoring.slo.availability: expected percent such as 99.9, not 'all'"),
-        ("name: fraud\nmonitoring: {slo: {availability: 100}}", "monitoring.slo.availability: 100 is no share"),
-        ("name: fraud\nmonitoring: {slo: {p50: 5s}}", "monitoring.slo: p50, p95 and p99: expected each no shorter"),
+        ("name: fraud\nmonitoring: {slo: {availability: 100}}", "monitoring.slo.availability: 100 leaves no error budget"),
+        ("name: fraud\nmonitoring: {slo: {p50: 5s}}", "monitoring.slo: p50, p95 and p99: expected each to be at least"),
     ],
     ids=["list", "yaml", "nameless", "name", "monitoring", "field", "duration", "bucket", "percent", "all", "order"],
 )  # fmt: skip

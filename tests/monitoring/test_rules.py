@@ -505,10 +505,10 @@ def test_other_objectives() -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"availability": 100.0}, "availability: 100 is no share that can be missed: expected such as 99.9"),
-        ({"availability": 0.0}, "availability: 0 is no share"),
-        ({"p95": 0.3}, "p95: 300ms is between two buckets of the histogram, where nothing is known: expected one of 0.5ms,"),
-        ({"p50": 2.5}, "p50, p95 and p99: expected each no shorter than the one before"),
+        ({"availability": 100.0}, "availability: 100 leaves no error budget: expected such as 99.9"),
+        ({"availability": 0.0}, "availability: 0 leaves no error budget"),
+        ({"p95": 0.3}, "p95: 300ms is between two buckets of the histogram: expected one of 0.5ms,"),
+        ({"p50": 2.5}, "p50, p95 and p99: expected each to be at least the one before"),
     ],
     ids=["all", "none", "between", "order"],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from monitoring.boards.style import revised
-from monitoring.weighted import class_shares, weighed
+from monitoring.weighted import class_shares, weighted_mean
 from tests.monitoring.promtool import promtool
 
 FRAUD = '{model_name="fraud"}'
@@ -59,13 +59,13 @@ def psi(**pods: float) -> dict[str, float]:
     ids=["two", "one", "zero", "none"],
 )
 def test_a_mean_by_rows(tmp_path: Path, found: dict[str, float], expected: float | None) -> None:
-    expr = weighed(f"model_feature_psi{FRAUD}", FRAUD, "feature")
+    expr = weighted_mean(f"model_feature_psi{FRAUD}", FRAUD, "feature")
     other = {f'model_feature_psi{{{OTHER},feature="age"}}': 8.0}
     judged(tmp_path, expr, psi(**found) | other, {} if expected is None else {'feature="age"': expected})
 
 
 def test_revisions_apart(tmp_path: Path) -> None:
-    expr = weighed(f"model_feature_psi{FRAUD}", FRAUD, "revision, feature", revised)
+    expr = weighted_mean(f"model_feature_psi{FRAUD}", FRAUD, "revision, feature", revised)
     expected = {"00001": 0.4375, "00002": 0.75}
     labelled = {f'revision="fraud-predictor-{number}",feature="age"': value for number, value in expected.items()}
     judged(tmp_path, expr, psi(a=0.5, b=0.25, c=0.75), labelled)

@@ -13,8 +13,8 @@ import pytest
 from predictors.flavor import FlavorError, MLmodel, image_of, read_mlmodel
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
-from predictors.serving.process import open_model
-from predictors.settings.predictor import Settings
+from predictors.model.open_model import open_model
+from predictors.pipeline.settings import Settings
 from predictors.storage.source import resolve
 from tests.predictors.parity import cell, records
 from tests.serving import in_thread
@@ -34,7 +34,7 @@ def test_flavor_methods_and_safety(case: ZooModel, zoo: Callable[[str], Path]) -
     assert read_mlmodel(folder).detect().name == case.flavor
     model = opened(folder)
     assert model.load()
-    loaded = model.serving()
+    loaded = model.require_loaded()
     assert set(loaded.methods) - {"predict"} == set(case.methods)
     assert (loaded.native.probabilities is not None) == case.probabilities
     strict = opened(folder, allow_code_execution=False)

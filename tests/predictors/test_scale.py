@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import yaml
 
 from predictors import cluster as way
 from predictors import scale
+from tests.http_server import QuietHandler
 
 
 class ApiServer(ThreadingHTTPServer):
@@ -25,7 +26,7 @@ class ApiServer(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, str, Any]] = []
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: ApiServer
 
     def do_PATCH(self) -> None:
@@ -33,15 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         kind, token = self.headers["Content-Type"], self.headers.get("Authorization", "")
         self.server.asked.append((self.path, kind, token, body))
         status, reply = self.server.replies.pop(0) if self.server.replies else (200, {"kind": "InferenceService"})
-        content = json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.reply(status, json.dumps(reply).encode())
 
 
 @pytest.fixture
@@ -121,7 +114,7 @@ def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert error.count("\n") == 1
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert scale.main(["fraud", "--min", "5"]) == 1
-    assert "no way to the Kubernetes API" in capsys.readouterr().err
+    assert "the Kubernetes API is not configured" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

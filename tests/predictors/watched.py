@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from predictors.engines.engine import MAX_SECONDS, Answer, Proven, joining
+from predictors.engines.engine import MAX_BATCH_SECONDS, Answer, ProvenEngine
+from predictors.engines.timing import concatenated
 from predictors.queueing.batching import MicroBatcher
 from tests.serving import wait_for
 
@@ -23,13 +24,13 @@ class SpiedBatcher:
         """The rows of each request, for each time that an engine was asked."""
         self.most_rows = most_rows
 
-    def batcher(self, proven: Proven, loop: Any, executor: Any, most_running: int) -> MicroBatcher:
+    def batcher(self, proven: ProvenEngine, loop: Any, executor: Any, most_running: int) -> MicroBatcher:
         return MicroBatcher(self.around(proven), loop, executor, 1)
 
-    def around(self, proven: Proven) -> Proven:
+    def around(self, proven: ProvenEngine) -> ProvenEngine:
         """The same engine, slow by its own account: it is asked in threads."""
         run = proven.engine.run
-        together = proven.together or joining(run)  # a busy machine may have found that it saves nothing
+        together = proven.joint or concatenated(run)  # a busy machine may have found that it saves nothing
 
         def noted(rows: Any, probabilities: bool) -> Answer:
             self.note([len(rows)])
@@ -39,9 +40,9 @@ class SpiedBatcher:
             self.note(list(map(len, requests)))
             return together(requests, probabilities)
 
-        further = proven.further if self.most_rows is None else MAX_SECONDS / self.most_rows
+        further = proven.further_row_seconds if self.most_rows is None else MAX_BATCH_SECONDS / self.most_rows
         engine = replace(proven.engine, run=noted)
-        return replace(proven, engine=engine, together=noted_together, first=1.0, further=further)
+        return replace(proven, engine=engine, joint=noted_together, first_row_seconds=1.0, further_row_seconds=further)
 
     def note(self, rows: list[int]) -> None:
         self.batches.append(rows)

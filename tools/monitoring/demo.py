@@ -1,4 +1,4 @@
-"""Servers, traffic and Prometheus together, and Grafana where it is installed: `python -m tools.monitoring.demo`."""
+"""Runs servers, traffic, Prometheus and, if installed, Grafana: `python -m tools.monitoring.demo`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ GRAFANA = ("/usr/share/grafana", "/usr/local/share/grafana")
 
 @contextlib.contextmanager
 def everything(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
-    """A serve with a canary, one that is well, one in trouble, and a Prometheus that sees all of them."""
+    """A serve with a canary, a healthy one, a failing one, and a Prometheus that scrapes all of them."""
     patchy, rides = save_patchy(folder), save_rides(folder / "rides")
     with (
         meanwhile(served(rides, "3", *WINDOW)) as stable,
@@ -101,7 +101,7 @@ def load(callers: Sequence[Caller], stop: threading.Event) -> None:
 
 @contextlib.contextmanager
 def grafana(folder: Path, source: str) -> Iterator[str | None]:
-    """Grafana with the data source and the dashboards, if it is installed."""
+    """Runs Grafana with the data source and the dashboards, if it is installed."""
     home = next((path for path in GRAFANA if Path(path).is_dir()), None)
     program = program_of(home) if home else None
     if program is None or home is None:
@@ -113,9 +113,11 @@ def grafana(folder: Path, source: str) -> Iterator[str | None]:
     for name, board in dashboards(Scope()).items():
         (boards / name).write_text(text(board))
     provided = {"name": "mlflow-kserve", "type": "file", "options": {"path": str(boards)}}
-    found = {"name": "Prometheus", "type": "prometheus", "url": source, "access": "proxy", "isDefault": True}
+    datasource = {"name": "Prometheus", "type": "prometheus", "url": source, "access": "proxy", "isDefault": True}
     (provisioning / "dashboards" / "all.yaml").write_text(yaml.safe_dump({"apiVersion": 1, "providers": [provided]}))
-    (provisioning / "datasources" / "all.yaml").write_text(yaml.safe_dump({"apiVersion": 1, "datasources": [found]}))
+    (provisioning / "datasources" / "all.yaml").write_text(
+        yaml.safe_dump({"apiVersion": 1, "datasources": [datasource]})
+    )
     env = {
         "GF_SERVER_HTTP_ADDR": "127.0.0.1", "GF_SERVER_HTTP_PORT": str(port), "GF_PATHS_DATA": str(folder / "grafana"),
         "GF_PATHS_LOGS": str(folder / "grafana"), "GF_PATHS_PLUGINS": str(folder / "grafana" / "plugins"),
@@ -132,18 +134,20 @@ def grafana(folder: Path, source: str) -> Iterator[str | None]:
 def program_of(home: str) -> str | None:
     """The program itself; what packages put on the path reads their configuration, which not everybody may."""
     names = ("grafana", "grafana-server")
-    own = [str(found) for name in names if (found := Path(home) / "bin" / name).is_file()]
+    own = [str(path) for name in names if (path := Path(home) / "bin" / name).is_file()]
     return next(filter(None, [*own, *map(shutil.which, names)]), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, help="end after so long [default: with Ctrl-C]")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw the dashboards' panels there at the end")
+    parser.add_argument("--seconds", type=float, help="end after this time [default: with Ctrl-C]")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="folder for pictures of the dashboards' panels, drawn at the end"
+    )
     args = parser.parse_args(argv)
     try:
-        with tempfile.TemporaryDirectory() as made:
-            show(Path(made), args.seconds, args.pictures)
+        with tempfile.TemporaryDirectory() as name:
+            show(Path(name), args.seconds, args.pictures)
     except (ProgramMissing, RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Servers and a Prometheus as processes that end with their context."""
+"""Servers and Prometheus as processes that end with their context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import yaml
 from loadtest.peers.ports import free_port
 from monitoring.scrape import static_job
 
-PATIENCE = 90
+WAIT_SECONDS = 90
 T = TypeVar("T")
 
 
@@ -47,7 +47,7 @@ def running(command: list[str], log: Path, env: Mapping[str, str] | None = None)
 def predictor(
     folder: Path, model: Path | None, version: str, *flags: str, name: str = "model"
 ) -> Iterator[tuple[str, str]]:
-    """A server, by the addresses of its REST and its gRPC port."""
+    """Runs a server; yields the addresses of its REST and gRPC ports."""
     http, grpc = free_port(), free_port()
     command = [
         sys.executable, "-m", "predictors.mlflow", "--host", "127.0.0.1", "--http-port", str(http),
@@ -62,7 +62,7 @@ def predictor(
 
 @contextlib.contextmanager
 def meanwhile(context: contextlib.AbstractContextManager[T]) -> Iterator[Callable[[], T]]:
-    """Enters a context while the block goes on, which waits where it asks for it."""
+    """Enters a context in the background; the block gets a function that waits for its value."""
     with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
         entered = pool.submit(stack.enter_context, context)
         try:
@@ -72,7 +72,7 @@ def meanwhile(context: contextlib.AbstractContextManager[T]) -> Iterator[Callabl
 
 
 def named(namespace: str, serve: str, pod: str, target: str) -> dict[str, Any]:
-    """A job of its own for a server, with the name that a pod would have."""
+    """A scrape job for a server, with the name that a pod would have."""
     job = static_job([target], namespace, serve)
     job["static_configs"][0]["labels"]["pod"] = pod
     return job | {"job_name": pod}
@@ -80,7 +80,7 @@ def named(namespace: str, serve: str, pod: str, target: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, config: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[str]:
-    """A Prometheus with this configuration and these rule files, by its URL."""
+    """Runs Prometheus with this configuration and these rule files; yields its URL."""
     program = shutil.which("prometheus")
     if program is None:
         raise ProgramMissing("prometheus is not installed: apt-get install prometheus")
@@ -98,11 +98,11 @@ def prometheus(folder: Path, config: Mapping[str, Any], files: Mapping[str, str]
 
 
 def until(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
-    """Waits until it answers."""
+    """Waits until the URL answers."""
 
     def answers() -> bool:
         if started.poll() is not None:
-            raise RuntimeError(f"{started.args} ended: {log.read_text()}")
+            raise RuntimeError(f"{started.args!r} ended: {log.read_text()}")
         try:
             return httpx.get(url).is_success
         except httpx.TransportError:
@@ -111,7 +111,7 @@ def until(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
     wait_for(answers)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -120,7 +120,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
 
 
 def save_patchy(folder: Path) -> Path:
-    """The model with moods, saved as a process of its own does it, whose warnings nobody needs."""
+    """Saves the unreliable model in a separate process, which hides its warnings."""
     code = (
         "import sys, mlflow\n"
         "from mlflow.types.schema import ColSpec, Schema\n"
@@ -139,13 +139,13 @@ def save_patchy(folder: Path) -> Path:
 
 
 def ask(url: str, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers to a query; raises with its words if it does not parse."""
+    """The result of a Prometheus query; raises with its message if the query is invalid."""
     reply = httpx.post(f"{url}/api/v1/query", data={"query": query}, timeout=30)
     content = json.loads(reply.text)
     if content["status"] != "success":
         raise ValueError(f"{query}: {content['error']}")
-    found = content["data"]["result"]
+    result = content["data"]["result"]
     if content["data"]["resultType"] == "scalar":
-        return [{"metric": {}, "value": found}]
-    listed: list[dict[str, Any]] = found
+        return [{"metric": {}, "value": result}]
+    listed: list[dict[str, Any]] = result
     return listed

@@ -1,4 +1,4 @@
-"""A model with moods, as MLflow saves a model from code: it fails below zero, and takes its time above."""
+"""An unreliable model, saved by MLflow as models from code: it fails for negative inputs, and is slow for others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import mlflow
 import pandas as pd
 
 
-class Patchy(mlflow.pyfunc.PythonModel):  # type: ignore[misc, unused-ignore]
-    """The input is how many seconds a prediction takes."""
+class Patchy(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
+    """Sleeps for the seconds in its input."""
 
     def predict(self, context: object, model_input: pd.DataFrame, params: object = None) -> list[float]:
-        found = [float(value) for value in model_input["seconds"]]
-        if min(found) < 0:
+        delays = [float(value) for value in model_input["seconds"]]
+        if min(delays) < 0:
             raise ValueError("there is no time below zero")
-        time.sleep(max(found))
-        return found
+        time.sleep(max(delays))
+        return delays
 
 
 mlflow.models.set_model(Patchy())

@@ -1,4 +1,4 @@
-"""The main panels of each dashboard, drawn from what Prometheus has: Grafana's own look differs, the numbers do not."""
+"""Draws the main panels of each dashboard from Prometheus' data, with Grafana's numbers but in another style."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
@@ -34,7 +34,7 @@ MAIN = {
         "Lookup time",
     ),
 }  # fmt: skip
-"""Of the other dashboards the first."""
+"""For other dashboards, the first panels are drawn."""
 MARGIN = 1.08
 UNITS = {"s": "s", "bytes": "B"}
 
@@ -60,12 +60,11 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
     unit = panel["fieldConfig"]["defaults"]["unit"]
     custom = panel["fieldConfig"]["defaults"].get("custom") or {}
     stacked = (custom.get("stacking") or {}).get("mode") == "normal"
-    lines: list[tuple[str, list[datetime], list[float]]] = []
+    lines: list[tuple[str, Any, list[float]]] = []
     for target in panel["targets"]:
         for series in history(url, filled(target["expr"], chosen), seconds):
-            times = [datetime.fromtimestamp(at, UTC) for at, _ in series["values"]]
-            legend = target.get("legendFormat", "")
-            label = re.sub(r"\{\{(\w+)\}\}", lambda found, of=series: of["metric"].get(found[1], ""), legend)
+            times = date2num([datetime.fromtimestamp(at, UTC) for at, _ in series["values"]])
+            label = label_of(series["metric"], target.get("legendFormat", ""))
             lines.append((label, times, [float(value) for _, value in series["values"]]))
     if stacked and lines and len({len(times) for _, times, _ in lines}) == 1:
         place.stackplot(lines[0][1], [values for _, _, values in lines], labels=[each[0] for each in lines], alpha=0.7)
@@ -79,7 +78,7 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
     lowest = min((min(values) for _, _, values in lines), default=0)
     highest = max((max(values) for _, _, values in lines), default=0) if not stacked else place.get_ylim()[1]
     columns = 1 if len(lines) < 7 else 2
-    # Long legends need a place above the lines.
+    # Long legends need space above the lines.
     place.set_ylim(min(0, lowest), (highest or 1) * (MARGIN + 0.13 * max(0, ceil(len(lines) / columns) - 3)))
     if unit == "percentunit":
         place.yaxis.set_major_formatter(PercentFormatter(1))
@@ -93,6 +92,10 @@ def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: floa
         place.legend(fontsize=8 if len(lines) < 5 else 7, loc="best", ncols=columns)
 
 
+def label_of(metric: dict[str, str], legend: str) -> str:
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: metric.get(match[1], ""), legend)
+
+
 def filled(expr: str, chosen: dict[str, str]) -> str:
     for name, value in chosen.items():
         expr = expr.replace(f"${name}", value)
@@ -101,7 +104,7 @@ def filled(expr: str, chosen: dict[str, str]) -> str:
 
 def history(url: str, query: str, seconds: float) -> list[dict[str, Any]]:
     now = time.time()
-    asked = {"query": query, "start": str(now - seconds), "end": str(now), "step": str(STEP)}
-    reply = httpx.post(f"{url}/api/v1/query_range", data=asked, timeout=30).json()
-    found: list[dict[str, Any]] = reply["data"]["result"]
-    return found
+    parameters = {"query": query, "start": str(now - seconds), "end": str(now), "step": str(STEP)}
+    response = httpx.post(f"{url}/api/v1/query_range", data=parameters, timeout=30).json()
+    series: list[dict[str, Any]] = response["data"]["result"]
+    return series

@@ -18,7 +18,7 @@ from tools.monitoring.traffic import Caller
 
 FEAST = "feast"
 VERSIONS = {"3": 1.0, "4": 1.25}
-"""And what each asks for a ride, compared with the first."""
+"""The versions, with their surcharges."""
 KNOWN = {1001: (4.75, 12), 1002: (4.5, 7), 1003: (None, None)}
 """Drivers of the demo's repository, with rating and trips."""
 STALE, UNKNOWN = 1004, 7
@@ -32,7 +32,7 @@ def ride(chance: random.Random, shift: float = 1.0) -> dict[str, Any]:
 
 
 def order(caller: Caller, chance: random.Random, rows: int, shift: float = 1.0, strange: float = 0.0) -> bool:
-    """A request; some of its rows are of drivers who are not known, or of whom nothing was heard for long."""
+    """Sends a request; a share of its rows has drivers that are unknown or have stale features."""
     rides = [ride(chance, shift) for _ in range(rows)]
     for one in rides:
         if chance.random() < strange:
@@ -42,7 +42,7 @@ def order(caller: Caller, chance: random.Random, rows: int, shift: float = 1.0, 
 
 @contextmanager
 def served(folder: Path, version: str, *flags: str) -> Iterator[Caller]:
-    """One version, with a cache for features and a prediction log."""
+    """Serves one version, with a feature cache and a prediction log."""
     flags += ("--feast-repo-path", str(folder / FEAST), "--feast-cache-ttl", "5")
     flags += ("--prediction-log", str(folder / "log"), "--prediction-log-max-age", "1")
     with predictor(folder, folder / version, version, *flags, name="rides") as (http, grpc):
@@ -81,7 +81,7 @@ def make(folder: Path) -> None:
 
 
 def training(count: int) -> Any:
-    """What the model was made from, with the features that Feast has."""
+    """The training data, with the features that Feast has."""
     import pandas as pd
 
     chance = random.Random(3)  # noqa: S311 - the same data each time
@@ -97,7 +97,7 @@ def training(count: int) -> Any:
 
 
 def save_rides(folder: Path) -> Path:
-    """All of it, as a process of its own makes it, whose warnings nobody needs."""
+    """Makes everything in a separate process, which hides its warnings."""
     command = [sys.executable, "-m", "tools.monitoring.rides", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Requests over every protocol, some of which are wrong."""
+"""Requests over every protocol, including invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Asks a model whose inputs are numbers; each method sends rows and says whether it was answered."""
+    """Sends rows of numbers to a model; each method returns whether the request succeeded."""
 
     url: str
     grpc: str
@@ -61,25 +61,25 @@ class Caller:
         return self.post("/invocations", {"dataframe_records": self.records(rows)})
 
     def rpc(self, rows: list[list[float]]) -> bool:
-        asked = messages.ModelInferRequest(model_name=self.model)
+        request = messages.ModelInferRequest(model_name=self.model)
         for position, name in enumerate(self.columns):
-            added = asked.inputs.add(name=name, datatype="FP64", shape=[len(rows)])
+            added = request.inputs.add(name=name, datatype="FP64", shape=[len(rows)])
             added.contents.fp64_contents.extend(row[position] for row in rows)
         with grpc.insecure_channel(self.grpc) as channel:
             try:
-                services.GRPCInferenceServiceStub(channel).ModelInfer(asked, timeout=30)
+                services.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=30)
             except grpc.RpcError:
                 return False
         return True
 
     def wrong(self) -> bool:
-        """What no model takes."""
+        """Sends an invalid request."""
         return self.post(f"/v1/models/{self.model}:predict", {"instances": "none"})
 
     def post(self, path: str, json: Any = None, **sent: Any) -> bool:
         try:
             return httpx.post(f"{self.url}{path}", json=json, timeout=30, **sent).is_success
-        except httpx.TransportError:  # it is busy, or ends
+        except httpx.TransportError:  # the server is busy, or ending
             return False
 
     def records(self, rows: list[list[float]]) -> list[dict[str, float]]:

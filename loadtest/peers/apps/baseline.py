@@ -1,4 +1,4 @@
-"""The work of one large V2 request without a server: parse, make an array, predict, dump. Prints the median time."""
+"""The bare work of one large V2 request, without a server: parse, predict, dump. Prints the median time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bound: an ASGI application that parses a V1 body and answers as many predictions. It has no model."""
+"""The upper bound: an ASGI application without a model that parses a V1 body and returns as many zeros."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def first_headers(port: int) -> bytes:
-    """Method POST and scheme http from HPACK's fixed table; the others as literals that the server shall remember."""
+    """Headers: method and scheme from HPACK's static table, others as literals with indexing."""
 
     def literal(start: bytes, value: str) -> bytes:
         return start + bytes([len(value)]) + value.encode()
@@ -63,7 +63,7 @@ class GrpcLoad:
         self.latencies: list[float] = []
 
     def run(self, calls: int, seconds: float) -> float:
-        """Seconds that it took; every call that was begun is waited for."""
+        """Runs the calls, waits for all of them, and returns the seconds."""
         began = time.perf_counter()
         end = began + seconds
         for _ in range(calls):
@@ -93,7 +93,7 @@ class GrpcLoad:
         return time.perf_counter() - began
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes, now: float) -> bool:
-        """Takes a frame; says whether it completed a call."""
+        """Handles a frame; returns whether it completed a call."""
         if kind == _DATA:
             self._received[stream] += len(payload)
         elif kind == _SETTINGS and not flags & _ACK:

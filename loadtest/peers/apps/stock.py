@@ -1,6 +1,6 @@
-"""What one writes with KServe's SDK alone: a `kserve.Model` that loads a framework's model and calls it.
+"""A server with KServe's SDK alone: a `kserve.Model` that loads a framework's model and calls it.
 
-`--tuned` is the same server as somebody would run it who has seen a profile: no request logs, no warnings.
+`--tuned` is the same server without request logs and warnings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kserve.utils.utils import get_predict_input, get_predict_response
 
 
 def load(folder: Path) -> Any:
-    """The framework's own loader on the file in the MLflow folder, as KServe's framework servers do it."""
+    """Loads the file in the MLflow folder with the framework's loader, as KServe's framework servers do."""
     boosters = sorted(folder.glob("model.ubj")) + sorted(folder.glob("model.json")) + sorted(folder.glob("model.xgb"))
     if boosters:
         from xgboost import XGBClassifier
@@ -29,7 +29,7 @@ def load(folder: Path) -> Any:
         return pickle.load(file)  # noqa: S301
 
 
-class Stock(Model):
+class Stock(Model):  # type: ignore[misc]  # kserve ships no types
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name)
         self._folder = folder

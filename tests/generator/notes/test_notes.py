@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from generator import ServeSpec
-from generator.notes.core import notes
+from generator.notes import notes_of
 from generator.render import planned
 
 BASE: dict[str, Any] = {
@@ -16,7 +16,7 @@ BASE: dict[str, Any] = {
 SAID: dict[str, tuple[dict[str, Any], str]] = {
     "the storage container": ({"storage": {"strategy": "container"}}, "ClusterStorageContainer"),
     "no tracking server": ({"tracking": {}}, "no tracking server"),
-    "nothing to follow": ({"model": "models:/fraud/3", "reload": {"interval": "10s"}}, "stays what it is"),
+    "nothing to follow": ({"model": "models:/fraud/3", "reload": {"interval": "10s"}}, "reload has no effect"),
     "a flag of Knative": ({"mode": "Knative", "placement": {"node_selector": {"a": "b"}}}, "podspec-nodeselector"),
     "a first canary in Knative": (
         {"mode": "Knative", "canary": {"model": "models:/fraud/8", "percent": 5}}, "apply it without one first",
@@ -26,7 +26,7 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def said_of(spec: dict[str, Any]) -> list[str]:
-    return notes(planned(ServeSpec.model_validate(BASE | spec)))
+    return notes_of(planned(ServeSpec.model_validate(BASE | spec)))
 
 
 @pytest.mark.parametrize("case", SAID)

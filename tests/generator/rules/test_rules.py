@@ -73,7 +73,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         {"dependencies": {"env_manager": "uv"}}, "dependencies.env_manager", "has no uv", {"flavor": "pyfunc"},
     ),
     "no Feast in the image": (
-        {"feast": {"repo_path": "/feast"}}, "feast.repo_path", "do not have Feast", {"image": "fraud:1"},
+        {"feast": {"repo_path": "/feast"}}, "feast.repo_path", "do not contain Feast", {"image": "fraud:1"},
     ),
     "a bucket that the server's image cannot read": (
         {"model": "s3://bucket/model", "storage": {"strategy": "server"}},
@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "grace that the pod is not given": (
         {"env": {"MLFLOW_KSERVE_GRACE_PERIOD": "300"}},
-        "env.MLFLOW_KSERVE_GRACE_PERIOD", "say grace_period", {"env": {}, "grace_period": "300s"},
+        "env.MLFLOW_KSERVE_GRACE_PERIOD", "set grace_period", {"env": {}, "grace_period": "300s"},
     ),
     "a variable of Knative": ({**KNATIVE, "env": {"PORT": "1"}}, "env.PORT", "Knative sets it", {"mode": "Standard"}),
     "a volume that Knative does not let write": (
@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "limit below what is asked for": (
         {"resources": {"cores": 2, "limits": {"cores": "500m"}}},
-        "resources.limits.cores", "500m is less than the 2", {"resources": {"cores": 2, "limits": {"cores": "2500m"}}},
+        "resources.limits.cores", "500m is less than the request of 2", {"resources": {"cores": 2, "limits": {"cores": "2500m"}}},
     ),
     "memory limit below what is asked for": (
         {"resources": {"limits": {"memory": "64Mi"}}},
@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "STORAGE_URI": ({"env": {"STORAGE_URI": "s3://x"}}, "env.STORAGE_URI", "model", {"env": {}}),
     "mode as an annotation": (
         {"annotations": {"serving.kserve.io/deploymentMode": "Knative"}},
-        "annotations[serving.kserve.io/deploymentMode]", "say mode", {"annotations": {"example.com/a": "b"}},
+        "annotations[serving.kserve.io/deploymentMode]", "set mode", {"annotations": {"example.com/a": "b"}},
     ),
     "volume without a source": (
         {"volumes": [{"name": "x", "path": "/x"}]},
@@ -154,11 +154,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "volume at a place that is taken": (
         {"volumes": [{"name": "x", "path": "/tmp/", "secret": "x"}]},
-        "volumes[0].path", "taken", {"volumes": [{"name": "x", "path": "/tmp2", "secret": "x"}]},
+        "volumes[0].path", "already in use", {"volumes": [{"name": "x", "path": "/tmp2", "secret": "x"}]},
     ),
     "volumes of one name": (
         {"volumes": [{"name": "x", "path": "/x", "secret": "x"}, {"name": "x", "path": "/y", "secret": "x"}]},
-        "volumes[1].name", "taken", {"volumes": [{"name": "x", "path": "/x", "secret": "x"}]},
+        "volumes[1].name", "already in use", {"volumes": [{"name": "x", "path": "/x", "secret": "x"}]},
     ),
     "start that is over before the first question": (
         {"probes": {"period": "60s", "start_within": "10s"}}, "probes.start_within", "60s", {"probes": {"period": "5s"}},
@@ -181,7 +181,7 @@ def test_everything_at_once() -> None:
 
 def test_a_flavor_that_nobody_knows() -> None:
     spec = ServeSpec(name="fraud", model="models:/fraud/7")
-    with pytest.raises(SpecError, match="flavor: cannot be read from models:/fraud/7"):
+    with pytest.raises(SpecError, match="flavor: is not known for models:/fraud/7"):
         render(spec)
     render(spec, {"models:/fraud/7": ModelFacts("sklearn")})
 

@@ -83,14 +83,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "no time between": ({"monitoring": {"interval": "0s"}}, "monitoring.interval", "0s", {"monitoring": {"interval": "1s"}}),
     "host inside": (
         {"exposure": {"host": "fraud.example.com", "visibility": "cluster-local"}},
-        "exposure.host", "one of both", {"exposure": {"host": "fraud.example.com"}},
+        "exposure.host", "one of them", {"exposure": {"host": "fraud.example.com"}},
     ),
     "host without a domain": (
         {"exposure": {"host": "fraud"}}, "exposure.host", "fraud.example.com", {"exposure": {"host": "fraud.example.com"}},
     ),
     "host of the cluster": (
         {**KNATIVE, "exposure": {"host": "fraud.ml.svc.cluster.local"}},
-        "exposure.host", "callers outside", {"exposure": {"host": "fraud.example.com"}},
+        "exposure.host", "not a public name", {"exposure": {"host": "fraud.example.com"}},
     ),
     "host before TLS": (
         {"exposure": {"host": "fraud.example.com"}, "auth": {"tls_secret": "tls"}},
@@ -105,7 +105,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "tokens that Istio refuses": (
         {"istio": {"issuer": "https://id"}, "auth": {"tokens": {"secret": "t", "key": "t"}}},
-        "istio.issuer", "no JWT", {"auth": {}},
+        "istio.issuer", "not JWTs", {"auth": {}},
     ),
     "credentials that nobody takes": (
         {"model": "s3://bucket/fraud", "storage": {"secrets": ["s3"]}},

@@ -46,7 +46,7 @@ WRONG = {
     "word of a choice": ("mode: knative\n", 4, "mode", "expected Standard or Knative, found 'knative': did you mean Knative?"),
     "range": ("replicas: {min: -1}\n", 4, "replicas.min", "expected 0 or more, found -1"),
     "not whole": ("replicas: {min: 1.5}\n", 4, "replicas.min", "expected a whole number, found 1.5"),
-    "missing": ("tracing: {sample: 1}\n", 4, "tracing.endpoint", "is missing: where spans go"),
+    "missing": ("tracing: {sample: 1}\n", 4, "tracing.endpoint", "is missing: URL to which spans are sent"),
     "list for a text": ("timeout: []\n", 4, "timeout", "expected text, found an empty list"),
     "text for fields": ("storage: pvc\n", 4, "storage", "expected fields (strategy, storage_container, image, cache"),
     "text for a list": ("args: --x\n", 4, "args", "expected a list, found '--x'"),
@@ -61,13 +61,13 @@ WRONG = {
     "variable from half a key of a config map": ("env:\n  A: {config_map: x}\n", 5, "env.A.key", "is missing: key in it"),
     "variable without value": ("env:\n  A:\n", 5, "env.A", "found nothing"),
     "name of a variable": ("env:\n  A B: 1\n", 5, "env[A B]", "'A B' is not a name of an environment variable"),
-    "number that is none": ("tracing: {endpoint: http://x, sample: .nan}\n", 4, "tracing.sample", "expected a number that ends"),
-    "said twice": ("timeout: 1s\nmode: Knative\ntimeout: 2s\n", 6, "timeout", "is said twice: here and in line 4"),
-    "tag": ("timeout: !!python/object:os.system x\n", 4, "timeout", "the tag !!python/object:os.system is not taken"),
-    "tab": ("replicas:\n\tmin: 1\n", 5, "", "a tab: expected blanks"),
+    "number that is none": ("tracing: {endpoint: http://x, sample: .nan}\n", 4, "tracing.sample", "expected a finite number"),
+    "said twice": ("timeout: 1s\nmode: Knative\ntimeout: 2s\n", 6, "timeout", "is set twice: here and in line 4"),
+    "tag": ("timeout: !!python/object:os.system x\n", 4, "timeout", "the tag !!python/object:os.system is not supported"),
+    "tab": ("replicas:\n\tmin: 1\n", 5, "", "a tab: expected spaces"),
     "second colon": ("image: a: b\n", 4, "", "a second ':'"),
-    "bracket": ("args: [a\nmode: Knative\n", 5, "", "the closing bracket of the one that was opened in line 4"),
-    "quote": ("image: 'a\n", 5, "", "the closing quote of the one that was opened in line 4"),
+    "bracket": ("args: [a\nmode: Knative\n", 5, "", "the closing bracket of the one opened in line 4"),
+    "quote": ("image: 'a\n", 5, "", "the closing quote of the one opened in line 4"),
     "alias of nothing": ("image: *other\n", 4, "", "expected an anchor (&name)"),
     "at sign": ("image: @x\n", 4, "", "cannot begin with '@'"),
     "list as a key": ("? [a]\n: 1\n", 4, "", "expected a name before ':'"),
@@ -76,7 +76,7 @@ WRONG = {
     "local address for pods": ("tracking: {uri: http://localhost:5000}\n", 4, "tracking.uri", "leads a pod to itself"),
     "file for pods": ("tracking: {uri: sqlite:///mlflow.db}\n", 4, "tracking.uri", "is on this machine"),
     "password": ("tracking: {uri: 'https://me:secret@mlflow'}\n", 4, "tracking.uri", "expected tracking.secret instead"),
-    "a rule": ("container_concurrency: 5\n", 4, "container_concurrency", "only Knative limits it"),
+    "a rule": ("container_concurrency: 5\n", 4, "container_concurrency", "only Knative has this limit"),
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_everything_at_once_in_the_order_of_the_file_with_rules() -> None:
         ("name: a\x07b\n", "YAML does not allow"),
         ("environments: [prod]\n", "expected environments by name"),
         ("environments: {prod: 3}\n", "expected fields, found 3"),
-        ("environments: {prod: {environments: {}}}\n", "have none of their own"),
+        ("environments: {prod: {environments: {}}}\n", "environments cannot be nested"),
         ("environments: {prod: {defaults: []}}\n", "expected fields of a spec"),
         (
             "a: &a [x, x, x, x, x, x, x, x, x]\n"

@@ -19,7 +19,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.access.reloading_file import UnusableFile
-from predictors.access.tokens import SHORTEST, parse
+from predictors.access.tokens import MIN_TOKEN, parse
 from predictors.serving.startup import read_settings
 from tests.predictors.grpc.test_grpc import request
 from tests.predictors.telemetry.test_metrics import samples, value
@@ -62,7 +62,7 @@ def test_predictions_need_a_token(guarded: Running, path: str) -> None:
     assert guarded.post(path, ROW, headers={"authorization": f"bearer  {ALICE}"}).status_code == 200
     missing = guarded.post(path, ROW)
     assert (missing.status_code, missing.headers["www-authenticate"]) == (401, REALM)
-    assert missing.json() == {"error": "this needs a token: send it as 'Authorization: Bearer …'"}
+    assert missing.json() == {"error": "this route needs a token: send it as 'Authorization: Bearer …'"}
     for header in ("Basic YTpi", "Bearer", ALICE):
         other = guarded.post(path, ROW, headers={"Authorization": header})
         assert (other.status_code, other.headers["www-authenticate"]) == (401, REALM)
@@ -146,7 +146,7 @@ def test_grpc(guarded: Running) -> None:
                 assert code(stub.ModelInfer, message, token)[0] == "OK"
             assert code(stub.ModelInfer, message) == (
                 "UNAUTHENTICATED",
-                "this needs a token: send it as 'Authorization: Bearer …'",
+                "this route needs a token: send it as 'Authorization: Bearer …'",
             )
             assert code(stub.ModelInfer, message, "x" * 20) == ("UNAUTHENTICATED", "the token is not known")
         about = pb.ModelMetadataRequest(name="model")
@@ -315,7 +315,7 @@ def test_tokens_are_rotated_and_a_broken_file_locks_nobody_out(
         assert secret not in caplog.text
 
 
-TOKENS = st.text("abcXYZ019-._~+/", min_size=SHORTEST, max_size=60).map(lambda text: text + "=")
+TOKENS = st.text("abcXYZ019-._~+/", min_size=MIN_TOKEN, max_size=60).map(lambda text: text + "=")
 NAMES = st.text("abc é-:", max_size=8).filter(lambda name: not name.endswith("sha256"))
 
 
@@ -343,8 +343,8 @@ def test_no_content_breaks_the_parser_or_shows_in_what_it_says(content: bytes) -
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "there is no token in it"),
-        ("# none\n", "there is no token in it"),
+        ("", "it contains no token"),
+        ("# none\n", "it contains no token"),
         ("short", "line 1: a token has at least 16 characters"),
         (f"{ALICE}\nalice:{ALICE}", "line 2 repeats a token"),
         ("a token with blanks", "line 1: expected token, name:token or name:sha256:digest"),
@@ -365,7 +365,7 @@ def test_a_bad_file_ends_the_start(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--protect=metrics"], "--protect needs something to ask for"),
+        (["--protect=metrics"], "--protect needs --token-file, --probe-token-file or --jwt-jwks"),
         (["--protect=all"], "--protect: 'all' is not usable: expected some of health, metrics"),
         (["--rate-limit=fast"], "--rate-limit: 'fast' is not usable: expected a rate such as 100/s"),
         (["--rate-limit=0/s"], "expected a rate"),
@@ -373,7 +373,7 @@ def test_a_bad_file_ends_the_start(
         (["--rate-burst=3"], "--rate-burst needs --rate-limit"),
         (["--trusted-proxies=10.0.0.0/8"], "--trusted-proxies needs --rate-limit"),
         (["--rate-limit=1/s", "--trusted-proxies=10.0.0.0/99"], "expected addresses or networks"),
-        (["--jwt-issuer=x"], "missing is --jwt-jwks, --jwt-audience"),
+        (["--jwt-issuer=x"], "belong together: --jwt-jwks, --jwt-audience is missing"),
         (["--jwt-admin-scope=x"], "--jwt-admin-scope needs --jwt-jwks"),
     ],
 )

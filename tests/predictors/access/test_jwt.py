@@ -19,6 +19,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.access import jwts
+from tests.http_server import QuietHandler
 from tests.predictors.access.test_access import PREDICT, ROW, bearing, code, ended, written
 from tests.predictors.grpc.test_grpc import request
 from tests.serving import Running, in_thread, wait_for
@@ -95,9 +96,9 @@ BAD = {
     "no audience": ({"aud": None}, "the token has no 'aud'"),
     "end of no clock": ({"exp": 1e400}, "the token is malformed"),
     "signature": ({"key": OTHER_RSA}, "the token's signature is wrong"),
-    "unknown key": ({"kid": "nobody's"}, "the token names no key of its issuer that fits"),
-    "another kind of key": ({"kid": "curve"}, "the token names no key of its issuer that fits"),
-    "a broken key": ({"kid": "broken"}, "the token names no key of its issuer that fits"),
+    "unknown key": ({"kid": "nobody's"}, "the token names no suitable key of its issuer"),
+    "another kind of key": ({"kid": "curve"}, "the token names no suitable key of its issuer"),
+    "a broken key": ({"kid": "broken"}, "the token names no suitable key of its issuer"),
     "shared secret": ({"key": SECRET, "algorithm": "HS256", "kid": "secret"}, "not signed with a key pair"),
     "unsigned": ({"key": None, "algorithm": "none"}, "not signed with a key pair"),
     "long": ({"more": "x" * 9000}, "the token is longer than 8192 bytes"),
@@ -191,18 +192,12 @@ class Issuer:
         self.gate.set()
         issuer = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
                 issuer.gate.wait(20)
                 body = json.dumps({"keys": issuer.keys}).encode()
-                self.send_response(500 if issuer.keys is None else 200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
+                self.reply(500 if issuer.keys is None else 200, body)
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
@@ -253,10 +248,10 @@ def test_an_unknown_key_is_looked_for_once(issuer: Issuer, monkeypatch: pytest.M
         assert [asked(server, new).status_code for _ in range(5)] == [401] * 5
         assert issuer.asked == 1  # it was just now
         issuer.keys = [public(OTHER_RSA, "next", "RS256")]
-        monkeypatch.setattr(jwts, "FETCH_AT_MOST_EVERY", 0.0)
+        monkeypatch.setattr(jwts, "MIN_FETCH_INTERVAL", 0.0)
         assert asked(server, new).status_code == 200
         assert issuer.asked == 2
-        monkeypatch.setattr(jwts, "FETCH_AT_MOST_EVERY", HOUR)
+        monkeypatch.setattr(jwts, "MIN_FETCH_INTERVAL", HOUR)
         assert [asked(server, token(kid=f"storm {turn}")).status_code for turn in range(20)] == [401] * 20
         assert asked(server, token()).status_code == 401  # withdrawn
         assert issuer.asked == 2
@@ -268,7 +263,7 @@ def test_keys_are_fetched_now_and_then_and_kept_if_they_cannot_be(
     with in_thread(None, **settings(issuer.url)) as server:
         assert asked(server, token()).status_code == 200
         issuer.keys = None
-        monkeypatch.setattr(jwts, "FETCH_EVERY", 0.0)
+        monkeypatch.setattr(jwts, "FETCH_INTERVAL", 0.0)
         wait_for(lambda: asked(server, token()).status_code == 200 and issuer.asked > 2)
         assert asked(server, token()).status_code == 200
         issuer.keys = [public(OTHER_RSA, "next", "RS256")]
@@ -290,10 +285,10 @@ def test_an_issuer_that_is_away_is_no_fault_of_the_caller(issuer: Issuer) -> Non
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("not JSON", "it is not JSON"),
+        ("not JSON", "this is not JSON"),
         ("[]", "expected a JSON Web Key Set: an object with 'keys'"),
-        ('{"keys": []}', "there is no RSA, EC or Ed25519 key"),
-        ('{"keys": [{"kty": "oct", "k": "AQ"}]}', "there is no RSA, EC or Ed25519 key"),
+        ('{"keys": []}', "expected an RSA, EC or Ed25519 key"),
+        ('{"keys": [{"kty": "oct", "k": "AQ"}]}', "expected an RSA, EC or Ed25519 key"),
         (None, "No such file or directory"),
     ],
 )

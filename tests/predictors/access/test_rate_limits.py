@@ -42,7 +42,7 @@ def test_what_is_told_to_those_who_ask_too_often() -> None:
             assert refused.headers["x-ratelimit-limit"] == "3"
             assert refused.headers["x-ratelimit-remaining"] == "0"
             assert 3590 <= int(refused.headers["x-ratelimit-reset"]) <= 3600
-            text = "too many requests: 3 in 3600 s are served to a client, 3 at once"
+            text = "too many requests: a client may send 3 in 3600 s, and 3 at once"
             key = "message" if "invocations" in path else "error"
             assert refused.json()[key] == text
         assert refused.json() == {"error": text}

@@ -1,4 +1,4 @@
-"""The clean-up of real caches: real entries, real locks of other processes, and a cluster's API on loopback."""
+"""The clean-up of real caches, with locks of other processes and a Kubernetes API on loopback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from predictors.cleanup.settings import CleanupSettings, read_settings
 from predictors.settings.declare import env_of
 from predictors.storage.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.storage.checksums import checksums
-from predictors.storage.provenance import provenance
+from predictors.storage.provenance import provenance_of
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import wait_for
 
@@ -40,25 +40,25 @@ class CacheFolder:
     root: Path
 
     def add(self, uri: str, *, days: float = 30, size: int = MB, users: tuple[User, ...] = ()) -> Path:
-        """An entry as the storage initializer makes it, last used so many days ago."""
+        """An entry as the storage initializer creates it, last used so many days ago."""
         key = key_of(uri)
         with locked(self.root, key), partial(self.root, key) as folder:
             (folder / "model").mkdir()
             (folder / "model" / "MLmodel").write_bytes(b"\0" * size)
             sums = checksums(folder / "model")
-            provenance(folder / "model", uri, uri, None, sums).write(folder / "entry.json")
-            made = publish(folder, self.root, key)
-            for one in users or (None,):
-                mark_used(made, one)
-        self.age(made, days)
-        return made
+            provenance_of(folder / "model", uri, uri, None, sums).write(folder / "entry.json")
+            entry = publish(folder, self.root, key)
+            for user in users or (None,):
+                mark_used(entry, user)
+        self.age(entry, days)
+        return entry
 
     def age(self, path: Path, days: float) -> None:
-        then = time.time() - days * DAY
-        os.utime(path / "used", (then, then))
+        used = time.time() - days * DAY
+        os.utime(path / "used", (used, used))
 
     def download(self, uri: str, *, hours: float) -> Path:
-        """What a killed download leaves."""
+        """The remains of a killed download."""
         folder = self.root / ".partial" / f"{key_of(uri)}.abcd"
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "weights").write_bytes(b"\0" * MB)
@@ -88,7 +88,7 @@ def cluster(tmp_path: Path) -> Iterator[Api]:
 
 
 @dataclass
-class Done:
+class Result:
     status: int
     out: str
     err: str
@@ -102,7 +102,7 @@ class Done:
 
 
 class Command:
-    """The command with what a job would have in its environment; in this process, or `start`ed in one of its own."""
+    """The command with the environment of a job; called in this process, or started in its own."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys = capsys
@@ -110,7 +110,7 @@ class Command:
             "CACHE_PATH": str(folder / "cache"), "NAMESPACE": "models", "KUBECONFIG": str(folder / "kubeconfig"),
         }  # fmt: skip
 
-    def __call__(self, *flags: str, **env: str) -> Done:
+    def __call__(self, *flags: str, **env: str) -> Result:
         with pytest.MonkeyPatch.context() as patched:
             for name, value in {**self.env, **env}.items():
                 patched.setenv(name, value)
@@ -119,7 +119,7 @@ class Command:
                 status = main(flags)
             except SystemExit as end:
                 status = int(end.code or 0)
-        return Done(status, *self.capsys.readouterr())
+        return Result(status, *self.capsys.readouterr())
 
     def start(self, *flags: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -136,7 +136,7 @@ def cleanup(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return Command(tmp_path, capsys)
 
 
-def test_what_nobody_used_for_days_is_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_entries_that_were_not_used_for_days_are_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old, young = cache.add("models:/fraud/1", days=9), cache.add("models:/fraud/2", days=6.9)
     done = cleanup()
     assert (done.status, done.err) == (0, "")
@@ -147,7 +147,7 @@ def test_what_nobody_used_for_days_is_removed(cache: CacheFolder, cluster: Api, 
     assert not list((cache.root / ".trash").iterdir())
 
 
-def test_a_dry_run_touches_nothing(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_a_dry_run_changes_nothing(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old = cache.add("models:/fraud/1", users=(user("gone"),))
     cache.add("models:/fraud/2", days=0, users=(user("gone"),))
     cache.download("models:/fraud/3", hours=5)
@@ -165,7 +165,7 @@ def snapshot(root: Path) -> dict[str, float]:
     return {str(path): path.lstat().st_mtime for path in [root, *root.rglob("*")]}
 
 
-def test_what_a_pod_uses_stays(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_entries_used_by_a_pod_stay(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [
         pod("running"), pod("pending", phase="Pending"), pod("done", phase="Succeeded"), pod("failed", phase="Failed"),
         pod("again", uid="another"), pod("nameless", uid="x"),
@@ -188,7 +188,7 @@ def test_users_without_a_uid_may_only_know_their_host_name(cache: CacheFolder, c
     assert cache.uris == {"models:/long/1", "models:/host/1"}
 
 
-def test_what_a_pod_names_stays(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_entries_named_by_a_pod_stay(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     for number in range(1, 8):
         cache.add(f"models:/fraud/{number}")
     cache.add("models:/fraud/31")
@@ -215,11 +215,11 @@ def test_the_least_recently_used_make_room(cache: CacheFolder, cluster: Api, cle
         cache.add(f"models:/m/{number}", days=6 - number)
     done = cleanup("--max-size-gb", "0.0031")
     assert cache.uris == {"models:/m/1", "models:/m/4", "models:/m/5"}
-    assert "used 4 days ago, least recently of a cache above MAX_SIZE_GB=0.0031" in done.out
+    assert "used 4 days ago, least recently used in a cache above MAX_SIZE_GB=0.0031" in done.out
     assert done.status == 0
 
 
-def test_a_recent_entry_does_not_go_for_its_size(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_a_recent_entry_is_not_removed_for_the_size(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1", days=0.03)
     cache.add("models:/m/2", days=1)
     done = cleanup(MAX_SIZE_GB="0.0000001")
@@ -230,7 +230,7 @@ def test_a_recent_entry_does_not_go_for_its_size(cache: CacheFolder, cluster: Ap
     assert cache.uris == set()
 
 
-def test_data_with_several_names_counts_once(
+def test_files_with_several_links_count_once(
     cache: CacheFolder, cluster: Api, cleanup: Command, tmp_path: Path
 ) -> None:
     one, two, three = (cache.add(f"models:/m/{number}", days=30 if number < 3 else 0) for number in (1, 2, 3))
@@ -244,15 +244,15 @@ def test_data_with_several_names_counts_once(
     assert cleanup().out.splitlines()[-1] == f"removed 1, kept 0; {manifest} bytes freed, 0 bytes left"
 
 
-def test_users_that_are_gone_are_forgotten(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_users_without_a_pod_are_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("here"), pod("over", phase="Failed")]
     made = cache.add("models:/m/1", days=1, users=(user("here"), user("gone"), user("over"), user("here", uid="old")))
     assert cleanup().status == 0
     assert [file.name for file in (made / "users").iterdir()] == ["models.here.uid-of-here"]
 
 
-def test_a_pod_made_again_under_its_name_is_not_forgotten(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
-    """It writes the file of the pod before it again, while the cluster is asked."""
+def test_a_new_pod_with_the_same_name_stays_a_user(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+    """It writes the same file again while the cluster is asked."""
     made = cache.add("models:/m/1", days=1, users=(user("p", uid=None),))
     cluster.before_answer = lambda: mark_used(made, User("models", "p", None, "2026-01-01T00:00:09+00:00"))
     cleanup()
@@ -268,7 +268,7 @@ def test_users_in_other_namespaces(cache: CacheFolder, cluster: Api, cleanup: Co
     done = cleanup()
     assert done.status == 0
     assert cache.uris == {"models:/shared/1", "models:/hidden/1"}
-    assert "perhaps in use by pod hidden/p: the pods of that namespace are not ours to see (403)" in done.out
+    assert "perhaps in use by pod hidden/p: no permission to list the pods of that namespace (403)" in done.out
     assert list((hidden / "users").iterdir())
 
 
@@ -360,7 +360,7 @@ def test_what_another_process_holds_stays(
     with holding(cache.root, made.name, how):
         done = cleanup(*flags)
         assert done.status == 0
-        assert done.line("kept").endswith("being downloaded, or taken by a pod just now")
+        assert done.line("kept").endswith("being downloaded or handed to a pod")
         assert cache.uris == {"models:/m/1"}
     assert cleanup(*flags).line("would remove" if flags else "removed")
 
@@ -387,18 +387,18 @@ def test_an_entry_that_a_pod_takes_while_the_cluster_is_asked(
 
     cluster.before_answer = take
     done = cleanup()
-    assert done.line("kept").endswith("taken or removed by another meanwhile")
+    assert done.line("kept").endswith("used or removed by another process in the meantime")
     assert cache.uris == {"models:/m/1"}
 
 
-def test_abandoned_downloads_go(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_abandoned_downloads_are_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     old, young = cache.download("models:/m/1", hours=5), cache.download("models:/m/2", hours=0.5)
     going_on = cache.download("models:/m/3", hours=5)
     with holding(cache.root, key_of("models:/m/3")):
         done = cleanup()
     assert [path.exists() for path in (old, young, going_on)] == [False, True, True]
     assert "(download, 1.0 MB): abandoned, last written 5 hours ago" in done.line("removed")
-    assert "may be going on, last written 30 minutes ago" in done.line(f"kept {key_of('models:/m/2')}")
+    assert "may be in progress, last written 30 minutes ago" in done.line(f"kept {key_of('models:/m/2')}")
     assert done.out.splitlines()[-1] == "removed 1, kept 2; 1.0 MB freed, 2.0 MB left"
 
 
@@ -406,11 +406,11 @@ def test_a_download_that_goes_on_after_all(cache: CacheFolder, cluster: Api, cle
     """As on a file system without locks, after a pause of hours."""
     folder = cache.download("models:/m/1", hours=5)
     cluster.before_answer = lambda: (folder / "model" / "more").touch()
-    assert cleanup().line("kept").endswith("finished or removed by another meanwhile")
+    assert cleanup().line("kept").endswith("finished or removed by another process in the meantime")
     assert folder.exists()
 
 
-def test_what_lies_among_the_users_and_names_no_pod(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_other_files_among_the_users(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1", users=(user("gone"),))
     for name in (".nfs0001", "README", "My Space.pod.uid", "models..uid"):
         (made / "users" / name).write_text("?")
@@ -422,7 +422,7 @@ def test_what_lies_among_the_users_and_names_no_pod(cache: CacheFolder, cluster:
     assert cleanup().line("removed")
 
 
-def test_trash_and_lock_files_go(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_trash_and_unused_lock_files_are_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     left = cache.root / ".trash" / f"{key_of('models:/m/1')}.abcd"
     (left / "model").mkdir(parents=True)
     (left / "model" / "weights").write_bytes(b"\0" * MB)
@@ -432,13 +432,15 @@ def test_trash_and_lock_files_go(cache: CacheFolder, cluster: Api, cleanup: Comm
     with holding(cache.root, key_of("models:/begun/1")):
         done = cleanup()
     assert not left.exists()
-    assert "(leftover, 1.0 MB): an earlier removal was cut short" in done.out
+    assert "(leftover, 1.0 MB): an earlier removal was interrupted" in done.out
     names = {file.name for file in (cache.root / ".locks").iterdir()} - {".cleanup"}
     assert names == {kept.name, key_of("models:/begun/1")}
 
 
 @pytest.mark.parametrize("harm", ["absent", "garbage", "no-model"])
-def test_broken_entries_go_after_an_hour(cache: CacheFolder, cluster: Api, cleanup: Command, harm: str) -> None:
+def test_broken_entries_are_removed_after_an_hour(
+    cache: CacheFolder, cluster: Api, cleanup: Command, harm: str
+) -> None:
     cluster.pods = [pod("p")]
     made = [
         cache.add("models:/m/1", days=0.1),
@@ -454,18 +456,18 @@ def test_broken_entries_go_after_an_hour(cache: CacheFolder, cluster: Api, clean
             shutil.rmtree(path / "model")
     done = cleanup()
     assert [path.exists() for path in made] == [False, True, True]
-    assert "broken: no complete model with an entry.json that can be read, changed 2 hours ago" in done.line("removed")
+    assert "broken: no complete model with a readable entry.json, changed 2 hours ago" in done.line("removed")
 
 
 def test_an_entry_of_a_newer_layout_is_not_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1")
-    said = json.loads((made / "entry.json").read_text())
-    (made / "entry.json").write_text(json.dumps(said | {"layout": 2}))
-    assert "has layout 2, which this version does not know" in cleanup().line("kept")
+    content = json.loads((made / "entry.json").read_text())
+    (made / "entry.json").write_text(json.dumps(content | {"layout": 2}))
+    assert "has layout 2, which this version does not support" in cleanup().line("kept")
     assert made.exists()
 
 
-def test_folders_of_others_are_left_alone(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_other_folders_are_not_touched(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     for name in ("lost+found", "data-2020", "fraud-0123456789abcde", ".hidden-0123456789abcdef"):
         (cache.root / name).mkdir()
         os.utime(cache.root / name, (0, 0))
@@ -489,7 +491,7 @@ def test_two_at_once(cache: CacheFolder, cluster: Api, cleanup: Command) -> None
     both_ask.set()
     out, err = first.communicate(timeout=60)
     assert (first.returncode, second.returncode, err) == (0, 0, "")
-    assert said[1] == "another clean-up of this cache is at work: nothing to do\n"
+    assert said[1] == "another clean-up of this cache is running: nothing to do\n"
     assert out.splitlines()[-1].startswith("removed 4, kept 4; ")
     assert cache.uris == {f"models:/m/{number}" for number in (5, 6, 7, 8)}
 
@@ -569,16 +571,16 @@ def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p")]
     gone, kept = cache.add("models:/m/1"), cache.add("models:/m/2", users=(user("p"),))
     done = cleanup("--json", DRY_RUN="true")
-    said = json.loads(done.out)
+    content = json.loads(done.out)
     assert done.err == ""
-    assert {name: said[name] for name in ("dry_run", "removed", "kept", "failed", "notes", "error")} == {
+    assert {name: content[name] for name in ("dry_run", "removed", "kept", "failed", "notes", "error")} == {
         "dry_run": True, "removed": 1, "kept": 1, "failed": 0, "notes": [], "error": None,
     }  # fmt: skip
     size = sum(file.stat().st_size for file in gone.rglob("*") if file.is_file())
-    assert said["freed"] == size
-    assert said["lines"] == [
+    assert content["freed"] == size
+    assert content["lines"] == [
         {"action": "removed", "kind": "entry", "key": gone.name, "uri": "models:/m/1", "bytes": size, "why": "used 30 days ago, TTL_DAYS=7"},
-        {"action": "kept", "kind": "entry", "key": kept.name, "uri": "models:/m/2", "bytes": said["left"], "why": "in use by pod models/p"},
+        {"action": "kept", "kind": "entry", "key": kept.name, "uri": "models:/m/2", "bytes": content["left"], "why": "in use by pod models/p"},
     ]  # fmt: skip
     cluster.readable = frozenset()
     failed = cleanup("--json")
@@ -587,7 +589,7 @@ def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "message"),
     [
         ({"TTL_DAYS": "-1"}, "TTL_DAYS: '-1' is not usable: expected a number of days, 0 or more, such as 7 or 0.5"),
         ({"TTL_DAYS": "7d"}, "TTL_DAYS: '7d' is not usable: expected a number of days"),
@@ -596,20 +598,20 @@ def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
         ({"MIN_AGE_MINUTES": "-5"}, "MIN_AGE_MINUTES: '-5' is not usable: expected a number of minutes"),
         ({"DRY_RUN": "maybe"}, "DRY_RUN: 'maybe' is not usable: expected true or false"),
         ({"NAMESPACE": "My Models"}, "NAMESPACE: 'My Models' is not usable: expected the name of a namespace, or *"),
-        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace whose pods use the cache; it is known only inside of"),
-        ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the volume"),
+        ({"NAMESPACE": ""}, "NAMESPACE: expected the namespace of the pods that use the cache; only in a pod"),
+        ({"CACHE_PATH": "/nowhere/at/all"}, "CACHE_PATH: there is no folder /nowhere/at/all: expected the mount point"),
     ],
     ids=lambda value: next(iter(f"{name}={text}" for name, text in value.items())) if isinstance(value, dict) else "",
 )  # fmt: skip
-def test_settings_that_cannot_be_used(cache: CacheFolder, cleanup: Command, env: dict[str, str], said: str) -> None:
+def test_invalid_settings(cache: CacheFolder, cleanup: Command, env: dict[str, str], message: str) -> None:
     cache.add("models:/m/1")
     done = cleanup(**env)
     assert done.status == 2
-    assert done.err.startswith(f"python -m predictors.cleanup: {said}")
+    assert done.err.startswith(f"python -m predictors.cleanup: {message}")
     assert cache.uris == {"models:/m/1"}
 
 
-def test_flags_win_in_both_spellings(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_flags_override_the_environment_in_both_spellings(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cache.add("models:/m/1", days=3)
     assert cleanup("--ttl_days", "0.5", "--dry_run", "--cache_path", str(cache.root), TTL_DAYS="9").line("would remove")
     assert cleanup("--ttl-days=0.5", "--dry-run=false", DRY_RUN="true", CACHE_PATH="/nowhere").status == 2
@@ -646,7 +648,9 @@ def test_a_volume_that_cannot_be_written_to(cache: CacheFolder, cluster: Api, cl
     assert cache.uris == {"models:/m/1"}
 
 
-def test_what_cannot_be_removed_does_not_keep_the_rest(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_an_entry_that_cannot_be_removed_does_not_stop_the_clean_up(
+    cache: CacheFolder, cluster: Api, cleanup: Command
+) -> None:
     fixed = cache.add("models:/m/1")
     cache.add("models:/m/2")
     with mounted(fixed):
@@ -658,7 +662,7 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(cache: CacheFolder, clust
     assert not list((cache.root / ".trash").iterdir())
 
 
-def test_what_cannot_be_read_is_not_taken_for_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_an_unreadable_entry_is_not_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     made = cache.add("models:/m/1")
     (made / "entry.json").unlink()
     (made / "entry.json").symlink_to("entry.json")

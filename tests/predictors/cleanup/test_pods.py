@@ -1,4 +1,4 @@
-"""Asking a cluster for its pods: a real HTTP server behind the official client."""
+"""Listing the pods of a cluster: a real HTTP server behind the official client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_only_the_namespace_or_everywhere(cluster_api: Api, cluster: Cluster) ->
     assert [str(one) for one in cluster.live_pods(EVERYWHERE)] == ["models/a", "other/b"]
 
 
-def test_pods_that_are_over_are_none(cluster_api: Api, cluster: Cluster) -> None:
+def test_ended_pods_are_not_listed(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.pods = [
         pod(phase, phase=phase) for phase in ("Pending", "Running", "Succeeded", "Failed", "Unknown", "")
     ]
@@ -58,10 +58,10 @@ def test_texts_of_all_kinds_of_containers_and_mounts(cluster_api: Api, cluster: 
     made["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/m", "subPath": "key-of-e/model"}]
     made["spec"]["volumes"] = [{"name": "v", "hostPath": {"path": "/cache/key-of-f"}}]
     cluster_api.pods = [made]
-    (found,) = cluster.live_pods("models")
+    (listed,) = cluster.live_pods("models")
     assert {
         "models:/a/1", "models:/b/2", "models:/c/3", "models:/d/4", "key-of-e/model", "/cache/key-of-f",
-    } <= set(found.words.split("\n"))  # fmt: skip
+    } <= set(listed.text.split("\n"))  # fmt: skip
 
 
 def test_fields_of_a_newer_cluster_do_no_harm(cluster_api: Api, cluster: Cluster) -> None:
@@ -72,21 +72,21 @@ def test_fields_of_a_newer_cluster_do_no_harm(cluster_api: Api, cluster: Cluster
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_api_is_asked_again(cluster_api: Api, cluster: Cluster, status: int) -> None:
+def test_a_busy_api_is_retried(cluster_api: Api, cluster: Cluster, status: int) -> None:
     cluster_api.pods = [pod("a")]
     cluster_api.failures = [(status, {"Retry-After": "3600"})]
     assert [one.name for one in cluster.live_pods("models")] == ["a"]
     assert len(cluster_api.asked) == 2
 
 
-def test_but_not_forever(cluster_api: Api, cluster: Cluster) -> None:
+def test_retries_are_limited(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.failures, cluster_api.always = [(500, {})], True
     with pytest.raises(ClusterError, match="does not list the pods in namespace models: 500 status 500 was asked for"):
         cluster.live_pods("models")
     assert len(cluster_api.asked) == TRIES
 
 
-def test_a_list_that_expired_is_begun_anew(cluster_api: Api, cluster: Cluster) -> None:
+def test_an_expired_list_is_started_again(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.pods = [pod(f"p{number}") for number in range(4)]
     cluster_api.page = 2
 
@@ -98,7 +98,7 @@ def test_a_list_that_expired_is_begun_anew(cluster_api: Api, cluster: Cluster) -
     assert len(cluster_api.asked) == 4
 
 
-def test_refused(cluster_api: Api, cluster: Cluster) -> None:
+def test_a_missing_permission(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.readable = frozenset({"models"})
     assert cluster.live_pods("models") == []
     with pytest.raises(ClusterRefused, match='in namespace other: 403 pods is forbidden: User "cleanup" cannot list'):
@@ -123,7 +123,7 @@ def test_an_api_that_hangs(cluster_api: Api, cluster: Cluster, monkeypatch: pyte
     assert len(cluster_api.asked) == TRIES
 
 
-def test_nobody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_api_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = kubeconfig(tmp_path / "nowhere", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(
         ClusterError, match=r"^the Kubernetes API at http://127\.0\.0\.1:\d+ cannot be reached: .*refused$"
@@ -137,17 +137,17 @@ def test_nobody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_an_answer_that_is_no_list_of_pods(cluster_api: Api, cluster: Cluster, body: bytes) -> None:
     cluster_api.body = body
-    with pytest.raises(ClusterError, match="answered, but not with a list of pods"):
+    with pytest.raises(ClusterError, match="did not answer with a list of pods"):
         cluster.live_pods("models")
 
 
 @pytest.mark.parametrize(
     "text", [None, "", "{", "kind: Config\ncurrent-context: c\n"], ids=["absent", "empty", "broken", "hollow"]
 )
-def test_no_way_to_the_cluster(tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_usable_kubeconfig(tmp_path: Path, text: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "kubeconfig"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ClusterError, match="there is no way to the Kubernetes API: ") as caught:
+    with pytest.raises(ClusterError, match="the Kubernetes API is not configured: ") as caught:
         cluster_by(file, monkeypatch).live_pods("models")
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What may go: over all caches that hypothesis can think of."""
+"""Decisions about removal, for generated caches."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from predictors.cleanup.retention import (
     CachedModel,
     CacheLimits,
     DiskUsage,
+    FileLinks,
     Files,
-    Names,
     RemovalDecision,
     ago,
-    verdicts,
+    decide,
 )
 
 NOW = 1_000_000_000.0
-NO_LIMITS = CacheLimits(ttl=float("inf"), most=float("inf"), young=HOUR)
+NO_LIMITS = CacheLimits(ttl=float("inf"), max_bytes=float("inf"), min_age=HOUR)
 
 
 @st.composite
 def caches(draw: st.DrawFn) -> list[CachedModel]:
-    """Entries that may share data by hard links, some of which have names elsewhere."""
-    made = []
+    """Entries that may share files by hard links, some of them linked elsewhere."""
+    models = []
     shared = {(1, number): draw(st.integers(0, 1000)) for number in range(3)}
     for number in range(draw(st.integers(0, 8))):
-        files = {(0, number): Names(draw(st.integers(0, 1000)), everywhere=1, here=1)}
+        files = {(0, number): FileLinks(draw(st.integers(0, 1000)), total=1, here=1)}
         for file in draw(st.sets(st.sampled_from(sorted(shared)))):
-            files[file] = Names(shared[file], everywhere=9, here=1)
-        made.append(
+            files[file] = FileLinks(shared[file], total=9, here=1)
+        models.append(
             CachedModel(
                 f"k{number}",
                 NOW - draw(st.integers(-10, 20 * 24)) * HOUR,
@@ -41,19 +41,19 @@ def caches(draw: st.DrawFn) -> list[CachedModel]:
                 held=draw(st.sampled_from([None, None, "in use"])),
             )
         )
-    return made
+    return models
 
 
 limits = st.builds(
     CacheLimits,
     ttl=st.sampled_from([0.0, DAY, 7 * DAY, float("inf")]),
-    most=st.one_of(st.just(float("inf")), st.integers(0, 5000).map(float)),
-    young=st.sampled_from([0.0, HOUR, DAY]),
+    max_bytes=st.one_of(st.just(float("inf")), st.integers(0, 5000).map(float)),
+    min_age=st.sampled_from([0.0, HOUR, DAY]),
 )
 
 
-def judged(cache: list[CachedModel], by: CacheLimits) -> list[RemovalDecision]:
-    return verdicts(cache, by, NOW, DiskUsage(one.files for one in cache))
+def decisions(cache: list[CachedModel], by: CacheLimits) -> list[RemovalDecision]:
+    return decide(cache, by, NOW, DiskUsage(one.files for one in cache))
 
 
 def size(cache: list[CachedModel]) -> int:
@@ -61,60 +61,60 @@ def size(cache: list[CachedModel]) -> int:
 
 
 @given(caches(), limits)
-def test_each_is_judged_once_and_what_is_held_stays(cache: list[CachedModel], by: CacheLimits) -> None:
-    made = judged(cache, by)
-    assert sorted(verdict.candidate.key for verdict in made) == sorted(one.key for one in cache)
-    assert not any(verdict.removed for verdict in made if verdict.candidate.held)
+def test_each_entry_gets_one_decision_and_held_ones_stay(cache: list[CachedModel], by: CacheLimits) -> None:
+    decided = decisions(cache, by)
+    assert sorted(decision.model.key for decision in decided) == sorted(one.key for one in cache)
+    assert not any(decision.removed for decision in decided if decision.model.held)
 
 
 @given(caches(), limits)
-def test_nothing_goes_without_a_reason(cache: list[CachedModel], by: CacheLimits) -> None:
-    for verdict in judged(cache, by):
-        one, idle = verdict.candidate, NOW - verdict.candidate.last_used
-        if verdict.removed:
-            assert (one.broken and idle > HOUR) or idle > by.ttl or (by.most < size(cache) and idle > by.young)
+def test_nothing_is_removed_without_a_reason(cache: list[CachedModel], by: CacheLimits) -> None:
+    for decision in decisions(cache, by):
+        one, idle = decision.model, NOW - decision.model.last_used
+        if decision.removed:
+            assert (one.broken and idle > HOUR) or idle > by.ttl or (by.max_bytes < size(cache) and idle > by.min_age)
         elif not one.held:
             assert one.broken or idle <= by.ttl
 
 
 @given(caches(), limits)
-def test_the_limit_is_kept_where_it_can_be(cache: list[CachedModel], by: CacheLimits) -> None:
-    made = judged(cache, by)
-    left = [verdict.candidate for verdict in made if not verdict.removed]
-    fit_to_go = [one for one in left if not one.held and not one.broken and NOW - one.last_used > by.young]
-    assert size(left) <= by.most or not fit_to_go
+def test_the_size_is_kept_below_the_limit_if_possible(cache: list[CachedModel], by: CacheLimits) -> None:
+    decided = decisions(cache, by)
+    left = [decision.model for decision in decided if not decision.removed]
+    removable = [one for one in left if not one.held and not one.broken and NOW - one.last_used > by.min_age]
+    assert size(left) <= by.max_bytes or not removable
 
 
 @given(caches(), limits)
-def test_no_more_goes_than_the_limit_asks_for_and_the_oldest_first(cache: list[CachedModel], by: CacheLimits) -> None:
-    made = judged(cache, by)
-    for_size = [verdict.candidate for verdict in made if verdict.removed and "MAX_SIZE_GB" in verdict.why]
-    left = [verdict.candidate for verdict in made if not verdict.removed]
+def test_the_oldest_entries_are_removed_and_no_more_than_needed(cache: list[CachedModel], by: CacheLimits) -> None:
+    decided = decisions(cache, by)
+    for_size = [decision.model for decision in decided if decision.removed and "MAX_SIZE_GB" in decision.why]
+    left = [decision.model for decision in decided if not decision.removed]
     if for_size:
-        assert size([*left, for_size[-1]]) > by.most
+        assert size([*left, for_size[-1]]) > by.max_bytes
         newest = max(one.last_used for one in for_size)
         assert all(one.held or one.broken or one.last_used >= newest for one in left)
 
 
 @given(caches())
-def test_without_limits_only_what_is_broken_goes(cache: list[CachedModel]) -> None:
-    assert all(verdict.candidate.broken for verdict in judged(cache, NO_LIMITS) if verdict.removed)
+def test_without_limits_only_broken_entries_are_removed(cache: list[CachedModel]) -> None:
+    assert all(decision.model.broken for decision in decisions(cache, NO_LIMITS) if decision.removed)
 
 
 @given(caches())
 def test_bytes_are_counted_once(cache: list[CachedModel]) -> None:
-    tally = DiskUsage(one.files for one in cache)
+    usage = DiskUsage(one.files for one in cache)
 
     while cache:
-        assert tally.bytes == size(cache)
-        tally.remove(cache.pop().files)
-    assert tally.bytes == 0
+        assert usage.bytes == size(cache)
+        usage.remove(cache.pop().files)
+    assert usage.bytes == 0
 
 
-def test_data_with_a_name_elsewhere_is_not_freed() -> None:
-    files: list[Files] = [{(0, 1): Names(10, everywhere=3, here=1)}, {(0, 1): Names(10, everywhere=3, here=2)}]
-    tally = DiskUsage(files)
-    assert [tally.remove(one) for one in files] == [0, 10]
+def test_files_with_links_elsewhere_are_not_freed() -> None:
+    files: list[Files] = [{(0, 1): FileLinks(10, total=3, here=1)}, {(0, 1): FileLinks(10, total=3, here=2)}]
+    usage = DiskUsage(files)
+    assert [usage.remove(one) for one in files] == [0, 10]
     assert DiskUsage(files[:1]).remove(files[0]) == 0
 
 

@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from predictors.drift import FILE, attach, profile
-from predictors.settings.span import Span
+from predictors.drift.span import Span
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import Running, in_thread, process, wait_for, workers_of
 from tests.zoo.case import PIP, labels, mixed, numbers
@@ -264,7 +264,7 @@ def test_nothing_is_measured_that_nobody_wants(classifier: Path) -> None:
 
 def test_who_does_not_measure_does_not_import_it() -> None:
     script = "import sys, predictors.serving, predictors.telemetry.metrics\n"
-    script += "assert not {'predictors.drift.watch', 'predictors.drift.profiles'} & set(sys.modules)"
+    script += "assert not {'predictors.drift.state', 'predictors.drift.profiles'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", script], timeout=60).returncode == 0
 
 
@@ -398,8 +398,8 @@ def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path, cap
         assert {what for metric, what in found if metric == "model_feature_psi"} == {"b"}
     told = [one.getMessage() for one in caplog.records if one.getMessage().startswith("drift is not measured")]
     assert len(told) == 3
-    assert "of 'score', which the model does not answer; it answers predictions" in told[0]
-    assert "'c', 'd', which are no inputs of the model" in told[1]
+    assert "for 'score', which are not outputs of the model; it has predictions" in told[0]
+    assert "'c', 'd', which are not inputs of the model" in told[1]
     assert "'a'" in told[2]
 
 

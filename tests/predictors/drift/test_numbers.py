@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.drift import profile
-from predictors.drift.profiles import DriftProfile, ProfileError, made, parsed
-from predictors.drift.psi import psi, psis
-from predictors.drift.tally import Spread, Texts, nothing, tallied
+from predictors.drift.profiles import DriftProfile, ProfileError, make_profile, parse_profile
+from predictors.drift.psi import psi, psi_by_variable
+from predictors.drift.span import PARTS, Span, span
+from predictors.drift.tally import NumberCounts, TextCounts, empty_tally, tally_rows
 from predictors.drift.tap import MAX_REQUESTS, MAX_ROWS, Tap
-from predictors.drift.variables import Variable, described, kind_of
+from predictors.drift.variables import Variable, describe, kind_of
 from predictors.drift.window import DriftWindow
-from predictors.settings.span import PARTS, Span, span
 from predictors.telemetry.metrics import exposition, publish_drift
 
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64) | st.integers(-5, 5).map(float)
@@ -34,13 +34,13 @@ def array(values: list[int]) -> Any:
 
 
 def of(values: Any, bins: int = 10) -> Variable:
-    found = described("x", values, bins)
+    found = describe("x", values, bins)
     assert found is not None
     return found
 
 
 def read(content: dict[str, Any]) -> DriftProfile:
-    return parsed(json.dumps(content))
+    return parse_profile(json.dumps(content))
 
 
 # -- distance ---------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_bins_that_nobody_uses_change_nothing() -> None:
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=5))
 def test_many_at_once_are_each_by_itself(pairs: list[tuple[list[int], list[int]]]) -> None:
     one, other = (array([count for pair in pairs for count in pair[side]]) for side in (0, 1))
-    found = psis(one, other, np.arange(len(pairs)) * 3)
+    found = psi_by_variable(one, other, np.arange(len(pairs)) * 3)
     assert found == pytest.approx([psi(array(a), array(b)) for a, b in pairs], nan_ok=True)
 
 
@@ -90,7 +90,7 @@ def test_a_small_window_of_the_same_data_is_not_drift() -> None:
 
 @given(columns, st.integers(2, 20))
 def test_every_number_is_in_one_bin(values: list[float], bins: int) -> None:
-    found = described("x", np.array(values), bins)
+    found = describe("x", np.array(values), bins)
     assert found is not None
     assert found.counts.sum() == len(values)
     assert found.counts[-1] == np.isnan(values).sum()
@@ -181,15 +181,15 @@ def test_whatever_comes_is_counted_once(values: list[Any]) -> None:
 
 def test_tables_of_pandas_own_types() -> None:
     frame = pd.DataFrame({"n": [1, None, 3], "b": [True, None, False], "s": ["a", None, "b"]}).convert_dtypes()
-    found = made(frame).features
+    found = make_profile(frame).features
     assert [one.kind for one in found] == ["number", "boolean", "category"]
     assert [int(one.counts[-1]) for one in found] == [1, 1, 1]
 
 
 def test_lists_and_numbers_beyond_all_are_no_numbers() -> None:
-    profile = made({"x": np.arange(100.0), "y": np.arange(100.0)})
+    profile = make_profile({"x": np.arange(100.0), "y": np.arange(100.0)})
     for odd in ([[1, 2], [3, 4]], [10**400, 1]):
-        found = tallied(profile, 2, {"x": odd, "y": [1, 2]}, {"o": np.array([[1, 2], [3, 4]], object)})
+        found = tally_rows(profile, 2, {"x": odd, "y": [1, 2]}, {"o": np.array([[1, 2], [3, 4]], object)})
         assert [int(part.sum()) for part in np.split(found.bins, profile.starts[1:])] == [2, 2]
 
 
@@ -283,7 +283,7 @@ def tally(rows: list[tuple[float, str | None, int]]) -> Any:
     known = read(profile({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "a"]}, [0, 1, 2]))
     features = {"x": [row[0] for row in rows], "c": [row[1] for row in rows]}
     labels = np.array([row[2] for row in rows], np.int64)
-    return tallied(known, len(rows), features, {"predictions": labels, "x": np.array(features["x"], float)})
+    return tally_rows(known, len(rows), features, {"predictions": labels, "x": np.array(features["x"], float)})
 
 
 def shown(found: Any) -> Any:
@@ -298,17 +298,17 @@ def test_tallies_of_parts_are_the_tally_of_the_whole(one: Any, other: Any) -> No
 
 @given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=5))
 def test_texts_add_up(parts: list[list[str]]) -> None:
-    found = Texts()
+    found = TextCounts()
     for part in parts:
-        found = found + Texts.of(part)
-    assert found == Texts.of(value for part in parts for value in part)
+        found = found + TextCounts.of(part)
+    assert found == TextCounts.of(value for part in parts for value in part)
 
 
 def test_of_free_text_nothing_is_kept() -> None:
-    assert Texts.of(["x" * 65]).free
-    assert Texts.of(map(str, range(101))).free
-    assert Texts.of(map(str, range(100))).rows == 100
-    assert (Texts.of(map(str, range(60))) + Texts.of(map(str, range(60, 120)))).found == {}
+    assert TextCounts.of(["x" * 65]).discarded
+    assert TextCounts.of(map(str, range(101))).discarded
+    assert TextCounts.of(map(str, range(100))).rows == 100
+    assert (TextCounts.of(map(str, range(60))) + TextCounts.of(map(str, range(60, 120)))).counts == {}
 
 
 def test_labels_that_no_text_can_hold_do_not_end_the_page() -> None:
@@ -324,24 +324,24 @@ def test_labels_that_no_text_can_hold_do_not_end_the_page() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200), st.sampled_from([0.05, 0.5, 0.95]))
 def test_quantiles_are_those_of_the_numbers(values: list[float], share: float) -> None:
-    (found,) = Spread.of(np.array(values), False).quantiles([share])
+    (found,) = NumberCounts.of(np.array(values), False).quantiles([share])
     exact = float(np.quantile(values, share, method="inverted_cdf"))
     assert found == pytest.approx(exact, rel=6e-4, abs=1e-300)
 
 
 def test_few_whole_numbers_are_classes() -> None:
-    assert Spread.of(np.array([0, 1, 1.0]), True).classes == {"0": 1, "1": 2}
-    assert Spread.of(np.arange(50.0), True).classes is None
-    assert Spread.of(np.array([0, 1, 1.0]), False).classes is None
+    assert NumberCounts.of(np.array([0, 1, 1.0]), True).classes == {"0": 1, "1": 2}
+    assert NumberCounts.of(np.arange(50.0), True).classes is None
+    assert NumberCounts.of(np.array([0, 1, 1.0]), False).classes is None
 
 
 def test_a_window_slides_by_time() -> None:
     clock = [0.0]
-    window = DriftWindow(Span(seconds=30), nothing(None), lambda: clock[0])
+    window = DriftWindow(Span(seconds=30), empty_tally(None), lambda: clock[0])
     for second in range(100):
         clock[0] = float(second)
-        window.add(tallied(None, 10, {}, {"y": np.full(10, float(second))}))
-        window.add(tallied(None, 0, {}, {}))  # more often than the window has parts
+        window.add(tally_rows(None, 10, {}, {"y": np.full(10, float(second))}))
+        window.add(tally_rows(None, 0, {}, {}))  # more often than the window has parts
     total = window.total()
     assert total.rows == pytest.approx(300, abs=20)
     assert min(total.outputs["y"].numbers) == pytest.approx(70, abs=2)
@@ -351,9 +351,9 @@ def test_a_window_slides_by_time() -> None:
 
 
 def test_a_window_slides_by_rows() -> None:
-    window = DriftWindow(Span(rows=300), nothing(None), lambda: 0.0)
+    window = DriftWindow(Span(rows=300), empty_tally(None), lambda: 0.0)
     for number in range(100):
-        window.add(tallied(None, 10, {}, {"y": np.full(10, float(number))}))
+        window.add(tally_rows(None, 10, {}, {"y": np.full(10, float(number))}))
     total = window.total()
     assert 300 <= total.rows <= 320
     assert min(total.outputs["y"].numbers) == pytest.approx(70, abs=2)
@@ -386,7 +386,7 @@ def pour(tap: Tap, requests: int, rows: int = 1) -> list[Any]:
     matrix = np.zeros((rows, 2))
     for number in range(requests):
         matrix = np.full((rows, 2), float(number))
-        tap.take(matrix, (matrix[:, 0], None))
+        tap.sample_rows(matrix, (matrix[:, 0], None))
     return tap.drain(1.0)[0]
 
 

@@ -17,10 +17,10 @@ import pytest
 
 from predictors.drift import profile
 from predictors.drift.__main__ import main
-from predictors.drift.compare import compared
+from predictors.drift.compare import compare
 from predictors.drift.drawing import BEFORE, NOW
-from predictors.drift.files import tables
-from predictors.drift.profiles import parsed
+from predictors.drift.files import read_tables
+from predictors.drift.profiles import parse_profile
 
 Capture = pytest.CaptureFixture[str]
 
@@ -85,7 +85,7 @@ def test_profiles_of_each_format_are_the_same(tmp_path: Path, capsys: Capture) -
     found = []
     for name in ("a.csv", "a.parquet", "a.jsonl", "parts"):
         assert main(["profile", str(tmp_path / name)]) == 0
-        one = parsed(capsys.readouterr().out)
+        one = parse_profile(capsys.readouterr().out)
         found.append([(each.name, each.kind, each.counts.tolist()) for each in one.features])
     assert found[0] == found[1] == found[2] == found[3]
     assert [kind for _, kind, _ in found[0]] == ["number", "category", "boolean"]
@@ -98,14 +98,14 @@ def test_decimals_are_numbers_and_what_is_left_out_is_said(tmp_path: Path, capsy
     data.to_parquet(tmp_path / "data.parquet")
     assert main(["profile", str(tmp_path / "data.parquet")]) == 0
     told = capsys.readouterr()
-    (amount,) = parsed(told.out).features
+    (amount,) = parse_profile(told.out).features
     assert (amount.name, amount.kind, int(amount.counts[-1])) == ("amount", "number", 1)
     assert amount.summary["max"] == 3.99
-    assert told.err == "left out, since they are no numbers, texts or times: raw, tags\n"
+    assert told.err == "left out, as they are not numbers, texts or times: raw, tags\n"
 
 
 def test_outputs_are_told_apart(known: Path) -> None:
-    found = parsed(known.read_text())
+    found = parse_profile(known.read_text())
     assert [one.name for one in found.features] == ["age", "city", "member"]
     assert [one.name for one in found.outputs] == ["predictions", "probabilities[1]"]
 
@@ -113,7 +113,7 @@ def test_outputs_are_told_apart(known: Path) -> None:
 def test_a_log_can_be_the_training_data(tmp_path: Path, capsys: Capture) -> None:
     log(300).to_parquet(tmp_path / "log.parquet")
     assert main(["profile", str(tmp_path / "log.parquet")]) == 0
-    found = parsed(capsys.readouterr().out)
+    found = parse_profile(capsys.readouterr().out)
     assert [one.name for one in found.variables] == [
         "age", "city", "member", "predictions", "probabilities[0]", "probabilities[1]",
     ]  # fmt: skip
@@ -194,10 +194,10 @@ def test_each_number_stands_in_its_place(tmp_path: Path) -> None:
     assert re.findall(r"<td class='n (\w+)'>[\d.]+</td>", text.partition("</table>")[0]) == ["drift", "drift", "fine"]
     bars = re.findall(r"fill='(#\w+)'><title>([^<]*)<", text[text.index("<span>x<") :])
     assert bars[:4] == [(BEFORE, "≤ 2: 75.0%"), (NOW, "≤ 2: 25.0%"), (BEFORE, "≤ 6: 25.0%"), (NOW, "≤ 6: 75.0%")]
-    one = parsed((tmp_path / "profile.json").read_text())
-    (table,) = tables(str(tmp_path / "log.parquet"))
-    whole = compared(one, [table], 190)
-    known = compared(one, [table[table.time.notna()]], 190)
+    one = parse_profile((tmp_path / "profile.json").read_text())
+    (table,) = read_tables(str(tmp_path / "log.parquet"))
+    whole = compare(one, [table], 190)
+    known = compare(one, [table[table.time.notna()]], 190)
     assert [one.periods for one in whole.findings] == [one.periods for one in known.findings]
 
 
@@ -275,7 +275,7 @@ def test_lists_are_unfolded(tmp_path: Path, capsys: Capture) -> None:
     frame["output.probabilities"] = [[0.2, 0.8]] * 500
     frame.to_parquet(tmp_path / "log.parquet")
     assert main(["profile", str(tmp_path / "log.parquet")]) == 0
-    names = [one.name for one in parsed(capsys.readouterr().out).outputs]
+    names = [one.name for one in parse_profile(capsys.readouterr().out).outputs]
     assert names == ["predictions", "probabilities[0]", "probabilities[1]"]
 
 

@@ -41,15 +41,16 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, 
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from predictors.engines.engine import Choice, Engine, EngineCandidate, choose
-from predictors.engines.estimators import candidates
+from predictors.engines.choice import EngineChoice, choose
+from predictors.engines.engine import Engine, EngineCandidate
+from predictors.engines.estimators import engine_candidates
 from predictors.engines.probes import Probing
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
+from predictors.model.open_model import open_model
+from predictors.pipeline.settings import Settings
 from predictors.protocol.batch import Batch
 from predictors.runtime.cpus import THREAD_VARIABLES, limit_threads, quota_of
-from predictors.serving.process import open_model
-from predictors.settings.predictor import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import resolve
 from tests.serving import in_thread
@@ -70,12 +71,12 @@ def opened(folder: Path, **settings: Any) -> MLflowModel:
     return model
 
 
-def chosen(model: Any, mode: str = "auto", dtype: Any = np.float64, rows: Any = X) -> Choice:
+def chosen(model: Any, mode: str = "auto", dtype: Any = np.float64, rows: Any = X) -> EngineChoice:
     def native(data: Any, probabilities: bool) -> Any:
         return model.predict(data), model.predict_proba(data) if hasattr(model, "predict_proba") else None
 
     return choose(
-        candidates(model), mode, Probing(rows.shape[1], np.dtype(dtype), example=rows[:5].astype(dtype)), native
+        engine_candidates(model), mode, Probing(rows.shape[1], np.dtype(dtype), example=rows[:5].astype(dtype)), native
     )
 
 
@@ -144,9 +145,9 @@ def test_the_engine_gives_the_very_bits_of_the_model(model: Any, auto: str, nati
 def test_rows_of_several_requests_get_the_bits_that_they_get_alone(model: Any) -> None:
     proven = chosen(model).proven
     assert proven is not None
-    assert proven.together is not None
+    assert proven.joint is not None
     parts = [X[:1], X[1:4], X[4:5], X[5:25]]
-    labels, probabilities = proven.together(parts, True)
+    labels, probabilities = proven.joint(parts, True)
     np.testing.assert_array_equal(labels, np.concatenate([model.predict(part) for part in parts]))
     np.testing.assert_array_equal(probabilities, np.concatenate([model.predict_proba(part) for part in parts]))
 
@@ -166,7 +167,7 @@ def test_a_model_that_only_looks_like_a_known_one() -> None:
     assert choice.proven.engine.run(X[:2], False)[0].tolist() == [7, 7]
 
 
-def regression(change: Callable[[Any], Any], *, compiled: bool = False) -> Choice:
+def regression(change: Callable[[Any], Any], *, compiled: bool = False) -> EngineChoice:
     """An engine for a linear model that is off by `change`."""
     model = LinearRegression().fit(X, NUMBER)
     run = lambda rows, wanted: (change(model.predict(rows)), None)  # noqa: E731
@@ -254,19 +255,19 @@ def test_what_cannot_be_built_is_said(monkeypatch: pytest.MonkeyPatch, zoo: Call
 )
 def test_the_engine_of_each_flavor(case: str, auto: str, native: str, zoo: Callable[[str], Path]) -> None:
     for mode, expected in (("auto", auto), ("native", native)):
-        loaded = opened(zoo(case), engine=mode).serving()
+        loaded = opened(zoo(case), engine=mode).require_loaded()
         assert loaded.choice.name == expected, loaded.choice.reason
 
 
 def test_an_engine_answers_only_what_it_can(zoo: Callable[[str], Path]) -> None:
     model = opened(zoo("sklearn-logistic"))
-    loaded, rows = model.serving(), [[1.0, 2.0, 3.0]]
+    loaded, rows = model.require_loaded(), [[1.0, 2.0, 3.0]]
     width = loaded.matrix.width if loaded.matrix else 0
     rows = [[1.0] * width]
-    assert loaded.rows_of(Batch(rows=rows)) is not None
-    assert loaded.rows_of(Batch(rows=rows, method="predict")) is not None
-    assert loaded.rows_of(Batch(rows=rows, method="predict_proba")) is None
-    assert loaded.rows_of(Batch(rows=rows, params={"x": 1})) is None
+    assert loaded.engine_rows(Batch(rows=rows)) is not None
+    assert loaded.engine_rows(Batch(rows=rows, method="predict")) is not None
+    assert loaded.engine_rows(Batch(rows=rows, method="predict_proba")) is None
+    assert loaded.engine_rows(Batch(rows=rows, params={"x": 1})) is None
 
 
 def test_compiled_or_nothing(tmp_path: Path, zoo: Callable[[str], Path]) -> None:
@@ -276,7 +277,7 @@ def test_compiled_or_nothing(tmp_path: Path, zoo: Callable[[str], Path]) -> None
         opened(zoo("sklearn-logistic"), engine="compiled")
     model = RandomForestClassifier(5, random_state=0).fit(X, TWO)
     save_model(model, tmp_path / "forest", signature=infer_signature(X, TWO), serialization_format="cloudpickle")
-    assert opened(tmp_path / "forest", engine="compiled").serving().choice.name == "onnxruntime"
+    assert opened(tmp_path / "forest", engine="compiled").require_loaded().choice.name == "onnxruntime"
 
 
 @pytest.mark.parametrize(

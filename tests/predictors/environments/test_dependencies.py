@@ -1,4 +1,4 @@
-"""What models ask for against what is installed, with real saved models."""
+"""Requirements of saved models compared with the installed packages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from predictors.environments.dependencies import DependencyError, UnmetRequirement, differences, preflight, worse
-from predictors.environments.requirements import RequirementsError, canonical, from_conda, read_lines, wanted
+from predictors.environments.dependencies import (
+    DependencyError,
+    UnmetRequirement,
+    differences,
+    newly_critical,
+    preflight,
+)
+from predictors.environments.requirements import RequirementsError, canonical, from_conda, read_lines, read_requirements
 from predictors.flavor import read_mlmodel
 from tests.serving import in_thread, process
 from tests.zoo.case import labels, numbers
@@ -25,9 +31,9 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """Saves a classifier as people do, with what it asks for."""
+    """Saves a classifier with the given requirements."""
 
-    def made(*requirements: str, python: str | None = None, conda: str | None = None) -> Path:
+    def save_model(*requirements: str, python: str | None = None, conda: str | None = None) -> Path:
         import mlflow.sklearn
         from sklearn.linear_model import LogisticRegression
 
@@ -43,17 +49,17 @@ def save(tmp_path: Path) -> Save:
             (folder / "conda.yaml").write_text(conda)
         return folder
 
-    return made
+    return save_model
 
 
-def found(folder: Path) -> dict[str, tuple[str, str, bool]]:
-    return {one.package: (one.wanted, one.found, one.matters) for one in differences(read_mlmodel(folder))}
+def unmet(folder: Path) -> dict[str, tuple[str, str, bool]]:
+    return {item.package: (item.required, item.installed, item.critical) for item in differences(read_mlmodel(folder))}
 
 
 NUMPY, SKLEARN, PANDAS = (metadata.version(name) for name in ("numpy", "scikit-learn", "pandas"))
 
 
-def test_what_fits_is_no_difference(save: Save) -> None:
+def test_met_requirements_are_no_difference(save: Save) -> None:
     folder = save(
         f"numpy=={NUMPY}",
         f"scikit_learn~={SKLEARN}",
@@ -63,7 +69,7 @@ def test_what_fits_is_no_difference(save: Save) -> None:
         "six  # a comment",
         f"torch=={metadata.version('torch').partition('+')[0]}",
     )
-    assert found(folder) == {}
+    assert unmet(folder) == {}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_what_fits_is_no_difference(save: Save) -> None:
         ("scikit-learn>=99", {"scikit-learn": (">=99", SKLEARN, True)}),
         ("no-such-package", {"no-such-package": ("any version", "not installed", True)}),
         ("no-such-package @ https://user:secret@127.0.0.1/x.whl", {
-            "no-such-package": ("a package from an address", "not installed", True)}),
+            "no-such-package": ("a package from a URL", "not installed", True)}),
         ("wheels/no_such_package-1.2-py3-none-any.whl", {"no-such-package": ("==1.2", "not installed", True)}),
         ("mlflow==2.1.0", {}),
         ("mlflow-skinny==99.0", {"mlflow-skinny": ("==99.0", metadata.version("mlflow-skinny"), False)}),
@@ -87,17 +93,17 @@ def test_what_fits_is_no_difference(save: Save) -> None:
 def test_each_difference_is_named(save: Save, line: str, expected: dict[str, tuple[str, str, bool]]) -> None:
     folder = save()
     (folder / "requirements.txt").write_text(f"{line}\n")
-    assert found(folder) == expected
+    assert unmet(folder) == expected
 
 
-def test_another_python_matters_and_comes_first(save: Save) -> None:
+def test_another_python_is_critical_and_comes_first(save: Save) -> None:
     folder = save("numpy==1.0.0", python="3.8.1")
     first, second = differences(read_mlmodel(folder))
-    assert (first.package, first.wanted, first.matters) == ("python", "3.8.1", True)
-    assert first.found.startswith(HERE)
+    assert (first.package, first.required, first.critical) == ("python", "3.8.1", True)
+    assert first.installed.startswith(HERE)
     assert second.package == "numpy"
     (folder / "python_env.yaml").write_text(f"python: {HERE}.999\n")
-    assert list(found(folder)) == ["numpy"]
+    assert list(unmet(folder)) == ["numpy"]
 
 
 def test_conda_alone(save: Save) -> None:
@@ -111,7 +117,7 @@ def test_conda_alone(save: Save) -> None:
     - pip:
       - pandas==0.1
     """
-    assert found(save(conda=conda)) == {
+    assert unmet(save(conda=conda)) == {
         "python": ("3.7", ".".join(map(str, sys.version_info[:3])), True),
         "torch": ("==99.1", metadata.version("torch"), False),
         "numpy": ("==1.2.*", NUMPY, False),
@@ -119,30 +125,30 @@ def test_conda_alone(save: Save) -> None:
     }
 
 
-def test_files_that_are_included(save: Save) -> None:
+def test_included_files(save: Save) -> None:
     folder = save()
     (folder / "requirements.txt").write_text("-r more.txt\n-c limits.txt\n--extra-index-url https://127.0.0.1/simple\n")
     (folder / "more.txt").write_text("numpy==1.0.0 \\\n  --hash=sha256:00\nsix\n")
     (folder / "limits.txt").write_text("pandas<3\n")
-    asked = wanted(read_mlmodel(folder))
-    assert asked.requirements == ("numpy==1.0.0", "six")
-    assert asked.constraints == ("pandas<3",)
-    assert list(found(folder)) == ["numpy"]
+    required = read_requirements(read_mlmodel(folder))
+    assert required.requirements == ("numpy==1.0.0", "six")
+    assert required.constraints == ("pandas<3",)
+    assert list(unmet(folder)) == ["numpy"]
 
 
 @pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"])
-def test_files_that_are_not(save: Save, line: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_includes_outside_the_model_are_refused(save: Save, line: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = save()
     (folder / "requirements.txt").write_text(line)
     mlmodel = read_mlmodel(folder)
-    with pytest.raises(DependencyError, match="leads out of the model folder or in circles"):
+    with pytest.raises(DependencyError, match="leads out of the model folder or includes itself"):
         preflight(mlmodel, "strict")
     assert preflight(mlmodel, "check") is None
     assert "dependencies cannot be checked" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- not\n: yaml: at: all"], ids=["no-text", "no-yaml"])
-def test_what_cannot_be_read_is_said(save: Save, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_files_are_logged(save: Save, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     folder = save()
     (folder / "requirements.txt").unlink()
     (folder / "conda.yaml").write_bytes(content)
@@ -150,20 +156,20 @@ def test_what_cannot_be_read_is_said(save: Save, content: bytes, caplog: pytest.
     assert "dependencies cannot be checked: conda.yaml cannot be read" in caplog.text
 
 
-def test_check_says_and_serves(save: Save, caplog: pytest.LogCaptureFixture) -> None:
+def test_check_logs_and_serves(save: Save, caplog: pytest.LogCaptureFixture) -> None:
     with in_thread(save("no-such-package==1", "numpy==1.0.0")) as server:
         properties = server.get("/v2/models/model").json()["properties"]
         assert properties["dependencies"] == (
-            f"no-such-package: the model wants ==1, found not installed; numpy: the model wants ==1.0.0, found {NUMPY}"
+            f"no-such-package: the model requires ==1, but it is not installed; numpy: the model requires ==1.0.0, found {NUMPY}"
         )
-    warnings = [record.getMessage() for record in caplog.records if "a dependency differs" in record.getMessage()]
+    warnings = [record.getMessage() for record in caplog.records if "dependency differs" in record.getMessage()]
     assert warnings == [
-        "a dependency differs, and this one matters: no-such-package: the model wants ==1, found not installed",
-        f"a dependency differs: numpy: the model wants ==1.0.0, found {NUMPY}",
+        "a critical dependency differs: no-such-package: the model requires ==1, but it is not installed",
+        f"a dependency differs: numpy: the model requires ==1.0.0, found {NUMPY}",
     ]
 
 
-def test_ignore_does_not_look_and_ok_is_said(save: Save, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignore_does_not_check_and_ok_is_shown(save: Save, caplog: pytest.LogCaptureFixture) -> None:
     folder = save("no-such-package==1")
     with in_thread(folder, dependencies="ignore") as server:
         assert server.get("/v2/models/model").json()["properties"]["dependencies"] == "not checked"
@@ -179,22 +185,25 @@ def test_strict_refuses_with_one_line(save: Save, tmp_path: Path) -> None:
     with process(tmp_path, *flags, ready=False) as server:
         assert server.process.wait(60) == 1
         (line,) = [line for line in server.log.splitlines() if "ERROR" in line]
-        assert "--dependencies=strict: no-such-package: the model wants ==1, found not installed; numpy: the" in line
+        assert (
+            "--dependencies=strict: no-such-package: the model requires ==1, but it is not installed; numpy: the"
+            in line
+        )
         assert "Traceback" not in server.log
 
 
-def test_worse_is_what_matters_and_is_new() -> None:
-    old = UnmetRequirement("a", "==1", "2", matters=True)
-    small = UnmetRequirement("b", "==1", "2", matters=False)
-    new = UnmetRequirement("c", "==1", "not installed", matters=True)
-    assert worse([old], [old, small, new]) == [new]
-    assert worse([], [old, small]) == [old]
-    assert worse([old], [UnmetRequirement("a", "==3", "2", matters=True)]) == [
-        UnmetRequirement("a", "==3", "2", matters=True)
+def test_differences_that_are_critical_and_new() -> None:
+    old = UnmetRequirement("a", "==1", "2", critical=True)
+    small = UnmetRequirement("b", "==1", "2", critical=False)
+    new = UnmetRequirement("c", "==1", "not installed", critical=True)
+    assert newly_critical([old], [old, small, new]) == [new]
+    assert newly_critical([], [old, small]) == [old]
+    assert newly_critical([old], [UnmetRequirement("a", "==3", "2", critical=True)]) == [
+        UnmetRequirement("a", "==3", "2", critical=True)
     ]
 
 
-def test_what_fits_costs_no_import(save: Save) -> None:
+def test_met_requirements_need_no_import(save: Save) -> None:
     folder = save(f"numpy=={NUMPY}", "pandas", f"torch=={metadata.version('torch').partition('+')[0]}")
     (folder / "requirements.txt").write_text(f"numpy=={NUMPY}\npandas\n")
     script = f"""
@@ -230,7 +239,7 @@ def test_conda_specs(spec: object, requirement: str | None) -> None:
 
 
 @given(st.text(max_size=200))
-def test_no_text_breaks_the_reading(text: str) -> None:
+def test_any_text_can_be_read(text: str) -> None:
     lines: list[str] = []
     try:
         read_lines(text, Path(__file__).parent / "nowhere", lines, [])

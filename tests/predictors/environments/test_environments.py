@@ -1,4 +1,4 @@
-"""Environments that are kept: built once, complete or absent, with real installers and small packages."""
+"""Cached environments: built once, complete or absent, with real installers and small packages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from predictors.environments.environment import COMPLETE, EnvironmentFailed, Recipe, environment, recipe
+from predictors.environments.environment import COMPLETE, ensure_environment
 from predictors.environments.installers import explanation, uv_environment
+from predictors.environments.recipe import EnvironmentFailed, Recipe, recipe_for
 from predictors.flavor import read_mlmodel
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from tests.serving import children, wait_for
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -32,12 +33,12 @@ QUIET: Callable[[str], None] = lambda _: None  # noqa: E731
 
 
 def small(*requirements: str, manager: str = "uv", folder: Path = Path(), **changes: object) -> Recipe:
-    """An environment with next to nothing in it."""
-    made = Recipe(
+    """A recipe with almost no packages."""
+    recipe = Recipe(
         manager=manager, python=os.path.realpath(sys.executable), version=VERSION, platform=platform.machine(),
         requirements=requirements, constraints=(), overrides=(), server=("six",), files=(), folder=folder,
     )  # fmt: skip
-    return replace(made, **changes)
+    return replace(recipe, **changes)
 
 
 def versions(folder: Path) -> dict[str, str]:
@@ -47,21 +48,21 @@ def versions(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("manager", ["uv", "virtualenv"])
-def test_it_holds_what_is_asked_for_and_is_kept(tmp_path: Path, manager: str) -> None:
+def test_it_has_the_requirements_and_is_cached(tmp_path: Path, manager: str) -> None:
     notes: list[str] = []
-    made = environment(small("six==1.16.0", manager=manager), tmp_path, notes.append)
+    made = ensure_environment(small("six==1.16.0", manager=manager), tmp_path, notes.append)
     assert versions(made)["six"] == "1.16.0"
     assert any(note.startswith(f"building the model's environment with {manager}") for note in notes)
     assert any("Install" in note for note in notes)
     again: list[str] = []
-    assert environment(small("six==1.16.0", manager=manager), tmp_path, again.append) == made
+    assert ensure_environment(small("six==1.16.0", manager=manager), tmp_path, again.append) == made
     assert again == []
 
 
 def test_concurrent_builders_build_once(tmp_path: Path) -> None:
     notes: list[str] = []
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: environment(small("six==1.16.0"), tmp_path, notes.append), range(4)))
+        made = list(pool.map(lambda _: ensure_environment(small("six==1.16.0"), tmp_path, notes.append), range(4)))
     assert len(set(made)) == 1
     assert sum(note.startswith("building") for note in notes) == 1
     assert any(note.startswith("waiting for another process") for note in notes)
@@ -72,11 +73,11 @@ def build_forever(cache: Path) -> None:
         (cache / "begun").touch()
         signal.pause()
 
-    environment(small("six==1.16.0"), cache, note)
+    ensure_environment(small("six==1.16.0"), cache, note)
 
 
 def test_a_killed_builder_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    """It holds the lock and has begun; then it is gone without a word."""
+    """It is killed while it holds the lock."""
     target = tmp_path / small("six==1.16.0").key
     builder = multiprocessing.get_context("spawn").Process(target=build_forever, args=(tmp_path,))
     builder.start()
@@ -85,23 +86,23 @@ def test_a_killed_builder_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     (target / "bin" / "python").write_text("half of it")
     os.kill(int(builder.pid or 0), signal.SIGKILL)
     builder.join()
-    assert versions(environment(small("six==1.16.0"), tmp_path, QUIET))["six"] == "1.16.0"
+    assert versions(ensure_environment(small("six==1.16.0"), tmp_path, QUIET))["six"] == "1.16.0"
 
 
 def build_from(index: str, cache: Path) -> None:
     os.environ.update(UV_DEFAULT_INDEX=index, UV_NO_CACHE="1")
-    environment(small("six==1.16.0"), cache, QUIET)
+    ensure_environment(small("six==1.16.0"), cache, QUIET)
 
 
-def test_an_installer_that_is_left_behind_still_has_the_lock(tmp_path: Path) -> None:
+def test_an_installer_that_outlives_its_parent_holds_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / f"{small('six==1.16.0').key}.lock"
-    with socket.socket() as listening:  # takes connections and never answers
+    with socket.socket() as listening:  # accepts connections and never answers
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         index = f"http://127.0.0.1:{listening.getsockname()[1]}/simple"
         builder = multiprocessing.get_context("spawn").Process(target=build_from, args=(index, tmp_path))
         builder.start()
-        listening.accept()  # the installer asks
+        listening.accept()  # the installer connects
         (installer,) = children(int(builder.pid or 0))
         builder.kill()
         builder.join()
@@ -114,64 +115,64 @@ def test_an_installer_that_is_left_behind_still_has_the_lock(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("manager", ["uv", "virtualenv"])
 def test_a_conflict_is_explained_in_one_line_and_leaves_nothing(tmp_path: Path, manager: str) -> None:
-    asked = small("six==1.16.0", server=("six>=1.17",), manager=manager)
+    recipe = small("six==1.16.0", server=("six>=1.17",), manager=manager)
     with pytest.raises(EnvironmentFailed) as error:
-        environment(asked, tmp_path, QUIET)
+        ensure_environment(recipe, tmp_path, QUIET)
     text = str(error.value)
     assert "\n" not in text
     assert "six==1.16.0" in text
     assert "six>=1.17" in text
-    assert not (tmp_path / asked.key).exists()
+    assert not (tmp_path / recipe.key).exists()
 
 
-def test_a_models_version_wins_where_the_server_does_not_mind(tmp_path: Path) -> None:
-    asked = small("six==1.16.0", server=("six>=1.17",), overrides=("six==1.16.0",))
-    assert versions(environment(asked, tmp_path, QUIET))["six"] == "1.16.0"
+def test_a_models_version_overrides_the_servers_bounds(tmp_path: Path) -> None:
+    recipe = small("six==1.16.0", server=("six>=1.17",), overrides=("six==1.16.0",))
+    assert versions(ensure_environment(recipe, tmp_path, QUIET))["six"] == "1.16.0"
 
 
-def test_passwords_are_nowhere_to_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     notes: list[str] = []
-    asked = small("no-such-package==1", "--index-url https://user:secret@127.0.0.1:9/simple")
+    recipe = small("no-such-package==1", "--index-url https://user:secret@127.0.0.1:9/simple")
     with pytest.raises(EnvironmentFailed) as error:
-        environment(asked, tmp_path, notes.append)
+        ensure_environment(recipe, tmp_path, notes.append)
     assert "127.0.0.1:9" in str(error.value)
     assert "secret" not in f"{error.value} {notes}"
-    made = environment(small("six==1.16.0"), tmp_path, notes.append)
+    made = ensure_environment(small("six==1.16.0"), tmp_path, notes.append)
     assert (made / "model.txt").stat().st_mode & 0o077 == 0
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EnvironmentFailed, match=r"--env-cache .*/file/cache cannot be used: Not a directory"):
-        environment(small(), tmp_path / "file" / "cache", QUIET)
+        ensure_environment(small(), tmp_path / "file" / "cache", QUIET)
 
 
 def test_a_read_only_cache_serves_what_it_has(tmp_path: Path) -> None:
-    made = environment(small("six==1.16.0"), tmp_path, QUIET)
+    made = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
     before = sorted(path.name for path in tmp_path.iterdir())
     (tmp_path / f"{made.name}.lock").unlink()
-    assert environment(small("six==1.16.0"), tmp_path, QUIET) == made
+    assert ensure_environment(small("six==1.16.0"), tmp_path, QUIET) == made
     assert sorted(path.name for path in tmp_path.iterdir()) == [name for name in before if not name.endswith(".lock")]
 
 
-def test_what_an_installer_says_of_a_full_disk_is_passed_on() -> None:
-    said = [
+def test_an_installers_message_about_a_full_disk_is_shown() -> None:
+    output = [
         "Resolved 2 packages in 1ms",
         "error: Failed to install: six",
         "  Caused by: No space left on device (os error 28)",
     ]
-    assert explanation(said) == "error: Failed to install: six Caused by: No space left on device (os error 28)"
+    assert explanation(output) == "error: Failed to install: six Caused by: No space left on device (os error 28)"
 
 
-def test_pips_words_in_the_environment_are_told_to_uv() -> None:
-    told = uv_environment(
+def test_pips_variables_are_translated_for_uv() -> None:
+    translated = uv_environment(
         {"PIP_INDEX_URL": "https://a/simple", "PIP_FIND_LINKS": "/a /b", "PIP_EXTRA_INDEX_URL": "x", "UV_INDEX": "y"}
     )
-    assert told == {"UV_DEFAULT_INDEX": "https://a/simple", "UV_FIND_LINKS": "/a,/b"}
+    assert translated == {"UV_DEFAULT_INDEX": "https://a/simple", "UV_FIND_LINKS": "/a,/b"}
 
 
-# -- what a model's environment holds -------------------------------------------------------------------------------
+# -- recipes -------------------------------------------------------------------------------------------------------
 
 
 def saved(folder: Path, *requirements: str, python: str = sys.version.split()[0]) -> Path:
@@ -184,7 +185,7 @@ def saved(folder: Path, *requirements: str, python: str = sys.version.split()[0]
 
 
 def recipe_of(folder: Path, settings: Settings = UV) -> Recipe:
-    return recipe(read_mlmodel(folder), settings)
+    return recipe_for(read_mlmodel(folder), settings)
 
 
 def test_the_name_of_an_environment_is_its_content(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_wheel_in_the_model_folder(tmp_path: Path) -> None:
         made.writestr("carried-1.0.dist-info/RECORD", "")
     (folder / "requirements.txt").write_text("wheels/carried-1.0-py3-none-any.whl\n")
     made_recipe = replace(recipe_of(folder), server=())
-    assert versions(environment(made_recipe, tmp_path / "cache", QUIET))["carried"] == "1.0"
+    assert versions(ensure_environment(made_recipe, tmp_path / "cache", QUIET))["carried"] == "1.0"
     moved = shutil.move(folder, tmp_path / "elsewhere")
     assert replace(recipe_of(Path(moved)), server=()).key == made_recipe.key
     with wheel_of(Path(moved)).open("ab") as changed:
@@ -239,16 +240,16 @@ def wheel_of(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("python", "why"), [("3.8.10", "is older than 3.11"), ("3.98.1", "is not installed")])
-def test_a_python_that_is_not_there(tmp_path: Path, python: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_python(tmp_path: Path, python: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = saved(tmp_path / "model", python=python)
     assert recipe_of(folder).version == VERSION
     assert why in caplog.text
     with pytest.raises(
-        EnvironmentFailed, match=f"--dependencies=strict: python: the model wants {python}, which {why}"
+        EnvironmentFailed, match=f"--dependencies=strict: python: the model requires {python}, which {why}"
     ):
         recipe_of(folder, replace(UV, dependencies="strict"))
 
 
-def test_the_mark_tells_what_is_inside(tmp_path: Path) -> None:
-    made = environment(small("six==1.16.0"), tmp_path, QUIET)
+def test_the_mark_holds_the_recipe(tmp_path: Path) -> None:
+    made = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
     assert json.loads((made / COMPLETE).read_text())["requirements"] == ["six==1.16.0"]

@@ -1,4 +1,4 @@
-"""Feast as it is: repositories, feature servers and Redis, each a process of its own."""
+"""Feast for tests: repositories, feature servers and Redis, each in its own process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from predictors.features.store import Catalogue, FeatureStore
 from tests.serving import wait_for
 
 S = TypeVar("S", bound=FeatureStore)
-FeatureStore = feast().FeatureStore
-"""Before other tests import Feast: nothing that they start is to inherit what that sets."""
+FeastStore = feast().FeatureStore
+"""Imported before other tests import Feast: processes that they start must not inherit its variables."""
 
 
 class FeatureServer:
-    """`feast serve`; it can be ended, held up, and started again at the same address."""
+    """`feast serve`; it can be stopped, paused, and started again at the same address."""
 
     def __init__(self, repository: Path, log_file: Path) -> None:
         self.repository = repository
@@ -45,15 +45,15 @@ class FeatureServer:
                 [program, "-c", self.repository, "serve", "-h", "127.0.0.1", "-p", str(self.port)],
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=self.repository,
             )  # fmt: skip
-        wait_for(self.healthy, lambda: self.process.poll() is not None and self.log_file.read_text()[-2000:])
+        wait_for(self.is_healthy, lambda: self.process.poll() is not None and self.log_file.read_text()[-2000:])
 
-    def healthy(self) -> bool:
+    def is_healthy(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/health").status_code == 200
         return False
 
     def send(self, number: int) -> None:
-        """To the server and its workers."""
+        """Sends a signal to the server and its workers."""
         assert self.process is not None
         os.killpg(self.process.pid, number)
 
@@ -74,12 +74,12 @@ async def opened(store: S) -> AsyncIterator[S]:
 
 
 def names_of(catalogue: Catalogue) -> list[str]:
-    return [one.full_name for one in catalogue.features]
+    return [feature.full_name for feature in catalogue.features]
 
 
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Debian's redis-server, that keeps nothing."""
+    """Debian's redis-server, without persistence."""
     port = free_port()
     program = shutil.which("redis-server")
     assert program is not None
@@ -97,18 +97,18 @@ def redis(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
 
 
 def listens(port: int) -> bool:
-    with socket.socket() as made:
-        return made.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def copied(repository: Path, target: Path) -> Path:
-    """One to change or break."""
+    """A copy that a test may change or break."""
     shutil.copytree(repository, target)
     return target
 
 
-def as_feast_gives_it(repository: Path, service: str, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """By short name."""
-    store = FeatureStore(repo_path=str(repository))
-    found: dict[str, list[Any]] = store.get_online_features(store.get_feature_service(service), rows).to_dict()
-    return found
+def feast_values(repository: Path, service: str, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The values that Feast itself returns, by short name."""
+    store = FeastStore(repo_path=str(repository))
+    values: dict[str, list[Any]] = store.get_online_features(store.get_feature_service(service), rows).to_dict()
+    return values

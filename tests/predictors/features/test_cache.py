@@ -1,4 +1,4 @@
-"""Rows that are kept for a moment: what is asked of the store, and how old an answer can be."""
+"""The cache of feature rows: which lookups reach the store, and how old a row can be."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from predictors.features import cache as caches
-from predictors.features.cache import Cached
+from predictors.features.cache import CachedStore
 from predictors.features.store import Catalogue, FeastUnavailable, FeatureStatus, Fetched
 
 NAMES = ["view__x", "view__y"]
 
 
-class Counting:
-    """Answers with a number that grows with each lookup, and remembers what it was asked."""
+class CountingStore:
+    """Answers with the number of the lookup, and records the requested keys."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, list[Any]]] = []
+        self.requests: list[dict[str, list[Any]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: Exception | None = None
@@ -28,8 +28,8 @@ class Counting:
         return Catalogue(())
 
     async def fetch(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Fetched:
-        self.asked.append({name: list(values) for name, values in columns.items()})
-        number = len(self.asked)
+        self.requests.append({name: list(values) for name, values in columns.items()})
+        number = len(self.requests)
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
@@ -56,18 +56,18 @@ class CacheClock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> CacheClock:
-    made = CacheClock()
-    monkeypatch.setattr(caches, "time", made)
-    return made
+    clock = CacheClock()
+    monkeypatch.setattr(caches, "time", clock)
+    return clock
 
 
-def test_only_what_is_not_there_is_asked_for(clock: CacheClock) -> None:
+def test_only_missing_rows_are_looked_up(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         await cached.fetch({"k": ["a", "b"], "l": [1, 2]}, NAMES)
         fetched = await cached.fetch({"k": ["c", "b", "nobody", "c", "a"], "l": [3, 2, 9, 3, 1]}, NAMES)
-        assert store.asked == [{"k": ["a", "b"], "l": [1, 2]}, {"k": ["c", "nobody"], "l": [3, 9]}]
+        assert store.requests == [{"k": ["a", "b"], "l": [1, 2]}, {"k": ["c", "nobody"], "l": [3, 9]}]
         assert fetched == Fetched(
             {
                 name: [
@@ -84,15 +84,15 @@ def test_only_what_is_not_there_is_asked_for(clock: CacheClock) -> None:
         )
         assert (cached.hits, cached.misses) == (2, 4)
         await cached.fetch({"k": ["nobody"], "l": [9]}, NAMES)
-        assert len(store.asked) == 2
+        assert len(store.requests) == 2
 
     asyncio.run(run())
 
 
-def test_nothing_is_older_than_its_time(clock: CacheClock) -> None:
+def test_no_row_is_older_than_the_ttl(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
         await asyncio.sleep(0)
@@ -102,41 +102,41 @@ def test_nothing_is_older_than_its_time(clock: CacheClock) -> None:
         await task
         clock.now += 6
         await cached.fetch({"k": ["a"]}, NAMES)
-        assert len(store.asked) == 1
+        assert len(store.requests) == 1
         clock.now += 0.1
         await cached.fetch({"k": ["a"]}, NAMES)
-        assert len(store.asked) == 2
+        assert len(store.requests) == 2
 
     asyncio.run(run())
 
 
-def test_keys_and_questions_are_told_apart(clock: CacheClock) -> None:
+def test_keys_types_and_names_are_distinguished(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         for columns, names in [
             ({"k": [1]}, NAMES), ({"k": [1.0]}, NAMES), ({"k": [True]}, NAMES), ({"k": ["1"]}, NAMES),
             ({"l": [1]}, NAMES), ({"k": [1]}, NAMES[:1]), ({"k": [None]}, NAMES),
         ]:  # fmt: skip
             await cached.fetch(columns, names)
-        assert len(store.asked) == 7
+        assert len(store.requests) == 7
         await cached.fetch({"k": [1]}, NAMES)
-        assert len(store.asked) == 7
+        assert len(store.requests) == 7
 
     asyncio.run(run())
 
 
-def test_it_holds_no_more_rows_than_it_may(clock: CacheClock) -> None:
+def test_the_number_of_rows_is_limited(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10, most_rows=3)
+        store = CountingStore()
+        cached = CachedStore(store, 10, max_rows=3)
         for key in ("a", "b", "c", "a", "d"):
             await cached.fetch({"k": [key]}, NAMES)
         assert len(cached.rows) == 3
         await cached.fetch({"k": ["a", "c", "d"]}, NAMES)
-        assert len(store.asked) == 4
+        assert len(store.requests) == 4
         await cached.fetch({"k": ["b"]}, NAMES)  # the least recently used has gone
-        assert len(store.asked) == 5
+        assert len(store.requests) == 5
         await cached.fetch({"k": [*range(10)]}, NAMES)
         assert len(cached.rows) == 3
 
@@ -145,26 +145,26 @@ def test_it_holds_no_more_rows_than_it_may(clock: CacheClock) -> None:
 
 def test_one_lookup_for_all_who_want_the_same_row(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         tasks = [asyncio.create_task(cached.fetch({"k": keys}, NAMES)) for keys in (["a", "b"], ["b", "c"], ["a"])]
         await settled(store, 2)
-        tasks[0].cancel()  # whoever asked first leaves
+        tasks[0].cancel()  # the first caller leaves
         await asyncio.sleep(0)
         store.gate.set()
         assert (await tasks[1]).values["view__x"] == [(1, "view__x", "b"), (2, "view__x", "c")]
         assert (await tasks[2]).values["view__x"] == [(1, "view__x", "a")]
-        assert store.asked == [{"k": ["a", "b"]}, {"k": ["c"]}]
-        assert not cached.flights
+        assert store.requests == [{"k": ["a", "b"]}, {"k": ["c"]}]
+        assert not cached.pending
 
     asyncio.run(run())
 
 
 def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         first = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
         await settled(store, 1)
@@ -174,15 +174,15 @@ def test_a_lookup_that_takes_longer_than_rows_are_kept_is_not_joined(clock: Cach
         store.gate.set()
         assert (await first).timestamps["view__x"] == [1.0]
         assert (await second).timestamps["view__x"] == [2.0]
-        assert not cached.flights
+        assert not cached.pending
 
     asyncio.run(run())
 
 
 def test_failures_are_not_kept(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         store.failure = FeastUnavailable("unreachable", "gone")
         tasks = [asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES)) for _ in range(2)]
@@ -199,15 +199,15 @@ def test_failures_are_not_kept(clock: CacheClock) -> None:
 
 def test_a_failure_that_nobody_waits_for_is_not_logged(clock: CacheClock, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         store.failure = FeastUnavailable("unreachable", "gone")
         task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
         await settled(store, 1)
         task.cancel()
         store.gate.set()
-        while cached.flights:
+        while cached.pending:
             await asyncio.sleep(0)
 
     asyncio.run(run())
@@ -216,8 +216,8 @@ def test_a_failure_that_nobody_waits_for_is_not_logged(clock: CacheClock, caplog
 
 def test_lists_are_no_keys(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         for _ in range(2):
             fetched = await cached.fetch({"k": [[1, 2]]}, NAMES)
         assert fetched.timestamps["view__x"] == [2.0]
@@ -227,7 +227,7 @@ def test_lists_are_no_keys(clock: CacheClock) -> None:
 
 def test_a_view_without_entities_has_one_row(clock: CacheClock) -> None:
     async def run() -> None:
-        cached = Cached(Counting(), 10)
+        cached = CachedStore(CountingStore(), 10)
         for _ in range(2):
             fetched = await cached.fetch({}, NAMES)
             assert fetched.values == {name: [(1, name, "all")] for name in NAMES}
@@ -238,8 +238,8 @@ def test_a_view_without_entities_has_one_row(clock: CacheClock) -> None:
 
 def test_what_is_under_way_at_the_end_is_answered(clock: CacheClock) -> None:
     async def run() -> None:
-        store = Counting()
-        cached = Cached(store, 10)
+        store = CountingStore()
+        cached = CachedStore(store, 10)
         store.gate.clear()
         task = asyncio.create_task(cached.fetch({"k": ["a"]}, NAMES))
         await settled(store, 1)
@@ -253,9 +253,9 @@ def test_what_is_under_way_at_the_end_is_answered(clock: CacheClock) -> None:
     asyncio.run(run())
 
 
-async def settled(store: Counting, lookups: int) -> None:
+async def settled(store: CountingStore, lookups: int) -> None:
     async with asyncio.timeout(10):
-        while len(store.asked) < lookups:
+        while len(store.requests) < lookups:
             await asyncio.sleep(0)
     for _ in range(3):
         await asyncio.sleep(0)

@@ -13,12 +13,12 @@ import yaml
 from predictors.features import declare
 from predictors.features.declaration import KEY, Declaration, declaration_of, read_declaration
 from predictors.features.store import FeastError
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 
 AT_HOME = {"feast_repo_path": "/features"}
 
 
-def test_what_is_declared_is_read_again() -> None:
+def test_a_declaration_is_read_as_written() -> None:
     metadata = declare(
         "ranking", entities={"driver_id": "driver"}, columns={"rate": "stats:conv_rate"}, missing="default", stale="serve",
         defaults={"rate": 0.5}, max_age=60,
@@ -47,7 +47,7 @@ def test_a_model_that_declares_nothing() -> None:
     assert declaration_of({"metadata": None}, Settings(**AT_HOME)) is None
 
 
-def test_settings_win() -> None:
+def test_settings_override_the_declaration() -> None:
     content = {"metadata": declare("ranking", entities=["a"], missing="null", defaults={"x": 1, "y": 2})}
     settings = Settings(
         **AT_HOME, feast_features=("v:f",), feast_entities={"b": "c"}, feast_missing="error", feast_defaults={"x": 3}
@@ -59,7 +59,7 @@ def test_settings_win() -> None:
     assert declaration_of({}, Settings(**AT_HOME, feast_feature_service="other")) == Declaration("other")
 
 
-def test_nobody_says_where_feast_is() -> None:
+def test_feast_must_be_configured() -> None:
     with pytest.raises(FeastError, match="'ranking'.*FEAST_REPO_PATH or FEAST_SERVER_URL.*--feast=false"):
         declaration_of({"metadata": declare("ranking")}, Settings())
 
@@ -72,17 +72,17 @@ def test_nobody_says_where_feast_is() -> None:
         ({"feature_service": 3}, "feature_service: expected a name"),
         ({"service": "x"}, "unknown key 'service'"),
         ({"features": "a:b"}, "features: expected a list"),
-        ({"features": ["ab"]}, "'ab' is no reference"),
-        ({"feature_service": "x", "features": ["a:b"]}, "both say what to look up"),
+        ({"features": ["ab"]}, "expected a reference such as view:feature, got 'ab'"),
+        ({"feature_service": "x", "features": ["a:b"]}, "expected either feature_service or features, got both"),
         ({"feature_service": "x", "entities": "k"}, "entities: expected a list of names"),
-        ({"feature_service": "x", "entities": {"k": 1}}, "entities: 'k' has no name for a column"),
+        ({"feature_service": "x", "entities": {"k": 1}}, "entities: expected names of columns, got 1 for 'k'"),
         ({"feature_service": "x", "missing": "serve"}, "missing: expected one of error, null, default"),
         ({"feature_service": "x", "max_age": "1h"}, "max_age: expected a number of seconds"),
         ({"feature_service": "x", "defaults": [1]}, "defaults: expected an object"),
     ],
     ids=lambda value: None if isinstance(value, str) else "entry",
 )
-def test_what_cannot_be_meant(entry: object, message: str) -> None:
+def test_invalid_declarations(entry: object, message: str) -> None:
     with pytest.raises(FeastError, match=re.escape(f"metadata.{KEY}") + ".*" + message):
         read_declaration(entry)
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_meant(entry: object, message: str) -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
-def test_declare_says_so_at_once(given: dict, message: str) -> None:
+def test_declare_checks_its_arguments(given: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         declare("ranking", **given)
 

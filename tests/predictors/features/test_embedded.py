@@ -18,10 +18,10 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
 from predictors.features.demo import SERVICE, build
-from predictors.features.embedded import Embedded
-from predictors.features.resilience import Resilient
+from predictors.features.embedded import EmbeddedStore
+from predictors.features.resilience import ResilientStore
 from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, FeatureStatus
-from tests.predictors.features.feast import as_feast_gives_it, copied, names_of, opened
+from tests.predictors.features.feast import copied, feast_values, names_of, opened
 from tests.serving import wait_for
 
 FOUND, NULL, MISSING, STALE = FeatureStatus.FOUND, FeatureStatus.NULL, FeatureStatus.MISSING, FeatureStatus.STALE
@@ -32,8 +32,10 @@ ROWS: dict[str, list[Any]] = {
 }
 
 
-def embedded(repository: Path, service: str | None = SERVICE, **options: Any) -> AbstractAsyncContextManager[Embedded]:
-    return opened(Embedded(str(repository), service, **{"refresh_seconds": 0, **options}))
+def embedded(
+    repository: Path, service: str | None = SERVICE, **options: Any
+) -> AbstractAsyncContextManager[EmbeddedStore]:
+    return opened(EmbeddedStore(str(repository), service, **{"refresh_seconds": 0, **options}))
 
 
 def test_the_catalogue_says_names_keys_and_types(repository: Path) -> None:
@@ -71,7 +73,7 @@ def test_the_values_are_those_that_feast_gives(
 
     names, is_async, fetched = asyncio.run(run())
     assert is_async is (online_store == "redis_repository")
-    theirs = as_feast_gives_it(repository, SERVICE, ROWS)
+    theirs = feast_values(repository, SERVICE, ROWS)
     assert fetched.values == {name: theirs[name.partition("__")[2]] for name in names}
     assert [type(value) for value in fetched.values["driver_stats__trips"]] == [int, type(None), int, type(None), int]
     for name in ("trips", "rating", "active", "city"):
@@ -82,7 +84,7 @@ def test_the_values_are_those_that_feast_gives(
     assert fetched.timestamps["driver_stats__trips"] == [hour_ago, hour_ago, ten_days_ago, 0, hour_ago]
 
 
-def test_only_what_is_asked_for_is_given(repository: Path) -> None:
+def test_only_requested_features_are_returned(repository: Path) -> None:
     async def run() -> Any:
         async with embedded(repository) as store:
             return await store.fetch(ROWS, ["customer_stats__spend"])
@@ -114,7 +116,7 @@ def test_what_is_stored_can_be_had_without_the_columns_of_the_request(repository
     async def run() -> Any:
         async with embedded(repository) as store:
             stored = await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["driver_stats__rating"])
-            with pytest.raises(FeastRefused, match="computes on demand needs distance from the request"):
+            with pytest.raises(FeastRefused, match="computed on demand need distance from the request"):
                 await store.fetch({"driver_id": [1001], "customer_id": ["ada"]}, ["ride_fare__expected_fare"])
             return stored
 
@@ -256,7 +258,7 @@ class TestRegistry:
         assert fetched.values["driver_stats__trips"] == [12, None, 3, None, 7]
         lines = [one.message for one in caplog.records if one.name == "predictors"]
         assert len(lines) == 1
-        assert lines[0].startswith("Feast's registry: what was read before stays in force: ")
+        assert lines[0].startswith("the Feast registry cannot be used, the previous one stays in force: ")
         with pytest.raises(Exception):  # noqa: B017 Feast's own, which reads the file in the middle of a request
             FeatureStore(repo_path=str(own)).get_feature_service(SERVICE)
 
@@ -286,7 +288,7 @@ class TestRegistry:
 
         apply_small(own, ["rating", "trips"])
         asyncio.run(run())
-        assert "it has changed, and driver_stats__rating is not there as before" in caplog.text
+        assert "driver_stats__rating was removed or changed incompatibly" in caplog.text
 
     def test_a_service_that_computes_with_more_columns(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Callers who do not send them would be refused."""
@@ -301,7 +303,7 @@ class TestRegistry:
                 assert fetched.values == {"ride_fare__expected_fare": [9.5]}
 
         asyncio.run(run())
-        assert "ride_fare__expected_fare is not there as before" in caplog.text
+        assert "ride_fare__expected_fare was removed or changed incompatibly" in caplog.text
 
     def test_once_closed_it_is_read_no_more(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         async def run() -> None:
@@ -379,17 +381,17 @@ class TestOnlineStore:
     def test_threads_that_hang_are_bounded_and_come_back(self, own: Path, locked: sqlite3.Connection) -> None:
         async def run() -> None:
             async with embedded(own, threads=2) as inner:
-                store = Resilient(inner, timeout=0.1, retries=0, failures=0)
+                store = ResilientStore(inner, timeout=0.1, retries=0, failures=0)
                 waiting = [asyncio.create_task(store.fetch(ROWS, ["driver_stats__trips"])) for _ in range(5)]
                 for failure in await asyncio.gather(*waiting, return_exceptions=True):
                     assert isinstance(failure, FeastUnavailable)
                     assert failure.reason == "timeout"
-                assert inner.left_behind == 2
-                with pytest.raises(FeastUnavailable, match="all 2 threads still wait") as refused:
+                assert inner.abandoned == 2
+                with pytest.raises(FeastUnavailable, match="all 2 threads are still waiting") as refused:
                     await store.fetch(ROWS, ["driver_stats__trips"])
                 assert refused.value.reason == "timeout"
                 locked.rollback()
-                await until(lambda: inner.left_behind == 0)
+                await until(lambda: inner.abandoned == 0)
                 fetched = await store.fetch(ROWS, ["driver_stats__trips"])
                 assert fetched.values == {"driver_stats__trips": [12, None, 3, None, 7]}
 

@@ -1,4 +1,4 @@
-"""What becomes of values that are not there, and of lookups when a model is replaced: with a store that is told both."""
+"""Policies for missing values, failed lookups, and opening and closing a store; with a scripted store."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from predictors.features import opening
-from predictors.features.counting import FeatureCounters
+from predictors.features import open_features as opening
 from predictors.features.declaration import Declaration
-from predictors.features.join import wanted_of
+from predictors.features.join import plan_lookups
 from predictors.features.lookup import Features
+from predictors.features.metered import FeatureCounters
 from predictors.features.store import Catalogue, FeastError, FeastUnavailable, Feature, FeatureStatus, Fetched
+from predictors.pipeline.settings import Settings
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable
-from predictors.settings.predictor import Settings
 from predictors.signature.fields import field_of
 from predictors.signature.plan import SignaturePlan
 
@@ -34,15 +34,15 @@ KNOWN: dict[str, tuple[Any, FeatureStatus, float]] = {
     "null": (None, NULL, HOUR),
     "timeless": (4.0, FOUND, 0.0),
 }
-"""Value, what the store says of it, and its age."""
+"""Values, their statuses, and their ages in seconds."""
 
 
-class ToldLookups:
-    """A store that knows these, the same for each feature."""
+class KnownEntities:
+    """A store with the entities above, and the same value for each feature."""
 
     def __init__(self, before: Callable[[Sequence[str]], Any] | None = None) -> None:
         self.before = before
-        self.left: list[tuple[str, ...]] = []
+        self.cancelled: list[tuple[str, ...]] = []
         self.closed = 0
 
     async def open(self) -> Catalogue:
@@ -53,32 +53,32 @@ class ToldLookups:
             try:
                 await self.before(names)
             except asyncio.CancelledError:
-                self.left.append(tuple(names))
+                self.cancelled.append(tuple(names))
                 raise
-        found = [KNOWN.get(who, (None, MISSING, 0.0)) for who in columns["who"]]
+        rows = [KNOWN.get(who, (None, MISSING, 0.0)) for who in columns["who"]]
         now = time.time()
         return Fetched(
-            {name: [one[0] for one in found] for name in names},
-            {name: [one[1] for one in found] for name in names},
-            {name: [one[2] and now - one[2] for one in found] for name in names},
+            {name: [row[0] for row in rows] for name in names},
+            {name: [row[1] for row in rows] for name in names},
+            {name: [row[2] and now - row[2] for row in rows] for name in names},
         )
 
     async def close(self) -> None:
         self.closed += 1
 
 
-def features(store: ToldLookups, columns: Sequence[str] = ("x",), **declared: Any) -> Features:
+def features(store: KnownEntities, columns: Sequence[str] = ("x",), **declared: Any) -> Features:
     declaration = Declaration("service", **declared)
     counters = FeatureCounters("lookup")
     counters.begin(columns)
     fields = [field_of({"name": name, "type": "double", "required": True}) for name in columns]
-    return Features(declaration, wanted_of(declaration, CATALOGUE, columns), fields, store, counters)
+    return Features(declaration, plan_lookups(declaration, CATALOGUE, columns), fields, store, counters)
 
 
 def joined(rows: list[dict[str, Any]], columns: Sequence[str] = ("x",), **declared: Any) -> Mapping[str, Any]:
-    made = asyncio.run(features(ToldLookups(), columns, **declared).join(Batch(rows=rows)))
-    assert made.columns is not None
-    return made.columns
+    batch = asyncio.run(features(KnownEntities(), columns, **declared).join(Batch(rows=rows)))
+    assert batch.columns is not None
+    return batch.columns
 
 
 def who(*names: str) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def who(*names: str) -> list[dict[str, Any]]:
         ({"missing": "null", "stale": "null"}, [1.0, None, None, None, None, 4.0]),
         ({"missing": "default", "stale": "null", "defaults": {"x": 7.0}}, [1.0, None, None, 7.0, 7.0, 4.0]),
         ({"missing": "null", "stale": "default", "defaults": {"x": 7.0}}, [1.0, 7.0, 7.0, None, None, 4.0]),
-        # An age that is said counts, be it more than the feature view allows or less.
+        # A declared age overrides the feature view's ttl, whether it is longer or shorter.
         ({"missing": "null", "stale": "null", "max_age": 36 * HOUR}, [1.0, 2.0, None, None, None, 4.0]),
         ({"missing": "null", "stale": "null", "max_age": HOUR / 2}, [None, None, None, None, None, 4.0]),
     ],
@@ -130,44 +130,44 @@ def counted(status: FeatureStatus) -> float:
     return REGISTRY.get_sample_value("model_feature_values_total", labels) or 0.0
 
 
-def test_lookups_that_fail_are_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_lookups_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     async def down(_: Sequence[str]) -> None:
         raise FeastUnavailable("unreachable", "gone")
 
     async def run() -> None:
-        model = features(ToldLookups(down))
+        model = features(KnownEntities(down))
         for _ in range(3):
             with pytest.raises(FeaturesUnavailable, match="Feast cannot be reached"):
                 await model.join(Batch(rows=who("new")))
 
     asyncio.run(run())
-    assert [one.message for one in caplog.records] == ["features were not looked up: gone"]
+    assert [one.message for one in caplog.records] == ["a feature lookup failed: gone"]
 
 
-def test_where_one_lookup_of_a_request_fails_the_others_are_left() -> None:
+def test_when_a_lookup_of_a_request_fails_the_others_are_cancelled() -> None:
     async def down(names: Sequence[str]) -> None:
         if len(names) == 1:
             raise FeastUnavailable("error", "down")
         await asyncio.Event().wait()
 
     async def run() -> None:
-        store = ToldLookups(down)
+        store = KnownEntities(down)
         with pytest.raises(FeaturesUnavailable):
             await features(store, ("x", "y")).join(Batch(rows=[{"who": "new"}, {"who": "new", "y": 1.0}]))
         await asyncio.sleep(0)
-        assert store.left == [("view__x", "view__y")]
+        assert store.cancelled == [("view__x", "view__y")]
 
     asyncio.run(run())
 
 
-def test_a_store_is_closed_after_what_is_under_way() -> None:
+def test_a_store_is_closed_after_active_lookups() -> None:
     async def run() -> None:
         gate = asyncio.Event()
 
         async def held(_: Sequence[str]) -> None:
             await gate.wait()
 
-        store = ToldLookups(held)
+        store = KnownEntities(held)
         model = features(store)
         lookup = asyncio.create_task(model.join(Batch(rows=who("new"))))
         closing = asyncio.create_task(model.close())
@@ -184,48 +184,48 @@ def test_a_store_is_closed_after_what_is_under_way() -> None:
 class TestOpening:
     SETTINGS = Settings(feast_server_url="http://feast")
 
-    def opened(self, store: ToldLookups, monkeypatch: pytest.MonkeyPatch, **declared: Any) -> Features:
+    def opened(self, store: KnownEntities, monkeypatch: pytest.MonkeyPatch, **declared: Any) -> Features:
         monkeypatch.setattr(opening, "store_of", lambda *_: store)
-        monkeypatch.setattr(opening, "PAUSE", 0.001)
+        monkeypatch.setattr(opening, "BACKOFF", 0.001)
         plan = SignaturePlan((field_of({"name": "x", "type": "integer", "required": True}),))
         return asyncio.run(opening.open_features("opening", Declaration("service", **declared), plan, self.SETTINGS))
 
-    def test_feast_is_waited_for_and_asked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        tries, asked = [], []
+    def test_it_waits_for_feast_and_looks_up_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        attempts, lookups = [], []
 
-        class Late(ToldLookups):
+        class Late(KnownEntities):
             async def open(self) -> Catalogue:
-                tries.append(1)
-                if len(tries) < 4:
+                attempts.append(1)
+                if len(attempts) < 4:
                     raise FeastUnavailable("unreachable", "not yet")
                 return CATALOGUE
 
         async def first(names: Sequence[str]) -> None:
-            asked.append([*names])
+            lookups.append([*names])
 
         store = Late(first)
         self.opened(store, monkeypatch)
-        assert (len(tries), asked, store.closed) == (4, [["view__x"]], 0)
+        assert (len(attempts), lookups, store.closed) == (4, [["view__x"]], 0)
 
-    def test_feast_is_not_waited_for_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Never(ToldLookups):
+    def test_it_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Never(KnownEntities):
             async def open(self) -> Catalogue:
                 raise FeastUnavailable("unreachable", "not yet")
 
         store = Never()
-        monkeypatch.setattr(opening, "PATIENCE", 0.05)
-        with pytest.raises(FeastError, match="Feast does not answer: not yet"):
+        monkeypatch.setattr(opening, "OPEN_TIMEOUT", 0.05)
+        with pytest.raises(FeastError, match=r"Feast did not answer within 0\.05 s: not yet"):
             self.opened(store, monkeypatch)
         assert store.closed == 1
 
     @pytest.mark.parametrize("policy", ["missing", "stale", "unavailable"])
-    def test_null_where_the_model_takes_none(self, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        store = ToldLookups()
-        with pytest.raises(FeastError, match=f"{policy} features become null, which 'x' cannot be"):
+    def test_null_for_a_column_that_is_not_nullable(self, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = KnownEntities()
+        with pytest.raises(FeastError, match=f"{policy} features become null, but 'x' cannot be null"):
             self.opened(store, monkeypatch, **{policy: "null"})
         assert store.closed == 1
 
     @pytest.mark.parametrize("value", [0.5, "x", None], ids=["number", "text", "null"])
-    def test_a_default_that_the_model_does_not_take(self, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_default_that_does_not_fit_the_signature(self, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(FeastError, match="defaults: "):
-            self.opened(ToldLookups(), monkeypatch, missing="default", defaults={"x": value})
+            self.opened(KnownEntities(), monkeypatch, missing="default", defaults={"x": value})

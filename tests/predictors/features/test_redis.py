@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from predictors.features.demo import SERVICE, build
-from predictors.features.embedded import Embedded
-from predictors.features.resilience import Resilient
+from predictors.features.embedded import EmbeddedStore
+from predictors.features.resilience import ResilientStore
 from predictors.features.store import FeastUnavailable, FeatureStatus
 from tests.predictors.features.feast import redis
 
@@ -25,7 +25,7 @@ def test_it_tells_an_empty_row_from_none(redis_repository: Path) -> None:
     """Feast says of both that they are present."""
 
     async def run() -> None:
-        store = Embedded(str(redis_repository), SERVICE, refresh_seconds=0)
+        store = EmbeddedStore(str(redis_repository), SERVICE, refresh_seconds=0)
         await store.open()
         fetched = await store.fetch(ROWS, NAMES)
         await store.close()
@@ -40,7 +40,7 @@ def test_it_tells_an_empty_row_from_none(redis_repository: Path) -> None:
 
 
 def test_held_up_and_ended(tmp_path: Path) -> None:
-    async def reason_of(store: Resilient) -> str:
+    async def reason_of(store: ResilientStore) -> str:
         with pytest.raises(FeastUnavailable) as failure:
             await store.fetch(ROWS, NAMES)
         return failure.value.reason
@@ -51,9 +51,9 @@ def test_held_up_and_ended(tmp_path: Path) -> None:
         )
 
         async def run() -> None:
-            inner = Embedded(str(repository), SERVICE, refresh_seconds=0)
+            inner = EmbeddedStore(str(repository), SERVICE, refresh_seconds=0)
             await inner.open()
-            store = Resilient(inner, timeout=10, failures=0)
+            store = ResilientStore(inner, timeout=10, failures=0)
             expected = (await store.fetch(ROWS, NAMES)).values
             process.send_signal(signal.SIGSTOP)
             store.timeout = 0.2

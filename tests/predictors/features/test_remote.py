@@ -17,10 +17,11 @@ import pytest
 
 from loadtest.peers.ports import free_port
 from predictors.features.demo import SERVICE
-from predictors.features.remote import Remote
-from predictors.features.resilience import Resilient
+from predictors.features.remote import RemoteStore
+from predictors.features.resilience import ResilientStore
 from predictors.features.store import Catalogue, FeastError, FeastRefused, FeastUnavailable, FeatureStatus
-from tests.predictors.features.feast import FeatureServer, as_feast_gives_it, names_of, opened
+from tests.http_server import QuietHandler
+from tests.predictors.features.feast import FeatureServer, feast_values, names_of, opened
 from tests.serving import wait_for
 
 FOUND, NULL, MISSING = FeatureStatus.FOUND, FeatureStatus.NULL, FeatureStatus.MISSING
@@ -33,8 +34,8 @@ ROWS: dict[str, list[Any]] = {
 TRIPS = {"driver_stats__trips": [12, None, 3, None, 7]}
 
 
-def remote(url: str, service: str | None = SERVICE, **options: Any) -> AbstractAsyncContextManager[Remote]:
-    return opened(Remote(url, service, **{"keys": KEYS, **options}))
+def remote(url: str, service: str | None = SERVICE, **options: Any) -> AbstractAsyncContextManager[RemoteStore]:
+    return opened(RemoteStore(url, service, **{"keys": KEYS, **options}))
 
 
 class TestFeatureServer:
@@ -68,7 +69,7 @@ class TestFeatureServer:
                 return names, await store.fetch(ROWS, names)
 
         names, fetched = asyncio.run(run())
-        theirs = as_feast_gives_it(repository, SERVICE, ROWS)
+        theirs = feast_values(repository, SERVICE, ROWS)
         theirs["last_trip"] = [moment and int(moment.timestamp()) for moment in theirs["last_trip"]]  # as JSON has it
         assert fetched.values == {name: theirs[name.rpartition("__")[2]] for name in names}
         # What a view allows is not told, so nothing is stale.
@@ -106,12 +107,12 @@ class TestFeatureServer:
     @pytest.mark.parametrize(
         ("service", "options", "message"),
         [
-            ("nope", {}, "answers 404: Feature service nope does not exist"),
-            (None, {"features": ["nope:rating"]}, "answers 404: Feature view nope does not exist"),
+            ("nope", {}, "answered 404: Feature service nope does not exist"),
+            (None, {"features": ["nope:rating"]}, "answered 404: Feature view nope does not exist"),
             (None, {"features": ["driver_stats:nope"]}, "Feature nope not found in projection driver_stats"),
-            (SERVICE, {"keys": ["driver"]}, "Missing join key .* the keys that are declared: driver$"),
-            (SERVICE, {"keys": [*KEYS, "nope"]}, "nope is no join key"),
-            (SERVICE, {"keys": []}, "does not tell by which keys .*: declare the entities"),
+            (SERVICE, {"keys": ["driver"]}, "Missing join key .* declared entities: driver$"),
+            (SERVICE, {"keys": [*KEYS, "nope"]}, "expected join keys as entities, got nope"),
+            (SERVICE, {"keys": []}, "does not report join keys: expected entities"),
         ],
         ids=["service", "view", "feature", "entity", "key", "no-keys"],
     )
@@ -148,7 +149,7 @@ class TestFeatureServer:
     def test_held_up_it_is_given_up_in_time_and_asked_again_later(self, feature_server: FeatureServer) -> None:
         async def run() -> None:
             async with remote(feature_server.url) as inner:
-                store = Resilient(inner, timeout=5, failures=2, rest_seconds=0.05)
+                store = ResilientStore(inner, timeout=5, failures=2, open_seconds=0.05)
                 await store.fetch(ROWS, [*TRIPS])
                 store.timeout = 0.1
                 feature_server.send(signal.SIGSTOP)
@@ -163,13 +164,13 @@ class TestFeatureServer:
         asyncio.run(run())
 
 
-async def reason_of(store: Resilient) -> str:
+async def reason_of(store: ResilientStore) -> str:
     with pytest.raises(FeastUnavailable) as failure:
         await store.fetch(ROWS, [*TRIPS])
     return failure.value.reason
 
 
-async def until_answered(store: Resilient) -> None:
+async def until_answered(store: ResilientStore) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
@@ -179,7 +180,7 @@ async def until_answered(store: Resilient) -> None:
                 await asyncio.sleep(0.02)
 
 
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+Answer = Callable[[QuietHandler], None]
 GOOD = {
     "metadata": {"feature_names": ["driver_id", "driver_stats__trips"]},
     "results": [
@@ -198,7 +199,7 @@ class Scripted:
         self.connections = 0
         script = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
             def setup(self) -> None:
@@ -212,9 +213,6 @@ class Scripted:
                 if len(script.answers) > 1:
                     script.answers.pop(0)
                 answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
@@ -230,18 +228,13 @@ class Scripted:
 def reply(status: int, body: Any = "", **headers: str) -> Answer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+    def answer(handler: QuietHandler) -> None:
+        handler.reply(status, content, **headers)
 
     return answer
 
 
-def hang_up(handler: http.server.BaseHTTPRequestHandler) -> None:
+def hang_up(handler: QuietHandler) -> None:
     handler.close_connection = True
 
 
@@ -258,7 +251,7 @@ def fetched_from(scripted: Scripted, answers: Sequence[Answer], retries: int = 0
     async def run() -> Any:
         wanted = {"features": ["driver_stats:trips"], "keys": ["driver_id"], **options}
         async with remote(scripted.url, None, **wanted) as inner:
-            store = Resilient(inner, timeout=5, retries=retries)
+            store = ResilientStore(inner, timeout=5, retries=retries)
             scripted.answers = list(answers)
             return await store.fetch({"driver_id": [1001]}, [*TRIPS])
 
@@ -273,14 +266,14 @@ def test_connections_are_kept(scripted: Scripted) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_what_passes_is_tried_again(scripted: Scripted, status: int) -> None:
+def test_temporary_failures_are_retried(scripted: Scripted, status: int) -> None:
     assert fetched_from(scripted, [reply(status), reply(200, GOOD)], retries=1).values == {"driver_stats__trips": [12]}
-    with pytest.raises(FeastUnavailable, match=f"answers {status}") as failure:
+    with pytest.raises(FeastUnavailable, match=f"answered {status}") as failure:
         fetched_from(scripted, [reply(status), reply(200, GOOD)])
     assert failure.value.reason == "unreachable"
 
 
-def test_a_connection_that_breaks_is_made_anew(scripted: Scripted) -> None:
+def test_a_broken_connection_is_replaced(scripted: Scripted) -> None:
     assert fetched_from(scripted, [hang_up, reply(200, GOOD)]).values == {"driver_stats__trips": [12]}
     with pytest.raises(FeastUnavailable) as failure:
         fetched_from(scripted, [hang_up])
@@ -290,15 +283,15 @@ def test_a_connection_that_breaks_is_made_anew(scripted: Scripted) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (reply(500, "no such column: x"), "answers 500: no such column: x$"),
-        (reply(500, b"<html>oops</html>"), "answers 500$"),
-        (reply(307, location="http://127.0.0.1:9/"), "answers 307, a redirect, which is not followed"),
-        (reply(401, {"detail": "no"}), r"answers 401: no; it wants a token \(FEAST_TOKEN_FILE\)"),
-        (reply(403, ""), "answers 403; it wants a token"),
+        (reply(500, "no such column: x"), "answered 500: no such column: x$"),
+        (reply(500, b"<html>oops</html>"), "answered 500$"),
+        (reply(307, location="http://127.0.0.1:9/"), "answered 307; redirects are not followed"),
+        (reply(401, {"detail": "no"}), r"answered 401: no; expected a valid token in FEAST_TOKEN_FILE"),
+        (reply(403, ""), "answered 403; expected a valid token"),
     ],
     ids=["500", "html", "redirect", "401", "403"],
 )
-def test_a_refusal_is_not_tried_again(scripted: Scripted, answer: Answer, message: str) -> None:
+def test_a_refusal_is_not_retried(scripted: Scripted, answer: Answer, message: str) -> None:
     with pytest.raises(FeastRefused, match=message):
         fetched_from(scripted, [answer, reply(200, GOOD)], retries=3)
 
@@ -331,9 +324,7 @@ def test_too_few_rows_are_no_answer(scripted: Scripted) -> None:
         fetched_from(scripted, [reply(200, short)])
 
 
-def test_the_token_of_the_moment_goes_along_and_shows_nowhere(
-    scripted: Scripted, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_current_token_is_sent_and_never_shown(scripted: Scripted, caplog: pytest.LogCaptureFixture) -> None:
     tokens = iter(["first-token", "first-token", "second-token\n"])
     with pytest.raises(FeastRefused) as failure:
         fetched_from(scripted, [reply(401)], token=lambda: next(tokens))
@@ -343,7 +334,7 @@ def test_the_token_of_the_moment_goes_along_and_shows_nowhere(
         "Bearer second-token",
     ]
     assert "second-token" not in str(failure.value) + caplog.text
-    with pytest.raises(FeastError, match="has characters that no token has"):
+    with pytest.raises(FeastError, match="has characters that are not allowed in a token"):
         fetched_from(scripted, [], token=lambda: "a b")
 
 
@@ -358,12 +349,12 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://feast", "feast:6566", "http://", ""])
-def test_addresses_that_are_none(url: str) -> None:
+def test_invalid_urls(url: str) -> None:
     async def run() -> None:
         async with remote(url):
             pass
 
-    with pytest.raises(FeastError, match="is no address of a feature server"):
+    with pytest.raises(FeastError, match="expected the URL of a feature server"):
         asyncio.run(run())
 
 
@@ -372,11 +363,11 @@ def test_proxies_of_the_environment_are_not_used(scripted: Scripted, monkeypatch
     assert fetched_from(scripted, [reply(200, GOOD)]).values == {"driver_stats__trips": [12]}
 
 
-def test_callers_that_leave_leave_nothing_behind(scripted: Scripted) -> None:
+def test_cancelled_lookups_leave_the_connection_usable(scripted: Scripted) -> None:
     release = threading.Event()
     begun = threading.Event()
 
-    def wait(handler: http.server.BaseHTTPRequestHandler) -> None:
+    def wait(handler: QuietHandler) -> None:
         begun.set()
         release.wait(30)
         with contextlib.suppress(OSError):
@@ -384,7 +375,7 @@ def test_callers_that_leave_leave_nothing_behind(scripted: Scripted) -> None:
 
     async def run() -> None:
         async with remote(scripted.url, None, features=["driver_stats:trips"], keys=["driver_id"]) as inner:
-            store = Resilient(inner, timeout=30, failures=1)
+            store = ResilientStore(inner, timeout=30, failures=1)
             scripted.answers = [wait, reply(200, GOOD)]
             task = asyncio.create_task(store.fetch({"driver_id": [1001]}, [*TRIPS]))
             await asyncio.to_thread(wait_for, begun.is_set)

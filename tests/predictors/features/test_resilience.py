@@ -1,4 +1,4 @@
-"""Time, another try and the circuit breaker, with a store that does as it is told."""
+"""Timeouts, retries and the circuit breaker, with a scripted store."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from predictors.features import breaker as breakers
-from predictors.features import opening
+from predictors.features import open_features as opening
 from predictors.features.breaker import State
 from predictors.features.join import LookupPlan
-from predictors.features.resilience import Resilient
+from predictors.features.resilience import ResilientStore
 from predictors.features.store import Catalogue, FeastRefused, FeastUnavailable, Feature, FeatureStatus, Fetched
 
 FETCHED = Fetched({"view__x": [1]}, {"view__x": [FeatureStatus.FOUND]}, {"view__x": [0.0]})
 Step = Callable[[], Awaitable[None]]
 
 
-class ToldFailures:
-    """Each lookup takes the next step; when there are none left, it is answered."""
+class ScriptedStore:
+    """Each lookup runs the next step; without one it succeeds."""
 
     def __init__(self, *steps: Step) -> None:
         self.steps = list(steps)
@@ -49,7 +49,7 @@ async def refused() -> None:
     raise FeastRefused("no such feature")
 
 
-async def for_ever() -> None:
+async def hang() -> None:
     await asyncio.Event().wait()
 
 
@@ -57,68 +57,68 @@ async def bug() -> None:
     raise ZeroDivisionError("not ours")
 
 
-def fetch(store: Resilient) -> Any:
+def fetch(store: ResilientStore) -> Any:
     return store.fetch({"k": [1]}, ["view__x"])
 
 
-async def reason_of(store: Resilient) -> str:
+async def reason_of(store: ResilientStore) -> str:
     with pytest.raises(FeastUnavailable) as failure:
         await fetch(store)
     return failure.value.reason
 
 
-def test_another_try_within_the_time() -> None:
+def test_retries_within_the_timeout() -> None:
     async def run() -> None:
-        told = ToldFailures(unreachable, unreachable)
-        assert await fetch(Resilient(told, timeout=10, retries=2)) is FETCHED
-        assert told.lookups == 3
-        told = ToldFailures(unreachable, unreachable)
-        assert await reason_of(Resilient(told, timeout=10, retries=1)) == "unreachable"
-        assert told.lookups == 2
+        store = ScriptedStore(unreachable, unreachable)
+        assert await fetch(ResilientStore(store, timeout=10, retries=2)) is FETCHED
+        assert store.lookups == 3
+        store = ScriptedStore(unreachable, unreachable)
+        assert await reason_of(ResilientStore(store, timeout=10, retries=1)) == "unreachable"
+        assert store.lookups == 2
 
     asyncio.run(run())
 
 
-def test_no_other_try_when_the_time_is_over() -> None:
+def test_no_retry_after_the_timeout() -> None:
     async def run() -> None:
-        told = ToldFailures(for_ever)
-        begun = time.monotonic()
-        assert await reason_of(Resilient(told, timeout=0.05, retries=5)) == "timeout"
-        assert 0.05 <= time.monotonic() - begun < 5
-        assert told.lookups == 1
-        told = ToldFailures(unreachable, unreachable)
-        assert await reason_of(Resilient(told, timeout=0.01, retries=5)) == "unreachable"  # the pause is longer
-        assert told.lookups == 1
+        store = ScriptedStore(hang)
+        started = time.monotonic()
+        assert await reason_of(ResilientStore(store, timeout=0.05, retries=5)) == "timeout"
+        assert 0.05 <= time.monotonic() - started < 5
+        assert store.lookups == 1
+        store = ScriptedStore(unreachable, unreachable)
+        assert await reason_of(ResilientStore(store, timeout=0.01, retries=5)) == "unreachable"  # the pause is longer
+        assert store.lookups == 1
 
     asyncio.run(run())
 
 
-def test_the_time_is_for_all_tries_together() -> None:
+def test_the_timeout_is_for_all_attempts_together() -> None:
     async def run() -> None:
-        told = ToldFailures(unreachable, for_ever)
-        begun = time.monotonic()
-        assert await reason_of(Resilient(told, timeout=0.3, retries=5)) == "timeout"
-        assert 0.3 <= time.monotonic() - begun < 5
-        assert told.lookups == 2
+        store = ScriptedStore(unreachable, hang)
+        started = time.monotonic()
+        assert await reason_of(ResilientStore(store, timeout=0.3, retries=5)) == "timeout"
+        assert 0.3 <= time.monotonic() - started < 5
+        assert store.lookups == 2
 
     asyncio.run(run())
 
 
-def test_a_refusal_is_no_failure_of_feast() -> None:
+def test_a_refusal_does_not_open_the_circuit() -> None:
     async def run() -> None:
-        told = ToldFailures(*[refused] * 5)
-        store = Resilient(told, timeout=10, retries=3, failures=2)
+        scripted = ScriptedStore(*[refused] * 5)
+        store = ResilientStore(scripted, timeout=10, retries=3, failures=2)
         for _ in range(5):
             assert await reason_of(store) == "error"
-        assert told.lookups == 5
+        assert scripted.lookups == 5
         assert store.breaker.state is State.CLOSED
 
     asyncio.run(run())
 
 
-def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
+def test_timeouts_of_large_lookups_do_not_open_the_circuit() -> None:
     async def run() -> None:
-        store = Resilient(ToldFailures(for_ever, for_ever, for_ever), timeout=0.01, failures=2)
+        store = ResilientStore(ScriptedStore(hang, hang, hang), timeout=0.01, failures=2)
         for _ in range(3):
             with pytest.raises(FeastUnavailable, match=r"did not answer within 0\.01 s"):
                 await store.fetch({"k": list(range(1000))}, ["view__x"])
@@ -128,9 +128,9 @@ def test_large_lookups_that_are_late_do_not_shut_out_others() -> None:
     asyncio.run(run())
 
 
-def test_a_hundred_rows_that_are_late_are_failures_like_any_other() -> None:
+def test_timeouts_of_a_hundred_rows_open_the_circuit() -> None:
     async def run() -> None:
-        store = Resilient(ToldFailures(for_ever), timeout=0.01, failures=1)
+        store = ResilientStore(ScriptedStore(hang), timeout=0.01, failures=1)
         with pytest.raises(FeastUnavailable, match=r"did not answer within 0\.01 s"):
             await store.fetch({"k": list(range(100))}, ["view__x"])
         with pytest.raises(FeastUnavailable) as refused:
@@ -140,17 +140,13 @@ def test_a_hundred_rows_that_are_late_are_failures_like_any_other() -> None:
     asyncio.run(run())
 
 
-def test_a_first_lookup_that_hangs_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+def test_the_first_lookup_has_a_timeout(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT", 0.05)
     with caplog.at_level(logging.WARNING, "predictors"):
         asyncio.run(
-            opening.first_lookup(
-                ToldFailures(for_ever), LookupPlan({"x": Feature("view", "x")}, {}, {}, frozenset(), {})
-            )
+            opening.warm_up(ScriptedStore(hang), LookupPlan({"x": Feature("view", "x")}, {}, {}, frozenset(), {}))
         )
-    assert caplog.messages == ["a first lookup of features failed: no answer within 0.05 s"]
+    assert caplog.messages == ["the first feature lookup failed: no answer within 0.05 s"]
 
 
 class TestBreaker:
@@ -162,18 +158,18 @@ class TestBreaker:
             def monotonic(self) -> float:
                 return self.now
 
-        made = Clock()
-        monkeypatch.setattr(breakers, "time", made)
-        return made
+        clock = Clock()
+        monkeypatch.setattr(breakers, "time", clock)
+        return clock
 
-    def test_it_opens_tries_once_and_closes(self, clock: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def test_it_opens_admits_a_trial_and_closes(self, clock: Any, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, "predictors")
 
         async def run() -> None:
-            told = ToldFailures(unreachable, unreachable, unreachable)
-            store = Resilient(told, timeout=10, retries=0, failures=2, rest_seconds=5)
+            scripted = ScriptedStore(unreachable, unreachable, unreachable)
+            store = ResilientStore(scripted, timeout=10, retries=0, failures=2, open_seconds=5)
             assert [await reason_of(store) for _ in range(4)] == ["unreachable"] * 2 + ["circuit_open"] * 2
-            assert told.lookups == 2
+            assert scripted.lookups == 2
             clock.now += 5
             assert [await reason_of(store) for _ in range(2)] == ["unreachable", "circuit_open"]
             clock.now += 4.9
@@ -181,27 +177,29 @@ class TestBreaker:
             clock.now += 0.1
             assert await fetch(store) is FETCHED
             assert store.breaker.state is State.CLOSED
-            assert told.lookups == 4
+            assert scripted.lookups == 4
 
         asyncio.run(run())
         assert [one.message for one in caplog.records if one.name == "predictors"] == [
-            "Feast is given a rest of 5 s after 2 failures in a row: connection reset",
+            "no feature lookups for 5 s after 2 failures in a row: connection reset",
             "Feast answers again",
         ]
 
     def test_failures_that_are_not_in_a_row(self, clock: Any) -> None:
         async def run() -> None:
-            told = ToldFailures(unreachable, refused, unreachable)
-            store = Resilient(told, timeout=10, retries=0, failures=2)
+            scripted = ScriptedStore(unreachable, refused, unreachable)
+            store = ResilientStore(scripted, timeout=10, retries=0, failures=2)
             assert [await reason_of(store) for _ in range(3)] == ["unreachable", "error", "unreachable"]
             assert await fetch(store) is FETCHED
 
         asyncio.run(run())
 
     @pytest.mark.parametrize("leaves", [True, False], ids=["caller-leaves", "bug"])
-    def test_a_try_without_an_end_gives_way_to_the_next(self, clock: Any, leaves: bool) -> None:
+    def test_an_undecided_trial_is_followed_by_another(self, clock: Any, leaves: bool) -> None:
         async def run() -> None:
-            store = Resilient(ToldFailures(unreachable, for_ever if leaves else bug), timeout=10, retries=0, failures=1)
+            store = ResilientStore(
+                ScriptedStore(unreachable, hang if leaves else bug), timeout=10, retries=0, failures=1
+            )
             assert await reason_of(store) == "unreachable"
             clock.now += 5
             task = asyncio.ensure_future(fetch(store))
@@ -216,9 +214,9 @@ class TestBreaker:
 
         asyncio.run(run())
 
-    def test_callers_that_leave_are_no_failures(self) -> None:
+    def test_cancelled_lookups_are_no_failures(self) -> None:
         async def run() -> None:
-            store = Resilient(ToldFailures(*[for_ever] * 3), timeout=10, failures=1)
+            store = ResilientStore(ScriptedStore(*[hang] * 3), timeout=10, failures=1)
             for _ in range(3):
                 task = asyncio.ensure_future(fetch(store))
                 await asyncio.sleep(0)
@@ -229,18 +227,18 @@ class TestBreaker:
 
         asyncio.run(run())
 
-    def test_what_was_under_way_does_not_make_the_rest_longer(self, clock: Any) -> None:
-        made = breakers.Breaker(1, 5)
-        assert made.allows()
-        assert made.allows()
-        made.failed()
+    def test_failures_of_earlier_lookups_do_not_keep_it_open_longer(self, clock: Any) -> None:
+        breaker = breakers.Breaker(1, 5)
+        assert breaker.allows()
+        assert breaker.allows()
+        breaker.failed()
         clock.now += 4
-        made.failed()
+        breaker.failed()
         clock.now += 1
-        assert made.allows()
+        assert breaker.allows()
 
     def test_zero_is_never(self) -> None:
-        made = breakers.Breaker(0, 5)
+        breaker = breakers.Breaker(0, 5)
         for _ in range(100):
-            made.failed()
-        assert made.allows()
+            breaker.failed()
+        assert breaker.allows()

@@ -30,8 +30,8 @@ from predictors.features.demo import SERVICE, build
 from predictors.features.open_features import open_features
 from predictors.model.loaded import LoadError
 from predictors.pipeline.outcome import known
+from predictors.pipeline.settings import Settings
 from predictors.pyfunc import PyFuncModel
-from predictors.settings.predictor import Settings
 from tests.predictors.features.feast import FeatureServer
 from tests.predictors.parity import unpacked
 from tests.serving import Running, in_thread, process, wait_for
@@ -179,7 +179,7 @@ def test_a_large_request_is_one_lookup(server: Running) -> None:
         (ADA | {"driver_id": 7}, 424, "feature 'driver_stats__rating' has no value for driver_id=7 (row 1)"),
         (ADA | {"driver_id": 1003}, 424, "feature 'driver_stats__rating' is null for driver_id=1003 (row 1)"),
         (ADA | {"customer_id": "eve"}, 424, "'customer_stats__orders' has no value for customer_id='eve' (row 1)"),
-        ({"distance": 1.0, "customer_id": "ada"}, 400, "row 1: missing input 'driver_id', by which 'rating', 'trips', 'city' would"),
+        ({"distance": 1.0, "customer_id": "ada"}, 400, "row 1: missing input 'driver_id', the key for looking up 'rating', 'trips', 'city'"),
         (ADA | {"driver_id": "x"}, 400, "input 'driver_id', row 1: expected the key of an entity (INT64 in Feast), got a string"),
         (ADA | {"rider": 1}, 400, "unknown input 'rider'"),
     ],
@@ -278,7 +278,7 @@ def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> No
         assert seen(server.predict({"instances": [{"customer_id": "ada"}]})) == [{"orders": 3}]
         answered = server.predict({"instances": [{"customer_id": "big"}]})
         assert answered.status_code == 424
-        assert "'customer_stats__orders' is not what the model takes: expected a number (double)" in answered.text
+        assert "'customer_stats__orders' does not fit the signature: expected a number (double)" in answered.text
 
 
 def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
@@ -315,7 +315,7 @@ def test_what_cannot_be_served_ends_the_start_with_one_line(
     ("declared", "message"),
     [
         ({"feature_service": "other"}, "other"),
-        ({"missing": "null"}, "which 'trips' cannot be"),
+        ({"missing": "null"}, "'trips' cannot be null"),
         ({"entities": ["rider"]}, "no join key 'rider'"),
     ],
     ids=["service", "null", "entity"],
@@ -446,7 +446,7 @@ def test_a_version_that_looks_less_up_is_not_taken(tmp_path: Path, repository: P
         )  # fmt: skip
         answered = server.post("/v2/repository/models/next/load")
         assert answered.status_code == 409, answered.text
-        assert "it does not look up 'rating', which requests of today leave out" in answered.text
+        assert "it does not look up 'rating', which today's requests leave out" in answered.text
         assert seen(server.predict({"instances": [{"driver_id": 1001}]})) == [{"rating": 4.75}]
 
 
@@ -457,7 +457,7 @@ def test_a_version_that_looks_more_up_is_taken(tmp_path: Path, repository: Path)
         shutil.rmtree(model)
         saved(model, {"rating": "double", "trips": "long", "distance": "double"})
         refused = server.post("/v2/repository/models/more/load")
-        assert (refused.status_code, "it takes 'distance', which requests of today" in refused.text) == (409, True)
+        assert (refused.status_code, "it requires 'distance', which today's requests" in refused.text) == (409, True)
         shutil.rmtree(model)
         saved(model, {"rating": "double", "trips": "long"})
         assert server.post("/v2/repository/models/more/load").status_code == 200
@@ -467,9 +467,9 @@ def test_a_version_that_looks_more_up_is_taken(tmp_path: Path, repository: Path)
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks up by 'driver', which requests"),
+        ({"entities": {"driver_id": "driver", "customer_id": "customer_id"}}, "it looks features up by 'driver', which today's"),
         ({"feature_service": None, "features": ["driver_stats:rating"], "entities": ["driver_id"]},
-         "it does not take 'customer_id', which requests of today send as keys"),
+         "it does not accept 'customer_id', which today's requests send as keys"),
     ],
     ids=["renamed", "fewer"],
 )  # fmt: skip

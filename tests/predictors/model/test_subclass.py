@@ -26,7 +26,7 @@ sys.argv, (http, grpc, stock) = sys.argv[:1], sys.argv[1:]
 
 import kserve
 from predictors.server import Server
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import DEMO
 

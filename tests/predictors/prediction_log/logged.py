@@ -1,4 +1,4 @@
-"""Prediction logs as tests read them, and a receiver of CloudEvents."""
+"""Readers of prediction logs for tests, and a receiver of CloudEvents."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_metrics import samples, value
 from tests.serving import Running
 
@@ -23,9 +24,9 @@ def files(folder: Path) -> list[Path]:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows of a log in the order of time; what a row does not have is left out."""
-    found = [row for file in files(folder) for row in pq.read_table(file, partitioning=None).to_pylist()]
-    return sorted(found, key=lambda row: (row["time"], row["row"]))
+    """All rows of a log, ordered by time."""
+    log = [row for file in files(folder) for row in pq.read_table(file, partitioning=None).to_pylist()]
+    return sorted(log, key=lambda row: (row["time"], row["row"]))
 
 
 def ids(folder: Path) -> list[str]:
@@ -56,13 +57,13 @@ class Receiver:
     url: str = ""
     events: list[Event] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
-    """Statuses to answer first; then it is 200."""
+    """Statuses of the first responses; later ones are 200."""
     open: threading.Event = field(default_factory=threading.Event)
-    """As long as it is not set, nobody is answered."""
-    asked: threading.Event = field(default_factory=threading.Event)
+    """Until it is set, no request is answered."""
+    requested: threading.Event = field(default_factory=threading.Event)
 
     def of_kind(self, kind: str) -> list[Event]:
-        return [one for one in list(self.events) if one.kind == kind]
+        return [event for event in list(self.events) if event.kind == kind]
 
 
 @contextmanager
@@ -70,23 +71,17 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
     receiver.open.set()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            receiver.asked.set()
+            receiver.requested.set()
             receiver.open.wait()
             status = receiver.answers.pop(0) if receiver.answers else 200
             if status == 200:
                 receiver.events.append(Event({name.lower(): text for name, text in self.headers.items()}, body))
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.send_header("location", "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
+            self.reply(status, location="/elsewhere")
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -1,4 +1,4 @@
-"""What is written of predictions: as it was asked and answered, on every way, and nothing of it lost in silence."""
+"""The prediction log: complete records of every protocol and path, and no silent losses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from moto.server import ThreadedMotoServer
 from loadtest.peers.ports import free_port
 from predictors.features.demo import build
 from predictors.prediction_log.log import PredictionLogger
-from predictors.prediction_log.parquet import arrow, folder_name
+from predictors.prediction_log.parquet import arrow_array, folder_name
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.table import Table, cells, inputs_of, outputs_of
 from predictors.protocol.batch import Batch, Prediction
@@ -53,7 +53,7 @@ from tests.serving import Running, in_thread, process, wait_for, wait_ready, wor
 from tests.zoo import BY_ID
 
 ROW = [64.2, 0.21, 3, 0.4]
-ASKED = {"instances": [ROW]}
+REQUEST = {"instances": [ROW]}
 RECORD = {"temperature": 64.2, "vibration": 0.21, "months_since_service": 3, "load": 0.4}
 PROTOCOLS = {"V1": "v1", "V2": "v2", "gR": "grpc", "/i": "invocations"}
 CASES = [
@@ -64,20 +64,20 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of this process look at their queues so often that no test waits for it."""
-    monkeypatch.setattr("predictors.prediction_log.log.TICK", 0.05)
+def frequent_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers in this process flush so often that tests need not wait."""
+    monkeypatch.setattr("predictors.prediction_log.log.FLUSH_INTERVAL", 0.05)
 
 
 def by_column(sample: Any) -> dict[str, Any]:
-    """What the inputs of a sample are called in the log."""
+    """A sample by its column names in the log."""
     if isinstance(sample, (pd.DataFrame, dict)):
         return {f"input.{name}": list(sample[name]) for name in sample}
     return {"input.input-0": list(sample)}
 
 
 @pytest.mark.parametrize("case_id", CASES)
-def test_what_is_asked_and_answered_is_what_is_written(
+def test_inputs_and_outputs_of_every_protocol_are_written(
     zoo: Callable[[str], Path], tmp_path: Path, case_id: str
 ) -> None:
     case = BY_ID[case_id]
@@ -86,10 +86,10 @@ def test_what_is_asked_and_answered_is_what_is_written(
         for way in ways_of(case):
             server.client.headers["x-request-id"] = way.replace(" ", "-")
             replies[way] = WAYS[way](server, sample)
-    found = rows(tmp_path)
-    assert len(found) == len(sample if not isinstance(sample, dict) else next(iter(sample.values()))) * len(replies)
+    log = rows(tmp_path)
+    assert len(log) == len(sample if not isinstance(sample, dict) else next(iter(sample.values()))) * len(replies)
     for way, reply in replies.items():
-        mine = [one for one in found if one["request_id"] == way.replace(" ", "-") or (one["protocol"], way) == ("grpc", "gRPC")]  # fmt: skip
+        mine = [one for one in log if one["request_id"] == way.replace(" ", "-") or (one["protocol"], way) == ("grpc", "gRPC")]  # fmt: skip
         assert [one["row"] for one in mine] == list(range(len(mine)))
         assert {(one["model"], one["version"], one["protocol"]) for one in mine} == {
             ("model", "v-7", PROTOCOLS[way[:2]])
@@ -123,33 +123,33 @@ def test_types_are_those_of_the_signature(zoo: Callable[[str], Path], tmp_path: 
     assert inputs == ["double", "int64", "bool", "string"]
 
 
-def test_an_optional_column_is_always_there(zoo: Callable[[str], Path], tmp_path: Path) -> None:
+def test_an_optional_column_is_always_written(zoo: Callable[[str], Path], tmp_path: Path) -> None:
     record = {"at": "2026-01-02T03:04:05", "data": "AAE="}
     with in_thread(zoo("pyfunc-datetime-binary-optional"), prediction_log=str(tmp_path)) as server:
         for one in (record, {**record, "maybe": 2.5}, {**record, "maybe": None}):
             assert server.predict({"instances": [one]}).status_code == 200
-    found = rows(tmp_path)
+    log = rows(tmp_path)
     assert len(files(tmp_path)) == 1
-    assert [cell(one["input.maybe"]) for one in found] == [None, 2.5, None]
-    assert {one["input.data"] for one in found} == {b"\x00\x01"}
+    assert [cell(one["input.maybe"]) for one in log] == [None, 2.5, None]
+    assert {one["input.data"] for one in log} == {b"\x00\x01"}
 
 
 def test_large_requests_and_other_methods_are_written_and_errors_are_not(tmp_path: Path) -> None:
     many = [[i, *ROW[1:]] for i in range(3000)]
     with in_thread(None, prediction_log=str(tmp_path)) as server:
         assert server.predict({"instances": many}).status_code == 200
-        assert server.predict({**ASKED, "parameters": {"method": "predict_proba"}}).status_code == 200
+        assert server.predict({**REQUEST, "parameters": {"method": "predict_proba"}}).status_code == 200
         assert server.predict({"instances": [["x", 1, 1, 1]]}).status_code == 400
-        assert server.post("/v1/models/other:predict", ASKED).status_code == 404
-    found = rows(tmp_path)
-    assert [one["input.temperature"] for one in found[:3000]] == [row[0] for row in many]
-    assert len(found) == 3001
-    assert found[-1]["method"] == "predict_proba"
-    assert sum(found[-1]["output.predict_proba"]) == pytest.approx(1)
+        assert server.post("/v1/models/other:predict", REQUEST).status_code == 404
+    log = rows(tmp_path)
+    assert [one["input.temperature"] for one in log[:3000]] == [row[0] for row in many]
+    assert len(log) == 3001
+    assert log[-1]["method"] == "predict_proba"
+    assert sum(log[-1]["output.predict_proba"]) == pytest.approx(1)
 
 
 def test_requests_without_rows_leave_no_file_anywhere(tmp_path: Path) -> None:
-    """V2 takes empty tensors."""
+    """V2 accepts empty tensors."""
     tensor = ModelSignature(inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, 2))]))
     empty = {"name": "x", "shape": [0, 2], "datatype": "FP64", "data": []}
     log = tmp_path / "log"
@@ -159,10 +159,10 @@ def test_requests_without_rows_leave_no_file_anywhere(tmp_path: Path) -> None:
     assert not list(log.rglob("*"))
 
 
-def test_readers_take_the_folder_at_once(tmp_path: Path) -> None:
+def test_readers_read_the_folder_as_one_dataset(tmp_path: Path) -> None:
     with in_thread(None, prediction_log=f"file://{tmp_path}/log") as server:
         for _ in range(3):
-            server.predict(ASKED)
+            server.predict(REQUEST)
     frame = pd.read_parquet(tmp_path / "log")
     assert len(frame) == 3
     today = f"{frame['time'].dt.date.iloc[0]}"
@@ -182,12 +182,12 @@ def test_long_names_are_cut() -> None:
 
 
 def test_a_share_of_the_requests(tmp_path: Path) -> None:
-    """On the short way and on the long one; six standard deviations are 42."""
+    """On the fast path and on the slow path; six standard deviations are 42."""
     with in_thread(None, prediction_log=str(tmp_path), prediction_log_sample=0.5) as server:
         for _ in range(200):
-            server.predict(ASKED)
-            server.predict({**ASKED, "parameters": {"method": "predict_proba"}})
-        assert server.predict(ASKED).headers["x-request-id"]
+            server.predict(REQUEST)
+            server.predict({**REQUEST, "parameters": {"method": "predict_proba"}})
+        assert server.predict(REQUEST).headers["x-request-id"]
     methods = [one["method"] for one in rows(tmp_path)]
     assert 57 < methods.count("predict") < 143
     assert 57 < methods.count("predict_proba") < 143
@@ -198,11 +198,11 @@ def test_columns_that_are_excluded_or_hashed(tmp_path: Path, caplog: pytest.LogC
     hidden = {"prediction_log_exclude": frozenset({"load", "output.predictions", "lod", "time"}),
               "prediction_log_hash": frozenset({"input.temperature", "months_since_service"})}  # fmt: skip
     with in_thread(None, prediction_log=str(tmp_path / "plain"), **hidden) as server:
-        server.predict(ASKED)
+        server.predict(REQUEST)
     with in_thread(
         None, prediction_log=str(tmp_path / "keyed"), prediction_log_hash_key_file=str(tmp_path / "key"), **hidden
     ) as server:
-        server.predict(ASKED)
+        server.predict(REQUEST)
     (plain,), (keyed,) = rows(tmp_path / "plain"), rows(tmp_path / "keyed")
     assert "input.load" not in plain
     assert "output.predictions" not in plain
@@ -228,7 +228,7 @@ def test_what_does_not_fit_the_signature_hides_nothing_in_json(row: Any) -> None
 
 
 def test_equal_values_have_equal_hashes_and_nulls_none(tmp_path: Path) -> None:
-    """Also where another row of the request lacks the value, which makes decimals of whole numbers."""
+    """Also if another row of the request lacks the value, which turns integers into floats."""
     schema = Schema([ColSpec("long", "count", required=False), ColSpec("datetime", "at", required=False)])
     model = saved(tmp_path / "m", Rows(), ModelSignature(inputs=schema))
     hidden = frozenset({"count", "at"})
@@ -236,13 +236,13 @@ def test_equal_values_have_equal_hashes_and_nulls_none(tmp_path: Path) -> None:
         one = {"count": 7, "at": "2026-01-02T03:04:05"}
         for instances in ([one], [one, {"count": None, "at": None}]):
             assert server.predict({"instances": instances}).status_code == 200
-    found = [(row["input.count"], row["input.at"]) for row in rows(tmp_path / "log")]
+    written = [(row["input.count"], row["input.at"]) for row in rows(tmp_path / "log")]
     hashes = sha256(b"7").hexdigest(), sha256(b"2026-01-02T03:04:05").hexdigest()
-    assert found == [hashes, hashes, (None, None)]
+    assert written == [hashes, hashes, (None, None)]
 
 
 class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Numbers the rows, and overwrites what it is given."""
+    """Numbers the rows, and overwrites its input."""
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
         count = len(model_input)
@@ -252,7 +252,7 @@ class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
 
 class Sums(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Answers from the same memory each time."""
+    """Returns the same array each time."""
 
     memory = np.zeros(2)
 
@@ -299,18 +299,18 @@ def test_another_version_begins_another_file(zoo: Callable[[str], Path], tmp_pat
 
 
 @pytest.mark.slow
-def test_features_that_were_looked_up(tmp_path: Path) -> None:
+def test_looked_up_features_are_logged(tmp_path: Path) -> None:
     log, repository = tmp_path / "log", build(tmp_path / "feast")
     with in_thread(featured.saved(tmp_path / "m"), feast_repo_path=str(repository), prediction_log=str(log)) as server:
         for way in ("v1", "v2", "grpc", "split"):
             featured.WAYS[way](server)
-    found = rows(log)
-    assert [one["protocol"] for one in found] == ["v1"] * 2 + ["v2"] * 2 + ["grpc"] * 2 + ["invocations"] * 2
-    for i, one in enumerate(found):
+    written = rows(log)
+    assert [one["protocol"] for one in written] == ["v1"] * 2 + ["v2"] * 2 + ["grpc"] * 2 + ["invocations"] * 2
+    for i, one in enumerate(written):
         assert {name[6:]: one[name] for name in one if name.startswith("input.")} == featured.EXPECTED[i % 2]
-        asked = (featured.ADA, featured.GRACE)[i % 2]
+        entity = (featured.ADA, featured.GRACE)[i % 2]
         assert {name: one[f"entity.{name}"] for name in ("driver_id", "customer_id")} == {
-            name: asked[name] for name in ("driver_id", "customer_id")
+            name: entity[name] for name in ("driver_id", "customer_id")
         }
     assert len(files(log)) == 1
 
@@ -318,7 +318,7 @@ def test_features_that_were_looked_up(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from predictors.server import Server
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.sklearn import SklearnModel
 from predictors.storage.source import DEMO
 
@@ -346,30 +346,30 @@ Server(settings).start([Own("own", str(DEMO), settings=settings)])
 
 
 def test_a_subclass_with_hooks(tmp_path: Path) -> None:
-    """What its callers sent and got, whatever the hooks make of it."""
+    """The log holds what callers sent and got, even if hooks change it."""
     (tmp_path / "program.py").write_text(PROGRAM)
     http, rpc = free_port(), free_port()
     with (tmp_path / "output").open("wb") as output:
         command = [sys.executable, str(tmp_path / "program.py"), str(http), str(rpc), str(tmp_path / "log")]
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        started = subprocess.Popen(command, stdout=output, stderr=output, env=env)
+        server_process = subprocess.Popen(command, stdout=output, stderr=output, env=env)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{http}") as client:
             server = Running(str(client.base_url), f"127.0.0.1:{rpc}", "own", client)
-            wait_ready(client, lambda: started.poll() is not None and (tmp_path / "output").read_text())
-            replies = [server.predict(ASKED).json(), server.predict({"rows": [ROW]}).json()]
+            wait_ready(client, lambda: server_process.poll() is not None and (tmp_path / "output").read_text())
+            replies = [server.predict(REQUEST).json(), server.predict({"rows": [ROW]}).json()]
             WAYS["V2 JSON"](server, pd.DataFrame([RECORD]))
             WAYS["gRPC"](server, pd.DataFrame([RECORD]))
     finally:
-        started.terminate()
-        assert started.wait(30) == 0
-    found = rows(tmp_path / "log")
-    assert [one["protocol"] for one in found] == ["v1", "v1", "v2", "grpc"]
-    assert [one.get("input.temperature") for one in found] == [64.2, None, 64.2, 64.2]
-    assert parsed(found[1]["input.rows"]) == [ROW]
-    assert [one["output.predictions"] for one in found[:2]] == [one["predictions"][0] for one in replies]
-    assert {one["output.predictions"] for one in found[2:]} == {0}
-    assert found[0]["probability.1"] == replies[0]["probabilities"][0][1]
+        server_process.terminate()
+        assert server_process.wait(30) == 0
+    written = rows(tmp_path / "log")
+    assert [one["protocol"] for one in written] == ["v1", "v1", "v2", "grpc"]
+    assert [one.get("input.temperature") for one in written] == [64.2, None, 64.2, 64.2]
+    assert parsed(written[1]["input.rows"]) == [ROW]
+    assert [one["output.predictions"] for one in written[:2]] == [one["predictions"][0] for one in replies]
+    assert {one["output.predictions"] for one in written[2:]} == {0}
+    assert written[0]["probability.1"] == replies[0]["probabilities"][0][1]
 
 
 # -- other sinks ------------------------------------------------------------------------------------------------
@@ -380,12 +380,12 @@ def test_lines_on_stdout(tmp_path: Path) -> None:
         server.running.client.headers["x-request-id"] = "order-17"
         reply = server.running.predict({"instances": [ROW, ROW]}).json()
         with ThreadPoolExecutor(8) as callers:
-            statuses = [one.status_code for one in callers.map(lambda _: server.running.predict(ASKED), range(200))]
+            statuses = [one.status_code for one in callers.map(lambda _: server.running.predict(REQUEST), range(200))]
         assert set(statuses) == {200}
         assert server.terminate() == 0
-    found = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
-    assert len(found) == 202
-    first = min(found, key=lambda one: one["time"])
+    written = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    assert len(written) == 202
+    first = min(written, key=lambda one: one["time"])
     assert {**first, "row": 0, "latency_ms": 0, "time": ""} == {
         "time": "", "request_id": "order-17", "model": "model", "version": "1", "protocol": "v1", "method": "predict",
         "row": 0, "latency_ms": 0, "inputs": RECORD, "outputs": {"predictions": reply["predictions"][0]},
@@ -402,34 +402,34 @@ def test_cloud_events_as_kserves_logger_sends_them(caplog: pytest.LogCaptureFixt
             server.client.headers["x-request-id"] = "order-17"
             reply = server.predict({"instances": [ROW, ROW]}).json()
             wait_for(lambda: records(server, "written") == 1)
-        (asked,), (answered,) = receiver.of_kind("request"), receiver.of_kind("response")
-    assert asked.headers.items() >= {
+        (request,), (response,) = receiver.of_kind("request"), receiver.of_kind("response")
+    assert request.headers.items() >= {
         "ce-id": "order-17", "ce-type": "org.kubeflow.serving.inference.request", "ce-specversion": "1.0",
         "ce-inferenceservicename": "fraud", "ce-namespace": "default", "ce-component": "predictor",
         "ce-endpoint": "default", "content-type": "application/json", "authorization": basic("me:pass word"),
     }.items()  # fmt: skip
-    assert asked.headers["ce-source"].startswith("http://")
-    assert answered.headers["ce-id"] == "order-17"
-    assert asked.body == {"instances": [RECORD, RECORD]}
-    assert answered.body.items() >= reply.items()
-    said = [one.getMessage() for one in caplog.records if "prediction log" in one.getMessage()]
-    assert said
-    assert not any("pass" in one for one in said)
+    assert request.headers["ce-source"].startswith("http://")
+    assert response.headers["ce-id"] == "order-17"
+    assert request.body == {"instances": [RECORD, RECORD]}
+    assert response.body.items() >= reply.items()
+    lines = [record.getMessage() for record in caplog.records if "prediction log" in record.getMessage()]
+    assert lines
+    assert not any("pass" in line for line in lines)
 
 
 def test_an_event_that_is_refused_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """A redirect is one: the events are meant for nobody else."""
+    """A redirect counts as a refusal: events go to no other server."""
     with receiving() as receiver, in_thread(None, prediction_log=receiver.url, model_name="turned-away") as server:
         for number, status in enumerate((400, 307), 1):
             receiver.answers = [status]
-            server.predict(ASKED)
+            server.predict(REQUEST)
             wait_for(lambda number=number: records(server, "failed") == number)
         assert not receiver.events
         server.client.headers["x-request-id"] = '50%"off"'
-        server.predict(ASKED)
+        server.predict(REQUEST)
         wait_for(lambda: records(server, "written") == 1)
         assert [one.headers["ce-id"] for one in receiver.events] == ["50%25%22off%22"] * 2
-    assert "an event was not taken: 127.0.0.1:" in caplog.text
+    assert "an event was not accepted: 127.0.0.1:" in caplog.text
 
 
 def test_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +445,7 @@ def test_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         client = boto3.client("s3")
         client.create_bucket(Bucket="logs")
         with process(tmp_path, "--prediction-log", "s3://logs/by/model") as server:
-            sent = [server.running.predict(ASKED).headers["x-request-id"] for _ in range(20)]
+            sent = [server.running.predict(REQUEST).headers["x-request-id"] for _ in range(20)]
             assert server.terminate() == 0
         (only,) = client.list_objects_v2(Bucket="logs")["Contents"]
         assert only["Key"].startswith("by/model/model/1/date=")
@@ -458,11 +458,11 @@ def test_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_store_of_fsspec(tmp_path: Path) -> None:
     with in_thread(None, prediction_log=f"local://{tmp_path}/log") as server:
-        server.predict(ASKED)
+        server.predict(REQUEST)
     assert len(rows(tmp_path / "log")) == 1
 
 
-# -- the end, and trouble ---------------------------------------------------------------------------------------
+# -- shutdown and failures --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
@@ -470,7 +470,7 @@ def test_nothing_is_lost_on_sigterm(tmp_path: Path, workers: str) -> None:
     log = tmp_path / "log"
     with process(tmp_path, "--prediction-log", str(log), "--workers", workers) as server:
         with ThreadPoolExecutor(8) as callers:
-            sent = list(callers.map(lambda _: server.running.predict(ASKED).headers["x-request-id"], range(500)))
+            sent = list(callers.map(lambda _: server.running.predict(REQUEST).headers["x-request-id"], range(500)))
         assert server.terminate() == 0
     assert sorted(ids(log)) == sorted(sent)
     assert len(set(sent)) == 500
@@ -486,7 +486,7 @@ def test_files_are_complete_or_absent_whoever_is_killed(tmp_path: Path) -> None:
             for i in count():
                 try:
                     path, headers = "/v1/models/model:predict", {"x-request-id": f"{caller}-{i}"}
-                    server.running.post(path, ASKED, headers=headers)
+                    server.running.post(path, REQUEST, headers=headers)
                 except httpx.TransportError:  # the server has been killed
                     return
 
@@ -505,15 +505,15 @@ def test_files_are_complete_or_absent_whoever_is_killed(tmp_path: Path) -> None:
     for one in (old, new):
         one.write_bytes(b"PAR1")
     os.utime(old, (time.time() - 3600,) * 2)
-    with in_thread(None, prediction_log=str(log)) as again:
-        again.predict(ASKED)
+    with in_thread(None, prediction_log=str(log)) as server:
+        server.predict(REQUEST)
     assert not old.exists()
     assert new.exists()  # it may be that of another server
 
 
 def test_files_are_finished_by_age_and_by_size(tmp_path: Path) -> None:
     with in_thread(None, prediction_log=str(tmp_path / "age"), prediction_log_max_age=0.1, model_name="aged") as server:
-        server.predict(ASKED)
+        server.predict(REQUEST)
         wait_for(lambda: records(server, "written") >= 1)
         assert len(rows(tmp_path / "age")) == 1
     with in_thread(
@@ -525,27 +525,27 @@ def test_files_are_finished_by_age_and_by_size(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "size")) == 2500
 
 
-def test_a_disk_that_fails_and_comes_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_fails_and_recovers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = tmp_path / "log"
     with in_thread(None, prediction_log=str(log), prediction_log_max_age=0.1) as server:
-        log.write_text("no folder any more")
-        sent = [server.predict(ASKED).headers["x-request-id"]]
-        wait_for(lambda: "a file cannot be written, and is tried again" in caplog.text)
+        log.write_text("not a folder")
+        sent = [server.predict(REQUEST).headers["x-request-id"]]
+        wait_for(lambda: "a file cannot be written and is retried" in caplog.text)
         assert server.get("/health/ready").status_code == 200
         log.unlink()
-        sent.append(server.predict(ASKED).headers["x-request-id"])
+        sent.append(server.predict(REQUEST).headers["x-request-id"])
         wait_for(lambda: sorted(ids(log)) == sorted(sent))
 
 
-def test_a_disk_that_comes_back_at_the_end_gets_what_waits(tmp_path: Path) -> None:
-    """Files that wait for their next try, and the records in the queue behind them."""
+def test_a_disk_that_recovers_at_shutdown_gets_all_records(tmp_path: Path) -> None:
+    """Files that wait for a retry, and the records in the queue behind them."""
     log = tmp_path / "log"
     with in_thread(None, prediction_log=str(log), prediction_log_max_size=300, model_name="late") as server:
-        log.write_text("no folder any more")
+        log.write_text("not a folder")
         sent: list[str] = []
 
         def is_stuck() -> bool:
-            sent.append(server.predict(ASKED).headers["x-request-id"])
+            sent.append(server.predict(REQUEST).headers["x-request-id"])
             return waiting(server) > 1
 
         wait_for(is_stuck)
@@ -553,34 +553,34 @@ def test_a_disk_that_comes_back_at_the_end_gets_what_waits(tmp_path: Path) -> No
     assert sorted(ids(log)) == sorted(sent)
 
 
-def test_a_sink_that_hangs_slows_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_hangs_does_not_slow_requests(caplog: pytest.LogCaptureFixture) -> None:
     with (
         receiving() as receiver,
         in_thread(None, prediction_log=receiver.url, prediction_log_queue=10, model_name="hung") as server,
     ):
         receiver.open.clear()
-        server.predict(ASKED)
-        receiver.asked.wait(10)
+        server.predict(REQUEST)
+        receiver.requested.wait(10)
         for _ in range(50):
-            assert server.predict(ASKED).status_code == 200
+            assert server.predict(REQUEST).status_code == 200
         assert records(server, "dropped") == 51 - 10
         assert waiting(server) == 10
         assert server.get("/health/ready").status_code == 200
         assert "the queue is full (--prediction-log-queue); records dropped: 1" in caplog.text
         receiver.open.set()
         wait_for(lambda: waiting(server) == 0)
-        server.predict(ASKED)
+        server.predict(REQUEST)
         wait_for(lambda: records(server, "written") == 11)
         assert len(receiver.of_kind("response")) == 11
     assert "records dropped: 40" in caplog.text
 
 
 @pytest.mark.parametrize(("size", "together"), [(100, 256), (100_000, 3), (2_000_000, 1)])
-def test_of_large_requests_few_are_converted_together(size: int, together: int) -> None:
-    """Requests stand still during each step of a conversion."""
+def test_few_large_requests_are_converted_together(size: int, together: int) -> None:
+    """Each step of a conversion blocks requests."""
     log = PredictionLogger.__new__(PredictionLogger)
     log.queue = deque(SimpleNamespace(size=size) for _ in range(1000))  # type: ignore[misc]
-    assert len(log.first_ones()) == together
+    assert len(log.next_chunk()) == together
 
 
 def test_a_record_that_cannot_be_converted_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -590,7 +590,7 @@ def test_a_record_that_cannot_be_converted_fails_alone(monkeypatch: pytest.Monke
         return outputs_of(prediction, rows)
 
     monkeypatch.setattr("predictors.prediction_log.table.outputs_of", broken)
-    monkeypatch.setattr("predictors.prediction_log.log.TICK", 60)  # all are converted together, at the end
+    monkeypatch.setattr("predictors.prediction_log.log.FLUSH_INTERVAL", 60)  # all are converted together, at the end
     with in_thread(None, prediction_log=str(tmp_path), model_name="alone") as server:
         for count in (1, 3, 2):
             assert server.predict({"instances": [ROW] * count}).status_code == 200
@@ -599,7 +599,7 @@ def test_a_record_that_cannot_be_converted_fails_alone(monkeypatch: pytest.Monke
     assert failed._value.get() == 1
 
 
-def test_bytes_bound_the_queue_too() -> None:
+def test_bytes_limit_the_queue_too() -> None:
     many = {"instances": [ROW] * 100}
     with (
         receiving() as receiver,
@@ -619,26 +619,26 @@ def test_bytes_bound_the_queue_too() -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_written_before_the_end_is_said(tmp_path: Path) -> None:
+def test_records_that_cannot_be_written_before_shutdown_are_logged(tmp_path: Path) -> None:
     with receiving() as receiver:
         receiver.open.clear()
         flags = ("--prediction-log", receiver.url, "--grace-period", "1", "--model-name", "lost")
         with process(tmp_path, *flags) as server:
             for _ in range(3):
-                assert server.running.predict(ASKED).status_code == 200
-            assert receiver.asked.wait(10)
-            begun = time.monotonic()
+                assert server.running.predict(REQUEST).status_code == 200
+            assert receiver.requested.wait(10)
+            started = time.monotonic()
             assert server.terminate() == 0
-            assert time.monotonic() - begun < 8
-    assert "prediction log: 3 records could not be written before the end; they are lost" in server.log
+            assert time.monotonic() - started < 8
+    assert "prediction log: 3 records could not be written before the process ended; they are lost" in server.log
 
 
-def test_an_endpoint_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_an_endpoint_that_is_not_up_yet(tmp_path: Path) -> None:
     port = free_port()
     with in_thread(None, prediction_log=f"http://127.0.0.1:{port}/logs", model_name="early") as server:
-        server.predict(ASKED)
+        server.predict(REQUEST)
         with receiving(port) as receiver:
-            server.predict(ASKED)
+            server.predict(REQUEST)
             wait_for(lambda: len(receiver.of_kind("response")) == 2)
 
 
@@ -651,22 +651,22 @@ def test_an_endpoint_that_is_not_there_yet(tmp_path: Path) -> None:
         (["--prediction-log-sample=2"], "--prediction-log-sample: '2' is not usable: expected a number from 0 to 1"),
         (["--prediction-log-max-size=0"], "--prediction-log-max-size: '0' is not usable: expected a size"),
         (["--prediction-log=http:///x"], "--prediction-log: expected a URL with a host"),
-        (["--prediction-log=gopher://u:SECRET@x"], "--prediction-log: nothing here writes to gopher://"),
-        (["--prediction-log=/proc/nowhere"], "--prediction-log: nothing can be written to /proc/nowhere: "),
+        (["--prediction-log=gopher://u:SECRET@x"], "--prediction-log: no installed package writes to gopher://"),
+        (["--prediction-log=/proc/nowhere"], "--prediction-log: cannot write to /proc/nowhere: "),
         (["--prediction-log-hash=a,b", "--prediction-log-exclude=b"], "both name b"),
         (["--prediction-log-hash-key-file=/dev/null"], "--prediction-log-hash-key-file needs --prediction-log-hash"),
         (["--prediction-log-hash=a", "--prediction-log-hash-key-file=/dev/null"], "/dev/null is empty"),
         (["--prediction-log-hash=a", "--prediction-log-hash-key-file=/no/key"], "/no/key cannot be read: No such file"),
     ],
 )
-def test_settings_that_cannot_be_used(capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
+def test_invalid_settings(capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
     with pytest.raises(SystemExit) as end:
         read_settings(flags, {})
     assert end.value.code == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 2
-    assert "SECRET" not in said
+    output = capsys.readouterr().err
+    assert words in output
+    assert output.count("\n") == 2
+    assert "SECRET" not in output
 
 
 # -- columns ----------------------------------------------------------------------------------------------------
@@ -680,18 +680,18 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON, min_size=1, max_size=8))
-def test_a_column_of_any_values_is_written_as_they_are_or_as_json(values: list[Any]) -> None:
-    column = arrow(cells(values), None)
-    found = column.to_pylist()
+def test_a_column_of_any_values_is_written_as_plain_values_or_json(values: list[Any]) -> None:
+    column = arrow_array(cells(values), None)
+    written = column.to_pylist()
     kinds = {type(value) for value in values} - {type(None)}
     if len(kinds) > 1 or kinds & {list, dict}:
         assert column.type in (pa.string(), pa.float64())
     if column.type == pa.string() and kinds != {str}:
-        found = [None if one is None else json.loads(one) for one in found]
-    assert found == values
+        written = [None if text is None else json.loads(text) for text in written]
+    assert written == values
 
 
 @given(arrays.arrays(arrays.integer_dtypes(endianness="=") | arrays.floating_dtypes(endianness="=") | arrays.boolean_dtypes(),
                      arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4)))  # fmt: skip
 def test_a_tensor_is_written_as_nested_lists(values: np.ndarray[Any, Any]) -> None:
-    assert cell(arrow(values, None).to_pylist()) == cell(values.tolist())
+    assert cell(arrow_array(values, None).to_pylist()) == cell(values.tolist())

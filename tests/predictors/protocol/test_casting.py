@@ -171,14 +171,14 @@ def test_tensors_round_trip(made: tuple[str, tuple[int, ...], int]) -> None:
 
 @given(st.lists(st.binary(max_size=9)))
 def test_bytes_round_trip(values: list[bytes]) -> None:
-    array = casting.objects(list(values))
+    array = casting.object_array(list(values))
     assert tensors.from_raw(tensors.to_raw(array), "BYTES", (len(values),), "x").tolist() == values
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5])
 def test_bytes_that_end_too_early(cut: int) -> None:
     with pytest.raises(InvalidInput, match="ends inside element 0"):
-        tensors.from_raw(tensors.to_raw(casting.objects([b"abc"]))[:-cut], "BYTES", (1,), "x")
+        tensors.from_raw(tensors.to_raw(casting.object_array([b"abc"]))[:-cut], "BYTES", (1,), "x")
 
 
 def test_pandas_timestamps() -> None:

@@ -17,10 +17,10 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.engines.engine import Answer, Declined, Proven
+from predictors.engines.engine import Answer, Declined, ProvenEngine
+from predictors.model.open_model import open_model
+from predictors.pipeline.settings import Settings
 from predictors.queueing.batching import MicroBatcher
-from predictors.serving.process import open_model
-from predictors.settings.predictor import Settings
 from predictors.storage.source import resolve
 from tests.predictors.telemetry.test_metrics import samples
 from tests.predictors.watched import SpiedBatcher
@@ -184,17 +184,17 @@ def test_nobody_waits_when_nothing_is_to_be_done(zoo: Zoo, watched: SpiedBatcher
 
 
 @pytest.fixture(scope="module")
-def proven(zoo: Zoo) -> Proven:
+def proven(zoo: Zoo) -> ProvenEngine:
     """A real model's engine."""
     settings = Settings(model_uri=str(zoo("sklearn-logistic")))
     model = open_model(settings, resolve(settings, lambda text: None))
     model.load()
-    made = model.serving().choice.proven
+    made = model.require_loaded().choice.proven
     assert made is not None
     return made
 
 
-def run(proven: Proven, story: Callable[[MicroBatcher], Any]) -> Any:
+def run(proven: ProvenEngine, story: Callable[[MicroBatcher], Any]) -> Any:
     """Tells a story on an event loop of its own; it must not leave anything in the loop."""
 
     async def tell() -> Any:
@@ -215,10 +215,10 @@ def some_rows(count: int) -> Any:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_rows_together_are_bounded(proven: Proven, slow: bool) -> None:
+def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
     watched = SpiedBatcher(most_rows=50)
     around = watched.around(proven)
-    around = around if slow else replace(around, first=0.0)
+    around = around if slow else replace(around, first_row_seconds=0.0)
 
     async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(count), True) for count in sizes))
@@ -234,7 +234,7 @@ def test_rows_together_are_bounded(proven: Proven, slow: bool) -> None:
     assert max(map(len, watched.batches)) > 1
 
 
-def test_probabilities_for_those_who_want_them(proven: Proven) -> None:
+def test_probabilities_for_those_who_want_them(proven: ProvenEngine) -> None:
     async def story(batcher: MicroBatcher) -> Any:
         wanted = [index % 2 == 0 for index in range(6)]
         return await asyncio.gather(*(batcher.answer(some_rows(2), want) for want in wanted))
@@ -243,7 +243,7 @@ def test_probabilities_for_those_who_want_them(proven: Proven) -> None:
     assert [probabilities is not None for _, probabilities in found] == [True, False] * 3
 
 
-def test_a_caller_that_goes_away_harms_nobody(proven: Proven) -> None:
+def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
     watched = SpiedBatcher()
 
     async def story(batcher: MicroBatcher) -> Any:
@@ -267,8 +267,8 @@ def test_a_caller_that_goes_away_harms_nobody(proven: Proven) -> None:
 
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: Proven, slow: bool, alone: bool) -> None:
-    made = replace(proven, first=1.0 if slow else 0.0, together=None if alone else proven.together)
+def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: ProvenEngine, slow: bool, alone: bool) -> None:
+    made = replace(proven, first_row_seconds=1.0 if slow else 0.0, joint=None if alone else proven.joint)
 
     async def story(batcher: MicroBatcher) -> list[int]:
         answered: list[int] = []
@@ -290,13 +290,13 @@ def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: Proven, slow: 
     assert run(made, story) == list(range(6))
 
 
-def test_an_engine_that_ends_the_process_is_declined(proven: Proven) -> None:
+def test_an_engine_that_ends_the_process_is_declined(proven: ProvenEngine) -> None:
     """The code of others must not end the server, nor leave its callers without a reply."""
 
     def leaving(rows: Any, probabilities: bool) -> Answer:
         raise SystemExit(3)
 
-    made = replace(proven, engine=replace(proven.engine, run=leaving), together=leaving, first=1.0)
+    made = replace(proven, engine=replace(proven.engine, run=leaving), joint=leaving, first_row_seconds=1.0)
 
     async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(1), True) for _ in range(3)), return_exceptions=True)

@@ -300,8 +300,8 @@ def test_a_version_that_needs_other_packages_is_refused(registry: RealRegistry, 
         assert served(server.running) == "1"
         why = properties(server.running)["reload"]
         assert f"version {other} cannot be served: it needs another environment: " in why
-        assert "scikit-learn: the model wants ==0.24.2, found " in why
-        assert "no-such-package: the model wants ==1, found not installed" in why
+        assert "scikit-learn: the model requires ==0.24.2, found " in why
+        assert "no-such-package: the model requires ==1, but it is not installed" in why
     with process(tmp_path, *flags, "--dependencies", "ignore") as server:
         assert served(server.running) == other
 
@@ -326,7 +326,7 @@ def test_revert_goes_back_and_stays_there(registry: RealRegistry, tmp_path: Path
         assert {httpx.get(f"{server.running.url}/v1/models/model").json()["version"] for _ in range(10)} == {"1"}
         looks = server.log.count("models:/m@blue is version")
         assert metric(server.running, 'model_reloads_total{model_name="model",outcome="reverted"}') == 1
-        assert properties(server.running)["reload"].startswith("went back to version 1; version 2 is taken again once")
+        assert properties(server.running)["reload"].startswith("reverted to version 1; version 2 is loaded again once")
         # The alias still names 2; only a move takes it up again, or somebody's wish.
         assert server.running.post("/v2/repository/models/model/load").json()["version"] == "2"
         assert server.log.count("models:/m@blue is version") == looks

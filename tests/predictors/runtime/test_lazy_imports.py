@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-KSERVE = "from predictors.runtime.lazy_imports import put_off_import; put_off_import('kserve')\n"
-STATS = "from predictors.runtime.lazy_imports import put_off_import; put_off_import('scipy.stats')\n"
+KSERVE = "from predictors.runtime.lazy_imports import defer_import; defer_import('kserve')\n"
+STATS = "from predictors.runtime.lazy_imports import defer_import; defer_import('scipy.stats')\n"
 
 
 def run(script: str) -> str:
@@ -79,7 +79,7 @@ def test_scipy_stats_becomes_whole_when_something_else_is_asked_of_it(script: st
     run(STATS + script)
 
 
-WEB = "\n".join(f"put_off_import({name!r})" for name in ("fastapi", "fastapi.responses")) + "\n"
+WEB = "\n".join(f"defer_import({name!r})" for name in ("fastapi", "fastapi.responses")) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,14 @@ def test_a_scikit_learn_model_is_served_without_mlflow() -> None:
     script = """
 import sys
 from predictors.model.base import Loaded
-from predictors.serving.process import open_model
-from predictors.settings.predictor import Settings
+from predictors.model.open_model import open_model
+from predictors.serving.process import Serving
+from predictors.pipeline.settings import Settings
 from predictors.storage.source import resolve
 settings = Settings()
 model = open_model(settings, resolve(settings))
 model.load()
-assert model.serving().outputs
+assert model.require_loaded().outputs
 absent = [name for name in ("mlflow", "kubernetes", "torch", "skops.io", "sklearn.ensemble", "jwt", "cryptography") if name in sys.modules]
 print(absent)
 """
@@ -130,7 +131,7 @@ def test_a_registry_is_asked_without_feast() -> None:
     script = """
 import sys
 from importlib.metadata import entry_points
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.storage.source import pinned
 assert any(one.value.startswith("feast.") for one in entry_points(group="mlflow.request_header_provider"))
 try:

@@ -924,11 +924,11 @@ def test_transformers_references(bert: Path) -> None:
     assert "attn_implementation 'someone/kernel'" in refusal(bert, "transformers")
 
 
-def test_files_that_cannot_be_judged(bert: Path, keras_model: Path) -> None:
+def test_files_that_cannot_be_checked(bert: Path, keras_model: Path) -> None:
     (bert / "model" / "config.json").write_text("{")
-    assert "its files cannot be judged (JSONDecodeError" in refusal(bert, "transformers")
+    assert "its files cannot be checked (JSONDecodeError" in refusal(bert, "transformers")
     (keras_model / "data" / "model.keras").write_bytes(b"PK")
-    assert "its files cannot be judged (BadZipFile" in refusal(keras_model, "tensorflow")
+    assert "its files cannot be checked (BadZipFile" in refusal(keras_model, "tensorflow")
 
 
 # -- the guard -----------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ def test_it_finds_every_estimator_and_nothing_else(tmp_path: Path, monkeypatch: 
     others = {("Tree", "sklearn.tree._tree"), ("BaseEstimator", "sklearn.base"), ("Pipeline", "sklearn.nothing")}
     others |= {("BaseSearchCV", "sklearn.model_selection._search"), ("LogisticRegression", "sklearn.linear_model")}
     text = "".join(f'"__class__": "{name}", "__module__": "{module}",' for name, module in known | others)
-    monkeypatch.setattr(skops_files, "schema", lambda file: text)
-    found = {(name, kind.__module__) for name, kind in skops_files.estimators(tmp_path)}
+    monkeypatch.setattr(skops_files, "read_schema", lambda file: text)
+    found = {(name, kind.__module__) for name, kind in skops_files.estimators_in(tmp_path)}
     assert found == known
 
 
@@ -65,7 +65,7 @@ print(type(model).__name__, "skops.io" in sys.modules, *skops_files.untrusted_ty
 
 
 def test_a_stand_in_cannot_be_made() -> None:
-    module = skops_files.NOT_NEEDED["sklearn.tree._tree"]
+    module = skops_files.REPLACED_MODULES["sklearn.tree._tree"]
     assert module is not None
     with pytest.raises(TypeError):
         module.Tree()

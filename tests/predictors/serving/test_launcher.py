@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.predictors.storage.test_source import registered, tracking  # noqa: F401 - fixtures
-from tests.serving import Process, answers, children, process, wait_for
+from tests.serving import Process, answers, children, cold_process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -50,7 +50,7 @@ def environment_of(server: Process) -> str:
 
 
 def test_local_model_local_dependencies(zoo: Callable[[str], Path], tmp_path: Path) -> None:
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic"))) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic"))) as server:
         assert server.running.predict(ROWS).status_code == 200
 
 
@@ -58,7 +58,7 @@ def test_local_model_remote_dependencies(
     zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...], cache: str
 ) -> None:
     images = {"PYTHONDONTWRITEBYTECODE": "1"}
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv, env=images) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv, env=images) as server:
         assert server.running.predict(ROWS).status_code == 200
         assert server.running.get("/v2/models/model").json()["properties"]["dependencies"] == "ok"
         assert environment_of(server).startswith(cache)
@@ -69,7 +69,7 @@ def test_local_model_remote_dependencies(
 
 def test_remote_model_local_dependencies(tracking: str, registered: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
     flags = ("--model-uri", "models:/fraud@champion", "--tracking-uri", tracking)
-    with process(tmp_path, *flags) as server:
+    with cold_process(tmp_path, *flags) as server:
         assert server.running.predict({"instances": [[3.0]]}).json()["predictions"] == [pytest.approx(3.0)]
 
 
@@ -81,7 +81,7 @@ def test_remote_model_remote_dependencies(
     cache: str,
 ) -> None:
     flags = ("--model-uri", "models:/fraud@challenger", "--tracking-uri", tracking, "--workers", "2", *uv)
-    with process(tmp_path, *flags) as server:
+    with cold_process(tmp_path, *flags) as server:
         reply = server.running.predict({"instances": [[3.0]]}).json()
         assert (reply["model_version"], reply["predictions"]) == ("2", [pytest.approx(6.0)])
         about = server.running.get("/v2/models/model").json()
@@ -124,7 +124,7 @@ def test_alive_and_not_ready_while_the_environment_is_built(
     zoo: Callable[[str], Path], tmp_path: Path, slow_index: None
 ) -> None:
     flags = ("--env-manager", "uv", "--env-cache", str(tmp_path / "cache"))
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *flags, ready=False) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *flags, ready=False) as server:
         wait_for(lambda: answers(server.running.client, "/v2/health/live") == 200)
         wait_for(lambda: "building the model's environment" in server.running.get("/v2/health/ready").text)
         refused = server.running.predict(ROWS)
@@ -138,7 +138,7 @@ def test_alive_and_not_ready_while_the_environment_is_built(
 
 
 def test_the_keyboards_signal_is_passed_on(zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...]) -> None:
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
         (child,) = children(server.process.pid)
         assert server.terminate(signal.SIGINT) == 0
         assert not Path(f"/proc/{child}").exists()
@@ -146,7 +146,7 @@ def test_the_keyboards_signal_is_passed_on(zoo: Callable[[str], Path], tmp_path:
 
 
 def test_nobody_outlives_a_killed_launcher(zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...]) -> None:
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
         (child,) = children(server.process.pid)
         server.process.kill()
         server.process.wait()
@@ -154,7 +154,7 @@ def test_nobody_outlives_a_killed_launcher(zoo: Callable[[str], Path], tmp_path:
 
 
 def test_the_servers_end_is_the_launchers(zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...]) -> None:
-    with process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
+    with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
         (child,) = children(server.process.pid)
         os.kill(child, signal.SIGKILL)
         assert server.process.wait(30) == 128 + signal.SIGKILL
@@ -171,7 +171,7 @@ def test_the_servers_end_is_the_launchers(zoo: Callable[[str], Path], tmp_path: 
 )
 def test_what_cannot_be_served_is_one_line(tmp_path: Path, flags: list[str], words: str, status: int) -> None:
     more = ("--env-manager", "uv", "--download-retries", "0")
-    with process(tmp_path, *more, *flags, env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, ready=False) as server:
+    with cold_process(tmp_path, *more, *flags, env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}, ready=False) as server:
         assert server.process.wait(60) == status
         lines = [line for line in server.log.splitlines() if "ERROR" in line or line.startswith("python -m")]
         assert len(lines) == 1
@@ -215,7 +215,7 @@ def test_another_server_takes_over_without_a_lost_request(tmp_path: Path, uv: tu
     save(two, ANSWERS.format(number=2), data=numbers())
     (broken / "broken.py").write_text("raise RuntimeError('no luck')")
     served.symlink_to(one)
-    with process(tmp_path, "--model-uri", str(served), "--workers", workers, *uv) as server:
+    with cold_process(tmp_path, "--model-uri", str(served), "--workers", workers, *uv) as server:
 
         def load(folder: Path) -> tuple[int, str]:
             served.unlink()

@@ -23,7 +23,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from loadtest.peers.ports import free_port
 from predictors.storage.source import DEMO
-from tests.serving import answers, children, command, process, wait_for
+from tests.serving import answers, children, cold_process, command, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -77,7 +77,7 @@ def ended(*flags: str, env: dict[str, str] | None = None, module: str = "predict
 def test_alive_but_not_ready_while_the_model_loads(tmp_path: Path) -> None:
     save(tmp_path / "model", LOADS_SLOWLY, data=numbers())
     gate = tmp_path / "gate"
-    with process(tmp_path, "--model-uri", str(tmp_path / "model"), env={"GATE": str(gate)}, ready=False) as server:
+    with cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), env={"GATE": str(gate)}, ready=False) as server:
         client = server.running.client
         wait_for(
             lambda: answers(client, "/health/live") == 200, lambda: server.process.poll() is not None and server.log
@@ -107,7 +107,7 @@ def test_health_answers_while_predictions_are_long_and_they_finish_after_sigterm
     gate, started = tmp_path / "gate", tmp_path / "started"
     env = {"GATE": str(gate), "STARTED": str(started)}
     with (
-        process(tmp_path, "--model-uri", str(tmp_path / "model"), env=env) as server,
+        cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), env=env) as server,
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
         asked = pool.submit(
@@ -129,7 +129,7 @@ def test_a_prediction_that_never_ends_does_not_hold_the_process(tmp_path: Path) 
     body = b'{"instances": [[1, 2, 3, 4]]}'
     head = f"POST /v1/models/model:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with (
-        process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server,
+        cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server,
         socket.create_connection(("127.0.0.1", int(server.running.url.rpartition(":")[2]))) as raw,
     ):
         raw.sendall(head + body)
@@ -139,7 +139,7 @@ def test_a_prediction_that_never_ends_does_not_hold_the_process(tmp_path: Path) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(tmp_path: Path, number: int) -> None:
-    with process(tmp_path, "--model-name", "demo") as server:
+    with cold_process(tmp_path, "--model-name", "demo") as server:
         assert server.running.predict(ROWS).status_code == 200
         assert server.terminate(number) == 0
         assert "Traceback" not in server.log
@@ -197,7 +197,7 @@ def test_a_model_that_fails_on_its_own_example(tmp_path: Path) -> None:
     code, lines = ended("--model-uri", str(tmp_path / "model"))
     assert code == 1
     assert "fails on its own input example: RuntimeError: no luck (--warm-up=false serves it anyway)" in lines[0]
-    with process(tmp_path, "--model-uri", str(tmp_path / "model"), "--warm-up=false") as server:
+    with cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), "--warm-up=false") as server:
         assert server.running.predict({"instances": [[1, 2, 3, 4]]}).status_code == 500
 
 
@@ -215,12 +215,20 @@ def test_a_model_that_fails_on_its_own_example(tmp_path: Path) -> None:
         (["--max-body", "huge"], {}, "--max-body: 'huge' is not usable"),
         (["--model-name", "a/b"], {}, "--model-name: expected a name"),
         (["--ssl-certfile", "/x"], {}, "--ssl-certfile and --ssl-keyfile belong together"),
-        (["--drift-window", "100rows"], {}, "--drift-window: 100 rows are never the 200 of --drift-min-rows"),
+        (["--drift-window", "100rows"], {}, "--drift-window: 100 rows are fewer than the 200 of --drift-min-rows"),
         (["--feast-defaults", "4"], {}, "--feast-defaults: '4' is not usable: expected a JSON object"),
         ([], {"FEAST_FEATURES": "rating"}, "FEAST_FEATURES: 'rating' is not usable: expected references"),
-        ([], {"FEAST_SERVER_URL": "http://a", "FEAST_REPO_PATH": "/a"}, "two ways to Feast: expected one of them"),
-        ([], {"FEAST_FEATURES": "a:b", "FEAST_FEATURE_SERVICE": "c"}, "both say what to look up"),
-        ([], {"FEAST_SERVER_URL": "feast:6566"}, "FEAST_SERVER_URL: expected an address"),
+        (
+            [],
+            {"FEAST_SERVER_URL": "http://a", "FEAST_REPO_PATH": "/a"},
+            "FEAST_REPO_PATH and FEAST_SERVER_URL exclude each other: expected one of them",
+        ),
+        (
+            [],
+            {"FEAST_FEATURES": "a:b", "FEAST_FEATURE_SERVICE": "c"},
+            "FEAST_FEATURE_SERVICE and FEAST_FEATURES exclude each other",
+        ),
+        ([], {"FEAST_SERVER_URL": "feast:6566"}, "FEAST_SERVER_URL: expected a URL"),
         (["--wrokers", "2"], {}, "unrecognized arguments: --wrokers"),
         ([], {"MLFLOW_KSERVE_WORKERS": "two"}, "MLFLOW_KSERVE_WORKERS: 'two' is not usable"),
     ],
@@ -257,14 +265,14 @@ def test_ports_in_use() -> None:
 def test_flags_and_environment(
     tmp_path: Path, flags: list[str], env: dict[str, str], name: str, version: str | None
 ) -> None:
-    with process(tmp_path, *flags, env=env) as server:
+    with cold_process(tmp_path, *flags, env=env) as server:
         about = server.running.get(f"/v2/models/{name}").json()
         assert about["name"] == name
         assert version is None or about["versions"] == [version]
 
 
 def test_a_forced_flavor_has_a_command_of_its_own(tmp_path: Path) -> None:
-    with process(tmp_path, "--model-uri", str(DEMO), module="predictors.sklearn") as server:
+    with cold_process(tmp_path, "--model-uri", str(DEMO), module="predictors.sklearn") as server:
         assert server.running.get("/v2/models/model").json()["platform"] == "mlflow_sklearn"
     code, lines = ended("--model-uri", str(DEMO), module="predictors.onnx")
     assert code == 1
@@ -305,7 +313,7 @@ def test_https(tmp_path: Path) -> None:
     import ssl
 
     trusted = ssl.create_default_context(cafile=str(cert))
-    with process(tmp_path, "--ssl_certfile", str(cert), "--ssl_keyfile", str(key), ready=False) as server:
+    with cold_process(tmp_path, "--ssl_certfile", str(cert), "--ssl_keyfile", str(key), ready=False) as server:
         url = server.running.url.replace("http:", "https:")
         with httpx.Client(base_url=url, verify=trusted) as client:
             wait_for(lambda: answers(client, "/ready") == 200, lambda: server.process.poll() is not None and server.log)
@@ -321,7 +329,7 @@ def predictions(text: str) -> float:
 
 
 def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         url = f"{server.running.url}/v1/models/model:predict"
         for _ in range(40):  # a connection each, so that both workers get some
             assert httpx.post(url, json=ROWS).status_code == 200
@@ -338,7 +346,7 @@ def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) 
 
 
 def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         workers = children(server.process.pid)
         assert len(workers) == 2
         server.process.kill()
@@ -348,7 +356,7 @@ def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
 
 
 def test_grpc_with_workers(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         for _ in range(12):  # a connection each
             with grpc.insecure_channel(server.running.grpc) as channel:
                 request = pb.ModelInferRequest(model_name="model")
@@ -368,7 +376,7 @@ def test_workers_that_cannot_load_end_the_process(tmp_path: Path) -> None:
 
 
 def test_unloading_counts_for_all_workers(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         url = server.running.url
         assert server.running.post("/v2/repository/models/model/unload").status_code == 200
         statuses: list[Any] = [httpx.post(f"{url}/v1/models/model:predict", json=ROWS).status_code for _ in range(12)]
@@ -417,9 +425,9 @@ def memory(pid: int) -> float:
 
 
 def test_workers_share_the_memory_of_the_model(tmp_path: Path) -> None:
-    with process(tmp_path) as server:
+    with cold_process(tmp_path) as server:
         alone = memory(server.process.pid)
-    with process(tmp_path, "--workers", "3") as server:
+    with cold_process(tmp_path, "--workers", "3") as server:
         assert len(children(server.process.pid)) == 3
         for _ in range(12):
             assert httpx.post(f"{server.running.url}/v1/models/model:predict", json=ROWS).status_code == 200
@@ -428,7 +436,7 @@ def test_workers_share_the_memory_of_the_model(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         for _ in range(3):
             before = children(server.process.pid)
             os.kill(before[0], signal.SIGKILL)
@@ -442,7 +450,7 @@ def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path
 
 
 def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as server:
+    with cold_process(tmp_path, "--workers", "2") as server:
         for _ in range(4):
             assert httpx.post(f"{server.running.url}/v2/repository/models/model/load").status_code == 200
         url = f"{server.running.url}/v1/models/model:predict"
@@ -453,7 +461,7 @@ def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
 def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Path) -> None:
     gate = tmp_path / "gate"
     env = {"GATE": str(gate)}
-    with process(
+    with cold_process(
         tmp_path, "--workers", "2", "--model-uri", str(own_code), "--grace-period", "20", env=env, ready=False
     ) as server:
         url = server.running.url
@@ -503,7 +511,7 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
 
 def test_a_signal_while_workers_wait_for_the_model(tmp_path: Path, own_code: Path) -> None:
     env = {"GATE": str(tmp_path / "never")}
-    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env=env, ready=False) as server:
+    with cold_process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env=env, ready=False) as server:
         wait_for(lambda: answers(server.running.client, "/v2/health/live") == 200)
         wait_for(lambda: "loading" in server.running.get("/ready").text)
         started = children(server.process.pid)
@@ -514,7 +522,7 @@ def test_a_signal_while_workers_wait_for_the_model(tmp_path: Path, own_code: Pat
 
 def test_nothing_is_shared_where_loading_leaves_threads(tmp_path: Path, own_code: Path) -> None:
     """A fork would lose them: each worker loads the model for itself."""
-    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env={"THREAD": "1"}) as server:
+    with cold_process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env={"THREAD": "1"}) as server:
         assert "each worker loads the model for itself: loading it started threads" in server.log
         url = f"{server.running.url}/v1/models/model:predict"
         replies = [httpx.post(url, json={"instances": [[1, 2, 3, 4]]}).json()["predictions"] for _ in range(12)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
-from predictors.signature.matrix import Matrix, matrix_of
+from predictors.signature.matrix import MatrixPlan, compile_matrix
 from predictors.signature.plan import SignaturePlan, compile_plan
 
 NAMES = ["a", "b", "relative", "1"]
@@ -37,8 +37,8 @@ def tensor_plan(dtype: str, width: int) -> SignaturePlan:
     return compile_plan({"inputs": json.dumps([spec])})
 
 
-def short_way(plan: SignaturePlan) -> Matrix:
-    made = matrix_of(plan)
+def fast_path(plan: SignaturePlan) -> MatrixPlan:
+    made = compile_matrix(plan)
     assert made is not None
     return made
 
@@ -203,7 +203,7 @@ def bits(array: Any) -> Any:
 def check(plan: SignaturePlan, batch: Batch) -> bool:
     """Whether the short way took it; then it must have the numbers of the plan."""
     with warnings.catch_warnings(action="ignore"):  # numpy's, of NaN that signal
-        found = short_way(plan).of(batch)
+        found = fast_path(plan).conform(batch)
     if found is None:
         return False
     expected = conformed(plan, batch)
@@ -300,26 +300,26 @@ def test_mixed_types_take_the_short_way() -> None:
 @pytest.mark.parametrize("plan", [DOUBLES, SINGLES, tensor_plan("float32", 2), UNSIGNED])
 def test_nothing_but_numbers_passes(plan: SignaturePlan, row: str) -> None:
     for rows in (f"[{row}]", f"[[1, 2], {row}]"):
-        assert short_way(plan).of(decoded(f'{{"instances": {rows}}}')) is None
+        assert fast_path(plan).conform(decoded(f'{{"instances": {rows}}}')) is None
 
 
 @pytest.mark.parametrize("record", ['{"a": true, "b": 2}', '{"a": "1", "b": 2}', '{"a": 1}', '{"a": 1, "b": 2, "c": 3}',
                                     '{"a": 1, "c": 2}', '{"a": [1], "b": 2}', '{"a": null, "b": 2}'])  # fmt: skip
 def test_nothing_but_numbers_passes_in_records(record: str) -> None:
     for records in (f"[{record}]", f'[{{"a": 1, "b": 2}}, {record}]'):
-        assert short_way(DOUBLES).of(decoded(f'{{"instances": {records}}}')) is None
+        assert fast_path(DOUBLES).conform(decoded(f'{{"instances": {records}}}')) is None
 
 
 @pytest.mark.parametrize("value", ["2.5", "9007199254740992", "9223372036854775807", "2147483648", "1e300"])
 def test_whole_numbers_that_do_not_fit(value: str) -> None:
     batch = decoded(f'{{"instances": [[1, {value}]]}}')
-    assert short_way(columns_plan(["double", "integer"])).of(batch) is None
+    assert fast_path(columns_plan(["double", "integer"])).conform(batch) is None
 
 
 def test_a_tensor_refuses_whole_numbers_that_a_double_cannot_hold() -> None:
     batch = decoded(f'{{"instances": [[1, {2**53 + 1}]]}}')
     assert conformed(tensor_plan("float64", 2), batch) is None
-    assert short_way(tensor_plan("float64", 2)).of(batch) is None
+    assert fast_path(tensor_plan("float64", 2)).conform(batch) is None
 
 
 @pytest.mark.parametrize("plan", [SINGLES, columns_plan(["double", "float"]), tensor_plan("float32", 2)])
@@ -340,9 +340,9 @@ def test_without_a_signature_large_whole_numbers_stay_whole(number: int) -> None
     for body in (f'{{"instances": [[1, {number}]]}}', f'{{"instances": [{{"a": 1, "b": {number}}}]}}'):
         batch = decoded(body)
         assert conformed(UNSIGNED_NAMED, batch).tolist() == [[1, number]]
-        assert short_way(UNSIGNED_NAMED).of(batch) is None
+        assert fast_path(UNSIGNED_NAMED).conform(batch) is None
     batch = decoded(f'{{"inputs": [{tensor("INT64", "[1, 2]", f"[1, {number}]")}]}}', "v2")
-    assert short_way(UNSIGNED).of(batch) is None
+    assert fast_path(UNSIGNED).conform(batch) is None
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -365,7 +365,7 @@ def test_a_table_without_names_is_not_for_a_model_that_knows_names() -> None:
     """The model itself sees a table with other names, and may refuse it."""
     batch = decoded('{"dataframe_split": {"data": [[1, 2]]}}', "invocations")
     assert list(UNSIGNED_NAMED.conform(batch)) == [0, 1]
-    assert short_way(UNSIGNED_NAMED).of(batch) is None
+    assert fast_path(UNSIGNED_NAMED).conform(batch) is None
 
 
 @pytest.mark.parametrize("shape", ["[2, 1, 1]", "[1, 2]", "[1, 2, 1]"])
@@ -376,21 +376,22 @@ def test_tensors_of_columns_have_a_value_per_row(shape: str, odd: int) -> None:
     inputs = [tensor("FP64", one, "[1, 2]", name) for one, name in zip(shapes, ("a", "b"), strict=True)]
     batch = decoded(f'{{"inputs": [{", ".join(inputs)}]}}', "v2")
     assert conformed(DOUBLES, batch) is None
-    assert short_way(DOUBLES).of(batch) is None
+    assert fast_path(DOUBLES).conform(batch) is None
 
 
 def test_a_scalar_is_no_column() -> None:
     scalar, row = tensor("FP64", "[]", "[1]", "b"), tensor("FP64", "[1]", "[1]", "a")
-    assert short_way(DOUBLES).of(decoded(f'{{"inputs": [{row}, {scalar}]}}', "v2")) is None
+    assert fast_path(DOUBLES).conform(decoded(f'{{"inputs": [{row}, {scalar}]}}', "v2")) is None
 
 
 @pytest.mark.parametrize("plan", [SignaturePlan(width=3, names=("a", "b")), SignaturePlan(width=2, names=("a", "a"))])
 def test_names_that_do_not_name_the_columns(plan: SignaturePlan) -> None:
-    made = matrix_of(plan)
+    made = compile_matrix(plan)
     body = {"instances": [dict.fromkeys(NAMES[: plan.width], 1.0)]}
-    assert made is None or made.of(decoded(json.dumps(body))) is None
+    assert made is None or made.conform(decoded(json.dumps(body))) is None
     assert (
-        made is None or made.of(decoded(json.dumps({"inputs": {name: [1.0] for name in NAMES[: plan.width]}}))) is None
+        made is None
+        or made.conform(decoded(json.dumps({"inputs": {name: [1.0] for name in NAMES[: plan.width]}}))) is None
     )
 
 
@@ -406,4 +407,4 @@ def test_names_that_do_not_name_the_columns(plan: SignaturePlan) -> None:
     ],
 )
 def test_models_that_take_no_matrix(plan: SignaturePlan) -> None:
-    assert matrix_of(plan) is None
+    assert compile_matrix(plan) is None

@@ -1,4 +1,4 @@
-"""Packed models: what is inside lands in the folder, and nothing else lands anywhere."""
+"""Archives are unpacked into the folder, and nothing lands outside of it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictors.storage.archives import unpack, without_links
+from predictors.storage.archives import replace_links, unpack
 from predictors.storage.failures import UnsafeArchive, VolumeError
 
-PLENTY = 1 << 30
+NO_LIMIT = 1 << 30
 
 
 def tar(path: Path, *members: tarfile.TarInfo, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as made:  # type: ignore[call-overload]
-        for one in members:
-            made.addfile(one, io.BytesIO(b"x" * one.size))
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for info in members:
+            archive.addfile(info, io.BytesIO(b"x" * info.size))
     return path
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname, made.size = kind, link, size
-    return made
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, size
+    return info
 
 
 def zipped(path: Path, **names: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in names.items():
-            made.writestr(name, content)
+            archive.writestr(name, content)
     return path
 
 
@@ -45,13 +45,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "target"
-    made.mkdir()
-    return made
+    folder = tmp_path / "target"
+    folder.mkdir()
+    return folder
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz", "m.tgz"])
-def test_what_was_packed(tmp_path: Path, folder: Path, name: str) -> None:
+def test_files_and_folders_are_unpacked(tmp_path: Path, folder: Path, name: str) -> None:
     if name == "m.zip":
         zipped(tmp_path / name, **{"MLmodel": b"", "data/": b"", "data/a": b"xxx", "./code/b.py": b"x"})
     else:
@@ -62,17 +62,17 @@ def test_what_was_packed(tmp_path: Path, folder: Path, name: str) -> None:
             member("code/b.py", size=1),
         )
         tar(tmp_path / name, *files, mode="w:gz" if "gz" in name else "w")
-    unpack(tmp_path / name, folder, PLENTY)
+    unpack(tmp_path / name, folder, NO_LIMIT)
     assert tree(folder) == {"MLmodel": b"", "data/a": b"xxx", "code/b.py": b"x"}
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/tmp/out", "a\\..\\..\\out"])
 @pytest.mark.parametrize("suffix", ["zip", "tar"])
-def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix: str) -> None:
+def test_names_that_lead_outside_are_refused(tmp_path: Path, folder: Path, name: str, suffix: str) -> None:
     archive = tmp_path / f"m.{suffix}"
     zipped(archive, **{name: b"x"}) if suffix == "zip" else tar(archive, member(name, size=1))
     with pytest.raises(UnsafeArchive, match="outside of the archive"):
-        unpack(archive, folder, PLENTY)
+        unpack(archive, folder, NO_LIMIT)
     assert not tree(folder)
     assert not (tmp_path / "out").exists()
 
@@ -83,9 +83,15 @@ def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix
         ([member("a", tarfile.SYMTYPE, "/etc/passwd")], "the link 'a' leads to '/etc/passwd'"),
         ([member("a/b", tarfile.SYMTYPE, "../../x")], "outside of the archive"),
         ([member("a", tarfile.LNKTYPE, "../x")], "outside of the archive"),
-        ([member("a", tarfile.SYMTYPE, "nothing")], "leads to no file of the archive"),
-        ([member("a", tarfile.SYMTYPE, "b"), member("b", tarfile.SYMTYPE, "a")], "leads to no file of the archive"),
-        ([member("d", tarfile.SYMTYPE, "."), member("d/x", size=1)], "leads to no file|both a file and a folder"),
+        ([member("a", tarfile.SYMTYPE, "nothing")], "does not lead to a file in the archive"),
+        (
+            [member("a", tarfile.SYMTYPE, "b"), member("b", tarfile.SYMTYPE, "a")],
+            "does not lead to a file in the archive",
+        ),
+        (
+            [member("d", tarfile.SYMTYPE, "."), member("d/x", size=1)],
+            "does not lead to a file|both a file and a folder",
+        ),
         ([member("p", tarfile.FIFOTYPE)], "a device or a pipe"),
         ([member("c", tarfile.CHRTYPE)], "a device or a pipe"),
         ([member("f", size=1), member("f/x", size=1)], "both a file and a folder"),
@@ -106,9 +112,11 @@ def test_names_that_lead_outside(tmp_path: Path, folder: Path, name: str, suffix
         "folder-below-a-file",
     ],
 )
-def test_links_and_devices(tmp_path: Path, folder: Path, members: list[tarfile.TarInfo], words: str) -> None:
+def test_links_outside_and_devices_are_refused(
+    tmp_path: Path, folder: Path, members: list[tarfile.TarInfo], words: str
+) -> None:
     with pytest.raises(UnsafeArchive, match=words):
-        unpack(tar(tmp_path / "m.tar", *members), folder, PLENTY)
+        unpack(tar(tmp_path / "m.tar", *members), folder, NO_LIMIT)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
@@ -118,22 +126,22 @@ def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:
         member("h", tarfile.LNKTYPE, "d/f"),
         member("s", tarfile.SYMTYPE, "h"),
     )
-    unpack(tar(tmp_path / "m.tar", *links, member("d/f", size=2)), folder, PLENTY)
+    unpack(tar(tmp_path / "m.tar", *links, member("d/f", size=2)), folder, NO_LIMIT)
     assert tree(folder) == dict.fromkeys(("d/f", "e/l", "h", "s"), b"xx")
     assert not any(path.is_symlink() for path in folder.rglob("*"))
 
 
-def test_a_link_in_a_zip_file(tmp_path: Path, folder: Path) -> None:
+def test_a_link_in_a_zip_file_is_refused(tmp_path: Path, folder: Path) -> None:
     link = zipfile.ZipInfo("l")
     link.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(tmp_path / "m.zip", "w") as made:
-        made.writestr(link, "/etc/passwd")
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
     with pytest.raises(UnsafeArchive, match="'l' is a link or a device"):
-        unpack(tmp_path / "m.zip", folder, PLENTY)
+        unpack(tmp_path / "m.zip", folder, NO_LIMIT)
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tgz"])
-def test_a_bomb(tmp_path: Path, folder: Path, name: str) -> None:
+def test_an_archive_bomb_is_refused(tmp_path: Path, folder: Path, name: str) -> None:
     size = 5_000_000
     if name == "m.zip":
         zipped(tmp_path / name, a=bytes(size), b=bytes(size))
@@ -144,33 +152,33 @@ def test_a_bomb(tmp_path: Path, folder: Path, name: str) -> None:
     assert sum(map(len, tree(folder).values())) <= size
 
 
-def test_more_than_there_is_room_for(tmp_path: Path, folder: Path) -> None:
+def test_an_archive_larger_than_the_free_space_is_refused(tmp_path: Path, folder: Path) -> None:
     archive = tar(tmp_path / "m.tar", member("a", size=1))
     content = bytearray(archive.read_bytes())
-    huge = member("a", size=8**11 - 1).tobuf()  # 8 GiB are claimed; more than the file holds, too
+    huge = member("a", size=8**11 - 1).tobuf()  # claims 8 GiB, which is more than the file holds
     archive.write_bytes(bytes(huge) + content[512:])
     with pytest.raises((VolumeError, UnsafeArchive)):
         unpack(archive, folder, 1 << 60)
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz"])
-def test_what_is_no_archive(tmp_path: Path, folder: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"<html>not what was asked for</html>" * 100)
-    with pytest.raises(UnsafeArchive, match="no archive that can be read"):
-        unpack(tmp_path / name, folder, PLENTY)
+def test_a_file_that_is_no_archive(tmp_path: Path, folder: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"<html>not found</html>" * 100)
+    with pytest.raises(UnsafeArchive, match="cannot be read as an archive"):
+        unpack(tmp_path / name, folder, NO_LIMIT)
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar.gz"])
-def test_an_archive_that_ends_too_early(tmp_path: Path, folder: Path, name: str) -> None:
+def test_a_truncated_archive(tmp_path: Path, folder: Path, name: str) -> None:
     content = os.urandom(200_000)
-    with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as made:
+    with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as archive:
         info = member("a", size=len(content))
-        made.addfile(info, io.BytesIO(content))
+        archive.addfile(info, io.BytesIO(content))
     zipped(tmp_path / "m.zip", a=content)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UnsafeArchive):
-        unpack(tmp_path / name, folder, PLENTY)
+        unpack(tmp_path / name, folder, NO_LIMIT)
 
 
 NAMES = st.lists(st.sampled_from(["..", ".", "a", "b", "", "/", "l"]), min_size=1, max_size=5).map("/".join)
@@ -182,15 +190,15 @@ MEMBERS = st.lists(
 
 @given(MEMBERS)
 def test_nothing_ever_lands_outside(members: list[tuple[str, bytes, str]]) -> None:
-    with tempfile.TemporaryDirectory() as made:
-        base = Path(made)
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
         target = base / "1" / "2" / "3"
         target.mkdir(parents=True)
         archive = tar(
             base / "m.tar", *(member(name, kind, link, size=kind == tarfile.REGTYPE) for name, kind, link in members)
         )
         try:
-            unpack(archive, target, PLENTY)
+            unpack(archive, target, NO_LIMIT)
         except UnsafeArchive:
             pass
         outside = [path for path in base.rglob("*") if not path.is_relative_to(target)]
@@ -201,9 +209,9 @@ def test_nothing_ever_lands_outside(members: list[tuple[str, bytes, str]]) -> No
 def test_links_of_a_downloaded_tree(tmp_path: Path, folder: Path) -> None:
     (folder / "a").write_bytes(b"1")
     (folder / "l").symlink_to("a")
-    without_links(folder)
+    replace_links(folder)
     assert tree(folder) == {"a": b"1", "l": b"1"}
     assert not (folder / "l").is_symlink()
     (folder / "out").symlink_to("/etc/passwd")
-    with pytest.raises(UnsafeArchive, match="the link out leads to no file of the model"):
-        without_links(folder)
+    with pytest.raises(UnsafeArchive, match="the link 'out' does not lead to a file of the model"):
+        replace_links(folder)

@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from predictors.flavor import read_mlmodel
+from predictors.pipeline.settings import Settings
 from predictors.serving.startup import read_settings
-from predictors.settings.predictor import Settings
 from predictors.storage.failures import SourceError
 from predictors.storage.source import Source, resolve, served_version
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, process
 from tests.zoo.case import PIP, numbers
@@ -29,7 +30,6 @@ from tests.zoo.case import PIP, numbers
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test starts without."""
     for variable in MLFLOW_VARIABLES:
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
@@ -46,15 +46,15 @@ def registered(tracking: str) -> dict[str, str]:
     """Two versions of the model `fraud`: the first answers 1 × a, the second 2 × a."""
     mlflow.set_tracking_uri(tracking)
     data = numbers()[["a"]]
-    made: dict[str, str] = {}
+    ids: dict[str, str] = {}
     for factor in (1, 2):
         with mlflow.start_run() as run:
             model = LinearRegression().fit(data, data.a * factor)
             info = mlflow.sklearn.log_model(
                 model, name="model", signature=infer_signature(data), registered_model_name="fraud", **PIP
             )
-            made |= {f"run{factor}": run.info.run_id, f"id{factor}": str(info.model_id)}
-            made[f"artifacts{factor}"] = str(mlflow.get_logged_model(info.model_id).artifact_location)
+            ids |= {f"run{factor}": run.info.run_id, f"id{factor}": str(info.model_id)}
+            ids[f"artifacts{factor}"] = str(mlflow.get_logged_model(info.model_id).artifact_location)
     client = mlflow.MlflowClient()
     client.set_registered_model_alias("fraud", "champion", "1")
     client.set_registered_model_alias("fraud", "challenger", "2")
@@ -62,7 +62,7 @@ def registered(tracking: str) -> dict[str, str]:
         warnings.simplefilter("ignore")
         client.transition_model_version_stage("fraud", "1", "Production")
     mlflow.set_tracking_uri("")
-    return made
+    return ids
 
 
 def version_and_factor(source: Source, settings: Settings) -> tuple[str, float]:
@@ -116,7 +116,7 @@ def test_folders(zoo: Callable[[str], Path], uri: str) -> None:
         assert server.predict({"instances": [[1, 1, 0, 0]]}).json()["model_version"] == "v7"
 
 
-def test_a_downloaded_folder_knows_its_version(zoo: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_downloaded_folder_has_its_version(zoo: Callable[[str], Path], tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(zoo("sklearn-logistic"), tmp_path / "model")
@@ -126,7 +126,7 @@ def test_a_downloaded_folder_knows_its_version(zoo: Callable[[str], Path], tmp_p
     assert (source.uri, source.version) == ("models:/fraud/12", "12")
 
 
-def test_nothing_asked_for_is_the_mounted_model_or_the_demo(
+def test_without_a_uri_the_mounted_model_or_the_demo_is_used(
     zoo: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("predictors.storage.source.MOUNTED", tmp_path / "none")
@@ -146,7 +146,7 @@ def test_nothing_asked_for_is_the_mounted_model_or_the_demo(
         ("models:/fraud", "expected models:/NAME/VERSION"),
     ],
 )
-def test_what_is_not_there_is_not_tried_again(tracking: str, registered: dict[str, str], uri: str, words: str) -> None:
+def test_a_permanent_failure_is_not_retried(tracking: str, registered: dict[str, str], uri: str, words: str) -> None:
     notes: list[str] = []
     with pytest.raises(SourceError) as error:
         resolve(Settings(model_uri=uri, tracking_uri=tracking, download_backoff=0.0), notes.append)
@@ -155,8 +155,8 @@ def test_what_is_not_there_is_not_tried_again(tracking: str, registered: dict[st
     assert not any("trying again" in note for note in notes)
 
 
-class FailingServer(BaseHTTPRequestHandler):
-    """In front of the tracking server: refuses some requests, then lets them through; keeps who asked."""
+class FailingProxy(QuietHandler):
+    """A proxy of the tracking server that refuses some requests at first; it records their credentials."""
 
     refusals: int
     upstream: str
@@ -166,67 +166,57 @@ class FailingServer(BaseHTTPRequestHandler):
         type(self).seen.append(self.headers["Authorization"])
         if type(self).refusals > 0:
             type(self).refusals -= 1
-            self.answer(503, b"{}", "application/json")
+            self.reply(503, b"{}")
             return
-        reply = httpx.get(self.upstream + self.path)
-        self.answer(reply.status_code, reply.content, reply.headers["content-type"])
-
-    def answer(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        response = httpx.get(self.upstream + self.path)
+        self.reply(response.status_code, response.content, response.headers["content-type"])
 
 
 @pytest.fixture
-def door(tracking: str) -> Iterator[type[FailingServer]]:
-    class Made(FailingServer):
+def proxy(tracking: str) -> Iterator[type[FailingProxy]]:
+    class Proxy(FailingProxy):
         refusals, upstream, seen = 0, tracking, []
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Made)
-    Made.address = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    Proxy.address = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Made
+    yield Proxy
     server.shutdown()
     server.server_close()
 
 
-def test_what_passes_by_itself_is_tried_again(
-    door: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_temporary_failure_is_retried(
+    proxy: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    door.refusals = 2
+    proxy.refusals = 2
     notes: list[str] = []
-    settings = Settings(model_uri="models:/fraud@champion", tracking_uri=door.address, download_backoff=0.01)
+    settings = Settings(model_uri="models:/fraud@champion", tracking_uri=proxy.address, download_backoff=0.01)
     assert resolve(settings, notes.append, tmp_path).version == "1"
     assert [note.rpartition("(")[2] for note in notes if "trying again" in note] == ["3 left)", "2 left)"]
 
 
-def test_it_gives_up_in_the_end(door: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_are_limited(proxy: Any, registered: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    door.refusals = 1000
+    proxy.refusals = 1000
     settings = Settings(
-        model_uri="models:/fraud@champion", tracking_uri=door.address, download_backoff=0.01, download_retries=1
+        model_uri="models:/fraud@champion", tracking_uri=proxy.address, download_backoff=0.01, download_retries=1
     )
     with pytest.raises(SourceError, match="resolving models:/fraud@champion failed"):
         resolve(settings)
 
 
-def test_user_and_password_are_sent(door: Any, registered: dict[str, str]) -> None:
+def test_user_and_password_are_sent(proxy: Any, registered: dict[str, str]) -> None:
     settings = Settings(
-        model_uri="models:/fraud@champion", tracking_uri=door.address, tracking_username="ada", tracking_password="pw"
+        model_uri="models:/fraud@champion", tracking_uri=proxy.address, tracking_username="ada", tracking_password="pw"
     )
     resolve(settings)
-    assert set(door.seen) == {"Basic " + base64.b64encode(b"ada:pw").decode()}
+    assert set(proxy.seen) == {"Basic " + base64.b64encode(b"ada:pw").decode()}
     assert "pw" not in repr(settings)
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"),
+    ("uri", "expected"),
     [
         ("mlflow://models/fraud@champion", "models:/fraud@champion"),
         ("mlflow://models/fraud/3", "models:/fraud/3"),
@@ -238,11 +228,11 @@ def test_user_and_password_are_sent(door: Any, registered: dict[str, str]) -> No
         ("s3://bucket/mlflow", "s3://bucket/mlflow"),
     ],
 )
-def test_kserves_spelling(asked: str, meant: str) -> None:
-    assert read_settings(["--model-uri", asked]).model_uri == meant
+def test_kserves_spelling(uri: str, expected: str) -> None:
+    assert read_settings(["--model-uri", uri]).model_uri == expected
 
 
-def test_a_spelling_that_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_spelling(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         read_settings([], {"MODEL_URI": "mlflow://fraud/3"})
     assert end.value.code == 2

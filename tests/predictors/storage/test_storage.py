@@ -1,4 +1,4 @@
-"""The storage initializer as people start it, against real servers: MLflow's, one that speaks S3, and plain HTTP."""
+"""The storage initializer as a process, against real servers: MLflow's, an S3 server and a plain HTTP server."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from predictors.storage import cache
-from predictors.storage.output import PLACING, STAGE
-from predictors.storage.provenance import BESIDE, read_provenance
+from predictors.storage.output_folder import PLACING, STAGE
+from predictors.storage.provenance import PROVENANCE_FILE, read_provenance
 from predictors.storage.source import DEMO, local
+from tests.http_server import QuietHandler
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import in_thread, wait_for
 from tests.storage import InitializerProcess, start
@@ -47,52 +48,50 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-class RegistryDoor(BaseHTTPRequestHandler):
-    """In front of a tracking server: counts what is downloaded, and can stop in the middle of it."""
+class RegistryProxy(QuietHandler):
+    """A proxy of the tracking server that records downloads and can pause in the middle of one."""
 
     upstream: str
     seen: list[str]
     half: threading.Event
-    """Set when half of the blob is on its way and the rest waits for `gate`."""
+    """Set when half of the blob is sent and the rest waits for `gate`."""
     gate: threading.Event
     refusals: int
 
     def do_GET(self) -> None:
-        made = type(self)
-        if made.refusals:
-            made.refusals -= 1
+        proxy = type(self)
+        if proxy.refusals:
+            proxy.refusals -= 1
             self.reply(503, b"{}", "application/json")
             return
-        answer = httpx.request("GET", made.upstream + self.path, headers={"Accept": "*/*"}, timeout=60)
-        if self.path.endswith(BLOB):
-            made.seen.append(self.path)
-        self.reply(answer.status_code, answer.content, answer.headers["content-type"], slow=self.path.endswith(BLOB))
+        response = httpx.request("GET", proxy.upstream + self.path, headers={"Accept": "*/*"}, timeout=60)
+        is_blob = self.path.endswith(BLOB)
+        if is_blob:
+            proxy.seen.append(self.path)
+        self.reply(response.status_code, response.content, response.headers["content-type"], slow=is_blob)
 
-    def reply(self, status: int, body: bytes, content_type: str, slow: bool = False) -> None:
+    def pass_on(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with contextlib.suppress(OSError):  # whoever asked was killed
+        with contextlib.suppress(OSError):  # the client was killed
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            if slow:
+            if self.path.endswith(BLOB):
                 type(self).half.set()
                 type(self).gate.wait(60)
             self.wfile.write(body[len(body) // 2 :])
 
-    def log_message(self, *args: Any) -> None:
-        return
-
 
 @dataclass
 class StorageRegistry:
-    """A registry with the model `fraud`: version 1 is the champion, version 2 has one file more."""
+    """A registry with the model `fraud`: version 1 is the champion, version 2 has an extra file."""
 
     uri: str
     client: mlflow.MlflowClient
     run_id: str
-    door: type[RegistryDoor]
+    proxy: type[RegistryProxy]
 
 
 @contextlib.contextmanager
@@ -121,26 +120,26 @@ def shared_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storag
             source = f"{client.get_run(run_id).info.artifact_uri}/model{version}"
             client.create_model_version("fraud", source, run_id)
 
-        class Made(RegistryDoor):
+        class Proxy(RegistryProxy):
             pass
 
-        Made.upstream = upstream
-        with http(Made) as uri:
-            yield StorageRegistry(uri, client, run_id, Made)
+        Proxy.upstream = upstream
+        with http(Proxy) as uri:
+            yield StorageRegistry(uri, client, run_id, Proxy)
 
 
 @pytest.fixture
 def registry(shared_registry: StorageRegistry) -> StorageRegistry:
-    door = shared_registry.door
-    door.seen, door.refusals, door.half, door.gate = [], 0, threading.Event(), threading.Event()
-    door.gate.set()
+    proxy = shared_registry.proxy
+    proxy.seen, proxy.refusals, proxy.half, proxy.gate = [], 0, threading.Event(), threading.Event()
+    proxy.gate.set()
     shared_registry.client.set_registered_model_alias("fraud", "champion", "1")
     return shared_registry
 
 
 @dataclass
-class ObjectStore:
-    """Where a pod of a test has its folders, and what it sets."""
+class Pod:
+    """The folders and the environment of one pod."""
 
     path: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -156,74 +155,75 @@ class ObjectStore:
 
     def start(self, uri: str, folder: Path | None = None, **env: Any) -> InitializerProcess:
         settings = {"CACHE_PATH": str(self.cache), "BACKOFF_SECONDS": "0.01", "MAX_RETRIES": "2", **self.env, **env}
-        everything = {name: str(value) for name, value in {**os.environ, **settings}.items() if value is not None}
-        return start([uri, str(folder or self.models)], everything, self.path / f"{next(self.numbers)}.log")
+        environ = {name: str(value) for name, value in {**os.environ, **settings}.items() if value is not None}
+        return start([uri, str(folder or self.models)], environ, self.path / f"{next(self.numbers)}.log")
 
     def run(self, uri: str, folder: Path | None = None, *, code: int = 0, **env: Any) -> str:
-        """What it logs."""
-        started = self.start(uri, folder, **env)
-        assert started.wait() == code, started.log
-        assert "Traceback" not in started.log
-        return started.log
+        """Runs the initializer and returns its log."""
+        process = self.start(uri, folder, **env)
+        assert process.wait() == code, process.log
+        assert "Traceback" not in process.log
+        return process.log
 
     def entry(self) -> cache.Entry:
         (only,) = cache.entries(self.cache)
         return only
 
-    def half_done(self) -> list[str]:
-        """What a download that did not finish has left."""
-        left = [str(one.path) for one in cache.partials(self.cache)] if self.cache.exists() else []
-        return left + ([str(path) for path in self.models.iterdir()] if self.models.exists() else [])
+    def leftovers(self) -> list[str]:
+        """What an interrupted download has left."""
+        partials = [str(one.path) for one in cache.partials(self.cache)] if self.cache.exists() else []
+        return partials + ([str(path) for path in self.models.iterdir()] if self.models.exists() else [])
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path)
+def bare_pod(tmp_path: Path) -> Pod:
+    """A pod without a cache and a registry."""
+    return Pod(tmp_path)
 
 
 @pytest.fixture
-def pod(place: ObjectStore, registry: StorageRegistry) -> ObjectStore:
-    place.cache.mkdir()
-    place.env["MLFLOW_TRACKING_URI"] = registry.uri
-    return place
+def pod(bare_pod: Pod, registry: StorageRegistry) -> Pod:
+    bare_pod.cache.mkdir()
+    bare_pod.env["MLFLOW_TRACKING_URI"] = registry.uri
+    return bare_pod
 
 
 def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-# -- what is fetched ----------------------------------------------------------------------------------------------
+# -- fetching -----------------------------------------------------------------------------------------------------
 
 
-def test_an_alias_becomes_a_version(pod: ObjectStore, registry: StorageRegistry) -> None:
+def test_an_alias_becomes_a_version(pod: Pod, registry: StorageRegistry) -> None:
     log = pod.run("mlflow://models/fraud@champion", POD_NAMESPACE="team", POD_NAME="fraud-0", POD_UID="1234")
-    assert "models:/fraud@champion is models:/fraud/1" in log
-    known = read_provenance(pod.models / BESIDE)
+    assert "models:/fraud@champion resolves to models:/fraud/1" in log
+    known = read_provenance(pod.models / PROVENANCE_FILE)
     assert known is not None
     assert (known.uri, known.resolved_uri, known.version) == ("models:/fraud@champion", "models:/fraud/1", "1")
-    assert names(pod.models) == {*known.files, BESIDE}
+    assert names(pod.models) == {*known.files, PROVENANCE_FILE}
     assert {"MLmodel", BLOB, "empty"} <= set(known.files)
     entry = pod.entry()
     assert entry.key.startswith("models-fraud-1-")
-    assert entry.manifest is not None
-    assert entry.manifest.digest == known.digest
+    assert entry.provenance is not None
+    assert entry.provenance.digest == known.digest
     assert [(user.namespace, user.pod, user.uid) for user in entry.users] == [("team", "fraud-0", "1234")]
     assert (entry.model / BLOB).stat().st_ino == (pod.models / BLOB).stat().st_ino
     assert not (entry.model / BLOB).stat().st_mode & 0o222
 
-    assert f"{pod.models} holds models:/fraud/1 already" in pod.run("models:/fraud@champion")
+    assert f"{pod.models} already holds models:/fraud/1" in pod.run("models:/fraud@champion")
     registry.client.set_registered_model_alias("fraud", "champion", "2")
     pod.run("models:/fraud@champion")
-    moved = read_provenance(pod.models / BESIDE)
+    moved = read_provenance(pod.models / PROVENANCE_FILE)
     assert moved is not None
     assert (moved.version, moved.digest != known.digest) == ("2", True)
     assert (pod.models / "second").exists()
-    assert len(registry.door.seen) == 2
+    assert len(registry.proxy.seen) == 2
 
     registry.client.set_registered_model_alias("fraud", "champion", "1")
     assert "from the cache" in pod.run("models:/fraud@champion")
-    assert names(pod.models) == {*known.files, BESIDE}
-    assert len(registry.door.seen) == 2
+    assert names(pod.models) == {*known.files, PROVENANCE_FILE}
+    assert len(registry.proxy.seen) == 2
 
 
 @pytest.mark.parametrize(
@@ -235,31 +235,31 @@ def test_an_alias_becomes_a_version(pod: ObjectStore, registry: StorageRegistry)
         "mlflow://artifacts/0/{run}/artifacts/model1",
     ],
 )
-def test_other_names_of_mlflow(pod: ObjectStore, registry: StorageRegistry, uri: str) -> None:
+def test_other_uris_of_mlflow(pod: Pod, registry: StorageRegistry, uri: str) -> None:
     pod.run(uri.format(run=registry.run_id), STORAGE_STRATEGY="emptydir")
-    assert {"MLmodel", BLOB, "empty", BESIDE} <= names(pod.models)
+    assert {"MLmodel", BLOB, "empty", PROVENANCE_FILE} <= names(pod.models)
     assert not list(pod.cache.iterdir())
 
 
-def test_what_is_in_the_cache_needs_no_server(pod: ObjectStore) -> None:
+def test_the_cache_keeps_servers_apart(pod: Pod) -> None:
     pod.run("models:/fraud/1")
     pod.env["MAX_RETRIES"] = "0"
     key = pod.entry().key
-    # The address is part of the name: another server's models:/fraud/1 is another model.
+    # The address is part of the key: another server's models:/fraud/1 is another model.
     log = pod.run("models:/fraud/1", pod.path / "other", code=5, MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
     assert "http://127.0.0.1:9" in log
     assert "secret" not in log
     assert pod.entry().key == key
 
 
-def test_links_to_a_cache_under_a_relative_path(pod: ObjectStore) -> None:
+def test_links_to_a_cache_under_a_relative_path(pod: Pod) -> None:
     path = Path(os.path.relpath(pod.cache))
     pod.run("models:/fraud/1", CACHE_LINK="symlink", CACHE_PATH=path)
     assert (pod.models / "MLmodel").is_file()
 
 
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
-def test_how_the_folder_is_filled(pod: ObjectStore, link: str) -> None:
+def test_how_the_folder_is_filled(pod: Pod, link: str) -> None:
     pod.run("models:/fraud/1", CACHE_LINK=link)
     same = (pod.models / BLOB).samefile(pod.entry().model / BLOB)
     assert same == (link != "copy")
@@ -267,44 +267,52 @@ def test_how_the_folder_is_filled(pod: ObjectStore, link: str) -> None:
     assert "already" in pod.run("models:/fraud/1", CACHE_LINK=link)
 
 
-def test_a_folder(place: ObjectStore) -> None:
-    source = place.path / "source"
+def test_a_folder(bare_pod: Pod) -> None:
+    source = bare_pod.path / "source"
     shutil.copytree(DEMO, source / "inner")
-    log = place.run(str(source), STORAGE_STRATEGY="emptydir")
+    log = bare_pod.run(str(source), STORAGE_STRATEGY="emptydir")
     assert "inner may be meant" in log
-    assert (place.models / "inner" / "MLmodel").is_file()
-    place.run(f"file://{source}/inner")
-    assert (place.models / "MLmodel").is_file()
-    assert not (place.models / "inner").exists()
-    place.run("/nowhere", code=3)
+    assert (bare_pod.models / "inner" / "MLmodel").is_file()
+    bare_pod.run(f"file://{source}/inner")
+    assert (bare_pod.models / "MLmodel").is_file()
+    assert not (bare_pod.models / "inner").exists()
+    bare_pod.run("/nowhere", code=3)
 
 
-def test_several_at_once(place: ObjectStore) -> None:
-    command = [sys.executable, "-m", "predictors.storage", str(DEMO), f"{place.path}/a", str(DEMO), f"{place.path}/b"]
+def test_several_pairs_in_one_command(bare_pod: Pod) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "predictors.storage",
+        str(DEMO),
+        f"{bare_pod.path}/a",
+        str(DEMO),
+        f"{bare_pod.path}/b",
+    ]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    assert (place.path / "a" / "MLmodel").is_file()
-    assert (place.path / "b" / "MLmodel").is_file()
+    assert (bare_pod.path / "a" / "MLmodel").is_file()
+    assert (bare_pod.path / "b" / "MLmodel").is_file()
 
 
-# -- what the server says -----------------------------------------------------------------------------------------
+# -- the server ---------------------------------------------------------------------------------------------------
 
 
-def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: ObjectStore, registry: StorageRegistry) -> None:
+def test_the_server_shows_the_provenance_and_follows_the_alias(pod: Pod, registry: StorageRegistry) -> None:
     pod.run("models:/fraud@champion")
-    known = read_provenance(pod.models / BESIDE)
+    known = read_provenance(pod.models / PROVENANCE_FILE)
     assert known is not None
     settings = {"model_local_path": str(pod.models), "tracking_uri": registry.uri, "reload_interval": 0.2}
     with in_thread("models:/fraud@champion", **settings) as server:
 
         def properties() -> dict[str, str]:
-            found: dict[str, str] = server.get("/v2/models/model").json()["properties"]
-            return found
+            metadata: dict[str, dict[str, str]] = server.get("/v2/models/model").json()
+            return metadata["properties"]
 
         first = properties()
         assert (first["model_uri"], first["asked_uri"]) == ("models:/fraud/1", "models:/fraud@champion")
         assert first["digest"] == known.digest
         assert server.post("/v2/repository/models/model/load").status_code == 200
-        assert len(registry.door.seen) == 1  # the folder is the version that the alias names: nothing to fetch
+        assert len(registry.proxy.seen) == 1  # the folder is the version that the alias names: nothing to fetch
         registry.client.set_registered_model_alias("fraud", "champion", "2")
         wait_for(lambda: properties()["model_uri"] == "models:/fraud/2")
         assert server.get("/v2/models/model").json()["versions"] == ["2"]
@@ -312,15 +320,17 @@ def test_the_server_knows_where_it_came_from_and_follows_the_alias(pod: ObjectSt
         assert properties()["model_uri"] == "models:/fraud/2"  # the folder still holds version 1
 
 
-def test_a_model_that_is_linked_to_the_cache_is_served(pod: ObjectStore) -> None:
+def test_a_model_that_is_linked_to_the_cache_is_served(pod: Pod) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink")
     with in_thread(None, model_local_path=str(pod.models)) as server:
         assert server.get("/v2/models/model").json()["properties"]["model_uri"] == "models:/fraud/1"
     (pod.entry().path / cache.ENTRY).write_text("{}")
-    assert local(pod.models).path == pod.models  # what is no entry is judged as any folder: its links are refused
+    assert (
+        local(pod.models).path == pod.models
+    )  # without a valid entry it is an ordinary folder, whose links are refused
 
 
-# -- what goes wrong ----------------------------------------------------------------------------------------------
+# -- failures -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -334,142 +344,144 @@ def test_a_model_that_is_linked_to_the_cache_is_served(pod: ObjectStore) -> None
         ("runs:/0123456789abcdef0123456789abcdef/model", 3, "0123456789abcdef0123456789abcdef"),
     ],
 )
-def test_what_is_not_there_is_not_tried_again(
-    pod: ObjectStore, registry: StorageRegistry, uri: str, code: int, words: str
+def test_a_permanent_failure_is_not_retried(
+    pod: Pod, registry: StorageRegistry, uri: str, code: int, words: str
 ) -> None:
     log = pod.run(uri.format(run=registry.run_id), code=code)
     assert words in log
     assert "trying again" not in log
-    assert pod.half_done() == []
+    assert pod.leftovers() == []
 
 
-def test_what_passes_by_itself_is_tried_again(pod: ObjectStore, registry: StorageRegistry) -> None:
-    registry.door.refusals = 2
+def test_a_temporary_failure_is_retried(pod: Pod, registry: StorageRegistry) -> None:
+    registry.proxy.refusals = 2
     assert "trying again" in pod.run("models:/fraud@champion", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
-    registry.door.refusals = 99
+    registry.proxy.refusals = 99
     log = pod.run("models:/fraud@champion", code=5, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert log.count("trying again") == 2
-    registry.door.refusals = 0
+    registry.proxy.refusals = 0
 
 
-def test_settings_that_cannot_be_used(place: ObjectStore) -> None:
+def test_invalid_settings(bare_pod: Pod) -> None:
     for env, words in (
         ({"STORAGE_STRATEGY": "nfs"}, "STORAGE_STRATEGY: 'nfs' is not usable: expected one of auto, emptydir, pvc"),
         ({"MAX_RETRIES": "-1"}, "MAX_RETRIES: '-1' is not usable"),
     ):
-        assert words in place.run(str(DEMO), code=2, **env)
-    assert "expected mlflow://models/…" in place.run("mlflow://fraud/3", code=2)
-    assert "MLFLOW_TRACKING_URI is not set" in place.run("models:/fraud/3", code=2)
+        assert words in bare_pod.run(str(DEMO), code=2, **env)
+    assert "expected mlflow://models/…" in bare_pod.run("mlflow://fraud/3", code=2)
+    assert "MLFLOW_TRACKING_URI is not set" in bare_pod.run("models:/fraud/3", code=2)
 
 
 @pytest.mark.parametrize("strategy", ["pvc", "emptydir"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_stopped_half_way(pod: ObjectStore, registry: StorageRegistry, number: signal.Signals, strategy: str) -> None:
-    registry.door.gate.clear()
-    started = pod.start("models:/fraud/1", STORAGE_STRATEGY=strategy)
-    assert registry.door.half.wait(60)
+def test_stopped_half_way(pod: Pod, registry: StorageRegistry, number: signal.Signals, strategy: str) -> None:
+    registry.proxy.gate.clear()
+    process = pod.start("models:/fraud/1", STORAGE_STRATEGY=strategy)
+    assert registry.proxy.half.wait(60)
     wait_for(lambda: any(path.is_file() and path.name == BLOB for path in pod.path.rglob("*")))
-    assert started.process.pid is not None
-    os.kill(started.process.pid, number)
-    assert started.wait() == (143 if number == signal.SIGTERM else -9)
-    registry.door.gate.set()
+    assert process.process.pid is not None
+    os.kill(process.process.pid, number)
+    assert process.wait() == (143 if number == signal.SIGTERM else -9)
+    registry.proxy.gate.set()
     assert cache.entries(pod.cache) == []
     assert not (pod.models / "MLmodel").exists()
     if number == signal.SIGTERM:
-        assert pod.half_done() == []
+        assert pod.leftovers() == []
     log = pod.run("models:/fraud/1", STORAGE_STRATEGY=strategy)
-    assert ("was killed has left" in log or "left half-done" in log) == (number == signal.SIGKILL)
-    assert {"MLmodel", BLOB, BESIDE} <= names(pod.models)
+    assert ("left by an interrupted download" in log or "removing what an interrupted run left" in log) == (
+        number == signal.SIGKILL
+    )
+    assert {"MLmodel", BLOB, PROVENANCE_FILE} <= names(pod.models)
     assert cache.partials(pod.cache) == []
 
 
-def test_many_pods_download_once(pod: ObjectStore, registry: StorageRegistry) -> None:
-    registry.door.gate.clear()
-    started = [pod.start("models:/fraud/1", pod.path / f"pod{number}") for number in range(5)]
-    assert registry.door.half.wait(60)
-    wait_for(lambda: sum("waiting for it" in one.log for one in started) == 4)
-    registry.door.gate.set()
-    assert [one.wait() for one in started] == [0] * 5
-    assert len(registry.door.seen) == 1
+def test_many_pods_download_once(pod: Pod, registry: StorageRegistry) -> None:
+    registry.proxy.gate.clear()
+    processes = [pod.start("models:/fraud/1", pod.path / f"pod{number}") for number in range(5)]
+    assert registry.proxy.half.wait(60)
+    wait_for(lambda: sum("waiting for another process" in one.log for one in processes) == 4)
+    registry.proxy.gate.set()
+    assert [one.wait() for one in processes] == [0] * 5
+    assert len(registry.proxy.seen) == 1
     assert all((pod.path / f"pod{number}" / BLOB).samefile(pod.entry().model / BLOB) for number in range(5))
 
 
-def test_who_waits_goes_on_when_the_other_is_killed(pod: ObjectStore, registry: StorageRegistry) -> None:
-    registry.door.gate.clear()
+def test_a_waiting_pod_continues_when_the_downloading_one_is_killed(pod: Pod, registry: StorageRegistry) -> None:
+    registry.proxy.gate.clear()
     first = pod.start("models:/fraud/1", pod.path / "first")
-    assert registry.door.half.wait(60)
+    assert registry.proxy.half.wait(60)
     second = pod.start("models:/fraud/1", pod.path / "second")
-    wait_for(lambda: "waiting for it" in second.log)
+    wait_for(lambda: "waiting for another process" in second.log)
     first.process.kill()
-    registry.door.gate.set()
+    registry.proxy.gate.set()
     assert first.wait() == -9
     assert second.wait() == 0
     assert {"MLmodel", BLOB} <= names(pod.path / "second")
 
 
-def spoil(path: Path, *, shorter: bool = False) -> None:
+def damage(path: Path, *, shorter: bool = False) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(content[:-1] if shorter else content)
 
 
-def test_a_spoilt_entry_is_downloaded_anew(pod: ObjectStore, registry: StorageRegistry) -> None:
+def test_a_damaged_entry_is_downloaded_again(pod: Pod, registry: StorageRegistry) -> None:
     pod.run("models:/fraud/1", pod.path / "a", CACHE_LINK="copy")
     good = (pod.entry().model / BLOB).read_bytes()
-    spoil(pod.entry().model / BLOB)
+    damage(pod.entry().model / BLOB)
     assert "from the cache" in pod.run("models:/fraud/1", pod.path / "b", VERIFY="size", CACHE_LINK="copy")
     log = pod.run("models:/fraud/1", pod.path / "c")
-    assert f"to be replaced: {BLOB} has another checksum" in log
+    assert f"damaged and is downloaded again: {BLOB} has a wrong checksum" in log
     assert (pod.path / "c" / BLOB).read_bytes() == good
-    spoil(pod.entry().model / "MLmodel", shorter=True)
+    damage(pod.entry().model / "MLmodel", shorter=True)
     log = pod.run("models:/fraud/1", pod.path / "d", VERIFY="size")
-    assert "to be replaced: MLmodel has " in log
+    assert "damaged and is downloaded again: MLmodel has " in log
     (pod.entry().path / cache.ENTRY).write_text("{")
     assert "entry.json cannot be read" in pod.run("models:/fraud/1", pod.path / "e")
-    assert len(registry.door.seen) == 4
+    assert len(registry.proxy.seen) == 4
     assert cache.trash(pod.cache) == []
 
 
-def test_a_spoilt_entry_stays_what_others_are_linked_to(pod: ObjectStore, registry: StorageRegistry) -> None:
+def test_a_damaged_entry_stays_until_its_replacement_is_complete(pod: Pod, registry: StorageRegistry) -> None:
     pod.run("models:/fraud/1", CACHE_LINK="symlink", POD_NAMESPACE="models", POD_NAME="one")
-    spoil(pod.entry().model / BLOB)
-    registry.door.refusals = 9
+    damage(pod.entry().model / BLOB)
+    registry.proxy.refusals = 9
     pod.run("models:/fraud/1", pod.path / "other", code=5, MAX_RETRIES=0, STORAGE_STRATEGY="pvc")
     assert (pod.models / "MLmodel").is_file()
-    registry.door.refusals = 0
+    registry.proxy.refusals = 0
     pod.run("models:/fraud/1", pod.path / "other", POD_NAMESPACE="models", POD_NAME="two")
-    assert [user.pod for user in pod.entry().users] == ["one", "two"]  # a clean-up asks for both
+    assert [user.pod for user in pod.entry().users] == ["one", "two"]  # the clean-up checks both
 
 
-def test_an_entry_in_use_elsewhere_can_be_used(pod: ObjectStore) -> None:
+def test_several_pods_can_use_an_entry_at_once(pod: Pod) -> None:
     pod.run("models:/fraud/1")
     with cache.locked(pod.cache, pod.entry().key, shared=True):
         assert "from the cache" in pod.run("models:/fraud/1", pod.path / "other")
 
 
-def test_files_of_others_stay(place: ObjectStore) -> None:
-    place.models.mkdir()
-    (place.models / "note").write_text("mine")
-    place.run(str(DEMO))
-    assert (place.models / "note").read_text() == "mine"
-    (place.models / BESIDE).unlink()
-    before = names(place.models)
-    assert "holds other files under names that the model needs: MLmodel" in place.run(str(DEMO), code=6)
-    assert names(place.models) == before
+def test_other_files_stay(bare_pod: Pod) -> None:
+    bare_pod.models.mkdir()
+    (bare_pod.models / "note").write_text("mine")
+    bare_pod.run(str(DEMO))
+    assert (bare_pod.models / "note").read_text() == "mine"
+    (bare_pod.models / PROVENANCE_FILE).unlink()
+    before = names(bare_pod.models)
+    assert "holds other files under names that the model needs: MLmodel" in bare_pod.run(str(DEMO), code=6)
+    assert names(bare_pod.models) == before
 
 
-def test_killed_while_the_files_were_put_in_place(place: ObjectStore) -> None:
-    place.run(str(DEMO))
-    whole = names(place.models)
-    (place.models / BESIDE).unlink()
-    (place.models / "requirements.txt").unlink()
-    stage = place.models / STAGE
+def test_killed_while_the_files_were_put_in_place(bare_pod: Pod) -> None:
+    bare_pod.run(str(DEMO))
+    whole = names(bare_pod.models)
+    (bare_pod.models / PROVENANCE_FILE).unlink()
+    (bare_pod.models / "requirements.txt").unlink()
+    stage = bare_pod.models / STAGE
     stage.mkdir()
     (stage / PLACING).write_text(json.dumps([path.name for path in DEMO.iterdir()]))
-    (place.models / "note").write_text("mine")
-    assert "left half-done" in place.run(str(DEMO))
-    assert names(place.models) == whole | {"note"}
+    (bare_pod.models / "note").write_text("mine")
+    assert "removing what an interrupted run left" in bare_pod.run(str(DEMO))
+    assert names(bare_pod.models) == whole | {"note"}
 
 
 @contextlib.contextmanager
@@ -483,29 +495,29 @@ def tmpfs(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_cache(pod: ObjectStore) -> None:
+def test_a_full_cache(pod: Pod) -> None:
     with tmpfs(pod.cache, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY="pvc")
         assert f"the volume of {pod.cache}" in log
         assert "is full" in log
-        assert pod.half_done() == []
+        assert pod.leftovers() == []
         assert cache.entries(pod.cache) == []
-        assert "going without the cache" in pod.run("models:/fraud/1", STORAGE_STRATEGY="auto")
-    assert {"MLmodel", BLOB, BESIDE} <= names(pod.models)
+        assert "continuing without the cache" in pod.run("models:/fraud/1", STORAGE_STRATEGY="auto")
+    assert {"MLmodel", BLOB, PROVENANCE_FILE} <= names(pod.models)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "emptydir"])
-def test_a_full_folder(pod: ObjectStore, strategy: str) -> None:
+def test_a_full_folder(pod: Pod, strategy: str) -> None:
     with tmpfs(pod.models, "size=1m"):
         log = pod.run("models:/fraud/1", code=6, STORAGE_STRATEGY=strategy)
         assert f"the volume of {pod.models}" in log
         assert "trying again" not in log
-        assert "going without" not in log
+        assert "continuing without" not in log
         assert list(pod.models.iterdir()) == []
     pod.run("models:/fraud/1", STORAGE_STRATEGY=strategy)
 
 
-def test_volumes_that_are_read_only(pod: ObjectStore) -> None:
+def test_volumes_that_are_read_only(pod: Pod) -> None:
     with tmpfs(pod.models, "ro"):
         assert f"{pod.models}" in pod.run("models:/fraud/1", code=6)
     with tmpfs(pod.cache, "ro"):
@@ -519,81 +531,75 @@ def test_volumes_that_are_read_only(pod: ObjectStore) -> None:
 
 
 def packed(name: str, files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     if name.endswith(".zip"):
-        with zipfile.ZipFile(made, "w") as archive:
+        with zipfile.ZipFile(buffer, "w") as archive:
             for path, content in files.items():
                 archive.writestr(path, content)
     else:
-        with tarfile.open(fileobj=made, mode="w:gz" if name.endswith("gz") else "w") as archive:
+        with tarfile.open(fileobj=buffer, mode="w:gz" if name.endswith("gz") else "w") as archive:
             for path, content in files.items():
                 info = tarfile.TarInfo(path)
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
-    return made.getvalue()
+    return buffer.getvalue()
 
 
-class Files(BaseHTTPRequestHandler):
-    """Gives what a test has laid out, or the status that stands in the path."""
+class FileServer(QuietHandler):
+    """Serves the files of a test, or the status in the path."""
 
     files: dict[str, bytes]
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].strip("/")
         body = self.files.get(path, b"")
-        self.send_response(200 if path in self.files else int(path.partition("/")[0]))
+        status = 200 if path in self.files else int(path.partition("/")[0])
         kinds = {"zip": "application/zip", "tar": "application/x-tar"}
-        self.send_header("Content-Type", kinds.get(path.rpartition(".")[2], "application/gzip"))
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        return
+        self.reply(status, body, kinds.get(path.rpartition(".")[2], "application/gzip"))
 
 
 @pytest.fixture
 def files() -> Iterator[tuple[str, dict[str, bytes]]]:
-    class Made(Files):
+    class Server(FileServer):
         pass
 
-    Made.files = {}
-    with http(Made) as url:
-        yield url, Made.files
+    Server.files = {}
+    with http(Server) as url:
+        yield url, Server.files
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar", "m.tar.gz", "m.tgz"])
-def test_a_packed_model_over_http(place: ObjectStore, files: tuple[str, dict[str, bytes]], name: str) -> None:
-    url, there = files
-    there[name] = packed(name, {"fraud/MLmodel": b"flavors: {}", "fraud/data/a": b"x"})
-    log = place.run(f"{url}/{name}?signature=SECRET")
-    assert names(place.models) == {"MLmodel", "data/a", BESIDE}
+def test_a_packed_model_over_http(bare_pod: Pod, files: tuple[str, dict[str, bytes]], name: str) -> None:
+    url, served = files
+    served[name] = packed(name, {"fraud/MLmodel": b"flavors: {}", "fraud/data/a": b"x"})
+    log = bare_pod.run(f"{url}/{name}?signature=SECRET")
+    assert names(bare_pod.models) == {"MLmodel", "data/a", PROVENANCE_FILE}
     assert "the model is the folder fraud of m." in log
     assert "SECRET" not in log
-    assert "SECRET" not in (place.models / BESIDE).read_text()
+    assert "SECRET" not in (bare_pod.models / PROVENANCE_FILE).read_text()
 
 
-def test_a_packed_model_that_is_not_as_it_should_be(place: ObjectStore, files: tuple[str, dict[str, bytes]]) -> None:
-    url, there = files
+def test_unsafe_and_broken_archives_over_http(bare_pod: Pod, files: tuple[str, dict[str, bytes]]) -> None:
+    url, served = files
     for name in ("m.zip", "m.tar", "m.tgz"):
-        there[name] = packed(name, {"../../out": b"x"})
-        assert "outside of the archive" in place.run(f"{url}/{name}", code=7)
-        assert place.half_done() == []
-        there[name] = packed(name, {"MLmodel": bytes(3_000_000)})
-        assert "MAX_UNPACKED_SIZE" in place.run(f"{url}/{name}", code=7, MAX_UNPACKED_SIZE="1MiB")
-        there[name] = packed(name, {"MLmodel": os.urandom(100_000)})[:50_000]
-        place.run(f"{url}/{name}", code=7)
-    assert not list(place.path.rglob("out"))
+        served[name] = packed(name, {"../../out": b"x"})
+        assert "outside of the archive" in bare_pod.run(f"{url}/{name}", code=7)
+        assert bare_pod.leftovers() == []
+        served[name] = packed(name, {"MLmodel": bytes(3_000_000)})
+        assert "MAX_UNPACKED_SIZE" in bare_pod.run(f"{url}/{name}", code=7, MAX_UNPACKED_SIZE="1MiB")
+        served[name] = packed(name, {"MLmodel": os.urandom(100_000)})[:50_000]
+        bare_pod.run(f"{url}/{name}", code=7)
+    assert not list(bare_pod.path.rglob("out"))
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (403, 4), (404, 3), (503, 5)])
-def test_what_a_server_says(place: ObjectStore, files: tuple[str, dict[str, bytes]], status: int, code: int) -> None:
-    log = place.run(f"{files[0]}/{status}/m.zip?signature=SECRET", code=code)
+def test_statuses_of_the_server(bare_pod: Pod, files: tuple[str, dict[str, bytes]], status: int, code: int) -> None:
+    log = bare_pod.run(f"{files[0]}/{status}/m.zip?signature=SECRET", code=code)
     assert log.count("trying again") == (2 if code == 5 else 0)
     assert "SECRET" not in log
 
 
-def test_s3(place: ObjectStore) -> None:
+def test_s3(bare_pod: Pod) -> None:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:
@@ -612,34 +618,34 @@ def test_s3(place: ObjectStore) -> None:
             ("m.tgz", archive),
         ):
             client.put_object(Bucket="models", Key=key, Body=body)
-        place.cache.mkdir()
-        place.env |= {**keys, "S3_ENDPOINT": f"{host}:{port}", "S3_USE_HTTPS": "0"}
-        log = place.run("s3://models/fraud")
-        assert "names no version, so that it is not kept in the cache" in log
-        assert names(place.models) == {"MLmodel", "code/__init__.py", BESIDE}
-        place.run("s3://models/fraud", place.path / "kept", CACHE_UNVERSIONED="true")
-        assert place.entry().manifest is not None
-        place.run("s3://models/m.tgz", place.path / "packed")
-        assert names(place.path / "packed") == {"MLmodel", BESIDE}
+        bare_pod.cache.mkdir()
+        bare_pod.env |= {**keys, "S3_ENDPOINT": f"{host}:{port}", "S3_USE_HTTPS": "0"}
+        log = bare_pod.run("s3://models/fraud")
+        assert "has no version: it is not cached" in log
+        assert names(bare_pod.models) == {"MLmodel", "code/__init__.py", PROVENANCE_FILE}
+        bare_pod.run("s3://models/fraud", bare_pod.path / "kept", CACHE_UNVERSIONED="true")
+        assert bare_pod.entry().provenance is not None
+        bare_pod.run("s3://models/m.tgz", bare_pod.path / "packed")
+        assert names(bare_pod.path / "packed") == {"MLmodel", PROVENANCE_FILE}
         config = {
             "type": "s3",
             "access_key_id": "key",
             "secret_access_key": "SECRET",
             "endpoint_url": f"http://{host}:{port}",
         }
-        secret_of_kserve = {"STORAGE_CONFIG": json.dumps(config), **dict.fromkeys(("S3_ENDPOINT", *list(keys)[:2]))}
-        place.run("s3://models/fraud", place.path / "spec", **secret_of_kserve)
-        log = place.run("s3://models/fraud", code=4, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
+        kserve_secret = {"STORAGE_CONFIG": json.dumps(config), **dict.fromkeys(("S3_ENDPOINT", *list(keys)[:2]))}
+        bare_pod.run("s3://models/fraud", bare_pod.path / "spec", **kserve_secret)
+        log = bare_pod.run("s3://models/fraud", code=4, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
         assert "not set: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in log
-        assert place.run("s3://nothing/fraud", code=3).count("SECRET") == 0
-        assert "models/none" in place.run("s3://models/none", code=3)
+        assert bare_pod.run("s3://nothing/fraud", code=3).count("SECRET") == 0
+        assert "models/none" in bare_pod.run("s3://models/none", code=3)
     finally:
         server.stop()
-    log = place.run("s3://models/fraud", code=5, AWS_MAX_ATTEMPTS="1")
+    log = bare_pod.run("s3://models/fraud", code=5, AWS_MAX_ATTEMPTS="1")
     assert f"{host}:{port}" in log
 
 
-# -- the cache by itself ------------------------------------------------------------------------------------------
+# -- the cache alone ----------------------------------------------------------------------------------------------
 
 
 def test_the_lock_of_an_entry(tmp_path: Path) -> None:
@@ -657,8 +663,8 @@ def test_the_lock_of_an_entry(tmp_path: Path) -> None:
                 pass
         other.kill()
         other.wait()
-    with cache.locked(tmp_path, key, wait=False) as certain:
-        assert certain
+    with cache.locked(tmp_path, key, wait=False) as has_lock:
+        assert has_lock
 
 
 def test_a_lock_file_that_is_removed_while_another_waits(tmp_path: Path) -> None:
@@ -678,7 +684,7 @@ def test_a_lock_file_that_is_removed_while_another_waits(tmp_path: Path) -> None
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_only_what_is_ours_is_an_entry(tmp_path: Path) -> None:
+def test_other_folders_are_no_entries(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "theirs").mkdir()
     assert cache.entries(tmp_path) == []

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
-from predictors.telemetry.logs import MAX_LINE, MOST, JSONLines, TextLines
+from predictors.telemetry.logs import MAX_LINE, MAX_TEXT, JSONLines, TextLines
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.watched import SpiedBatcher
-from tests.serving import Process, command, in_thread, process, wait_for
+from tests.serving import Process, cold_process, command, in_thread, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import model, save
 
@@ -80,13 +80,13 @@ def test_what_is_wrong_with_a_record_is_said_in_it() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    assert len(formatted("x" * 10**6)["message"]) < MOST + 100
-    assert len(formatted("x", more=["y" * 10**6])["more"]) < MOST + 100
+    assert len(formatted("x" * 10**6)["message"]) < MAX_TEXT + 100
+    assert len(formatted("x", more=["y" * 10**6])["more"]) < MAX_TEXT + 100
     try:
         raise RuntimeError("x" * 10**5 + "the end")
     except RuntimeError:
         found = formatted("failed", exc_info=sys.exc_info())
-    assert len(found["exception"]) < MOST + 100
+    assert len(found["exception"]) < MAX_TEXT + 100
     assert found["exception"].endswith("the end")
 
 
@@ -127,7 +127,7 @@ mlflow.models.set_model(Model())
 def talkative(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("talkative")
     save(folder / "model", TALKS, data=numbers())
-    with process(folder, "--model-uri", str(folder / "model"), *JSON, "--access-log", "--warm-up=false") as server:
+    with cold_process(folder, "--model-uri", str(folder / "model"), *JSON, "--access-log", "--warm-up=false") as server:
         yield server
 
 
@@ -179,7 +179,7 @@ def test_lines_about_a_request_have_its_ids(talkative: Process) -> None:
 
 
 def test_workers_have_numbers(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2", "--access-log", *JSON) as server:
+    with cold_process(tmp_path, "--workers", "2", "--access-log", *JSON) as server:
         asked = {server.running.predict(ROWS).headers["x-request-id"] for _ in range(3)}
         wait_for(lambda: asked <= {one.get("request_id") for one in parsed(server.log)})
         assert all(one["worker"] in (0, 1) for one in lines(server, protocol="v1"))

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadtest.peers.ports import free_port
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 from predictors.telemetry.opentelemetry import asked_for, begin, otlp_protocol
+from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.telemetry.test_metrics import samples
 from tests.serving import process, wait_for
@@ -87,7 +88,7 @@ class Collector:
 def over_http() -> Iterator[tuple[Collector, str]]:
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             body = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
@@ -96,12 +97,7 @@ def over_http() -> Iterator[tuple[Collector, str]]:
                 collector.traces.append(Traces.FromString(body))
             else:
                 collector.metrics.append(Metrics.FromString(body))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
+            self.reply(200)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -463,12 +459,12 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, caplog: 
 def test_nothing_is_imported_that_is_not_asked_for() -> None:
     script = """
 import sys
-from predictors.runtime.lazy_imports import put_off_import
+from predictors.runtime.lazy_imports import defer_import
 for package in ("kserve", "fastapi", "fastapi.responses"):
-    put_off_import(package)
+    defer_import(package)
 from predictors.serving import process
 from predictors.telemetry import opentelemetry
-from predictors.settings.predictor import Settings
+from predictors.pipeline.settings import Settings
 assert opentelemetry.begin(Settings(), 0).tracing is None
 assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 """

@@ -1,0 +1,48 @@
+"""Notes about what each mode needs of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from generator.plan import ManifestPlan
+from generator.spec.values import seconds
+
+
+def notes_of(plan: ManifestPlan) -> list[str]:
+    return [*knative(plan), *canary(plan)]
+
+
+def knative(plan: ManifestPlan) -> Iterator[str]:
+    """Fields of pods that Knative's config-features must enable."""
+    if not plan.knative:
+        return
+    spec, placement = plan.spec, plan.spec.placement
+    capacity = spec.node_capacities.get(spec.node_capacity or "")
+    log_claim = spec.prediction_log and spec.prediction_log.claim
+    read_write = plan.strategy == "pvc" or spec.dependencies.cache_claim or log_claim
+    claims = read_write or any(mount.pvc for mount in spec.volumes)
+    writes = read_write or any(mount.pvc and not mount.read_only for mount in spec.volumes)
+    for flag, used in (
+        ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
+        ("podspec-persistent-volume-claim", claims),
+        ("podspec-persistent-volume-write", writes),
+        ("podspec-nodeselector", placement.node_selector or (capacity and capacity.node_selector)),
+        ("podspec-tolerations", placement.tolerations or (capacity and capacity.tolerations)),
+        ("podspec-affinity", placement.affinity),
+        ("podspec-topologyspreadconstraints", placement.topology_spread not in ("off", [])),
+        ("podspec-priorityclassname", placement.priority_class),
+        ("podspec-volumes-csi", any(mount.csi for mount in spec.volumes)),
+    ):
+        if used:
+            yield f"needs kubernetes.{flag}: enabled in Knative's config-features"
+    if seconds(spec.timeout) > 600:
+        yield "needs max-revision-timeout-seconds above 600 in Knative's config-defaults"
+
+
+def canary(plan: ManifestPlan) -> Iterator[str]:
+    if plan.canary is None:
+        return
+    if plan.knative:
+        yield "a new serve would send all traffic to the canary: apply it without one first"
+    else:
+        yield "a canary in Standard mode needs KServe's Gateway API ingress"

@@ -1,0 +1,67 @@
+"""The choice of the engine that serves a model: the first candidate that proves itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Run, Unsuited
+from predictors.engines.probes import ORDINARY, Probing, probe_groups
+from predictors.engines.proof import limit_probes, prove
+from predictors.engines.timing import MAX_TIMED_ROWS, measure
+
+log = logging.getLogger("predictors")
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine that serves, or None for the model itself, and why the other candidates do not."""
+
+    proven: ProvenEngine | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why each of the other candidates does not serve."""
+
+    @property
+    def name(self) -> str:
+        return "native" if self.proven is None else self.proven.engine.name
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
+
+
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> EngineChoice:
+    """The first candidate that `mode` allows and that proves itself against `native`."""
+    reasons: dict[str, str] = {}
+    for candidate in candidates:
+        if (mode == "native" and candidate.compiled) or (mode == "compiled" and not candidate.compiled):
+            reasons[candidate.name] = f"--engine={mode}"
+            continue
+        try:
+            engine = in_layout_of_model(candidate.build(), columnwise=probing.columnwise)
+            groups = limit_probes(probe_groups(probing, engine.thresholds), native)
+            prove(engine, native, groups)
+            return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
+        except Unsuited as unsuited:
+            reasons[candidate.name] = str(unsuited)
+        except ImportError as error:
+            reasons[candidate.name] = f"{error.name} is not installed"
+        except Exception as error:
+            log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
+            reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
+    return EngineChoice(None, reasons)
+
+
+def in_layout_of_model(engine: Engine, *, columnwise: bool) -> Engine:
+    """The engine with its rows in memory as the model gets them: the last bit of a sum may depend on it."""
+    if not columnwise:
+        return engine
+    run, joint = engine.run, engine.joint
+    return replace(
+        engine,
+        run=lambda rows, wanted: run(np.asfortranarray(rows), wanted),
+        joint=joint and (lambda parts, wanted: joint([np.asfortranarray(rows) for rows in parts], wanted)),
+    )

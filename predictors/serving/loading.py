@@ -1,0 +1,80 @@
+"""The model that a process serves first: found, loaded in a thread, and activated."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TypeAlias
+
+from predictors.model.base import MLflowModel
+from predictors.model.open_model import open_model, open_next
+from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.settings import Settings
+from predictors.processes.handover import first_source, launched
+from predictors.runtime import garbage
+from predictors.serving.exporters import Exporters
+from predictors.serving.failures import report_load_failure
+
+NumberedModel: TypeAlias = tuple[int, MLflowModel]
+Loading: TypeAlias = "asyncio.Task[NumberedModel | None]"
+
+
+class ModelLoader:
+    """Loads the model of one worker; `opened` is one that exists already, and may be loaded."""
+
+    def __init__(
+        self, settings: Settings, opened: MLflowModel | None, pipeline: Pipeline, exporters: Exporters
+    ) -> None:
+        self.settings, self.opened, self.pipeline, self.exporters = settings, opened, pipeline, exporters
+
+    def start(self) -> Loading:
+        return asyncio.create_task(self.load())
+
+    async def load(self) -> NumberedModel | None:
+        """The model and its number; None if the model was unloaded and there is none to serve."""
+        numbered = await asyncio.to_thread(self.load_in_thread)
+        if numbered is not None:
+            await numbered[1].open_features()
+        return numbered
+
+    def load_in_thread(self) -> NumberedModel | None:
+        pipeline, sources = self.pipeline, self.pipeline.shared.sources
+        self.exporters.start(pipeline)
+        number = int(pipeline.shared.numbers.served)
+        if number == 0:
+            return None
+        model = self.open(number)
+        model.executor = pipeline.executor
+        model.status.listeners.append(pipeline.note)
+        if model.loaded is None:
+            model.load()
+        if number == 1:
+            sources.first(lambda: model.serving().source)
+        return number, model
+
+    def open(self, number: int) -> MLflowModel:
+        """The model that is served now, not loaded yet unless it was opened before."""
+        sources = self.pipeline.shared.sources
+        if number > 1:
+            return open_next(self.settings, self.opened, sources.get(number))
+        if self.opened is not None:
+            return self.opened
+        resolve = partial(first_source, self.settings, self.pipeline.note, sources.folder)
+        return open_model(self.settings, sources.first(resolve))
+
+    def activate(self, loading: Loading) -> int:
+        """Answers with what was loaded; the exit status, which is not 0 if loading failed."""
+        try:
+            numbered = loading.result()
+        except Exception as error:
+            return report_load_failure(error)
+        pipeline = self.pipeline
+        if numbered is not None:
+            pipeline.served_models.add(*numbered)
+            pipeline.served_models.switch()
+        garbage.freeze()
+        pipeline.shared.set_ready(pipeline.index)
+        handover = launched()
+        if handover is not None and pipeline.shared.startup.complete:
+            handover.report_ready()
+        return 0

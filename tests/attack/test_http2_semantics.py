@@ -1,0 +1,127 @@
+"""Requests that RFC 9113 calls malformed (8.1.1): PROTOCOL_ERROR for their stream, while the connection goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.attack.attacked import Attacked
+from tests.attack.cases import SERVED, Case, case, check
+from tests.attack.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    LIVE,
+    PSEUDO,
+    REGULAR,
+    Field,
+    block,
+    fields,
+    frame,
+    headers,
+    literal,
+    message,
+)
+
+MALFORMED = "stream:PROTOCOL_ERROR"
+
+
+def asked(*given: Field) -> bytes:
+    """A call with just these headers."""
+    return frame(HEADERS, END_HEADERS, 1, block(list(given))) + frame(DATA, END_STREAM, 1, message())
+
+
+def raw(*given: bytes) -> bytes:
+    """A call with these fields too, as they are coded."""
+    return frame(HEADERS, END_HEADERS, 1, block(fields()) + b"".join(given)) + frame(DATA, END_STREAM, 1, message())
+
+
+def replaced(name: str, value: str) -> list[Field]:
+    return [(one, value if one == name else before) for one, before in fields()]
+
+
+def without(name: str) -> list[Field]:
+    return [one for one in fields() if one[0] != name]
+
+
+def trailers(*given: Field, flags: int = END_HEADERS | END_STREAM) -> bytes:
+    return headers(1) + frame(DATA, 0, 1, message()) + frame(HEADERS, flags, 1, block(list(given)))
+
+
+def long(length: str, *more: str, body: bytes = message()) -> bytes:
+    said = [("content-length", one) for one in (length, *more)]
+    return headers(1, LIVE, *said) + frame(DATA, END_STREAM, 1, body)
+
+
+# 8.3: pseudo-header fields
+PSEUDO_HEADERS = [
+    *(case(f"no {name}", asked(*without(name)), MALFORMED, fails=True) for name in (":method", ":scheme", ":path")),
+    *(case(f"two {name}", asked((name, value), *fields()), MALFORMED, fails=True) for name, value in PSEUDO),
+    *(case(f"{name} after the others", asked(*without(name), (name, value)), MALFORMED, fails=True) for name, value in PSEUDO),
+    case("no :authority", asked(*without(":authority")), SERVED),
+    case("host for :authority", asked(*without(":authority"), ("host", "test")), SERVED),
+    case("host like :authority", asked(*fields(), ("host", "test")), SERVED),
+    case("host unlike :authority", asked(*fields(), ("host", "another")), MALFORMED, fails=True),
+    case("two hosts", asked(*without(":authority"), ("host", "test"), ("host", "another")), MALFORMED, fails=True),
+    case("an empty :path", asked(*replaced(":path", "")), MALFORMED, fails=True),
+    case("a :path without /", asked(*replaced(":path", "inference")), MALFORMED, fails=True),
+    case("an empty :method", asked(*replaced(":method", "")), MALFORMED, fails=True),
+    case("a :method that is no token", asked(*replaced(":method", "PO ST")), MALFORMED, fails=True),
+    case("an empty :scheme", asked(*replaced(":scheme", "")), MALFORMED, fails=True),
+    case("CONNECT with a :path", asked(*replaced(":method", "CONNECT")), MALFORMED, fails=True),
+    case("an unknown pseudo-header", asked(*PSEUDO, (":unknown", "x"), *REGULAR), MALFORMED, fails=True),
+    case("a pseudo-header of responses", asked(*PSEUDO, (":status", "200"), *REGULAR), MALFORMED, fails=True),
+    case(":protocol that was not announced", asked(*PSEUDO, (":protocol", "websocket"), *REGULAR), MALFORMED, fails=True),
+    case("no headers", frame(HEADERS, END_HEADERS | END_STREAM, 1), MALFORMED, fails=True),
+]  # fmt: skip
+
+# 8.2: field names and values
+NAMES = {
+    "uppercase": b"X-Upper", "a space": b"x y", "a space after it": b"x ", "a tab": b"x\ty", "a colon": b"x:y",
+    "CR": b"x\ry", "LF": b"x\ny", "NUL": b"x\0y", "DEL": b"x\x7fy", "not ASCII": b"x\xe4", "nothing": b"",
+}  # fmt: skip
+VALUES = {
+    "CR": b"a\rb", "LF": b"a\nb", "NUL": b"a\0b", "CRLF": b"a\r\nx: y", "a space before it": b" a",
+    "a space after it": b"a ", "a tab before it": b"\ta", "a tab after it": b"a\t",
+}  # fmt: skip
+FIELDS = [
+    *(case(f"name with {what}", raw(literal(name, "v")), MALFORMED, fails=True) for what, name in NAMES.items()),
+    *(case(f"value with {what}", raw(literal("x", value)), MALFORMED, fails=True) for what, value in VALUES.items()),
+    *(case(f":path with {what}", asked(*replaced(":path", f"/a{char}b")), MALFORMED, fails=True) for what, char in (("CR", "\r"), ("LF", "\n"), ("NUL", "\0"))),
+    case("a value of nothing", raw(literal("x", "")), SERVED),
+    case("a value that is not ASCII", raw(literal("x", "\xe4 \xff")), SERVED),
+    case("a value with a tab", raw(literal("x", "a\tb")), SERVED),
+    *(case(name, raw(literal(name, value)), MALFORMED, fails=True) for name, value in (("connection", "close"), ("connection", "x"), ("keep-alive", "5"), ("proxy-connection", "close"), ("transfer-encoding", "chunked"), ("transfer-encoding", "identity"), ("upgrade", "h2c"))),
+    case("te: gzip", asked(*PSEUDO, ("te", "gzip"), REGULAR[1]), MALFORMED, fails=True),
+    case("te: trailers, gzip", asked(*PSEUDO, ("te", "trailers, gzip"), REGULAR[1]), MALFORMED, fails=True),
+    case("no te", asked(*PSEUDO, REGULAR[1]), SERVED),
+]  # fmt: skip
+
+# 8.1: trailers, and the length of the content
+BODIES = [
+    case("trailers", trailers(("x", "y")), SERVED),
+    case("trailers without the end", trailers(("x", "y"), flags=END_HEADERS), {MALFORMED, "connection:PROTOCOL_ERROR"}),
+    case("trailers with a pseudo-header", trailers((":path", "/")), MALFORMED, fails=True),
+    case("trailers with an unknown pseudo-header", trailers((":x", "y")), MALFORMED, fails=True),
+    case("trailers with uppercase", trailers(("X", "y")), MALFORMED, fails=True),
+    case("trailers with LF", trailers(("x", "y\nz")), MALFORMED, fails=True),
+    case("trailers with connection", trailers(("connection", "close")), MALFORMED, fails=True),
+    case("content-length", long("5"), SERVED),
+    case("content-length twice", long("5", "5"), {SERVED, MALFORMED}),
+    case("content-length that is too small", long("4"), MALFORMED, fails=True),
+    case("content-length that is too large", long("6"), MALFORMED, fails=True),
+    case("content-length 0 with a body", long("0"), MALFORMED, fails=True),
+    case("content-length of DATA that never comes", headers(1, LIVE, ("content-length", "5"), flags=END_HEADERS | END_STREAM), MALFORMED, fails=True),
+    case("content-length before it is all there", headers(1, LIVE, ("content-length", "3")) + frame(DATA, 0, 1, message()), MALFORMED, fails=True),
+    case("two lengths", long("5", "6"), MALFORMED, fails=True),
+    case("a negative length", long("-5"), MALFORMED, fails=True),
+    case("a length with a sign", long("+5"), MALFORMED, fails=True),
+    case("a length that is no number", long("five"), MALFORMED, fails=True),
+    case("a length of 5,000 digits", long("9" * 5000), MALFORMED, fails=True),
+    case("a length that is a list", long("5, 5"), {SERVED, MALFORMED}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("one", [*PSEUDO_HEADERS, *FIELDS, *BODIES])
+def test_requests(server: Attacked, one: Case) -> None:
+    check(server, one)
