@@ -54,8 +54,8 @@ def flood(peer: Http2Client, pieces: bytes, most: int) -> None:
             if writable:
                 count = peer.sock.send(left)
                 most, left = most - count, left[count:] or memoryview(chunk)
-    peer.sock.setblocking(True)
     peer.sock.settimeout(10)
+    peer.send(bytes(left))  # no frame is left half sent
 
 
 def late(block: bytes) -> bytes:
@@ -72,10 +72,9 @@ FLOODS = {
     "window updates of a stream that has gone": (GONE, window_update(1, 1), True),
     "settings": (b"", settings(), False),
     "settings of many entries": (b"", settings(*[(0xF000, i) for i in range(170_000)]), True),
-    "settings of many streams": (MANY_STREAMS, settings((INITIAL_WINDOW_SIZE, 65_535)) + settings((INITIAL_WINDOW_SIZE, 65_536)), True),
+    "settings of many streams": (MANY_STREAMS, settings((INITIAL_WINDOW_SIZE, 65_535)) + settings((INITIAL_WINDOW_SIZE, 65_536)), False),
     "fields that churn through the table": (GONE, late(b"\x41\x00" * 1500), True),
     "fields of the table": (GONE, late(b"\x82" * 1500), True),
-    "size updates": (GONE, late(b"\x20\x3f\xe1\x1f" * 16_000), True),
     "pings": (b"", frame(PING, 0, 0, bytes(8)), False),
     "priorities": (b"", frame(PRIORITY, 0, 1, priority(0)), False),
     "unknown frames": (b"", frame(0x42), False),

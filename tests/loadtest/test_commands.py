@@ -62,7 +62,7 @@ def test_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert f"--ca: {key} holds no certificates" in capsys.readouterr().err
         if protocol == "grpc":
             assert run(server, tmp_path / "a.json", "--protocol", protocol, "--insecure") == 2
-            assert "--ca names the authority" in capsys.readouterr().err
+            assert "expected --ca with the authority" in capsys.readouterr().err
         else:
             assert run(server, tmp_path / "a.json", "--protocol", protocol, "--insecure") == 0
 
