@@ -11,8 +11,7 @@ from predictors.access.jwts import KeysWanted
 from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
 from predictors.protocol.errors import RequestError
 
-Refusal: TypeAlias = Callable[[str, RequestError], Abort]
-"""What to answer to a call of a method, by its path."""
+Refusal: TypeAlias = Callable[[RequestError], Abort]
 
 PROBES = {"ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "Check", "Watch"}
 PAGES = {"ModelMetadata", "ServerReflectionInfo"}
@@ -28,22 +27,20 @@ def put_before(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
     kinds = {path: kind_of(path) for path in server.methods}
 
     def guard(call: GrpcCall) -> None:
-        path = call.head.path
         try:
-            gate.admit(kinds[path], call.headers, call.connection.peer)
+            gate.admit(kinds[call.head.path], call.headers, call.connection.peer)
         except KeysWanted:
             return  # the method waits for them
         except RequestError as error:
-            raise refusal(path, error) from None
+            raise refusal(error) from None
         call.admitted = True
 
     async def wait(call: GrpcCall) -> None:
         if not call.admitted:
-            path = call.head.path
             try:
-                await gate.let_in(kinds[path], call.headers, call.connection.peer)
+                await gate.let_in(kinds[call.head.path], call.headers, call.connection.peer)
             except RequestError as error:
-                raise refusal(path, error) from None
+                raise refusal(error) from None
 
     server.guard = guard
     server.methods = {path: guarded(method, wait) for path, method in server.methods.items()}
@@ -61,7 +58,10 @@ def guarded(method: Method, wait: Callable[[GrpcCall], Awaitable[None]]) -> Meth
         async for reply in streaming(call, messages):  # type: ignore[misc]
             yield reply
 
-    def try_quickly(call: GrpcCall, message: bytes) -> bool:
-        return call.admitted and quick(call, message)  # type: ignore[misc]
+    def answer_quickly(call: GrpcCall, message: bytes) -> None:
+        if call.admitted:
+            quick(call, message)  # type: ignore[misc]
+        else:
+            call.pass_on(message)
 
-    return replace(method, unary=unary and answer, streaming=streaming and stream, quick=quick and try_quickly)
+    return replace(method, unary=unary and answer, streaming=streaming and stream, quick=quick and answer_quickly)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -15,9 +15,10 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.grpc.guard import PROBES, put_before
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
+from predictors.grpc.transport.headers import Headers
 from predictors.model.kserve_types import prediction_of, request_of
-from predictors.pipeline.fast_path import SMALL
+from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
@@ -25,9 +26,9 @@ from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import NotFound, RequestError
-from predictors.telemetry.exchange import current
+from predictors.protocol.grpc_status import GrpcStatus
+from predictors.telemetry.exchange import Exchange, current
 
-Steps: TypeAlias = "tuple[Callable[[], Batch], Callable[[Prediction, Batch], Any]]"
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
@@ -69,13 +70,13 @@ class InferenceService:
 
     async def ModelMetadata(self, request: Any, call: GrpcCall) -> Any:
         loaded = self.checked(request.name, request.version).loaded
-        about = model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties())
+        about = model_metadata(self.pipeline.name, loaded, self.pipeline.served_models.reload_properties())
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
     async def ModelInfer(self, request: Any, call: GrpcCall) -> Any:
-        edition = self.checked(request.model_name, request.model_version, count=True)
-        model, loaded = edition.model, edition.loaded
+        served = self.checked(request.model_name, request.model_version)
+        model, loaded = served.model, served.loaded
 
         async def hooked() -> tuple[Any, int]:
             batch = codec.decode(request)
@@ -87,61 +88,21 @@ class InferenceService:
 
         try:
             if model.customized:
-                response = await self.pipeline.counted(loaded, hooked)
-            else:
-                size = request.ByteSize()
-                steps: Steps = (lambda: codec.decode(request)), codec.encode
-                if call.exchange is not None:
-                    steps = call.exchange.timed(*steps, row_count)
-                response = await self.pipeline.predict(edition, size, *steps, call.seconds_left)
-        except asyncio.CancelledError:
-            self.pipeline.count_request("grpc", call.ending.name)
-            raise
+                return await self.pipeline.counted(served, hooked)
+            return await self.pipeline.predict(
+                served,
+                request.ByteSize(),
+                lambda: codec.decode(request),
+                codec.encode,
+                call.seconds_left,
+                None if call.decoded is None else call.decoded[1],
+            )
         except Exception as error:
-            self.abort(known(error), count=True)
-        self.pipeline.count_request("grpc", "OK")
-        return response
+            self.abort(known(error))
 
-    def infer_quickly(self, call: GrpcCall, message: bytes) -> bool:
-        """A call that may take the short way; false if it cannot."""
-        lane, observer = self.pipeline.lane, self.pipeline.observer
-        if observer.sample and observer.samples():
-            call.exchange = call.exchange or call.watched()
-            call.exchange.sampled, call.exchange.size = True, len(message)
-
-        def refuse(error: RequestError) -> None:
-            code = CODES[error.status]
-            self.pipeline.count_request("grpc", code.name)
-            call.fail(code, str(error))
-
-        if lane is None or len(message) > SMALL:
-            admission = self.pipeline.admission
-            full = admission.full
-            if full:
-                refuse(admission.overloaded())
-            else:
-                admission.expect()
-            return full
-
-        def decode() -> Batch:
-            request = pb.ModelInferRequest.FromString(message)
-            self.pipeline.check(request.model_name, request.model_version or None)
-            return codec.decode(request)
-
-        def encode(prediction: Prediction, batch: Batch) -> bytes:
-            message: bytes = codec.encode(prediction, batch).SerializeToString()
-            return message
-
-        def reply(made: bytes) -> None:
-            self.pipeline.count_request("grpc", "OK")
-            call.reply(made)
-
-        exchange = call.exchange
-        steps: Steps = (decode, encode)
-        if exchange is not None:
-            exchange.loaded, steps = lane.loaded, exchange.timed(decode, encode, row_count)
-        lane.take(*steps, reply, lambda: call.pass_on(message), refuse, lambda: call.closed, call.seconds_left)
-        return True
+    def infer_quickly(self, call: GrpcCall, message: bytes) -> None:
+        """A call that may take the fast path."""
+        answer(self.pipeline, InferReply(self.pipeline, call, message))
 
     async def RepositoryModelLoad(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
@@ -153,27 +114,81 @@ class InferenceService:
 
     async def RepositoryModelUnload(self, request: Any, call: GrpcCall) -> Any:
         self.named(request.model_name)
-        self.pipeline.unload()
+        self.pipeline.served_models.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
-    def checked(self, name: str, version: str, *, count: bool = False) -> ServedModel:
+    def checked(self, name: str, version: str) -> ServedModel:
         try:
             return self.pipeline.check(name, version or None)
         except RequestError as error:
-            self.abort(error, count=count)
+            self.abort(error)
 
     def named(self, name: str) -> None:
         if name != self.pipeline.name:
             self.abort(NotFound(f"unknown model '{name}'; this server has '{self.pipeline.name}'"))
 
-    def abort(self, error: RequestError, *, count: bool = False) -> NoReturn:
-        abort = aborted(error)
-        if count:
-            self.pipeline.count_request("grpc", abort.status.name)
+    def abort(self, error: RequestError) -> NoReturn:
         exchange = current.get()
         if exchange is not None:
             exchange.error = error
-        raise abort
+        raise aborted(error)
+
+
+class InferReply:
+    """A `Reply` over gRPC."""
+
+    __slots__ = ("call", "exchange", "message", "pipeline", "request")
+    admitted = True  # the guard keeps all others from the fast path
+
+    def __init__(self, pipeline: Pipeline, call: GrpcCall, message: bytes) -> None:
+        self.pipeline = pipeline
+        self.call = call
+        self.message = message
+        self.exchange = call.exchange
+        self.request: Any = None
+
+    @property
+    def headers(self) -> Headers:
+        return self.call.headers
+
+    @property
+    def peer(self) -> str:
+        return self.call.connection.peer
+
+    @property
+    def size(self) -> int:
+        return len(self.message)
+
+    @property
+    def seconds_left(self) -> float:
+        return self.call.seconds_left
+
+    def observe(self) -> Exchange:
+        self.exchange = exchange = self.call.observe()
+        return exchange
+
+    def decode(self) -> Batch:
+        self.request = request = pb.ModelInferRequest.FromString(self.message)
+        self.pipeline.check(request.model_name, request.model_version or None)
+        return codec.decode(request)
+
+    def encode(self, prediction: Prediction, batch: Batch) -> bytes:
+        message: bytes = codec.encode(prediction, batch).SerializeToString()
+        return message
+
+    def send(self, encoded: bytes, version_header: bytes) -> None:
+        self.call.reply(encoded)
+
+    def pass_on(self, batch: Batch | None = None) -> None:
+        if batch is not None:
+            self.call.decoded = self.request, batch
+        self.call.pass_on(self.message)
+
+    def refuse(self, error: RequestError) -> None:
+        self.call.fail(CODES[error.status], str(error))
+
+    def is_gone(self) -> bool:
+        return self.call.closed
 
 
 class HealthService:
@@ -220,7 +235,9 @@ def build(pipeline: Pipeline) -> GrpcServer:
         for one in SERVICE.methods
     }
     infer = path_of(SERVICE.methods_by_name["ModelInfer"])
-    methods[infer] = replace(methods[infer], quick=service.infer_quickly)
+    methods[infer] = replace(
+        methods[infer], quick=service.infer_quickly, ended=lambda status: pipeline.record("grpc", status)
+    )
     methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest, True)
     methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch, probe=True)
 
@@ -231,21 +248,11 @@ def build(pipeline: Pipeline) -> GrpcServer:
 
     methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
     admission, settings = pipeline.admission, pipeline.settings
-
-    def refused() -> None:
-        pipeline.count_request("grpc", GrpcStatus.UNAVAILABLE.name)
-        admission.no_room()
-
-    server = GrpcServer(methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, refused)
+    server = GrpcServer(
+        methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, admission.no_room
+    )
     if pipeline.gate is not None:
-
-        def refusal(path: str, error: RequestError) -> Abort:
-            abort = aborted(error)
-            if path == infer:
-                pipeline.count_request("grpc", abort.status.name)
-            return abort
-
-        put_before(server, pipeline.gate, refusal)
+        put_before(server, pipeline.gate, aborted)
     return server
 
 
@@ -260,7 +267,8 @@ def path_of(method: Any) -> str:
 
 def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
     async def answer(call: GrpcCall, message: bytes) -> bytes:
-        reply: bytes = (await handler(parsed(request_type, message), call)).SerializeToString()
+        request = parsed(request_type, message) if call.decoded is None else call.decoded[0]
+        reply: bytes = (await handler(request, call)).SerializeToString()
         return reply
 
     return Method(unary=answer, probe=probe)

@@ -1,1 +1,1 @@
-"""The way of a request from decoding to the reply."""
+"""From a decoded request to its reply, the same for every protocol."""

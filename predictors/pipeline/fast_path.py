@@ -6,16 +6,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from predictors.engines.engine import Answer
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
-from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import Abandoned, Overloaded, RequestError
 from predictors.queueing.admission import Admission, Ticket
 from predictors.queueing.batching import GivenUp, MicroBatcher
+from predictors.telemetry.exchange import Exchange
 from predictors.telemetry.metrics import ModelCounters
 
 if TYPE_CHECKING:
@@ -27,86 +27,128 @@ T = TypeVar("T")
 SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 
 
+class Reply(Protocol[T]):
+    """A request that has arrived whole, and the reply that its protocol makes of a prediction."""
+
+    admitted: bool
+    """It has passed the gate, if there is one, and need not do so again."""
+    exchange: Exchange | None
+    """None where nobody watches."""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]: ...
+
+    @property
+    def peer(self) -> str:
+        """The address of the caller."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the request."""
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the caller waits."""
+
+    def observe(self) -> Exchange:
+        """Begins the exchange and keeps it."""
+
+    def decode(self) -> Batch: ...
+
+    def encode(self, prediction: Prediction, batch: Batch) -> T: ...
+
+    def send(self, encoded: T, version_header: bytes) -> None:
+        """`version_header` is the line of an HTTP response that names the model's version."""
+
+    def pass_on(self, batch: Batch | None = None) -> None:
+        """To the slow path, with the decoded request if it could be decoded."""
+
+    def refuse(self, error: RequestError) -> None: ...
+
+    def is_gone(self) -> bool:
+        """Whether the caller has left."""
+
+
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """The short way of a request to one loaded model."""
+    """The fast path to one loaded model."""
 
     model: MLflowModel
     loaded: Loaded
     batcher: MicroBatcher
     counters: ModelCounters
-    headers: bytes
-    """What every HTTP reply carries."""
+    version_header: bytes
     admission: Admission
     tap: Tap | None = None
-    """Takes a sample of what is asked and answered, where drift is measured."""
+    """Samples requests and answers where drift is measured."""
 
-    def take(
-        self,
-        decode: Callable[[], Batch],
-        encode: Callable[[Prediction, Batch], T],
-        reply: Callable[[T], None],
-        pass_on: Callable[[], None],
-        refuse: Callable[[RequestError], None],
-        gone: Callable[[], bool],
-        seconds: float = inf,
-    ) -> None:
-        """Calls `reply`, now or with the next batch; or `pass_on`, if the request is in any way unusual.
+    def answer(self, reply: Reply[T]) -> None:
+        """Sends the reply, now or with the next batch; passes an unusual request on to the slow path.
 
-        Or `refuse`, if it would wait too long or has waited for longer than `seconds`; `gone` tells whether its caller
-        has left.
-
-        Nothing is said here of what is wrong with a request: that is found out once more on the long way.
+        A request is refused if it would wait, or has waited, for too long. An invalid one is passed on too: the slow
+        path finds out what is wrong with it.
         """
         started = time.perf_counter()
+        exchange, batch = reply.exchange, None
+        decode: Callable[[], Batch] = reply.decode
+        encode: Callable[[Prediction, Batch], T] = reply.encode
+        if exchange is not None:
+            exchange.loaded = self.loaded
+            decode, encode = exchange.timed(decode, encode, row_count)
         try:
             batch = decode()
             rows = self.loaded.engine_rows(batch)
         except Exception:
             rows = None
-        if rows is None:
-            pass_on()
+        if batch is None or rows is None:
+            reply.pass_on(batch)
             return
         counters, ticket = self.counters, None
         if not self.batcher.soon(rows):
             try:
-                ticket = self.ticket(refuse, seconds)
+                ticket = self.ticket(reply)
             except Overloaded as error:
-                refuse(error)
+                refuse(reply, error)
                 return
 
-        def done(answer: Answer | Exception) -> None:
+        def finish(answer: Answer | Exception) -> None:
             counters.in_flight.dec()
             if ticket is not None:
                 self.admission.leave(ticket, done=not isinstance(answer, GivenUp))
-                if ticket.expired:  # it has been told
+                if ticket.expired:  # the caller has been told
                     return
             if isinstance(answer, GivenUp):
-                refuse(Abandoned())
+                refuse(reply, Abandoned())
                 return
             try:
                 if isinstance(answer, Exception):
                     raise answer
-                made = encode(self.model.prediction(self.loaded, answer), batch)
+                encoded = encode(self.model.prediction(self.loaded, answer), batch)
             except Exception:
-                log.debug("a request leaves the short way", exc_info=True)
-                pass_on()
+                log.debug("a request leaves the fast path", exc_info=True)
+                reply.pass_on(batch)
                 return
             counters.predictions.inc()
             counters.succeeded(time.perf_counter() - started, len(rows))
-            reply(made)
+            reply.send(encoded, self.version_header)
             if self.tap is not None:
                 self.tap.sample_rows(rows, answer)
 
         counters.in_flight.inc()
-        given_up = gone if ticket is None else lambda: ticket.expired or gone()
-        self.batcher.submit(rows, self.model.wants_probabilities(batch), done, given_up)
+        given_up = reply.is_gone if ticket is None else lambda: ticket.expired or reply.is_gone()
+        self.batcher.submit(rows, self.model.wants_probabilities(batch), finish, given_up)
 
-    def ticket(self, refuse: Callable[[RequestError], None], seconds: float) -> Ticket:
-        def late() -> None:
+    def ticket(self, reply: Reply[T]) -> Ticket:
+        def expire() -> None:
             error = self.admission.timed_out()
             self.counters.predictions.inc()
             self.counters.failed(error.kind)
-            refuse(error)
+            refuse(reply, error)
 
-        return self.admission.enter(late, seconds)
+        return self.admission.enter(expire, reply.seconds_left)
+
+
+def refuse(reply: Reply[T], error: RequestError) -> None:
+    if reply.exchange is not None:
+        reply.exchange.error = error
+    reply.refuse(error)

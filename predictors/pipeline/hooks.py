@@ -1,4 +1,4 @@
-"""The way of a request through somebody's own hooks: KServe's types in, KServe's types out."""
+"""Requests to a model with hooks of its own: KServe's types in, KServe's types out."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class ServiceRate:
         self._since: float | None = None
         self._measured = 0.0
 
-    def look(self, now: float, *, queued: bool) -> None:
+    def update(self, now: float, *, queued: bool) -> None:
         if not queued:
             self._since = None
             self.forget_old(now)
@@ -184,7 +184,7 @@ class Admission:
     def _sweep(self) -> None:
         now = time.monotonic()
         queued = self.queued()
-        self.pace.look(now, queued=queued > 0)
+        self.pace.update(now, queued=queued > 0)
         self.set_limit()
         for ticket in [one for one in self.tickets if one.deadline <= now and not one.expired]:
             ticket.expired = True

@@ -9,9 +9,40 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class PredictionThreads(ThreadPoolExecutor):
+    """Threads that know how much work has been submitted and not begun."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, thread_name_prefix="predict")
+        self.queued = 0
+        self._lock = Lock()
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        self._count(1)
+
+        def run() -> T:
+            self._count(-1)
+            return work(*args, **options)
+
+        try:
+            future = super().submit(run)
+        except RuntimeError:  # the server has ended
+            self._count(-1)
+            raise
+        future.add_done_callback(lambda future: self._count(-1) if future.cancelled() else None)
+        return future
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self.queued += change
 
 
 class Turn:

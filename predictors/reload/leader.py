@@ -309,7 +309,7 @@ class Leader:
 
     def withdraw(self, number: int) -> None:
         self.shared.numbers.candidate = 0
-        self.pipeline.editions.pop(number, None)
+        self.pipeline.served_models.drop(number)
         self.shared.sources.drop(number)
 
     def drop_old_sources(self) -> None:

@@ -50,7 +50,7 @@ class Reloader:
 
     @property
     def served(self) -> ServedModel | None:
-        return self.pipeline.current
+        return self.pipeline.served_models.active
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         future = self.threads.submit(work)
@@ -71,10 +71,10 @@ class Reloader:
     def follow(self) -> None:
         """Switches with the other workers, drops old models, and votes on a new candidate."""
         pipeline, numbers = self.pipeline, self.shared.numbers
-        pipeline.switch()
-        if pipeline.drop_old():
+        pipeline.served_models.switch()
+        if pipeline.served_models.drop_old():
             garbage.freeze(again=True)
-        self.state.previous = numbers.previous if numbers.previous in pipeline.editions else 0
+        self.state.previous = numbers.previous if numbers.previous in pipeline.served_models.by_number else 0
         candidate = int(numbers.candidate)
         if candidate > self.last_candidate:
             self.last_candidate = candidate
@@ -83,7 +83,7 @@ class Reloader:
     async def vote(self, candidate: int) -> None:
         """Loads the candidate and votes for it, or votes against it if that fails."""
         try:
-            if candidate not in self.pipeline.editions:
+            if candidate not in self.pipeline.served_models.by_number:
                 await self.prepare(candidate, self.shared.sources.get(candidate))
         except Exception as error:
             log.debug("the candidate cannot be loaded", exc_info=True)
@@ -100,7 +100,7 @@ class Reloader:
         model = await self.in_thread(lambda: self.load(source))
         await model.open_features()
         await self.check(model)
-        self.pipeline.add(number, model)
+        self.pipeline.served_models.add(number, model)
 
     def load(self, source: Source) -> MLflowModel:
         model = self.open_next(source)

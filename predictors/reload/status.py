@@ -19,7 +19,7 @@ class ReloadStatus:
 
     @property
     def version(self) -> str:
-        served = self.pipeline.edition
+        served = self.pipeline.served_models.current()
         return served.loaded.version if served else "none"
 
     def succeeded(self, outcome: str, text: str) -> None:

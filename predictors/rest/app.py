@@ -1,440 +1,110 @@
-"""The ASGI front: every HTTP route of a predictor, and errors in the shape of the protocol they belong to."""
+"""The ASGI application: finds the route of a request, lets it in, and answers in the shape of its protocol."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
-from dataclasses import replace
-from importlib import metadata
-from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from kserve.model import InferenceVerb, Model
-
-from predictors.access.jwts import KeysWanted
-from predictors.features.lookup import Description
-from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
-from predictors.pipeline.metadata import model_metadata, server_metadata
+from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
-from predictors.pipeline.served_models import ServedModel
-from predictors.protocol import codecs, invocations
-from predictors.protocol.batch import Batch, Prediction, row_count
-from predictors.protocol.codecs import Codec
-from predictors.protocol.errors import (
-    MethodNotAllowed,
-    NotFound,
-    NotReady,
-    NotSupported,
-    RequestError,
-    UnsupportedMediaType,
-)
-from predictors.rest import pages
-from predictors.rest.asgi import JSON, ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
-from predictors.rest.connection import CALL, GIVE_UP, FastCall, give_up_with_client, has_left
-from predictors.rest.responses import (
-    BINARY,
-    HEADER_LENGTH,
-    error_response,
-    json_response,
-    of_version,
-    protocol_of,
-    tensor_response,
-)
-from predictors.rest.routes import LIVE, Handler, Route, path_pattern
-from predictors.rest.webhook import Webhook, concerns
-from predictors.signature.fields import TEXT_TYPES
-from predictors.storage.source import is_moving
-from predictors.telemetry.exchange import GONE, Exchange, current
-from predictors.telemetry.metrics import exposition
+from predictors.protocol.errors import NotReady, RequestError
+from predictors.rest.asgi import ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
+from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
+from predictors.rest.fast_call import FastCall, FastRoute
+from predictors.rest.operations import Operations
+from predictors.rest.predictions import Predictions
+from predictors.rest.responses import error_response, protocol_of
+from predictors.rest.routes import Route, Router
+from predictors.telemetry.exchange import GONE, Exchange
 
 
-class Front:
-    """The ASGI application."""
+class App:
+    """Every HTTP route of a predictor."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.gate = pipeline.gate
-        self.webhook = Webhook(pipeline.settings.webhook_secret_file, pipeline.shared.folder / "deliveries")
         self.admission = pipeline.admission
-        self.routes = [
-            Route(verb, re.compile(path_pattern(path)), handler, protocol, kind, path)
-            for kind, verb, path, handler, protocol in self.table()
-        ]
-        # The paths that nearly every request takes, found without a search.
-        name = pipeline.name
-        self.hot = {
-            f"/v1/models/{name}:predict": self.find("POST", f"/v1/models/{name}:predict"),
-            f"/v2/models/{name}/infer": self.find("POST", f"/v2/models/{name}/infer"),
-            "/invocations": self.find("POST", "/invocations"),
-        }
-        self.short_ways: dict[bytes, Codec] = {
-            quote(f"/v1/models/{name}:predict", safe="/:").encode(): codecs.V1,
-            quote(f"/v2/models/{name}/infer", safe="/:").encode(): codecs.V2,
-            b"/invocations": codecs.INVOCATIONS,
+        predictions, operations = Predictions(pipeline), Operations(pipeline)
+        codecs = predictions.codecs()
+        self.router = Router([*predictions.routes(), *operations.routes()], codecs)
+        self.fast_routes = {
+            quote(path, safe="/:").encode(): FastRoute(pipeline, codec, self.router.frequent[path][0].path)
+            for path, codec in codecs.items()
         }
 
-    def table(self) -> list[tuple[str, str, str, Handler, str]]:
-        model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
-        return [
-            ("predict", "POST", "/v1/models/{model}:predict", self.v1_predict, "v1"),
-            ("predict", "POST", "/v1/models/{model}:explain", self.v1_explain, "v1"),
-            ("predict", "POST", f"{model}/infer", self.v2_infer, "v2"),
-            ("predict", "POST", f"{version}/infer", self.v2_infer, "v2"),
-            ("predict", "POST", "/invocations", self.invocations, "invocations"),
-            *(("probe", "GET", path, self.live, "") for path in LIVE),
-            *(("probe", "GET", path, self.ready, "") for path in ("/ready", "/health/ready", "/v2/health/ready")),
-            ("probe", "GET", "/ping", self.ping, ""),
-            ("probe", "GET", "/version", self.version, ""),
-            ("probe", "GET", "/v1/models", self.v1_models, ""),
-            ("probe", "GET", "/v1/models/{model}", self.v1_model, ""),
-            ("probe", "GET", "/v2", self.v2_server, ""),
-            ("probe", "GET", "/v2/models", self.v1_models, ""),
-            *(("page", "GET", path, self.v2_model, "") for path in (model, version)),
-            *(("probe", "GET", f"{path}/ready", self.v2_model_ready, "") for path in (model, version)),
-            ("page", "POST", "/v2/repository/index", self.repository_index, ""),
-            ("admin", "POST", "/v2/repository/models/{model}/load", self.repository_load, ""),
-            ("admin", "POST", "/v2/repository/models/{model}/revert", self.repository_revert, ""),
-            ("admin", "POST", "/v2/repository/models/{model}/unload", self.repository_unload, ""),
-            ("hook", "POST", "/hooks/mlflow", self.mlflow_hook, ""),
-            ("metrics", "GET", "/metrics", self.metrics, ""),
-            ("page", "GET", "/schema", self.schema, ""),
-            ("open", "GET", "/openapi.json", self.openapi, ""),
-            ("open", "GET", "/docs", self.docs, ""),
-            ("open", "GET", "/docs/{asset}", self.docs_asset, ""),
-        ]  # fmt: skip
+    def answer(self, call: FastCall) -> None:
+        """A request that may take the fast path."""
+        fast_answers.answer(self.pipeline, call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        protocol, exchange = "", self.exchange(scope)
+        exchange = self.exchange(scope)
         exchange.enter()
         request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.room)
         try:
-            route, request.parts = self.route(scope["method"], scope["path"])
-            protocol = exchange.protocol = route.protocol
-            exchange.route = route.path
-            if route.kind in ("probe", "metrics"):
-                exchange.leave_trace()
-            if self.gate is not None and not (CALL in scope and scope[CALL].admitted):
-                await self.gate.let_in(route.kind, scope["headers"], peer_of(scope))
-            if protocol:
-                give_up_with_client(scope)
-                if self.admission.full:  # before its body is read
-                    raise self.admission.overloaded()
+            route = self.route(request, exchange)
+            await self.authorize(route, request)
+            self.admit(route, request)
             response = await route.handler(request)
         except (ClientGone, asyncio.CancelledError) as left:
             if isinstance(left, ClientGone) or has_left(scope):
-                self.count(protocol, "client_gone")
-                exchange.end(GONE)
+                self.pipeline.record(exchange.protocol, GONE, exchange)
                 return
-            late = "shutting down: the request was not answered within --grace-period"
-            exchange.error = NotReady(late if self.pipeline.draining else "the request was given up in the server")
-            response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
+            response = self.refuse(request, exchange, self.given_up())
         except Exception as error:
-            exchange.error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
-            response = error_response(exchange.error, protocol or protocol_of(scope["path"]))
+            known_error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
+            response = self.refuse(request, exchange, known_error)
         finally:
             request.release()
-        self.count(protocol, response.status)
-        exchange.end(response.status, len(response.body))
-        known_by = ((name.decode(), value.decode()) for name, value in exchange.ids.fields)
-        response.headers = (*response.headers, *known_by)
-        if self.pipeline.draining or request.much_is_left:
-            response.headers = (*response.headers, ("connection", "close"))
-        scope.pop(GIVE_UP, None)  # there is nothing to give up any more
-        await response.send(send)
+        self.pipeline.record(exchange.protocol, response.status, exchange, len(response.body))
+        await self.respond(request, exchange, response, send)
 
     def exchange(self, scope: Scope) -> Exchange:
-        """The one that began on the short way, or a new one."""
+        """The one that began on the fast path, or a new one."""
         call: FastCall | None = scope.get(CALL)
         if call is not None and call.exchange is not None:
             return call.exchange
         observer = self.pipeline.observer
         exchange = observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
-        if call is None and observer.sample:  # on the short way it has been drawn already
+        if call is None and observer.sample:  # on the fast path it has been drawn already
             exchange.sampled = observer.samples()
         return exchange
 
-    def count(self, protocol: str, status: int | str) -> None:
-        if protocol:
-            self.pipeline.count_request(protocol, status)
+    def route(self, request: Request, exchange: Exchange) -> Route:
+        route, request.parts = self.router.find(request.scope["method"], request.scope["path"])
+        exchange.protocol, exchange.route = route.protocol, route.path
+        if route.kind in ("probe", "metrics"):
+            exchange.leave_trace()
+        return route
 
-    def route(self, verb: str, path: str) -> tuple[Route, dict[str, str]]:
-        if verb == "POST" and path in self.hot:
-            return self.hot[path]
-        return self.find("GET" if verb == "HEAD" else verb, path.rstrip("/") or "/")
+    async def authorize(self, route: Route, request: Request) -> None:
+        scope = request.scope
+        if self.gate is not None and not (CALL in scope and scope[CALL].admitted):
+            await self.gate.let_in(route.kind, scope["headers"], peer_of(scope))
 
-    def find(self, verb: str, path: str) -> tuple[Route, dict[str, str]]:
-        allowed = []
-        for route in self.routes:
-            match = route.pattern.fullmatch(path)
-            if match:
-                if route.verb == verb:
-                    return route, match.groupdict()
-                allowed.append(route.verb)
-        if allowed:
-            raise MethodNotAllowed(f"this path takes {' or '.join(allowed)}", ", ".join(allowed))
-        raise NotFound("no such path; /docs lists them all")
-
-    # -- predictions --------------------------------------------------------------------------------------------
-
-    async def v1_predict(self, request: Request) -> Response:
-        self.pipeline.check(request.parts["model"])
-        require_json(request)
-        body = await request.body()
-        edition = self.pipeline.serving()
-        if edition.model.customized:
-            run = hooked_v1(edition.model, edition.loaded, body, request.headers, note=noting(len(body)))
-            return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
-        return await self.predict(edition, codecs.V1, body)
-
-    async def predict(
-        self, edition: ServedModel, way: Codec, body: bytes, header_length: str | None = None
-    ) -> Response:
-        def decode() -> Batch:
-            return way.decode(body, header_length)
-
-        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
-            return way.encode(prediction, batch, self.pipeline.strict)
-
-        exchange = current.get()
-        steps: tuple[Callable[[], Batch], Callable[[Prediction, Batch], tuple[bytes, int | None]]] = decode, encode
-        if exchange is not None:
-            exchange.size, steps = len(body), exchange.timed(decode, encode, row_count)
-        reply, split = await self.pipeline.predict(edition, len(body), *steps)
-        return of_version(tensor_response(reply, split), edition)
-
-    def answer(self, call: FastCall, way: Codec) -> None:
-        """A request that may take the short way."""
-        observer = self.pipeline.observer
-        if observer.sample and observer.samples():
-            exchange = self.watched(call, way)
-            exchange.sampled, exchange.size = True, len(call.body)
-        if self.gate is not None:
-            try:
-                self.gate.admit("predict", call.headers, call.peer)
-            except KeysWanted:
-                call.pass_on()  # there it can wait for them
-                return
-            except RequestError as error:
-                self.refuse(call, way, error)
-                return
-            call.admitted = True
-        lane = self.pipeline.lane
-
-        def refuse(error: RequestError) -> None:
-            self.refuse(call, way, error)
-
-        if lane is None or len(call.body) > self.pipeline.settings.max_body:
+    def admit(self, route: Route, request: Request) -> None:
+        """Refuses a prediction before its body is read if too many wait; from then on it ends with its client."""
+        if route.protocol:
+            give_up_with_client(request.scope)
             if self.admission.full:
-                refuse(self.admission.overloaded())
-            else:
-                self.admission.expect()
-                call.pass_on()
-            return
-        length = None if call.header_length is None else call.header_length.decode("latin-1")
+                raise self.admission.overloaded()
 
-        def decode() -> Batch:
-            return way.decode(call.body, length)
-
-        def encode(prediction: Prediction, batch: Batch) -> tuple[bytes, int | None]:
-            return way.encode(prediction, batch, self.pipeline.strict)
-
-        def reply(made: tuple[bytes, int | None]) -> None:
-            self.pipeline.count_request(way.protocol, 200)
-            if self.pipeline.draining:
-                call.keep_alive = False
-            if call.exchange is not None:
-                call.exchange.end(200, len(made[0]))
-            call.reply(*made, lane.headers)
-
-        def gone() -> bool:
-            return call.disconnected
-
-        if observer.watching or call.exchange is not None:
-            exchange = call.exchange or self.watched(call, way)
-            exchange.loaded = lane.loaded
-            lane.take(*exchange.timed(decode, encode, row_count), reply, call.pass_on, refuse, gone)
-        else:
-            lane.take(decode, encode, reply, call.pass_on, refuse, gone)
-
-    def watched(self, call: FastCall, way: Codec) -> Exchange:
-        path = unquote(call.path.decode("ascii"))
-        exchange = self.pipeline.observer.begin("POST", path, call.headers, call.connection.client)
-        exchange.protocol, exchange.route = way.protocol, self.hot[path][0].path
-        call.exchange, call.identity = exchange, exchange.ids.lines
-        return exchange
-
-    def refuse(self, call: FastCall, way: Codec, error: RequestError) -> None:
-        """An error as the reply to those who are not worth the long way."""
-        response = error_response(error, way.protocol)
-        self.count(way.protocol, "client_gone" if call.disconnected else response.status)
-        if self.pipeline.observer.watching:
-            exchange = call.exchange or self.watched(call, way)
-            exchange.error = error
-            exchange.end(response.status, len(response.body))
+    def given_up(self) -> NotReady:
         if self.pipeline.draining:
-            call.keep_alive = False
-        call.refuse(response.status, response.head, response.body)
+            return NotReady("shutting down: the request was not answered within --grace-period")
+        return NotReady("the request was given up in the server")
 
-    async def v1_explain(self, request: Request) -> Response:
-        edition = self.pipeline.check(request.parts["model"])
-        if type(edition.model).explain is Model.explain:
-            raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
-        require_json(request)
-        body = await request.body()
-        run = hooked_v1(edition.model, edition.loaded, body, request.headers, InferenceVerb.EXPLAIN)
-        return of_version(Response(await self.pipeline.counted(edition.loaded, lambda: run)), edition)
+    def refuse(self, request: Request, exchange: Exchange, error: RequestError) -> Response:
+        exchange.error = error
+        return error_response(error, exchange.protocol or protocol_of(request.scope["path"]))
 
-    async def v2_infer(self, request: Request) -> Response:
-        self.pipeline.check(request.parts["model"], request.parts.get("version"))
-        header_length = request.headers.get(HEADER_LENGTH)
-        if header_length is None or request.content_type != BINARY:
-            require_json(request)
-        body = await request.body()
-        edition = self.pipeline.check(request.parts["model"], request.parts.get("version"))
-        model, loaded = edition.model, edition.loaded
-        if not model.customized:
-            return await self.predict(edition, codecs.V2, body, header_length)
-        run = hooked_v2(model, loaded, body, header_length, request.headers, noting(len(body)))
-        return of_version(tensor_response(*await self.pipeline.counted(loaded, lambda: run)), edition)
-
-    async def invocations(self, request: Request) -> Response:
-        self.pipeline.serving()
-        content_type = request.content_type
-        if content_type not in invocations.CONTENT_TYPES:
-            raise UnsupportedMediaType(
-                f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
-            )
-        body = await request.body()
-        edition = self.pipeline.serving()
-        text_columns = [one.name for one in edition.loaded.plan.inputs if one.type in TEXT_TYPES]
-        if edition.features is not None:
-            text_columns += edition.features.text_columns
-        way = replace(
-            codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns)
-        )
-        return await self.predict(edition, way, body)
-
-    # -- health -------------------------------------------------------------------------------------------------
-
-    async def live(self, request: Request) -> Response:
-        return json_response({"status": "alive", "live": True})
-
-    async def ready(self, request: Request) -> Response:
-        return self.readiness({})
-
-    def readiness(self, about: dict[str, Any]) -> Response:
-        reason = self.pipeline.why_not_ready
-        if reason is None:
-            return json_response({**about, "ready": True})
-        return json_response({**about, "ready": False, "error": f"not ready: {reason}"}, 503)
-
-    async def ping(self, request: Request) -> Response:
-        return Response(b"\n") if self.pipeline.ready else self.readiness({})
-
-    async def version(self, request: Request) -> Response:
-        return Response(metadata.version("mlflow-skinny").encode(), content_type="text/plain")
-
-    # -- metadata -----------------------------------------------------------------------------------------------
-
-    async def v1_models(self, request: Request) -> Response:
-        return json_response({"models": [self.pipeline.name]})
-
-    async def v1_model(self, request: Request) -> Response:
-        self.known_model(request)
-        about: dict[str, Any] = {"name": self.pipeline.name, "platform": "mlflow"}
-        edition = self.pipeline.edition
-        if edition is not None:
-            about["version"] = edition.loaded.version
-        return self.readiness(about)
-
-    async def v2_server(self, request: Request) -> Response:
-        return json_response(server_metadata())
-
-    async def v2_model(self, request: Request) -> Response:
-        loaded = self.pipeline.check(request.parts["model"], request.parts.get("version")).loaded
-        return json_response(model_metadata(self.pipeline.name, loaded, self.pipeline.reload_properties()))
-
-    async def v2_model_ready(self, request: Request) -> Response:
-        self.known_model(request)
-        if self.pipeline.ready:
-            self.pipeline.check(request.parts["model"], request.parts.get("version"))
-        return self.readiness({"name": self.pipeline.name})
-
-    def known_model(self, request: Request) -> None:
-        if request.parts["model"] != self.pipeline.name:
-            raise NotFound(f"unknown model '{request.parts['model']}'; this server has '{self.pipeline.name}'")
-
-    # -- repository ---------------------------------------------------------------------------------------------
-
-    async def repository_index(self, request: Request) -> Response:
-        reason = self.pipeline.why_not_ready
-        edition = self.pipeline.edition
-        state = "READY" if reason is None else "UNAVAILABLE" if self.pipeline.shared.numbers.served == 0 else "LOADING"
-        entry = {"name": self.pipeline.name, "state": state, "reason": reason or ""}
-        return json_response([entry if edition is None else {**entry, "version": edition.loaded.version}])
-
-    async def repository_load(self, request: Request) -> Response:
-        self.known_model(request)
-        version = await self.pipeline.command("load")
-        return json_response({"name": self.pipeline.name, "load": True, "version": version})
-
-    async def repository_revert(self, request: Request) -> Response:
-        self.known_model(request)
-        version = await self.pipeline.command("revert")
-        return json_response({"name": self.pipeline.name, "revert": True, "version": version})
-
-    async def repository_unload(self, request: Request) -> Response:
-        self.known_model(request)
-        self.pipeline.unload()
-        return json_response({"name": self.pipeline.name, "unload": True})
-
-    async def mlflow_hook(self, request: Request) -> Response:
-        """The registry says that something has changed: what it is, the leading worker finds out for itself."""
-        event = self.webhook.event(request.headers, await request.body())
-        uri = self.pipeline.settings.model_uri or ""
-        if not (is_moving(self.pipeline.settings) and concerns(event, uri)):
-            return json_response({"ignored": "nothing that is served here"})
-        self.pipeline.shared.commands.send("poll")
-        return json_response({"looking": uri}, 202)
-
-    # -- metrics and pages --------------------------------------------------------------------------------------
-
-    async def metrics(self, request: Request) -> Response:
-        body, content_type = exposition(request.headers.get("accept", ""))
-        return Response(body, content_type=content_type)
-
-    async def schema(self, request: Request) -> Response:
-        edition = self.pipeline.serving()
-        return json_response(pages.schema(self.pipeline.name, edition.loaded, described(edition)))
-
-    async def openapi(self, request: Request) -> Response:
-        edition = self.pipeline.edition
-        loaded, features = (edition.loaded, described(edition)) if edition else (None, None)
-        bearer = self.gate is not None and self.gate.asks_for_tokens
-        if self.gate is not None and not await self.gate.knows(request.scope["headers"], peer_of(request.scope)):
-            loaded = None  # the routes are no secret, what the model takes may be
-        return json_response(pages.openapi(self.pipeline.name, loaded, features, bearer=bearer))
-
-    async def docs(self, request: Request) -> Response:
-        page = pages.docs(self.pipeline.name)
-        return Response(page, content_type="text/html; charset=utf-8", headers=pages.SAFE)
-
-    async def docs_asset(self, request: Request) -> Response:
-        found = pages.asset(request.parts["asset"])
-        if found is None:
-            raise NotFound("no such file")
-        return Response(found[0], content_type=found[1], headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
-
-
-def described(edition: ServedModel) -> Description | None:
-    return None if edition.features is None else edition.features.description
-
-
-def require_json(request: Request) -> None:
-    kind = request.content_type
-    if kind not in (JSON, "") and not kind.endswith("+json"):
-        raise UnsupportedMediaType(f"unsupported content type; expected {JSON}")
+    async def respond(self, request: Request, exchange: Exchange, response: Response, send: Send) -> None:
+        ids = ((name.decode(), value.decode()) for name, value in exchange.ids.fields)
+        response.headers = (*response.headers, *ids)
+        if self.pipeline.draining or request.much_is_left:
+            response.headers = (*response.headers, ("connection", "close"))
+        request.scope.pop(GIVE_UP, None)  # there is nothing to give up any more
+        await response.send(send)

@@ -1,4 +1,4 @@
-"""The few ASGI pieces that the front needs: a request with a bounded body, and a response."""
+"""The few ASGI pieces that the app needs: a request with a bounded body, and a response."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from predictors.queueing.byte_budget import ByteBudget
-from predictors.rest.connection import WORTH_READING
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = "application/json"
+MAX_UNREAD = 2**20  # bytes of a request that has been answered already, so that its connection can stay open
 
 
 class ClientGone(Exception):
@@ -93,7 +93,7 @@ class Request:
     @property
     def much_is_left(self) -> bool:
         """Whether more of the body is still to come than is worth reading for nothing."""
-        return not self.whole and self.declared is not None and self.declared > WORTH_READING
+        return not self.whole and self.declared is not None and self.declared > MAX_UNREAD
 
     async def body(self) -> bytes:
         """The whole body, refused as soon as it is known to be too large."""

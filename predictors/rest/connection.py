@@ -1,46 +1,35 @@
-"""uvicorn's HTTP protocol with a short way for the requests that nearly everybody sends.
+"""uvicorn's HTTP protocol with a fast path for the requests that nearly everybody sends.
 
 A small POST to a prediction route on a connection that stays open goes from the parser to the engine and back without
 an ASGI scope, a task and two writes, which cost more than many a model. Everything else, and every request that turns
-out to need more than the engine, takes uvicorn's own way through the ASGI application, as if it had just arrived.
+out to need more than the engine, goes through the ASGI application, as if it had just arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from predictors.pipeline.fast_path import SMALL
+from predictors.queueing.slow_clients import Arrival, Backlog
+from predictors.rest.asgi import MAX_UNREAD
+from predictors.rest.fast_call import FastCall, FastRoute
+from predictors.rest.headers import BINARY_TYPE, CLOSE, HEADER_LENGTH, JSON_TYPES, REQUEST_ID
 from predictors.telemetry import ids
-from predictors.telemetry.exchange import GONE, Exchange
 
-WORTH_READING = 2**20  # bytes of a request that has been answered already, so that its connection can stay open
 MAX_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
 LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
-SLOWEST = 8 * 1024  # bytes a second of a body
-UNSEEN = -1.0
 MAX_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
 BEGUN = -1
-JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
-BINARY_TYPE = b"application/octet-stream"
-# Headers that mean more work than the short way does.
+# Headers that mean more work than the fast path does.
 UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
 NOTED = UNUSUAL | ids.NAMES
-HEADER_LENGTH = b"inference-header-content-length"
-NOSNIFF = b"x-content-type-options: nosniff\r\n"  # on every reply, the long way's too
-OK_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + NOSNIFF + b"content-length: %d\r\n"
-OK_BINARY = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
-    + NOSNIFF
-    + b"inference-header-content-length: %d\r\ncontent-length: %d\r\n"
-)
-CLOSE = b"connection: close\r\n"
-REQUEST_ID = b"x-request-id: %b\r\n"
 CALL = "mlflow_kserve.call"
-"""Where an ASGI scope has the call that began on the short way: what was done for it there is not done again."""
+"""Where an ASGI scope has the call that began on the fast path: what was done for it there is not done again."""
 
 
 GIVE_UP, LEFT = "mlflow_kserve.give_up", "mlflow_kserve.left"
@@ -61,69 +50,11 @@ def has_left(scope: Any) -> bool:
 class Application(Protocol):
     """An ASGI application that can answer some requests directly."""
 
-    short_ways: dict[bytes, Any]
+    fast_routes: dict[bytes, FastRoute]
     """By raw path."""
 
-    def answer(self, call: FastCall, way: Any) -> None:
-        """Calls `call.reply` or `call.pass_on`, now or later."""
-
-
-class NoEvent:
-    """uvicorn tells a cycle when something happens; a call has nobody that waits."""
-
-    def set(self) -> None:
-        pass
-
-
-class FastCall:
-    """One request on the short way; to its connection it looks like one of uvicorn's cycles."""
-
-    __slots__ = (
-        "admitted", "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
-        "keep_alive", "path", "response_complete", "way",
-    )  # fmt: skip
-    message_event = NoEvent()
-
-    def __init__(self, connection: HttpConnection, way: Any) -> None:
-        self.connection = connection
-        self.way = way
-        self.path = connection.url
-        self.headers = connection.headers
-        self.header_length = connection.header_length
-        self.body = b""
-        self.admitted = False
-        """It has passed the gate, if there is one, and need not do so again."""
-        self.keep_alive = True
-        self.disconnected = False
-        self.response_complete = False
-        self.identity = ids.ids_of(connection.headers).lines if connection.has_ids else b""
-        """Lines of the reply's head, if they are known already."""
-        self.exchange: Exchange | None = None
-        """Where somebody watches."""
-
-    def reply(self, body: bytes, header_length: int | None, headers: bytes = b"") -> None:
-        """`headers` are lines that go along with the usual ones."""
-        self.response_complete = True
-        self.connection.send(self, body, header_length, headers)
-
-    def refuse(self, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """A reply that is no prediction."""
-        self.response_complete = True
-        fields = b"".join([b"%b: %b\r\n" % pair for pair in head])
-        self.connection.write(self, STATUS_LINE[status] + fields, body)
-
-    @property
-    def peer(self) -> str:
-        client = self.connection.client
-        return client[0] if client else ""
-
-    def pass_on(self) -> None:
-        """To the ASGI application."""
-        self.response_complete = True
-        if not self.disconnected:
-            self.connection.pass_on(self)
-        elif self.exchange is not None:
-            self.exchange.end(GONE)
+    def answer(self, call: FastCall) -> None:
+        """Sends a reply or calls `call.pass_on`, now or later."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -136,37 +67,38 @@ class HttpConnection(HttpToolsProtocol):
     defaults: list[tuple[bytes, bytes]] | None = None
     """The headers of every reply, and what they are as text."""
     default_lines = b""
-    running: RequestResponseCycle | None = None
-    """The request that the ASGI application is at; of pipelined ones, the first."""
     heading = False
     """Whether the headers of a request are arriving."""
     head_size = 0
-    arriving: float | None = None
-    """Since when a request has been seen to arrive."""
+    arrival: Arrival
+    """Of the request that comes next, or is coming."""
+    backlog: Backlog
+    """Of replies."""
+    unanswered: deque[RequestResponseCycle]
+    """The requests of the ASGI application; it is at the first of them."""
     body_size = 0
     unread = 0
     """Bytes that came of a request after its reply."""
-    reply_left, reply_since = 0, 0.0
-    """What the client has not taken, and since when it takes nothing of it."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.arriving = UNSEEN
+        self.arrival, self.backlog, self.unanswered = Arrival(), Backlog(), deque()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.cycle = None  # it refers to the connection
-        running, self.running = self.running, None
-        if running is not None and not running.response_complete:
-            running.disconnected = True
-            scope: Any = running.scope
+        unanswered, self.unanswered = self.unanswered, deque()
+        for cycle in unanswered:
+            cycle.disconnected = True
+            scope: Any = cycle.scope
             scope[LEFT] = True
             if GIVE_UP in scope:
                 scope[GIVE_UP]()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.running = cycle
-        super()._start_asgi_task(cycle, app)
+    def on_response_complete(self) -> None:
+        if self.unanswered and self.unanswered[0].response_complete:
+            self.unanswered.popleft()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         HttpToolsProtocol.data_received(self, data)
@@ -180,7 +112,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
         self.heading, self.head_size = True, BEGUN
-        self.arriving = UNSEEN
+        self.arrival.begin()
         self.url = b""
         self.headers = []
         self.kind = b""
@@ -206,15 +138,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.heading = False
-        way = self.app.short_ways.get(self.url)
-        if way is None or self.unusual or not self.idle or not self.usual_kind(way):
+        route = self.app.fast_routes.get(self.url)
+        if route is None or self.unusual or not self.idle or not self.usual_kind(route):
             self.scope = self.new_scope(self.headers)
             super().on_headers_complete()
+            self.unanswered.append(self.cycle)
             self.body_size = self.unread = 0
             if self.unusual:
                 self.cycle.transport = LastWords(self)
         else:
-            self.cycle = FastCall(self, way)
+            self.cycle = FastCall(self, route)
 
     @property
     def idle(self) -> bool:
@@ -228,10 +161,10 @@ class HttpConnection(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
         )
 
-    def usual_kind(self, way: Any) -> bool:
+    def usual_kind(self, route: FastRoute) -> bool:
         if self.header_length is None:
             return self.kind in JSON_TYPES
-        return bool(way.binary) and self.kind == BINARY_TYPE
+        return route.codec.binary and self.kind == BINARY_TYPE
 
     def on_body(self, body: bytes) -> None:
         if type(self.cycle) is FastCall:
@@ -240,22 +173,16 @@ class HttpConnection(HttpToolsProtocol):
             self.body_size += len(body)
             if self.cycle.response_complete:
                 self.unread += len(body)
-                if self.unread > WORTH_READING:
+                if self.unread > MAX_UNREAD:
                     self.linger()
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.arriving = None
+        self.arrival.end()
         if type(self.cycle) is FastCall:
-            self.app.answer(self.cycle, self.cycle.way)
+            self.app.answer(self.cycle)
         else:
             super().on_message_complete()
-
-    def send(self, call: FastCall, body: bytes, header_length: int | None, headers: bytes) -> None:
-        if header_length is None:
-            self.write(call, OK_JSON % len(body) + headers, body)
-        else:
-            self.write(call, OK_BINARY % (header_length, len(body)) + headers, body)
 
     def write(self, call: FastCall, head: bytes, body: bytes) -> None:
         if call.disconnected or self.transport.is_closing():
@@ -269,24 +196,20 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.write(b"%b%b\r\n%b" % (head, headers, body))
         if not call.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        HttpToolsProtocol.on_response_complete(self)
 
     # -- clients that are slow or send too much -----------------------------------------------------------------
 
-    def look(self, now: float, patience: float) -> None:
-        """Ends a connection whose client keeps it busy for nothing; asked about once a second."""
-        left = self.transport.get_write_buffer_size()
-        if left == 0 or left < self.reply_left or self.reply_left == 0:
-            self.reply_left, self.reply_since = left, now
-        elif now - self.reply_since > patience:
+    def close_if_slow(self, now: float, seconds: float) -> None:
+        """Ends a connection whose client reads nothing for longer than `seconds`, or sends too slowly."""
+        if self.backlog.is_stuck(now, self.transport.get_write_buffer_size(), seconds):
             self.transport.abort()
+        elif self.transport.is_closing() or self.arrival.since is None:
             return
-        if self.arriving is None or self.transport.is_closing():
-            return
-        if self.arriving == UNSEEN or self.flow.read_paused or (self.heading and not self.answered):
-            self.arriving = now  # or the client waits for us
-        elif now - self.arriving > patience + self.body_size / SLOWEST:
-            if self.heading or (self.cycle is not None and not self.cycle.response_complete):
+        elif self.flow.read_paused or (self.heading and not self.answered):
+            self.arrival.begin()  # the client waits for us
+        elif self.arrival.is_slow(now, self.body_size, seconds):
+            if self.heading or not self.answered:
                 self.end_with(408, b"the request takes too long to arrive (--read-timeout)\n")
             else:
                 self.transport.close()
@@ -295,8 +218,8 @@ class HttpConnection(HttpToolsProtocol):
     def answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def end_with(self, status: int, words: bytes) -> None:
-        """The last reply, where no application is asked."""
+    def end_with(self, status: int, message: bytes) -> None:
+        """A last reply, without the application."""
         cycle = self.cycle
         if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
             cycle.disconnected = True
@@ -305,15 +228,15 @@ class HttpConnection(HttpToolsProtocol):
                 self.transport.abort()
                 return
         self.heading = False
-        head = b"content-type: text/plain\r\ncontent-length: %d\r\n" % len(words)
-        self.transport.write(STATUS_LINE[status] + head + CLOSE + b"\r\n" + words)
+        head = b"content-type: text/plain\r\ncontent-length: %d\r\n" % len(message)
+        self.transport.write(STATUS_LINE[status] + head + CLOSE + b"\r\n" + message)
         self.linger()
 
     def linger(self) -> None:
         """Ends the connection; a client that still sends is not listened to, but has the time to read its reply."""
         if self.transport.is_closing():
             return
-        if self.arriving is None:
+        if self.arrival.since is None:
             self.transport.close()
             return
         self.transport.resume_reading()
@@ -343,7 +266,10 @@ class HttpConnection(HttpToolsProtocol):
         cycle.message_event.set()
         if self.cycle is call:
             self.cycle = cycle
-        self._start_asgi_task(cycle, self.app)
+        self.unanswered.appendleft(cycle)
+        task = self.loop.create_task(cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def new_scope(self, headers: list[tuple[bytes, bytes]]) -> Any:
         return {

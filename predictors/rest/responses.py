@@ -7,10 +7,10 @@ from typing import Any
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.errors import NotReady, RequestError
-from predictors.rest import connection
+from predictors.rest import headers
 from predictors.rest.asgi import Response
 
-BINARY, HEADER_LENGTH = connection.BINARY_TYPE.decode(), connection.HEADER_LENGTH.decode()
+BINARY, HEADER_LENGTH = headers.BINARY_TYPE.decode(), headers.HEADER_LENGTH.decode()
 
 
 def tensor_response(reply: bytes, split: int | None) -> Response:
@@ -20,8 +20,8 @@ def tensor_response(reply: bytes, split: int | None) -> Response:
     return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
 
 
-def of_version(response: Response, edition: ServedModel) -> Response:
-    response.headers = (*response.headers, edition.version_header)
+def of_version(response: Response, served: ServedModel) -> Response:
+    response.headers = (*response.headers, served.version_header)
     return response
 
 
@@ -36,7 +36,7 @@ def protocol_of(path: str) -> str:
 def error_response(error: RequestError, protocol: str) -> Response:
     message = str(error)
     body = invocations.encode_error(error.status, message) if protocol == "invocations" else v1.encode_error(message)
-    headers = error.headers
+    fields = error.headers
     if isinstance(error, NotReady):
-        headers = (*headers, ("retry-after", "1"))
-    return Response(body, error.status, headers=headers)
+        fields = (*fields, ("retry-after", "1"))
+    return Response(body, error.status, headers=fields)

@@ -12,32 +12,36 @@ import uvicorn
 
 from predictors.access.tls import server_context
 from predictors.pipeline.settings import Settings
+from predictors.queueing.slow_clients import CHECK_INTERVAL
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
 
-LINGER = 0.5  # seconds
+TICKS = 10  # of uvicorn, a second
+MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle
 
 ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its signal handlers: ours decide when it ends. Clients must not be slower than `patience`."""
+    """uvicorn without its signal handlers: ours decide when it ends.
 
-    def __init__(self, config: uvicorn.Config, patience: float) -> None:
+    Slow clients get `read_timeout` seconds, or any time if it is 0.
+    """
+
+    def __init__(self, config: uvicorn.Config, read_timeout: float) -> None:
         super().__init__(config)
-        self.patience = patience
+        self.read_timeout = read_timeout
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
-        if self.patience and counter % 10 == 0:
+        if self.read_timeout and counter % (CHECK_INTERVAL * TICKS) == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpConnection):
-                    connection.look(now, self.patience)
+                    connection.close_if_slow(now, self.read_timeout)
         return await super().on_tick(counter)
 
     async def finish(self, seconds: float) -> None:
@@ -50,7 +54,7 @@ class WebServer(uvicorn.Server):
 
     async def leave(self, serving: asyncio.Task[None], seconds: float) -> None:
         """Ends the server: a request that is on its way to a connection that looks idle is answered too."""
-        await self.finish(min(LINGER, seconds))
+        await self.finish(min(MAX_IDLE_WAIT, seconds))
         self.should_exit = True
         await serving
 
@@ -58,7 +62,7 @@ class WebServer(uvicorn.Server):
 class LastReply:
     """The app with one request for each connection: the next one finds a worker."""
 
-    short_ways: ClassVar[dict[bytes, Any]] = {}
+    fast_routes: ClassVar[dict[bytes, Any]] = {}
 
     def __init__(self, app: ASGI) -> None:
         self.app = app

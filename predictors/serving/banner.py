@@ -14,7 +14,7 @@ OWN_MODEL = "python -m predictors.mlflow --model-uri models:/fraud@champion --mo
 
 def print_demo_banner(pipeline: Pipeline, ports: Ports) -> None:
     """Prints nothing unless the demo model is served and a person reads the log."""
-    served = pipeline.edition
+    served = pipeline.served_models.current()
     if served is None:  # the model was unloaded while it was loaded
         return
     if served.loaded.source.demo and pipeline.settings.log_format == "text":

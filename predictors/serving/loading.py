@@ -70,8 +70,8 @@ class ModelLoader:
             return report_load_failure(error)
         pipeline = self.pipeline
         if numbered is not None:
-            pipeline.add(*numbered)
-            pipeline.switch()
+            pipeline.served_models.add(*numbered)
+            pipeline.served_models.switch()
         garbage.freeze()
         pipeline.shared.set_ready(pipeline.index)
         handover = launched()

@@ -23,7 +23,7 @@ from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import SIGNALS, STARTUP_RESPONDER
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
-from predictors.rest.app import Front
+from predictors.rest.app import App
 from predictors.serving.banner import print_demo_banner
 from predictors.serving.drain import drain
 from predictors.serving.exporters import Exporters
@@ -114,7 +114,7 @@ class Worker:
     def __init__(self, serving: Serving, ports: Ports, stop: asyncio.Event, shared: SharedState, index: int) -> None:
         self.serving, self.ports, self.stop, self.shared = serving, ports, stop, shared
         self.pipeline = Pipeline(serving.settings, shared, index)
-        self.pipeline.on_switch = serving.registered
+        self.pipeline.served_models.on_switch = serving.registered
         self.exporters = Exporters(serving.settings)
         self.loader = ModelLoader(serving.settings, serving.opened, self.pipeline, self.exporters)
         self.leads = index == 0
@@ -157,7 +157,7 @@ class Worker:
         await asyncio.wait({*tasks, *self.ending}, return_when=asyncio.FIRST_COMPLETED)
 
     async def listen(self) -> Listeners:
-        listeners = await Listeners.start(Front(self.pipeline), self.pipeline, self.ports)
+        listeners = await Listeners.start(App(self.pipeline), self.pipeline, self.ports)
         self.ending.add(listeners.http)
         return listeners
 

@@ -10,7 +10,7 @@ from predictors.pipeline.settings import Settings
 from predictors.processes.ports import Ports
 from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import STARTUP_RESPONDER
-from predictors.rest.app import Front
+from predictors.rest.app import App
 from predictors.rest.server import LastReply
 from predictors.serving.drain import drain
 from predictors.serving.exporters import Exporters
@@ -24,7 +24,7 @@ async def respond_until_started(settings: Settings, ports: Ports, stop: asyncio.
     """Until all workers are ready, or `stop` is set. A connection gets one reply: the next one finds a worker."""
     settings = replace(settings, grace_period=min(MAX_GRACE_SECONDS, settings.grace_period))
     pipeline = Pipeline(settings, shared, STARTUP_RESPONDER)
-    listeners = await Listeners.start(LastReply(Front(pipeline)), pipeline, ports)
+    listeners = await Listeners.start(LastReply(App(pipeline)), pipeline, ports)
     log_ports(ports)
     while not (stop.is_set() or listeners.http.done() or shared.startup.complete):
         pipeline.status = shared.startup.status or pipeline.status

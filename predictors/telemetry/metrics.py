@@ -16,7 +16,6 @@ from predictors.telemetry.gauges import Labels, SharedSnapshot, SnapshotGauge, p
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
 
-    from predictors.model.loaded import Loaded
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 NAME_LABEL = ("model_name",)
@@ -214,35 +213,6 @@ class Metrics:
         for attribute, spec in vars(Metrics).items():
             if isinstance(spec, MetricSpec):
                 setattr(self, attribute, spec.make())
-
-    def model_loaded(self, name: str, loaded: Loaded) -> None:
-        for child in self.about(name, loaded):
-            child.set(1)
-        self.load_seconds.labels(name, loaded.version).set(loaded.load_seconds)
-        # There from the beginning, so that alerts need not guess and rates see the first one.
-        self.reload_failing.labels(name)
-        for outcome in RELOAD_OUTCOMES:
-            self.reloads.labels(name, outcome)
-
-    def about(self, name: str, loaded: Loaded) -> list[Gauge]:
-        """What says which model answers."""
-        labels, content = (name, loaded.version), loaded.mlmodel.content
-        return [
-            self.loaded.labels(*labels),
-            self.engine.labels(*labels, loaded.choice.name, loaded.choice.reason),
-            self.info.labels(
-                *labels,
-                loaded.flavor,
-                loaded.source.resolved_uri,
-                str(content.get("run_id") or ""),
-                str(content.get("mlflow_version") or ""),
-            ),
-        ]
-
-    def model_left(self, name: str, loaded: Loaded) -> None:
-        """Another edition answers now; of the old one the counters stay."""
-        for child in self.about(name, loaded):
-            child.set(0)
 
 
 class ModelCounters:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 from opentelemetry.trace import Status as Outcome
 
-from predictors.grpc.transport.calls import GrpcStatus
+from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import GONE, Exchange
 
 SCOPE = InstrumentationScope("mlflow-kserve")

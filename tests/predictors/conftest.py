@@ -35,6 +35,6 @@ def moments(zoo: Callable[[str], Path]) -> Iterator[Running]:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpiedBatcher]:
     made = SpiedBatcher()
-    monkeypatch.setattr("predictors.pipeline.pipeline.MicroBatcher", made.batcher)
+    monkeypatch.setattr("predictors.pipeline.served_models.MicroBatcher", made.batcher)
     yield made
     made.gate.set()

@@ -9,7 +9,6 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from math import ceil, inf
 from typing import Any, TypeAlias
@@ -19,7 +18,9 @@ from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.frames import literal
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
+from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.slow_clients import CHECK_INTERVAL
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
 
@@ -31,29 +32,12 @@ CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
-LOOK = 1.0  # seconds between looks for messages that arrive too slowly
 MAX_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
 OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
 OK_TRAILERS = literal(b"grpc-status", b"0")
-
-
-class GrpcStatus(IntEnum):
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
 
 
 class Abort(Exception):
@@ -68,7 +52,7 @@ class Abort(Exception):
 
 Unary: TypeAlias = "Callable[[GrpcCall, bytes], Awaitable[bytes]]"
 Streaming: TypeAlias = "Callable[[GrpcCall, AsyncIterator[bytes]], AsyncIterator[bytes]]"
-Quick: TypeAlias = "Callable[[GrpcCall, bytes], bool]"
+Quick: TypeAlias = "Callable[[GrpcCall, bytes], None]"
 Guard: TypeAlias = "Callable[[GrpcCall], None]"
 """Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
 
@@ -80,7 +64,9 @@ class Method:
     unary: Unary | None = None
     streaming: Streaming | None = None
     quick: Quick | None = None
-    """Tries to answer without a task, now or later; false if it cannot."""
+    """Answers without a task, now or later, or passes the call on to `unary`."""
+    ended: Callable[[str], None] = lambda status: None
+    """Called once with the status that a call ends with."""
     probe: bool = False
     """Asked again and again by machines: nothing to trace."""
 
@@ -123,6 +109,8 @@ class GrpcCall(Stream):
     """Of a stream of messages: there may be another, or the end."""
     sent: asyncio.Event
     """Likewise: the peer has taken what was sent."""
+    decoded: Any = None
+    """What the fast path of its method has made of the message, for the slow path."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)
@@ -132,8 +120,8 @@ class GrpcCall(Stream):
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.admitted = False
-        self.ending = GrpcStatus.CANCELLED
-        """How it ends if its task is cancelled."""
+        self.over = False
+        """It has ended with a status; there is no second one."""
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
         """There is one where somebody watches, and on the way through a task."""
@@ -142,7 +130,7 @@ class GrpcCall(Stream):
 
     def begin(self) -> None:
         if self.server.observer.watching:
-            self.exchange = self.watched()
+            self.observe()
         if not self.head.is_grpc:
             self.ended_with("UNKNOWN")
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
@@ -199,7 +187,9 @@ class GrpcCall(Stream):
             self.no_room()
             return
         self.buffer = b""
-        if self.method is None or self.method.quick is None or not self.method.quick(self, message):
+        if self.method is not None and self.method.quick is not None:
+            self.method.quick(self, message)
+        else:
             self.pass_on(message)
 
     def pass_on(self, message: bytes) -> None:
@@ -282,14 +272,14 @@ class GrpcCall(Stream):
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         if self.exchange is None:
-            self.exchange = self.watched()
+            self.observe()
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(work)
         self.server.tasks.add(self.task)
         timer = None if self.head.timeout is None else loop.call_later(self.head.timeout, self.expired)
-        self.task.add_done_callback(lambda task: self.over(task, timer))
+        self.task.add_done_callback(lambda task: self.task_done(task, timer))
 
-    def over(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+    def task_done(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
         self.server.tasks.discard(task)
         if timer is not None:
             timer.cancel()
@@ -297,7 +287,6 @@ class GrpcCall(Stream):
             self.fail(GrpcStatus.UNAVAILABLE, "the call was given up in the server")
 
     def expired(self) -> None:
-        self.ending = GrpcStatus.DEADLINE_EXCEEDED
         self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the deadline of the call has passed")
         self.cancelled()
 
@@ -362,9 +351,10 @@ class GrpcCall(Stream):
         ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
         return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
 
-    def watched(self) -> Exchange:
+    def observe(self) -> Exchange:
+        """Begins the exchange and keeps it."""
         client = self.connection.transport.get_extra_info("peername")
-        exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
+        self.exchange = exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
         exchange.protocol = "grpc"
         if self.method is not None and self.method.probe:
             exchange.leave_trace()
@@ -375,6 +365,11 @@ class GrpcCall(Stream):
             self.exchange.enter()
 
     def ended_with(self, status: str, size: int = 0) -> None:
+        if self.over:
+            return
+        self.over = True
+        if self.method is not None:
+            self.method.ended(status)
         if self.exchange is not None:
             self.exchange.end(status, size)
 
@@ -398,7 +393,7 @@ class GrpcServer:
         most_message: int,
         observer: Observer | None = None,
         room: ByteBudget | None = None,
-        patience: float = 0,
+        read_timeout: float = 0,
         refused: Callable[[], object] = object,
     ) -> None:
         self.methods = methods
@@ -406,11 +401,11 @@ class GrpcServer:
         self.guard: Guard | None = None
         self.most_message = most_message
         self.room = room or ByteBudget()
-        self.patience = patience
+        self.read_timeout = read_timeout
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused
         """Called for each call for which there is no room."""
-        self.looking: asyncio.TimerHandle | None = None
+        self.next_check: asyncio.TimerHandle | None = None
         self.connections: set[Http2Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
@@ -425,14 +420,13 @@ class GrpcServer:
         self.listener = await asyncio.get_running_loop().create_server(
             lambda: Http2Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
         )
-        if self.patience:
-            self.look()
+        self.check_clients()
 
-    def look(self) -> None:
+    def check_clients(self) -> None:
         loop = asyncio.get_running_loop()
         for connection in list(self.connections):
-            connection.look(loop.time(), self.patience)
-        self.looking = loop.call_later(LOOK, self.look)
+            connection.close_if_slow(loop.time(), self.read_timeout)
+        self.next_check = loop.call_later(CHECK_INTERVAL, self.check_clients)
 
     async def stop(self, grace: float) -> None:
         """No new connections and calls; those in flight finish within `grace` seconds."""
@@ -447,5 +441,5 @@ class GrpcServer:
             await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()
-        if self.looking is not None:
-            self.looking.cancel()
+        if self.next_check is not None:
+            self.next_check.cancel()

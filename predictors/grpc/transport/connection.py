@@ -13,6 +13,7 @@ from predictors.grpc.transport.frames import ConnectionFault, frame
 from predictors.grpc.transport.headers import HeaderBlocks, Headers
 from predictors.grpc.transport.stream import Stream
 from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 
 log = logging.getLogger("predictors")
 
@@ -22,8 +23,6 @@ MAX_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive a
 MINUTE = 60.0
 MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
 ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than what a window has beyond a whole message
-PATIENCE = 60.0  # seconds for a peer that takes nothing of what it was sent, or does not begin
-SLOWEST = 8 * 1024  # bytes a second of a message that arrives
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
 FAREWELL = b"farewell"
 HTTP1_REPLY = (
@@ -50,8 +49,10 @@ class Http2Connection(asyncio.Protocol):
         self.buffer = bytearray()
         self.needed = 0
         """How long the buffer must be for its first frame to be whole."""
-        self.partial: tuple[float, object] | None = None
-        """What was found to be arriving in parts, and when: a frame, or headers of several frames."""
+        self.arriving: bytearray | None = None
+        self.arrival = Arrival()
+        """Of the preface, then of what arrives in parts: a frame, or headers of several frames."""
+        self.backlog = Backlog()
         self.begun = False
         self.streams: dict[int, Stream] = {}
         self.held_back: dict[int, Stream] = {}
@@ -76,7 +77,6 @@ class Http2Connection(asyncio.Protocol):
         self.out: list[bytes] = []
         self.paused = False
         """The peer does not read."""
-        self.timer: asyncio.TimerHandle | None = None
         self.handlers = (
             self.on_data, self.on_headers, self.on_priority, self.on_reset, self.on_settings,
             self.on_push, self.on_ping, self.on_goaway, self.on_window_update, self.on_continuation,
@@ -91,10 +91,8 @@ class Http2Connection(asyncio.Protocol):
         self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
         # A peer whose machine is gone says no goodbye.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.timer = self.loop.call_later(PATIENCE, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop_timer()
         self.connections.discard(self)
         streams, self.streams = self.streams, {}
         self.held_back.clear()
@@ -109,53 +107,47 @@ class Http2Connection(asyncio.Protocol):
         self.paused = True
         if not self.transport.is_closing():
             self.transport.pause_reading()
-            self.wait_for_peer(self.transport.get_write_buffer_size())
-
-    def wait_for_peer(self, left: int) -> None:
-        self.stop_timer()
-        self.timer = self.loop.call_later(PATIENCE, self.look_again, left)
-
-    def look_again(self, left: int) -> None:
-        """A slow peer is waited for, one that takes nothing is not."""
-        now = self.transport.get_write_buffer_size()
-        if now < left:
-            self.wait_for_peer(now)
-        else:
-            self.transport.abort()
 
     def resume_writing(self) -> None:
         self.paused = False
         if not self.transport.is_closing():
-            self.stop_timer()
+            self.backlog = Backlog()
             self.transport.resume_reading()
             self.send_waiting()
 
-    def stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    def close_if_slow(self, now: float, read_timeout: float) -> None:
+        """Ends what arrives too slowly, and what is not read; `read_timeout` is 0 where requests may take any time."""
+        unread = self.transport.get_write_buffer_size() if self.paused else 0
+        if self.backlog.is_stuck(now, unread, MAX_STALL):
+            self.transport.abort()
+        elif not self.begun:
+            if self.arrival.is_slow(now, 0, MAX_STALL):
+                self.transport.abort()
+        elif read_timeout:
+            if self.frame_is_slow(now, read_timeout):
+                self.fail(frames.ENHANCE_YOUR_CALM, "a frame takes too long to arrive")
+                return
+            for stream in list(self.streams.values()):
+                self.end_if_slow(stream, now, read_timeout)
 
-    def look(self, now: float, patience: float) -> None:
-        """Ends what arrives too slowly, or is not taken; asked about once a second."""
+    def frame_is_slow(self, now: float, seconds: float) -> bool:
         part = self.buffer if self.block is None else self.block[2]
-        if self.paused or not part:
-            self.partial = None
-        elif self.partial is None or self.partial[1] is not part:
-            self.partial = (now, part)
-        elif now - self.partial[0] > patience + len(part) / SLOWEST:
-            self.fail(frames.ENHANCE_YOUR_CALM, "a frame takes too long to arrive")
+        if self.paused or not part or part is not self.arriving:
+            self.arriving = part
+            self.arrival.begin()
+        return bool(part) and not self.paused and self.arrival.is_slow(now, len(part), seconds)
+
+    def end_if_slow(self, stream: Stream, now: float, seconds: float) -> None:
+        if self.paused:  # nothing moves until the peer reads
+            stream.arrival = stream.backlog = None
             return
-        for stream in [one for one in self.streams.values() if not one.ended]:
-            if self.paused or stream.since is None:
-                stream.since = now
-            elif now - stream.since > patience + (stream.received + len(self.buffer)) / SLOWEST:
+        if not stream.ended:
+            stream.arrival = stream.arrival or Arrival()
+            if stream.arrival.is_slow(now, stream.received + len(self.buffer), seconds):
                 stream.too_slow()
-        for stream in [one for one in self.streams.values() if one.waiting]:
-            left = sum(len(data) for data, _ in stream.waiting)
-            if self.paused or left != stream.left:
-                stream.left, stream.left_since = left, now
-            elif now - stream.left_since > patience:  # it keeps what it asked and what it was answered here
-                self.reset(stream, frames.CANCEL)
+        stream.backlog = stream.backlog or Backlog()
+        if stream.backlog.is_stuck(now, sum(len(data) for data, _ in stream.waiting), seconds):
+            self.reset(stream, frames.CANCEL)  # it keeps its request and its replies here
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -214,7 +206,6 @@ class Http2Connection(asyncio.Protocol):
         if len(data) < length:
             return 0
         self.begun = True
-        self.stop_timer()
         self.write(frames.settings(self.window))
         self.write(frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW))
         return length
@@ -529,10 +520,9 @@ class Http2Connection(asyncio.Protocol):
         log.debug("a gRPC connection is closed: %s", words)
         self.write(frames.goaway(self.last, code, words.encode()))
         self.flush()
-        self.stop_timer()
         self.transport.close()
         # The peer may not read even this.
-        self.timer = self.loop.call_later(LAST_WORDS, self.transport.abort)
+        self.loop.call_later(LAST_WORDS, self.transport.abort)
 
     def prepare_to_leave(self) -> None:
         """Tells the peer to open no more streams; those that are on their way by then are still answered."""

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from predictors.grpc.transport.headers import Headers
+from predictors.queueing.slow_clients import Arrival, Backlog
 
 if TYPE_CHECKING:
     from predictors.grpc.transport.connection import Http2Connection
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 class Stream:
     """Subclasses say what they make of it."""
+
+    arrival: Arrival | None = None
+    """Its own once a check has seen it arriving."""
+    backlog: Backlog | None = None
+    """Likewise, of what flow control holds back."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers) -> None:
         self.connection = connection
@@ -25,10 +31,6 @@ class Stream:
         """Of these, what has been done with and may soon be allowed anew."""
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """What flow control holds back: bytes of data, or of a whole frame of trailers."""
-        self.since: float | None = None
-        """When it was first seen to be arriving still."""
-        self.left, self.left_since = 0, 0.0
-        """How much was seen to wait, and since when it is no less."""
         self.closed = False
         """No more of it goes out."""
         self.ended = False

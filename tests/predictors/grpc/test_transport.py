@@ -30,10 +30,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.grpc.transport import connection as connection_module
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, GrpcStatus, Method
+from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
+from predictors.protocol.grpc_status import GrpcStatus
+from predictors.queueing.slow_clients import MAX_STALL
 from tests.serving import Running, wait_for
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -435,7 +437,7 @@ def test_tls_is_hung_up_on(wire: Http2Wire) -> None:
 
 
 def test_who_says_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(connection_module, "MAX_STALL", 0.05)
     with socket.create_connection(wire.address, timeout=SECONDS) as sock:
         sock.sendall(PREFACE[:5])
         with contextlib.suppress(ConnectionResetError):
@@ -443,7 +445,7 @@ def test_who_says_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.Mon
 
 
 def test_who_has_begun_may_be_silent(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(connection_module, "MAX_STALL", 0.05)
     with Http2Peer(wire.address) as peer:
         peer.first(SETTINGS, ACK)
         peer.sock.settimeout(0.2)
@@ -1268,7 +1270,7 @@ def test_messages_whose_answers_are_not_read(wire: Http2Wire) -> None:
 
 
 def test_who_takes_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(connection_module, "MAX_STALL", 0.1)
     with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 2**31 - 1)) as peer:
         peer.first(SETTINGS, ACK)
         peer.send(window_update(0, 2**31 - 65_536) + call(1, "/t/Big", b"30000000"))
@@ -1285,14 +1287,14 @@ def test_who_takes_little_is_waited_for() -> None:
         transport.left = 100
         made.pause_writing()
         closed = []
-        for left, seen in ((99, 100), (50, 99), (50, 50)):
+        for checks, left in enumerate((100, 99, 50, 50)):
             transport.left = left
-            made.look_again(seen)
+            made.close_if_slow(checks * (MAX_STALL + 1), 0)
             closed.append(transport.closed)
         made.connection_lost(None)
         return closed
 
-    assert asyncio.run(run()) == [False, False, True]
+    assert asyncio.run(run()) == [False, False, False, True]
 
 
 def test_a_fault_of_a_client_that_does_not_read(wire: Http2Wire) -> None:

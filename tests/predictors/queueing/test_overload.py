@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, Schema
 
 from loadtest import offered, spinning
 from predictors.queueing.admission import ALWAYS, SWEEP, Admission
-from predictors.rest.connection import WORTH_READING
+from predictors.rest.asgi import MAX_UNREAD
 from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
 from tests.predictors.grpc.test_transport import (
@@ -422,7 +422,7 @@ def test_who_sends_too_much_reads_why(impatient: Running) -> None:
     made.close()
     little = Raw(impatient)
     assert little.ask(text(b"{}", "/nowhere"))[0] == 404
-    assert little.ask(text(b" " * (WORTH_READING - 1), "/nowhere"))[0] == 404
+    assert little.ask(text(b" " * (MAX_UNREAD - 1), "/nowhere"))[0] == 404
     assert little.ask(HEALTH)[0] == 200  # the connection stays open where little is left to read
     little.close()
 
@@ -577,9 +577,9 @@ def test_a_burst_in_one_turn_after_a_rest_is_not_judged_by_what_was_before_it() 
     async def go() -> None:
         admission = Admission(read_settings(["--model-name", "rested"]), 1, lambda: 0)
         admission.pace.ended = 8
-        admission.pace.look(0.0, queued=True)
+        admission.pace.update(0.0, queued=True)
         admission.pace.ended = 16
-        admission.pace.look(9.0, queued=True)
+        admission.pace.update(9.0, queued=True)
         admission.set_limit()
         assert admission.limit == ALWAYS
         for _ in range(ALWAYS + 8):

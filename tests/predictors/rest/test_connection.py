@@ -22,7 +22,7 @@ import pytest
 from predictors.model.base import MLflowModel
 from predictors.pipeline.fast_path import SMALL
 from predictors.queueing.batching import MicroBatcher
-from predictors.rest.app import Front
+from predictors.rest.app import App
 from predictors.rest.connection import HttpConnection
 from tests.predictors.pipeline.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.telemetry.test_metrics import samples
@@ -113,13 +113,13 @@ def raw(demo: Running) -> Iterator[Raw]:
 def long_ones(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the requests that reach the ASGI application."""
     seen: list[str] = []
-    call = Front.__call__
+    call = App.__call__
 
-    async def counting(self: Front, scope: Any, receive: Any, send: Any) -> None:
+    async def counting(self: App, scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["path"])
         await call(self, scope, receive, send)
 
-    monkeypatch.setattr(Front, "__call__", counting)
+    monkeypatch.setattr(App, "__call__", counting)
     return seen
 
 
@@ -128,7 +128,7 @@ def inline() -> Iterator[Running]:
     """A model whose requests are answered one by one as they are read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "predictors.pipeline.pipeline.MicroBatcher",
+            "predictors.pipeline.served_models.MicroBatcher",
             lambda proven, *rest: MicroBatcher(replace(proven, joint=None), *rest),
         )
         with in_thread(None, keep_alive=1) as server:
@@ -518,20 +518,20 @@ def test_a_reply_while_the_server_ends_closes_its_connection(
     watched: SpiedBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also before the connections are told: until then clients would send more."""
-    fronts = []
-    answer = Front.answer
+    apps = []
+    answer = App.answer
 
-    def noting(self: Front, *rest: Any) -> None:
-        fronts.append(self)
+    def noting(self: App, *rest: Any) -> None:
+        apps.append(self)
         answer(self, *rest)
 
-    monkeypatch.setattr(Front, "answer", noting)
+    monkeypatch.setattr(App, "answer", noting)
     with in_thread(None) as server:
         made = Raw(server)
         watched.gate.clear()
         with watched.one_more():
             made.send(text())
-        fronts[0].pipeline.draining = True
+        apps[0].pipeline.draining = True
         watched.gate.set()
         status, headers, _ = made.reply()
         assert (status, headers.get("connection")) == (200, "close")
@@ -596,19 +596,19 @@ def test_a_signal_drops_no_request(tmp_path: Path) -> None:
 def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unloaded between the end of its loading and its serving, it stays unloaded."""
     pipelines = []
-    answer, load = Front.answer, MLflowModel.load
+    answer, load = App.answer, MLflowModel.load
 
-    def noting(self: Front, *rest: Any) -> None:
+    def noting(self: App, *rest: Any) -> None:
         pipelines.append(self.pipeline)
         answer(self, *rest)
 
     def loading(self: MLflowModel) -> bool:
         done = load(self)
         for pipeline in pipelines[:1]:
-            pipeline.unload()
+            pipeline.served_models.unload()
         return done
 
-    monkeypatch.setattr(Front, "answer", noting)
+    monkeypatch.setattr(App, "answer", noting)
     monkeypatch.setattr(MLflowModel, "load", loading)
     with in_thread(None) as server:
         made = Raw(server)

@@ -1,0 +1,52 @@
+"""Clients that keep a connection busy for nothing: they send too slowly, or do not read what they are sent.
+
+Servers check their connections every `CHECK_INTERVAL`, so nothing is done per request.
+"""
+
+from __future__ import annotations
+
+CHECK_INTERVAL = 1.0  # seconds
+MIN_RATE = 8 * 1024  # bytes a second of a request that arrives
+MAX_STALL = 60.0  # seconds for an HTTP/2 client that reads nothing, or does not begin
+UNSEEN = -1.0
+
+
+class Arrival:
+    """Since when a check has seen a request arriving."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since: float | None = UNSEEN
+        """None while nothing arrives."""
+
+    def begin(self) -> None:
+        self.since = UNSEEN
+
+    def end(self) -> None:
+        self.since = None
+
+    def is_slow(self, now: float, size: int, seconds: float) -> bool:
+        """Whether it takes longer than `seconds`, and than the `size` bytes that have come may take beyond that."""
+        if self.since is None:
+            return False
+        if self.since == UNSEEN:
+            self.since = now
+            return False
+        return now - self.since > seconds + size / MIN_RATE
+
+
+class Backlog:
+    """Bytes that a client has not read, and since when they are as many."""
+
+    __slots__ = ("since", "size")
+
+    def __init__(self) -> None:
+        self.size, self.since = 0, 0.0
+
+    def is_stuck(self, now: float, size: int, seconds: float) -> bool:
+        """Whether the client has read nothing for longer than `seconds`."""
+        if size == 0 or size != self.size:
+            self.size, self.since = size, now
+            return False
+        return now - self.since > seconds

@@ -1,0 +1,113 @@
+"""The routes that predict, in V1, V2 and MLflow's own protocol."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kserve.model import InferenceVerb, Model
+
+from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
+from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.served_models import ServedModel
+from predictors.protocol import codecs, invocations
+from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.codecs import Codec
+from predictors.protocol.errors import NotSupported, UnsupportedMediaType
+from predictors.rest.asgi import JSON, Request, Response
+from predictors.rest.connection import CALL
+from predictors.rest.fast_call import Encoded, FastCall
+from predictors.rest.responses import BINARY, HEADER_LENGTH, of_version, tensor_response
+from predictors.rest.routes import Route
+from predictors.signature.fields import TEXT_TYPES
+
+
+class Predictions:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+
+    def routes(self) -> list[Route]:
+        model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+        return [
+            Route("predict", "POST", "/v1/models/{model}:predict", self.v1_predict, "v1"),
+            Route("predict", "POST", "/v1/models/{model}:explain", self.v1_explain, "v1"),
+            Route("predict", "POST", f"{model}/infer", self.v2_infer, "v2"),
+            Route("predict", "POST", f"{version}/infer", self.v2_infer, "v2"),
+            Route("predict", "POST", "/invocations", self.invocations, "invocations"),
+        ]
+
+    def codecs(self) -> dict[str, Codec]:
+        """By the paths that nearly every request takes."""
+        name = self.pipeline.name
+        return {
+            f"/v1/models/{name}:predict": codecs.V1,
+            f"/v2/models/{name}/infer": codecs.V2,
+            "/invocations": codecs.INVOCATIONS,
+        }
+
+    async def v1_predict(self, request: Request) -> Response:
+        self.pipeline.check(request.parts["model"])
+        require_json(request)
+        body = await request.body()
+        served = self.pipeline.serving()
+        if served.model.customized:
+            run = hooked_v1(served.model, served.loaded, body, request.headers, note=noting(len(body)))
+            return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+        return await self.predict(request, served, codecs.V1, body)
+
+    async def v1_explain(self, request: Request) -> Response:
+        served = self.pipeline.check(request.parts["model"])
+        if type(served.model).explain is Model.explain:
+            raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
+        require_json(request)
+        body = await request.body()
+        run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
+        return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+
+    async def v2_infer(self, request: Request) -> Response:
+        self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        header_length = request.headers.get(HEADER_LENGTH)
+        if header_length is None or request.content_type != BINARY:
+            require_json(request)
+        body = await request.body()
+        served = self.pipeline.check(request.parts["model"], request.parts.get("version"))
+        if not served.model.customized:
+            return await self.predict(request, served, codecs.V2, body, header_length)
+        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, noting(len(body)))
+        return of_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
+
+    async def invocations(self, request: Request) -> Response:
+        self.pipeline.serving()
+        content_type = request.content_type
+        if content_type not in invocations.CONTENT_TYPES:
+            raise UnsupportedMediaType(
+                f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
+            )
+        body = await request.body()
+        served = self.pipeline.serving()
+        text_columns = [field.name for field in served.loaded.plan.inputs if field.type in TEXT_TYPES]
+        if served.features is not None:
+            text_columns += served.features.text_columns
+        codec = replace(
+            codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns)
+        )
+        return await self.predict(request, served, codec, body)
+
+    async def predict(
+        self, request: Request, served: ServedModel, codec: Codec, body: bytes, header_length: str | None = None
+    ) -> Response:
+        def decode() -> Batch:
+            return codec.decode(body, header_length)
+
+        def encode(prediction: Prediction, batch: Batch) -> Encoded:
+            return codec.encode(prediction, batch, self.pipeline.strict)
+
+        call: FastCall | None = request.scope.get(CALL)
+        decoded = None if call is None else call.batch
+        reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded)
+        return of_version(tensor_response(reply, split), served)
+
+
+def require_json(request: Request) -> None:
+    kind = request.content_type
+    if kind not in (JSON, "") and not kind.endswith("+json"):
+        raise UnsupportedMediaType(f"unsupported content type; expected {JSON}")
