@@ -53,7 +53,7 @@ def check_features(served: ServedModel, model: MLflowModel) -> None:
     before = served.features.description
     after = model.features.description if model.features else None
     columns, entities = (after.columns, after.entities) if after else ((), ())
-    served_inputs, inputs = served.loaded.plan.inputs, model.serving().plan.inputs
+    served_inputs, inputs = served.loaded.plan.inputs, model.require_loaded().plan.inputs
     required = [field.name for field in inputs if field.required]
 
     if lost := [name for name in before.columns if name in required and name not in columns]:

@@ -49,7 +49,7 @@ class ModelLoader:
         if model.loaded is None:
             model.load()
         if number == 1:
-            sources.first(lambda: model.serving().source)
+            sources.first(lambda: model.require_loaded().source)
         return number, model
 
     def open(self, number: int) -> MLflowModel:
