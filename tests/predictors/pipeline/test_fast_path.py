@@ -65,7 +65,9 @@ def test_what_cannot_be_decoded_gets_its_error_from_the_slow_path(demo: Running,
 def requests_counted(server: Running, protocol: str) -> dict[str, float]:
     lines = re.findall(r"^model_requests_total\{(.*)\} (\S+)$", server.get("/metrics").text, re.MULTILINE)
     labels = [(dict(re.findall(r'(\w+)="([^"]*)"', text)), float(value)) for text, value in lines]
-    return {one["status"]: value for one, value in labels if one["protocol"] == protocol}
+    return {
+        one["status"]: value for one, value in labels if (one["model_name"], one["protocol"]) == (server.name, protocol)
+    }
 
 
 @pytest.mark.parametrize("protocol", ["v1", "grpc"])
