@@ -166,7 +166,7 @@ def test_the_servers_end_is_the_launchers(zoo: Callable[[str], Path], tmp_path: 
         (["--model-uri", "/nowhere/at/all"], "there is no folder /nowhere/at/all", 1),
         (["--tracking-uri", "http://127.0.0.1:9", "--model-uri", "models:/m@x"], "resolving models:/m@x failed", 1),
         (["--env-cache", "/dev/null/x"], "--env-cache /dev/null/x cannot be used: Not a directory", 1),
-        (["--allow-code-execution", "false"], "--env-manager=uv installs what the model names", 2),
+        (["--allow-code-execution", "false"], "--env-manager=uv installs the packages that the model names", 2),
     ],
 )
 def test_what_cannot_be_served_is_one_line(tmp_path: Path, flags: list[str], words: str, status: int) -> None:
