@@ -133,7 +133,7 @@ class EmbeddedStore:
                     "timeout", f"all {self.slots.threads} threads are still waiting for Feast's online store"
                 )
             work = partial(self.request, request, definitions, names, missing)
-            fetched: Fetched = await self.slots.take(work, self.abandon_thread)
+            fetched: Fetched = await self.slots.run(work, self.abandon_thread)
             return fetched
         except (FeastError, FeastUnavailable):
             raise

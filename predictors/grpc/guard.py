@@ -1,4 +1,4 @@
-"""The gate before gRPC calls: nobody who may not come in can make the server take in a message."""
+"""The gate before gRPC calls: callers without access cannot make the server receive a message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = {"ModelMetadata", "ServerReflectionInfo"}
 
 
 def kind_of(path: str) -> str:
-    """The same as that of the routes of HTTP; what is in no list is for operators."""
+    """The kind of a method, as for HTTP routes; methods in no list are for operators."""
     name = path.rpartition("/")[2]
     return "predict" if name == "ModelInfer" else "probe" if name in PROBES else "page" if name in PAGES else "admin"
 
@@ -30,7 +30,7 @@ def put_before(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
         try:
             gate.admit(kinds[call.head.path], call.headers, call.connection.peer)
         except KeysWanted:
-            return  # the method waits for them
+            return  # the method waits for the keys
         except RequestError as error:
             raise refusal(error) from None
         call.admitted = True

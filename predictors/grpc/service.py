@@ -1,4 +1,4 @@
-"""The gRPC face of the predictor: inference, health and reflection."""
+"""The gRPC services of the predictor: inference, health and reflection."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class InferenceService:
             self.abort(known(error))
 
     def infer_quickly(self, call: GrpcCall, message: bytes) -> None:
-        """A call that may take the fast path."""
+        """Answers a call that may take the fast path."""
         answer(self.pipeline, InferReply(self.pipeline, call, message))
 
     async def RepositoryModelLoad(self, request: Any, call: GrpcCall) -> Any:
@@ -192,7 +192,7 @@ class InferReply:
 
 
 class HealthService:
-    """`grpc.health.v1`, asked afresh each time so that it can never lag behind."""
+    """`grpc.health.v1`; the state is computed for each request, so that it is never out of date."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -203,7 +203,7 @@ class HealthService:
         return health_pb2.HealthCheckResponse(status=self.status())
 
     async def Watch(self, request: Any, call: GrpcCall) -> Any:
-        """Says each change of state, looking twice a second, until the server ends."""
+        """Sends each change of state, checked twice a second, until the server ends."""
         last, ended = None, False
         while not ended:
             ended = self.pipeline.draining
@@ -227,7 +227,7 @@ class HealthService:
 
 
 def build(pipeline: Pipeline) -> GrpcServer:
-    """A gRPC server that listens nowhere yet."""
+    """A gRPC server that does not listen yet."""
     service, health = InferenceService(pipeline), HealthService(pipeline)
     reflection = ReflectionServicer([one.full_name for one in (SERVICE, HEALTH, REFLECTION)])
     methods = {

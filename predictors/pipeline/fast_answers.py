@@ -1,4 +1,4 @@
-"""What every protocol does with a request that may take the fast path: observe, admit, answer or pass on."""
+"""The steps of a request that may take the fast path, for every protocol: observe, admit, answer or pass on."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Reply(Protocol[T]):
     admitted: bool
     """It has passed the gate, if there is one, and need not do so again."""
     exchange: Exchange | None
-    """None where nobody watches."""
+    """None where requests are not observed."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]: ...
@@ -86,7 +86,7 @@ class FastPath:
         """Sends the reply, now or with the next batch; passes an unusual request on to the slow path.
 
         A request is refused if it would wait, or has waited, for too long. An invalid one is passed on too: the slow
-        path finds out what is wrong with it.
+        path reports its error.
         """
         started = time.perf_counter()
         exchange, batch = reply.exchange, None

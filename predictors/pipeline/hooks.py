@@ -19,7 +19,7 @@ Note: TypeAlias = Callable[[Batch, Prediction], None]
 
 
 def noting(size: int) -> Note | None:
-    """What takes note of a prediction for those who write it down; None where nobody does."""
+    """The function that notes a prediction for the prediction log; None if the request is not sampled."""
     exchange = current.get()
     if exchange is None or not exchange.sampled:
         return None
@@ -70,7 +70,7 @@ async def hooked_v2(
 
 
 def sent(body: bytes) -> Batch:
-    """What the caller sent, once more: hooks may have changed what they got of it."""
+    """Decodes the request again: hooks may have changed the payload that they got."""
     try:
         return v1.decode(body)
     except RequestError:

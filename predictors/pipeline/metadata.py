@@ -1,4 +1,4 @@
-"""What server and model say of themselves, the same over REST and gRPC."""
+"""Metadata of the server and of the model, the same over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model_metadata(name: str, loaded: Loaded, more: dict[str, str]) -> dict[str,
 
 
 def properties(loaded: Loaded) -> dict[str, str]:
-    """What else there is to know of a served model, as text."""
+    """Further properties of a served model, as text."""
     return {
         "flavor": loaded.flavor,
         "methods": ",".join(loaded.methods),
@@ -42,7 +42,7 @@ def properties(loaded: Loaded) -> dict[str, str]:
 
 
 def dependencies(loaded: Loaded) -> str:
-    """Whether what the model asks for is installed."""
+    """The requirements of the model that are not installed; `ok`, or `not checked`."""
     if loaded.unmet is None:
         return "not checked"
     return "; ".join(map(str, loaded.unmet)) or "ok"

@@ -1,4 +1,4 @@
-"""What an exception means to the caller."""
+"""Exceptions as errors for the caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("predictors")
 
 
 def known(error: Exception) -> RequestError:
-    """Any failure as one that can be answered; bugs are logged and not shown."""
+    """Turns any exception into an error that can be sent; bugs are logged and not shown."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error.__cause__, (FeatureMissing, FeaturesUnavailable)):  # in KServe's words

@@ -34,12 +34,12 @@ from predictors.telemetry.metrics import request_counter
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-COMMAND_POLL = 0.02  # seconds between looks for the answer to a command
+COMMAND_POLL = 0.02  # seconds between polls for the answer to a command
 LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it ends
 
 
 class Pipeline:
-    """What HTTP and gRPC share: the served models, and how requests get to them."""
+    """The served models and the path of requests to them, shared by HTTP and gRPC."""
 
     def __init__(self, settings: Settings, shared: SharedState, index: int = 0) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class Pipeline:
         self.shared = shared
         self.index = index
         self.gate = gate_of(settings, shared.folder / "rates" if shared.workers > 1 else None)
-        """None where everybody may do everything."""
+        """None where access is not restricted."""
         self.draining = False
         self.observer = Observer(settings.model_name, settings.access_log, "https" if settings.ssl_certfile else "http")
         threads = settings.max_threads or max(4, cpu_limit())
@@ -62,7 +62,7 @@ class Pipeline:
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
 
     def note(self, status: str) -> None:
-        """How far loading is, for readiness probes."""
+        """Records the progress of loading, for readiness probes."""
         self.status = status
         log.info(status)
 
@@ -99,7 +99,7 @@ class Pipeline:
         return served
 
     async def command(self, command: str) -> str:
-        """Has the leading worker change what is served; the version that answers afterwards."""
+        """Has the leading worker change the served model; returns the version that answers afterwards."""
         number = self.shared.commands.send(command)
         seconds_left = LAST_ANSWERS
         while (answer := self.shared.commands.result(number)) is None:
@@ -188,8 +188,8 @@ class Pipeline:
         def work() -> tuple[T, int]:
             batch = decode()
             kept = self.is_kept(served)
-            given = batch.copy() if kept and not served.loaded.plan.copies_input else batch
-            prediction, rows = served.model.predict_batch(served.loaded, given), row_count(batch)
+            model_input = batch.copy() if kept and not served.loaded.plan.copies_input else batch
+            prediction, rows = served.model.predict_batch(served.loaded, model_input), row_count(batch)
             if kept:
                 prediction = prediction.copy()
             if served.drift is not None:
@@ -205,9 +205,9 @@ class Pipeline:
         return sampled or (served.drift is not None and served.drift.tap.to_skip <= 0)
 
     async def apart(self, work: Callable[[], T]) -> T:
-        """In a thread; what the model logs and traces there belongs to this request."""
+        """Runs in a thread; the logs and traces of the model there belong to this request."""
         run = contextvars.copy_context().run
-        result: T = await self.thread_slots.take(lambda: run(work), self.admission.keep)
+        result: T = await self.thread_slots.run(lambda: run(work), self.admission.keep)
         return result
 
     async def counted(

@@ -39,7 +39,7 @@ class ServedModel:
     loaded: Loaded
     counters: ModelCounters
     fast_path: FastPath | None
-    """None where no request takes it."""
+    """None where every request takes the slow path."""
     features: Features | None = None
     """Looks up features for every request, so that all take the slow path."""
     drift: DriftState | None = None
@@ -175,7 +175,7 @@ class ServedModels:
         await asyncio.gather(*self._closing)
 
     def reload_properties(self) -> dict[str, str]:
-        """What metadata says of the versions before and after this one."""
+        """The version before this one and the state of reloading, for the model's metadata."""
         previous = self.by_number.get(self.numbers.previous)
         return {
             "previous_version": previous.loaded.version if previous else "",

@@ -1,7 +1,7 @@
-"""How many requests may wait for the model and for how long: what would wait too long is refused at once.
+"""Limits on the requests that wait for the model: a request that would wait too long is refused at once.
 
-A queue helps with bursts. Under a load that lasts it only grows: everybody waits, callers give up, and the server works
-for nobody. So there is a bound on the requests, on their bytes, and on the time that a new one would have to wait.
+A queue absorbs bursts. Under a lasting overload it only grows: everyone waits, callers give up, and their answers are
+computed for nothing. So requests, their bytes, and the time that a new one would have to wait are all limited.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from predictors.queueing.byte_budget import ByteBudget
 from predictors.queueing.settings import AdmissionSettings
 from predictors.telemetry.metrics import refusal_counter, waiting_gauges
 
-SWEEP = 0.05  # seconds: how exactly the time of a request ends
-ALWAYS = 32  # requests that may be on their way however slow the model is
-ENOUGH, LONG = 8, 1.0  # requests that end, or seconds, before the pace is believed
-FORGOTTEN = 10.0  # seconds after which a pace says nothing any more
-MAX_RETRY = 60  # seconds: those who are told to come back should not be lost
+SWEEP = 0.05  # seconds between checks for requests whose time has passed
+ALWAYS = 32  # requests that are admitted however slow the model is
+ENOUGH, LONG = 8, 1.0  # completed requests, or seconds, before a pace is measured
+FORGOTTEN = 10.0  # seconds after which a measured pace is out of date
+MAX_RETRY = 60  # seconds: clients that are told to wait longer may never come back
 
 
 class Ticket:
-    """A request that waits or is worked upon."""
+    """A request that waits or runs."""
 
     __slots__ = ("deadline", "expire", "expired")
 
@@ -37,7 +37,7 @@ class Ticket:
 
 
 class AdmissionSlot:
-    """The ticket of a task: when its time has passed, what the task waits for is given up."""
+    """The ticket of a task, which is cancelled when its time has passed."""
 
     def __init__(self, admission: Admission, seconds: float) -> None:
         self.admission = admission
@@ -54,11 +54,11 @@ class AdmissionSlot:
 
 
 class ServiceRate:
-    """How fast requests end while others wait for their turn: the time that a queue takes to be worked off."""
+    """The rate at which requests complete while others are queued: it gives the time to work off a queue."""
 
     def __init__(self) -> None:
         self.each = 0.0
-        """Seconds for each request; 0 if nobody had to wait lately."""
+        """Seconds for each request; 0 if no request had to wait lately."""
         self.ended = 0
         self._before = 0
         self._since: float | None = None
@@ -84,7 +84,7 @@ class ServiceRate:
 
 
 class Admission:
-    """Of one process; for the event loop only."""
+    """The admission control of one process; used on the event loop only."""
 
     def __init__(self, settings: AdmissionSettings, parallel: int, queued: Callable[[], int]) -> None:
         self.name = settings.model_name
@@ -93,11 +93,11 @@ class Admission:
         self.timeout = settings.request_timeout or inf
         self.room = ByteBudget(settings.max_in_flight_bytes or 4 * settings.max_body)
         self.parallel = parallel
-        """How many are worked upon at a time."""
+        """How many requests run at a time."""
         self.queued = queued
         self.pace = ServiceRate()
         self.limit = self.most
-        """Requests that may be on their way, as fast as they end now."""
+        """Requests that may be in flight at the current pace."""
         self.tickets: dict[Ticket, None] = {}
         self.coming = 0
         self._sweeping = False
@@ -110,13 +110,13 @@ class Admission:
         return len(self.tickets) + self.coming >= self.limit
 
     def wake(self) -> None:
-        """Nobody has looked for as long as nobody came: what is known of the pace may be old."""
+        """Updates the limit after an idle time, during which no sweep has discarded an old pace."""
         if not self._sweeping:
             self.pace.forget_old(time.monotonic())
             self.set_limit()
 
     def expect(self) -> None:
-        """A request will enter when its task begins; those that arrive in the same turn are refused before that."""
+        """Counts a request before its task enters, so that the limit holds within one iteration of the event loop."""
         if not self.coming:
             asyncio.get_running_loop().call_soon(self._come)
         self.coming += 1
@@ -125,7 +125,7 @@ class Admission:
         self.coming = 0
 
     def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
-        """A place for a request that its caller waits for as long as `seconds`; `expire` is called when it is late."""
+        """Admits a request whose caller waits for `seconds`; `expire` is called when its time has passed."""
         self.wake()
         ahead, now = len(self.tickets), time.monotonic()
         if ahead >= self.limit:
@@ -141,7 +141,7 @@ class Admission:
         return ticket
 
     def leave(self, ticket: Ticket, *, done: bool = True) -> None:
-        """`done`: it has cost what a request costs; those that were given up say nothing of the pace."""
+        """`done`: the request ran to its end; abandoned ones do not count towards the pace."""
         del self.tickets[ticket]
         self.pace.ended += done
 
@@ -149,7 +149,7 @@ class Admission:
         return AdmissionSlot(self, seconds)
 
     def keep(self) -> Callable[[], None]:
-        """A place for work that nobody waits for any more and that cannot be stopped; what gives it back."""
+        """Holds a place for abandoned work that cannot be stopped; returns the function that releases it."""
         ticket = Ticket(inf, None)
         self.tickets[ticket] = None
         return lambda: self.leave(ticket)
@@ -171,7 +171,7 @@ class Admission:
 
     @property
     def wait(self) -> float:
-        """Seconds that a request would wait that came now."""
+        """Seconds that a request would wait if it came now."""
         return max(0, len(self.tickets) - self.parallel) * self.pace.each
 
     def set_limit(self) -> None:
@@ -194,7 +194,7 @@ class Admission:
         waiting.set(queued)
         held.set(self.room.held)
         wait.set(self.wait)
-        # Small requests wait without a ticket: the gauge must not keep what was seen of them last.
+        # Small requests wait without a ticket: the gauge must not keep its last value for them.
         self._sweeping = bool(self.tickets or self.room.held or queued)
         if self._sweeping:
             asyncio.get_running_loop().call_later(SWEEP, self._sweep)

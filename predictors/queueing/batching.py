@@ -1,6 +1,7 @@
-"""Requests that wait are answered together: one call of the engine costs little more for sixteen rows than for one.
+"""Waiting requests are answered in batches: an engine call costs little more for sixteen rows than for one.
 
-Nobody waits for company. What has arrived goes at once; what arrives while the engine is at work goes together next.
+No request is delayed to fill a batch. Requests run as soon as the engine is free; those that arrive while it is busy
+form the next batch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from predictors.runtime.cpus import cpu_limit
 log = logging.getLogger("predictors")
 
 Done: TypeAlias = "Callable[[Answer | Exception], None]"
-# Seconds: what takes no longer is done on the event loop. With one CPU a thread would only take turns with it.
+# Seconds: shorter engine calls run on the event loop. With one CPU a thread would only compete with it.
 MAX_INLINE, MAX_INLINE_ALONE = 0.001, 0.01
 
 
@@ -30,11 +31,11 @@ class Waiting:
     probabilities: bool
     done: Done
     given_up: Callable[[], bool]
-    """Whether nobody waits for the answer any more."""
+    """Whether the caller no longer waits for the answer."""
 
 
 class GivenUp(Exception):
-    """What `done` gets for rows that nobody waited for any more when their turn came."""
+    """Passed to `done` for rows whose caller was gone before they were run."""
 
 
 def never() -> bool:
@@ -42,7 +43,7 @@ def never() -> bool:
 
 
 class MicroBatcher:
-    """The way of small requests to one proven engine; for the event loop only."""
+    """Batches small requests for one proven engine; used on the event loop only."""
 
     def __init__(
         self, proven: ProvenEngine, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int
@@ -51,18 +52,18 @@ class MicroBatcher:
         self.loop = loop
         self.executor = executor
         self.most_running = most_running
-        """How many batches may be computed in threads at a time."""
+        """How many batches may run in threads at a time."""
         self.most_inline = MAX_INLINE_ALONE if cpu_limit() == 1 else MAX_INLINE
         self.running = 0
         self.queue: deque[Waiting] = deque()
         self.dispatching = False
 
     def soon(self, rows: Array) -> bool:
-        """Whether rows are answered within this turn of the event loop, so that they need not wait for anybody."""
+        """Whether rows are answered in this iteration of the event loop, without waiting for a batch."""
         return self.proven.seconds(len(rows)) <= self.most_inline and (self.running == 0 or self.proven.joint is None)
 
     def submit(self, rows: Array, probabilities: bool, done: Done, given_up: Callable[[], bool] = never) -> None:
-        """`done` gets the answer, or whatever the engine raises for these rows, whoever else was in their batch."""
+        """`done` gets the answer, or the exception for these rows alone, whatever else was in their batch."""
         waiting = Waiting(rows, probabilities, done, given_up)
         if self.proven.joint is None and self.proven.seconds(len(rows)) <= self.most_inline:
             settle((waiting,), (attempt(self.proven, waiting),))
@@ -85,14 +86,14 @@ class MicroBatcher:
         return await future
 
     def wake(self) -> None:
-        """Dispatches once the loop has seen everything that has arrived by now."""
+        """Dispatches once the loop has handled everything that has arrived so far."""
         if self.queue and not self.dispatching and self.running < self.most_running:
             self.dispatching = True
             self.loop.call_soon(self.dispatch)
 
     def dispatch(self) -> None:
         self.dispatching = False
-        group = self.taken()
+        group = self.next_group()
         if not group:
             return
         if self.proven.seconds(sum(len(one.rows) for one in group)) <= self.most_inline:
@@ -103,13 +104,13 @@ class MicroBatcher:
             running.add_done_callback(lambda ended: self.finished(group, ended.result()))
         self.wake()
 
-    def finished(self, group: Sequence[Waiting], found: Sequence[Answer | Exception]) -> None:
+    def finished(self, group: Sequence[Waiting], results: Sequence[Answer | Exception]) -> None:
         self.running -= 1
-        settle(group, found)
+        settle(group, results)
         self.wake()
 
-    def taken(self) -> list[Waiting]:
-        """The first of the queue and as many more as may be answered with it; alone where batches do not pay."""
+    def next_group(self) -> list[Waiting]:
+        """Removes the head of the queue and the entries that fit into its batch; the head alone without joint runs."""
         group: list[Waiting] = []
         left = 0
         while self.queue and (not group or len(self.queue[0].rows) <= left):
@@ -122,20 +123,20 @@ class MicroBatcher:
         return group
 
 
-def settle(group: Sequence[Waiting], found: Sequence[Answer | Exception]) -> None:
-    for one, answer in zip(group, found, strict=True):
+def settle(group: Sequence[Waiting], results: Sequence[Answer | Exception]) -> None:
+    for one, answer in zip(group, results, strict=True):
         try:
             one.done(answer)
         except Exception:
-            log.exception("a reply failed")  # the others get theirs
+            log.exception("a reply failed")  # the other entries still get their replies
 
 
 def answers(proven: ProvenEngine, group: Sequence[Waiting]) -> list[Answer | Exception]:
-    """An answer for each; if they fail together, each is asked alone, so that only the guilty one fails."""
+    """One answer per entry; if the batch fails, each entry runs alone, so that only the faulty one fails."""
     if len(group) > 1 and proven.joint is not None:
         try:
             return together(proven.joint, group)
-        except (Exception, SystemExit):  # noqa: S110 - it shows again for the one that causes it
+        except (Exception, SystemExit):  # noqa: S110 - it is raised again for the faulty entry
             pass
     return [attempt(proven, one) for one in group]
 
@@ -145,17 +146,17 @@ def attempt(proven: ProvenEngine, one: Waiting) -> Answer | Exception:
         return proven.engine.run(one.rows, one.probabilities)
     except Exception as error:
         return error
-    except SystemExit:  # the code of others must not end the server
+    except SystemExit:  # a model's code must not end the server
         return Declined()
 
 
 def together(run: RunJoint, group: Sequence[Waiting]) -> list[Answer | Exception]:
     predictions, probabilities = run([one.rows for one in group], any(one.probabilities for one in group))
-    found: list[Answer | Exception] = []
+    results: list[Answer | Exception] = []
     start = 0
     for one in group:
         part = slice(start, start + len(one.rows))
         wanted = probabilities is not None and one.probabilities
-        found.append((predictions[part], probabilities[part] if wanted and probabilities is not None else None))
+        results.append((predictions[part], probabilities[part] if wanted and probabilities is not None else None))
         start = part.stop
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""Bytes of requests that are here: all protocols of a process share what there is room for."""
+"""A bound on the bytes of the requests in flight, shared by all protocols of a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import inf
 
 
 class ByteBudget:
-    """For the event loop only."""
+    """Used on the event loop only."""
 
     __slots__ = ("held", "most")
 

@@ -1,4 +1,4 @@
-"""Clients that keep a connection busy for nothing: they send too slowly, or do not read what they are sent.
+"""Detection of slow clients: those that send too slowly, or do not read their responses.
 
 Servers check their connections every `CHECK_INTERVAL`, so nothing is done per request.
 """
@@ -12,7 +12,7 @@ UNSEEN = -1.0
 
 
 class Arrival:
-    """Since when a check has seen a request arriving."""
+    """The time since when checks have seen a request arriving."""
 
     __slots__ = ("since",)
 
@@ -27,7 +27,7 @@ class Arrival:
         self.since = None
 
     def is_slow(self, now: float, size: int, seconds: float) -> bool:
-        """Whether it takes longer than `seconds`, and than the `size` bytes that have come may take beyond that."""
+        """Whether it takes longer than `seconds` plus the time for the `size` bytes received so far."""
         if self.since is None:
             return False
         if self.since == UNSEEN:
@@ -37,7 +37,7 @@ class Arrival:
 
 
 class Backlog:
-    """Bytes that a client has not read, and since when they are as many."""
+    """Bytes that a client has not read, and the time since when their number has not changed."""
 
     __slots__ = ("since", "size")
 

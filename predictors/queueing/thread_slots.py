@@ -1,7 +1,7 @@
-"""Threads for what keeps the event loop from others: decoding large requests, and models that have no engine.
+"""Threads for work that would block the event loop: decoding large requests, and models without an engine.
 
-Python runs one thread at a time, and where threads compute, each turn of the event loop has to wait for them. So they
-take no work from a queue by themselves: they get it from the event loop, after it has seen to all that has arrived.
+Python runs one thread at a time, so while threads compute, every iteration of the event loop waits for them. Threads
+therefore do not pull work from a queue: the event loop hands it out once it has handled everything that has arrived.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class PredictionThreads(ThreadPoolExecutor):
-    """Threads that know how much work has been submitted and not begun."""
+    """A thread pool that counts the work that is submitted and not yet started."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="predict")
@@ -45,76 +45,76 @@ class PredictionThreads(ThreadPoolExecutor):
             self.queued += change
 
 
-class Turn:
+class Job:
     """A call that waits or runs."""
 
-    __slots__ = ("future", "when_over", "work")
+    __slots__ = ("future", "on_end", "work")
 
     def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         self.work = work
         self.future = future
-        self.when_over: Callable[[], None] | None = None
+        self.on_end: Callable[[], None] | None = None
 
 
 class ThreadSlots:
-    """For the event loop only, but for `_run`."""
+    """Used on the event loop only, except `_run`."""
 
     def __init__(self, executor: Executor, threads: int) -> None:
         self.executor = executor
         self.threads = threads
-        self.waiting: deque[Turn] = deque()
-        self.running: set[Turn] = set()
+        self.waiting: deque[Job] = deque()
+        self.running: set[Job] = set()
 
-    async def take(self, work: Callable[[], Any], abandoned: Callable[[], Callable[[], None]]) -> Any:
-        """The result of `work` in a thread.
+    async def run(self, work: Callable[[], Any], abandoned: Callable[[], Callable[[], None]]) -> Any:
+        """Runs `work` in a thread and returns its result.
 
-        Work that nobody waits for any more is neither begun nor kept. If it runs already, it cannot be stopped: then
-        `abandoned` is called, and what that gives when the work ends.
+        If the caller is cancelled, work that waits is dropped. Work that already runs cannot be stopped: `abandoned` is
+        called at once, and the function that it returns is called when the work ends.
         """
-        turn = Turn(work, asyncio.get_running_loop().create_future())
-        self.waiting.append(turn)
+        job = Job(work, asyncio.get_running_loop().create_future())
+        self.waiting.append(job)
         self.dispatch()
         try:
-            return await turn.future
+            return await job.future
         except asyncio.CancelledError:
-            if turn in self.running:
-                turn.when_over = abandoned()
-            elif turn in self.waiting:
-                self.waiting.remove(turn)
+            if job in self.running:
+                job.on_end = abandoned()
+            elif job in self.waiting:
+                self.waiting.remove(job)
             raise
 
     def dispatch(self) -> None:
         while self.waiting and len(self.running) < self.threads:
-            turn = self.waiting.popleft()
-            if turn.future.done():
+            job = self.waiting.popleft()
+            if job.future.done():
                 continue
-            self.running.add(turn)
+            self.running.add(job)
             try:
-                self.executor.submit(self._run, turn, asyncio.get_running_loop())
+                self.executor.submit(self._run, job, asyncio.get_running_loop())
             except RuntimeError as error:  # the server has ended
-                self.running.discard(turn)
-                turn.future.set_exception(error)
+                self.running.discard(job)
+                job.future.set_exception(error)
 
-    def _run(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         result: Any = None
         failure: BaseException | None = None
         try:
-            result = turn.work()
-        except BaseException as error:  # for whoever waits
+            result = job.work()
+        except BaseException as error:  # raised again in the task that waits
             ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
             failure = error if ordinary else RuntimeError(repr(error))
         with suppress(RuntimeError):  # the loop has ended first
-            loop.call_soon_threadsafe(self._ended, turn, result, failure)
+            loop.call_soon_threadsafe(self._ended, job, result, failure)
 
-    def _ended(self, turn: Turn, result: Any, failure: BaseException | None) -> None:
-        self.running.discard(turn)
-        if turn.when_over is not None:
-            turn.when_over()
-        if not turn.future.done():
+    def _ended(self, job: Job, result: Any, failure: BaseException | None) -> None:
+        self.running.discard(job)
+        if job.on_end is not None:
+            job.on_end()
+        if not job.future.done():
             if failure is None:
-                turn.future.set_result(result)
+                job.future.set_result(result)
             else:
-                turn.future.set_exception(failure)
+                job.future.set_exception(failure)
         if self.waiting:
-            # Not at once: first the event loop takes what has arrived, while nobody computes.
+            # Deferred: the event loop first handles everything that has arrived, while no thread computes.
             asyncio.get_running_loop().call_soon(self.dispatch)

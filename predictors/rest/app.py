@@ -35,7 +35,7 @@ class App:
         }
 
     def answer(self, call: FastCall) -> None:
-        """A request that may take the fast path."""
+        """Answers a request that may take the fast path."""
         fast_answers.answer(self.pipeline, call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +69,7 @@ class App:
             return call.exchange
         observer = self.pipeline.observer
         exchange = observer.begin(scope["method"], scope["path"], scope["headers"], scope["client"])
-        if call is None and observer.sample:  # on the fast path it has been drawn already
+        if call is None and observer.sample:  # the fast path has decided already
             exchange.sampled = observer.samples()
         return exchange
 

@@ -54,7 +54,7 @@ class Request:
     room: ByteBudget
     """Where the bytes of the body are counted, from when they come until `release`."""
     parts: dict[str, str] = field(default_factory=dict)
-    """What the path matched, by name."""
+    """Parts of the path, by name."""
     _headers: dict[str, str] | None = None
     held: int = 0
     whole: bool = False

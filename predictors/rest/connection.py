@@ -21,7 +21,7 @@ from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.headers import BINARY_TYPE, CLOSE, HEADER_LENGTH, JSON_TYPES, REQUEST_ID
 from predictors.telemetry import ids
 
-MAX_IGNORED = 16 * 2**20  # bytes that are taken from a connection that ends
+MAX_IGNORED = 16 * 2**20  # bytes that are still read from a connection that ends
 LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
 MAX_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
 BEGUN = -1
@@ -29,15 +29,15 @@ BEGUN = -1
 UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
 NOTED = UNUSUAL | ids.NAMES
 CALL = "mlflow_kserve.call"
-"""Where an ASGI scope has the call that began on the fast path: what was done for it there is not done again."""
+"""The key in an ASGI scope of the call that began on the fast path, whose work there is not repeated."""
 
 
 GIVE_UP, LEFT = "mlflow_kserve.give_up", "mlflow_kserve.left"
-"""Where an ASGI scope has what to call when the client leaves, and whether it has."""
+"""Keys in an ASGI scope: the callback for when the client leaves, and a mark once it has left."""
 
 
 def give_up_with_client(scope: Any) -> None:
-    """This task ends when the client of its request leaves: nobody waits for the reply."""
+    """Cancels this task when the client of its request leaves."""
     task = asyncio.current_task()
     if task is not None:
         scope[GIVE_UP] = task.cancel
@@ -65,7 +65,7 @@ class HttpConnection(HttpToolsProtocol):
     unusual: bool
     has_ids: bool
     defaults: list[tuple[bytes, bytes]] | None = None
-    """The headers of every reply, and what they are as text."""
+    """The headers of every reply; `default_lines` has them encoded."""
     default_lines = b""
     heading = False
     """Whether the headers of a request are arriving."""
@@ -78,7 +78,7 @@ class HttpConnection(HttpToolsProtocol):
     """The requests of the ASGI application; it is at the first of them."""
     body_size = 0
     unread = 0
-    """Bytes that came of a request after its reply."""
+    """Bytes of a request that arrived after its reply."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -280,7 +280,7 @@ class HttpConnection(HttpToolsProtocol):
 
 
 class Deaf(asyncio.Protocol):
-    """What becomes of a connection that listens no more: so much is taken from it, then it is left to itself."""
+    """The protocol of a connection that lingers: it discards up to `MAX_IGNORED` bytes, then stops reading."""
 
     def __init__(self, connection: HttpConnection) -> None:
         self.connection = connection

@@ -147,7 +147,7 @@ class Operations:
         served, gate = self.pipeline.served_models.current(), self.pipeline.gate
         loaded, features = (served.loaded, described(served)) if served else (None, None)
         if gate is not None and not await gate.knows(request.scope["headers"], peer_of(request.scope)):
-            loaded = None  # the routes are no secret, what the model takes may be
+            loaded = None  # the routes are no secret, the inputs of the model may be
         bearer = gate is not None and gate.asks_for_tokens
         return json_response(pages.openapi(self.pipeline.name, loaded, features, bearer=bearer))
 

@@ -1,4 +1,4 @@
-"""What a caller reads: /schema, the OpenAPI document and the /docs page, filled in with the model's own example."""
+"""Pages for callers: /schema, the OpenAPI document and /docs, filled in with the model's own example."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ SAFE = (
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
 )
-"""What browsers are told of pages and their files."""
+"""Security headers of the pages and their files."""
 
 
 def schema(name: str, loaded: Loaded, features: Description | None = None) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def items(plan: SignaturePlan) -> dict[str, Any]:
 
 
 def entity_items(plan: SignaturePlan, features: Description) -> dict[str, Any]:
-    """A record, of which what can be looked up may be left out."""
+    """A record, in which the columns that can be looked up are optional."""
     known = {name: {"description": f"finds features ({type})"} for name, type in features.entities.items()}
     known |= {one.name: tensor_schema(one) if plan.tensors else column_schema(one) for one in plan.inputs if one.name}
     required = [one.name for one in plan.inputs if one.name and one.required and one.name not in features.columns]
@@ -157,8 +157,8 @@ def tensor_schema(one: Field) -> dict[str, Any]:
 
 def column_schema(one: Field) -> dict[str, Any]:
     """An optional column may also hold null."""
-    made = value_schema(one.spec)
-    return made if one.required or "type" not in made else {**made, "nullable": True}
+    column = value_schema(one.spec)
+    return column if one.required or "type" not in column else {**column, "nullable": True}
 
 
 def value_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,8 +168,8 @@ def value_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "object":
         known = spec["properties"]
         required = [name for name, one in known.items() if one.get("required", True)]
-        made = {"type": "object", "properties": {name: value_schema(one) for name, one in known.items()}}
-        return {**made, "required": required} if required else made
+        record = {"type": "object", "properties": {name: value_schema(one) for name, one in known.items()}}
+        return {**record, "required": required} if required else record
     if kind == "map":
         return {"type": "object", "additionalProperties": value_schema(spec["values"])}
     return dict(JSON_TYPES.get(kind, {}))
@@ -189,15 +189,15 @@ def parameters_schema(plan: SignaturePlan, loaded: Loaded) -> dict[str, Any]:
 
 
 def strict(schema: Any) -> Any:
-    """OpenAPI's `nullable` in the words of JSON Schema."""
+    """A schema with OpenAPI's `nullable` expressed in JSON Schema."""
     if isinstance(schema, list):
         return [strict(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: strict(value) for key, value in schema.items() if key != "nullable"}
+    converted = {key: strict(value) for key, value in schema.items() if key != "nullable"}
     if schema.get("nullable") is True:
-        made["type"] = [schema["type"], "null"]
-    return made
+        converted["type"] = [schema["type"], "null"]
+    return converted
 
 
 # -- OpenAPI --------------------------------------------------------------------------------------------------------
@@ -207,8 +207,8 @@ def openapi(
     name: str, loaded: Loaded | None, features: Description | None = None, *, bearer: bool = False
 ) -> dict[str, Any]:
     """All routes; the model's own example is filled in once it is loaded. `bearer`: some of them ask for tokens."""
-    made = samples(loaded.plan, loaded.example, name) if loaded else {}
-    bodies = {form: sample.get("body", {}) for form, sample in made.items()}
+    examples = samples(loaded.plan, loaded.example, name) if loaded else {}
+    bodies = {form: sample.get("body", {}) for form, sample in examples.items()}
     row = request_schema(loaded.plan, loaded, features) if loaded else {"type": "object"}
     anything: dict[str, Any] = {"type": "object"}
     version = loaded.version if loaded else "1"

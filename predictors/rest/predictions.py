@@ -36,7 +36,7 @@ class Predictions:
         ]
 
     def codecs(self) -> dict[str, Codec]:
-        """By the paths that nearly every request takes."""
+        """The codecs of the paths that nearly every request uses."""
         name = self.pipeline.name
         return {
             f"/v1/models/{name}:predict": codecs.V1,

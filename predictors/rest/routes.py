@@ -1,4 +1,4 @@
-"""Routes: a method and a path, and what answers them."""
+"""Routes: a method, a path and their handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIVE = ("/", "/health", "/health/live", "/healthcheck", "/v2/health/live")
 class Route:
     kind: str
     """Who asks for it: callers (predict), operators (admin), probes (probe), scrapers (metrics), readers (page), MLflow
-    (hook), or anybody (open); with authentication on, what has none of these is for operators."""
+    (hook), or anybody (open); with authentication on, any other kind is for operators."""
     verb: str
     path: str
     """With the names of its parts in braces."""

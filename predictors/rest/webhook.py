@@ -25,7 +25,7 @@ class Webhook:
         """A folder that all workers share."""
 
     def event(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-        """What the registry says, once it is clear that it says it."""
+        """The event of a delivery, once the delivery is known to come from the registry."""
         if self.secret_file is None:
             raise NotFound("no webhook is expected here; --webhook-secret-file turns them on")
         delivery, sent = headers.get(DELIVERY, ""), headers.get(TIMESTAMP, "")

@@ -32,7 +32,7 @@ CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
-MAX_DETAILS = 600  # characters: they travel in a header, of which clients take 8 KiB
+MAX_DETAILS = 600  # characters: they travel in a header, of which clients accept 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
@@ -106,11 +106,11 @@ class GrpcCall(Stream):
     """One gRPC call."""
 
     arrived: asyncio.Event
-    """Of a stream of messages: there may be another, or the end."""
+    """For a stream of messages: set when more data, or the end, has arrived."""
     sent: asyncio.Event
-    """Likewise: the peer has taken what was sent."""
+    """Likewise: set when flow control holds nothing back any more."""
     decoded: Any = None
-    """What the fast path of its method has made of the message, for the slow path."""
+    """The message as the fast path has decoded it, for the slow path."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)
@@ -121,10 +121,10 @@ class GrpcCall(Stream):
         self.streaming = False
         self.admitted = False
         self.over = False
-        """It has ended with a status; there is no second one."""
+        """Whether it has ended with a status; there is no second one."""
         self.task: asyncio.Task[None] | None = None
         self.exchange: Exchange | None = None
-        """There is one where somebody watches, and on the way through a task."""
+        """Set where requests are observed, and for calls that run in a task."""
 
     # -- from the stream ----------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class GrpcCall(Stream):
             if isinstance(self.buffer, bytes):
                 self.buffer = bytearray(self.buffer)
             self.buffer += chunk
-        if self.streaming:  # no more than a window of it: the peer may send on when a message has been taken
+        if self.streaming:  # bounded by the window, which opens again as messages are read
             self.arrived.set()
         elif len(self.buffer) >= PREFIX:
             size = self.size
@@ -193,7 +193,7 @@ class GrpcCall(Stream):
             self.pass_on(message)
 
     def pass_on(self, message: bytes) -> None:
-        """To the method itself, in a task."""
+        """Runs the method itself, in a task."""
         if self.method is not None and self.method.unary is not None:
             self.start(self.answer(self.method.unary, message))
 
@@ -307,7 +307,7 @@ class GrpcCall(Stream):
             async for reply in streaming(self, self.messages()):
                 self.sent.clear()
                 self.connection.send_data(self, packed(reply))
-                await asyncio.sleep(0)  # others have their turn, and what was sent leaves
+                await asyncio.sleep(0)  # other tasks run, and the reply leaves
                 if self.waiting:
                     await self.sent.wait()
         except Abort as abort:
@@ -320,7 +320,7 @@ class GrpcCall(Stream):
                 self.connection.send_trailers(self, OK_TRAILERS)
 
     def reply(self, message: bytes) -> None:
-        """The one message of a unary call that went well."""
+        """Sends the one message of a successful unary call."""
         if not self.closed:
             self.ended_with("OK", len(message))
             self.connection.send_reply(self, self.ok_headers, packed(message), OK_TRAILERS)
@@ -342,11 +342,11 @@ class GrpcCall(Stream):
             fields = status_fields(status, details) + more
             self.connection.send_trailers(self, fields if self.streaming else self.ok_headers + fields)
 
-    # -- who watches --------------------------------------------------------------------------------------------
+    # -- observation --------------------------------------------------------------------------------------------
 
     @property
     def ok_headers(self) -> bytes:
-        """The block of fields that a reply begins with."""
+        """The header block that a reply begins with."""
         exchange, head = self.exchange, self.head
         ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
         return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
@@ -404,7 +404,7 @@ class GrpcServer:
         self.read_timeout = read_timeout
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused
-        """Called for each call for which there is no room."""
+        """Called for each call that is refused for lack of room."""
         self.next_check: asyncio.TimerHandle | None = None
         self.connections: set[Http2Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()

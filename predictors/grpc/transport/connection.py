@@ -17,12 +17,12 @@ from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 
 log = logging.getLogger("predictors")
 
-# A client that resets more streams than this in a minute before it lets one end is at war with us.
+# A client that resets more streams than this in a minute, and lets none end, is attacking the server.
 MAX_RESETS = 2000
 MAX_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
 MINUTE = 60.0
 MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
-ENOUGH = 32 * 1024  # bytes that a peer is allowed anew at a time; less than what a window has beyond a whole message
+ENOUGH = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
 FAREWELL = b"farewell"
 HTTP1_REPLY = (
@@ -51,24 +51,24 @@ class Http2Connection(asyncio.Protocol):
         """How long the buffer must be for its first frame to be whole."""
         self.arriving: bytearray | None = None
         self.arrival = Arrival()
-        """Of the preface, then of what arrives in parts: a frame, or headers of several frames."""
+        """Of the preface, then of anything that arrives in parts: a frame, or headers of several frames."""
         self.backlog = Backlog()
         self.begun = False
         self.streams: dict[int, Stream] = {}
         self.held_back: dict[int, Stream] = {}
-        """Those of them that have something to send and may not; the peer says so often when they may."""
+        """The streams whose output waits for a window or a reader, so that frequent window updates cost little."""
         self.last = 0
         """The highest number of a stream that the peer opened."""
         self.leaving = False
         self.header_blocks = HeaderBlocks()
         self.block: tuple[int, int, bytearray] | None = None
-        """Headers that go on in the next frame: stream, flags, what has come so far."""
+        """Headers that continue in the next frame: stream, flags, bytes so far."""
         self.peer_window = frames.DEFAULT_WINDOW
         self.peer_frame = frames.DEFAULT_FRAME
         self.send_window = frames.DEFAULT_WINDOW
         self.received = 0
         self.held = 0
-        """What all open streams have received."""
+        """Bytes that all open streams hold."""
         self.most_held = max(MAX_HELD, 4 * window)
         self.resets = 0
         self.control = 0
@@ -116,7 +116,7 @@ class Http2Connection(asyncio.Protocol):
             self.send_waiting()
 
     def close_if_slow(self, now: float, read_timeout: float) -> None:
-        """Ends what arrives too slowly, and what is not read; `read_timeout` is 0 where requests may take any time."""
+        """Ends connections and streams whose peer sends too slowly or does not read; `read_timeout` 0 is no limit."""
         unread = self.transport.get_write_buffer_size() if self.paused else 0
         if self.backlog.is_stuck(now, unread, MAX_STALL):
             self.transport.abort()
@@ -151,14 +151,14 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self.take(data)
+            self.consume(data)
         except ConnectionFault as fault:
             self.fail(fault.code, str(fault))
         except Exception:
             log.exception("a gRPC connection failed")
             self.fail(frames.INTERNAL_ERROR, "internal error")
 
-    def take(self, data: bytes) -> None:
+    def consume(self, data: bytes) -> None:
         if self.buffer:
             self.buffer += data
             if len(self.buffer) < self.needed:
@@ -196,7 +196,7 @@ class Http2Connection(asyncio.Protocol):
             self.buffer += data[at:]
 
     def begin(self, data: bytes) -> int:
-        """The first bytes of a connection; how many of them are done with."""
+        """Reads the connection preface; returns the number of bytes consumed."""
         length = len(frames.PREFACE)
         if data[:length] != frames.PREFACE[: len(data)]:
             if data[:4].isalpha() or b" HTTP/1" in data[:4096]:
@@ -315,14 +315,14 @@ class Http2Connection(asyncio.Protocol):
         return True
 
     def allow(self, stream: Stream, size: int) -> None:
-        """The peer may send as much of a stream again as has been done with."""
-        stream.taken += size
-        if stream.taken > ENOUGH and not stream.ended:
-            self.write(frames.window_update(stream.number, stream.taken))
-            stream.received -= stream.taken
-            self.held -= stream.taken
-            self.room.held -= stream.taken
-            stream.taken = 0
+        """Returns bytes that have been consumed to the window of a stream."""
+        stream.consumed += size
+        if stream.consumed > ENOUGH and not stream.ended:
+            self.write(frames.window_update(stream.number, stream.consumed))
+            stream.received -= stream.consumed
+            self.held -= stream.consumed
+            self.room.held -= stream.consumed
+            stream.consumed = 0
 
     def on_reset(self, number: int, flags: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -417,7 +417,7 @@ class Http2Connection(asyncio.Protocol):
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that say nothing")
 
     def this_minute(self) -> None:
-        """What counts is how much comes in a short time: connections may be days old."""
+        """Starts the counts anew each minute: connections may be days old, and only bursts are attacks."""
         now = self.loop.time()
         if now > self.minute:
             self.minute = now + MINUTE
@@ -426,7 +426,7 @@ class Http2Connection(asyncio.Protocol):
     # -- frames out ---------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """All that is written in one turn of the event loop leaves together."""
+        """Everything written in one iteration of the event loop leaves together."""
         if not self.out:
             self.loop.call_soon(self.flush)
         self.out.append(data)
@@ -461,7 +461,7 @@ class Http2Connection(asyncio.Protocol):
         self.send_some(stream)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
-        """The end of a stream, after whatever still waits."""
+        """Ends a stream, after the data that still waits."""
         flags = frames.END_HEADERS | frames.END_STREAM
         stream.waiting.append((frame(frames.HEADERS, flags, stream.number, block), True))
         self.send_some(stream)
@@ -471,7 +471,7 @@ class Http2Connection(asyncio.Protocol):
             self.send_some(stream)
 
     def send_some(self, stream: Stream) -> None:
-        """As much of what waits as the windows and the peer's reading allow."""
+        """Sends as much of the waiting data as the windows and the peer's reading allow."""
         while stream.waiting and not stream.closed:
             data, last = stream.waiting[0]
             if last:

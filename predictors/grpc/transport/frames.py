@@ -36,7 +36,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes | memoryview = b"")
 
 
 def settings(window: int) -> bytes:
-    """What this server announces; `window` is how much of a request may be on its way unread."""
+    """The SETTINGS of this server; `window` is the number of bytes of a request that may be in flight unread."""
     values = (
         (MAX_CONCURRENT_STREAMS, MAX_STREAMS),
         (INITIAL_WINDOW_SIZE, window),
@@ -68,9 +68,9 @@ def text(value: bytes) -> bytes:
     length = len(value)
     if length < 127:
         return bytes((length,)) + value
-    made, rest = bytearray((127,)), length - 127
+    encoded, rest = bytearray((127,)), length - 127
     while rest >= 128:
-        made.append(rest % 128 + 128)
+        encoded.append(rest % 128 + 128)
         rest //= 128
-    made.append(rest)
-    return bytes(made) + value
+    encoded.append(rest)
+    return bytes(encoded) + value

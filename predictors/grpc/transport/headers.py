@@ -35,7 +35,7 @@ class HeaderBlocks:
         headers = tuple((bytes(name), bytes(value)) for name, value in decoded)
         size = sum(32 + len(name) + len(value) for name, value in headers)
         after = table_state(self.decoder)
-        # Entries that are equal are not the same: what is behind them may have changed.
+        # By identity: an equal entry may be a new one, with other entries behind it.
         if after[0] is not before[0] or after[1:] != before[1:]:
             self.known.clear()
         elif size < MAX_KNOWN:
@@ -46,7 +46,7 @@ class HeaderBlocks:
 
 
 def table_state(decoder: Decoder) -> tuple[object, int, int]:
-    """What differs after any change of a decoder's table, whose entries come at its head."""
+    """A state that differs after any change of a decoder's table, which adds its entries at the head."""
     table = decoder.header_table
     entries = table.dynamic_entries
     return entries[0] if entries else None, len(entries), table.maxsize

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """Subclasses say what they make of it."""
+    """Subclasses handle its headers, its data and its end."""
 
     arrival: Arrival | None = None
     """Its own once a check has seen it arriving."""
     backlog: Backlog | None = None
-    """Likewise, of what flow control holds back."""
+    """Likewise, of the data that flow control holds back."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers) -> None:
         self.connection = connection
@@ -27,10 +27,10 @@ class Stream:
         self.send_window = connection.peer_window
         self.received = 0
         """Bytes of the window that the peer has used up."""
-        self.taken = 0
-        """Of these, what has been done with and may soon be allowed anew."""
+        self.consumed = 0
+        """Of these, the bytes that have been processed and not yet returned to the window."""
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
-        """What flow control holds back: bytes of data, or of a whole frame of trailers."""
+        """Output that flow control holds back: bytes of data, or a whole frame of trailers."""
         self.closed = False
         """No more of it goes out."""
         self.ended = False

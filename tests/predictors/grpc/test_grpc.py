@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
+from tests.predictors.grpc.serving import SECONDS
+from tests.predictors.grpc.wire import failed, packed
 from tests.serving import Running, in_thread, wait_for
 
 ROW = [91.5, 1.05, 41.0, 0.9]
@@ -158,3 +161,77 @@ def test_many_calls_at_once(stub: Any) -> None:
     calls = [stub.ModelInfer.future(request(id=str(i))) for i in range(50)]
     wait_for(lambda: all(call.done() for call in calls))
     assert [call.result().id for call in calls] == [str(i) for i in range(50)]
+
+
+# -- messages on the wire, and many calls at once ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [b"\xff", b"\x0a\x05ab", b"\x08"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelMetadata",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+    ],
+)
+def test_garbage_for_a_message(demo: Running, path: str, message: bytes) -> None:
+    with grpc.insecure_channel(demo.grpc) as channel:
+        with pytest.raises(grpc.RpcError) as error:
+            list(channel.unary_stream(path)(message, timeout=SECONDS))
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_long_name_of_a_service(demo: Running) -> None:
+    with grpc.insecure_channel(demo.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            health.Check(health_pb2.HealthCheckRequest(service="x" * 50_000), timeout=SECONDS)
+        assert error.value.code() is grpc.StatusCode.NOT_FOUND
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS).status == 1
+
+
+def infer(i: int) -> Any:
+    made = pb.ModelInferRequest(model_name="model", id=str(i))
+    row = [91.5, 1.05, 41.0, 0.9 + i / 1000]
+    made.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(row)
+    return made
+
+
+@pytest.mark.parametrize("channels", [1, 20])
+def test_each_call_gets_its_own_answer(demo: Running, channels: int) -> None:
+    with contextlib.ExitStack() as stack:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        made = [stack.enter_context(grpc.insecure_channel(demo.grpc, options)) for _ in range(channels)]
+        stubs = [pb_grpc.GRPCInferenceServiceStub(one) for one in made]
+        alone = [list(stubs[0].ModelInfer(infer(i)).outputs[1].contents.fp64_contents) for i in range(0, 200, 20)]
+        futures = [stubs[i % channels].ModelInfer.future(infer(i), timeout=SECONDS) for i in range(200)]
+        replies = [future.result() for future in futures]
+        assert [one.id for one in replies] == [str(i) for i in range(200)]
+        assert [list(one.outputs[1].contents.fp64_contents) for one in replies[::20]] == alone
+
+
+def test_streams_beside_calls(demo: Running) -> None:
+    with grpc.insecure_channel(demo.grpc) as channel:
+        watched = [health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()) for _ in range(20)]
+        ask = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="inference.GRPCInferenceService"),
+        ] * 20
+        reflected = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(ask), timeout=SECONDS)
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        futures = [stub.ModelInfer.future(infer(i), timeout=SECONDS) for i in range(50)]
+        kinds = [one.WhichOneof("message_response") for one in reflected]
+        assert kinds == ["list_services_response", "file_descriptor_response"] * 20
+        assert [future.result().id for future in futures] == [str(i) for i in range(50)]
+        assert [next(one).status for one in watched] == [health_pb2.HealthCheckResponse.SERVING] * 20
+        for one in watched:
+            one.cancel()
+
+
+@pytest.mark.parametrize("message", [b"", packed(b"")])
+def test_empty_messages(demo: Running, message: bytes) -> None:
+    with grpc.insecure_channel(demo.grpc) as channel:
+        code, details = failed(channel, "/inference.GRPCInferenceService/ModelInfer", message)
+        assert code in ("NOT_FOUND", "INVALID_ARGUMENT"), details

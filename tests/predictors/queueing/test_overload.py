@@ -27,7 +27,7 @@ from predictors.queueing.admission import ALWAYS, SWEEP, Admission
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
-from tests.predictors.grpc.test_transport import (
+from tests.predictors.grpc.wire import (
     DATA,
     END_HEADERS,
     END_STREAM,

@@ -1,0 +1,175 @@
+"""Faults and floods end the connection that they come from, and no other."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from predictors.protocol.grpc_status import GrpcStatus
+from tests.predictors.grpc.serving import SECONDS, Http2Wire
+from tests.predictors.grpc.wire import (
+    ACK,
+    COMPRESSION_ERROR,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_FRAME_SIZE,
+    PADDED,
+    PING,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    WITH_PRIORITY,
+    Http2Peer,
+    call,
+    frame,
+    lives,
+    plain,
+    reset,
+    settings,
+    window_update,
+)
+from tests.serving import wait_for
+
+# -- faults that end the connection -----------------------------------------------------------------------------------
+
+
+OPEN = frame(HEADERS, END_HEADERS, 5, plain("/t/Wait"))
+BAD_HEADERS = b"\xff\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        pytest.param(struct.pack(">I", 2**20 + 1)[1:] + b"\0\0\0\0\0\1", FRAME_SIZE_ERROR, id="a frame too long"),
+        pytest.param(frame(HEADERS, 0, 1, b"") + frame(PING, 0, 0, bytes(8)), PROTOCOL_ERROR, id="headers interrupted"),
+        pytest.param(
+            frame(HEADERS, 0, 1, b"") + frame(CONTINUATION, 4, 3, b""), PROTOCOL_ERROR, id="headers of another stream"
+        ),
+        pytest.param(frame(CONTINUATION, END_HEADERS, 1, b""), PROTOCOL_ERROR, id="a continuation of nothing"),
+        pytest.param(frame(HEADERS, END_HEADERS, 0, plain("/t/Echo")), PROTOCOL_ERROR, id="headers on stream 0"),
+        pytest.param(frame(HEADERS, END_HEADERS, 2, plain("/t/Echo")), PROTOCOL_ERROR, id="an even number"),
+        pytest.param(OPEN + frame(HEADERS, END_HEADERS, 3, plain("/t/Echo")), PROTOCOL_ERROR, id="a falling number"),
+        pytest.param(OPEN + frame(HEADERS, END_HEADERS, 5, b"\x00\x01x\x01y"), PROTOCOL_ERROR, id="headers in the middle"),
+        pytest.param(frame(HEADERS, END_HEADERS | PADDED, 1, b"\x05abc"), PROTOCOL_ERROR, id="padding beyond the end"),
+        pytest.param(frame(HEADERS, END_HEADERS | PADDED, 1, b""), PROTOCOL_ERROR, id="padding of no length"),
+        pytest.param(frame(HEADERS, END_HEADERS | WITH_PRIORITY, 1, b"abc"), FRAME_SIZE_ERROR, id="priority cut off"),
+        pytest.param(frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR, id="data on stream 0"),
+        pytest.param(frame(DATA, 0, 7, b"x"), PROTOCOL_ERROR, id="data of an idle stream"),
+        pytest.param(OPEN + frame(DATA, PADDED, 5, b"\x02\0"), PROTOCOL_ERROR, id="data padded beyond the end"),
+        pytest.param(frame(HEADERS, END_HEADERS, 1, BAD_HEADERS), COMPRESSION_ERROR, id="garbage for HPACK"),
+        pytest.param(frame(HEADERS, END_HEADERS, 1, b"\xff\x20"), COMPRESSION_ERROR, id="no such entry"),
+        pytest.param(frame(HEADERS, END_HEADERS, 1, b"\x00\x05ab"), COMPRESSION_ERROR, id="a name cut off"),
+        pytest.param(frame(HEADERS, END_HEADERS, 1, b"\x3f\xe2\x1f"), COMPRESSION_ERROR, id="a table too large"),
+        pytest.param(frame(RST_STREAM, 0, 0, bytes(4)), PROTOCOL_ERROR, id="a reset of stream 0"),
+        pytest.param(frame(RST_STREAM, 0, 9, bytes(4)), PROTOCOL_ERROR, id="a reset of an idle stream"),
+        pytest.param(OPEN + frame(RST_STREAM, 0, 5, bytes(3)), FRAME_SIZE_ERROR, id="a short reset"),
+        pytest.param(frame(SETTINGS, 0, 1, b""), PROTOCOL_ERROR, id="settings of a stream"),
+        pytest.param(frame(SETTINGS, 0, 0, b"x"), FRAME_SIZE_ERROR, id="settings cut off"),
+        pytest.param(frame(SETTINGS, ACK, 0, bytes(6)), FRAME_SIZE_ERROR, id="acknowledged settings with settings"),
+        pytest.param(settings((INITIAL_WINDOW_SIZE, 2**31)), FLOW_CONTROL_ERROR, id="too large a first window"),
+        pytest.param(settings((MAX_FRAME_SIZE, 100)), PROTOCOL_ERROR, id="too small frames"),
+        pytest.param(settings((MAX_FRAME_SIZE, 2**24)), PROTOCOL_ERROR, id="too large frames"),
+        pytest.param(settings((2, 2)), PROTOCOL_ERROR, id="push neither on nor off"),
+        pytest.param(
+            OPEN + window_update(5, 2**31 - 65_536) + settings((INITIAL_WINDOW_SIZE, 65_536)), FLOW_CONTROL_ERROR,
+            id="settings overflow a window",
+        ),
+        pytest.param(frame(PUSH_PROMISE, 0, 1, bytes(4)), PROTOCOL_ERROR, id="a push"),
+        pytest.param(frame(PING, 0, 0, bytes(7)), FRAME_SIZE_ERROR, id="a short ping"),
+        pytest.param(frame(PING, 0, 1, bytes(8)), PROTOCOL_ERROR, id="a ping of a stream"),
+        pytest.param(window_update(0, 0), PROTOCOL_ERROR, id="a window update of nothing"),
+        pytest.param(window_update(0, 2**31 - 1), FLOW_CONTROL_ERROR, id="the window overflows"),
+        pytest.param(window_update(7, 1), PROTOCOL_ERROR, id="a window of an idle stream"),
+        pytest.param(frame(WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR, id="a short window update"),
+    ],
+)  # fmt: skip
+def test_faults(wire: Http2Wire, peer: Http2Peer, sent: bytes, code: int) -> None:
+    peer.send(sent)
+    assert peer.goaway() == code
+    lives(wire)
+
+
+def test_data_after_the_end(wire: Http2Wire, peer: Http2Peer) -> None:
+    peer.send(call(1, "/t/Wait") + frame(DATA, 0, 1, b"more"))
+    assert peer.reply(1).reset == STREAM_CLOSED
+    wait_for(lambda: not wire.server.tasks, seconds=SECONDS)
+
+
+def test_trailers_for_a_call_that_has_ended(peer: Http2Peer) -> None:
+    peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Nothing")))
+    assert peer.reply(1).status == GrpcStatus.UNIMPLEMENTED
+    peer.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x01x\x01y"))
+    peer.send(call(3))
+    assert peer.reply(3).message == b"hello"
+
+
+# -- floods -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(frame(PING, 0, 0, bytes(8)), id="pings"),
+        pytest.param(frame(PING, ACK, 0, bytes(8)), id="answers to pings"),
+        pytest.param(settings(), id="settings"),
+        pytest.param(frame(SETTINGS, ACK, 0), id="answers to settings"),
+        pytest.param(frame(DATA, 0, 1), id="empty data"),
+        pytest.param(frame(DATA, PADDED, 1, b"\x01\0"), id="padding"),
+        pytest.param(frame(PRIORITY, 0, 1, bytes(5)), id="priorities"),
+        pytest.param(frame(0xFA, 0, 0), id="unknown frames"),
+        pytest.param(frame(GOAWAY, 0, 0, bytes(8)), id="goodbyes"),
+    ],
+)
+def test_floods(wire: Http2Wire, peer: Http2Peer, sent: bytes) -> None:
+    peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Wait")))
+    assert peer.flood(sent, 10_100) == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+def test_empty_data_of_a_call_that_has_ended(wire: Http2Wire, peer: Http2Peer) -> None:
+    peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Nothing")))
+    assert peer.flood(frame(DATA, 0, 1), 10_100) == ENHANCE_YOUR_CALM
+
+
+def test_rapid_resets(wire: Http2Wire, peer: Http2Peer) -> None:
+    block = plain("/t/Wait")
+    peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, block) + reset(2 * i + 1) for i in range(2100)))
+    assert peer.goaway() == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.round_trip()
+    for _ in range(4):
+        for _ in range(3):
+            peer.send(frame(PING, 0, 0, bytes(8)) * 1400)
+            peer.round_trip()
+        for made in list(wire.server.connections):
+            made.minute = 0.0  # over
+    peer.send(call(1))
+    assert peer.reply(1).message == b"hello"
+
+
+def test_settings_cost_little(wire: Http2Wire, peer: Http2Peer) -> None:
+    """Many settings in one frame while many streams are open."""
+    peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, plain("/t/Wait")) for i in range(1000)))
+    seen: list[float] = []
+    peer.round_trip()
+    wire.run(lambda: seen.append(wire.loop.time()))
+    peer.send(settings(*[(INITIAL_WINDOW_SIZE, 65_535 + i % 2) for i in range(170_000)]))
+    peer.round_trip()
+    wire.run(lambda: seen.append(wire.loop.time()))
+    assert seen[1] - seen[0] < 2
