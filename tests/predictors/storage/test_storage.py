@@ -68,9 +68,11 @@ class RegistryProxy(QuietHandler):
         response = httpx.request("GET", proxy.upstream + self.path, headers={"Accept": "*/*"}, timeout=60)
         if self.path.endswith(BLOB):
             proxy.seen.append(self.path)
-        self.pass_on(response.status_code, response.content, response.headers["content-type"])
+            self.reply_in_halves(response.status_code, response.content, response.headers["content-type"])
+        else:
+            self.reply(response.status_code, response.content, response.headers["content-type"])
 
-    def pass_on(self, status: int, body: bytes, content_type: str) -> None:
+    def reply_in_halves(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -78,9 +80,8 @@ class RegistryProxy(QuietHandler):
         with contextlib.suppress(OSError):  # the client was killed
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            if self.path.endswith(BLOB):
-                type(self).half.set()
-                type(self).gate.wait(60)
+            type(self).half.set()
+            type(self).gate.wait(60)
             self.wfile.write(body[len(body) // 2 :])
 
 
