@@ -15,7 +15,7 @@ demo-feast: .venv/test ## a Feast repository and a model that looks its features
 test: .venv/test ## run all tests
 	$(BIN)/pytest -n 2 --durations=10
 
-lint: .venv/lint ## style, types and the contracts between the folders
+lint: .venv/test .venv/lint ## style, types (also of the tests, with what they import) and the contracts between the folders
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

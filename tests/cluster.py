@@ -52,7 +52,7 @@ class Api:
     body: bytes | None = None
     """Sent instead of a list."""
     hang: bool = False
-    before_answer: Callable[[], None] = lambda: None
+    before_answer: Callable[[], object] = lambda: None
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -86,7 +86,8 @@ def api(folder: Path) -> Iterator[Api]:
                 return
             made.before_answer()
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
-                status, headers, said = 401, {}, failure(401, "Unauthorized")
+                headers: dict[str, str] = {}
+                status, said = 401, failure(401, "Unauthorized")
             else:
                 status, headers, said = made.answer(url.path, parse_qs(url.query))
             body = json.dumps(said).encode() if made.body is None else made.body

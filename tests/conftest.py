@@ -27,7 +27,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 # PyTorch imports Triton where it is installed, and after TensorFlow that ends the process. Only GPUs need it.
-sys.modules["triton"] = None  # type: ignore[assignment]
+sys.modules["triton"] = None  # type: ignore[assignment]  # Python lets None forbid an import
 
 # A busy machine is no finding.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -58,7 +58,7 @@ def group_of(nodeid: str) -> str:
     return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
-class ByGroup(LoadScopeScheduling):
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
 

@@ -145,7 +145,7 @@ class Http2Client:
         del self.buffer[:end]
         self.frames.append(received)
         if kind == HEADERS:
-            self.trailers[stream] = dict(self.decoder.decode(received.payload))
+            self.trailers[stream] = {str(name): str(value) for name, value in self.decoder.decode(received.payload)}
         return received
 
     def read_until(self, kind: int, stream: int = 0, flags: int = 0) -> Frame | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.attack import http1, http2
 from tests.attack.attacked import INVOCATIONS, PREDICT, Attacked, attacked, good_message
-from tests.attack.http1 import request
+from tests.attack.http1 import RawResponse, request
 
 LIMIT = 40_000
 CASES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,7 +39,7 @@ def body_of(size: int) -> bytes:
     return body + b" " * (size - len(body))
 
 
-def check(response: http1.Response, size: int) -> None:
+def check(response: RawResponse, size: int) -> None:
     assert response.status == (200 if size <= LIMIT else 413), (size, response.body[:200])
 
 
@@ -76,7 +76,8 @@ def test_compressed_bodies(small: Attacked, size: int, encoding: str, chunked: b
 )
 def test_messages(small: Attacked, rows: int, encoding: str) -> None:
     body = good_message(rows).SerializeToString()
-    packed = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[encoding](body)
+    packers: dict[str, Callable[[bytes], bytes]] = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
+    packed = packers[encoding](body)
     with http2.client(small.grpc, timeout=10) as peer:
         peer.send(http2.headers(1, http2.INFER, ("grpc-encoding", encoding)))
         peer.send(http2.data(1, http2.message(packed, compressed=encoding != "identity")))

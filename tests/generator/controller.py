@@ -11,7 +11,7 @@ from tests.generator.services import (
     MODE,
     SCRAPING,
     Document,
-    annotations,
+    annotations_of,
     laid_over,
     mode_of,
     predictors,
@@ -30,7 +30,7 @@ def ignored(service: Document) -> list[str]:
 
 
 def _ignored_mode(service: Document) -> Iterator[str]:
-    notes = annotations(service)
+    notes = annotations_of(service)
     match notes.get(MODE):
         case None:
             yield f"{MODE} is missing: the cluster's configuration decides"
@@ -61,7 +61,7 @@ def _ignored_canaries(service: Document) -> Iterator[str]:
             if field in merged:
                 yield f"spec.canary: its Service leads past the {field}"
         # A predictor's own annotations win.
-        if {**annotations(service), **canary.get("annotations", {})}.get(AUTOSCALER) == "keda":
+        if {**annotations_of(service), **canary.get("annotations", {})}.get(AUTOSCALER) == "keda":
             yield "spec.canary: with the class keda it gets a ScaledObject with no trigger, which is refused"
 
 
@@ -84,7 +84,7 @@ def _ignored_always(predictor: Document) -> Iterator[str]:
 
 
 def _ignored_standard(service: Document, predictor: Document) -> Iterator[str]:
-    notes = annotations(service)
+    notes = annotations_of(service)
     pod_notes = {**notes, **predictor.get("annotations", {})}
     if "canaryTrafficPercent" in predictor:
         yield "canaryTrafficPercent: Knative only"

@@ -84,7 +84,7 @@ def custom(mode: str = "Standard", **container: Any) -> Document:
 def canary(**changes: Any) -> Document:
     """A Standard InferenceService with a canary of 20 %."""
     document = service(name="v3")
-    entry = {
+    entry: Document = {
         "trafficPercent": 20,
         "predictor": {
             "name": "v4",
@@ -92,7 +92,7 @@ def canary(**changes: Any) -> Document:
             "model": {"name": "kserve-container", "modelFormat": {"name": "mlflow"}, "storageUri": "models:/fraud/4"},
         },
     }
-    entry["predictor"] |= changes  # type: ignore[operator]
+    entry["predictor"] |= changes
     document["spec"]["canary"] = [entry]
     return document
 

@@ -22,5 +22,5 @@ def is_meant(rule: dict[str, Any], peer: str, labels: dict[str, str]) -> bool:
     if "ipBlock" in rule:
         return peer[0].isdigit() and ip_address(peer) in ip_network(rule["ipBlock"]["cidr"])
     wanted = rule.get("podSelector", {}).get("matchLabels", {})
-    named = rule["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": peer}
+    named: bool = rule["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": peer}
     return named and wanted.items() <= labels.items()

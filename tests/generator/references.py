@@ -9,7 +9,7 @@ from typing import Any
 from tests.generator.controller import fetches
 from tests.generator.names import namespace, title
 from tests.generator.pods import RenderedPod, pods
-from tests.generator.services import AUTOSCALER, SCHEMES, Document, annotations, mode_of, predictors, storage_uri
+from tests.generator.services import AUTOSCALER, SCHEMES, Document, annotations_of, mode_of, predictors, storage_uri
 
 
 @dataclass(frozen=True)
@@ -225,5 +225,5 @@ def _scalers(documents: Sequence[Document]) -> Iterator[str]:
             found = made.get(f"{namespace(document)}/{target['name']}")
             if found is None:
                 yield f"{title(document)}: KServe makes no Deployment {target['name']}"
-            elif mode_of(found) != "Standard" or annotations(found).get(AUTOSCALER) != "external":
+            elif mode_of(found) != "Standard" or annotations_of(found).get(AUTOSCALER) != "external":
                 yield f"{title(document)}: KServe scales {target['name']} as well; {AUTOSCALER} must be external"

@@ -36,14 +36,14 @@ def amount(quantity: object) -> float:
     return float(found[1]) * units[found[2]]
 
 
-def annotations(document: Document) -> Document:
+def annotations_of(document: Document) -> Document:
     found: Document = document.get("metadata", {}).get("annotations") or {}
     return found
 
 
 def mode_of(service: Document) -> str:
     """The deployment mode as the webhook sees it, after the old names are changed into the new."""
-    mode = str(annotations(service).get(MODE, ""))
+    mode = str(annotations_of(service).get(MODE, ""))
     return {"RawDeployment": "Standard", "Serverless": "Knative"}.get(mode, mode)
 
 

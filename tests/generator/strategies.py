@@ -51,18 +51,13 @@ SECURITY = st.just("off") | part(
     read_only_root=st.booleans(),
     seccomp=st.sampled_from(["RuntimeDefault", "Unconfined"]),
 )
-VOLUMES = st.lists(
-    st.sampled_from(
-        [
-            {"name": "certs", "path": "/certs", "secret": "certs"},
-            {"name": "rules", "path": "/rules/", "config_map": "rules", "read_only": True},
-            {"name": "scratch", "path": "/scratch", "empty_dir": "1Gi"},
-            {"name": "data", "path": "/data", "pvc": "data", "read_only": True},
-        ]
-    ),
-    unique_by=lambda mount: mount["name"],
-    max_size=3,
-)
+MOUNTS: list[dict[str, Any]] = [
+    {"name": "certs", "path": "/certs", "secret": "certs"},
+    {"name": "rules", "path": "/rules/", "config_map": "rules", "read_only": True},
+    {"name": "scratch", "path": "/scratch", "empty_dir": "1Gi"},
+    {"name": "data", "path": "/data", "pvc": "data", "read_only": True},
+]
+VOLUMES = st.lists(st.sampled_from(MOUNTS), unique_by=lambda mount: mount["name"], max_size=3)
 ENV = st.dictionaries(
     st.sampled_from(["GREETING", "A.B", "_x"]),
     st.sampled_from(["hello", "", True, 7, 0.5, "$(HOME)"]) | SECRET_KEYS,

@@ -16,7 +16,7 @@ BASE: dict[str, Any] = {
 GUARDED = {"network_policy": {"from_namespaces": ["shop"]}}
 KNATIVE = {"mode": "Knative"}
 STABLE = {"serving.kserve.io/inferenceservice": "fraud"}
-CACHE = {"strategy": "pvc", "cache": {"claim": "models", "create": True, "cleanup": True}}
+CACHE: dict[str, Any] = {"strategy": "pvc", "cache": {"claim": "models", "create": True, "cleanup": True}}
 
 
 def made(**said: Any) -> dict[str, dict[str, Any]]:
@@ -222,7 +222,7 @@ def test_the_cleanup_may_see_pods_and_nothing_else() -> None:
 
 
 def test_the_cleanup_works_on_the_claim_as_whoever_downloads() -> None:
-    cache = {**CACHE["cache"], "ttl_days": 1.5, "max_size_gb": 80}  # type: ignore[dict-item]
+    cache = {**CACHE["cache"], "ttl_days": 1.5, "max_size_gb": 80}
     found = made(storage={"strategy": "pvc", "cache": cache}, security={"run_as_user": 1000, "fs_group": 1000})
     pod = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -331,7 +331,7 @@ def test_the_predictor_gets_the_token_that_it_looks_at() -> None:
 # Metrics
 
 
-def annotations(**said: Any) -> dict[str, str]:
+def scrape_annotations(**said: Any) -> dict[str, str]:
     found = made(**said)["InferenceService"]["metadata"]["annotations"]
     return {key.removeprefix("prometheus.io/"): value for key, value in found.items() if key.startswith("prometheus")}
 
@@ -340,14 +340,14 @@ def annotations(**said: Any) -> dict[str, str]:
 @pytest.mark.parametrize("protocol", ["v2", "grpc"])
 def test_annotations_lead_to_the_predictor(mode: str, protocol: str) -> None:
     """KServe would put another port there if it were asked to scrape."""
-    assert annotations(mode=mode, protocol=protocol) == {"scrape": "true", "port": "8080", "path": "/metrics"}
+    assert scrape_annotations(mode=mode, protocol=protocol) == {"scrape": "true", "port": "8080", "path": "/metrics"}
     found = made(mode=mode)["InferenceService"]["metadata"]["annotations"]
     assert found["serving.kserve.io/enable-prometheus-scraping"] == "false"
-    assert annotations(mode=mode, monitoring={"scrape": "off"}) == {}
+    assert scrape_annotations(mode=mode, monitoring={"scrape": "off"}) == {}
 
 
 def test_annotations_with_tls() -> None:
-    assert annotations(auth={"tls_secret": "tls"}) == {
+    assert scrape_annotations(auth={"tls_secret": "tls"}) == {
         "scrape": "true", "port": "8443", "path": "/metrics", "scheme": "https",
     }  # fmt: skip
 
@@ -363,7 +363,7 @@ def test_a_monitor_names_a_port_that_is_there(scrape: str, kind: str, predictor:
     assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("5s", "5s")
     container = service["model"] if predictor == "runtime" else service["containers"][0]
     assert {port["name"]: port["containerPort"] for port in container["ports"]}[endpoint["port"]] == 8080
-    assert annotations(monitoring={"scrape": scrape}) == {}
+    assert scrape_annotations(monitoring={"scrape": scrape}) == {}
 
 
 def test_a_monitor_trusts_the_pods_certificate() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -41,12 +42,14 @@ class Ran:
         self.status, self.out, self.err = status, out, err
 
     @property
-    def documents(self) -> list[dict]:  # type: ignore[type-arg]
+    def documents(self) -> list[dict[str, Any]]:
         return list(yaml.safe_load_all(self.out))
 
     @property
-    def predictor(self) -> dict:  # type: ignore[type-arg]
-        return next(each for each in self.documents if each["kind"] == "InferenceService")["spec"]["predictor"]
+    def predictor(self) -> dict[str, Any]:
+        service = next(each for each in self.documents if each["kind"] == "InferenceService")
+        predictor: dict[str, Any] = service["spec"]["predictor"]
+        return predictor
 
 
 @pytest.fixture
@@ -68,11 +71,14 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return call
 
 
-def command(*argv: str, env: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+def command(
+    *argv: str, env: dict[str, str] | None = None, input: str | None = None, encoding: str | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "generator", *argv],
-        capture_output=True, text=True, timeout=60, cwd=ROOT, env={**os.environ, **(env or {})}, check=False, **options,
-    )  # type: ignore[call-overload, no-any-return]  # fmt: skip
+        capture_output=True, text=True, timeout=60, cwd=ROOT, env={**os.environ, **(env or {})}, check=False,
+        input=input, encoding=encoding,
+    )  # fmt: skip
 
 
 def test_one_line_makes_a_serve(run: Callable[..., Ran]) -> None:

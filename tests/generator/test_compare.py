@@ -17,7 +17,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Any]:
 
 
 # Before, after, what one of the changes says, and whether pods are replaced in Standard and in Knative.
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool, bool]] = {
     "most pods": ({}, {"replicas": {"max": 9}}, "maximum replicas: 5 → 9", False, True),
     "least pods": ({}, {"replicas": {"min": 2}}, "minimum replicas: 1 → 2", False, True),
     "image": ({}, {"image_tag": "2"}, "predictor-sklearn:latest → mlflow-kserve/predictor-sklearn:2", True, True),

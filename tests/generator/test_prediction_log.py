@@ -87,7 +87,7 @@ def test_a_server_writes_and_measures_what_the_manifest_says(zoo: Callable[[str]
     }  # fmt: skip
     drift = {"mode": "on", "window": "100rows", "min_rows": 10, "baseline_rows": 10, "interval": "50ms"}
     facts = {"models:/fraud/7": ModelFacts.of(read_mlmodel(model).content)}
-    spec = {"name": "fraud", "model": "models:/fraud/7", **OWN, "drain_delay": "0s"}
+    spec: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", **OWN, "drain_delay": "0s"}
     spec |= {"prediction_log": log, "drift": drift}
     (service, *_) = render(ServeSpec.model_validate(spec), facts)
     (container,) = service["spec"]["predictor"]["containers"]

@@ -164,10 +164,11 @@ def test_each_flavor_gets_its_image(flavor: str) -> None:
 def test_times_agree_with_the_server() -> None:
     """A pod is not ended before the server is done: drain, grace, and something over."""
     made = predictor({**EVERYTHING, "drain_delay": "20s", "grace_period": "45s"})
-    without_files = {"auth": {}, "reload": {}, "prediction_log": None}
+    without_files: dict[str, Any] = {"auth": {}, "reload": {}, "prediction_log": None}
     settings = read_settings(
         [], env_of_container({**EVERYTHING, **without_files, "drain_delay": "20s", "grace_period": "45s"})
     )
+    assert settings.drain_delay is not None
     assert made["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period
 
 

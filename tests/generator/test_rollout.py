@@ -22,7 +22,7 @@ FACTS = {
     "models:/fraud/9": ModelFacts("sklearn", 50_000),
 }
 EIGHT = Canary(model="models:/fraud/8", percent=10)
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "knative": {"mode": "Knative"},
     "standard-runtime": {"predictor": "runtime"},
     "standard-container": {"storage": {"strategy": "container"}},
@@ -150,7 +150,7 @@ def test_the_promoted_pods_are_those_of_the_canary(mode: str) -> None:
 @pytest.mark.parametrize("own", [{}, {"flavor": "xgboost"}, {"image": "example/other:2"}])
 def test_what_is_said_of_the_canary_stays_with_it(mode: str, forced: dict[str, str], own: dict[str, str]) -> None:
     stable = spec(mode, **forced)
-    step = canary(stable, Canary(model="models:/fraud/8", percent=10, **own), FACTS)  # type: ignore[arg-type]
+    step = canary(stable, Canary(model="models:/fraud/8", percent=10, **own), FACTS)
     if mode != "knative":
         assert set(step.patches[0].content["spec"]) == {"canary"}
     leads_there(step.spec, promote(step.spec, FACTS))

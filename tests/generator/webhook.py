@@ -26,7 +26,7 @@ from tests.generator.services import (
     MODE,
     Document,
     amount,
-    annotations,
+    annotations_of,
     implementations,
     mode_of,
     predictors,
@@ -57,7 +57,7 @@ def _rejections(service: Document) -> Iterator[str]:
     name, spec = service["metadata"].get("name", ""), service.get("spec", {})
     if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
         yield f"metadata.name: {name!r} must be lower case letters, digits and -, beginning with a letter"
-    autoscaler = annotations(service).get(AUTOSCALER)
+    autoscaler = annotations_of(service).get(AUTOSCALER)
     if autoscaler is not None and autoscaler not in {"hpa", "keda", "external", "none"}:
         yield f"{AUTOSCALER}: {autoscaler!r} is not a supported autoscaler class"
     for component in ("predictor", "transformer", "explainer"):
@@ -84,7 +84,7 @@ def _component(service: Document, component: Document, kind: str) -> Iterator[st
         yield f"exactly one implementation is expected, found {len(found)}"
     yield from _implementation(component)
     yield from _extension(component)
-    yield from _scaling(annotations(service), component)
+    yield from _scaling(annotations_of(service), component)
 
 
 def _blocked(component: Document) -> Iterator[str]:
@@ -254,7 +254,7 @@ def _canaries(service: Document) -> Iterator[str]:
 def update_rejections(before: Document, after: Document) -> list[str]:
     """Why the webhook refuses this change of an InferenceService that has been reconciled."""
     found = []
-    if MODE in annotations(after) and mode_of(before) != mode_of(after):
+    if MODE in annotations_of(after) and mode_of(before) != mode_of(after):
         found.append(f"{MODE} cannot be changed from {mode_of(before)} to {mode_of(after)}")
     old, new = before["spec"]["predictor"], after["spec"]["predictor"]
     if old.get("name") != new.get("name") and storage_uri(old) == storage_uri(new):

@@ -181,6 +181,12 @@ def test_what_is_said_of_it(containers: Containers, images: dict[str, str], name
         assert set(config["ExposedPorts"]) == {"8080/tcp", "8081/tcp"}
 
 
+def content(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    assert file is not None, f"{name} is no file"
+    return file.read()
+
+
 class Layers:
     """The files that a build added to its base, and the whole of what is said of it."""
 
@@ -189,9 +195,9 @@ class Layers:
         containers.output("save", "--output", str(self.archive), image)
         depth = len(json.loads(containers.output("image", "inspect", base))[0]["RootFS"]["Layers"])
         with tarfile.open(self.archive) as archive:
-            manifest = json.load(archive.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
-            self.config = archive.extractfile(manifest["Config"]).read().decode()  # type: ignore[union-attr]
-            self.layers = [archive.extractfile(one).read() for one in manifest["Layers"][depth:]]  # type: ignore[union-attr]
+            (manifest,) = json.loads(content(archive, "manifest.json"))
+            self.config = content(archive, manifest["Config"]).decode()
+            self.layers = [content(archive, layer) for layer in manifest["Layers"][depth:]]
         self.names = [
             member.name.lstrip("./")
             for layer in self.layers

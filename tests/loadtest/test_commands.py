@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import uvloop
@@ -51,7 +51,7 @@ def run(server: Running, out: Path, *more: str) -> int:
 def test_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue()
-    options = {
+    options: dict[str, Any] = {
         "client_options": {"verify": authority.trusted()},
         "ssl_certfile": str(certificate),
         "ssl_keyfile": str(key),

@@ -33,7 +33,7 @@ def test_panels_ask_for_metrics_that_are_there(name: str) -> None:
 
 @pytest.mark.parametrize("scope", [Scope(), Scope("ml", "fraud", always=True)], ids=["all", "one"])
 def test_rules_ask_for_metrics_that_are_there(scope: Scope) -> None:
-    recorded = set()
+    recorded: set[str] = set()
     for rule in groups(scope)[0]["rules"]:
         only_known(rule["expr"], recorded)
         recorded.add(rule.get("record"))

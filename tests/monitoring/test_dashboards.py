@@ -30,7 +30,7 @@ def test_grafanas_library_reads_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
 def test_panels_have_places_of_their_own(name: str) -> None:
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in BOARDS[name]["panels"]:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]

@@ -58,7 +58,7 @@ def test_an_unknown_image_is_named_with_those_that_there_are() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_hold_the_versions_that_are_tested(name: str) -> None:
-    tested = {canonicalize_name(one): version for one, version in image_locks.constraints().items()}
+    tested: dict[str, str] = {canonicalize_name(one): version for one, version in image_locks.constraints().items()}
     for stand_in, original in image_locks.STANDS_IN.get(name, {}).items():
         tested[stand_in] = tested[original]
     found = locked(name)

@@ -95,12 +95,12 @@ def saved_model(folder: Path) -> None:
     import mlflow.tensorflow
     import tensorflow as tf
 
-    class Doubler(tf.Module):  # type: ignore[misc]
+    class Doubler(tf.Module):  # type: ignore[misc]  # tensorflow ships no types
         def __init__(self) -> None:
             super().__init__()
             self.factor = tf.Variable(2.0)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32)])  # type: ignore[untyped-decorator]  # nor here
         def __call__(self, rows: Any) -> Any:
             return rows * self.factor
 

@@ -51,7 +51,7 @@ def pickled(folder: Path) -> None:
     import mlflow.pyfunc
     from mlflow.models import infer_signature
 
-    class Model(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    class Model(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             return model_input.sum(axis=1)
 

@@ -13,7 +13,10 @@ KNATIVE = {"mode": "Knative"}
 ZERO = {"replicas": {"min": 0}}
 KEDA = {"rps": 100, **PROMETHEUS}
 QUERY = {"queries": [{"query": "sum(queue_length)", "threshold": 5}], **PROMETHEUS}
-CANARY = {"canary": {"model": "models:/fraud/8", "percent": 10}, "storage": {"strategy": "container"}}
+CANARY: dict[str, dict[str, Any]] = {
+    "canary": {"model": "models:/fraud/8", "percent": 10},
+    "storage": {"strategy": "container"},
+}
 ALL_DAYS = {"start": "0 8 * * *", "end": "0 20 * * *", "min": 3}
 
 # what is said, where it is wrong, a word of why, and what makes it right

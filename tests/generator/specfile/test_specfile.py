@@ -143,8 +143,9 @@ def test_numbers_are_taken_as_they_were_written() -> None:
 
 def test_kubernetes_own_words_have_plain_numbers() -> None:
     spec = read_spec(HEAD + "placement: {topology_spread: [{maxSkew: 1, x: 0.50}]}\n")
-    (constraint,) = spec.placement.topology_spread
-    assert [type(value) for value in constraint.values()] == [int, float]  # type: ignore[attr-defined]
+    constraints = spec.placement.topology_spread
+    assert isinstance(constraints, list)
+    assert [[type(value) for value in constraint.values()] for constraint in constraints] == [[int, float]]
 
 
 def test_anchors_and_merge_keys() -> None:

@@ -85,7 +85,7 @@ def test_good_tokens(guarded: Running, key: Any, kid: str | None, algorithm: str
 
 
 NOW = int(time.time())
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"exp": NOW - HOUR}, "the token has expired"),
     "no end": ({"exp": None}, "the token has no 'exp'"),
     "later": ({"nbf": NOW + HOUR}, "the token is not valid yet"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.predictors.grpc.test_grpc import request
 from tests.predictors.telemetry.test_metrics import samples, value
 from tests.serving import in_thread, process
 
-TWO_AN_HOUR = {"rate_limit": Rate(1, 3600), "rate_burst": 2}
+TWO_AN_HOUR: dict[str, Any] = {"rate_limit": Rate(1, 3600), "rate_burst": 2}
 
 
 def statuses(server: Any, path: str, times: int, **options: Any) -> list[int]:
@@ -153,7 +154,7 @@ def test_any_header_gives_an_address(told: bytes, header: str) -> None:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(limits.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture

@@ -483,7 +483,7 @@ def test_two_at_once(cache: CacheFolder, cluster: Api, cleanup: Command) -> None
     for number in range(1, 9):
         cache.add(f"models:/m/{number}", days=8 - number + 0.5, size=MB // 10)
     both_ask = threading.Event()
-    cluster.before_answer = lambda: both_ask.wait(60) and None
+    cluster.before_answer = lambda: both_ask.wait(60)
     first = cleanup.start("--max-size-gb", "0.00045")
     wait_for(lambda: cluster.asked)
     second = cleanup.start("--max-size-gb", "0.00045")

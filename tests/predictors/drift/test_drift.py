@@ -204,7 +204,13 @@ def test_every_protocol_shows_a_shift(classifier: Path) -> None:
 
 def test_columns_of_every_type_show_a_shift(assorted: Path) -> None:
     usual = mixed(2000, 1)
-    changes = [("city", "Bonn"), ("count", 12), ("member", True), ("amount", 3.0), ("city", "Ulm")]
+    changes: list[tuple[str, str | float]] = [
+        ("city", "Bonn"),
+        ("count", 12),
+        ("member", True),
+        ("amount", 3.0),
+        ("city", "Ulm"),
+    ]
     with in_thread(assorted, model_name="assorted", **OFTEN) as server:
         for send, (name, value) in zip(LONG, changes, strict=True):
             until(server, usual, send, lambda found: drifted(found) == set())
@@ -223,7 +229,7 @@ def test_missing_values_are_seen(zoo: Callable[[str], Path]) -> None:
         until(server, usual, v1_records, lambda found: share(found) == 0)
         until(server, usual.drop(columns="maybe"), v1_records, lambda found: share(found) == 1)
         assert readings(server)["model_feature_psi", "maybe"] > 1
-        until(server, usual.assign(maybe=[None, 1.5] * 25), v1_nulls, lambda found: share(found) == 0.5)
+        until(server, usual.assign(maybe=[np.nan, 1.5] * 25), v1_nulls, lambda found: share(found) == 0.5)
         assert readings(server)["model_feature_missing_ratio", "at"] == 0
 
 
@@ -428,7 +434,7 @@ def test_hooks_of_a_subclass_are_measured_with_what_they_hand_over(
         assert found["model_feature_psi", "b"] < 0.1
 
 
-class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Answers now and then what no reply can hold."""
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints

@@ -312,7 +312,10 @@ def test_of_free_text_nothing_is_kept() -> None:
 
 
 def test_labels_that_no_text_can_hold_do_not_end_the_page() -> None:
-    shares = {("odd", "1", "predictions", "\ud800"): 0.5, ("odd", "1", "predictions", 'a"\n'): 0.5}
+    shares: dict[tuple[str, ...], float] = {
+        ("odd", "1", "predictions", "\ud800"): 0.5,
+        ("odd", "1", "predictions", 'a"\n'): 0.5,
+    }
     publish_drift("odd", {"prediction_share": shares})
     try:
         page = exposition("text/plain")[0].decode()
@@ -344,7 +347,9 @@ def test_a_window_slides_by_time() -> None:
         window.add(tally_rows(None, 0, {}, {}))  # more often than the window has parts
     total = window.total()
     assert total.rows == pytest.approx(300, abs=20)
-    assert min(total.outputs["y"].numbers) == pytest.approx(70, abs=2)
+    counts = total.outputs["y"]
+    assert isinstance(counts, NumberCounts)
+    assert min(counts.numbers) == pytest.approx(70, abs=2)
     assert len(window.finished) <= PARTS + 1
     clock[0] = 200
     assert window.total().rows == 0
@@ -356,7 +361,9 @@ def test_a_window_slides_by_rows() -> None:
         window.add(tally_rows(None, 10, {}, {"y": np.full(10, float(number))}))
     total = window.total()
     assert 300 <= total.rows <= 320
-    assert min(total.outputs["y"].numbers) == pytest.approx(70, abs=2)
+    counts = total.outputs["y"]
+    assert isinstance(counts, NumberCounts)
+    assert min(counts.numbers) == pytest.approx(70, abs=2)
 
 
 @pytest.mark.parametrize(

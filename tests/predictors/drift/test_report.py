@@ -52,7 +52,7 @@ def nested(frame: pd.DataFrame) -> str:
     lines = ["serving m"]
     for row in frame.to_dict("records"):
         record: dict[str, Any] = {"time": row["time"].isoformat(), "version": row["version"]}
-        record["inputs"] = {name[6:]: value for name, value in row.items() if name.startswith("input.")}
+        record["inputs"] = {str(name)[6:]: value for name, value in row.items() if str(name).startswith("input.")}
         record["outputs"] = {"predictions": row["output.predictions"]}
         if "probability.0" in row:
             record["probabilities"] = [row["probability.0"], row["probability.1"]]

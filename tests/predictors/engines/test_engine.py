@@ -152,7 +152,7 @@ def test_rows_of_several_requests_get_the_bits_that_they_get_alone(model: Any) -
     np.testing.assert_array_equal(probabilities, np.concatenate([model.predict_proba(part) for part in parts]))
 
 
-class Stubborn(LogisticRegression):
+class Stubborn(LogisticRegression):  # type: ignore[misc]  # scikit-learn ships no types
     """Derives from a known model and does something else."""
 
     def predict(self, X: Any) -> Any:

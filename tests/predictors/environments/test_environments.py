@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ UV = Settings(env_manager="uv")
 QUIET: Callable[[str], None] = lambda _: None  # noqa: E731
 
 
-def small(*requirements: str, manager: str = "uv", folder: Path = Path(), **changes: object) -> Recipe:
+def small(*requirements: str, manager: str = "uv", folder: Path = Path(), **changes: Any) -> Recipe:
     """A recipe with almost no packages."""
     recipe = Recipe(
         manager=manager, python=os.path.realpath(sys.executable), version=VERSION, platform=platform.machine(),

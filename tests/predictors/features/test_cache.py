@@ -114,10 +114,11 @@ def test_keys_types_and_names_are_distinguished(clock: CacheClock) -> None:
     async def run() -> None:
         store = CountingStore()
         cached = CachedStore(store, 10)
-        for columns, names in [
+        asked: list[tuple[dict[str, list[Any]], list[str]]] = [
             ({"k": [1]}, NAMES), ({"k": [1.0]}, NAMES), ({"k": [True]}, NAMES), ({"k": ["1"]}, NAMES),
             ({"l": [1]}, NAMES), ({"k": [1]}, NAMES[:1]), ({"k": [None]}, NAMES),
-        ]:  # fmt: skip
+        ]  # fmt: skip
+        for columns, names in asked:
             await cached.fetch(columns, names)
         assert len(store.requests) == 7
         await cached.fetch({"k": [1]}, NAMES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from predictors.features.declaration import KEY, Declaration, declaration_of, re
 from predictors.features.store import FeastError
 from predictors.pipeline.settings import Settings
 
-AT_HOME = {"feast_repo_path": "/features"}
+AT_HOME = Settings(feast_repo_path="/features")
 
 
 def test_a_declaration_is_read_as_written() -> None:
@@ -24,7 +26,7 @@ def test_a_declaration_is_read_as_written() -> None:
         defaults={"rate": 0.5}, max_age=60,
     )  # fmt: skip
     assert json.loads(json.dumps(metadata)) == metadata == yaml.safe_load(yaml.safe_dump(metadata))
-    assert declaration_of({"metadata": metadata}, Settings(**AT_HOME)) == Declaration(
+    assert declaration_of({"metadata": metadata}, AT_HOME) == Declaration(
         "ranking",
         (),
         {"driver_id": "driver"},
@@ -43,20 +45,20 @@ def test_lists_and_yaml_null() -> None:
 
 
 def test_a_model_that_declares_nothing() -> None:
-    assert declaration_of({"metadata": {"team": "a"}}, Settings(**AT_HOME)) is None
-    assert declaration_of({"metadata": None}, Settings(**AT_HOME)) is None
+    assert declaration_of({"metadata": {"team": "a"}}, AT_HOME) is None
+    assert declaration_of({"metadata": None}, AT_HOME) is None
 
 
 def test_settings_override_the_declaration() -> None:
     content = {"metadata": declare("ranking", entities=["a"], missing="null", defaults={"x": 1, "y": 2})}
-    settings = Settings(
-        **AT_HOME, feast_features=("v:f",), feast_entities={"b": "c"}, feast_missing="error", feast_defaults={"x": 3}
+    settings = replace(
+        AT_HOME, feast_features=("v:f",), feast_entities={"b": "c"}, feast_missing="error", feast_defaults={"x": 3}
     )
     assert declaration_of(content, settings) == Declaration(
         None, ("v:f",), {"b": "c"}, missing="error", defaults={"x": 3, "y": 2}
     )
     assert declaration_of(content, Settings(feast=False)) is None
-    assert declaration_of({}, Settings(**AT_HOME, feast_feature_service="other")) == Declaration("other")
+    assert declaration_of({}, replace(AT_HOME, feast_feature_service="other")) == Declaration("other")
 
 
 def test_feast_must_be_configured() -> None:
@@ -95,7 +97,7 @@ def test_invalid_declarations(entry: object, message: str) -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
-def test_declare_checks_its_arguments(given: dict, message: str) -> None:
+def test_declare_checks_its_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         declare("ranking", **given)
 
@@ -103,7 +105,8 @@ def test_declare_checks_its_arguments(given: dict, message: str) -> None:
 def test_values_of_a_table_can_be_declared() -> None:
     """MLflow writes the metadata as YAML, which has no values of NumPy."""
     table = pd.DataFrame({"rate": [0.5, 1.0], "trips": [1, 2], "since": pd.Timestamp("2024-01-01")})
-    metadata = declare("ranking", defaults=dict(table.iloc[0]), max_age=np.int64(60))
+    max_age: Any = np.int64(60)  # numbers of NumPy are no floats to a type checker
+    metadata = declare("ranking", defaults=dict(table.iloc[0]), max_age=max_age)
     assert yaml.safe_load(yaml.safe_dump(metadata)) == metadata
     entry = metadata["feast"]
     assert (entry["defaults"], entry["max_age"]) == ({"rate": 0.5, "trips": 1, "since": "2024-01-01T00:00:00"}, 60)

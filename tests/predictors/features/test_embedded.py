@@ -95,7 +95,11 @@ def test_only_requested_features_are_returned(repository: Path) -> None:
 
 
 def test_without_a_key_only_the_features_that_it_finds_are_missing(repository: Path) -> None:
-    rows = {"driver_id": [1001, None, 1002], "customer_id": [None, "ada", "alan"], "distance": [2.0, 2.0, 2.0]}
+    rows: dict[str, list[Any]] = {
+        "driver_id": [1001, None, 1002],
+        "customer_id": [None, "ada", "alan"],
+        "distance": [2.0, 2.0, 2.0],
+    }
 
     async def run() -> Any:
         async with embedded(repository) as store:
@@ -178,7 +182,7 @@ def test_names_and_keys_that_a_service_gives_anew(repository: Path, tmp_path: Pa
 
     async def run() -> Any:
         async with embedded(changed, "two") as store:
-            rows = {"driver_id": [1001, None], "second_driver": [1002, 1001]}
+            rows: dict[str, list[Any]] = {"driver_id": [1001, None], "second_driver": [1002, 1001]}
             return store.catalogue, await store.fetch(rows, names_of(store.catalogue))
 
     catalogue, fetched = asyncio.run(run())
@@ -292,7 +296,7 @@ class TestRegistry:
 
     def test_a_service_that_computes_with_more_columns(self, own: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Callers who do not send them would be refused."""
-        asked = {"driver_id": [1001], "distance": [4.0]}
+        asked: dict[str, list[Any]] = {"driver_id": [1001], "distance": [4.0]}
 
         async def run() -> None:
             async with embedded(own) as store:

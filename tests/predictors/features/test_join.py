@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -20,13 +20,15 @@ DRIVER = [Feature("driver_stats", name, "DOUBLE", ("driver_id",)) for name in ("
 SHOP = [Feature("shop_stats", "rating", "DOUBLE", ("shop",))]
 CATALOGUE = Catalogue((*DRIVER, *SHOP), {"driver_id": "INT64", "shop": "STRING"})
 COLUMNS = ["amount", "conv_rate", "acc_rate", "rating"]
+FeatureValues: TypeAlias = "dict[tuple[str, tuple[Any, ...]], float]"
+"""By feature and the values of its join keys."""
 
 
-def plan_for(inputs: list[str] = COLUMNS, **changes: object) -> LookupPlan:
+def plan_for(inputs: list[str] = COLUMNS, **changes: Any) -> LookupPlan:
     return plan_lookups(Declaration("ranking", **changes), CATALOGUE, inputs)
 
 
-def looked_up(batch: Batch, plan: LookupPlan, feast: dict) -> tuple[Batch, list]:
+def looked_up(batch: Batch, plan: LookupPlan, feast: FeatureValues) -> tuple[Batch, list[Any]]:
     """The join, with a dictionary in Feast's place; and what was asked for."""
     request = request_of(batch, plan)
     assert request is not None
@@ -50,7 +52,7 @@ def looked_up(batch: Batch, plan: LookupPlan, feast: dict) -> tuple[Batch, list]
 
 
 DRIVERS, SHOPS = (1, 2, 3), ("a", "b")
-FEAST = {
+FEAST: FeatureValues = {
     **{(one.name, (driver,)): driver + len(one.name) / 100 for one in DRIVER for driver in DRIVERS},
     **{("rating", (shop,)): float(ord(shop)) for shop in SHOPS},
 }
@@ -65,7 +67,7 @@ RECORDS = st.lists(
 
 
 @given(RECORDS)
-def test_every_row_gets_what_it_lacks_and_keeps_what_it_has(records: list[dict]) -> None:
+def test_every_row_gets_what_it_lacks_and_keeps_what_it_has(records: list[dict[str, Any]]) -> None:
     made, asked = looked_up(Batch(rows=records), plan_for(), FEAST)
     keys = {"conv_rate": "driver_id", "acc_rate": "driver_id", "rating": "shop"}
     expected = [
@@ -87,6 +89,7 @@ def test_one_batch_of_distinct_keys() -> None:
     assert made.columns is not None
     assert made.columns["conv_rate"] == [FEAST["conv_rate", (driver,)] for driver in (2, 1, 2, 1, 2)]
     assert "driver_id" not in made.columns
+    assert made.entities is not None
     assert list(made.entities["driver_id"]) == [2, 1, 2, 1, 2]
 
 
@@ -138,7 +141,7 @@ def test_rows_without_names_go_as_they_are() -> None:
     ],
     ids=["absent", "null", "text", "float", "boolean", "list"],
 )
-def test_keys_that_find_nothing(row: dict, message: str) -> None:
+def test_keys_that_find_nothing(row: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         request_of(Batch(rows=[{"amount": 1.0, **row}]), plan_for(["amount", "conv_rate", "acc_rate"]))
 
@@ -204,7 +207,7 @@ def test_numbers_that_may_be_another_entity_are_refused(keys: Any, message: str)
     ],
     ids=["none", "no names", "column", "feature", "entity", "no default", "default"],
 )
-def test_declarations_that_do_not_fit(columns: list[str], changes: dict, message: str) -> None:
+def test_declarations_that_do_not_fit(columns: list[str], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FeastError, match=message):
         plan_for(columns, **changes)
 

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.predictors.features.feast import redis
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
-ROWS = {"driver_id": [1001, 1003, 9], "customer_id": ["ada", "grace", "nobody"]}
+ROWS: dict[str, list[Any]] = {"driver_id": [1001, 1003, 9], "customer_id": ["ada", "grace", "nobody"]}
 NAMES = ["driver_stats__trips", "customer_stats__orders"]
 
 

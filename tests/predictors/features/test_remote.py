@@ -80,7 +80,7 @@ class TestFeatureServer:
         assert fetched.timestamps["driver_stats__trips"] == [hour_ago, hour_ago, ten_days_ago, 0, hour_ago]
 
     def test_without_a_key_only_the_features_that_it_finds_are_missing(self, feature_server: FeatureServer) -> None:
-        rows = {"driver_id": [1001, None], "customer_id": [None, "ada"], "distance": [2.0, 2.0]}
+        rows: dict[str, list[Any]] = {"driver_id": [1001, None], "customer_id": [None, "ada"], "distance": [2.0, 2.0]}
         names = ["driver_stats__trips", "customer_stats__orders"]
 
         async def run() -> Any:

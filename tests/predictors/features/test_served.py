@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ ADA = {"driver_id": 1001, "customer_id": "ada", "distance": 4.5}
 GRACE = {"driver_id": 1002, "customer_id": "grace", "distance": 12.0}
 
 
-class Echo(mlflow.pyfunc.PythonModel):
+class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Answers its own input as JSON, so that a test sees exactly what the model saw."""
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> list[str]:
@@ -105,7 +105,7 @@ def over_grpc(server: Running) -> list[dict[str, Any]]:
     return [json.loads(row) for row in rows]
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Running], list[dict[str, Any]]]] = {
     "v1": lambda server: seen(server.predict({"instances": [ADA, GRACE]})),
     "v2": lambda server: seen(server.infer({"inputs": tensors(ADA, GRACE)})),
     "grpc": over_grpc,
@@ -302,7 +302,7 @@ def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     ids=["undeclared", "folder"],
 )
 def test_what_cannot_be_served_ends_the_start_with_one_line(
-    tmp_path: Path, settings: dict[str, str], message: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, settings: dict[str, Any], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(AssertionError, match=r"the server ended: \[1\]"), in_thread(saved(tmp_path / "m"), **settings):
         pass
@@ -427,7 +427,7 @@ def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer
 
 
 def test_what_was_looked_up_is_kept_for_a_while(tmp_path: Path, repository: Path) -> None:
-    settings = {"feast_repo_path": str(repository), "feast_cache_ttl": 600.0, "model_name": "kept"}
+    settings: dict[str, Any] = {"feast_repo_path": str(repository), "feast_cache_ttl": 600.0, "model_name": "kept"}
     with in_thread(saved(tmp_path / "m", {"rating": "double"}), **settings) as server:
         for _ in range(3):
             assert [row["rating"] for row in seen(server.predict({"instances": [ADA, GRACE]}))] == [4.75, 4.5]

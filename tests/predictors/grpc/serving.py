@@ -46,9 +46,8 @@ class Service:
     async def echo(self, call: GrpcCall, message: bytes) -> bytes:
         return message
 
-    def quick(self, call: GrpcCall, message: bytes) -> bool:
+    def quick(self, call: GrpcCall, message: bytes) -> None:
         call.reply(message)
-        return True
 
     async def big(self, call: GrpcCall, message: bytes) -> bytes:
         return bytes(int(message))

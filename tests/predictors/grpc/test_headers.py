@@ -89,7 +89,7 @@ def decoded_by_connection(blocks: list[bytes]) -> list[Headers]:
             return Seen(connection, number, headers)
 
         made = Http2Connection(opened, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]
+        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
         made.data_received(PREFACE)
         for i, block in enumerate(blocks):
             made.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
@@ -151,7 +151,7 @@ def test_an_entry_like_another() -> None:
 def test_headers_that_vary_are_remembered_anew() -> None:
     async def run() -> bool:
         made = Http2Connection(Seen, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]
+        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
         made.data_received(PREFACE)
         for i in range(500):
             block = plain("/t/Echo", ("x", str(i)))

@@ -162,7 +162,7 @@ class Http2Peer:
         if received.kind == HEADERS:
             assert received.flags & END_HEADERS
             assert not reply.done
-            reply.headers.append(dict(self.decoder.decode(received.payload)))
+            reply.headers.append({str(name): str(value) for name, value in self.decoder.decode(received.payload)})
         elif received.kind == DATA:
             assert not reply.done
             reply.data += received.payload

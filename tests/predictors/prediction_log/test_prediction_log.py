@@ -195,8 +195,10 @@ def test_a_share_of_the_requests(tmp_path: Path) -> None:
 
 def test_columns_that_are_excluded_or_hashed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "key").write_text("a key of ours\n")
-    hidden = {"prediction_log_exclude": frozenset({"load", "output.predictions", "lod", "time"}),
-              "prediction_log_hash": frozenset({"input.temperature", "months_since_service"})}  # fmt: skip
+    hidden: dict[str, Any] = {
+        "prediction_log_exclude": frozenset({"load", "output.predictions", "lod", "time"}),
+        "prediction_log_hash": frozenset({"input.temperature", "months_since_service"}),
+    }
     with in_thread(None, prediction_log=str(tmp_path / "plain"), **hidden) as server:
         server.predict(REQUEST)
     with in_thread(
@@ -241,7 +243,7 @@ def test_equal_values_have_equal_hashes_and_nulls_none(tmp_path: Path) -> None:
     assert written == [hashes, hashes, (None, None)]
 
 
-class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Numbers the rows, and overwrites its input."""
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
@@ -251,7 +253,7 @@ class Rows(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return np.arange(count)
 
 
-class Sums(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Sums(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Returns the same array each time."""
 
     memory = np.zeros(2)
@@ -505,8 +507,8 @@ def test_files_are_complete_or_absent_whoever_is_killed(tmp_path: Path) -> None:
     for one in (old, new):
         one.write_bytes(b"PAR1")
     os.utime(old, (time.time() - 3600,) * 2)
-    with in_thread(None, prediction_log=str(log)) as server:
-        server.predict(REQUEST)
+    with in_thread(None, prediction_log=str(log)) as restarted:
+        restarted.predict(REQUEST)
     assert not old.exists()
     assert new.exists()  # it may be that of another server
 
@@ -579,7 +581,7 @@ def test_a_sink_that_hangs_does_not_slow_requests(caplog: pytest.LogCaptureFixtu
 def test_few_large_requests_are_converted_together(size: int, together: int) -> None:
     """Each step of a conversion blocks requests."""
     log = PredictionLogger.__new__(PredictionLogger)
-    log.queue = deque(SimpleNamespace(size=size) for _ in range(1000))  # type: ignore[misc]
+    log.queue = deque(SimpleNamespace(size=size) for _ in range(1000))  # type: ignore[misc]  # only sizes matter
     assert len(log.next_chunk()) == together
 
 

@@ -164,7 +164,7 @@ def test_explain_without_an_explainer(demo: Running) -> None:
     assert demo.post("/v1/models/model:explain", {"instances": [ROW]}).status_code == 501
 
 
-class Prices(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Prices(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Answers as databases do; an object of nobody's knowledge for what is less than nothing."""
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints

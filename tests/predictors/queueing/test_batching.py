@@ -7,6 +7,7 @@ import concurrent.futures
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -125,10 +126,10 @@ def test_who_is_wrong_fails_alone(zoo: Zoo, watched: SpiedBatcher, model: str) -
         asking = HeldAsking(server, random)
         requests = [asking.request(random.normal(size=(2, 4))) for _ in range(12)]
         path, binary = "/v1/models/model:predict", "/v2/models/model/infer"
-        requests[3:3] = [lambda rows=rows: asking.post(path, {"instances": rows}) for rows in BAD_ROWS.values()]
+        requests[3:3] = [partial(asking.post, path, {"instances": rows}) for rows in BAD_ROWS.values()]
         for odd in (np.inf, -np.inf, np.nan, 1e300):
             body, headers = binary_body(np.array([[1, 2, 3, 4], [1, odd, 3, 4]]))
-            requests.insert(7, lambda body=body, headers=headers: asking.post(binary, body, headers))
+            requests.insert(7, partial(asking.post, binary, body, headers))
         alone = [ask() for ask in requests]
         assert sum(type(reply) is tuple and reply[0] == 400 for reply in alone) >= len(BAD_ROWS) - 1  # some take null
         watched.gate.clear()
@@ -226,9 +227,10 @@ def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
     sizes = [20, 20, 20, 1, 49, 1, 200, 3, 3, 60, 10]
     found = run(around, story)
     for count, (predictions, probabilities) in zip(sizes, found, strict=True):
-        expected = proven.engine.run(some_rows(count), True)
-        assert np.array_equal(predictions, expected[0])
-        assert np.array_equal(probabilities, expected[1])
+        labels, shares = proven.engine.run(some_rows(count), True)
+        assert shares is not None
+        assert np.array_equal(predictions, labels)
+        assert np.array_equal(probabilities, shares)
     assert [size for batch in watched.batches for size in batch] == sizes  # in order, each once
     assert all(sum(batch) <= 50 or len(batch) == 1 for batch in watched.batches)
     assert max(map(len, watched.batches)) > 1
@@ -262,7 +264,9 @@ def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
     assert [type(one) is asyncio.CancelledError for one in found] == [True, False, False, False, False, True, False]
     for count, answer in zip(range(1, 8), found, strict=True):
         if isinstance(answer, tuple):
-            assert np.array_equal(answer[1], proven.engine.run(some_rows(count), True)[1])
+            _, shares = proven.engine.run(some_rows(count), True)
+            assert shares is not None
+            assert np.array_equal(answer[1], shares)
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -282,7 +286,7 @@ def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: ProvenEngine, 
                 raise RuntimeError(f"the reply of {number}")
 
         for number in range(6):
-            batcher.submit(some_rows(1), True, lambda answer, number=number: done(number, answer))
+            batcher.submit(some_rows(1), True, partial(done, number))
         await every.wait()
         await batcher.answer(some_rows(1), True)  # and it goes on
         return answered

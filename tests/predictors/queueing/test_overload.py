@@ -104,7 +104,7 @@ def rpc(
                 request, timeout=timeout, compression=compression
             )
         except grpc.RpcError as error:
-            return error.code().name
+            return str(error.code().name)
         return str(response.outputs[0].contents.fp64_contents[0])
 
 
@@ -277,7 +277,8 @@ def test_time_ends_for_batches_too(watched: SpiedBatcher) -> None:
         wait_for(lambda: busy(server) == 0)
         assert len(watched.batches) == asked  # nobody computes what nobody waits for
         assert first.ask(text(row(0), V1))[0] == 200
-        first.close(), second.close()
+        first.close()
+        second.close()
 
 
 def test_batches_are_bounded(watched: SpiedBatcher) -> None:
@@ -368,7 +369,8 @@ def test_slow_lines_are_waited_for(impatient: Running) -> None:
     while time.monotonic() < until:
         assert other.ask(HEALTH)[0] == 200
     assert made.ask(rest[60_000:])[0] == 200
-    made.close(), other.close()
+    made.close()
+    other.close()
 
 
 def test_clients_that_take_nothing_end(impatient: Running) -> None:

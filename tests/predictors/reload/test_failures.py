@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +59,7 @@ class FailingRegistry:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingRegistry]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> FailingRegistry:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/store.db"
     made = FailingRegistry(uri, mlflow.MlflowClient(uri))

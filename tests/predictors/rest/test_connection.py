@@ -184,7 +184,8 @@ def test_pipelined_requests_are_answered_in_order(which: str, kinds: Any, reques
     assert [plain(many.reply()) for _ in requests] == expected
     assert len({body for status, _, body in expected if status == 200}) == sum(k in (quick, long) for k in kinds)
     assert many.ask(HEALTH)[0] == 200
-    one.close(), many.close()
+    one.close()
+    many.close()
 
 
 @pytest.mark.parametrize("path", [V1, V2, INVOCATIONS])
@@ -346,7 +347,7 @@ RIGHT: list[tuple[str, Any]] = [
 def test_both_ways_answer_alike(demo: Running, long_ones: list[str]) -> None:
     """Every good request and every mistake."""
     made = Raw(demo)
-    mistakes = [(case.values[0], case.values[1]) for case in ALL]
+    mistakes = [(str(case.values[0]), case.values[1]) for case in ALL]
     for path, body in [*RIGHT, *mistakes]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         long_ones.clear()
@@ -452,7 +453,8 @@ def test_a_client_that_leaves_while_its_request_waits(watched: SpiedBatcher) -> 
         wait_for(lambda: in_flight(server) == 0)
         labels = (("model_name", "left"), ("protocol", "v1"), ("status", "client_gone"))
         assert samples(server)["model_requests_total", labels] == 1
-        first.close(), kept.close()
+        first.close()
+        kept.close()
 
 
 def test_a_client_that_does_not_read(demo: Running) -> None:
@@ -473,7 +475,8 @@ def test_a_client_that_does_not_read(demo: Running) -> None:
     assert whole >= 4
     for number in range(whole):
         assert plain(lazy.reply()) == expected[number % 4]
-    lazy.close(), other.close()
+    lazy.close()
+    other.close()
 
 
 def test_idle_connections_end(inline: Running) -> None:
@@ -622,7 +625,7 @@ def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
 def test_requests_while_the_model_comes_and_goes() -> None:
     with in_thread(None) as server:
         asking = True
-        expected = {}
+        expected: dict[int, bytes] = {}
 
         def ask(number: int) -> dict[int, int]:
             made, found = Raw(server), dict.fromkeys((200, 503), 0)

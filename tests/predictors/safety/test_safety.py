@@ -532,7 +532,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pt2 archive whose JSON has symbols, arithmetic on shapes and a guard."""
     import torch
 
-    class Net(torch.nn.Module):
+    class Net(torch.nn.Module):  # type: ignore[misc]  # torch ships no types
         def __init__(self) -> None:
             super().__init__()
             self.inner = torch.nn.Linear(3, 2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictors.protocol import invocations, v1, v2
+from predictors.protocol import invocations, tensors, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
 from predictors.signature.matrix import MatrixPlan, compile_matrix
@@ -162,7 +162,7 @@ def v2_body(draw: Any, width: int) -> Batch:
         datatype = draw(DATATYPES)
         count = int(np.prod(shape))
         if binary and datatype != "BYTES":
-            size = count * v2.tensors.DTYPES[datatype].itemsize
+            size = count * tensors.DTYPES[datatype].itemsize
             tail += draw(st.binary(min_size=size, max_size=size))
             data = f'"parameters": {{"binary_data_size": {size}}}'
         else:
@@ -283,7 +283,7 @@ def test_names_take_the_short_way(plan: SignaturePlan, protocol: str, body: str)
 
 @pytest.mark.parametrize("dtype", ["<f8", "<f4", "<f2", "<i8", "<u8", "<i4", "u1"])
 def test_binary_tensors_take_the_short_way(dtype: str) -> None:
-    name = v2.tensors.datatype_of(np.dtype(dtype))
+    name = tensors.datatype_of(np.dtype(dtype))
     data = np.array([[1, 2], [3, 4]], dtype=dtype).tobytes()
     head = json.dumps({"inputs": [{"name": "x", "shape": [2, 2], "datatype": name,
                                    "parameters": {"binary_data_size": len(data)}}]}).encode()  # fmt: skip

@@ -36,7 +36,8 @@ def encoded(value: Any) -> bytes:
 
 def forms(frame: pd.DataFrame) -> dict[str, Batch]:
     rows = records(frame)
-    columns = {name: [row[name] for row in rows] for name in frame}
+    names = [str(name) for name in frame]
+    columns = {name: [row[name] for row in rows] for name in names}
     datatypes = {"float64": "FP64", "int64": "INT64", "bool": "BOOL"}
     inputs = [
         {
@@ -45,11 +46,11 @@ def forms(frame: pd.DataFrame) -> dict[str, Batch]:
             "datatype": datatypes.get(str(frame[name].dtype), "BYTES"),
             "data": columns[name],
         }
-        for name in reversed(list(frame))
+        for name in reversed(names)
     ]
     file = io.BytesIO()
     frame.to_parquet(file)
-    split = {"columns": list(frame), "data": [list(row.values()) for row in rows]}
+    split = {"columns": names, "data": [list(row.values()) for row in rows]}
     return {
         "rows": v1.decode(encoded({"instances": [list(row.values()) for row in rows]})),
         "records": v1.decode(encoded({"instances": [dict(reversed(row.items())) for row in rows]})),

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,8 @@ from predictors.storage.failures import UnsafeArchive, VolumeError
 NO_LIMIT = 1 << 30
 
 
-def tar(path: Path, *members: tarfile.TarInfo, mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+def tar(path: Path, *members: tarfile.TarInfo, mode: Literal["w", "w:gz"] = "w") -> Path:
+    with tarfile.open(path, mode) as archive:
         for info in members:
             archive.addfile(info, io.BytesIO(b"x" * info.size))
     return path

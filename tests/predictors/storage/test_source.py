@@ -160,6 +160,7 @@ class FailingProxy(QuietHandler):
 
     refusals: int
     upstream: str
+    address: str
     seen: list[str | None]
 
     def do_GET(self) -> None:
@@ -178,7 +179,7 @@ def proxy(tracking: str) -> Iterator[type[FailingProxy]]:
         refusals, upstream, seen = 0, tracking, []
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    Proxy.address = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
+    Proxy.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Proxy
     server.shutdown()

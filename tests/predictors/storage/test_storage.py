@@ -28,6 +28,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from predictors.storage import cache
+from predictors.storage.cache import Entry
 from predictors.storage.output_folder import PLACING, STAGE
 from predictors.storage.provenance import PROVENANCE_FILE, read_provenance
 from predictors.storage.source import DEMO, local
@@ -165,7 +166,7 @@ class InitializerPod:
         assert "Traceback" not in process.log
         return process.log
 
-    def entry(self) -> cache.Entry:
+    def entry(self) -> Entry:
         (only,) = cache.entries(self.cache)
         return only
 
@@ -301,7 +302,9 @@ def test_the_server_shows_the_provenance_and_follows_the_alias(pod: InitializerP
     pod.run("models:/fraud@champion")
     known = read_provenance(pod.models / PROVENANCE_FILE)
     assert known is not None
-    settings = {"model_local_path": str(pod.models), "tracking_uri": registry.uri, "reload_interval": 0.2}
+    settings: dict[str, Any] = {
+        "model_local_path": str(pod.models), "tracking_uri": registry.uri, "reload_interval": 0.2,
+    }  # fmt: skip
     with in_thread("models:/fraud@champion", **settings) as server:
 
         def properties() -> dict[str, str]:
@@ -363,10 +366,11 @@ def test_a_temporary_failure_is_retried(pod: InitializerPod, registry: StorageRe
 
 
 def test_invalid_settings(bare_pod: InitializerPod) -> None:
-    for env, words in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"STORAGE_STRATEGY": "nfs"}, "STORAGE_STRATEGY: 'nfs' is not usable: expected one of auto, emptydir, pvc"),
         ({"MAX_RETRIES": "-1"}, "MAX_RETRIES: '-1' is not usable"),
-    ):
+    ]
+    for env, words in refused:
         assert words in bare_pod.run(str(DEMO), code=2, **env)
     assert "expected mlflow://models/…" in bare_pod.run("mlflow://fraud/3", code=2)
     assert "MLFLOW_TRACKING_URI is not set" in bare_pod.run("models:/fraud/3", code=2)
@@ -641,7 +645,8 @@ def test_s3(bare_pod: InitializerPod) -> None:
             "secret_access_key": "SECRET",
             "endpoint_url": f"http://{host}:{port}",
         }
-        kserve_secret = {"STORAGE_CONFIG": json.dumps(config), **dict.fromkeys(("S3_ENDPOINT", *list(keys)[:2]))}
+        kserve_secret: dict[str, Any] = dict.fromkeys(("S3_ENDPOINT", *list(keys)[:2]))
+        kserve_secret["STORAGE_CONFIG"] = json.dumps(config)
         bare_pod.run("s3://models/fraud", bare_pod.path / "spec", **kserve_secret)
         log = bare_pod.run("s3://models/fraud", code=4, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
         assert "not set: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in log

@@ -71,7 +71,7 @@ class Collector:
 
     def latest(self, resource: str | None = None) -> dict[str, Any]:
         """The last metrics of each name, those of one process if it is named."""
-        found = {}
+        found: dict[str, Any] = {}
         for one in list(self.metrics):
             for all_of in one.resource_metrics:
                 if resource in (None, plain(all_of.resource.attributes)["service.instance.id"]):
@@ -114,19 +114,19 @@ def over_http() -> Iterator[tuple[Collector, str]]:
 def over_grpc() -> Iterator[tuple[Collector, str]]:
     collector = Collector()
 
-    class TraceService(TraceServiceServicer):  # type: ignore[misc]
+    class TraceService(TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:
             collector.traces.append(request)
             return ExportTraceServiceResponse()
 
-    class MetricsService(MetricsServiceServicer):  # type: ignore[misc]
+    class MetricsService(MetricsServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:
             collector.metrics.append(request)
             return ExportMetricsServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(2))
-    add_TraceServiceServicer_to_server(TraceService(), server)
-    add_MetricsServiceServicer_to_server(MetricsService(), server)
+    add_TraceServiceServicer_to_server(TraceService(), server)  # type: ignore[no-untyped-call]  # generated
+    add_MetricsServiceServicer_to_server(MetricsService(), server)  # type: ignore[no-untyped-call]  # generated
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
