@@ -76,6 +76,8 @@ class HttpConnection(HttpToolsProtocol):
     """Of replies."""
     unanswered: deque[RequestResponseCycle]
     """The requests of the ASGI application; it is at the first of them."""
+    ending = False
+    """Whether the last reply is sent, and nothing is listened to any more."""
     body_size = 0
     unread = 0
     """Bytes of a request that arrived after its reply."""
@@ -204,7 +206,7 @@ class HttpConnection(HttpToolsProtocol):
         """Ends a connection whose client reads nothing for longer than `seconds`, or sends too slowly."""
         if self.backlog.is_stuck(now, self.transport.get_write_buffer_size(), seconds):
             self.transport.abort()
-        elif self.transport.is_closing() or self.arrival.since is None:
+        elif self.ending or self.transport.is_closing() or self.arrival.since is None:
             return
         elif self.flow.read_paused or (self.heading and not self.answered):
             self.arrival.begin()  # the client waits for us
@@ -234,12 +236,13 @@ class HttpConnection(HttpToolsProtocol):
 
     def linger(self) -> None:
         """Ends the connection; a client that still sends is not listened to, but has the time to read its reply."""
-        if self.transport.is_closing():
+        if self.ending or self.transport.is_closing():
             return
         if self.arrival.since is None:
             self.transport.close()
             return
         self.transport.resume_reading()
+        self.ending = True
         self.transport.set_protocol(Deaf(self))
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, ClassVar, TypeAlias
@@ -15,6 +16,8 @@ from predictors.pipeline.settings import Settings
 from predictors.queueing.slow_clients import CHECK_INTERVAL
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
+
+log = logging.getLogger("predictors")
 
 TICKS = 10  # of uvicorn, a second
 MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle
@@ -41,8 +44,16 @@ class WebServer(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpConnection):
-                    connection.close_if_slow(now, self.read_timeout)
+                    self.check(connection, now)
         return await super().on_tick(counter)
+
+    def check(self, connection: HttpConnection, now: float) -> None:
+        """Nothing that goes wrong with one connection reaches the others."""
+        try:
+            connection.close_if_slow(now, self.read_timeout)
+        except Exception:
+            log.exception("a connection is ended because it could not be checked")
+            connection.transport.abort()
 
     async def finish(self, seconds: float) -> None:
         """Accepts no more connections, and answers on those that it has."""

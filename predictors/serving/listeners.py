@@ -30,7 +30,7 @@ class Listeners:
         if ports.grpc is not None:
             grpc = service.build(pipeline)
             await grpc.start(ports.grpc, server_context(settings, "h2"))
-        return cls(web, asyncio.create_task(web.serve(sockets=[ports.http])), grpc)
+        return cls(web, asyncio.create_task(web.serve(sockets=[ports.http]), name="HTTP"), grpc)
 
     async def close(self, grace_period: float) -> None:
         """Accepts no more requests; those in flight have the grace period to finish."""

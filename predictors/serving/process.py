@@ -33,6 +33,8 @@ from predictors.serving.loading import Loading, ModelLoader
 from predictors.serving.prefork import Prefork
 from predictors.serving.startup_responder import respond_until_started
 
+log = logging.getLogger("predictors")
+
 
 class Serving:
     """Serves one model, in one process or several."""
@@ -146,6 +148,7 @@ class Worker:
             self.show_demo()
             self.follow_registry()
             await self.until_stopped_or()
+        code = code or self.report_broken()
         await self.drain(listeners, loading)
         return code
 
@@ -155,6 +158,19 @@ class Worker:
 
     async def until_stopped_or(self, *tasks: asyncio.Task[Any]) -> None:
         await asyncio.wait({*tasks, *self.ending}, return_when=asyncio.FIRST_COMPLETED)
+
+    def report_broken(self) -> int:
+        """Logs the tasks that ended by themselves, which none may; the exit status."""
+        if self.stop.is_set():
+            return 0
+        broken = [task for task in self.ending if task.done()]
+        for task in broken:
+            log.error(
+                "the server ends: its task '%s' has ended",
+                task.get_name(),
+                exc_info=None if task.cancelled() else task.exception(),
+            )
+        return 1 if broken else 0
 
     async def listen(self) -> Listeners:
         listeners = await Listeners.start(App(self.pipeline), self.pipeline, self.ports)
@@ -173,10 +189,18 @@ class Worker:
         """Loads what the leader proposes; the first worker is the leader."""
         serving = self.serving
         self.reloader = Reloader(self.pipeline, partial(open_next, serving.settings, serving.opened))
-        self.following = asyncio.create_task(self.reloader.run())
+        self.following = asyncio.create_task(self.reloader.run(), name="following the leader")
+        self.ending.add(self.following)
         if self.leads:
             settings = serving.opened.settings if serving.opened else serving.settings
-            self.leading = asyncio.create_task(Leader(self.reloader, settings).run())
+            leader = Leader(self.reloader, settings)
+            self.leading = asyncio.create_task(self.lead(leader), name="following the registry")
+            self.ending.add(self.leading)
+
+    async def lead(self, leader: Leader) -> None:
+        """Follows the registry; a server that another one replaces has nothing more to follow, and is stopped."""
+        await leader.run()
+        await self.stop.wait()
 
     async def drain(self, listeners: Listeners, loading: Loading) -> None:
         """Finishes what is in flight. Workers still switch together, but nothing new is proposed."""

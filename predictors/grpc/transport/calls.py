@@ -425,7 +425,11 @@ class GrpcServer:
     def check_clients(self) -> None:
         loop = asyncio.get_running_loop()
         for connection in list(self.connections):
-            connection.close_if_slow(loop.time(), self.read_timeout)
+            try:
+                connection.close_if_slow(loop.time(), self.read_timeout)
+            except Exception:  # nothing that goes wrong with one connection reaches the others
+                log.exception("a connection is ended because it could not be checked")
+                connection.transport.abort()
         self.next_check = loop.call_later(CHECK_INTERVAL, self.check_clients)
 
     async def stop(self, grace: float) -> None:
