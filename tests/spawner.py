@@ -5,6 +5,7 @@ Our own packages, and libraries that read settings when they are imported, are i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -59,7 +60,8 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, and its parent reports that next
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
