@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONSTRAINTS := constraints.txt
-# In the process of the tests; those that start servers as processes are not measured, and tracing doubles their CPU time.
+# Tests that start no processes and wait for no deadlines: the others are not measured, and tracing doubles the CPU time.
 COVERED := tests/generator tests/monitoring/test_rules.py tests/monitoring/test_cli.py \
-	$(addprefix tests/predictors/,protocol signature engines safety rest pipeline queueing grpc access drift test_uris.py)
+	$(addprefix tests/predictors/,protocol signature model engines safety pipeline access drift rest/test_pages.py test_uris.py)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS)
 
 .PHONY: demo demo-feast test coverage lint bench costs overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
@@ -16,7 +16,7 @@ demo-feast: .venv/test ## a Feast repository and a model that looks its features
 	@$(BIN)/python -m tools.demo_feast $(if $(SERVER),--server)
 
 test: .venv/test ## run all tests
-	$(BIN)/pytest -n 2 --durations=10
+	$(BIN)/pytest -n 3 --durations=10
 
 coverage: .venv/test ## what the tests that start no processes cover; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n 2 -q --cov --cov-report=term $(COVERED)

@@ -21,6 +21,7 @@ import psutil
 import uvloop
 
 from loadtest.peers.ports import free_port
+from predictors.features.library import FEAST_VARIABLES
 from predictors.pipeline.settings import Settings
 from predictors.processes.ports import bound_ports
 from predictors.processes.shared_state import SharedState
@@ -127,7 +128,9 @@ def process(
     http, grpc = free_port(), free_port()
     log_file = folder / "server.log"
     ports = ("--http-port", str(http), "--grpc-port", str(grpc))
-    variables = {**os.environ, **(env or {})}
+    # Feast sets these in the tests' own process when it is imported; servers would then share their metrics.
+    own = {name: value for name, value in os.environ.items() if name not in FEAST_VARIABLES}
+    variables = {**own, **(env or {})}
     started: subprocess.Popen[bytes] | Forked
     with log_file.open("wb") as log:
         if cold or sys.platform != "linux":
