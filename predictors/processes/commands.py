@@ -54,7 +54,7 @@ class Commands:
 
     def next(self) -> str | None:
         """The oldest command that is not done."""
-        return next(iter(self.pending()), None)
+        return None if self.last.done >= self.last.sent else self.command_file(self.last.done + 1).read_text()
 
     def pending(self) -> list[str]:
         """All commands that are not done, the oldest first."""

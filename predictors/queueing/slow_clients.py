@@ -5,10 +5,33 @@ Servers check their connections every `CHECK_INTERVAL`, so nothing is done per r
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+log = logging.getLogger("predictors")
+
 CHECK_INTERVAL = 1.0  # seconds
 MIN_RATE = 8 * 1024  # bytes a second of a request that arrives
 MAX_STALL = 60.0  # seconds for an HTTP/2 client that reads nothing, or does not begin
 UNSEEN = -1.0
+
+
+class Connection(Protocol):
+    @property
+    def transport(self) -> Any: ...
+
+    def close_if_slow(self, now: float, seconds: float) -> None: ...
+
+
+def close_slow(connections: Iterable[Connection], now: float, seconds: float) -> None:
+    """Ends the connections of slow clients; nothing that goes wrong with one connection reaches the others."""
+    for connection in connections:
+        try:
+            connection.close_if_slow(now, seconds)
+        except Exception:
+            log.exception("a connection is ended because it could not be checked")
+            connection.transport.abort()
 
 
 class Arrival:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, ClassVar, TypeAlias
@@ -13,11 +12,9 @@ import uvicorn
 
 from predictors.access.tls import server_context
 from predictors.pipeline.settings import Settings
-from predictors.queueing.slow_clients import CHECK_INTERVAL
+from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
-
-log = logging.getLogger("predictors")
 
 TICKS = 10  # of uvicorn, a second
 MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle
@@ -41,19 +38,9 @@ class WebServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if self.read_timeout and counter % (CHECK_INTERVAL * TICKS) == 0:
-            now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, HttpConnection):
-                    self.check(connection, now)
+            connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
+            close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
         return await super().on_tick(counter)
-
-    def check(self, connection: HttpConnection, now: float) -> None:
-        """Nothing that goes wrong with one connection reaches the others."""
-        try:
-            connection.close_if_slow(now, self.read_timeout)
-        except Exception:
-            log.exception("a connection is ended because it could not be checked")
-            connection.transport.abort()
 
     async def finish(self, seconds: float) -> None:
         """Accepts no more connections, and answers on those that it has."""

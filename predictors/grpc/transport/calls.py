@@ -20,7 +20,7 @@ from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
-from predictors.queueing.slow_clients import CHECK_INTERVAL
+from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
 
@@ -424,12 +424,7 @@ class GrpcServer:
 
     def check_clients(self) -> None:
         loop = asyncio.get_running_loop()
-        for connection in list(self.connections):
-            try:
-                connection.close_if_slow(loop.time(), self.read_timeout)
-            except Exception:  # nothing that goes wrong with one connection reaches the others
-                log.exception("a connection is ended because it could not be checked")
-                connection.transport.abort()
+        close_slow(list(self.connections), loop.time(), self.read_timeout)
         self.next_check = loop.call_later(CHECK_INTERVAL, self.check_clients)
 
     async def stop(self, grace: float) -> None:
