@@ -9,17 +9,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import hpack
-from hpack.hpack import encode_integer
 
 from tests.attack.attacked import good_message
+from tests.http2_frames import (
+    ACK,
+    CANCEL,
+    COMPRESSION_ERROR,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADERS,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    PING,
+    PREFACE,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    RST_STREAM,
+    STREAM_CLOSED,
+    Frame,
+    frame,
+    literal,
+    packed,
+    received_frame,
+    settings,
+)
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED = range(6)
-FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM = range(6, 12)
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = range(1, 6)
-MAX_HEADER_LIST_SIZE = 6
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_WINDOW = 2**31 - 1
 SECONDS = 5.0
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -28,38 +47,9 @@ LIVE = "/inference.GRPCInferenceService/ServerLive"
 Field = tuple[str, str]
 
 
-def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"", *, length: int | None = None) -> bytes:
-    """A frame; `length` is a lie about its payload."""
-    size = len(payload) if length is None else length
-    return struct.pack(">I", size)[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def settings(*pairs: tuple[int, int]) -> bytes:
-    return frame(SETTINGS, payload=b"".join(struct.pack(">HI", *pair) for pair in pairs))
-
-
-def window_update(stream: int, size: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", size))
-
-
-def reset(stream: int, code: int = CANCEL) -> bytes:
-    return frame(RST_STREAM, 0, stream, struct.pack(">I", code))
-
-
 def priority(depends_on: int, weight: int = 16) -> bytes:
     """The payload of a PRIORITY frame."""
     return struct.pack(">IB", depends_on, weight)
-
-
-def literal(name: str | bytes, value: str | bytes) -> bytes:
-    """A header field that enters no table."""
-    name = name.encode("latin-1") if isinstance(name, str) else name
-    value = value.encode("latin-1") if isinstance(value, str) else value
-    return b"\x00" + string(name) + string(value)
-
-
-def string(text: bytes) -> bytes:
-    return bytes(encode_integer(len(text), 7)) + text
 
 
 def block(fields: list[Field]) -> bytes:
@@ -78,13 +68,8 @@ def headers(stream: int, path: str = LIVE, *more: Field, flags: int = END_HEADER
     return frame(HEADERS, flags, stream, block(fields(path, *more)))
 
 
-def message(body: bytes = b"", *, compressed: bool = False) -> bytes:
-    """A message of gRPC, with its length before it."""
-    return struct.pack(">BI", compressed, len(body)) + body
-
-
 def call(stream: int, path: str = LIVE, body: bytes = b"", *more: Field) -> bytes:
-    return headers(stream, path, *more) + data(stream, message(body))
+    return headers(stream, path, *more) + data(stream, packed(body))
 
 
 def data(stream: int, body: bytes) -> bytes:
@@ -96,20 +81,6 @@ def data(stream: int, body: bytes) -> bytes:
 
 def good_call(stream: int) -> bytes:
     return call(stream, INFER, good_message().SerializeToString())
-
-
-@dataclass
-class Frame:
-    kind: int
-    flags: int
-    stream: int
-    payload: bytes
-
-    @property
-    def code(self) -> int:
-        """Of a GOAWAY or a RST_STREAM."""
-        at = 4 if self.kind == GOAWAY else 0
-        return int.from_bytes(self.payload[at : at + 4], "big")
 
 
 @dataclass
@@ -130,22 +101,15 @@ class Http2Client:
 
     def read(self) -> Frame | None:
         """The next frame; none at the end of the connection."""
-        while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
-            try:
-                piece = self.sock.recv(1 << 20)
-            except ConnectionResetError:
-                piece = b""
-            if not piece:
-                self.ended = True
-                return None
-            self.buffer += piece
-        end = 9 + int.from_bytes(self.buffer[:3], "big")
-        kind, flags, stream = struct.unpack(">BBI", self.buffer[3:9])
-        received = Frame(kind, flags, stream, bytes(self.buffer[9:end]))
-        del self.buffer[:end]
+        received = received_frame(self.sock, self.buffer)
+        if received is None:
+            self.ended = True
+            return None
         self.frames.append(received)
-        if kind == HEADERS:
-            self.trailers[stream] = {str(name): str(value) for name, value in self.decoder.decode(received.payload)}
+        if received.kind == HEADERS:
+            self.trailers[received.stream] = {
+                str(name): str(value) for name, value in self.decoder.decode(received.payload)
+            }
         return received
 
     def read_until(self, kind: int, stream: int = 0, flags: int = 0) -> Frame | None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
+from tests import http2_frames
 from tests.attack import http1, http2
 from tests.attack.attacked import (
     COLUMNS,
@@ -278,7 +279,8 @@ def test_many_messages_that_inflate(server: Attacked) -> None:
     before = server.memory
     streams = range(1, 2 * BOMBS, 2)
     bombs = [
-        http2.headers(i, http2.INFER, ("grpc-encoding", "gzip")) + http2.data(i, http2.message(ZEROS, compressed=True))
+        http2.headers(i, http2.INFER, ("grpc-encoding", "gzip"))
+        + http2.data(i, http2_frames.packed(ZEROS, compressed=True))
         for i in streams
     ]
     with server.probed() as health, http2.client(server.grpc, timeout=30) as peer, server.bounded(ALLOWED, cpu=10):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests import http2_frames
 from tests.attack import http1, http2
 from tests.attack.attacked import GOOD_BODY, INFER, INVOCATIONS, PREDICT, READ_TIMEOUT, SECRET, Attacked
 from tests.attack.http1 import request
@@ -54,7 +55,9 @@ def test_requests_that_stall(server: Attacked) -> None:
             sock.sendall(beginnings[name])
         calls = [stack.enter_context(http2.client(server.grpc)) for _ in range(3)]
         calls[0].send(http2.headers(1, http2.INFER))
-        calls[1].send(http2.headers(1, http2.INFER) + http2.frame(http2.DATA, 0, 1, bytes((0, 0, 0, 9, 9, 1))))
+        calls[1].send(
+            http2.headers(1, http2.INFER) + http2_frames.frame(http2_frames.DATA, 0, 1, bytes((0, 0, 0, 9, 9, 1)))
+        )
         calls[2].send(http2.good_call(1)[:-3])
         begin = time.monotonic()
         for name, sock in socks.items():

@@ -9,23 +9,18 @@ import time
 import pytest
 
 from tests.attack.attacked import MIB, Attacked
-from tests.attack.http2 import (
+from tests.attack.http2 import INFER, Http2Client, call, client, headers, priority
+from tests.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    INFER,
     INITIAL_WINDOW_SIZE,
     PADDED,
     PING,
     PRIORITY,
-    Http2Client,
-    call,
-    client,
     frame,
-    headers,
-    priority,
     reset,
     settings,
     window_update,

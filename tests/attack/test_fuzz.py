@@ -12,6 +12,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
+from tests import http2_frames
 from tests.attack import http1, http2
 from tests.attack.attacked import GOOD_BODY, INFER, INVOCATIONS, MIB, PREDICT, ROW, Attacked, good_message
 from tests.attack.http1 import request
@@ -77,14 +78,14 @@ def insert(chance: random.Random, data: bytes) -> bytes:
 
 def insert_frame(chance: random.Random, data: bytes) -> bytes:
     """A frame of any type, whose payload may be one that is right, between two others."""
-    ends, at = [], len(http2.PREFACE)
+    ends, at = [], len(http2_frames.PREFACE)
     while at + 9 <= len(data):
         ends.append(at)
         at += 9 + int.from_bytes(data[at : at + 3], "big")
     where = chance.choice(ends or [len(data)])
     size = chance.choice((0, 1, 4, 5, 6, 8, 100))
     kind, flags, stream = chance.randrange(12), chance.randrange(256), chance.choice((0, 1, 1, 3, 5, 2, 2**31 - 1))
-    return data[:where] + http2.frame(kind, flags, stream, chance.randbytes(size)) + data[where:]
+    return data[:where] + http2_frames.frame(kind, flags, stream, chance.randbytes(size)) + data[where:]
 
 
 BYTES: tuple[Mutation, ...] = (flip, overwrite, cut, end, repeat, swap, insert)
@@ -100,10 +101,10 @@ HTTP1 = [
     request("/v2/models/model/infer", TENSORS, "accept-encoding: gzip", "expect: 100-continue"),
 ]  # fmt: skip
 HTTP2 = [
-    http2.PREFACE + http2.settings((4, 100_000), (5, 16_384)) + http2.good_call(1) + http2.call(3) + http2.frame(http2.PING, payload=bytes(8)),
-    http2.PREFACE + http2.settings() + http2.window_update(0, 1000) + http2.good_call(1)[:100] + http2.reset(1) + http2.good_call(3),
-    http2.PREFACE + http2.settings() + http2.frame(http2.HEADERS, 0, 1, http2.block(http2.fields())[:30]) + http2.frame(http2.CONTINUATION, 4, 1, http2.block(http2.fields())[30:]) + http2.data(1, http2.message()),
-    http2.PREFACE + http2.settings() + http2.call(1, "/grpc.health.v1.Health/Watch") + http2.call(3, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", b"\x3a\x00") + http2.priority(1),
+    http2_frames.PREFACE + http2_frames.settings((4, 100_000), (5, 16_384)) + http2.good_call(1) + http2.call(3) + http2_frames.frame(http2_frames.PING, payload=bytes(8)),
+    http2_frames.PREFACE + http2_frames.settings() + http2_frames.window_update(0, 1000) + http2.good_call(1)[:100] + http2_frames.reset(1) + http2.good_call(3),
+    http2_frames.PREFACE + http2_frames.settings() + http2_frames.frame(http2_frames.HEADERS, 0, 1, http2.block(http2.fields())[:30]) + http2_frames.frame(http2_frames.CONTINUATION, 4, 1, http2.block(http2.fields())[30:]) + http2.data(1, http2_frames.packed()),
+    http2_frames.PREFACE + http2_frames.settings() + http2.call(1, "/grpc.health.v1.Health/Watch") + http2.call(3, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", b"\x3a\x00") + http2.priority(1),
 ]  # fmt: skip
 MESSAGES = [
     good_message().SerializeToString(),
@@ -127,11 +128,11 @@ def mutated(chance: random.Random, data: bytes, ways: tuple[Mutation, ...]) -> b
 def in_message(chance: random.Random) -> bytes:
     """A call that is right as HTTP/2, with a message that is not."""
     body = mutated(chance, chance.choice(MESSAGES), BYTES)
-    packed = http2.message(body, compressed=chance.random() < 0.1)
+    packed = http2_frames.packed(body, compressed=chance.random() < 0.1)
     call = http2.headers(1, chance.choice(PATHS)) + http2.data(
         1, packed if chance.random() < 0.8 else flip(chance, packed)
     )
-    return http2.PREFACE + http2.settings() + call
+    return http2_frames.PREFACE + http2_frames.settings() + call
 
 
 def say(address: http1.Address, data: bytes) -> None:

@@ -6,19 +6,8 @@ import pytest
 
 from tests.attack.attacked import Attacked
 from tests.attack.cases import SERVED, Case, case, check, connection
-from tests.attack.http2 import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    block,
-    client,
-    fields,
-    frame,
-    literal,
-    message,
-    string,
-)
+from tests.attack.http2 import block, client, fields
+from tests.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame, literal, packed, string
 
 BROKEN = connection("COMPRESSION_ERROR")
 ALL = block(fields())
@@ -31,7 +20,7 @@ EMPTY_TABLE = b"\x20"
 def asked(*blocks: bytes) -> bytes:
     """A call with each of these blocks, the last of which is what the case is about."""
     return b"".join(
-        frame(HEADERS, END_HEADERS, 2 * i + 1, one) + frame(DATA, END_STREAM, 2 * i + 1, message())
+        frame(HEADERS, END_HEADERS, 2 * i + 1, one) + frame(DATA, END_STREAM, 2 * i + 1, packed())
         for i, one in enumerate(blocks)
     )
 

@@ -10,10 +10,12 @@ import struct
 
 import pytest
 
+from tests import http2_frames
 from tests.attack import http2
 from tests.attack.attacked import Attacked, good_message
 from tests.attack.cases import LAST, SERVED, Case, case, check, connection, either
-from tests.attack.http2 import (
+from tests.attack.http2 import INFER, MAX_WINDOW, block, call, client, fields, good_call, headers, priority
+from tests.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -23,11 +25,9 @@ from tests.attack.http2 import (
     GOAWAY,
     HEADER_TABLE_SIZE,
     HEADERS,
-    INFER,
     INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
-    MAX_WINDOW,
     PADDED,
     PING,
     PREFACE,
@@ -37,22 +37,15 @@ from tests.attack.http2 import (
     SETTINGS,
     WINDOW_UPDATE,
     WITH_PRIORITY,
-    block,
-    call,
-    client,
-    fields,
     frame,
-    good_call,
-    headers,
-    message,
-    priority,
+    packed,
     reset,
     settings,
     window_update,
 )
 
 RESERVED = 1 << 31
-HALF = message(good_message().SerializeToString())[:7]
+HALF = packed(good_message().SerializeToString())[:7]
 """The beginning of a message, after which a call is open."""
 OPEN = headers(1, INFER) + frame(DATA, 0, 1, HALF)
 
@@ -79,8 +72,8 @@ FRAMES = [
     case("unknown type of stream 0", frame(0xFF, 0, 0, bytes(100)) + call(1), SERVED),
     case("unknown flags of PING", frame(PING, 0xFE, 0, bytes(8)) + call(1), SERVED),
     case("unknown flags of SETTINGS", frame(SETTINGS, 0xFE) + call(1), SERVED),
-    case("unknown flags of DATA", headers(1) + frame(DATA, END_STREAM | 0xF6, 1, message()), SERVED),
-    case("reserved bit of a stream", frame(HEADERS, END_HEADERS, RESERVED | 1, block(fields())) + frame(DATA, END_STREAM, RESERVED | 1, message()), SERVED),
+    case("unknown flags of DATA", headers(1) + frame(DATA, END_STREAM | 0xF6, 1, packed()), SERVED),
+    case("reserved bit of a stream", frame(HEADERS, END_HEADERS, RESERVED | 1, block(fields())) + frame(DATA, END_STREAM, RESERVED | 1, packed()), SERVED),
     case("reserved bit of an increment", window_update(0, RESERVED | 1) + call(1), SERVED),
     # 4.2: sizes
     case("HEADERS too long", frame(HEADERS, END_HEADERS, 1, bytes(2**20 + 1)), connection("FRAME_SIZE_ERROR")),
@@ -100,9 +93,9 @@ FRAMES = [
     case("PRIORITY too long", OPEN + frame(PRIORITY, 0, 1, bytes(6)), either("FRAME_SIZE_ERROR"), fails=True),
     case("HEADERS without their priority", frame(HEADERS, END_HEADERS | WITH_PRIORITY, 1, bytes(4)), connection("FRAME_SIZE_ERROR", "PROTOCOL_ERROR")),
     # 6.1, 6.2: padding
-    case("padded DATA", headers(1) + frame(DATA, END_STREAM | PADDED, 1, b"\x03" + message() + bytes(3)), SERVED),
-    case("padded HEADERS", frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03" + block(fields()) + bytes(3)) + frame(DATA, END_STREAM, 1, message()), SERVED),
-    case("padded HEADERS with a priority", frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, 1, b"\x03" + priority(0) + block(fields()) + bytes(3)) + frame(DATA, END_STREAM, 1, message()), SERVED),
+    case("padded DATA", headers(1) + frame(DATA, END_STREAM | PADDED, 1, b"\x03" + packed() + bytes(3)), SERVED),
+    case("padded HEADERS", frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03" + block(fields()) + bytes(3)) + frame(DATA, END_STREAM, 1, packed()), SERVED),
+    case("padded HEADERS with a priority", frame(HEADERS, END_HEADERS | PADDED | WITH_PRIORITY, 1, b"\x03" + priority(0) + block(fields()) + bytes(3)) + frame(DATA, END_STREAM, 1, packed()), SERVED),
     case("more padding than DATA", headers(1) + frame(DATA, PADDED, 1, b"\x06" + bytes(5)), connection("PROTOCOL_ERROR")),
     case("padding of empty DATA", headers(1) + frame(DATA, PADDED, 1), connection("PROTOCOL_ERROR", "FRAME_SIZE_ERROR")),
     case("more padding than HEADERS", frame(HEADERS, END_HEADERS | PADDED, 1, b"\xff" + block(fields())), connection("PROTOCOL_ERROR")),
@@ -123,7 +116,7 @@ FRAMES = [
     # 6.7
     case("PING answers", frame(PING, ACK, 0, b"answered") + call(1), SERVED),
     # 6.8
-    case("GOAWAY lets calls end", headers(1) + frame(GOAWAY, payload=bytes(8)) + frame(DATA, END_STREAM, 1, message()), SERVED),
+    case("GOAWAY lets calls end", headers(1) + frame(GOAWAY, payload=bytes(8)) + frame(DATA, END_STREAM, 1, packed()), SERVED),
     case("GOAWAY with an unknown code", frame(GOAWAY, payload=b"\xff" * 8 + b"words") + call(1), SERVED),
 ]  # fmt: skip
 
@@ -173,7 +166,7 @@ def test_pings_are_answered_once(server: Attacked) -> None:
 
 STATES = [
     # 5.1: idle
-    case("DATA of an idle stream", frame(DATA, END_STREAM, 1, message()), connection("PROTOCOL_ERROR")),
+    case("DATA of an idle stream", frame(DATA, END_STREAM, 1, packed()), connection("PROTOCOL_ERROR")),
     case("WINDOW_UPDATE of an idle stream", window_update(1, 1), connection("PROTOCOL_ERROR")),
     case("CONTINUATION of an idle stream", frame(CONTINUATION, END_HEADERS, 1, block(fields())), connection("PROTOCOL_ERROR")),
     case("PRIORITY of an idle stream", frame(PRIORITY, 0, 7, priority(0)) + call(1), SERVED),
@@ -198,8 +191,8 @@ STATES = [
     case("HEADERS in the middle", OPEN + headers(1), either("PROTOCOL_ERROR")),
     case("HEADERS after the end", headers(1, INFER, flags=END_HEADERS | END_STREAM) + headers(1, INFER), either("STREAM_CLOSED", "PROTOCOL_ERROR")),
     # 6.10
-    case("headers in three frames", frame(HEADERS, 0, 1, block(fields())[:20]) + frame(CONTINUATION, 0, 1, block(fields())[20:40]) + frame(CONTINUATION, END_HEADERS, 1, block(fields())[40:]) + frame(DATA, END_STREAM, 1, message()), SERVED),
-    case("headers in an empty frame and another", frame(HEADERS, 0, 1) + frame(CONTINUATION, END_HEADERS, 1, block(fields())) + frame(DATA, END_STREAM, 1, message()), SERVED),
+    case("headers in three frames", frame(HEADERS, 0, 1, block(fields())[:20]) + frame(CONTINUATION, 0, 1, block(fields())[20:40]) + frame(CONTINUATION, END_HEADERS, 1, block(fields())[40:]) + frame(DATA, END_STREAM, 1, packed()), SERVED),
+    case("headers in an empty frame and another", frame(HEADERS, 0, 1) + frame(CONTINUATION, END_HEADERS, 1, block(fields())) + frame(DATA, END_STREAM, 1, packed()), SERVED),
     case("CONTINUATION after the last", headers(1) + frame(CONTINUATION, END_HEADERS, 1), connection("PROTOCOL_ERROR")),
     case("CONTINUATION after DATA", OPEN + frame(CONTINUATION, END_HEADERS, 1), connection("PROTOCOL_ERROR")),
     case("CONTINUATION of another stream", frame(HEADERS, 0, 1, block(fields())) + frame(CONTINUATION, END_HEADERS, 3), connection("PROTOCOL_ERROR")),
@@ -223,7 +216,7 @@ def test_data_after_a_reply(server: Attacked) -> None:
         assert peer.outcome(1, wait=True) == SERVED
         peer.send(frame(DATA, 0, 1, b"x"))
         peer.round_trip()
-        assert not peer.ended or peer.frames[-1].code == http2.STREAM_CLOSED
+        assert not peer.ended or peer.frames[-1].code == http2_frames.STREAM_CLOSED
 
 
 def test_more_streams_than_announced(server: Attacked) -> None:
@@ -243,7 +236,7 @@ WINDOWS = [
     case("a window that grows too large", window_update(0, MAX_WINDOW - 65_535) + window_update(0, 1), connection("FLOW_CONTROL_ERROR")),
     case("the largest window", window_update(0, MAX_WINDOW - 65_535) + call(1), SERVED),
     case("a stream's window that is too large", OPEN + window_update(1, MAX_WINDOW), either("FLOW_CONTROL_ERROR")),
-    case("a stream's largest window", OPEN + window_update(1, MAX_WINDOW - 65_535) + frame(DATA, END_STREAM, 1, message(good_message().SerializeToString())[7:]), SERVED),
+    case("a stream's largest window", OPEN + window_update(1, MAX_WINDOW - 65_535) + frame(DATA, END_STREAM, 1, packed(good_message().SerializeToString())[7:]), SERVED),
     case("SETTINGS that make it too large", OPEN + window_update(1, MAX_WINDOW - 65_535) + settings((INITIAL_WINDOW_SIZE, 65_536)), connection("FLOW_CONTROL_ERROR")),
 ]  # fmt: skip
 

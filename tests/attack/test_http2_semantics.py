@@ -6,34 +6,20 @@ import pytest
 
 from tests.attack.attacked import Attacked
 from tests.attack.cases import SERVED, Case, case, check
-from tests.attack.http2 import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    LIVE,
-    PSEUDO,
-    REGULAR,
-    Field,
-    block,
-    fields,
-    frame,
-    headers,
-    literal,
-    message,
-)
+from tests.attack.http2 import LIVE, PSEUDO, REGULAR, Field, block, fields, headers
+from tests.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame, literal, packed
 
 MALFORMED = "stream:PROTOCOL_ERROR"
 
 
 def asked(*given: Field) -> bytes:
     """A call with just these headers."""
-    return frame(HEADERS, END_HEADERS, 1, block(list(given))) + frame(DATA, END_STREAM, 1, message())
+    return frame(HEADERS, END_HEADERS, 1, block(list(given))) + frame(DATA, END_STREAM, 1, packed())
 
 
 def raw(*given: bytes) -> bytes:
     """A call with these fields too, as they are coded."""
-    return frame(HEADERS, END_HEADERS, 1, block(fields()) + b"".join(given)) + frame(DATA, END_STREAM, 1, message())
+    return frame(HEADERS, END_HEADERS, 1, block(fields()) + b"".join(given)) + frame(DATA, END_STREAM, 1, packed())
 
 
 def replaced(name: str, value: str) -> list[Field]:
@@ -45,10 +31,10 @@ def without(name: str) -> list[Field]:
 
 
 def trailers(*given: Field, flags: int = END_HEADERS | END_STREAM) -> bytes:
-    return headers(1) + frame(DATA, 0, 1, message()) + frame(HEADERS, flags, 1, block(list(given)))
+    return headers(1) + frame(DATA, 0, 1, packed()) + frame(HEADERS, flags, 1, block(list(given)))
 
 
-def long(length: str, *more: str, body: bytes = message()) -> bytes:
+def long(length: str, *more: str, body: bytes = packed()) -> bytes:
     said = [("content-length", one) for one in (length, *more)]
     return headers(1, LIVE, *said) + frame(DATA, END_STREAM, 1, body)
 
@@ -112,7 +98,7 @@ BODIES = [
     case("content-length that is too large", long("6"), MALFORMED, fails=True),
     case("content-length 0 with a body", long("0"), MALFORMED, fails=True),
     case("content-length of DATA that never comes", headers(1, LIVE, ("content-length", "5"), flags=END_HEADERS | END_STREAM), MALFORMED, fails=True),
-    case("content-length before it is all there", headers(1, LIVE, ("content-length", "3")) + frame(DATA, 0, 1, message()), MALFORMED, fails=True),
+    case("content-length before it is all there", headers(1, LIVE, ("content-length", "3")) + frame(DATA, 0, 1, packed()), MALFORMED, fails=True),
     case("two lengths", long("5", "6"), MALFORMED, fails=True),
     case("a negative length", long("-5"), MALFORMED, fails=True),
     case("a length with a sign", long("+5"), MALFORMED, fails=True),

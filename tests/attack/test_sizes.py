@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import http2_frames
 from tests.attack import http1, http2
 from tests.attack.attacked import INVOCATIONS, PREDICT, Attacked, attacked, good_message
 from tests.attack.http1 import RawResponse, request
@@ -80,5 +81,5 @@ def test_messages(small: Attacked, rows: int, encoding: str) -> None:
     packed = packers[encoding](body)
     with http2.client(small.grpc, timeout=10) as peer:
         peer.send(http2.headers(1, http2.INFER, ("grpc-encoding", encoding)))
-        peer.send(http2.data(1, http2.message(packed, compressed=encoding != "identity")))
+        peer.send(http2.data(1, http2_frames.packed(packed, compressed=encoding != "identity")))
         assert peer.outcome(1, wait=True) == ("status:0" if len(body) <= LIMIT else "status:8"), len(body)

@@ -7,8 +7,7 @@ import struct
 import pytest
 
 from predictors.protocol.grpc_status import GrpcStatus
-from tests.predictors.grpc.serving import SECONDS, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     ACK,
     COMPRESSION_ERROR,
     CONTINUATION,
@@ -32,15 +31,13 @@ from tests.predictors.grpc.wire import (
     STREAM_CLOSED,
     WINDOW_UPDATE,
     WITH_PRIORITY,
-    Http2Peer,
-    call,
     frame,
-    lives,
-    plain,
     reset,
     settings,
     window_update,
 )
+from tests.predictors.grpc.serving import SECONDS, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, call, lives, plain
 from tests.serving import wait_for
 
 # -- faults that end the connection -----------------------------------------------------------------------------------

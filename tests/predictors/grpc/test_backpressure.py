@@ -11,8 +11,7 @@ import pytest
 from predictors.grpc.transport import connection as connection_module
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.queueing.slow_clients import MAX_STALL
-from tests.predictors.grpc.serving import SECONDS, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     ACK,
     DATA,
     END_HEADERS,
@@ -23,16 +22,12 @@ from tests.predictors.grpc.wire import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     SETTINGS,
-    Http2Peer,
-    Nowhere,
-    Seen,
-    call,
     frame,
-    lives,
     packed,
-    plain,
     window_update,
 )
+from tests.predictors.grpc.serving import SECONDS, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, Nowhere, Seen, call, lives, plain
 from tests.serving import wait_for
 
 

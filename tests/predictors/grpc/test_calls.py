@@ -10,8 +10,7 @@ import pytest
 
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.protocol.grpc_status import GrpcStatus
-from tests.predictors.grpc.serving import MAX_MESSAGE, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -25,16 +24,13 @@ from tests.predictors.grpc.wire import (
     PRIORITY,
     SETTINGS,
     WITH_PRIORITY,
-    Http2Peer,
-    Nowhere,
-    Seen,
-    call,
     frame,
     number,
     packed,
-    plain,
     settings,
 )
+from tests.predictors.grpc.serving import MAX_MESSAGE, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, Nowhere, Seen, call, plain
 
 
 def test_split_at_every_byte(wire: Http2Wire) -> None:

@@ -12,19 +12,9 @@ import grpc
 import pytest
 
 from predictors.protocol.grpc_status import GrpcStatus
+from tests.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, frame, packed
 from tests.predictors.grpc.serving import MAX_MESSAGE, SECONDS, Http2Wire
-from tests.predictors.grpc.wire import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    Http2Peer,
-    call,
-    failed,
-    frame,
-    packed,
-    plain,
-)
+from tests.predictors.grpc.wire import Http2Peer, call, failed, plain
 from tests.serving import wait_for
 
 LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

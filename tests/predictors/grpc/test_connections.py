@@ -11,8 +11,7 @@ import grpc
 import pytest
 
 from predictors.grpc.transport import connection as connection_module
-from tests.predictors.grpc.serving import MAX_MESSAGE, SECONDS, Http2Wire, serving
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     ACK,
     GOAWAY,
     INITIAL_WINDOW_SIZE,
@@ -22,12 +21,11 @@ from tests.predictors.grpc.wire import (
     PREFACE,
     REFUSED_STREAM,
     SETTINGS,
-    Http2Peer,
-    call,
     frame,
-    lives,
     settings,
 )
+from tests.predictors.grpc.serving import MAX_MESSAGE, SECONDS, Http2Wire, serving
+from tests.predictors.grpc.wire import Http2Peer, call, lives
 from tests.serving import wait_for
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from predictors.grpc.transport import connection as connection_module
 from predictors.protocol.grpc_status import GrpcStatus
-from tests.predictors.grpc.serving import MAX_MESSAGE, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -22,15 +21,14 @@ from tests.predictors.grpc.wire import (
     PROTOCOL_ERROR,
     SETTINGS,
     WINDOW_UPDATE,
-    Http2Peer,
-    call,
     frame,
     packed,
-    plain,
     reset,
     settings,
     window_update,
 )
+from tests.predictors.grpc.serving import MAX_MESSAGE, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, call, plain
 
 
 def test_tiny_windows(wire: Http2Wire) -> None:

@@ -14,8 +14,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
+from tests.http2_frames import packed
 from tests.predictors.grpc.serving import SECONDS
-from tests.predictors.grpc.wire import failed, packed
+from tests.predictors.grpc.wire import failed
 from tests.serving import Running, in_thread, wait_for
 
 ROW = [91.5, 1.05, 41.0, 0.9]

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
-from tests.predictors.grpc.serving import SECONDS, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -22,17 +21,12 @@ from tests.predictors.grpc.wire import (
     ENHANCE_YOUR_CALM,
     HEADERS,
     PREFACE,
-    Http2Peer,
-    Nowhere,
-    Seen,
-    call,
-    fields_of,
     frame,
-    lives,
     number,
     packed,
-    plain,
 )
+from tests.predictors.grpc.serving import SECONDS, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, Nowhere, Seen, call, fields_of, lives, plain
 from tests.serving import wait_for
 
 

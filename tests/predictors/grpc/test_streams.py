@@ -8,23 +8,21 @@ import struct
 import pytest
 
 from predictors.protocol.grpc_status import GrpcStatus
-from tests.predictors.grpc.serving import MAX_MESSAGE, SECONDS, Http2Wire
-from tests.predictors.grpc.wire import (
+from tests.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     REFUSED_STREAM,
-    Http2Peer,
-    call,
     frame,
     packed,
-    plain,
     reset,
     settings,
     window_update,
 )
+from tests.predictors.grpc.serving import MAX_MESSAGE, SECONDS, Http2Wire
+from tests.predictors.grpc.wire import Http2Peer, call, plain
 from tests.serving import wait_for
 
 # -- many streams, and their ends -------------------------------------------------------------------------------------

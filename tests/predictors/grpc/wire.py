@@ -15,34 +15,23 @@ import hpack
 import pytest
 
 from predictors.grpc.transport.stream import Stream
+from tests.http2_frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    Frame,
+    frame,
+    literal,
+    packed,
+    received_frame,
+    settings,
+)
 from tests.predictors.grpc.serving import SECONDS, Http2Wire
-
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0, 1, 3, 5, 6
-REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
-MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 3, 4, 5, 6
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def settings(*pairs: tuple[int, int]) -> bytes:
-    return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *pair) for pair in pairs))
-
-
-def window_update(stream: int, size: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", size))
-
-
-def reset(stream: int) -> bytes:
-    return frame(RST_STREAM, 0, stream, struct.pack(">I", 8))
-
-
-def packed(message: bytes, compressed: bool = False) -> bytes:
-    return struct.pack(">BI", compressed, len(message)) + message
 
 
 def fields_of(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
@@ -54,33 +43,11 @@ def fields_of(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
 
 def plain(path: str, *more: tuple[str, str]) -> bytes:
     """A block of headers that enters no table, so that any encoder's state fits it."""
-    block = b""
-    for name, value in fields_of(path, *more):
-        block += b"\x00" + number(len(name)) + name.encode() + number(len(value)) + value.encode()
-    return block
-
-
-def number(value: int) -> bytes:
-    """An integer of HPACK with seven bits in its first byte."""
-    return bytes(hpack.hpack.encode_integer(value, 7))
+    return b"".join(literal(*field) for field in fields_of(path, *more))
 
 
 def call(stream: int, path: str = "/t/Echo", message: bytes = b"hello", *more: tuple[str, str]) -> bytes:
     return frame(HEADERS, END_HEADERS, stream, plain(path, *more)) + frame(DATA, END_STREAM, stream, packed(message))
-
-
-@dataclass
-class SentFrame:
-    kind: int
-    flags: int
-    stream: int
-    payload: bytes
-
-    @property
-    def code(self) -> int:
-        """Of a GOAWAY or a RST_STREAM."""
-        at = 4 if self.kind == GOAWAY else 0
-        return int.from_bytes(self.payload[at : at + 4], "big")
 
 
 @dataclass
@@ -124,7 +91,7 @@ class Http2Peer:
         self.buffer = bytearray()
         self.decoder = hpack.Decoder()
         self.encoder = hpack.Encoder()
-        self.frames: list[SentFrame] = []
+        self.frames: list[Frame] = []
         self.replies: dict[int, Http2Reply] = defaultdict(Http2Reply)
         if begin:
             self.send(PREFACE + settings(*pairs))
@@ -138,26 +105,17 @@ class Http2Peer:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
-    def read(self) -> SentFrame | None:
+    def read(self) -> Frame | None:
         """The next frame; none at the end of the connection."""
-        while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
-            try:
-                more = self.sock.recv(1 << 20)
-            except ConnectionResetError:
-                more = b""
-            if not more:
-                assert not self.buffer, "the connection ended within a frame"
-                return None
-            self.buffer += more
-        end = 9 + int.from_bytes(self.buffer[:3], "big")
-        kind, flags, stream = struct.unpack(">BBI", self.buffer[3:9])
-        received = SentFrame(kind, flags, stream, bytes(self.buffer[9:end]))
-        del self.buffer[:end]
+        received = received_frame(self.sock, self.buffer)
+        if received is None:
+            assert not self.buffer, "the connection ended within a frame"
+            return None
         self.frames.append(received)
         self.note(received)
         return received
 
-    def note(self, received: SentFrame) -> None:
+    def note(self, received: Frame) -> None:
         reply = self.replies[received.stream]
         if received.kind == HEADERS:
             assert received.flags & END_HEADERS
@@ -176,9 +134,9 @@ class Http2Peer:
         while not condition():
             assert self.read() is not None, f"the connection ended: {self.frames[-3:]}"
 
-    def first(self, kind: int, flags: int = 0) -> SentFrame:
+    def first(self, kind: int, flags: int = 0) -> Frame:
         """The first frame of a kind, whether it is still to come or not."""
-        matches: list[SentFrame] = []
+        matches: list[Frame] = []
 
         def there() -> bool:
             matches[:] = [one for one in self.frames if one.kind == kind and one.flags & flags == flags][:1]

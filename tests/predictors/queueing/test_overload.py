@@ -27,17 +27,8 @@ from predictors.queueing.admission import ALWAYS, SWEEP, Admission
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
-from tests.predictors.grpc.wire import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    PREFACE,
-    RST_STREAM,
-    SETTINGS,
-    frame,
-    plain,
-)
+from tests.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
+from tests.predictors.grpc.wire import plain
 from tests.predictors.queueing.gated import GATE, FileGate
 from tests.predictors.rest.test_connection import HEALTH, JSON, Raw, row, slow, text
 from tests.predictors.telemetry.test_metrics import samples
