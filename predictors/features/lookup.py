@@ -18,7 +18,8 @@ from predictors.features.store import FeastRefused, FeastUnavailable, FeatureSta
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
-from predictors.signature.fields import TEXT_TYPES, Field, quoted
+from predictors.protocol.names import quoted
+from predictors.signature.fields import TEXT_TYPES, Field
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
-from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots
+from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime.cpus import cpu_limit
 from predictors.telemetry.exchange import GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
@@ -187,9 +187,11 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
+            stop_if_abandoned()
             kept = self.is_kept(served)
             model_input = batch.copy() if kept and not served.loaded.plan.copies_input else batch
             prediction, rows = served.model.predict_batch(served.loaded, model_input), row_count(batch)
+            stop_if_abandoned()
             if kept:
                 prediction = prediction.copy()
             if served.drift is not None:
