@@ -188,6 +188,11 @@ class Features:
         return keys + [name for name, column in self.plan.spellings.items() if column in self.texts]
 
     @property
+    def further_columns(self) -> list[str]:
+        """Columns that requests may have beside those of the model: keys, and other names of features."""
+        return [*self.plan.key_only, *self.plan.spellings]
+
+    @property
     def description(self) -> Description:
         plan = self.plan
         keys = plan.keys_of(list(plan.features))

@@ -128,10 +128,13 @@ class Pipeline:
         encode: Callable[[Prediction, Batch], T],
         seconds: float = inf,
         decoded: Batch | None = None,
+        *,
+        inline: bool = True,
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes.
 
-        `decoded` is a request that the fast path has decoded and passed on.
+        `decoded` is a request that the fast path has decoded and passed on. `inline`: a small request is decoded on the
+        event loop.
         """
         exchange = current.get()
         if exchange is not None:
@@ -140,20 +143,20 @@ class Pipeline:
         if decoded is not None:
             batch = decoded
             decode = lambda: batch  # noqa: E731 - it stands for the other
-        fast_path = served.fast_path
+        fast_path, small = served.fast_path, inline and size <= SMALL
         if served.features is not None:
-            return await self.counted(served, lambda: self.with_features(served, size, decode, encode), seconds)
-        if size > SMALL or fast_path is None:
+            return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
+        if not small or fast_path is None:
             return await self.counted(served, lambda: self.in_thread(served, decode, encode), seconds)
         return await self.counted(served, lambda: self.in_batch(served, fast_path, decode, encode), seconds)
 
     async def with_features(
-        self, served: ServedModel, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, served: ServedModel, small: bool, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         """Looks up the features that the request lacks; then it goes on like all others."""
         if served.features is None:
             raise AssertionError("a served model without features")
-        small, exchange = size <= SMALL, current.get()
+        exchange = current.get()
         batch = decode() if small else await self.apart(decode)
         with nullcontext() if exchange is None else exchange.step("features"):
             batch = await served.features.join(batch, None if small else self.apart)

@@ -188,6 +188,16 @@ class SignaturePlan:
         """The column labels of the DataFrame: the names, or 0, 1, … if the signature has none."""
         return [field.name for field in self.inputs] if self.named else range(len(self.inputs))
 
+    def check_table(self, names: Sequence[str]) -> None:
+        """Refuses a table by the names of its columns, if they do not fit."""
+        columns = dict.fromkeys(names)
+        if self.named:
+            self.check_columns(columns)
+        elif self.inputs and not self.tensors:
+            self.check_count(len(columns))
+        elif not self.inputs and not self.from_type_hints:
+            self.check_expected(columns)
+
     def check_columns(self, columns: Mapping[str, Any]) -> None:
         names = [field.name for field in self.inputs]
         if len(columns) == len(names) and all(name in columns for name in names):
@@ -197,12 +207,15 @@ class SignaturePlan:
     def columns_by_position(self, batch: Batch) -> dict[Any, Values]:
         """Columns for a signature without names: by number if the names are numbers, else in the order sent."""
         columns = batch.columns or {}
-        if len(columns) != len(self.inputs):
-            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {len(columns)}")
+        self.check_count(len(columns))
         if set(columns) == {str(i) for i in range(len(columns))}:
             return {int(name): values for name, values in columns.items()}
         self.require_order(batch)
         return dict(enumerate(columns.values()))
+
+    def check_count(self, count: int) -> None:
+        if count != len(self.inputs):
+            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {count}")
 
     def require_order(self, batch: Batch) -> None:
         """Refuses a JSON object: its keys have no order to rely on, unlike tables and lists of tensors."""
