@@ -30,10 +30,8 @@ SCALARS: dict[str, tuple[str, str, str]] = {
 NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
 TEXT_TYPES = frozenset({"string", "datetime", "binary"})
 """Types whose CSV cells stay text: pandas would parse some of them as numbers."""
-MAX_PADDED, MAX_PADDING = (
-    2**22,
-    8,
-)  # characters of a tensor whose texts all take the same, and times those that were sent
+MAX_PADDED = 2**22  # characters of a tensor whose texts all take as many as the longest; or, if that is more,
+MAX_PADDING = 8  # times the characters that were sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +200,7 @@ def check_padding(texts: Sequence[str | bytes], name: str) -> None:
     lengths = [len(text) for text in texts]
     longest = max(lengths, default=0)
     if longest * len(texts) > max(MAX_PADDED, MAX_PADDING * sum(lengths)):
-        raise TooLarge(
-            f"input '{name}': {len(texts)} texts of very different lengths, the longest {longest}; send less"
-        )
+        raise TooLarge(f"input '{name}': {len(texts)} texts would all take {longest} characters; send fewer at a time")
 
 
 def nested_numbers(values: Any, name: str) -> casting.Array:
