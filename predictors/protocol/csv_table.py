@@ -57,9 +57,10 @@ def check_shape(body: bytes, columns: TableColumns) -> None:
         raise InvalidInput("the CSV has no rows")
     if cells_of_line(body, start, columns)[0] > names:
         raise InvalidInput("the CSV has rows with more values than its header has names")
-    commas, lines = body.count(b",", start), body.count(b"\n", start) + body.count(b"\r", start) + 1
-    if lines * names - commas - lines > MAX_ABSENT and b'"' in body:  # there may be commas and newlines in cells
-        lines = sum(1 for _ in LINE.finditer(body, start))
+    commas = body.count(b",", start)
+    lines = body.count(b"\n", start) + body.count(b"\r", start) - body.count(b"\r\n", start) + 1
+    if lines * names - commas - lines > MAX_ABSENT and b'"' in body:  # there may be newlines in cells
+        lines = sum(bool(line[0]) for line in LINE.finditer(body, start))
     if lines * names - commas - lines > MAX_ABSENT:
         raise InvalidInput(f"the CSV has {names} columns, and most of its {lines} rows have fewer values")
 

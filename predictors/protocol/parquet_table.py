@@ -11,7 +11,7 @@ from typing import Any
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
-from predictors.protocol.parquet_pages import DELTA_BYTE_ARRAY, pages
+from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, check_footer, pages
 from predictors.protocol.tables import TableColumns, batch_of_frame
 
 MAX_PAGES = 20_000
@@ -51,8 +51,8 @@ def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
     except ImportError:
         raise UnsupportedMediaType("Parquet needs pyarrow on the server: install mlflow-kserve[parquet]") from None
     try:
-        file = ParquetFile(BufferReader(body), thrift_container_size_limit=MAX_PAGES)
-        columns.check_number(file.metadata.num_columns, "Parquet")
+        check_footer(body, columns.most)
+        file = ParquetFile(BufferReader(body))
         columns.check(names_of(file.schema_arrow))
         sizes = column_sizes(body, file.metadata, most)
         folded = {path for path, one in sizes.items() if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
@@ -60,9 +60,10 @@ def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
         check_size(size, most)
         if folded:
             file = ParquetFile(BufferReader(body), read_dictionary=folded)
-            table = file.read(columns=list(folded), use_threads=False)
-            size += sum(texts_size(chunk) for column in table.columns for chunk in column.chunks)
-            check_size(size, most)
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=list(folded), use_threads=False)
+                size += sum(texts_size(chunk) for column in table.columns for chunk in column.chunks)
+                check_size(size, most)
     except UNREADABLE:
         raise InvalidInput("the body cannot be read as Parquet") from None
     return size
