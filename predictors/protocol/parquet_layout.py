@@ -1,7 +1,7 @@
 """The layout of a Parquet file, as the headers in it have it.
 
-The library that reads the file relies on them: it recurses as deep as the schema, and takes as much memory as the headers
-of the pages say, whatever the footer says.
+The library that reads the file relies on them: it recurses as deep as the schema, and takes as much memory as the
+headers of the pages say, whatever the footer says.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class TableColumns:
 
     texts: Sequence[str] = ()
     """Columns whose cells are not parsed as numbers: "007" stays "007"."""
-    check: Callable[[Sequence[str]], None] = any_names
+    check: Callable[[Iterable[str]], None] = any_names
     """Refuses columns by their names, before their values are read."""
     most: int = MAX_COLUMNS
 

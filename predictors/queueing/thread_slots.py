@@ -119,6 +119,7 @@ class ThreadSlots:
         current.job = None
         with suppress(RuntimeError):  # the loop has ended first
             loop.call_soon_threadsafe(self._ended, job, result, failure)
+        del failure  # it refers to this frame, and to all that the work held
 
     def _ended(self, job: Job, result: Any, failure: BaseException | None) -> None:
         self.running.discard(job)

@@ -6,7 +6,7 @@ It is compiled from the JSON in the MLmodel file, without importing a framework.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -90,10 +90,7 @@ class SignaturePlan:
     def columns_of_records(self, rows: list[Any]) -> dict[str, Values]:
         """Records as columns; their names are checked before any column is made."""
         names = names_of_records(rows)
-        if self.named:
-            self.check_columns(names)
-        elif self.names:
-            self.check_expected(names)
+        self.check_table(names)
         return columns_of_records(rows, names)
 
     # -- models without a signature ---------------------------------------------------------------------------
@@ -188,7 +185,7 @@ class SignaturePlan:
         """The column labels of the DataFrame: the names, or 0, 1, … if the signature has none."""
         return [field.name for field in self.inputs] if self.named else range(len(self.inputs))
 
-    def check_table(self, names: Sequence[str]) -> None:
+    def check_table(self, names: Iterable[str]) -> None:
         """Refuses a table by the names of its columns, if they do not fit."""
         columns = dict.fromkeys(names)
         if self.named:
