@@ -38,8 +38,8 @@ EASY = "p50=2s,p95=5s,errors=1%"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with in_thread(None) as made:
-        yield made
+    with in_thread(None) as running:
+        yield running
 
 
 def run(server: Running, out: Path, *more: str) -> int:
@@ -340,12 +340,12 @@ def test_the_job_fits_and_its_program_runs_from_a_config_map(tmp_path: Path) -> 
     text = (ROOT / "loadtest" / "job.yaml").read_text()
     verdict = judge([yaml.safe_load(text)])
     assert (verdict.problems, verdict.external) == ([], ["ConfigMap models/loadtest"])
-    made = yaml.safe_load(
+    config_map = yaml.safe_load(
         kubectl("create", "configmap", "loadtest", f"--from-file={ROOT / 'loadtest'}", "--dry-run=client", "-o", "yaml")
     )
     package = tmp_path / "loadtest"
     package.mkdir()
-    for name, content in made["data"].items():
+    for name, content in config_map["data"].items():
         (package / name).write_text(content)
     container = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"][0]
     arguments = [one for one in container["args"] if not one.startswith("--url")]
