@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from random import random
 from typing import Any, Protocol, TypeVar
 
-from predictors.telemetry.ids import Ids, given, ids_of
+from predictors.telemetry.ids import Ids, ids_of, valid_ids
 
 access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
@@ -138,7 +138,7 @@ class Exchange:
         """Leaves this request out of the trace."""
         if self.trace is not None:
             self.trace = None
-            self.ids = Ids(self.ids.request_id, given(self.headers)[1])
+            self.ids = Ids(self.ids.request_id, valid_ids(self.headers)[1])
 
     def end(self, status: int | str, size: int = 0) -> None:
         """Records the response; only the first call counts."""
