@@ -50,9 +50,9 @@ def test_what_is_told_to_those_who_ask_too_often() -> None:
         for path in ("/health", "/metrics", "/schema", "/v2/models/often"):
             assert server.get(path).status_code == 200
         assert server.post("/v2/repository/models/often/load").status_code == 200
-        found = samples(server)
+        metrics = samples(server)
         for protocol in ("v1", "v2", "invocations"):
-            assert value(found, "model_requests_total", model_name="often", protocol=protocol, status="429") == 2
+            assert value(metrics, "model_requests_total", model_name="often", protocol=protocol, status="429") == 2
 
 
 def test_http_and_grpc_count_together() -> None:
@@ -68,9 +68,9 @@ def test_http_and_grpc_count_together() -> None:
         assert 3_590_000 <= int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) <= 3_600_000
         assert code(stub.ModelMetadata, pb.ModelMetadataRequest(name="both"))[0] == "OK"
         assert server.predict(ROW).status_code == 429
-        found = samples(server)
+        metrics = samples(server)
         assert (
-            value(found, "model_requests_total", model_name="both", protocol="grpc", status="RESOURCE_EXHAUSTED") == 1
+            value(metrics, "model_requests_total", model_name="both", protocol="grpc", status="RESOURCE_EXHAUSTED") == 1
         )
 
 
@@ -116,8 +116,8 @@ def test_behind_a_trusted_proxy() -> None:
 
 def test_nobody_else_is_believed() -> None:
     with in_thread(None, **TWO_AN_HOUR, trusted_proxies=networks("10.0.0.0/8")) as server:
-        found = [statuses(server, PREDICT[0], 1, headers={"X-Forwarded-For": f"198.51.100.{n}"})[0] for n in range(3)]
-        assert found == [200, 200, 429]
+        codes = [statuses(server, PREDICT[0], 1, headers={"X-Forwarded-For": f"198.51.100.{n}"})[0] for n in range(3)]
+        assert codes == [200, 200, 429]
 
 
 @pytest.mark.parametrize(
@@ -211,10 +211,10 @@ def test_many_clients_cost_no_more_memory(clock: Clock) -> None:
 
 def test_workers_limit_a_client_together(tmp_path: Path) -> None:
     with process(tmp_path, "--workers", "2", "--rate-limit", "20/h") as served:
-        found = []
+        codes = []
         for _ in range(40):  # each on a connection of its own, which either worker may take
-            found.append(httpx.post(f"{served.running.url}{PREDICT[0]}", json=ROW).status_code)
-        assert (found.count(200), found.count(429)) == (20, 20)
+            codes.append(httpx.post(f"{served.running.url}{PREDICT[0]}", json=ROW).status_code)
+        assert (codes.count(200), codes.count(429)) == (20, 20)
         assert "Traceback" not in served.log
 
 

@@ -73,8 +73,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
 def seen(answer: Any) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    found = body["predictions"] if "predictions" in body else body["outputs"][0]["data"]
-    return [json.loads(row) for row in found]
+    rows = body["predictions"] if "predictions" in body else body["outputs"][0]["data"]
+    return [json.loads(row) for row in rows]
 
 
 def tensors(*rows: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,8 +96,8 @@ def over_grpc(server: Running) -> list[dict[str, Any]]:
     for each in tensors(ADA, GRACE):
         data = [one.encode() for one in each["data"]] if each["datatype"] == "BYTES" else each["data"]
         kind = {"INT64": "int64_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents"}[each["datatype"]]
-        made = request.inputs.add(name=each["name"], shape=each["shape"], datatype=each["datatype"])
-        getattr(made.contents, kind).extend(data)
+        tensor = request.inputs.add(name=each["name"], shape=each["shape"], datatype=each["datatype"])
+        getattr(tensor.contents, kind).extend(data)
     with grpc.insecure_channel(server.grpc) as channel:
         answered = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
     output = answered.outputs[0]
@@ -129,9 +129,9 @@ WAYS: dict[str, Callable[[Running], list[dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_same_rows_in_every_protocol(server: Running, way: str) -> None:
-    found = WAYS[way](server)
-    assert found == EXPECTED
-    assert [list(row) for row in found] == [list(COLUMNS)] * 2  # in the order of the signature
+    rows = WAYS[way](server)
+    assert rows == EXPECTED
+    assert [list(row) for row in rows] == [list(COLUMNS)] * 2  # in the order of the signature
 
 
 def test_what_the_caller_sends_wins(server: Running) -> None:
@@ -166,11 +166,11 @@ def ratings(server: Running, result: str) -> float:
 def test_a_large_request_is_one_lookup(server: Running) -> None:
     """Each entity once, however often it comes, and in whichever thread."""
     rows = [ADA | {"distance": float(number)} if number % 2 else GRACE for number in range(3000)]
-    before, found = lookups(server), ratings(server, "found")
+    before, ratings_before = lookups(server), ratings(server, "found")
     answered = seen(server.predict({"instances": rows}))
     assert [row["distance"] for row in answered] == [row["distance"] for row in rows]
     assert {(row["rating"], row["orders"]) for row in answered} == {(4.75, 3), (4.5, 41)}
-    assert (lookups(server), ratings(server, "found")) == (before + 1, found + 2)
+    assert (lookups(server), ratings(server, "found")) == (before + 1, ratings_before + 2)
 
 
 @pytest.mark.parametrize(
