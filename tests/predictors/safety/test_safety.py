@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 import yaml
 
-from predictors.safety.checks import PICKLE_SWITCH, Policy, UnsafeModel, check, guarded_load
+from predictors.safety.checks import check
+from predictors.safety.model_files import Policy, UnsafeModel
+from predictors.safety.pickle_switch import PICKLE_SWITCH, guarded_load
 from predictors.safety.pt2 import is_arithmetic
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
