@@ -207,7 +207,7 @@ class Pipeline:
     async def apart(self, work: Callable[[], T]) -> T:
         """Runs in a thread; the logs and traces of the model there belong to this request."""
         run = contextvars.copy_context().run
-        result: T = await self.thread_slots.run(lambda: run(work), self.admission.keep)
+        result: T = await self.thread_slots.run(lambda: run(work), self.admission.hold)
         return result
 
     async def counted(
@@ -215,7 +215,7 @@ class Pipeline:
     ) -> T:
         """Runs a prediction if it need not wait too long, and no longer than `seconds`."""
         counters = served.counters
-        slot = self.admission.place(seconds)
+        slot = self.admission.slot(seconds)
         exchange = current.get()
         if exchange is not None:
             exchange.loaded = served.loaded

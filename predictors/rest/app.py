@@ -43,7 +43,7 @@ class App:
             return
         exchange = self.exchange(scope)
         exchange.enter()
-        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.room)
+        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.byte_budget)
         try:
             route = self.route(request, exchange)
             await self.authorize(route, request)
@@ -55,7 +55,7 @@ class App:
                 return
             response = self.refuse(request, exchange, self.given_up())
         except Exception as error:
-            known_error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
+            known_error = self.admission.out_of_bytes() if isinstance(error, NoRoom) else known(error)
             response = self.refuse(request, exchange, known_error)
         finally:
             request.release()

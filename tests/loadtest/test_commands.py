@@ -288,7 +288,7 @@ def test_what_warms_up_is_not_counted() -> None:
 def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
     outcome = LoadResult()
     due = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
-    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, most=1))
+    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, max_unanswered=1))
     assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 

@@ -217,7 +217,7 @@ def some_rows(count: int) -> Any:
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
-    watched = SpiedBatcher(most_rows=50)
+    watched = SpiedBatcher(max_rows=50)
     around = watched.around(proven)
     around = around if slow else replace(around, first_row_seconds=0.0)
 

@@ -23,7 +23,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from loadtest import offered, spinning
-from predictors.queueing.admission import ALWAYS, SWEEP, Admission
+from predictors.queueing.admission import MIN_LIMIT, SWEEP_INTERVAL, Admission
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
@@ -552,7 +552,7 @@ def past(moment: float) -> bool:
 
 
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: FileGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predictors.queueing.admission.FORGOTTEN", 0.3)
+    monkeypatch.setattr("predictors.queueing.admission.MAX_PACE_AGE", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         for _ in range(2):
             gate.event.clear()
@@ -580,8 +580,8 @@ def test_a_burst_in_one_turn_after_a_rest_is_not_judged_by_what_was_before_it() 
         admission.pace.ended = 16
         admission.pace.update(9.0, queued=True)
         admission.set_limit()
-        assert admission.limit == ALWAYS
-        for _ in range(ALWAYS + 8):
+        assert admission.limit == MIN_LIMIT
+        for _ in range(MIN_LIMIT + 8):
             assert not admission.full
             admission.expect()
 
@@ -595,11 +595,11 @@ def test_those_who_wait_without_a_place_are_looked_at_until_they_are_gone() -> N
     async def go() -> None:
         admission = Admission(read_settings(["--model-name", "gauge"]), 1, lambda: ahead[0])
         admission.leave(admission.enter(None))
-        await asyncio.sleep(3 * SWEEP)
+        await asyncio.sleep(3 * SWEEP_INTERVAL)
         waiting = waiting_gauges("gauge")[0]
         assert waiting._value.get() == 1
         ahead[0] = 0
-        await asyncio.sleep(3 * SWEEP)
+        await asyncio.sleep(3 * SWEEP_INTERVAL)
         assert waiting._value.get() == 0
 
     asyncio.run(go())
