@@ -99,7 +99,7 @@ def parser(prog: str, description: str, *, of: type[Any], fixed: Container[str] 
     return parser
 
 
-def given_values(
+def read_values(
     parser: SettingsParser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
 ) -> dict[str, Any]:
     """The values that flags and the environment give to settings that are not fixed; raises SettingError."""

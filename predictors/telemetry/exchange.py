@@ -16,8 +16,8 @@ access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that the current task answers, if it answers only one."""
 MAX_PATH = 1024  # characters
-DONE = (200, "OK")
-GONE = 499  # nginx's status for a client that disconnected before the response
+SUCCESS_STATUSES = (200, "OK")
+CLIENT_GONE = 499  # nginx's status for a client that disconnected before the response
 T = TypeVar("T")
 B = TypeVar("B")
 
@@ -153,7 +153,7 @@ class Exchange:
         if self.trace is not None and self.trace.sampled:
             self.trace.end(self, now)
         records = self.observer.records
-        if self.predicted is not None and records is not None and status in DONE:
+        if self.predicted is not None and records is not None and status in SUCCESS_STATUSES:
             records.add(self, *self.predicted, now - self.started, self.size + size)
 
     def log(self, size: int, took: int) -> None:

@@ -88,7 +88,7 @@ def test_a_cluster_that_is_busy_is_asked_again(cluster: ApiServer) -> None:
 def test_but_not_for_ever(cluster: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.replies = [(500, {"message": "etcd is\naway"})] * 9
     assert scale.main(["fraud", "--min", "5"]) == 1
-    assert len(cluster.asked) == way.TRIES
+    assert len(cluster.asked) == way.MAX_ATTEMPTS
     error = capsys.readouterr().err
     assert error.endswith("did not change default/fraud: 500 etcd is away\n")
     assert error.count("\n") == 1

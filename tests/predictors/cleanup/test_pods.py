@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.peers.ports import free_port
 from predictors.cleanup.pods import EVERYWHERE, Cluster, ClusterRefused
-from predictors.cluster import TRIES, ClusterError
+from predictors.cluster import MAX_ATTEMPTS, ClusterError
 from tests.cluster import TOKEN, Api, api, kubeconfig, pod
 
 
@@ -83,7 +83,7 @@ def test_retries_are_limited(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.failures, cluster_api.always = [(500, {})], True
     with pytest.raises(ClusterError, match="does not list the pods in namespace models: 500 status 500 was asked for"):
         cluster.live_pods("models")
-    assert len(cluster_api.asked) == TRIES
+    assert len(cluster_api.asked) == MAX_ATTEMPTS
 
 
 def test_an_expired_list_is_started_again(cluster_api: Api, cluster: Cluster) -> None:
@@ -120,7 +120,7 @@ def test_an_api_that_hangs(cluster_api: Api, cluster: Cluster, monkeypatch: pyte
     cluster_api.hang = True
     with pytest.raises(ClusterError, match="cannot be reached: Read timed out"):
         cluster.live_pods("models")
-    assert len(cluster_api.asked) == TRIES
+    assert len(cluster_api.asked) == MAX_ATTEMPTS
 
 
 def test_no_api_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from predictors.drift import FILE, attach, profile
+from predictors.drift import PROFILE_FILE, attach, profile
 from predictors.drift.span import Span
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import Running, in_thread, process, wait_for, workers_of
@@ -386,7 +386,7 @@ def test_a_broken_profile_does_not_keep_a_model_from_serving(
     classifier: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, words: str
 ) -> None:
     folder = saved(tmp_path / "model", LinearRegression().fit(numbers(), numbers().a), numbers())
-    (folder / FILE).write_text(content)
+    (folder / PROFILE_FILE).write_text(content)
     with caplog.at_level(logging.WARNING, "predictors"), in_thread(folder, model_name="broken", **OFTEN) as server:
         v1_rows(server, numbers(300))
         assert readings(server) == {}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from predictors.drift import profile
 from predictors.drift.profiles import DriftProfile, ProfileError, make_profile, parse_profile
 from predictors.drift.psi import psi, psi_by_variable
-from predictors.drift.span import PARTS, Span, span
+from predictors.drift.span import WINDOW_PARTS, Span, parse_span
 from predictors.drift.tally import NumberCounts, TextCounts, empty_tally, tally_rows
 from predictors.drift.tap import MAX_REQUESTS, MAX_ROWS, Tap
 from predictors.drift.variables import Variable, describe, kind_of
@@ -350,7 +350,7 @@ def test_a_window_slides_by_time() -> None:
     counts = total.outputs["y"]
     assert isinstance(counts, NumberCounts)
     assert min(counts.numbers) == pytest.approx(70, abs=2)
-    assert len(window.finished) <= PARTS + 1
+    assert len(window.finished) <= WINDOW_PARTS + 1
     clock[0] = 200
     assert window.total().rows == 0
 
@@ -377,13 +377,13 @@ def test_a_window_slides_by_rows() -> None:
     ],
 )
 def test_windows_as_written(written: str, meant: Span) -> None:
-    assert span(written) == meant
+    assert parse_span(written) == meant
 
 
 @pytest.mark.parametrize("written", ["", "0", "-5", "h", "5rows", "xrows", "nan", "inf", "1.5rows"])
 def test_no_windows(written: str) -> None:
     with pytest.raises(ValueError):
-        span(written)
+        parse_span(written)
 
 
 # -- the sample -------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from predictors.environments.environment import COMPLETE, ensure_environment
+from predictors.environments.environment import COMPLETE_FILE, ensure_environment
 from predictors.environments.installers import explanation, uv_environment
 from predictors.environments.recipe import EnvironmentFailed, Recipe, recipe_for
 from predictors.flavor import read_mlmodel
@@ -257,4 +257,4 @@ def test_a_missing_python(tmp_path: Path, python: str, why: str, caplog: pytest.
 
 def test_the_mark_holds_the_recipe(tmp_path: Path) -> None:
     environment = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
-    assert json.loads((environment / COMPLETE).read_text())["requirements"] == ["six==1.16.0"]
+    assert json.loads((environment / COMPLETE_FILE).read_text())["requirements"] == ["six==1.16.0"]

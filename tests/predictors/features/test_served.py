@@ -29,7 +29,7 @@ from predictors.features import declare
 from predictors.features.demo import SERVICE, build
 from predictors.features.open_features import open_features
 from predictors.model.loaded import LoadError
-from predictors.pipeline.outcome import known
+from predictors.pipeline.outcome import request_error
 from predictors.pipeline.settings import Settings
 from predictors.pyfunc import PyFuncModel
 from tests.predictors.features.feast import FeatureServer
@@ -377,7 +377,7 @@ def test_first_requests_of_kserves_own_server(
         message = "feature 'driver_stats__rating' has no value for driver_id=7"
         with pytest.raises(HTTPException, match=f"424: {message}") as raised:
             await model({"instances": [{"driver_id": 7}]})
-        of_ours = known(raised.value)  # the same behind hooks in our own server
+        of_ours = request_error(raised.value)  # the same behind hooks in our own server
         assert (of_ours.status, of_ours.kind) == (424, "feature_missing")
         shutil.rmtree(folder)
         saved(folder, {"rating": "double"}, missing="null")

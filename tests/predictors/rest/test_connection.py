@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from predictors.model.base import MLflowModel
-from predictors.pipeline.fast_path import SMALL
+from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.queueing.batching import MicroBatcher
 from predictors.rest.app import App
 from predictors.rest.connection import HttpConnection
@@ -286,7 +286,9 @@ def test_other_verbs_on_the_short_paths(raw: Raw) -> None:
     assert raw.ask(text())[0] == 200
 
 
-@pytest.mark.parametrize(("size", "short"), [(SMALL - 1, True), (SMALL, True), (SMALL + 1, False), (150_000, False)])
+@pytest.mark.parametrize(
+    ("size", "short"), [(MAX_FAST_BODY - 1, True), (MAX_FAST_BODY, True), (MAX_FAST_BODY + 1, False), (150_000, False)]
+)
 def test_bodies_around_the_limit_of_the_short_way(raw: Raw, long_ones: list[str], size: int, short: bool) -> None:
     body = json.dumps(GOOD).encode()
     expected = plain(raw.ask(slow(body)))

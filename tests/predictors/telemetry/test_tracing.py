@@ -35,7 +35,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadtest.peers.ports import free_port
 from predictors.pipeline.settings import Settings
-from predictors.telemetry.opentelemetry import asked_for, begin, otlp_protocol
+from predictors.telemetry.opentelemetry import begin, is_exported, otlp_protocol
 from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.telemetry.test_metrics import samples
@@ -404,7 +404,7 @@ def test_the_spans_and_failures_of_a_model(tmp_path: Path) -> None:
     ids=json.dumps,
 )
 def test_what_is_asked_for(environ: dict[str, str], traces: bool, metrics: bool) -> None:
-    assert (asked_for("traces", environ), asked_for("metrics", environ)) == (traces, metrics)
+    assert (is_exported("traces", environ), is_exported("metrics", environ)) == (traces, metrics)
 
 
 @pytest.mark.parametrize(
