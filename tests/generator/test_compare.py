@@ -33,7 +33,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool, bool]] = {
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
 @pytest.mark.parametrize("case", CASES)
-def test_in_words(case: str, mode: str) -> None:
+def test_changes_in_words(case: str, mode: str) -> None:
     before, after, words, standard, knative = CASES[case]
     differences = changes({"mode": mode} | before, {"mode": mode} | after)
     assert any(words in str(change) for change in differences)

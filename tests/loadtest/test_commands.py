@@ -48,7 +48,7 @@ def run(server: Running, out: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize("protocol", ["v1", "grpc"])
-def test_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue()
     options: dict[str, Any] = {

@@ -70,7 +70,7 @@ def test_an_unreachable_server_is_said(server: Running) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_its_web_page(server: Running, tmp_path: Path) -> None:
+def test_locusts_web_page(server: Running, tmp_path: Path) -> None:
     port = free_port()
     log = (tmp_path / "log").open("wb")
     asked = command(server.url, "--web-host", "127.0.0.1", "--web-port", str(port), "V1", "V2")

@@ -48,7 +48,7 @@ def render(folder: Path, *words: str) -> dict[str, Any]:
     return written(out)
 
 
-def test_for_all_serves(tmp_path: Path) -> None:
+def test_files_for_all_serves(tmp_path: Path) -> None:
     files = render(tmp_path, "--label", "release=kps", "--monitoring-namespace", "observe")
     assert set(files) == ALL
     for name in ("rules", "podmonitor", "servicemonitor"):
@@ -59,7 +59,7 @@ def test_for_all_serves(tmp_path: Path) -> None:
     assert [each["port"] for each in monitor["podMetricsEndpoints"]] == ["http1", "user-port"]
 
 
-def test_for_one_serve(tmp_path: Path) -> None:
+def test_files_for_one_serve(tmp_path: Path) -> None:
     spec = tmp_path / "serve.yaml"
     spec.write_text(SPEC)
     files = render(
@@ -229,7 +229,7 @@ def test_targets_of_both_families(tmp_path: Path) -> None:
     promtool("check", "config", tmp_path / "out" / "prometheus.yml")
 
 
-def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:
+def test_it_runs_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:
     """What is rendered was drawn before: whoever renders needs no library for it."""
     code = (
         "import sys; sys.modules['grafana_foundation_sdk'] = None\n"

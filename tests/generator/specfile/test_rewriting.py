@@ -46,7 +46,7 @@ def test_a_promotion() -> None:
     assert new_text == TEXT.replace("model: models:/fraud/7  #", "model: models:/fraud/8  #")
 
 
-def test_in_an_environment() -> None:
+def test_a_change_in_an_environment() -> None:
     at = ("environments", "prod")
     new_text = rewritten(TEXT, at, {"canary": {**CANARY, "percent": 50}})
     assert new_text == TEXT.replace("percent: 10", "percent: 50")

@@ -81,7 +81,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_said_with_its_line(case: str) -> None:
+def test_each_problem_has_its_line(case: str) -> None:
     text, line, path, words = WRONG[case]
     (problem,) = all_problems(HEAD + text)
     assert words in problem.message

@@ -163,7 +163,7 @@ def test_grpc(guarded: Running) -> None:
         assert code(stub.RepositoryModelLoad, load, token(scope="model.admin"))[0] == "OK"
 
 
-def test_beside_tokens_from_a_file(tmp_path: Path) -> None:
+def test_jwts_beside_tokens_from_a_file(tmp_path: Path) -> None:
     file = written(tmp_path / "jwks.json", json.dumps({"keys": KEYS}))
     static = written(tmp_path / "tokens", "alice.of.old-0123456789")
     with in_thread(None, **settings(file, token_file=static)) as server:

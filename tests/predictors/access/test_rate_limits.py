@@ -96,7 +96,7 @@ def test_each_token_has_a_rate_of_its_own(tmp_path: Path) -> None:
         assert statuses(server, PREDICT[0], 3, headers=bearing(f"{BOB}-other")) == [200, 200, 429]
 
 
-def test_behind_a_trusted_proxy() -> None:
+def test_clients_behind_a_trusted_proxy() -> None:
     proxies = parse_networks("127.0.0.1, 10.0.0.0/8")
     with in_thread(None, **TWO_AN_HOUR, trusted_proxies=proxies) as server:
 

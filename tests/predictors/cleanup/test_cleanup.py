@@ -567,7 +567,7 @@ def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: CacheFolder, c
     assert cleanup().line("removed")
 
 
-def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_the_report_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p")]
     gone, kept = cache.add("models:/m/1"), cache.add("models:/m/2", users=(user("p"),))
     done = cleanup("--json", DRY_RUN="true")

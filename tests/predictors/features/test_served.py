@@ -229,7 +229,7 @@ def test_policies(tmp_path: Path, repository: Path, declared: dict[str, Any], ra
         assert ratings(server, "missing") == 1
 
 
-def test_older_than_allowed(tmp_path: Path, repository: Path) -> None:
+def test_features_older_than_allowed(tmp_path: Path, repository: Path) -> None:
     model = saved(tmp_path / "m", {"rating": "double"}, max_age=600)
     with in_thread(model, feast_repo_path=str(repository)) as server:
         answered = server.predict({"instances": [{"driver_id": 1001}]})
@@ -281,7 +281,7 @@ def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> No
         assert "'customer_stats__orders' does not fit the signature: expected a number (double)" in answered.text
 
 
-def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
+def test_features_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     env = {
         "FEAST_REPO_PATH": str(repository),
         "FEAST_FEATURES": "driver_stats:rating",
@@ -341,7 +341,9 @@ class Doubled(PyFuncModel):
         return payload
 
 
-def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_through_hooks_and_stock_types(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A subclass of somebody's own asks for features as well, also where KServe's own server calls it."""
     model = Doubled("m", str(saved(tmp_path / "m")), settings=Settings(feast_repo_path=str(repository)))
     model.load()
@@ -388,7 +390,7 @@ def test_first_requests_of_kserves_own_server(
     asyncio.run(ask())
 
 
-def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
+def test_features_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
     """The same numbers; and what becomes of requests while it is away, without and with something to go on with."""
     model = saved(tmp_path / "m", {"distance": "double", "rating": "double", "orders": "long"})
     row = {name: EXPECTED[0][name] for name in ("distance", "rating", "orders")}
