@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from predictors.grpc.transport.connection import Http2Connection
+from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
-from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
