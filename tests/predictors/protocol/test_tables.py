@@ -252,10 +252,10 @@ def test_pages_are_what_the_footer_says(rows: int, version: str, dictionary: boo
     for i in range(2):
         chunk = group.column(i)
         start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
-        found = list(pages(body, start, chunk.total_compressed_size))
-        assert sum(one.values for one in found) == chunk.num_values
-        assert sum(one.size for one in found) <= chunk.total_uncompressed_size
-        assert [one.is_dictionary for one in found].count(True) == chunk.has_dictionary_page
+        actual = list(pages(body, start, chunk.total_compressed_size))
+        assert sum(one.values for one in actual) == chunk.num_values
+        assert sum(one.size for one in actual) <= chunk.total_uncompressed_size
+        assert [one.is_dictionary for one in actual].count(True) == chunk.has_dictionary_page
 
 
 def test_an_index_is_no_column() -> None:
