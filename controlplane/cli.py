@@ -90,6 +90,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     data = folder(options.data)
+    with listening(options.host, options.port) as ports:
+        return serve(options, data, ports)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Bound before anything else is done: a port that is taken ends the start."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise UnusableSetting(f"--port {port} on {host}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
     store = Store(options.database or f"sqlite:///{data / 'controlplane.db'}")
     try:
         store.migrate()
@@ -106,13 +119,13 @@ def run(options: argparse.Namespace) -> int:
             store, lambda environment: backend, guard, loops.mark, lambda: loops.acts, loops.queue.__len__
         )  # fmt: skip
         server = ControlServer(uvicorn.Config(
-            build(control), host=options.host, port=options.port, log_level="warning", loop="uvloop", lifespan="off",
+            build(control), log_level="warning", loop="uvloop", lifespan="off",
             server_header=False,
         ))  # fmt: skip
         server.announcement = "open to anybody on this machine" if guard.is_open() else "with tokens"
         loops.start()
         try:
-            server.run()
+            server.run(sockets=[ports])
         finally:
             loops.close()
             if options.stop_serves:

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
-from controlplane.api.control import caller_of, control_of
+from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
 from controlplane.api.reply import Reply, carry_out, etag, require_match
+from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes import deploy
 from controlplane.changes.context import ChangeContext
@@ -81,9 +83,19 @@ def begin(
 
 
 @router.get("/{name}/status/{env}", summary="What is wanted, what is there, and since when")
-def status(request: Request, name: str, env: str) -> Response:
+async def status(request: Request, name: str, env: str, wait: Wait = 0) -> Response:
     caller_of(request).require("viewer", env)
-    control = control_of(request)
+
+    def changing() -> bool:
+        with control_of(request).store.reading() as tx:
+            target = targets.find(tx, name, env)
+        return target is not None and target.operation is not None
+
+    await wait_while(changing, wait)
+    return await run_in_threadpool(status_now, control_of(request), name, env)
+
+
+def status_now(control: Control, name: str, env: str) -> Response:
     with control.store.reading() as tx:
         serves.get(tx, name)
         environment = environments.get(tx, env)

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import Limit, documented
 from controlplane.api.reply import Reply, carry_out
+from controlplane.api.waiting import Wait, wait_while
 from controlplane.changes import deploy
 from controlplane.changes.context import ChangeContext
 from controlplane.store import events, operations
@@ -19,11 +21,15 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/operation/{id}", summary="How far a change is")
-def get(request: Request, id: str) -> dict[str, Any]:
-    with control_of(request).store.reading() as tx:
-        row = operations.get(tx, id)
+async def get(request: Request, id: str, wait: Wait = 0) -> dict[str, Any]:
+    def read() -> operations.Operation:
+        with control_of(request).store.reading() as tx:
+            return operations.get(tx, id)
+
+    row = await run_in_threadpool(read)
     caller_of(request).require("viewer", row.env)
-    return views.operation(row)
+    await wait_while(lambda: read().state == "RUNNING", wait)
+    return views.operation(await run_in_threadpool(read))
 
 
 @router.post("/operation/{id}/abort", summary="End a change under way", openapi_extra=documented())

@@ -33,7 +33,7 @@ class Store:
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         try:
             self.engine = create_engine(url, **options_of(url))
-        except (ArgumentError, ImportError) as error:
+        except (ArgumentError, ImportError, ValueError) as error:
             raise UnusableDatabase(f"--database: {error}") from None
         if self.engine.dialect.name == "sqlite":
             prepare_sqlite(self.engine)
