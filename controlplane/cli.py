@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from controlplane.access.guard import CallerGuard, is_loopback
+from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.app import build
 from controlplane.api.control import Control
@@ -178,8 +178,6 @@ def ensure_local(store: Store) -> None:
 
 
 def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
-    from predictors.access.reloading_file import SettingError
-
     jwt = (options.jwt_jwks, options.jwt_issuer, options.jwt_audience)
     if any(jwt) and not all(jwt):
         raise UnusableSetting("--jwt-jwks, --jwt-issuer and --jwt-audience belong together")
@@ -192,7 +190,7 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
     )  # fmt: skip
     try:
         return CallerGuard(settings, store)
-    except SettingError as error:
+    except UnusableAccess as error:
         raise UnusableSetting(str(error)) from None
 
 

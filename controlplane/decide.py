@@ -17,7 +17,7 @@ Phase = Literal["starting", "ready", "unready", "failed", "stopping"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeUnderWay:
     """A change under way."""
 
     deadline: float
@@ -29,7 +29,7 @@ class Desired:
 
     wanted: int | None
     active: int | None = None
-    change: Change | None = None
+    change: ChangeUnderWay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def stopped(desired: Desired, observed: Observed) -> Decision:
     return Decision(Succeed() if desired.change else None)
 
 
-def rolled_out(wanted: int, change: Change, observed: Observed, now: float) -> Decision:
+def rolled_out(wanted: int, change: ChangeUnderWay, observed: Observed, now: float) -> Decision:
     """A revision should become active."""
     instance = observed.instance(wanted)
     if instance is not None and instance.phase == "ready":

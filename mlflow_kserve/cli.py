@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def up(arguments: Sequence[str]) -> int:
-    missing = [name for name in ("sqlalchemy", "alembic") if find_spec(name) is None]
+    missing = [name for name in ("controlplane", "sqlalchemy", "alembic") if find_spec(name) is None]
     if missing:
         print(
-            f"mlflow-kserve up: {' and '.join(missing)} are not installed: pip install 'mlflow-kserve[controlplane]'",
+            f"mlflow-kserve up: not installed: {', '.join(missing)}; pip install 'mlflow-kserve[controlplane]'",
             file=sys.stderr,
         )
         return 2

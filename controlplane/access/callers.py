@@ -14,7 +14,7 @@ EVERYWHERE = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ApiCaller:
     name: str
     roles: Mapping[str, str]
     """A role by the name of an environment; `*` stands for all."""
@@ -47,4 +47,4 @@ class Caller:
             )
 
 
-ANYBODY = Caller("anybody on this machine", {EVERYWHERE: "admin"})
+ANYBODY = ApiCaller("anybody on this machine", {EVERYWHERE: "admin"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Sequence
 
-from controlplane.access.callers import ANYBODY, EVERYWHERE, Caller, Role
+from controlplane.access.callers import ANYBODY, EVERYWHERE, ApiCaller, Role
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.domain.problems import ApiProblem
 from controlplane.store import tokens
@@ -13,20 +13,29 @@ from controlplane.store.database import Store
 from predictors.access.gate import bearer
 from predictors.access.jwts import FetchedKeys, FileKeys, KeysWanted, Verifier, is_url
 from predictors.access.refusals import RequestError, invalid_token
+from predictors.access.reloading_file import SettingError
 from predictors.access.tokens import digest_of, token_file
 
 KEYS_SECONDS = 5.0
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
+class UnusableAccess(Exception):
+    """A file of tokens or keys that cannot be used; the message names its setting."""
+
+
 class CallerGuard:
     """Names the caller of each request. Without any token or issuer, the API is open on this machine alone."""
 
     def __init__(self, settings: ControlAccessSettings, store: Store) -> None:
-        """Raises SettingError for a file that cannot be used."""
+        """Raises UnusableAccess."""
         self.store = store
-        self.admins = token_file(settings.admin_token_file, "--admin-token-file") if settings.admin_token_file else None
-        self.verifiers = verifiers_of(settings)
+        admins = settings.admin_token_file
+        try:
+            self.admins = token_file(admins, "--admin-token-file") if admins else None
+            self.verifiers = verifiers_of(settings)
+        except SettingError as error:
+            raise UnusableAccess(str(error)) from None
 
     def is_open(self) -> bool:
         """Whether nobody needs a token, because none is known."""
@@ -35,7 +44,7 @@ class CallerGuard:
         with self.store.reading() as tx:
             return not tokens.everything(tx)
 
-    def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> Caller:
+    def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> ApiCaller:
         """Raises ApiProblem: 401 without a token that is known."""
         if self.is_open():
             refuse_other_hosts(headers)
@@ -49,29 +58,29 @@ class CallerGuard:
         except RequestError as error:
             raise refused(error) from None
 
-    def retried(self, check: Callable[[], Caller]) -> Caller:
+    def retried(self, check: Callable[[], ApiCaller]) -> ApiCaller:
         try:
             return check()
         except RequestError as error:
             raise refused(error) from None
 
-    def holder(self, token: bytes) -> Caller:
+    def holder(self, token: bytes) -> ApiCaller:
         digest = digest_of(token)
         name = self.admins.current().get(digest) if self.admins else None
         if name is not None:
-            return Caller(name, {EVERYWHERE: "admin"})
+            return ApiCaller(name, {EVERYWHERE: "admin"})
         with self.store.reading() as tx:
             known = tokens.by_digest(tx, digest.hex())
         if known is not None:
             if known.expires_at <= self.store.now():
                 raise invalid_token("the token has expired")
-            return Caller(f"token {known.name}", known.roles)
+            return ApiCaller(f"token {known.name}", known.roles)
         if not self.verifiers or token.count(b".") != 2:
             raise invalid_token("the token is not known")
         for role, verifier in self.verifiers:
             found = verifier.holder(token, digest)
             if role == "viewer" or found.admin:
-                return Caller(found.name, {EVERYWHERE: role})
+                return ApiCaller(found.name, {EVERYWHERE: role})
         raise AssertionError("the last verifier lets every valid token view")
 
 

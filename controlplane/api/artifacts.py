@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
-from controlplane.api.reply import Reply, carry_out
+from controlplane.api.reply import ApiReply, carry_out
 from controlplane.changes import serves as changes
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.artifacts import NewArtifact
@@ -23,9 +23,9 @@ router = APIRouter(prefix="/artifact", tags=["artifacts"])
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         made = changes.create_artifact(context, body)
-        return Reply(201, views.artifact(made), {"location": f"/api/v1/artifact/{made.serve}/{made.version}"})
+        return ApiReply(201, views.artifact(made), {"location": f"/api/v1/artifact/{made.serve}/{made.version}"})
 
     return carry_out(request, body, change)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from controlplane.access.callers import Caller
+from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
 from controlplane.backends.backend import Key
 from controlplane.changes.context import BackendOf
@@ -32,8 +32,8 @@ def control_of(request: Request) -> Control:
     return control
 
 
-def caller_of(request: Request) -> Caller:
-    caller: Caller = request.state.caller
+def caller_of(request: Request) -> ApiCaller:
+    caller: ApiCaller = request.state.caller
     return caller
 
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
-from controlplane.api.reply import Reply, carry_out, etag, require_match
+from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes import deploy
@@ -73,11 +73,11 @@ def begin(
     """The reply to a change that goes on: 202, with the operation to follow."""
     caller_of(request).require("deployer", env)
 
-    def carried(context: ChangeContext) -> Reply:
+    def carried(context: ChangeContext) -> ApiReply:
         target = targets.find(context.tx, name, env)
         require_match(request, target.generation if target else None)
         begun = change(context)
-        return Reply(202, views.begun(begun), {"location": f"/api/v1/operation/{begun.operation.id}"})
+        return ApiReply(202, views.begun(begun), {"location": f"/api/v1/operation/{begun.operation.id}"})
 
     return carry_out(request, body, carried)
 
@@ -103,7 +103,7 @@ def status_now(control: Control, name: str, env: str) -> Response:
         current = operations.find(tx, target.operation) if target and target.operation else None
         revision = targets.revision(tx, name, env, target.wanted) if target and target.wanted else None
     if target is None:
-        target = targets.Target(name, env, None, None, 0, None, 0, None, None, environment.created_at)
+        target = targets.ServeTarget(name, env, None, None, 0, None, 0, None, None, environment.created_at)
     try:
         observed = control.backend_of(environment.config).observe(Key(env, name))
     except BackendAway:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import JsonBody, documented
-from controlplane.api.reply import Reply, carry_out, etag, require_match
+from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.changes import environments as changes
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.environments import WRAPPER, EnvironmentConfig, NewEnvironment
@@ -23,10 +23,10 @@ router = APIRouter(prefix="/environment", tags=["environments"])
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         made = changes.create(context, body)
         place = {"location": f"/api/v1/environment/{made.name}", "etag": etag(made.generation)}
-        return Reply(201, views.environment(made), place)
+        return ApiReply(201, views.environment(made), place)
 
     return carry_out(request, body, change)
 
@@ -51,11 +51,11 @@ def get(request: Request, name: str) -> Response:
 def patch(request: Request, name: str, body: JsonBody) -> Response:
     caller_of(request).require("admin", name)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         old = environments.get(context.tx, name)
         require_match(request, old.generation)
         new = changes.patch(context, old, body)
-        return Reply(200, views.environment(new), {"etag": etag(new.generation)})
+        return ApiReply(200, views.environment(new), {"etag": etag(new.generation)})
 
     return carry_out(request, body, change)
 
@@ -64,10 +64,10 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("admin", name)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         old = environments.get(context.tx, name)
         require_match(request, old.generation)
         changes.delete(context, old)
-        return Reply(204)
+        return ApiReply(204)
 
     return carry_out(request, None, change)

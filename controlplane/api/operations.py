@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import Limit, documented
-from controlplane.api.reply import Reply, carry_out
+from controlplane.api.reply import ApiReply, carry_out
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.changes import deploy
 from controlplane.changes.context import ChangeContext
@@ -39,8 +39,8 @@ def abort(request: Request, id: str) -> Response:
         env = operations.get(tx, id).env
     caller_of(request).require("deployer", env)
 
-    def change(context: ChangeContext) -> Reply:
-        return Reply(200, views.operation(deploy.abort(context, operations.get(context.tx, id))))
+    def change(context: ChangeContext) -> ApiReply:
+        return ApiReply(200, views.operation(deploy.abort(context, operations.get(context.tx, id))))
 
     return carry_out(request, None, change)
 

@@ -21,7 +21,7 @@ MAX_KEY = 190  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ApiReply:
     status: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Reply:
         return JSONResponse(self.body, self.status, {**self.headers, **headers})
 
 
-def carry_out(request: Request, body: Any, change: Callable[[ChangeContext], Reply]) -> Response:
+def carry_out(request: Request, body: Any, change: Callable[[ChangeContext], ApiReply]) -> Response:
     """The response to a change. Whatever it raises, nothing has been changed."""
     control = control_of(request)
     actor = actor_of(request)
@@ -49,13 +49,13 @@ def carry_out(request: Request, body: Any, change: Callable[[ChangeContext], Rep
                 raise ApiProblem(
                     422, "the Idempotency-Key was sent with another request before", way_out="send another key"
                 )
-            return Reply(kept.status, kept.body, kept.headers).response(**{"idempotent-replayed": "true"})
+            return ApiReply(kept.status, kept.body, kept.headers).response(**{"idempotent-replayed": "true"})
         reply = change(context)
         if dry_run:
             transaction = tx.get_transaction()
             if transaction is not None:
                 transaction.rollback()
-            return Reply(200, {"dry_run": True, "would": reply.body}).response()
+            return ApiReply(200, {"dry_run": True, "would": reply.body}).response()
         if key:
             idempotency.keep(
                 tx, actor.name, key, context.now, KeptReply(sha256, reply.status, reply.headers, reply.body)

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
-from controlplane.api.reply import Reply, carry_out, etag, require_match
+from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.changes import deploy
 from controlplane.changes import serves as changes
 from controlplane.changes.context import ChangeContext
@@ -26,10 +26,10 @@ router = APIRouter(prefix="/serve", tags=["serves"])
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         made = changes.create(context, body)
         place = {"location": f"/api/v1/serve/{made.name}", "etag": etag(made.generation)}
-        return Reply(201, views.serve(made, []), place)
+        return ApiReply(201, views.serve(made, []), place)
 
     return carry_out(request, body, change)
 
@@ -62,11 +62,11 @@ def get(request: Request, name: str) -> Response:
 def patch(request: Request, name: str, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         old = serves.get(context.tx, name)
         require_match(request, old.generation)
         new = changes.patch(context, old, body)
-        return Reply(200, views.serve(new, targets.of_serve(context.tx, name)), {"etag": etag(new.generation)})
+        return ApiReply(200, views.serve(new, targets.of_serve(context.tx, name)), {"etag": etag(new.generation)})
 
     return carry_out(request, body, change)
 
@@ -75,11 +75,11 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("deployer")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         old = serves.get(context.tx, name)
         require_match(request, old.generation)
         changes.delete(context, old)
-        return Reply(204)
+        return ApiReply(204)
 
     return carry_out(request, None, change)
 
@@ -105,7 +105,7 @@ def get_infra(request: Request, name: str, env: str) -> Response:
 def create_infra(request: Request, name: str, env: str, body: JsonBody) -> Response:
     caller_of(request).require("deployer", env)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         serves.get(context.tx, name)
         environments.get(context.tx, env)
         if serves.infra(context.tx, name, env) is not None:
@@ -123,7 +123,7 @@ def create_infra(request: Request, name: str, env: str, body: JsonBody) -> Respo
 def patch_infra(request: Request, name: str, env: str, body: JsonBody) -> Response:
     caller_of(request).require("deployer", env)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         serves.get(context.tx, name)
         environments.get(context.tx, env)
         old = serves.infra(context.tx, name, env)
@@ -135,10 +135,10 @@ def patch_infra(request: Request, name: str, env: str, body: JsonBody) -> Respon
     return carry_out(request, body, change)
 
 
-def infra_reply(changed: tuple[serves.Infra, deploy.Begun | None], status: int) -> Reply:
+def infra_reply(changed: tuple[serves.Infra, deploy.Begun | None], status: int) -> ApiReply:
     row, begun = changed
     headers = {"etag": etag(row.generation)}
     if begun is None:
-        return Reply(status, {**views.infra(row), "deployment": None}, headers)
+        return ApiReply(status, {**views.infra(row), "deployment": None}, headers)
     headers["location"] = f"/api/v1/operation/{begun.operation.id}"
-    return Reply(202, {**views.infra(row), "deployment": views.begun(begun)}, headers)
+    return ApiReply(202, {**views.infra(row), "deployment": views.begun(begun)}, headers)

@@ -12,7 +12,7 @@ from controlplane.access.issuing import NewToken
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import JsonBody, documented
-from controlplane.api.reply import Reply, carry_out
+from controlplane.api.reply import ApiReply, carry_out
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.problems import ApiProblem
 from controlplane.store import tokens
@@ -33,10 +33,10 @@ def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
     require_no_key(request)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         row, text = issuing.issue(context.tx, context.now, context.actor.name, body)
         context.note("token.create", after=views.token(row))
-        return Reply(201, {**views.token(row), "token": text}, {"cache-control": "no-store"})
+        return ApiReply(201, {**views.token(row), "token": text}, {"cache-control": "no-store"})
 
     return carry_out(request, body, change)
 
@@ -54,10 +54,10 @@ def rotate(request: Request, name: str) -> Response:
     caller_of(request).require("admin")
     require_no_key(request)
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         row, text = issuing.rotate(context.tx, context.now, tokens.get(context.tx, name))
         context.note("token.rotate", after=views.token(row))
-        return Reply(200, {**views.token(row), "token": text}, {"cache-control": "no-store"})
+        return ApiReply(200, {**views.token(row), "token": text}, {"cache-control": "no-store"})
 
     return carry_out(request, None, change)
 
@@ -66,10 +66,10 @@ def rotate(request: Request, name: str) -> Response:
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("admin")
 
-    def change(context: ChangeContext) -> Reply:
+    def change(context: ChangeContext) -> ApiReply:
         row = tokens.get(context.tx, name)
         tokens.remove(context.tx, name)
         context.note("token.delete", before=views.token(row))
-        return Reply(204)
+        return ApiReply(204)
 
     return carry_out(request, None, change)

@@ -14,7 +14,7 @@ from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
 from controlplane.store.serves import Infra, Serve
-from controlplane.store.targets import Deployment, Revision, Target
+from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
 
 
@@ -38,7 +38,7 @@ def environment(row: Environment) -> dict[str, Any]:
     }
 
 
-def serve(row: Serve, targets: Sequence[Target]) -> dict[str, Any]:
+def serve(row: Serve, targets: Sequence[ServeTarget]) -> dict[str, Any]:
     return {
         "name": row.name,
         "type": row.type,
@@ -157,7 +157,7 @@ def instance(each: Instance, observed: Observed) -> dict[str, Any]:
 
 
 def status(
-    target: Target, current: Operation | None, revision: Revision | None, observed: Observed | None
+    target: ServeTarget, current: Operation | None, revision: Revision | None, observed: Observed | None
 ) -> dict[str, Any]:
     """The state of a serve in an environment; `observed` is None if nothing is known of it."""
     serving = observed.instance(observed.serving) if observed else None

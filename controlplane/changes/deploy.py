@@ -21,7 +21,7 @@ from controlplane.store import artifacts, environments, operations, serves, targ
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
 from controlplane.store.serves import Infra
-from controlplane.store.targets import Revision, Target
+from controlplane.store.targets import Revision, ServeTarget
 
 CHANGE_SECONDS = 600.0
 """How long a change may take until it fails."""
@@ -195,7 +195,7 @@ def begin(
     return Begun(operation, revision, listed)
 
 
-def refuse_second(context: ChangeContext, target: Target) -> None:
+def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
     """Raises ApiProblem (409) while a change is under way."""
     if target.operation is not None:
         current = operations.get(context.tx, target.operation)
@@ -206,7 +206,7 @@ def refuse_second(context: ChangeContext, target: Target) -> None:
         )
 
 
-def hold_to_quotas(context: ChangeContext, environment: Environment, target: Target, content: Content) -> None:
+def hold_to_quotas(context: ChangeContext, environment: Environment, target: ServeTarget, content: Content) -> None:
     """Raises ApiProblem (422) if the environment would have more than its quotas allow."""
     shares = [share_of(merged(content.environment.spec, content.infra))]
     for other in targets.in_environment(context.tx, environment.name):

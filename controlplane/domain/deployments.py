@@ -29,7 +29,7 @@ class SecretReference(Body):
 Variables = dict[str, str | SecretReference]
 
 
-class Rolling(Body):
+class RollingUpdate(Body):
     """How pods are replaced."""
 
     max_surge: int | str | None = None
@@ -40,7 +40,7 @@ class DeploymentConfig(Body):
     """How a revision is rolled out, and its variables."""
 
     deployment_strategy: Literal["rolling"] = "rolling"
-    deployment_strategy_config: Rolling = Rolling()
+    deployment_strategy_config: RollingUpdate = RollingUpdate()
     environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
 
     @field_validator("environment_variables")

@@ -9,7 +9,18 @@ from sqlalchemy import Connection
 
 from controlplane.backends.backend import Backend, Key
 from controlplane.changes.context import BackendOf
-from controlplane.decide import Apply, Change, Desired, Discard, Fail, Instance, Observed, Promote, Succeed, decide
+from controlplane.decide import (
+    Apply,
+    ChangeUnderWay,
+    Desired,
+    Discard,
+    Fail,
+    Instance,
+    Observed,
+    Promote,
+    Succeed,
+    decide,
+)
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
@@ -17,7 +28,7 @@ from controlplane.store import environments, events, leases, operations, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
-from controlplane.store.targets import Target
+from controlplane.store.targets import ServeTarget
 
 log = logging.getLogger("controlplane")
 
@@ -65,7 +76,7 @@ class Reconciler:
                         self.note_failure(lease, target, reason, observed)
         return self.store.now()
 
-    def environment(self, tx: Connection, key: Key, target: Target | None) -> EnvironmentConfig:
+    def environment(self, tx: Connection, key: Key, target: ServeTarget | None) -> EnvironmentConfig:
         known = environments.find(tx, key.env)
         return known.config if known is not None else EnvironmentConfig()
 
@@ -75,7 +86,7 @@ class Reconciler:
             leases.require(tx, lease)
 
     def apply(
-        self, lease: Lease, target: Target, backend: Backend, key: Key, revision: int, instance: Instance | None
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, instance: Instance | None
     ) -> None:
         with self.store.reading() as tx:
             leases.require(tx, lease)
@@ -85,7 +96,7 @@ class Reconciler:
         failpoint("before_apply")
         backend.apply(key, revision, content)
 
-    def note_restart(self, lease: Lease, target: Target, revision: int, instance: Instance) -> None:
+    def note_restart(self, lease: Lease, target: ServeTarget, revision: int, instance: Instance) -> None:
         """An active revision ended by itself, and is started again."""
         message = f"revision {revision} ended and is started again: {instance.message}"
         log.warning("%s/%s: %s", target.env, target.serve, message)
@@ -95,7 +106,7 @@ class Reconciler:
             targets.change(tx, now, target, last_error=message, last_error_at=now)
             events.add(tx, now, ACTOR, "restart", serve=target.serve, env=target.env, message=message)
 
-    def note_success(self, lease: Lease, target: Target) -> None:
+    def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
         with self.store.writing() as tx:
             leases.require(tx, lease)
@@ -108,7 +119,7 @@ class Reconciler:
             targets.change(tx, now, target, active=target.wanted, operation=None)
         failpoint("after_note")
 
-    def note_failure(self, lease: Lease, target: Target, reason: str, observed: Observed) -> None:
+    def note_failure(self, lease: Lease, target: ServeTarget, reason: str, observed: Observed) -> None:
         """The change has failed: what was active before is wanted again."""
         failpoint("before_note")
         log.error("%s/%s: %s", target.env, target.serve, reason)
@@ -123,7 +134,9 @@ class Reconciler:
             )  # fmt: skip
         failpoint("after_note")
 
-    def end_operation(self, tx: Connection, now: float, target: Target, state: operations.State, message: str) -> None:
+    def end_operation(
+        self, tx: Connection, now: float, target: ServeTarget, state: operations.State, message: str
+    ) -> None:
         operation = operations.find(tx, target.operation or "")
         if operation is None:
             return
@@ -135,9 +148,9 @@ class Reconciler:
         )  # fmt: skip
 
 
-def desired_of(tx: Connection, target: Target | None) -> Desired:
+def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     """What the store wants; nothing of a target that it does not know."""
     if target is None:
         return Desired(None)
     operation = operations.find(tx, target.operation) if target.operation else None
-    return Desired(target.wanted, target.active, Change(operation.deadline) if operation else None)
+    return Desired(target.wanted, target.active, ChangeUnderWay(operation.deadline) if operation else None)

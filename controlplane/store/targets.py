@@ -18,7 +18,7 @@ STATUSES = ("PENDING", "ACTIVE", "ENDED", "FAILED", "ABORTED")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ServeTarget:
     serve: str
     env: str
     wanted: int | None
@@ -61,44 +61,44 @@ class Deployment:
     updated_at: float
 
 
-def find(tx: Connection, serve: str, env: str) -> Target | None:
+def find(tx: Connection, serve: str, env: str) -> ServeTarget | None:
     row = tx.execute(select(T).where(T.c.serve == serve, T.c.env == env).with_for_update()).one_or_none()
-    return None if row is None else Target(**row._mapping)
+    return None if row is None else ServeTarget(**row._mapping)
 
 
-def ensured(tx: Connection, now: float, serve: str, env: str) -> Target:
+def ensured(tx: Connection, now: float, serve: str, env: str) -> ServeTarget:
     """The target, made if it is new."""
     known = find(tx, serve, env)
     if known is not None:
         return known
-    new = Target(serve, env, None, None, 0, None, 1, None, None, now)
-    tx.execute(insert(T).values({name: getattr(new, name) for name in Target.__slots__}))
+    new = ServeTarget(serve, env, None, None, 0, None, 1, None, None, now)
+    tx.execute(insert(T).values({name: getattr(new, name) for name in ServeTarget.__slots__}))
     return new
 
 
-def everything(tx: Connection) -> list[Target]:
-    return [Target(**row._mapping) for row in tx.execute(select(T).order_by(T.c.env, T.c.serve))]
+def everything(tx: Connection) -> list[ServeTarget]:
+    return [ServeTarget(**row._mapping) for row in tx.execute(select(T).order_by(T.c.env, T.c.serve))]
 
 
-def of_serve(tx: Connection, serve: str) -> list[Target]:
-    return [Target(**row._mapping) for row in tx.execute(select(T).where(T.c.serve == serve).order_by(T.c.env))]
+def of_serve(tx: Connection, serve: str) -> list[ServeTarget]:
+    return [ServeTarget(**row._mapping) for row in tx.execute(select(T).where(T.c.serve == serve).order_by(T.c.env))]
 
 
-def in_environment(tx: Connection, env: str) -> list[Target]:
-    return [Target(**row._mapping) for row in tx.execute(select(T).where(T.c.env == env).order_by(T.c.serve))]
+def in_environment(tx: Connection, env: str) -> list[ServeTarget]:
+    return [ServeTarget(**row._mapping) for row in tx.execute(select(T).where(T.c.env == env).order_by(T.c.serve))]
 
 
-def change(tx: Connection, now: float, old: Target, **values: Any) -> Target:
+def change(tx: Connection, now: float, old: ServeTarget, **values: Any) -> ServeTarget:
     """Compares and swaps the generation."""
     new = {**values, "generation": old.generation + 1, "updated_at": now}
     same = (T.c.serve == old.serve) & (T.c.env == old.env) & (T.c.generation == old.generation)
     check_generation(tx.execute(update(T).where(same).values(new)))
     row = tx.execute(select(T).where(T.c.serve == old.serve, T.c.env == old.env)).one()
-    return Target(**row._mapping)
+    return ServeTarget(**row._mapping)
 
 
 def add_revision(
-    tx: Connection, now: float, target: Target, content: Content, author: str, reason: str, restores: int | None
+    tx: Connection, now: float, target: ServeTarget, content: Content, author: str, reason: str, restores: int | None
 ) -> Revision:
     """The next revision of a target. There is no function that changes one."""
     number = target.last_revision + 1
@@ -141,7 +141,7 @@ def add_deployment(tx: Connection, now: float, revision: Revision, operation: st
 
 
 def set_deployment(
-    tx: Connection, now: float, target: Target, number: int, status: DeploymentStatus, message: str = ""
+    tx: Connection, now: float, target: ServeTarget, number: int, status: DeploymentStatus, message: str = ""
 ) -> None:
     same = (D.c.serve == target.serve) & (D.c.env == target.env) & (D.c.revision == number)
     tx.execute(update(D).where(same).values(status=status, message=message, updated_at=now))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from controlplane.backends.backend import Backend, BackendAway, Key
-from controlplane.decide import Instance, Observed
+from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
 
@@ -47,7 +47,7 @@ class MemoryBackend(Backend):
         old = self.instances.setdefault(key, {}).get(revision)
         starts = old.starts + 1 if old else 1
         now = self.now()
-        phase = (
+        phase: Phase = (
             "failed" if content.model_uri in self.broken else "starting" if content.model_uri in self.slow else "ready"
         )
         self.instances[key][revision] = Instance(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2  # what the test client answers with
 from fastapi.testclient import TestClient
 
 from controlplane.access.guard import CallerGuard
@@ -80,8 +80,8 @@ class Plane:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
-        return self.client.request(method, path, json=body, **options)  # type: ignore[no-any-return]
+    def send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        return self.client.request(method, path, json=body, **options)
 
     def post(self, path: str, body: Any = None, status: int = 202, **options: Any) -> Any:
         return answered(self.send("POST", path, body, **options), status)
@@ -102,7 +102,7 @@ class Plane:
         return self.get(f"/operation/{reply['operation']['id']}")
 
 
-def answered(response: httpx.Response, status: int) -> Any:
+def answered(response: httpx2.Response, status: int) -> Any:
     assert response.status_code == status, response.text
     if status >= 400:
         assert response.headers["content-type"] == "application/problem+json"

@@ -14,7 +14,7 @@ from controlplane.backends.backend import Backend, Key
 from controlplane.backends.local.command import MissingSecret, command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
-from controlplane.backends.local.records import ProcessRecord, Records
+from controlplane.backends.local.records import ProcessRecord, ProcessRecords
 from controlplane.backends.local.routes import Routes
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
@@ -35,7 +35,7 @@ class LocalBackend(Backend):
         self.folder, self.range, self.now = folder, ports, now
         self.mark = str(folder.resolve())
         self.secrets = folder / "secrets"
-        self.records = Records(folder / "serves")
+        self.records = ProcessRecords(folder / "serves")
         self.routes = Routes(folder, self.mark)
         self.watcher: ProcessWatch | None = None
         self.lock = threading.RLock()

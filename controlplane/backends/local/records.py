@@ -28,7 +28,7 @@ class ProcessRecord:
     """When a process that drains is ended."""
 
 
-class Records:
+class ProcessRecords:
     """A folder for each serve in an environment, a file for each revision."""
 
     def __init__(self, folder: Path) -> None:

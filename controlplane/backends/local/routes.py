@@ -22,7 +22,7 @@ FOLLOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ServeRoute:
     """The ports of a serve, which it keeps, and those of the process that answers."""
 
     http_port: int
@@ -42,22 +42,22 @@ class Routes:
         self.lock = threading.RLock()
         self.process: ProcessId | None = None
 
-    def everything(self) -> dict[str, Route]:
-        return {name: Route(**fields) for name, fields in self.content()["routes"].items()}
+    def everything(self) -> dict[str, ServeRoute]:
+        return {name: ServeRoute(**fields) for name, fields in self.content()["routes"].items()}
 
-    def get(self, key: Key) -> Route | None:
+    def get(self, key: Key) -> ServeRoute | None:
         return self.everything().get(str(key))
 
     def ports(self) -> set[int]:
         return {port for route in self.everything().values() for port in (route.http_port, route.grpc_port)}
 
-    def ensured(self, key: Key, ports: PortRange, taken: set[int]) -> Route:
+    def ensured(self, key: Key, ports: PortRange, taken: set[int]) -> ServeRoute:
         """The route of a serve, with ports of its own if it is new."""
         with self.lock:
             known = self.get(key)
             if known is not None:
                 return known
-            route = Route(*ports.free(2, taken | self.ports()))
+            route = ServeRoute(*ports.free(2, taken | self.ports()))
             self.write(key, route)
             return route
 
@@ -73,9 +73,9 @@ class Routes:
         with self.lock:
             route = self.get(key)
             if route is not None and route.revision is not None:
-                self.write(key, Route(route.http_port, route.grpc_port))
+                self.write(key, ServeRoute(route.http_port, route.grpc_port))
 
-    def write(self, key: Key, route: Route) -> None:
+    def write(self, key: Key, route: ServeRoute) -> None:
         content = self.content()
         routes = {**content["routes"], str(key): asdict(route)}
         write_whole(self.file, {"version": content["version"] + 1, "routes": routes})

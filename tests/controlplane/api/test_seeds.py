@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.controlplane.plane import Plane
 
-PROD = {
+PROD: dict[str, Any] = {
     "name": "prod",
     "environment_configs": {
         "domain_suffix": ".mycompany.com",
@@ -18,7 +20,7 @@ PROD = {
         "workflow_url": "http://workflow-service:8080",
     },
 }
-ONE_CLICK = {
+ONE_CLICK: dict[str, Any] = {
     "serve_name": "my-model",
     "model_uri": "mlflow-artifacts:/45/abc123/artifacts/model",
     "env": "prod",
@@ -34,7 +36,7 @@ SERVE = {
     "description": "Production model serving",
     "space": "ml-team",
 }
-INFRA = {
+INFRA: dict[str, Any] = {
     "api_serve_infra_config": {
         "backend_type": "fastapi",
         "cores": 4,
@@ -63,12 +65,12 @@ def prod(plane: Plane) -> Plane:
 def test_an_environment_has_what_was_said(prod: Plane) -> None:
     got = prod.get("/environment/prod")
     assert got["name"] == "prod"
-    assert PROD["environment_configs"].items() <= got["environment_configs"].items()  # type: ignore[attr-defined]
+    assert PROD["environment_configs"].items() <= got["environment_configs"].items()
     assert [each["name"] for each in prod.get("/environment")["items"]] == ["local", "prod"]
 
 
 def test_an_environment_may_be_said_flat(plane: Plane) -> None:
-    flat = {"name": "prod", **PROD["environment_configs"]}  # type: ignore[dict-item]
+    flat = {"name": "prod", **PROD["environment_configs"]}
     assert plane.post("/environment", flat, 201)["environment_configs"]["namespace"] == "ml-serve"
 
 
@@ -76,7 +78,7 @@ def test_an_environment_may_be_said_flat(plane: Plane) -> None:
 def test_a_patch_of_an_environment_changes_only_what_it_names(prod: Plane, nested: bool) -> None:
     fields = {"domain_suffix": ".updated-domain.com"}
     got = prod.patch("/environment/prod", {"environment_configs": fields} if nested else fields)
-    expected = {**PROD["environment_configs"], **fields}  # type: ignore[dict-item]
+    expected = {**PROD["environment_configs"], **fields}
     assert expected.items() <= got["environment_configs"].items()
 
 
