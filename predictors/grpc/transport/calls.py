@@ -22,7 +22,7 @@ from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.telemetry.exchange import Exchange, Observer
-from predictors.telemetry.ids import Ids, given, new_id
+from predictors.telemetry.ids import Ids, new_id, valid_ids
 
 log = logging.getLogger("predictors")
 
@@ -98,7 +98,7 @@ def head_of(headers: Headers) -> Head:
         fields.get(b"grpc-encoding", b"identity"),
         min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
         metadata,
-        *given(headers),
+        *valid_ids(headers),
     )
 
 

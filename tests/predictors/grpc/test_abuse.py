@@ -169,8 +169,8 @@ def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer) -> None:
     for _ in range(4):
         peer.send(frame(PING, 0, 0, bytes(8)) * (FRAMES // 2))
         peer.round_trip()
-        for made in list(wire.server.connections):
-            made.budget.grown_at -= 60.0
+        for connection in list(wire.server.connections):
+            connection.budget.grown_at -= 60.0
     peer.send(call(1))
     assert peer.reply(1).message == b"hello"
 

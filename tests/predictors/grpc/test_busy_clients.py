@@ -25,10 +25,10 @@ def channel(wire: Http2Wire) -> Iterator[grpc.Channel]:
         ("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1), ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 16_384),
     ]  # fmt: skip
-    with grpc.insecure_channel(wire.target, options) as made:
-        grpc.channel_ready_future(made).result(SECONDS)
+    with grpc.insecure_channel(wire.target, options) as connected:
+        grpc.channel_ready_future(connected).result(SECONDS)
         (before,) = wire.server.connections
-        yield made
+        yield connected
         assert list(wire.server.connections) == [before]
         check_budget(before)
 
@@ -87,5 +87,5 @@ def test_a_client_that_confirms_everything(wire: Http2Wire) -> None:
                     size = len(received.payload)
                     peer.send(window_update(0, size) + window_update(stream, size))
             assert peer.replies[stream].ended
-        (made,) = wire.server.connections
-        check_budget(made)
+        (connection,) = wire.server.connections
+        check_budget(connection)
