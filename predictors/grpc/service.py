@@ -249,8 +249,9 @@ def build(pipeline: Pipeline) -> GrpcServer:
     methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
     admission, settings = pipeline.admission, pipeline.settings
     server = GrpcServer(
-        methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, admission.no_room
-    )
+        methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, admission.no_room,
+        pipeline.inflater,
+    )  # fmt: skip
     if pipeline.gate is not None:
         put_before(server, pipeline.gate, aborted)
     return server

@@ -8,8 +8,9 @@ from urllib.parse import quote
 from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
-from predictors.protocol.errors import NotReady, RequestError
-from predictors.rest.asgi import ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
+from predictors.protocol.errors import NotReady, RequestError, forget_frames
+from predictors.queueing.byte_budget import NoRoom
+from predictors.rest.asgi import ClientGone, Receive, Request, Response, Scope, Send, peer_of
 from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.operations import Operations
@@ -43,7 +44,7 @@ class App:
             return
         exchange = self.exchange(scope)
         exchange.enter()
-        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.room)
+        request = Request(scope, receive, self.pipeline.inflater, self.admission.room)
         try:
             route = self.route(request, exchange)
             await self.authorize(route, request)
@@ -60,6 +61,8 @@ class App:
         finally:
             request.release()
         self.pipeline.record(exchange.protocol, response.status, exchange, len(response.body))
+        if exchange.error is not None:
+            forget_frames(exchange.error)
         await self.respond(request, exchange, response, send)
 
     def exchange(self, scope: Scope) -> Exchange:
