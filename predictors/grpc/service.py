@@ -16,7 +16,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.grpc.guard import PROBES, put_before
 from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
-from predictors.grpc.transport.headers import Headers
+from predictors.grpc.transport.fields import Headers
 from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata

@@ -121,15 +121,3 @@ class TimedOut(RequestError):
 class NotReady(RequestError):
     status = 503
     kind = "not_ready"
-
-
-def forget_frames(error: BaseException) -> None:
-    """Unlinks an error that has been reported from its frames and causes.
-
-    They hold the body of the request, in reference cycles, and would keep it until the garbage collector comes by.
-    """
-    causes = (error.__cause__, error.__context__)
-    error.__traceback__ = error.__cause__ = error.__context__ = None
-    for cause in causes:
-        if cause is not None:
-            forget_frames(cause)

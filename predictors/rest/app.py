@@ -8,7 +8,7 @@ from urllib.parse import quote
 from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import known
 from predictors.pipeline.pipeline import Pipeline
-from predictors.protocol.errors import NotReady, RequestError, forget_frames
+from predictors.protocol.errors import NotReady, RequestError
 from predictors.queueing.byte_budget import NoRoom
 from predictors.rest.asgi import ClientGone, Receive, Request, Response, Scope, Send, peer_of
 from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
@@ -17,6 +17,7 @@ from predictors.rest.operations import Operations
 from predictors.rest.predictions import Predictions
 from predictors.rest.responses import error_response, protocol_of
 from predictors.rest.routes import Route, Router
+from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import GONE, Exchange
 
 

@@ -67,6 +67,7 @@ class Application(Protocol):
 class HttpConnection(HttpToolsProtocol):
     app: Any
     cycle: Any
+    flow: Flow
     kind: bytes
     header_length: bytes | None
     unusual: bool
@@ -135,13 +136,14 @@ class HttpConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            read_without_upgrade(self, self.scope["headers"])
+            read_without_upgrade(self, list(self.scope["headers"]))
             self.parse(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             reason = error.__context__
-            known = isinstance(reason, MalformedRequest)
-            self.end_with_fault(reason if known else MalformedRequest("the request is not valid HTTP/1.1"))
+            if not isinstance(reason, MalformedRequest):
+                reason = MalformedRequest("the request is not valid HTTP/1.1")
+            self.end_with_fault(reason)
             return
         if self.heading:
             self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0

@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from predictors.grpc.transport.connection import Http2Connection
+from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
-from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
-from predictors.protocol.errors import forget_frames
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget, NoRoom
 from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation, InflationFailed
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
+from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, given, new_id
 

@@ -61,7 +61,12 @@ def test_a_frame_in_crumbs_costs_no_more() -> None:
     async def run() -> int:
         made = Http2Connection(Seen, set(), 2**20)
         made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
-        whole = PREFACE + frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, END_STREAM, 1, bytes(2**20))
+        whole = (
+            PREFACE
+            + settings()
+            + frame(HEADERS, END_HEADERS, 1, plain("/t/Echo"))
+            + frame(DATA, END_STREAM, 1, bytes(2**20))
+        )
         for at in range(0, len(whole), 25):
             made.data_received(whole[at : at + 25])
         made.connection_lost(None)
