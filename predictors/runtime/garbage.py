@@ -1,4 +1,4 @@
-"""Little is left to Python's garbage collector: it looks through no modules and models, and failed requests leave nothing."""
+"""Little is left to the garbage collector: it looks through no modules and models; failed requests leave nothing."""
 
 from __future__ import annotations
 

@@ -28,22 +28,22 @@ MIB = 1024**2
 MAX = 8 * MIB
 
 
-class Holder:
+class CountedBudget:
     """Holds bytes in a budget, and remembers each change."""
 
     def __init__(self, most: float = MAX * 2) -> None:
-        self.budget = ByteBudget(most)
+        self.bytes = ByteBudget(most)
         self.changes: list[int] = []
 
     def __call__(self, size: int) -> None:
-        if size > 0 and not self.budget.has(size):
+        if size > 0 and not self.bytes.has(size):
             raise NoRoom
-        self.budget.held += size
+        self.bytes.held += size
         self.changes.append(size)
 
 
-def inflate(packed: bytes, holder: Holder | None = None, ratio: int = 0, max_size: int = MAX) -> bytes:
-    return asyncio.run(Inflater(max_size, ratio).inflate(packed, holder or Holder()))
+def inflate(packed: bytes, budget: CountedBudget | None = None, ratio: int = 0, max_size: int = MAX) -> bytes:
+    return asyncio.run(Inflater(max_size, ratio).inflate(packed, budget or CountedBudget()))
 
 
 def noise(size: int) -> bytes:
@@ -67,10 +67,10 @@ BODIES = {
 @pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in BODIES.items()])
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
 def test_bodies_are_as_they_were(body: bytes, pack: Callable[[bytes], bytes]) -> None:
-    holder = Holder()
-    assert inflate(pack(body), holder) == body
-    assert holder.budget.held == len(body)
-    assert all(change <= SMALL_STEP + STEP for change in holder.changes)
+    budget = CountedBudget()
+    assert inflate(pack(body), budget) == body
+    assert budget.bytes.held == len(body)
+    assert all(change <= SMALL_STEP + STEP for change in budget.changes)
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 100])
@@ -82,26 +82,26 @@ def test_blocks_that_hold_nothing(pieces: int) -> None:
 
 def test_room_is_held_before_a_step() -> None:
     """So what does not fit is never made."""
-    holder, packed = Holder(3 * STEP + 10), zlib.compress(bytes(MAX))
+    budget, packed = CountedBudget(3 * STEP + 10), zlib.compress(bytes(MAX))
     tracemalloc.start()
     try:
         with pytest.raises(NoRoom):
-            inflate(packed, holder)
+            inflate(packed, budget)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 2 * STEP < peak < 4.5 * STEP
-    assert holder.changes == [SMALL_STEP + STEP, STEP]
+    assert budget.changes == [SMALL_STEP + STEP, STEP]
 
 
 def test_a_small_body_is_complete_at_once() -> None:
     """On the event loop: the fast path of gRPC needs no task."""
-    inflater, holder = Inflater(MAX), Holder()
-    inflation = inflater.begin(gzip.compress(bytes(1000)), holder)
+    inflater, budget = Inflater(MAX), CountedBudget()
+    inflation = inflater.begin(gzip.compress(bytes(1000)), budget)
     assert inflation.complete
-    assert (inflation.body(), holder.budget.held) == (bytes(1000), 1000)
-    assert not inflater.begin(gzip.compress(bytes(MIB)), holder).complete
-    assert not inflater.begin(noise(SMALL_STEP + 1), holder).complete, "it is not even looked at yet"
+    assert (inflation.body(), budget.bytes.held) == (bytes(1000), 1000)
+    assert not inflater.begin(gzip.compress(bytes(MIB)), budget).complete
+    assert not inflater.begin(noise(SMALL_STEP + 1), budget).complete, "it is not even looked at yet"
 
 
 def test_large_bodies_are_inflated_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,11 +176,11 @@ def test_bodies_wait_for_one_another() -> None:
     async def all_of_them() -> list[bytes]:
         inflater = Inflater(MAX)
         inflater.slots = asyncio.Semaphore(1)
-        holder = Holder()
+        budget = CountedBudget()
 
         async def one() -> bytes:
-            body = await inflater.inflate(zlib.compress(bytes(MAX)), holder)
-            holder(-len(body))
+            body = await inflater.inflate(zlib.compress(bytes(MAX)), budget)
+            budget(-len(body))
             return body
 
         return await asyncio.gather(*(one() for _ in range(4)))
