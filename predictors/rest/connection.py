@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from predictors.pipeline.fast_path import SMALL
+from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.queueing.slow_clients import Arrival, Backlog
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.rest.fast_call import FastCall, FastRoute
@@ -215,7 +215,7 @@ class HttpConnection(HttpToolsProtocol):
                 self.unusual = True
                 if len(value) > MAX_DIGITS:
                     raise MalformedRequest("the content-length has too many digits")
-            elif not value.isdigit() or int(value) > SMALL:
+            elif not value.isdigit() or int(value) > MAX_FAST_BODY:
                 self.unusual = True
         elif name in NOTED:
             if name == b"host":

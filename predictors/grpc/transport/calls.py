@@ -24,7 +24,7 @@ from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation,
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import Exchange, Observer
-from predictors.telemetry.ids import Ids, given, new_id
+from predictors.telemetry.ids import Ids, new_id, valid_ids
 
 log = logging.getLogger("predictors")
 
@@ -100,7 +100,7 @@ def head_of(headers: Headers) -> Head:
         fields.get(b"grpc-encoding", b"identity"),
         min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
         metadata,
-        *given(headers),
+        *valid_ids(headers),
     )
 
 
@@ -255,10 +255,11 @@ class GrpcCall(Stream):
         try:
             with self.inflating():
                 message = await self.server.inflater.finish(inflation)
+            self.deliver(message)
         except Abort as abort:
             self.refuse(abort)
-        else:
-            self.deliver(message)
+        except Exception:
+            self.broken()
 
     @contextmanager
     def inflating(self) -> Iterator[None]:

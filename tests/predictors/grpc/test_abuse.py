@@ -160,8 +160,8 @@ def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer, monkeypa
         for _ in range(3):
             peer.send(frame(PING, 0, 0, bytes(8)) * 1400)
             peer.round_trip()
-        for made in list(wire.server.connections):
-            made.minute = 0.0  # over
+        for connection in list(wire.server.connections):
+            connection.minute = 0.0  # over
     peer.send(call(1))
     assert peer.reply(1).message == b"hello"
 

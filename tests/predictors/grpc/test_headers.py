@@ -130,15 +130,15 @@ def test_an_entry_like_another() -> None:
 
 def test_headers_that_vary_are_remembered_anew() -> None:
     async def run() -> bool:
-        made = Http2Connection(Seen, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
-        made.data_received(PREFACE + settings())
+        connection = Http2Connection(Seen, set(), 2**20)
+        connection.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
+        connection.data_received(PREFACE + settings())
         for i in range(500):
             block = plain("/t/Echo", ("x", str(i)))
-            made.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
-            if block not in made.header_blocks.known or len(made.header_blocks.known) > 100:
+            connection.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
+            if block not in connection.header_blocks.known or len(connection.header_blocks.known) > 100:
                 return False
-        made.connection_lost(None)
+        connection.connection_lost(None)
         return True
 
     assert asyncio.run(run())
