@@ -107,6 +107,8 @@ class Inflater:
         return inflation
 
     async def finish(self, inflation: Inflation) -> bytes:
+        if inflation.complete:
+            return inflation.body()
         try:
             async with self.slots:
                 while not inflation.complete:
