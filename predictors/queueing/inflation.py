@@ -51,8 +51,7 @@ class Inflation:
         self.hold = hold
         self.held = 0
 
-    @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         return self.unpacker.eof
 
     def hold_for(self, size: int) -> None:
@@ -78,7 +77,7 @@ class Inflation:
                 raise InflationFailed("is truncated")
         if self.made.tell() > self.most:
             raise InflatedTooLarge(self.reason)
-        if self.complete and (self.unpacker.unused_data or self.at < len(self.packed)):
+        if self.is_complete() and (self.unpacker.unused_data or self.at < len(self.packed)):
             raise InflationFailed("is followed by something else")
 
     def body(self) -> bytes:
@@ -107,11 +106,11 @@ class Inflater:
         return inflation
 
     async def finish(self, inflation: Inflation) -> bytes:
-        if inflation.complete:
+        if inflation.is_complete():
             return inflation.body()
         try:
             async with self.slots:
-                while not inflation.complete:
+                while not inflation.is_complete():
                     inflation.hold_for(STEP)
                     await asyncio.to_thread(inflation.step, STEP)
             return inflation.body()

@@ -237,7 +237,7 @@ class GrpcCall(Stream):
         try:
             with self.inflating():
                 inflation = self.begin_inflation(packed)
-                message = inflation.body() if inflation.complete else None
+                message = inflation.body() if inflation.is_complete() else None
         except Abort as abort:
             self.refuse(abort)
             return

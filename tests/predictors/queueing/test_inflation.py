@@ -98,10 +98,10 @@ def test_a_small_body_is_complete_at_once() -> None:
     """On the event loop: the fast path of gRPC needs no task."""
     inflater, budget = Inflater(MAX), CountedBudget()
     inflation = inflater.begin(gzip.compress(bytes(1000)), budget)
-    assert inflation.complete
+    assert inflation.is_complete()
     assert (inflation.body(), budget.bytes.held) == (bytes(1000), 1000)
-    assert not inflater.begin(gzip.compress(bytes(MIB)), budget).complete
-    assert not inflater.begin(noise(SMALL_STEP + 1), budget).complete, "it is not even looked at yet"
+    assert not inflater.begin(gzip.compress(bytes(MIB)), budget).is_complete()
+    assert not inflater.begin(noise(SMALL_STEP + 1), budget).is_complete(), "it is not even looked at yet"
 
 
 def test_large_bodies_are_inflated_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
