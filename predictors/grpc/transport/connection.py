@@ -14,7 +14,7 @@ from predictors.grpc.transport.fields import Headers, Malformed, check_trailers
 from predictors.grpc.transport.frames import ConnectionFault, frame
 from predictors.grpc.transport.headers import HeaderBlock, HeaderBlocks
 from predictors.grpc.transport.stream import Stream
-from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.byte_budget import ByteBudget, NoRoom
 from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 
 log = logging.getLogger("predictors")
@@ -418,14 +418,13 @@ class Http2Connection(asyncio.Protocol):
         """Whether nobody has opened this stream, or ever will."""
         return number > self.last or number % 2 == 0
 
-    def has_room(self, stream: Stream, size: int) -> bool:
-        """Counts bytes that a stream holds beside those that it received, if there is room for them."""
-        if not self.room.has(size):
-            return False
-        stream.received += size
+    def hold(self, stream: Stream, size: int) -> None:
+        """Counts bytes that a stream holds beside those that it received; raises NoRoom."""
+        if size > 0 and not self.room.has(size):
+            raise NoRoom
+        stream.inflated += size
         self.held += size
         self.room.held += size
-        return True
 
     def allow(self, stream: Stream, size: int) -> None:
         """Returns bytes that have been consumed to the window of a stream."""
@@ -645,8 +644,8 @@ class Http2Connection(asyncio.Protocol):
         stream.waiting.clear()
         self.held_back.pop(stream.number, None)
         if self.streams.pop(stream.number, None) is not None:
-            self.held -= stream.received
-            self.room.held -= stream.received
+            self.held -= stream.received + stream.inflated
+            self.room.held -= stream.received + stream.inflated
 
     def fail(self, code: int, words: str) -> None:
         log.debug("a gRPC connection is closed: %s", words)
