@@ -12,8 +12,8 @@ from predictors.grpc.transport.frames import ENHANCE_YOUR_CALM, ConnectionFault
 
 MAX_BUDGET = 100_000  # a tenth of a second of work
 BUDGET_PER_SECOND = MAX_BUDGET / 60  # connections may be days old, and only bursts are attacks
-TURN = 5_000  # in one iteration of the event loop: other connections have their turn, too
-UNCOUNTED = 500  # of a turn: so little that it does not matter if a transport reads again
+TURN = 2_000  # in one iteration of the event loop: other connections have their turn, too
+UNCOUNTED = 300  # of a turn: so little that it does not matter if a transport reads again
 
 # What is earned
 ANSWER = 1000  # with a call that is answered, whatever the answer
@@ -21,7 +21,7 @@ MESSAGE = 20  # with each message that is sent
 EARNING_SHIFT = 8  # and with each 256 bytes of data that the peer takes
 
 # What it costs
-CALL = 50  # to answer; from the limit of a turn alone
+CALL = 20  # to answer; from the limit of a turn alone
 SMALL_FRAME = 2  # control frames, and data that says nothing
 FIELD = 4  # to decode and to check
 BLOCK_SHIFT = 2  # and for each 4 bytes of a block, which may be Huffman coded
