@@ -6,13 +6,14 @@ A file of some kilobytes can hold gigabytes, as one value that is repeated takes
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, check_footer, pages
-from predictors.protocol.tables import TableColumns, batch_of_frame
+from predictors.protocol.tables import ANY, TableColumns, batch_of_frame
 
 MAX_PAGES = 20_000
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -33,14 +34,16 @@ class ColumnSize:
     """Whether its texts can be read without being unfolded."""
 
 
-def decode_parquet(body: bytes) -> Batch:
+def decode_parquet(body: bytes, columns: TableColumns = ANY) -> Batch:
     import pandas as pd
+    from pyarrow.parquet import read_schema
 
     try:
-        frame = pd.read_parquet(io.BytesIO(body))
+        wanted = list(columns.select(names_of(read_schema(io.BytesIO(body)))))
+        frame = pd.read_parquet(io.BytesIO(body), columns=wanted if columns.ignored else None)
     except UNREADABLE:
         raise InvalidInput("the body cannot be read as Parquet") from None
-    return batch_of_frame(frame, "Parquet")
+    return batch_of_frame(frame, "Parquet", columns.ignored)
 
 
 def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
@@ -53,8 +56,9 @@ def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
     try:
         check_footer(body, columns.most)
         file = ParquetFile(BufferReader(body))
-        columns.check(names_of(file.schema_arrow))
-        sizes = column_sizes(body, file.metadata, most)
+        names = names_of(file.schema_arrow)
+        left_out = {*names} - {*columns.select(names)}
+        sizes = column_sizes(body, file.metadata, most, left_out)
         folded = {path for path, one in sizes.items() if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
         size = sum(one.stored if path in folded else one.unfolded for path, one in sizes.items())
         check_size(size, most)
@@ -75,9 +79,11 @@ def names_of(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in index]
 
 
-def column_sizes(body: bytes, metadata: Any, most: int) -> dict[str, ColumnSize]:
-    """By path; those of lists and structures are several."""
-    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+def column_sizes(body: bytes, metadata: Any, most: int, left_out: Set[str]) -> dict[str, ColumnSize]:
+    """By path; those of lists and structures are several. Columns that are left out are not read, and take nothing."""
+    all_leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    places = [i for i, leaf in enumerate(all_leaves) if left_out.isdisjoint(prefixes(leaf.path))]
+    leaves = [all_leaves[place] for place in places]
     check_size(metadata.num_rows * len(leaves) * CELL, most)
     sizes = {leaf.path: ColumnSize() for leaf in leaves}
     left = MAX_PAGES
@@ -85,10 +91,18 @@ def column_sizes(body: bytes, metadata: Any, most: int) -> dict[str, ColumnSize]
         raise too_many_pages()
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        for position, leaf in enumerate(leaves):
+        for position, leaf in zip(places, leaves, strict=True):
             left = add_chunk(sizes[leaf.path], body, group.column(position), leaf, group.num_rows, left)
         check_size(sum(size.stored for size in sizes.values()), most)
     return sizes
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """The names that the column of a leaf may have: a name may itself hold dots."""
+    position = -1
+    while (position := path.find(".", position + 1)) >= 0:
+        yield path[:position]
+    yield path
 
 
 def add_chunk(column: ColumnSize, body: bytes, chunk: Any, leaf: Any, values: int, left: int) -> int:
