@@ -19,9 +19,8 @@ class Ignored(dict[str, Sequence[str]]):
     @property
     def header(self) -> str:
         """The value of the header `x-ignored`; characters that a header cannot hold are encoded as in URLs."""
-        return ", ".join(
-            f"{kind}={quote(name[:MAX_NAME])}" for kind, names in self.items() for name in names[:MAX_LISTED]
-        )
+        named = ((kind, name) for kind, names in self.items() for name in names[:MAX_LISTED])
+        return ", ".join(f"{kind}={quote(name[:MAX_NAME])}" for kind, name in named)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -23,11 +23,8 @@ def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[s
         value = parse_nonfinite(bytes(body)) if nonfinite else None
         if isinstance(value, dict):
             return value
-        hint = (
-            " (JSON has no NaN or Infinity: send null)"
-            if not nonfinite and names_nonfinite(bytes(body), error.pos)
-            else ""
-        )
+        named = not nonfinite and names_nonfinite(bytes(body), error.pos)
+        hint = " (JSON has no NaN or Infinity: send null)" if named else ""
         raise InvalidInput(
             f"the request body is not valid JSON: line {error.lineno}, column {error.colno}{hint}"
         ) from None

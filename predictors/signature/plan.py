@@ -171,6 +171,7 @@ class SignaturePlan:
         import pandas as pd
 
         columns: Mapping[Any, Values]
+        keys = self.keys
         if batch.columns is None:
             columns = self.columns_of_rows(batch.rows)
         elif (matrix := self.whole_matrix(batch, [field.name for field in self.inputs])) is not None:
@@ -178,6 +179,9 @@ class SignaturePlan:
         elif self.named:
             wanted = self.check_columns(batch.columns, batch.ignored)
             columns = batch.columns if wanted is None else {name: batch.columns[name] for name in wanted}
+        elif batch.ignored is not None and batch.frame:  # in the order and under the names of the table
+            keys = [*self.select(batch.columns, batch.ignored)]
+            columns = batch.columns
         else:
             columns = self.columns_by_position(batch)
         check_lengths(columns)
@@ -185,7 +189,7 @@ class SignaturePlan:
         return pd.DataFrame(
             {
                 key: field.column(columns[key], cast)
-                for key, field in zip(self.keys, self.inputs, strict=True)
+                for key, field in zip(keys, self.inputs, strict=True)
                 if key in columns
             }
         )

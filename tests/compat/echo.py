@@ -15,9 +15,10 @@ def shown(value):
     if isinstance(value, np.ndarray):
         return {"array": str(value.dtype), "shape": list(value.shape), "cells": shown(value.tolist())}
     if isinstance(value, dict):
-        return {str(name): shown(item) for name, item in value.items()}
+        return {str(name): shown(value[name]) for name in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [shown(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
     return f"{type(value).__name__} {value!r}"
 
 return [repr({"input": shown(model_input), "params": params})]

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import mlflow.pyfunc
@@ -71,8 +71,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Both]
     """Servers start when a test first asks for their model."""
     before = os.environ.get("MLFLOW_IS_IN_SERVING_ENVIRONMENT")
     folder = tmp_path_factory.mktemp("models")
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         class Served(dict[str, Both]):
@@ -180,7 +178,7 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("table", "split without data", {"dataframe_split": {"columns": ["x"]}}),
     ("table", "an unknown key in split", split(NAMES, [1.5, 2, "t"], rows=1)),
     ("table", "rows of another length", split(NAMES, [1.5, 2])),
-    ("table", "an index of another length", split(NAMES, [1.5, 2, "t"], index=[1, 2])),
+    ("table", "an index of another length", split(NAMES, [1.5, 2, "t"], [1.5, 2, "t"], index=[1])),
     ("table", "text in a number", {"dataframe_records": [{**RECORD, "x": "much"}]}),
     ("table", "null in an integer", {"dataframe_records": [{**RECORD, "n": None}]}),
     ("table", "columns of different lengths", {"inputs": {"x": [1.5, 2], "n": [2], "s": ["t"]}}),
