@@ -12,7 +12,7 @@ from generator.patches import json_patch, merge_patch
 from generator.plan import ManifestPlan
 from generator.resources.meta import Resource
 from generator.rollout.actions import Patch, PatchType
-from generator.rollout.conditions import LatestShare
+from generator.rollout.conditions import CanaryPercent, LatestShare, RolledOut
 from generator.rollout.parts import ISVC, described, keyed, patches, revision_ready
 from generator.rollout.steps import Step
 
@@ -26,7 +26,8 @@ def split(before: ManifestPlan, after: ManifestPlan, type: PatchType) -> Iterato
     yield Step(
         f"send {canary.percent} % of the traffic to {canary.model}",
         patches(before, after, type),
-        requires=(revision_ready(before),) if is_new else (),
+        requires=(revision_ready(before), RolledOut(after.spec.name, after.workload)) if is_new else (),
+        done=(described(after), CanaryPercent(after.spec.name, canary.percent)),
         waits=(*([revision_ready(after)] if canary.percent else []), LatestShare(after.workload, canary.percent)),
         back=patches(after, before),
     )

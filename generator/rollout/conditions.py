@@ -194,6 +194,45 @@ class RevisionReady(Condition):
 
 
 @dataclass(frozen=True, slots=True)
+class RolledOut(Condition):
+    """KServe has recorded the newest revision as rolled out. Before that it sends a canary everything."""
+
+    name: str
+    service: str
+
+    def holds(self, observed: Observed) -> bool:
+        status = ("status", "components", "predictor", "latestRolledoutRevision")
+        recorded = observed.value("InferenceService", self.name, *status)
+        return bool(recorded) and recorded == observed.value(
+            KNATIVE_SERVICE, self.service, "status", "latestReadyRevisionName"
+        )
+
+    def __str__(self) -> str:
+        return f"KServe has recorded the newest revision of {self.service} as rolled out"
+
+    def shell(self) -> str:
+        return words("rolled_out", self.name, self.service)
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPercent(Condition):
+    """An InferenceService asks for so many percent for its newest revision."""
+
+    name: str
+    percent: int
+
+    def holds(self, observed: Observed) -> bool:
+        found = observed.value("InferenceService", self.name, "spec", "predictor", "canaryTrafficPercent")
+        return found is not None and int(found) == self.percent
+
+    def __str__(self) -> str:
+        return f"the InferenceService {self.name} asks for {self.percent} % for its newest revision"
+
+    def shell(self) -> str:
+        return words("canary_percent", self.name, str(self.percent))
+
+
+@dataclass(frozen=True, slots=True)
 class LatestShare(Condition):
     """Knative sends so many percent to the newest revision that is ready."""
 

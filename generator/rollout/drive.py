@@ -14,6 +14,8 @@ from generator.rollout.steps import RolloutPlan, Step
 
 WAIT_SECONDS = 900.0
 """Time for the conditions after a step, such as pods that load a model."""
+REQUIRE_SECONDS = 30.0
+"""Time in which a condition before a step may come to hold: a Deployment that scales is not settled for a moment."""
 
 
 class Cluster(Protocol):
@@ -71,13 +73,21 @@ def drive(
         if is_done(step, observed):
             tell(Progress(number, total, step, "passed"))
         else:
-            if missing := unmet(step.requires, observed):
-                raise RolloutStopped(number, step, missing, None)
+            require(cluster, number, step)
             tell(Progress(number, total, step, "begun"))
             for action in step.actions:
                 cluster.carry_out(action)
         wait(cluster, number, total, step, tell, wait_seconds)
         tell(Progress(number, total, step, "finished", cluster.now() - begun))
+
+
+def require(cluster: Cluster, number: int, step: Step) -> None:
+    """Stops if something that must hold before a step does not, for longer than an autoscaler or a new pod takes."""
+    begun = cluster.now()
+    while missing := unmet(step.requires, cluster.observe()) if step.requires else []:
+        if cluster.now() - begun > REQUIRE_SECONDS:
+            raise RolloutStopped(number, step, missing, None)
+        cluster.pause()
 
 
 def wait(cluster: Cluster, number: int, total: int, step: Step, tell: Callable[[Progress], None], limit: float) -> None:

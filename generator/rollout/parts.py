@@ -32,7 +32,8 @@ def pod_marks(plan: ManifestPlan, served: Served) -> tuple[str, ...]:
 
 
 def described(plan: ManifestPlan) -> Describes:
-    return Describes(plan.spec.name, marks(plan, plan.stable))
+    """The InferenceService is for the model of the plan; in Knative that is the canary's, if there is one."""
+    return Describes(plan.spec.name, marks(plan, plan.canary if plan.canary and plan.knative else plan.stable))
 
 
 def ready(plan: ManifestPlan, pods: int) -> Ready:

@@ -7,7 +7,7 @@ import shlex
 
 from generator.output import stream
 from generator.rollout.actions import Action, Apply, Patch
-from generator.rollout.drive import WAIT_SECONDS
+from generator.rollout.drive import REQUIRE_SECONDS, WAIT_SECONDS
 from generator.rollout.steps import RolloutPlan, Step
 
 SCRIPT = "rollout.sh"
@@ -25,13 +25,16 @@ describes() {
 ready() {
   name=$1 pods=$2; shift 2
   describes deployment "$name" '{.spec.template}' "$@" || return 1
-  state=$(value deployment "$name" '{.metadata.generation}/{.status.observedGeneration}/{.status.replicas}/{.status.updatedReplicas}/{.status.availableReplicas}')
+  fields='{.metadata.generation}/{.status.observedGeneration}'
+  fields=$fields'/{.status.replicas}/{.status.updatedReplicas}/{.status.availableReplicas}'
+  state=$(value deployment "$name" "$fields")
   IFS=/ read -r generation observed replicas updated available <<END
 $state
 END
   [ "$generation" = "$observed" ] && [ "$replicas" = "$updated" ] && [ "${available:-0}" -ge "$pods" ]
 }
 min_replicas() { least=$(value inferenceservice "$1" '{.spec.predictor.minReplicas}'); [ "${least:-0}" -ge "$2" ]; }
+canary_percent() { [ "$(value inferenceservice "$1" '{.spec.predictor.canaryTrafficPercent}')" = "$2" ]; }
 accepted() {
   generation=$(value httproute "$1" '{.metadata.generation}')
   [ -n "$generation" ] || return 1
@@ -48,19 +51,25 @@ revision_ready() {
   [ -n "$newest" ] && [ "$newest" = "$(value ksvc "$name" '{.status.latestReadyRevisionName}')" ] || return 1
   settled "$name" && describes revision "$newest" '{.spec}' "$@"
 }
+rolled_out() {
+  recorded=$(value inferenceservice "$1" '{.status.components.predictor.latestRolledoutRevision}')
+  [ -n "$recorded" ] && [ "$recorded" = "$(value ksvc "$2" '{.status.latestReadyRevisionName}')" ]
+}
 latest_share() {
   shares=$(value ksvc "$1" '{range .status.traffic[?(@.latestRevision==true)]}{.percent}+{end}0')
   settled "$1" && [ "$((shares))" -eq "$2" ]
 }
 stop() { echo "stopped: $1" >&2; exit 1; }
-wait_for() {
-  text=$1; shift
-  left=$WAIT_SECONDS
+hold_within() {
+  seconds=$1 text=$2; shift 2
+  left=$seconds
   until "$@"; do
-    [ "$left" -gt 0 ] || stop "after $WAIT_SECONDS s this does not hold: $text"
+    [ "$left" -gt 0 ] || stop "after $seconds s this does not hold: $text"
     left=$((left - 1)); sleep 1
   done
 }
+require() { hold_within "$REQUIRE_SECONDS" "$@"; }
+wait_for() { hold_within "$WAIT_SECONDS" "$@"; }
 """.strip()
 
 
@@ -73,6 +82,7 @@ def script(plan: RolloutPlan, namespace: str, context: str | None = None) -> dic
         "# May be run again after an interruption: what has been done is passed over.",
         f"NAMESPACE={shlex.quote(namespace)}",
         f"WAIT_SECONDS=${{WAIT_SECONDS:-{WAIT_SECONDS:.0f}}}",
+        f"REQUIRE_SECONDS={REQUIRE_SECONDS:.0f}",
         *([f'kubectl() {{ command kubectl --context {shlex.quote(context)} "$@"; }}'] if context else []),
         FUNCTIONS,
     ]
@@ -97,7 +107,7 @@ def of_step(number: int, total: int, step: Step, files: dict[str, str]) -> list[
 
 
 def carried(number: int, title: str, step: Step, files: dict[str, str]) -> list[str]:
-    acts = [f"{each.shell()} || stop {shlex.quote(f'this does not hold: {each}')}" for each in step.requires]
+    acts = [f"require {shlex.quote(str(each))} {each.shell()}" for each in step.requires]
     acts += [command(number, place, each, files) for place, each in enumerate(step.actions)]
     lines = [f"echo {title}"]
     if step.done:
