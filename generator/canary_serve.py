@@ -10,6 +10,7 @@ from generator.spec import Canary, ServeSpec
 from generator.spec.network import Exposure
 from generator.spec.pods import DisruptionBudget
 from generator.spec.scaling import Replicas, Scaling
+from generator.spec.storage import Storage
 
 NEXT = "next"
 """What is appended to the name of a serve to name its canary."""
@@ -41,7 +42,6 @@ def canary_serve(
     by_load = scaler == "hpa"
     account = spec.service_account.name or spec.name
     owns_account = spec.service_account.create or bool(spec.service_account.annotations)
-    cache = spec.storage.cache.model_copy(update={"create": False, "cleanup": False})
     return spec.model_copy(
         update={
             "name": name_of(spec, canary),
@@ -60,7 +60,17 @@ def canary_serve(
             "service_account": spec.service_account.model_copy(
                 update={"name": account, "create": False, "annotations": {}} if owns_account else {}
             ),
-            "storage": spec.storage.model_copy(update={"cache": cache}),
+            "storage": storage_of(spec),
             "monitoring": spec.monitoring.model_copy(update={"rules": False, "dashboard": False}),
         }
+    )
+
+
+def storage_of(spec: ServeSpec) -> Storage:
+    """The storage of the serve, whose cache is there already."""
+    storage = spec.storage
+    if "cache" not in storage.model_fields_set:
+        return storage  # one that is named would be used
+    return storage.model_copy(
+        update={"cache": storage.cache.model_copy(update={"create": False, "cleanup": False})}
     )

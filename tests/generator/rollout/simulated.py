@@ -49,7 +49,7 @@ class SimulatedCluster:
         self.on_change: list[Callable[[], None]] = []
 
     def observe(self) -> Observed:
-        return Observed(copy.deepcopy(self.objects))
+        return Observed(dict(self.objects))
 
     def now(self) -> float:
         return self.time
@@ -203,7 +203,7 @@ class StandardCluster(SimulatedCluster):
                 for kind, status in (("Accepted", "True"), ("ResolvedRefs", "True" if resolved else "False"))
             ]
             route["status"] = {"parents": [{"conditions": conditions}]}
-            self.live[route["metadata"]["name"]] = copy.deepcopy(route)
+            self.live[route["metadata"]["name"]] = {**route}
 
     def shares(self) -> dict[str, int]:
         """Where the gateway sends the requests of everybody."""
