@@ -71,6 +71,4 @@ def storage_of(spec: ServeSpec) -> Storage:
     storage = spec.storage
     if "cache" not in storage.model_fields_set:
         return storage  # one that is named would be used
-    return storage.model_copy(
-        update={"cache": storage.cache.model_copy(update={"create": False, "cleanup": False})}
-    )
+    return storage.model_copy(update={"cache": storage.cache.model_copy(update={"create": False, "cleanup": False})})

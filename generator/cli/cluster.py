@@ -68,10 +68,10 @@ class KubectlCluster:
 
     def get(self, names: list[str]) -> list[Resource]:
         """Those of the objects that are there."""
-        found = self.read(["get", *names, "--namespace", self.namespace, "--ignore-not-found"])
-        if found is None:
+        reply = self.read(["get", *names, "--namespace", self.namespace, "--ignore-not-found"])
+        if reply is None:
             return []
-        return list(found["items"]) if found["kind"] == "List" else [found]
+        return list(reply["items"]) if reply["kind"] == "List" else [reply]
 
     def read(self, arguments: list[str]) -> Any:
         text = self.run([*arguments, "--output", "json"])

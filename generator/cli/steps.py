@@ -66,11 +66,11 @@ def step_request(args: argparse.Namespace, command: str) -> ServeRequest:
 
 def finish(args: argparse.Namespace, request: ServeRequest, planner: Planner, target: ServeSpec) -> int:
     """Prints, writes or carries out the plan, and shows or writes the change of the spec."""
-    found: Asked | None = None
+    answer: Asked | None = None
     try:
         if args.apply or args.ask:
-            found = asked(request, target)
-        plan = planner(found.spec if found else request.spec, found.observed if found else None)
+            answer = asked(request, target)
+        plan = planner(answer.spec if answer else request.spec, answer.observed if answer else None)
     except SpecError as error:
         raise request.file.placed(error) from None
     context = request.file.layers.cluster
@@ -80,8 +80,8 @@ def finish(args: argparse.Namespace, request: ServeRequest, planner: Planner, ta
     # The new spec is prepared before anything is printed: if it cannot be written, a patch piped to a shell would be
     # undone by the next render.
     text = changed_text(args, request, changed) if args.write and changed else None
-    if args.apply and found:
-        if status := carry_out(args, plan, found):
+    if args.apply and answer:
+        if status := carry_out(args, plan, answer):
             return status
     elif args.output:
         write_script(Path(args.output), plan, request.spec.namespace, context)
@@ -98,9 +98,9 @@ def finish(args: argparse.Namespace, request: ServeRequest, planner: Planner, ta
     return OK
 
 
-def carry_out(args: argparse.Namespace, plan: RolloutPlan, found: Asked) -> int:
+def carry_out(args: argparse.Namespace, plan: RolloutPlan, answer: Asked) -> int:
     """The exit code: 1 if the rollout has stopped on the way."""
-    if has_begun(plan, found.observed) and not args.resume:
+    if has_begun(plan, answer.observed) and not args.resume:
         raise Stop(
             f"{args.file}: parts of this are done already, by a run that was interrupted or by somebody else: "
             "--resume goes on from there",
@@ -108,13 +108,13 @@ def carry_out(args: argparse.Namespace, plan: RolloutPlan, found: Asked) -> int:
         )
     progress = LiveProgress()
     try:
-        drive(plan, found.cluster, progress.tell, args.wait)
+        drive(plan, answer.cluster, progress.tell, args.wait)
     except RolloutStopped as stopped:
         progress.end()
         say(f"Stopped at {stopped}.")
         say("Nothing more was changed. --resume goes on when it holds; the way back:")
         for action in way_back(plan, stopped.number):
-            say(f"  {action.command(found.cluster.context)}")
+            say(f"  {action.command(answer.cluster.context)}")
         return WRONG
     progress.end()
     return OK

@@ -72,8 +72,10 @@ def promote(
 ) -> Iterator[Step]:
     """The serve itself gets the model of the winner, while the winner gets the serve's share of the traffic."""
     name, pods = after.spec.name, running(before, observed)
-    pods_of_serve = pods if holds_pods(after) else max(1, after.spec.replicas.min)
     updated = described(after)
+    if observed is not None and updated.holds(observed):
+        pods = max(1, pods_of(after, observed))  # an earlier run has begun, and the pods of both are there
+    pods_of_serve = pods if holds_pods(after) else max(1, after.spec.replicas.min)
     over = (updated, over_when(before, after))
     requires = () if force else (ready(winner, winner.spec.replicas.min),)
     yield scale(winner, pods, requires, (updated,))
@@ -167,11 +169,11 @@ def start(canary: ManifestPlan, pods: int, old: ManifestPlan | None) -> Step:
     """Makes the canary, with as many pods as its share needs."""
     documents = tuple(with_pods(each, canary, pods) for each in keyed(canary).values())
     there = ready(canary, pods)
-    made = [(each["kind"], each["metadata"]["name"]) for each in documents]
+    names = [(each["kind"], each["metadata"]["name"]) for each in documents]
     back = (
         (Apply(tuple(keyed(old).values())),)
         if old
-        else tuple(Delete(kind, name, canary.spec.namespace) for kind, name in reversed(made))
+        else tuple(Delete(kind, name, canary.spec.namespace) for kind, name in reversed(names))
     )
     return Step(
         f"start {canary.spec.name} with {canary.spec.model}",
@@ -213,16 +215,16 @@ def update(before: ManifestPlan, after: ManifestPlan, pods: int) -> tuple[Patch,
     """The patches of the serve and what is around it, with at least so many pods; routes and canaries stay."""
     old, new = keyed(before), keyed(after)
     apart = {key for plan in (before, after) for each in plan.behind for key in keyed(each)}
-    made = []
+    changes = []
     for key, resource in new.items():
         if key in old and key not in apart and key[0] != ROUTE:
             target = resource
             if key[0] == ISVC and pods > after.spec.replicas.min and holds_pods(after):
                 predictor = {**resource["spec"]["predictor"], "minReplicas": pods}
                 target = {**resource, "spec": {**resource["spec"], "predictor": predictor}}
-            if found := patch(without_visibility(old[key]), without_visibility(target)):
-                made.append(found)
-    return tuple(made)
+            if change := patch(without_visibility(old[key]), without_visibility(target)):
+                changes.append(change)
+    return tuple(changes)
 
 
 def without_visibility(resource: Resource) -> Resource:

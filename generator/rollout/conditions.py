@@ -157,8 +157,8 @@ class Weights(Condition):
 
     def holds(self, observed: Observed) -> bool:
         rules = observed.value("HTTPRoute", self.route, "spec", "rules") or [{}]
-        found = [(each["name"], each.get("weight", 1)) for each in rules[-1].get("backendRefs", [])]
-        return found == list(self.shares)
+        split = [(each["name"], each.get("weight", 1)) for each in rules[-1].get("backendRefs", [])]
+        return split == list(self.shares)
 
     def __str__(self) -> str:
         return f"the HTTPRoute {self.route} sends " + ", ".join(f"{weight} to {name}" for name, weight in self.shares)
@@ -222,8 +222,8 @@ class CanaryPercent(Condition):
     percent: int
 
     def holds(self, observed: Observed) -> bool:
-        found = observed.value("InferenceService", self.name, "spec", "predictor", "canaryTrafficPercent")
-        return found is not None and int(found) == self.percent
+        percent = observed.value("InferenceService", self.name, "spec", "predictor", "canaryTrafficPercent")
+        return percent is not None and int(percent) == self.percent
 
     def __str__(self) -> str:
         return f"the InferenceService {self.name} asks for {self.percent} % for its newest revision"

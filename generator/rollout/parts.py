@@ -66,7 +66,7 @@ def patches(before: ManifestPlan, after: ManifestPlan, type: PatchType = "merge"
     """A patch for each resource that both plans have and that differs."""
     old = keyed(before)
     pairs = [(old[key], new) for key, new in keyed(after).items() if key in old]
-    return tuple(made for pair in pairs if (made := patch(*pair, type)))
+    return tuple(change for pair in pairs if (change := patch(*pair, type)))
 
 
 def keyed(plan: ManifestPlan) -> dict[tuple[str, str], Resource]:

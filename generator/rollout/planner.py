@@ -72,7 +72,7 @@ def rollback(
 ) -> RolloutPlan:
     """Takes all traffic from the canary at once.
 
-    The canary stays without traffic, so that one can look at it, or give it traffic again; `undo` ends it. With
+    The canary stays without traffic, for people to inspect it, or to give it traffic again; `undo` ends it. With
     by: kserve it goes.
     """
     target = specs.canary_in(spec, name) if name else None

@@ -23,14 +23,14 @@ def take_over(after: ManifestPlan) -> Iterator[Step]:
     While both are there, KServe's comes first, since it is older.
     """
     spec = after.spec
-    made = tuple(with_shares(each, all_to_serve(after)) for each in routes(after))
+    ours = tuple(with_shares(each, all_to_serve(after)) for each in routes(after))
     gone = tuple(Gone(ROUTE, name) for name in kserve_routes(after))
     yield Step(
         f"make the route {own_route(after)}, with all of the traffic to {spec.name}",
-        (Apply(made),),
+        (Apply(ours),),
         waits=accepted(after),
         moot=(*(Exists(ROUTE, name) for name in names(after)), *gone),
-        back=tuple(Delete(ROUTE, each["metadata"]["name"], spec.namespace) for each in made),
+        back=tuple(Delete(ROUTE, each["metadata"]["name"], spec.namespace) for each in ours),
     )
     yield Step(
         "tell KServe to make no routes for the serve",

@@ -25,22 +25,22 @@ def names(plan: ManifestPlan) -> list[str]:
 
 def split_patches(plan: ManifestPlan, split: Split | None = None) -> tuple[Patch, ...]:
     """Patches that give our routes the rules of the plan, with other shares if given."""
-    made = [each if split is None else with_shares(each, split) for each in routes(plan)]
+    ours = [each if split is None else with_shares(each, split) for each in routes(plan)]
     return tuple(
         Patch(ROUTE, each["metadata"]["name"], plan.spec.namespace, {"spec": {"rules": each["spec"]["rules"]}})
-        for each in made
+        for each in ours
     )
 
 
 def with_shares(route: Resource, split: Split) -> Resource:
     """The route with these shares for everybody, and nothing for testers and shadows."""
     weight = dict(split)
-    made = []
+    rules = []
     for rule in route["spec"]["rules"][-2:]:
         backends = [{**each, "weight": weight[each["name"]]} for each in rule["backendRefs"] if each["name"] in weight]
         filters = [each for each in rule["filters"] if each["type"] != "RequestMirror"]
-        made.append({**rule, "filters": filters, "backendRefs": backends})
-    return {**route, "spec": {**route["spec"], "rules": made}}
+        rules.append({**rule, "filters": filters, "backendRefs": backends})
+    return {**route, "spec": {**route["spec"], "rules": rules}}
 
 
 def all_to_serve(plan: ManifestPlan) -> Split:

@@ -146,7 +146,7 @@ class StandardCluster(SimulatedCluster):
             there = self.objects.get(("Deployment", name), {"spec": {}, "metadata": {}})
             least = predictor.get("minReplicas", 1)
             replicas = max(least, min(there["spec"].get("replicas", least), predictor.get("maxReplicas", 1000)))
-            if self.chance.random() < 0.1:  # the autoscaler
+            if self.chance.random() < 0.02:  # the autoscaler
                 replicas = max(least, replicas + self.chance.choice([-1, 1]))
             spec = {"template": template, "replicas": replicas}
             if there["spec"] != spec:
@@ -232,11 +232,14 @@ class StandardCluster(SimulatedCluster):
 
     def models(self) -> dict[str, int]:
         """The percent that each model gets; a serve in the middle of an update counts for all of its models."""
-        shares, found = self.shares(), {}
+        shares = self.shares()
+        percents: dict[str, int] = {}
         for name, weight in shares.items():
             uris = {uri for pod in self.pods[name] for uri in strings(pod["template"]) if uri.startswith("models:/")}
-            found |= {uri: found.get(uri, 0) + round(100 * weight / sum(shares.values())) for uri in uris if weight}
-        return found
+            percents |= {
+                uri: percents.get(uri, 0) + round(100 * weight / sum(shares.values())) for uri in uris if weight
+            }
+        return percents
 
 
 SCALING = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "autoScaling", "canaryTrafficPercent", "labels"}
@@ -319,10 +322,10 @@ class KnativeCluster(SimulatedCluster):
         pass
 
     def models(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+        percents: dict[str, int] = {}
         for service in self.of_kind("ksvc"):
             for each in service.get("status", {}).get("traffic", []):
                 spec = self.objects["Revision", each["revisionName"]]["spec"]
                 for uri in {text for text in strings(spec) if text.startswith("models:/")}:
-                    found[uri] = found.get(uri, 0) + each["percent"]
-        return {uri: percent for uri, percent in found.items() if percent}
+                    percents[uri] = percents.get(uri, 0) + each["percent"]
+        return {uri: percent for uri, percent in percents.items() if percent}

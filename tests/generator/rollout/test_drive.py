@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator import Canary, ModelFacts, Observed, RolloutPlan, ServeSpec, canary, promote, render, rollback, undo
@@ -15,7 +15,7 @@ from generator.rollout.drive import RolloutStopped, drive
 from tests.generator.rollout.simulated import Interrupted, KnativeCluster, SimulatedCluster, StandardCluster
 
 FACTS = {f"models:/fraud/{version}": ModelFacts("sklearn", 40_000) for version in range(6, 10)}
-WAIT = 400  # seconds of the simulated clock
+WAIT = 300  # seconds of the simulated clock
 BAD = "models:/fraud/9"
 seeds = st.integers(0, 2**32 - 1)
 percents = st.sampled_from([1, 10, 50, 99, 100])
@@ -77,9 +77,9 @@ def is_as_rendered(cluster: SimulatedCluster, serve: ServeSpec) -> None:
     there = {key for key in cluster.objects if key[0] in kinds} - made_by_kserve
     assert there == {key for key in documents if key[0] in kinds}
     for key in there:
-        found, wanted = cluster.objects[key], documents[key]
-        assert found["metadata"]["labels"] == wanted["metadata"]["labels"], key
-        assert without_pods(found["spec"]) == without_pods(wanted["spec"]), key
+        stored, wanted = cluster.objects[key], documents[key]
+        assert stored["metadata"]["labels"] == wanted["metadata"]["labels"], key
+        assert without_pods(stored["spec"]) == without_pods(wanted["spec"]), key
 
 
 def without_pods(content: Any) -> Any:
@@ -96,11 +96,13 @@ def without_pods(content: Any) -> Any:
     return result
 
 
+few = settings(max_examples=20)
 interrupted = st.lists(st.integers(1, 12), max_size=4)
 modes = pytest.mark.parametrize("mode", ["Standard", "Knative"])
 
 
 @modes
+@few
 @given(seed=seeds, percent=percents, more=percents, breaks=st.lists(interrupted, min_size=4, max_size=4))
 def test_a_rollout_from_begin_to_end(mode: str, seed: int, percent: int, more: int, breaks: list[list[int]]) -> None:
     stable = spec(mode)
@@ -123,6 +125,7 @@ def test_a_rollout_from_begin_to_end(mode: str, seed: int, percent: int, more: i
 
 
 @modes
+@few
 @given(seed=seeds, percent=percents, breaks=st.lists(interrupted, min_size=4, max_size=4))
 def test_a_rollout_that_is_taken_back(mode: str, seed: int, percent: int, breaks: list[list[int]]) -> None:
     stable = spec(mode)
@@ -139,6 +142,7 @@ def test_a_rollout_that_is_taken_back(mode: str, seed: int, percent: int, breaks
     is_as_rendered(cluster, three)
 
 
+@few
 @given(seed=seeds, breaks=interrupted)
 def test_the_end_of_a_rollback_in_knative_never_serves_the_bad_version(seed: int, breaks: list[int]) -> None:
     stable = spec("Knative")
@@ -163,6 +167,7 @@ def test_the_end_of_a_rollback_in_knative_never_serves_the_bad_version(seed: int
 
 
 @modes
+@few
 @given(seed=seeds, breaks=interrupted)
 def test_a_canary_that_never_gets_ready_gets_nothing(mode: str, seed: int, breaks: list[int]) -> None:
     stable = spec(mode)
@@ -181,6 +186,7 @@ def test_a_canary_that_never_gets_ready_gets_nothing(mode: str, seed: int, break
         assert models(cluster) == {"models:/fraud/7": 100}
 
 
+@few
 @given(seed=seeds, breaks=st.lists(interrupted, min_size=3, max_size=3))
 def test_several_canaries_and_the_promotion_of_one(seed: int, breaks: list[list[int]]) -> None:
     stable = spec(canary={"model": "models:/fraud/8", "percent": 20})
@@ -197,6 +203,7 @@ def test_several_canaries_and_the_promotion_of_one(seed: int, breaks: list[list[
 
 
 @modes
+@few
 @given(seed=seeds, breaks=interrupted)
 def test_the_first_deployment_may_have_a_canary(mode: str, seed: int, breaks: list[int]) -> None:
     serve = spec(mode, canary={"model": "models:/fraud/8", "percent": 10})
@@ -205,6 +212,7 @@ def test_the_first_deployment_may_have_a_canary(mode: str, seed: int, breaks: li
     assert models(cluster) == {"models:/fraud/7": 90, "models:/fraud/8": 10}
 
 
+@few
 @given(seed=seeds, percent=percents, breaks=interrupted)
 def test_another_model_for_the_same_canary(seed: int, percent: int, breaks: list[int]) -> None:
     stable = spec()
