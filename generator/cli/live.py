@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from generator.rollout.drive import Progress
+from generator.rollout.drive import StepProgress
 
 
 class LiveProgress:
@@ -14,7 +14,7 @@ class LiveProgress:
         self.open = ""
         self.passed: set[int] = set()
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, progress: StepProgress) -> None:
         title = f"{progress.number}/{progress.of} {progress.step.text}"
         if progress.state == "passed":
             self.passed.add(progress.number)

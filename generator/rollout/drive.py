@@ -18,7 +18,7 @@ REQUIRE_SECONDS = 30.0
 """Time in which a condition before a step may come to hold: a Deployment that scales is not settled for a moment."""
 
 
-class Cluster(Protocol):
+class RolloutCluster(Protocol):
     """Whatever carries out actions and says what is there."""
 
     @abstractmethod
@@ -37,7 +37,7 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StepProgress:
     """What the driver tells about a step."""
 
     number: int
@@ -60,28 +60,28 @@ class RolloutStopped(Exception):
 
 
 def drive(
-    plan: RolloutPlan, cluster: Cluster, tell: Callable[[Progress], None], wait_seconds: float = WAIT_SECONDS
+    plan: RolloutPlan, cluster: RolloutCluster, tell: Callable[[StepProgress], None], wait_seconds: float = WAIT_SECONDS
 ) -> None:
     """Carries out all steps. Raises RolloutStopped at the first thing that is not so."""
     total = len(plan.steps)
     for number, step in enumerate(plan.steps, 1):
         observed = cluster.observe()
         if step.moot and not unmet(step.moot, observed):
-            tell(Progress(number, total, step, "passed"))
+            tell(StepProgress(number, total, step, "passed"))
             continue
         begun = cluster.now()
         if is_done(step, observed):
-            tell(Progress(number, total, step, "passed"))
+            tell(StepProgress(number, total, step, "passed"))
         else:
             require(cluster, number, step)
-            tell(Progress(number, total, step, "begun"))
+            tell(StepProgress(number, total, step, "begun"))
             for action in step.actions:
                 cluster.carry_out(action)
         wait(cluster, number, total, step, tell, wait_seconds)
-        tell(Progress(number, total, step, "finished", cluster.now() - begun))
+        tell(StepProgress(number, total, step, "finished", cluster.now() - begun))
 
 
-def require(cluster: Cluster, number: int, step: Step) -> None:
+def require(cluster: RolloutCluster, number: int, step: Step) -> None:
     """Stops if something that must hold before a step does not, for longer than an autoscaler or a new pod takes."""
     begun = cluster.now()
     while missing := unmet(step.requires, cluster.observe()) if step.requires else []:
@@ -90,7 +90,9 @@ def require(cluster: Cluster, number: int, step: Step) -> None:
         cluster.pause()
 
 
-def wait(cluster: Cluster, number: int, total: int, step: Step, tell: Callable[[Progress], None], limit: float) -> None:
+def wait(
+    cluster: RolloutCluster, number: int, total: int, step: Step, tell: Callable[[StepProgress], None], limit: float
+) -> None:
     """Waits until the conditions after a step hold, and go on holding for as long as it takes to settle."""
     begun = cluster.now()
     since: float | None = None
@@ -101,7 +103,7 @@ def wait(cluster: Cluster, number: int, total: int, step: Step, tell: Callable[[
             since = None
             if now - begun > limit:
                 raise RolloutStopped(number, step, missing, limit)
-            tell(Progress(number, total, step, "waiting", now - begun, tuple(missing)))
+            tell(StepProgress(number, total, step, "waiting", now - begun, tuple(missing)))
         else:
             since = now if since is None else since
             if now - since >= step.settle:

@@ -20,7 +20,7 @@ HOST = "fraud-ml.example.com"
 GATEWAY = {"parentRefs": [{"namespace": "kserve", "name": "kserve-ingress-gateway"}]}
 
 
-class Interrupted(Exception):
+class DriverEnded(Exception):
     """The driver was ended in the middle of a plan."""
 
 
@@ -64,7 +64,7 @@ class SimulatedCluster:
 
     def carry_out(self, action: Action) -> None:
         if self.actions_left == 0:
-            raise Interrupted
+            raise DriverEnded
         if isinstance(action, Apply):
             for document in action.documents:
                 self.store(document)
@@ -79,7 +79,7 @@ class SimulatedCluster:
             self.actions_left -= 1
             # The answer may be lost as well.
             if self.actions_left == 0 and self.chance.random() < 0.5:
-                raise Interrupted
+                raise DriverEnded
         for _ in range(self.chance.randrange(3)):
             self.control()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generator import Canary, ModelFacts, Observed, RolloutPlan, ServeSpec, canary, promote, render, rollback, undo
 from generator.rollout.drive import RolloutStopped, drive
-from tests.generator.rollout.simulated import Interrupted, KnativeCluster, SimulatedCluster, StandardCluster
+from tests.generator.rollout.simulated import DriverEnded, KnativeCluster, SimulatedCluster, StandardCluster
 
 FACTS = {f"models:/fraud/{version}": ModelFacts("sklearn", 40_000) for version in range(6, 10)}
 WAIT = 300  # seconds of the simulated clock
@@ -57,7 +57,7 @@ def carried_out(cluster: SimulatedCluster, planner: Planner, interruptions: list
         again = planner(cluster.observe()) if number % 2 else first
         try:
             drive(again, cluster, lambda progress: None, WAIT)
-        except Interrupted:
+        except DriverEnded:
             for _ in range(cluster.chance.randrange(40)):
                 cluster.pause()
         finally:
