@@ -25,7 +25,7 @@ from generator.rollout.observed import Observed
 from generator.rollout.script import SCRIPT, script
 from generator.rollout.steps import RolloutPlan
 from generator.spec import ServeSpec
-from generator.specfile.rewriting import GONE, rewritten
+from generator.specfile.rewriting import REMOVED, rewritten
 from generator.specfile.yaml_text import read
 
 Planner = Callable[[ServeSpec, Observed | None], RolloutPlan]
@@ -92,7 +92,7 @@ def finish(args: argparse.Namespace, request: ServeRequest, planner: Planner, ta
     if args.write:
         say(f"{args.file}: changed; {plan.note}.")
     elif changed:
-        shown = {key: None if value is GONE else value for key, value in changed.items()}
+        shown = {key: None if value is REMOVED else value for key, value in changed.items()}
         say(f"{plan.note}. Change {args.file} accordingly (--write does it):")
         say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
     return OK
@@ -169,13 +169,13 @@ def write_script(folder: Path, plan: RolloutPlan, namespace: str, context: str |
 def changes(before: ServeSpec, after: ServeSpec) -> dict[str, Any]:
     """The fields of the spec that the plan changes."""
     old, new = (spec.model_dump(mode="json", exclude_none=True) for spec in (before, after))
-    changed = {key: new.get(key, GONE) for key in {**old, **new} if old.get(key) != new.get(key)}
+    changed = {key: new.get(key, REMOVED) for key in {**old, **new} if old.get(key) != new.get(key)}
     plain = after.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     for key in changed.keys() & {"canary", "exposure", "previous"}:
         if key in plain:
             changed[key] = plain[key] | ({"percent": after.canary.percent} if key == "canary" and after.canary else {})
     if "variants" in changed:
-        changed["variants"] = plain.get("variants", GONE)
+        changed["variants"] = plain.get("variants", REMOVED)
     return dict(sorted(changed.items(), key=lambda each: each[0] == "canary"))
 
 
@@ -194,7 +194,7 @@ def changed_text(args: argparse.Namespace, request: ServeRequest, changed: Mappi
                 continue
             at = ("environments", layers.environment)
             text = rewritten(text, at, {key: value})
-            if value is GONE and key in base:
+            if value is REMOVED and key in base:
                 text = rewritten(text, at, {key: None})
         except SpecError as error:
             raise Stop(f"{args.file}: {error}") from None

@@ -115,7 +115,7 @@ def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "image": own_image,
         # The runtime names the model after the InferenceService; the last flag counts.
         "args": [*([f"--model-name={plan.model_name}"] if plan.part_of else []), *spec.args] or None,
-        **containers.shared(plan, served),
+        **containers.common_fields(plan, served),
     }
 
 
