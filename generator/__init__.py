@@ -5,8 +5,8 @@ from generator.facts import ModelFacts
 from generator.output import stream as to_yaml
 from generator.problems import Problem, SpecError
 from generator.render import render
-from generator.rollout.actions import Apply, Delete, Patch
-from generator.rollout.observed import ClusterTraits, Observed
+from generator.rollout.actions import ApplyDocuments, Delete, Patch
+from generator.rollout.observed import ClusterTraits, ObservedServe
 from generator.rollout.planner import canary, promote, rollback, undo
 from generator.rollout.steps import RolloutPlan, Step
 from generator.schema import json_schema
@@ -14,13 +14,13 @@ from generator.spec import Canary, ServeSpec
 from generator.specfile.load import read_spec
 
 __all__ = [
-    "Apply",
+    "ApplyDocuments",
     "Canary",
     "Change",
     "ClusterTraits",
     "Delete",
     "ModelFacts",
-    "Observed",
+    "ObservedServe",
     "Patch",
     "Problem",
     "RolloutPlan",

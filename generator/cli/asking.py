@@ -11,7 +11,7 @@ from generator.cli.request import ServeRequest
 from generator.plan import ManifestPlan, decide
 from generator.resources.meta import Resource
 from generator.resources.routes import own_route
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.parts import ISVC, ROUTE, objects_of
 from generator.rollout.takeover import kserve_routes
 from generator.spec import ServeSpec
@@ -24,7 +24,7 @@ class Asked:
     """A cluster, what it has, and the spec with what only the cluster knows."""
 
     cluster: KubectlCluster
-    observed: Observed
+    observed: ObservedServe
     spec: ServeSpec
 
 
@@ -48,7 +48,7 @@ def asked(request: ServeRequest, target: ServeSpec) -> Asked:
     return Asked(cluster, observed, spec)
 
 
-def with_hosts(spec: ServeSpec, plan: ManifestPlan, observed: Observed, ingress: Ingress) -> ServeSpec:
+def with_hosts(spec: ServeSpec, plan: ManifestPlan, observed: ObservedServe, ingress: Ingress) -> ServeSpec:
     """The spec with host names and gateway as KServe's own routes have them, unless it has its own."""
     exposure = spec.exposure
     there = [route for name in [*kserve_routes(plan), own_route(plan)] if (route := observed.get(ROUTE, name))]

@@ -10,7 +10,7 @@ from generator.canary_serve import NEXT
 from generator.cli.console import Stop
 from generator.cli.steps import add_force, add_step_arguments, finish, step_request
 from generator.rollout import planner
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.specs import called, with_canary
 from generator.rollout.steps import RolloutPlan
 from generator.spec import Canary, ServeSpec
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     request = step_request(args, "canary")
     target = canary_from(args, request.spec)
 
-    def plan(spec: ServeSpec, observed: Observed | None) -> RolloutPlan:
+    def plan(spec: ServeSpec, observed: ObservedServe | None) -> RolloutPlan:
         facts = request.known_of(with_canary(spec, target))
         plan = planner.canary(spec, target, facts, args.type, observed, args.force)
         if observed is None and target in spec.canaries:

@@ -14,8 +14,8 @@ from generator.cli.console import UNREACHABLE, Stop
 from generator.output import stream
 from generator.plan import ManifestPlan
 from generator.resources.meta import Resource
-from generator.rollout.actions import Action, Apply, Patch
-from generator.rollout.observed import KNATIVE_SERVICE, ClusterTraits, Observed
+from generator.rollout.actions import Action, ApplyDocuments, Patch
+from generator.rollout.observed import KNATIVE_SERVICE, ClusterTraits, ObservedServe
 
 KSERVE_NAMESPACE = "kserve"
 LAST_WITHOUT_SPLIT = (0, 20, 0)
@@ -41,17 +41,17 @@ class KubectlCluster:
     objects: list[tuple[str, str]] = field(default_factory=list)
     traits: ClusterTraits = field(default_factory=ClusterTraits)
 
-    def observe(self) -> Observed:
+    def observe(self) -> ObservedServe:
         items = self.get([f"{resource_of(kind)}/{name}" for kind, name in self.objects])
         services = [each for each in items if each["apiVersion"].startswith("serving.knative.dev/")]
         newest = [each.get("status", {}).get("latestCreatedRevisionName") for each in services]
         if revisions := [f"revision/{name}" for name in newest if name]:
             items += self.get(revisions)
-        return Observed.of(items, self.traits)
+        return ObservedServe.of(items, self.traits)
 
     def carry_out(self, action: Action) -> None:
         words = ["--namespace", self.namespace]
-        if isinstance(action, Apply):
+        if isinstance(action, ApplyDocuments):
             self.run(["apply", *words, "--filename", "-"], stream(action.documents))
         elif isinstance(action, Patch):
             content = json.dumps(action.content)

@@ -6,7 +6,7 @@ import argparse
 
 from generator.cli.steps import add_force, add_step_arguments, finish, step_request
 from generator.rollout import planner
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.steps import RolloutPlan
 from generator.spec import ServeSpec
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     request = step_request(args, "promote")
 
-    def plan(spec: ServeSpec, observed: Observed | None) -> RolloutPlan:
+    def plan(spec: ServeSpec, observed: ObservedServe | None) -> RolloutPlan:
         return planner.promote(spec, request.facts, args.type, observed, args.force, args.name)
 
     return finish(args, request, plan, request.spec)

@@ -19,16 +19,16 @@ from generator.cli.live import LiveProgress
 from generator.cli.request import ServeRequest, requested, text_of
 from generator.output import stream
 from generator.problems import SpecError
-from generator.rollout.actions import Action, Apply, Patch
+from generator.rollout.actions import Action, ApplyDocuments, Patch
 from generator.rollout.drive import WAIT_SECONDS, RolloutStopped, drive, has_begun
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.script import SCRIPT, script
 from generator.rollout.steps import RolloutPlan
 from generator.spec import ServeSpec
 from generator.specfile.rewriting import REMOVED, rewritten
 from generator.specfile.yaml_text import read
 
-Planner = Callable[[ServeSpec, Observed | None], RolloutPlan]
+Planner = Callable[[ServeSpec, ObservedServe | None], RolloutPlan]
 
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,12 @@ def carry_out(args: argparse.Namespace, plan: RolloutPlan, answer: Asked) -> int
 
 def way_back(plan: RolloutPlan, number: int) -> list[Action]:
     """The actions that take back the steps up to one, the last first."""
-    return [action for step in reversed(plan.steps[:number]) for action in step.back if not isinstance(action, Apply)]
+    return [
+        action
+        for step in reversed(plan.steps[:number])
+        for action in step.back
+        if not isinstance(action, ApplyDocuments)
+    ]
 
 
 def printed(plan: RolloutPlan, context: str | None, only: str | None) -> str:
@@ -139,7 +144,7 @@ def printed(plan: RolloutPlan, context: str | None, only: str | None) -> str:
 
 def shown(action: Action, context: str | None, only: str | None) -> list[str]:
     """The content of an action, and its command."""
-    if isinstance(action, Apply):
+    if isinstance(action, ApplyDocuments):
         # A shell needs the documents; they are the content as well.
         text = stream(action.documents)
         if only == "patch":

@@ -6,7 +6,7 @@ import argparse
 
 from generator.cli.steps import add_step_arguments, finish, step_request
 from generator.rollout import planner
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.specs import undone
 from generator.rollout.steps import RolloutPlan
 from generator.spec import ServeSpec
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     request = step_request(args, "undo")
 
-    def plan(spec: ServeSpec, observed: Observed | None) -> RolloutPlan:
+    def plan(spec: ServeSpec, observed: ObservedServe | None) -> RolloutPlan:
         facts = request.facts if spec.canaries else request.facts | request.known_of(undone(spec))
         return planner.undo(spec, facts, args.type, observed)
 

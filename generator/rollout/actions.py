@@ -30,7 +30,7 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class Apply:
+class ApplyDocuments:
     """Resources that are made, or changed to what is said here."""
 
     documents: tuple[Resource, ...]
@@ -52,7 +52,7 @@ class Delete:
         return shlex.join([*kubectl(context), "delete", *where])
 
 
-Action = Patch | Apply | Delete
+Action = Patch | ApplyDocuments | Delete
 
 
 def kubectl(context: str | None) -> list[str]:

@@ -13,16 +13,16 @@ from generator.plan import ManifestPlan
 from generator.resources.inference_service import VISIBILITY
 from generator.resources.meta import Resource
 from generator.resources.routes import own_route, shares
-from generator.rollout.actions import Apply, Delete, Patch
+from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from generator.rollout.conditions import Condition, Gone, MinReplicas
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.parts import ISVC, ROUTE, described, keyed, patch, predictor_patch, ready, running
 from generator.rollout.steps import Step
 from generator.rollout.takeover import give_back, kserve_routes, take_over
 from generator.rollout.weights import accepted, all_to, all_to_serve, in_words, split_patches, weights
 
 
-def split(before: ManifestPlan, after: ManifestPlan, observed: Observed | None) -> Iterator[Step]:
+def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
     """From any shares to others; canaries that are not there yet are started first."""
     old = {each.spec.name: each for each in before.behind if is_there(each, observed)}
     total = running(before, observed)
@@ -68,7 +68,7 @@ def split(before: ManifestPlan, after: ManifestPlan, observed: Observed | None) 
 
 
 def promote(
-    before: ManifestPlan, after: ManifestPlan, winner: ManifestPlan, observed: Observed | None, force: bool
+    before: ManifestPlan, after: ManifestPlan, winner: ManifestPlan, observed: ObservedServe | None, force: bool
 ) -> Iterator[Step]:
     """The serve itself gets the model of the winner, while the winner gets the serve's share of the traffic."""
     name, pods = after.spec.name, running(before, observed)
@@ -171,13 +171,13 @@ def start(canary: ManifestPlan, pods: int, old: ManifestPlan | None) -> Step:
     there = ready(canary, pods)
     names = [(each["kind"], each["metadata"]["name"]) for each in documents]
     back = (
-        (Apply(tuple(keyed(old).values())),)
+        (ApplyDocuments(tuple(keyed(old).values())),)
         if old
         else tuple(Delete(kind, name, canary.spec.namespace) for kind, name in reversed(names))
     )
     return Step(
         f"start {canary.spec.name} with {canary.spec.model}",
-        (Apply(documents),),
+        (ApplyDocuments(documents),),
         waits=(there,),
         done=(there,),
         back=back,
@@ -249,15 +249,15 @@ def with_requests(plan: ManifestPlan) -> list[ManifestPlan]:
     return [each for each in (plan, *plan.behind) if each.workload in shared | tested]
 
 
-def is_there(canary: ManifestPlan, observed: Observed | None) -> bool:
+def is_there(canary: ManifestPlan, observed: ObservedServe | None) -> bool:
     return observed is None or observed.get(ISVC, canary.spec.name) is not None
 
 
-def pods_of(canary: ManifestPlan, observed: Observed | None) -> int:
+def pods_of(canary: ManifestPlan, observed: ObservedServe | None) -> int:
     if observed is None:
         return canary.spec.replicas.min
     return observed.number(ISVC, canary.spec.name, "spec", "predictor", "minReplicas")
 
 
-def has_kserve_routes(plan: ManifestPlan, observed: Observed | None) -> bool:
+def has_kserve_routes(plan: ManifestPlan, observed: ObservedServe | None) -> bool:
     return observed is not None and any(observed.get(ROUTE, name) for name in kserve_routes(plan))

@@ -1,6 +1,6 @@
 """What must hold in the cluster before a step, and what to wait for after it.
 
-Each condition looks at an `Observed`, says itself in words, and is a command of `SHELL_FUNCTIONS` for scripts.
+Each condition looks at an `ObservedServe`, says itself in words, and is a command of `SHELL_FUNCTIONS` for scripts.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
-from generator.rollout.observed import KNATIVE_SERVICE, Observed
+from generator.rollout.observed import KNATIVE_SERVICE, ObservedServe
 
 
 class Condition(Protocol):
     """Something that holds in a cluster, or does not."""
 
     @abstractmethod
-    def holds(self, observed: Observed) -> bool: ...
+    def holds(self, observed: ObservedServe) -> bool: ...
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -35,7 +35,7 @@ class Gone(Condition):
     kind: str
     name: str
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         return observed.get(self.kind, self.name) is None
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Exists(Condition):
     kind: str
     name: str
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         return observed.get(self.kind, self.name) is not None
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Describes(Condition):
     name: str
     texts: tuple[str, ...]
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         return observed.contains("InferenceService", self.name, self.texts, "spec", "predictor")
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class Ready(Condition):
     texts: tuple[str, ...]
     pods: int
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         status = {
             name: observed.number("Deployment", self.workload, "status", name)
             for name in ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas")
@@ -114,7 +114,7 @@ class MinReplicas(Condition):
     name: str
     pods: int
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         return observed.number("InferenceService", self.name, "spec", "predictor", "minReplicas") >= self.pods
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ class Accepted(Condition):
 
     route: str
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         generation = observed.number("HTTPRoute", self.route, "metadata", "generation")
         parents = observed.value("HTTPRoute", self.route, "status", "parents") or []
         conditions = [each for parent in parents for each in parent.get("conditions", [])]
@@ -155,7 +155,7 @@ class Weights(Condition):
     route: str
     shares: tuple[tuple[str, int], ...]
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         rules = observed.value("HTTPRoute", self.route, "spec", "rules") or [{}]
         split = [(each["name"], each.get("weight", 1)) for each in rules[-1].get("backendRefs", [])]
         return split == list(self.shares)
@@ -174,7 +174,7 @@ class RevisionReady(Condition):
     service: str
     texts: tuple[str, ...]
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         created, ready = (
             observed.value(KNATIVE_SERVICE, self.service, "status", f"latest{kind}RevisionName")
             for kind in ("Created", "Ready")
@@ -200,7 +200,7 @@ class RolledOut(Condition):
     name: str
     service: str
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         status = ("status", "components", "predictor", "latestRolledoutRevision")
         recorded = observed.value("InferenceService", self.name, *status)
         return bool(recorded) and recorded == observed.value(
@@ -221,7 +221,7 @@ class CanaryPercent(Condition):
     name: str
     percent: int
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         percent = observed.value("InferenceService", self.name, "spec", "predictor", "canaryTrafficPercent")
         return percent is not None and int(percent) == self.percent
 
@@ -239,7 +239,7 @@ class LatestShare(Condition):
     service: str
     percent: int
 
-    def holds(self, observed: Observed) -> bool:
+    def holds(self, observed: ObservedServe) -> bool:
         traffic = observed.value(KNATIVE_SERVICE, self.service, "status", "traffic") or []
         shares = [each.get("percent", 0) for each in traffic if each.get("latestRevision")]
         return bool(traffic) and sum(shares) == self.percent and settled(observed, self.service)
@@ -251,7 +251,7 @@ class LatestShare(Condition):
         return words("latest_share", self.service, str(self.percent))
 
 
-def settled(observed: Observed, service: str) -> bool:
+def settled(observed: ObservedServe, service: str) -> bool:
     """Whether Knative has seen the newest state of the Service."""
     generation = observed.number(KNATIVE_SERVICE, service, "metadata", "generation")
     return observed.number(KNATIVE_SERVICE, service, "status", "observedGeneration") == generation

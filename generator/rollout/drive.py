@@ -9,7 +9,7 @@ from typing import Protocol
 
 from generator.rollout.actions import Action
 from generator.rollout.conditions import Condition
-from generator.rollout.observed import Observed
+from generator.rollout.observed import ObservedServe
 from generator.rollout.steps import RolloutPlan, Step
 
 WAIT_SECONDS = 900.0
@@ -22,7 +22,7 @@ class RolloutCluster(Protocol):
     """Whatever carries out actions and says what is there."""
 
     @abstractmethod
-    def observe(self) -> Observed: ...
+    def observe(self) -> ObservedServe: ...
 
     @abstractmethod
     def carry_out(self, action: Action) -> None: ...
@@ -111,14 +111,14 @@ def wait(
         cluster.pause()
 
 
-def is_done(step: Step, observed: Observed) -> bool:
+def is_done(step: Step, observed: ObservedServe) -> bool:
     return bool(step.done) and not unmet(step.done, observed)
 
 
-def has_begun(plan: RolloutPlan, observed: Observed) -> bool:
+def has_begun(plan: RolloutPlan, observed: ObservedServe) -> bool:
     """Whether some steps have been carried out before, by a run that was interrupted."""
     return any(is_done(step, observed) or (step.moot and not unmet(step.moot, observed)) for step in plan.steps)
 
 
-def unmet(conditions: Iterable[Condition], observed: Observed) -> list[Condition]:
+def unmet(conditions: Iterable[Condition], observed: ObservedServe) -> list[Condition]:
     return [each for each in conditions if not each.holds(observed)]

@@ -25,14 +25,14 @@ class ClusterTraits:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedServe:
     """The objects of a namespace that matter for a serve, by kind and name."""
 
     objects: Mapping[tuple[str, str], Resource] = field(default_factory=dict)
     traits: ClusterTraits = ClusterTraits()
 
     @classmethod
-    def of(cls, resources: Iterable[Resource], traits: ClusterTraits = ClusterTraits()) -> Observed:
+    def of(cls, resources: Iterable[Resource], traits: ClusterTraits = ClusterTraits()) -> ObservedServe:
         return cls({(kind_of(each), each["metadata"]["name"]): each for each in resources}, traits)
 
     def get(self, kind: str, name: str) -> Resource | None:

@@ -13,7 +13,7 @@ from generator.resources.routes import host_route, own_route
 from generator.resources.runtimes import runtime_name
 from generator.rollout.actions import Patch, PatchType
 from generator.rollout.conditions import Describes, Ready, RevisionReady
-from generator.rollout.observed import KNATIVE_SERVICE, Observed, strings
+from generator.rollout.observed import KNATIVE_SERVICE, ObservedServe, strings
 
 ISVC = "InferenceService"
 ROUTE = "HTTPRoute"
@@ -45,7 +45,7 @@ def revision_ready(plan: ManifestPlan) -> RevisionReady:
     return RevisionReady(plan.workload, pod_marks(plan, plan.canary or plan.stable))
 
 
-def running(plan: ManifestPlan, observed: Observed | None) -> int:
+def running(plan: ManifestPlan, observed: ObservedServe | None) -> int:
     """The number of pods that serve all of the traffic now; replicas.min where nobody asked."""
     counted = sum(
         observed.number("Deployment", each.workload, "status", "availableReplicas") if observed else 0

@@ -10,8 +10,8 @@ from generator.problems import SpecError, problem
 from generator.render import planned, resources
 from generator.resources.meta import CANARY_OF
 from generator.rollout import by_knative, by_kserve, by_route, specs
-from generator.rollout.actions import Apply, PatchType
-from generator.rollout.observed import Observed
+from generator.rollout.actions import ApplyDocuments, PatchType
+from generator.rollout.observed import ObservedServe
 from generator.rollout.parts import ISVC, ready, revision_ready
 from generator.rollout.steps import RolloutPlan, Step
 from generator.spec import Canary, ServeSpec
@@ -25,7 +25,7 @@ def canary(
     target: Canary,
     facts: Facts = None,
     type: PatchType = "merge",
-    observed: Observed | None = None,
+    observed: ObservedServe | None = None,
     force: bool = False,
 ) -> RolloutPlan:
     """Sends a share of the traffic to another model, or changes the share."""
@@ -43,7 +43,7 @@ def promote(
     spec: ServeSpec,
     facts: Facts = None,
     type: PatchType = "merge",
-    observed: Observed | None = None,
+    observed: ObservedServe | None = None,
     force: bool = False,
     name: str | None = None,
 ) -> RolloutPlan:
@@ -67,7 +67,7 @@ def rollback(
     spec: ServeSpec,
     facts: Facts = None,
     type: PatchType = "merge",
-    observed: Observed | None = None,
+    observed: ObservedServe | None = None,
     name: str | None = None,
 ) -> RolloutPlan:
     """Takes all traffic from the canary at once.
@@ -88,7 +88,7 @@ def rollback(
 
 
 def undo(
-    spec: ServeSpec, facts: Facts = None, type: PatchType = "merge", observed: Observed | None = None
+    spec: ServeSpec, facts: Facts = None, type: PatchType = "merge", observed: ObservedServe | None = None
 ) -> RolloutPlan:
     """Ends a rollout with the model before it: takes the canaries away, or takes the last promotion back."""
     goal = specs.undone(spec)
@@ -106,7 +106,7 @@ def plan_of(goal: ServeSpec, first: Iterable[Step], then: Iterable[Step], note: 
     return RolloutPlan(goal, steps, note)
 
 
-def split(before: ManifestPlan, after: ManifestPlan, type: PatchType, observed: Observed | None) -> Iterable[Step]:
+def split(before: ManifestPlan, after: ManifestPlan, type: PatchType, observed: ObservedServe | None) -> Iterable[Step]:
     if after.behind:
         return by_route.split(before, after, observed)
     if after.knative:
@@ -114,15 +114,15 @@ def split(before: ManifestPlan, after: ManifestPlan, type: PatchType, observed: 
     return by_kserve.split(before, after, type)
 
 
-def first(before: ManifestPlan, observed: Observed | None) -> list[Step]:
+def first(before: ManifestPlan, observed: ObservedServe | None) -> list[Step]:
     """A serve that is not there yet is made without its canary, so that there is something to compare with."""
     if observed is None or observed.get(ISVC, before.spec.name) is not None:
         return []
     is_up = revision_ready(before) if before.knative else ready(before, before.spec.replicas.min)
-    return [Step(f"make {before.spec.name}", (Apply(tuple(resources(before))),), waits=(is_up,))]
+    return [Step(f"make {before.spec.name}", (ApplyDocuments(tuple(resources(before))),), waits=(is_up,))]
 
 
-def refuse(plan: ManifestPlan, observed: Observed | None, force: bool) -> None:
+def refuse(plan: ManifestPlan, observed: ObservedServe | None, force: bool) -> None:
     """What the cluster cannot do, it should not be asked to do."""
     if observed is None or plan.knative:
         return

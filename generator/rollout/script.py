@@ -6,7 +6,7 @@ import json
 import shlex
 
 from generator.output import stream
-from generator.rollout.actions import Action, Apply, Patch
+from generator.rollout.actions import Action, ApplyDocuments, Patch
 from generator.rollout.drive import REQUIRE_SECONDS, WAIT_SECONDS
 from generator.rollout.steps import RolloutPlan, Step
 
@@ -130,7 +130,7 @@ def indented(lines: list[str]) -> list[str]:
 
 def command(number: int, place: int, action: Action, files: dict[str, str]) -> str:
     """The kubectl command of an action, whose content goes into a file."""
-    if isinstance(action, Apply):
+    if isinstance(action, ApplyDocuments):
         name = f"{number}-{action.documents[0]['metadata']['name']}.yaml"
         files[name] = stream(action.documents)
         return action.command(file=name)

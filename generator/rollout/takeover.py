@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from generator.plan import ManifestPlan
 from generator.resources.inference_service import VISIBILITY
 from generator.resources.routes import own_route
-from generator.rollout.actions import Apply, Delete, Patch
+from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from generator.rollout.conditions import Accepted, Exists, Gone
 from generator.rollout.parts import ISVC, ROUTE
 from generator.rollout.steps import Step
@@ -27,7 +27,7 @@ def take_over(after: ManifestPlan) -> Iterator[Step]:
     gone = tuple(Gone(ROUTE, name) for name in kserve_routes(after))
     yield Step(
         f"make the route {own_route(after)}, with all of the traffic to {spec.name}",
-        (Apply(ours),),
+        (ApplyDocuments(ours),),
         waits=accepted(after),
         moot=(*(Exists(ROUTE, name) for name in names(after)), *gone),
         back=tuple(Delete(ROUTE, each["metadata"]["name"], spec.namespace) for each in ours),

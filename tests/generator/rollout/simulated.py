@@ -13,8 +13,8 @@ from typing import Any
 
 from generator.resources.inference_service import VISIBILITY
 from generator.resources.meta import Resource
-from generator.rollout.actions import Action, Apply, Patch
-from generator.rollout.observed import Observed, kind_of, strings
+from generator.rollout.actions import Action, ApplyDocuments, Patch
+from generator.rollout.observed import ObservedServe, kind_of, strings
 
 HOST = "fraud-ml.example.com"
 GATEWAY = {"parentRefs": [{"namespace": "kserve", "name": "kserve-ingress-gateway"}]}
@@ -48,8 +48,8 @@ class SimulatedCluster:
         """Actions until the driver is interrupted; None for never."""
         self.on_change: list[Callable[[], None]] = []
 
-    def observe(self) -> Observed:
-        return Observed(dict(self.objects))
+    def observe(self) -> ObservedServe:
+        return ObservedServe(dict(self.objects))
 
     def now(self) -> float:
         return self.time
@@ -65,7 +65,7 @@ class SimulatedCluster:
     def carry_out(self, action: Action) -> None:
         if self.actions_left == 0:
             raise DriverEnded
-        if isinstance(action, Apply):
+        if isinstance(action, ApplyDocuments):
             for document in action.documents:
                 self.store(document)
         elif isinstance(action, Patch):

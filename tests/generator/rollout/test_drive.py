@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator import Canary, ModelFacts, Observed, RolloutPlan, ServeSpec, canary, promote, render, rollback, undo
+from generator import Canary, ModelFacts, ObservedServe, RolloutPlan, ServeSpec, canary, promote, render, rollback, undo
 from generator.rollout.drive import RolloutStopped, drive
 from tests.generator.rollout.simulated import DriverEnded, KnativeCluster, SimulatedCluster, StandardCluster
 
@@ -46,7 +46,7 @@ def models(cluster: SimulatedCluster) -> dict[str, int]:
     return cluster.models()
 
 
-Planner = Callable[[Observed | None], RolloutPlan]
+Planner = Callable[[ObservedServe | None], RolloutPlan]
 
 
 def carried_out(cluster: SimulatedCluster, planner: Planner, interruptions: list[int] | None = None) -> ServeSpec:
