@@ -59,7 +59,7 @@ class SimulatedCluster:
         self.control()
 
     def settle(self) -> None:
-        for _ in range(100):
+        for _ in range(60):
             self.pause()
 
     def carry_out(self, action: Action) -> None:
@@ -178,6 +178,8 @@ class StandardCluster(SimulatedCluster):
             available = [pod for pod in pods if pod["ready"]]
             if starting and self.works(spec["template"]):
                 self.chance.choice(starting)["ready"] = True
+            elif unready := [pod for pod in old if not pod["ready"]]:
+                pods.remove(unready[0])
             elif old and len(available) > spec["replicas"]:
                 pods.remove(old[0])
             elif len(newest) > spec["replicas"]:
