@@ -193,6 +193,8 @@ def test_values_that_are_nested_too_deeply(tmp_path: Path) -> None:
     with in_thread(tmp_path / "m") as server:
         for depth, status in ((50, 200), (800, 400)):
             body = '{"instances":[{"a":' + "[" * depth + "]" * depth + "}]}"
-            response = server.post("/v1/models/model:predict", content=body.encode(), headers={"Content-Type": "application/json"})
+            response = server.post(
+                "/v1/models/model:predict", content=body.encode(), headers={"Content-Type": "application/json"}
+            )
             assert response.status_code == status, response.text
     assert response.json() == {"error": "the request is nested too deeply"}
