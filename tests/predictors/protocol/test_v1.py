@@ -181,7 +181,7 @@ def test_what_a_model_answers_that_json_does_not_know(tmp_path: Path) -> None:
         assert "cannot be written as JSON: a value of type lock" in failed.json()["error"]
 
 
-class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
+class EchoOfValues(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
     """Answers what it was asked."""
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
@@ -189,7 +189,7 @@ class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no 
 
 
 def test_values_that_are_nested_too_deeply(tmp_path: Path) -> None:
-    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Echo(), pip_requirements=[])
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=EchoOfValues(), pip_requirements=[])
     with in_thread(tmp_path / "m") as server:
         for depth, status in ((50, 200), (800, 400)):
             body = '{"instances":[{"a":' + "[" * depth + "]" * depth + "}]}"
