@@ -262,7 +262,7 @@ def test_an_index_is_no_column() -> None:
     frame, file = pd.DataFrame({"x": [1.5, 2.5], "y": ["a", None]}, index=pd.Index([5, 7], name="row")), io.BytesIO()
     frame.to_parquet(file)
     names: list[list[str]] = []
-    unfolded_size(file.getvalue(), TableColumns(check=lambda given: names.append(list(given))), MOST)
+    unfolded_size(file.getvalue(), TableColumns(check=lambda columns: names.append(list(columns))), MOST)
     assert names == [["x", "y"]]
     assert list(decode_parquet(file.getvalue()).columns or {}) == ["x", "y"]
 
