@@ -125,7 +125,7 @@ INVOCATION_MISTAKES: list[tuple[str, Any, str]] = [
     ("records of a wrong type", {"dataframe_records": [SECRET]}, "'dataframe_records' must be a list"),
     ("missing column", {"dataframe_records": [{"temperature": 1}]}, "missing required inputs"),
     ("string in a number", {"dataframe_records": [columns(load=SECRET)]}, "input 'load', row 0: expected a number (double)"),
-    ("unknown param", {**GOOD, "params": {"x": SECRET}}, "unknown parameter 'x'"),
+    ("params of a wrong type", {**GOOD, "params": [SECRET]}, "'params' must be an object"),
 ]  # fmt: skip
 
 ALL = [
