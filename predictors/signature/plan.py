@@ -19,6 +19,7 @@ from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.ignored import COLUMN, PARAM, Ignored
 from predictors.protocol.names import quoted, suggestion
+from predictors.protocol.tables import is_sparse
 from predictors.signature.fields import (
     SCALARS,
     Cast,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or JSON for models with type hints
-MAX_ABSENT = 2**22  # values that records leave out
 
 
 @dataclass(frozen=True)
@@ -331,16 +331,13 @@ def columns_of_records(rows: list[Any], select: Callable[[Iterable[str]], Collec
     """Records as those columns that `select` returns, with MISSING for a record that lacks a column."""
     all_names = names_of_records(rows)
     names = select(all_names)
-    if len(names) == len(all_names):
-        absent = len(rows) * len(names) - sum(map(len, rows))
-    else:
-        absent = sum(len(names) - len(row.keys() & names) for row in rows)
-    if not absent:
+    values = sum(map(len, rows)) if len(names) == len(all_names) else sum(len(row.keys() & names) for row in rows)
+    if values == len(rows) * len(names):
         return {name: [row[name] for row in rows] for name in names}
-    if absent > MAX_ABSENT:  # the body does not grow with them, but the columns do
+    if is_sparse(len(rows), len(names), values):
         raise InvalidInput(
-            f"{len(rows)} records have {len(names)} names between them and lack {absent} values: expected records of "
-            f"the same names, or at most {MAX_ABSENT} values that are left out"
+            f"{len(rows)} records have {len(names)} names between them, and most of them have few of these: expected "
+            "records of the same names, or fewer at a time"
         )
     return {name: [row.get(name, MISSING) for row in rows] for name in names}
 
