@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -56,6 +57,7 @@ class Serving:
 
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status of the process."""
+        faulthandler.enable()  # a crash in native code shows where it was
         try:
             ports = bound_ports(self.settings)
         except StartError as error:
@@ -74,6 +76,8 @@ class Serving:
             self.handle_signals(stop, shared)
             if index == STARTUP_RESPONDER:
                 await respond_until_started(self.settings, ports, stop, shared)
+                if self.signal is None and not shared.startup.complete:
+                    log.error("the process that loads the model has ended; its last stage: %s", shared.startup.status)
                 return 0
             code = await self.serve(ports, stop, shared, index)
             if self.stuck:
@@ -211,8 +215,8 @@ class Worker:
         idle = await drain(self.pipeline, listeners, self.exporters, delayed=delayed)
         if self.following is not None:
             self.following.cancel()
-        reloading = self.reloader is not None and self.reloader.busy
-        self.stuck = not loading.done() or not idle or reloading
+        reloading = self.reloader is not None and self.reloader.background.busy
+        self.stuck = not loading.done() or self.loader.background.busy or not idle or reloading
 
 
 def exit_now(code: int, shared: SharedState) -> NoReturn:

@@ -167,7 +167,6 @@ def following(
         yield Following(server, registry[1], control)
 
 
-@pytest.mark.xfail(strict=True, reason="the server ends with its version")
 def test_a_version_that_crashes(following: Following) -> None:
     """It changes nothing, is tried less and less often, and the next one is taken."""
     following.tell("2-exits")
@@ -188,7 +187,6 @@ def test_a_version_that_crashes(following: Following) -> None:
     following.check_refused(2, served="3")
 
 
-@pytest.mark.xfail(strict=True, reason="a leader after the other ends with it")
 @pytest.mark.parametrize("following", [2], indirect=True)
 def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
     workers = worker_pids(following)
@@ -205,7 +203,6 @@ def worker_pids(following: Following) -> set[int]:
     return set(workers_of(following.server.server))
 
 
-@pytest.mark.xfail(strict=True, reason="nothing is followed any more")
 def test_a_version_that_hangs(following: Following) -> None:
     """It is given up after --load-timeout like any that fails, and the next one is taken."""
     following.tell("2-hangs")
@@ -217,7 +214,6 @@ def test_a_version_that_hangs(following: Following) -> None:
     wait_for(lambda: following.served == "3", seconds=LOAD_TIMEOUT + LOAD_SECONDS + 8 * INTERVAL)
 
 
-@pytest.mark.xfail(strict=True, reason="the registry is asked less and less often")
 def test_a_registry_that_comes_back(following: Following) -> None:
     """What it names then is served within two intervals, and the time that it takes to be loaded."""
     registry, server = following.registry, following.server.server
