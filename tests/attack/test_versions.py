@@ -342,14 +342,14 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_flips_of_the_alias_under_load(following: Following, flipped: Path) -> None:
     """Whatever the alias names, every caller on every protocol is answered, by a good version and rightly."""
     registry = following.registry
-    registry.folder = flipped
-    wait_for(lambda: following.ask("load").status_code == 200)
+    registry.folder, registry.version = flipped, 2
+    wait_for(lambda: following.served == "2", seconds=LOAD_SECONDS)
     for version, deed in enumerate(BAD, 3):
         following.tell(f"{version}-{deed}")
     before = workers(following)
     with AskingLoad(following.server.server.running) as load:
         for flip in range(FLIPS):
-            bad = 3 + (flip // 5) % len(BAD) if flip % 5 == 0 else None
+            bad = 3 + flip // 10 if flip % 10 == 0 else None
             failed, registry.version = following.metric(FAILED), bad or 1 + flip % 2
             if bad:
                 wait_for(lambda failed=failed: following.metric(FAILED) > failed, seconds=LOAD_SECONDS)
