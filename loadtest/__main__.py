@@ -135,9 +135,9 @@ def plan(options: argparse.Namespace, **more: object) -> MeasuringPlan:
     if options.metrics_url:
         Target(options.metrics_url)  # raises if it is not a URL
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
-    given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
+    values = {name: getattr(options, name) for name in fields if hasattr(options, name)}
     return MeasuringPlan(
-        Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more
+        Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **values | more
     )
 
 

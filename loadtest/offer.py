@@ -30,7 +30,7 @@ async def offer(
     due_times: Sequence[float],
     outcome: LoadResult,
     watch: Callable[[float], bool] = lambda now: True,
-    most: int = MAX_UNANSWERED,
+    max_unanswered: int = MAX_UNANSWERED,
 ) -> None:
     """Sends a request at each of `due_times`; those before 0 are a warm-up and not counted.
 
@@ -66,7 +66,7 @@ async def offer(
                 due = float(due_times[number])
                 if due >= 0:
                     outcome.at(due).offered += 1
-                if len(tasks) < most:
+                if len(tasks) < max_unanswered:
                     task = asyncio.create_task(send(payloads[number % len(payloads)], due))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)

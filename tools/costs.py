@@ -96,8 +96,8 @@ def compare(
         rates: dict[str, list[float]] = {each: [] for each in variants}
         for target in targets.values():
             wrk(target, [post], connections=CONNECTIONS, seconds=1)
-        for turn in range(rounds):
-            for each in sorted(targets, reverse=bool(turn % 2)):
+        for round_number in range(rounds):
+            for each in sorted(targets, reverse=bool(round_number % 2)):
                 rates[each].append(wrk(targets[each], [post], connections=CONNECTIONS, seconds=2).per_cpu_second)
     first, *others = variants
     print(f"| {name} | {first} | {statistics.median(rates[first]):,.0f} | 1 | |")

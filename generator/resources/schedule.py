@@ -54,8 +54,8 @@ def allowed(plan: ManifestPlan) -> list[Resource]:
     return [make("v1", "ServiceAccount", name, {}), *rights(make, name, plan.spec.namespace, rule)]
 
 
-def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
-    numbers = ["--min", str(least), *(["--max", str(most)] if plan.scaler != "none" else [])]
+def job(plan: ManifestPlan, name: str, when: str, timezone: str, minimum: int, maximum: int) -> Resource:
+    numbers = ["--min", str(minimum), *(["--max", str(maximum)] if plan.scaler != "none" else [])]
     spec = plan.spec
     container = {
         "name": "scale",

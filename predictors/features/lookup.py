@@ -142,9 +142,9 @@ class Features:
             if limit is not None:
                 rows = zip(statuses, values, fetched.timestamps[name], strict=True)
                 statuses = [status_by_age(*row, limit) for row in rows]
-            found = statuses.count(FeatureStatus.FOUND)
-            self.counters.count(column, FeatureStatus.FOUND, found)
-            if found < len(statuses):
+            found_count = statuses.count(FeatureStatus.FOUND)
+            self.counters.count(column, FeatureStatus.FOUND, found_count)
+            if found_count < len(statuses):
                 values = list(values)
                 for position, status in enumerate(statuses):
                     if status is not FeatureStatus.FOUND:

@@ -38,6 +38,8 @@ from predictors.protocol.errors import (
     RequestError,
 )
 from predictors.safety import checks
+from predictors.safety.model_files import Policy, UnsafeModel
+from predictors.safety.pickle_switch import guarded_load
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import read_plan
@@ -137,13 +139,13 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         mlmodel = read_mlmodel(source.path)
         require_modules(BY_NAME[self.flavor])
         unmet = preflight(mlmodel, self.settings.dependencies)
-        policy = checks.Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
+        policy = Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
             checks.check(mlmodel.path, mlmodel.content, self.flavor, policy)
-            with checks.guarded_load(self.flavor, policy):
+            with guarded_load(self.flavor, policy):
                 native = self.load_native(mlmodel)
-        except checks.UnsafeModel as error:
+        except UnsafeModel as error:
             raise LoadError(str(error)) from error
         except LoadError:
             raise

@@ -50,26 +50,26 @@ def decode(body: bytes, content_type: str, text_columns: Sequence[str] = ()) -> 
 
 def decode_json(body: bytes) -> Batch:
     payload = jsontext.parse_object(body)
-    given = [form for form in FORMS if form in payload]
-    if not given and any(key in payload for key in CHAT_KEYS):
+    forms = [form for form in FORMS if form in payload]
+    if not forms and any(key in payload for key in CHAT_KEYS):
         return Batch(rows=[payload], bare=True)
-    if len(given) != 1:
-        actual = " and ".join(f"'{form}'" for form in given) or "none of them"
+    if len(forms) != 1:
+        actual = " and ".join(f"'{form}'" for form in forms) or "none of them"
         raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {actual}")
-    unknown = [key for key in payload if key not in (given[0], "params")]
+    unknown = [key for key in payload if key not in (forms[0], "params")]
     if unknown:
-        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{given[0]}' and 'params'")
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{forms[0]}' and 'params'")
     options = read_options(payload.get("params"), "params")
-    data = payload[given[0]]
-    if given[0] == "dataframe_split":
+    data = payload[forms[0]]
+    if forms[0] == "dataframe_split":
         return decode_split(data, v1.batch_of(options))
-    if given[0] == "dataframe_records":
+    if forms[0] == "dataframe_records":
         if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
             raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
         batch = v1.batch_of(options, rows=data)
         batch.frame = True
         return batch
-    if given[0] == "inputs":
+    if forms[0] == "inputs":
         return v1.decode_columns(with_lists(data), options)
     return v1.decode_object({"instances": data, "parameters": payload.get("params")})
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kserve.model import InferenceVerb, Model
 
-from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
+from predictors.pipeline.hooks import hooked_v1, hooked_v2, prediction_note
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import codecs, invocations
@@ -16,7 +16,7 @@ from predictors.protocol.errors import NotSupported, UnsupportedMediaType
 from predictors.rest.asgi import JSON, Request, Response
 from predictors.rest.connection import CALL
 from predictors.rest.fast_call import Encoded, FastCall
-from predictors.rest.responses import BINARY, HEADER_LENGTH, of_version, tensor_response
+from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, with_version
 from predictors.rest.routes import Route
 from predictors.signature.fields import TEXT_TYPES
 
@@ -50,8 +50,8 @@ class Predictions:
         body = await request.body()
         served = self.pipeline.serving()
         if served.model.customized:
-            run = hooked_v1(served.model, served.loaded, body, request.headers, note=noting(len(body)))
-            return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+            run = hooked_v1(served.model, served.loaded, body, request.headers, note=prediction_note(len(body)))
+            return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
         return await self.predict(request, served, codecs.V1, body)
 
     async def v1_explain(self, request: Request) -> Response:
@@ -61,7 +61,7 @@ class Predictions:
         require_json(request)
         body = await request.body()
         run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
-        return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+        return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
 
     async def v2_infer(self, request: Request) -> Response:
         self.pipeline.check(request.parts["model"], request.parts.get("version"))
@@ -72,8 +72,8 @@ class Predictions:
         served = self.pipeline.check(request.parts["model"], request.parts.get("version"))
         if not served.model.customized:
             return await self.predict(request, served, codecs.V2, body, header_length)
-        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, noting(len(body)))
-        return of_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
+        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, prediction_note(len(body)))
+        return with_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
 
     async def invocations(self, request: Request) -> Response:
         self.pipeline.serving()
@@ -104,7 +104,7 @@ class Predictions:
         call: FastCall | None = request.scope.get(CALL)
         decoded = None if call is None else call.batch
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded)
-        return of_version(tensor_response(reply, split), served)
+        return with_version(tensor_response(reply, split), served)
 
 
 def require_json(request: Request) -> None:

@@ -148,11 +148,11 @@ def conform_object(value: dict[str, Any], specs: Mapping[str, Spec], where: str)
 
 
 def check_names(
-    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, singular: str, plural: str
+    values: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, singular: str, plural: str
 ) -> None:
     """Raises `InvalidInput` with all names that are missing and all that are unknown."""
-    missing = [name for name in required if name not in given]
-    unknown = [name for name in given if name not in known]
+    missing = [name for name in required if name not in values]
+    unknown = [name for name in values if name not in known]
     problems = []
     if missing:
         problems.append(f"missing required {singular if len(missing) == 1 else plural} {quoted(missing)}")

@@ -53,9 +53,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 )  # fmt: skip
 def test_a_registry_tells(registry: str, uri: str) -> None:
     server, run = registry.split()
-    found = fact(uri.replace("RUN", run), server)
-    assert found == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
-    assert found.flavor == "sklearn"
+    facts = fact(uri.replace("RUN", run), server)
+    assert facts == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    assert facts.flavor == "sklearn"
     assert not any(Path().iterdir())  # nothing is left in the folder
 
 
@@ -64,9 +64,9 @@ def test_render_asks_the_server_that_the_environment_names(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.split()[0])
     assert main(["--model", "models:/fraud@champion", "--name", "fraud", "--tracking-secret", "mlflow"]) == 0
-    made = capsys.readouterr().out
-    assert "predictor-sklearn" in made
-    assert "127.0.0.1" not in made  # of no use in a pod
+    manifests = capsys.readouterr().out
+    assert "predictor-sklearn" in manifests
+    assert "127.0.0.1" not in manifests  # of no use in a pod
     assert main(["init", "--model", "models:/fraud@champion"]) == 0
     assert "name: fraud  #" in capsys.readouterr().out
 
@@ -74,9 +74,9 @@ def test_render_asks_the_server_that_the_environment_names(
 @pytest.mark.parametrize("uri", ["models:/fraud@champion", "mlflow://models:/fraud@champion"])
 def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.CaptureFixture[str], uri: str) -> None:
     assert main(["init", "--model", uri, "--tracking-uri", registry.split()[0]]) == 0
-    made = capsys.readouterr().out
-    assert "\nname: fraud  #" in made
-    assert "The predictor follows the registry" in made
+    spec = capsys.readouterr().out
+    assert "\nname: fraud  #" in spec
+    assert "The predictor follows the registry" in spec
 
 
 def test_a_model_that_is_not_there(registry: str) -> None:
@@ -109,8 +109,8 @@ def test_a_server_that_does_not_answer() -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(
         LookupFailed,
         match=f"cannot be looked up: no connection to http://{address}; to go on without it, set its flavor",

@@ -29,8 +29,8 @@ def test_grafana_is_provisioned_where_it_is_installed(tmp_path: Path, monkeypatc
     """By the program in its home: what packages put on the path may not read its configuration as just anybody."""
     home, folder = tmp_path / "home", tmp_path / "folder"
     program = home / "bin" / "grafana"
-    for made in (program.parent, folder):
-        made.mkdir(parents=True)
+    for directory in (program.parent, folder):
+        directory.mkdir(parents=True)
     program.write_text(STANDS_IN.replace("{said}", str(tmp_path / "said.json")))
     program.chmod(0o755)
     monkeypatch.setattr(demo, "GRAFANA", (str(tmp_path / "none"), str(home)))

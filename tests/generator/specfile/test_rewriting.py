@@ -35,21 +35,21 @@ CANARY = {"model": "models:/fraud/8", "percent": 10}
 
 
 def test_a_canary_is_added_and_everything_else_stays() -> None:
-    made = rewritten(TEXT, (), {"canary": CANARY})
-    assert made == TEXT + "canary:\n  model: models:/fraud/8\n  percent: 10\n"
+    new_text = rewritten(TEXT, (), {"canary": CANARY})
+    assert new_text == TEXT + "canary:\n  model: models:/fraud/8\n  percent: 10\n"
 
 
 def test_a_promotion() -> None:
-    made = rewritten(
+    new_text = rewritten(
         TEXT + "canary: {model: models:/fraud/8, percent: 10}\n", (), {"model": "models:/fraud/8", "canary": GONE}
     )
-    assert made == TEXT.replace("model: models:/fraud/7  #", "model: models:/fraud/8  #")
+    assert new_text == TEXT.replace("model: models:/fraud/7  #", "model: models:/fraud/8  #")
 
 
-def test_in_an_environment() -> None:
+def test_a_change_in_an_environment() -> None:
     at = ("environments", "prod")
-    made = rewritten(TEXT, at, {"canary": {**CANARY, "percent": 50}})
-    assert made == TEXT.replace("percent: 10", "percent: 50")
+    new_text = rewritten(TEXT, at, {"canary": {**CANARY, "percent": 50}})
+    assert new_text == TEXT.replace("percent: 10", "percent: 50")
     gone = rewritten(TEXT, at, {"canary": GONE, "model": "models:/fraud/8"})
     assert "canary" not in gone
     assert "    # everything below was measured\n    resources: {cores: 4}\n    model: models:/fraud/8\n" in gone
@@ -72,7 +72,7 @@ ONE_LINE = (
 
 
 @pytest.mark.parametrize(
-    ("text", "made"),
+    ("text", "expected"),
     [
         (
             ONE_LINE,
@@ -85,8 +85,8 @@ ONE_LINE = (
     ],
     ids=["on one line", "all on one line", "empty", "emptied"],
 )
-def test_an_environment_on_one_line_is_spread(text: str, made: str) -> None:
-    assert rewritten(text, ("environments", "prod"), {"revision": "v8"}) == made
+def test_an_environment_on_one_line_is_spread(text: str, expected: str) -> None:
+    assert rewritten(text, ("environments", "prod"), {"revision": "v8"}) == expected
 
 
 def test_an_environment_that_lost_its_only_field_takes_another() -> None:

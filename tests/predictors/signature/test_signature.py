@@ -171,8 +171,8 @@ def test_rows_of_different_kinds(instances: Any, words: str) -> None:
 )
 def test_one_tensor(shape: tuple[int, ...], instances: Any, expected: Any) -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("float32"), shape)]))
-    made = plan.conform(v1.decode(encoded({"instances": instances})))
-    assert (made.tolist(), made.dtype) == (expected, np.float32)
+    tensor = plan.conform(v1.decode(encoded({"instances": instances})))
+    assert (tensor.tolist(), tensor.dtype) == (expected, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_one_tensor(shape: tuple[int, ...], instances: Any, expected: Any) -> No
 def test_no_tensor(instances: Any, words: str) -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("float32"), (-1, 2), "x")]))
     if words == "expected float32":  # null is NaN in floats
-        made = plan.conform(v1.decode(encoded({"instances": instances})))
-        assert np.isnan(made["x"][0, 1])
+        inputs = plan.conform(v1.decode(encoded({"instances": instances})))
+        assert np.isnan(inputs["x"][0, 1])
         return
     with pytest.raises(InvalidInput) as error:
         plan.conform(v1.decode(encoded({"instances": instances})))
@@ -199,9 +199,9 @@ def test_no_tensor(instances: Any, words: str) -> None:
 
 def test_named_tensors() -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("int64"), (-1, 2), "x"), TensorSpec(np.dtype("str"), (-1,), "s")]))
-    made = plan.conform(v1.decode(encoded({"instances": [{"s": "a", "x": [1, 2]}, {"x": [3, 4], "s": "b"}]})))
-    assert made["x"].tolist() == [[1, 2], [3, 4]]
-    assert made["s"].tolist() == ["a", "b"]
+    inputs = plan.conform(v1.decode(encoded({"instances": [{"s": "a", "x": [1, 2]}, {"x": [3, 4], "s": "b"}]})))
+    assert inputs["x"].tolist() == [[1, 2], [3, 4]]
+    assert inputs["s"].tolist() == ["a", "b"]
     with pytest.raises(InvalidInput, match="the model takes named inputs: 'x', 's'"):
         plan.conform(v1.decode(encoded({"instances": [[1, 2]]})))
 
@@ -221,8 +221,8 @@ def test_named_tensors() -> None:
     ],
 )
 def test_rows_go_in_as_a_matrix(instances: Any, dtype: str, expected: Any) -> None:
-    made = compile_plan(None).conform(v1.decode(encoded({"instances": instances})))
-    assert (str(made.dtype), made.tolist()) == (dtype, expected)
+    matrix = compile_plan(None).conform(v1.decode(encoded({"instances": instances})))
+    assert (str(matrix.dtype), matrix.tolist()) == (dtype, expected)
 
 
 def test_records_go_in_as_a_frame_in_the_models_own_order() -> None:
@@ -248,15 +248,15 @@ PARAMS = ParamSchema(
 
 
 @pytest.mark.parametrize(
-    "given_",
+    "params",
     [{}, {"t": 2}, {"t": 0.5, "n": 7}, {"s": "y", "b": False}, {"many": [3, 4.5]}, {"many": []}, {"nothing": "z"}],
 )
-def test_params_as_mlflow_has_them(given_: dict[str, Any]) -> None:
-    made = plan_of(params=PARAMS).conform_params(given_)
-    expected = _enforce_params_schema(dict(given_), PARAMS)
-    del made["at"], expected["at"]
-    assert made == expected
-    assert {name: type(value) for name, value in made.items()} == {
+def test_params_as_mlflow_has_them(params: dict[str, Any]) -> None:
+    conformed = plan_of(params=PARAMS).conform_params(params)
+    expected = _enforce_params_schema(dict(params), PARAMS)
+    del conformed["at"], expected["at"]
+    assert conformed == expected
+    assert {name: type(value) for name, value in conformed.items()} == {
         name: type(value) for name, value in expected.items()
     }
 
