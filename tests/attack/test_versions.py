@@ -349,11 +349,14 @@ def test_flips_of_the_alias_under_load(following: Following, flipped: Path) -> N
     before = workers(following)
     with AskingLoad(following.server.server.running) as load:
         for flip in range(FLIPS):
-            bad = 3 + flip // 10 if flip % 10 == 0 else None
-            failed, registry.version = following.metric(FAILED), bad or 1 + flip % 2
-            if bad:
+            failed, good = following.metric(FAILED), 1 + flip % 2
+            registry.version = 3 + flip // 10 if flip % 10 == 0 else good
+            if flip % 10 == 0:
                 wait_for(lambda failed=failed: following.metric(FAILED) > failed, seconds=LOAD_SECONDS)
-            time.sleep(0.1)
+            elif flip % 10 in (5, 8):
+                wait_for(lambda good=good: following.served == str(good), lambda: load.failures, LOAD_SECONDS)
+            else:
+                time.sleep(0.1)
         registry.version = 2
         wait_for(lambda: following.served == "2", lambda: load.failures, LOAD_SECONDS)
     assert not load.failures
