@@ -1,6 +1,6 @@
 """The process of a trial: `python -m predictors.reload.trial_process FORMAT FOLDER`, with a pickled model on stdin.
 
-It writes its stage into a file of the folder. It gives way to the server: on the CPUs, and when memory runs out.
+It writes its stage into a file of the folder. When memory runs out, it goes before the server does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from predictors.telemetry import logs
 STAGE_FILE, CRASH_FILE = "stage", "crash"
 ENDED = "ended"
 """The stage in which the model has been loaded, or has raised."""
-NICENESS = 5
 KILLED_FIRST = "1000"
 
 
@@ -27,7 +26,7 @@ def main() -> None:
     log_format, folder = sys.argv[1], Path(sys.argv[2])
     sys.argv = sys.argv[:1]
     end_with_parent()
-    give_way()
+    be_killed_first()
     with (folder / CRASH_FILE).open("w") as crash_file:
         faulthandler.enable(crash_file)
         logs.configure(log_format, "critical")  # the server loads the model next, and writes the log lines about it
@@ -42,8 +41,7 @@ def main() -> None:
         os._exit(0)  # whatever threads there are
 
 
-def give_way() -> None:
-    os.nice(NICENESS)
+def be_killed_first() -> None:
     with suppress(OSError):  # there is none, or it may not be written
         Path("/proc/self/oom_score_adj").write_text(KILLED_FIRST)
 
