@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.measuring import MeasuringPlan, measure
-from loadtest.outcome import LATE
+from loadtest.outcome import LATE_SECONDS
 from loadtest.results import Result
 
 PRECISION = 0.05
@@ -35,7 +35,7 @@ class Capacity:
         if result.kept:
             self.rps = rate
         else:
-            self.missed, self.late = rate, result.outcome.late >= LATE
+            self.missed, self.late = rate, result.outcome.late >= LATE_SECONDS
 
     def line(self, pods: int) -> str:
         behind = "" if pods == 1 else f" with {pods} pods"

@@ -17,7 +17,7 @@ from loadtest.payloads import Payload
 
 MAX_UNANSWERED = 10_000
 """Requests in flight above which no more are sent; those due then count as errors."""
-LOST = "too many unanswered"
+UNANSWERED = "too many unanswered"
 
 
 class LoadClient(Protocol):
@@ -71,7 +71,7 @@ async def offer(
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 elif due >= 0:
-                    note(due, LOST)
+                    note(due, UNANSWERED)
                 number += 1
             if now - watched > 0.25:
                 watched = now

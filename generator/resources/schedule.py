@@ -21,7 +21,7 @@ def schedule(plan: ManifestPlan) -> list[Resource]:
     if plan.clock != "jobs":
         return []
     spec, name = plan.spec, account(plan)
-    resources = allowed(plan)
+    resources = patch_rights(plan)
     for position, window in enumerate(spec.scaling.schedule):
         numbers = (window.min, window.max or plan.max_replicas)
         resources.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
@@ -41,7 +41,7 @@ def taken_over(window: Window, windows: list[Window]) -> bool:
     return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
 
 
-def allowed(plan: ManifestPlan) -> list[Resource]:
+def patch_rights(plan: ManifestPlan) -> list[Resource]:
     """An account that may patch this InferenceService only."""
     name = account(plan)
     rule = {

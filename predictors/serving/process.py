@@ -25,6 +25,7 @@ from predictors.processes.workers import SIGNALS, STARTUP_RESPONDER
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
 from predictors.rest.app import App
+from predictors.runtime.memory import give_back_large_blocks
 from predictors.serving.banner import print_demo_banner
 from predictors.serving.drain import drain
 from predictors.serving.exporters import Exporters
@@ -58,6 +59,7 @@ class Serving:
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status of the process."""
         faulthandler.enable()  # a crash in native code shows where it was
+        give_back_large_blocks()
         try:
             ports = bound_ports(self.settings)
         except StartError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from monitoring.assets import OF_ALL, config_map, dashboards
+from monitoring.assets import ALL_BOARDS, config_map, dashboards
 from monitoring.scope import Scope
 from tests.monitoring.queries import BOARDS, FOLDER
 from tools.dashboards import contents
@@ -17,7 +17,7 @@ from tools.dashboards import contents
 
 def test_what_is_written_is_what_the_code_makes() -> None:
     files = contents()
-    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in files} == set(OF_ALL)
+    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in files} == set(ALL_BOARDS)
     for path, text in files.items():
         assert path.read_text() == text, "run: make dashboards"
 

@@ -16,7 +16,7 @@ from monitoring.cli import main
 from monitoring.rules import groups
 from monitoring.scope import Scope
 from tests.monitoring.queries import BOARDS, filled, marks, panels
-from tools.monitoring.parts import ask, meanwhile, named, predictor, prometheus, save_patchy, wait_for
+from tools.monitoring.parts import ask, meanwhile, predictor, prometheus, save_patchy, scrape_job, wait_for
 from tools.monitoring.rides import order, save_rides, served
 from tools.monitoring.traffic import Caller
 
@@ -54,7 +54,7 @@ def both(folder: Path, beside: Callable[[], Caller]) -> Iterator[str]:
         config = yaml.safe_load((folder / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "250ms", "evaluation_interval": "250ms"}
         rider = beside()
-        config["scrape_configs"].append(named("ml", "rides", RIDES_POD, rider.url.removeprefix("http://")))
+        config["scrape_configs"].append(scrape_job("ml", "rides", RIDES_POD, rider.url.removeprefix("http://")))
         config["rule_files"].append("rides.yaml")
         rules = yaml.safe_dump({"groups": groups(Scope("ml", "rides"))})
         callers = [Caller(f"http://{one}", rpc_one, "patchy", ("seconds",))]
