@@ -47,6 +47,8 @@ class Leader:
         """Whether the launcher is at work, which nobody can stop."""
         self.named: str | None = None
         """The version that the URI named at the last poll."""
+        self.replacing = False
+        """Whether another model is being loaded."""
         self.superseded = False
         """Whether a version was given up for a revert that has not been carried out yet."""
 
@@ -120,7 +122,7 @@ class Leader:
         try:
             while not (await asyncio.wait({task}, timeout=CHECK_INTERVAL))[0]:
                 if "revert" in self.shared.commands.pending() and not self.launcher_busy:
-                    self.superseded = True
+                    self.superseded = self.replacing
                     raise Superseded("the model was reverted meanwhile")
             return task.result()
         finally:
@@ -253,6 +255,13 @@ class Leader:
 
     async def replace_model(self, resolve: Callable[[], Source]) -> str:
         """Serves another model in place of the one that answers, or raises why not; the version that is served then."""
+        self.replacing = True
+        try:
+            return await self.load_and_switch(resolve)
+        finally:
+            self.replacing = False
+
+    async def load_and_switch(self, resolve: Callable[[], Source]) -> str:
         numbers = self.shared.numbers
         unloads = numbers.unloads
         source = await self.reloader.background.run(resolve)
