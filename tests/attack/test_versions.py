@@ -270,17 +270,17 @@ def test_a_version_that_hangs(following: Following) -> None:
 
 
 @pytest.mark.parametrize(
-    "following", [("--load-timeout", "1", "--load-trial", "false", "--workers", "2")], indirect=True
+    "following", [("--load-timeout", "5", "--load-trial", "false", "--workers", "2")], indirect=True
 )
 def test_a_version_that_hangs_without_a_trial(following: Following) -> None:
     """Its threads are left alone."""
     following.tell("2-hangs")
     following.registry.version = 2
-    wait_for(lambda: following.metric(FAILED) >= 3, seconds=LOAD_SECONDS)
-    following.check_refused(2, "the model is not loaded after 1 s (--load-timeout)")
+    wait_for(lambda: following.metric(FAILED) >= 2, seconds=LOAD_SECONDS)
+    following.check_refused(2, "the model is not loaded after 5 s (--load-timeout)")
     following.take_back("2-hangs")
     following.tell(f"2-hangs-in-{workers(following)[1]}")
-    following.check_refused(2, "worker 1 cannot load it: the model is not loaded after 1 s")
+    following.check_refused(2, "worker 1 cannot load it: the model is not loaded after 5 s")
     following.registry.version = 3
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert following.server.server.terminate() == 0
