@@ -38,6 +38,7 @@ class Trial:
     """A process that loads a model."""
 
     def __init__(self, model: MLflowModel, log_format: str, folder: Path) -> None:
+        self.killed = False
         self.folder = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
         environ = {name: value for name, value in os.environ.items() if name != MULTIPROCESS_DIR}
         environ |= {"TMPDIR": str(self.folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -62,20 +63,22 @@ class Trial:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
+        """Ends the process, and whatever it has started."""
+        self.killed = True
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def judge(self, seconds: float) -> None:
         code = self.exit_status(seconds)
         stage = self.read(STAGE_FILE)
-        if stage == ENDED:
+        if stage == ENDED or self.killed:
             return
-        if not stage:
+        if not stage and code >= 0:
             log.warning("it is loaded without a trial, whose process ended with status %d before it began", code)
             return
         if stack := self.read(CRASH_FILE):
             log.error("the trial crashed:\n%s", stack)
-        raise LoadError(f"{how_it_ended(code)} while {stage}")
+        raise LoadError(f"{how_it_ended(code)} while {stage or 'starting'}")
 
     def exit_status(self, seconds: float) -> int:
         """Of the process, which has so many seconds from the time on at which it begins to load."""
