@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -21,7 +22,7 @@ from predictors.queueing.slow_clients import Arrival, Backlog
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.headers import BINARY_TYPE, CLOSE, HEADER_LENGTH, JSON_TYPES, REQUEST_ID
-from predictors.rest.parsing import HOST, SHARE, TRAILERS, Flow, MalformedRequest, read_without_upgrade
+from predictors.rest.parsing import HOST, MAX_TURN, SHARE, TRAILERS, Flow, MalformedRequest, read_without_upgrade
 from predictors.telemetry import ids
 
 log = logging.getLogger("predictors")
@@ -153,7 +154,7 @@ class HttpConnection(HttpToolsProtocol):
             self.head_size = 0
 
     def parse_shares(self) -> None:
-        """Parses what has arrived, up to a share with requests in it: then it is the turn of other connections.
+        """Parses what has arrived, for a few milliseconds: then it is the turn of other connections.
 
         Nothing is parsed, and nothing more is read, while requests wait for the reply to one before them.
         """
@@ -161,10 +162,12 @@ class HttpConnection(HttpToolsProtocol):
         if self.fault is not None:
             self.end_with_fault(self.fault)
             return
-        headers = self.headers
-        while self.unparsed and not self.pipeline and self.headers is headers and not self.is_ending:
+        end = time.monotonic() + MAX_TURN
+        while self.unparsed and not self.pipeline and not self.is_ending:
             share, self.unparsed = self.unparsed[:SHARE], self.unparsed[SHARE:]
             self.parse(share)
+            if time.monotonic() > end:
+                break
         if self.is_ending:
             self.unparsed = NOTHING
         elif self.unparsed:

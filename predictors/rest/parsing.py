@@ -11,7 +11,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 if TYPE_CHECKING:
     from predictors.rest.connection import HttpConnection
 
-SHARE = 16 * 1024  # bytes with requests in them that are parsed before it is the turn of other connections
+SHARE = 16 * 1024  # bytes that are parsed at a time, and at most a few hundred requests
+MAX_TURN = 0.002  # seconds before it is the turn of other connections
 HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
 FRAMING = (b"content-length", b"transfer-encoding")
 
