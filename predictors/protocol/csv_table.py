@@ -8,11 +8,10 @@ from typing import Any
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
-from predictors.protocol.tables import ANY, TableColumns, batch_of_frame
+from predictors.protocol.tables import ANY, TableColumns, batch_of_frame, is_sparse
 
 # The cells that stand for a missing number.
 NULL_CELLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
-MAX_ABSENT = 2**22  # cells that lines leave out
 BOM = b"\xef\xbb\xbf"
 # As pandas has it: quotes count only where a cell begins, and may hold commas and newlines.
 CELL = rb'(?:"(?:[^"]++|"")*+"?+)?+[^,\r\n]*+'
@@ -59,9 +58,9 @@ def check_shape(body: bytes, columns: TableColumns) -> None:
         raise InvalidInput("the CSV has rows with more values than its header has names")
     commas = body.count(b",", start)
     lines = body.count(b"\n", start) + body.count(b"\r", start) - body.count(b"\r\n", start) + 1
-    if lines * names - commas - lines > MAX_ABSENT and b'"' in body:  # there may be newlines in cells
+    if is_sparse(lines, names, commas + lines) and b'"' in body:  # there may be newlines in cells
         lines = sum(bool(line[0]) for line in LINE.finditer(body, start))
-    if lines * names - commas - lines > MAX_ABSENT:
+    if is_sparse(lines, names, commas + lines):
         raise InvalidInput(f"the CSV has {names} columns, and most of its {lines} rows have fewer values")
 
 

@@ -12,6 +12,13 @@ from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
 
 MAX_COLUMNS = 10_000
+MAX_ABSENT = 2**20  # values that rows leave out; no bytes of the body pay for the memory that they take,
+MAX_SPARSITY = 16  # but each value that is there pays for so many of them
+
+
+def is_sparse(rows: int, columns: int, values: int) -> bool:
+    """Whether a table has so few values that it would be much larger than what was sent."""
+    return rows * columns - values > MAX_ABSENT + MAX_SPARSITY * values
 
 
 def any_names(names: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.names import quoted, suggestion
+from predictors.protocol.tables import is_sparse
 from predictors.signature.fields import (
     SCALARS,
     Field,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or JSON for models with type hints
-MAX_ABSENT = 2**22  # values that records leave out
 
 
 @dataclass(frozen=True)
@@ -290,13 +290,13 @@ def names_of_records(rows: list[Any]) -> dict[str, None]:
 def columns_of_records(rows: list[Any], names: Mapping[str, None] | None = None) -> dict[str, Values]:
     """Records as columns, with MISSING for a record that lacks a column."""
     names = names_of_records(rows) if names is None else names
-    absent = len(rows) * len(names) - sum(map(len, rows))
-    if not absent:
+    values = sum(map(len, rows))
+    if values == len(rows) * len(names):
         return {name: [row[name] for row in rows] for name in names}
-    if absent > MAX_ABSENT:  # the body does not grow with them, but the columns do
+    if is_sparse(len(rows), len(names), values):
         raise InvalidInput(
-            f"{len(rows)} records have {len(names)} names between them and lack {absent} values: expected records of "
-            f"the same names, or at most {MAX_ABSENT} values that are left out"
+            f"{len(rows)} records have {len(names)} names between them, and most of them have few of these: expected "
+            "records of the same names, or fewer at a time"
         )
     return {name: [row.get(name, MISSING) for row in rows] for name in names}
 

@@ -18,11 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from predictors.protocol import csv_table, grpc, invocations, v1, v2
+from predictors.protocol import grpc, invocations, tables, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import RequestError
 from predictors.protocol.tables import TableColumns
-from predictors.signature import fields, plan
+from predictors.signature import fields
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import SignaturePlan, compile_plan
 
@@ -115,7 +115,7 @@ SHAPES = st.lists(st.sampled_from([0, 1, 8, 1000, 2**40, -1]), max_size=3) | st.
 
 
 @st.composite
-def tensors(draw: st.DrawFn) -> dict[str, Any]:
+def tensor_requests(draw: st.DrawFn) -> dict[str, Any]:
     inputs = [
         {"name": draw(NAME), "shape": draw(SHAPES), "datatype": draw(DATATYPES), "data": draw(VALUES)}
         for _ in range(draw(st.integers(1, 3)))
@@ -160,7 +160,7 @@ def test_json(model: str, payload: Any) -> None:
 
 
 @LIMITS
-@given(model=MODEL, payload=tensors())
+@given(model=MODEL, payload=tensor_requests())
 @example(model="columns", payload={"inputs": [{"name": "x", "shape": [2**62] * 5000, "datatype": "FP64", "data": [1]}]})
 @example(
     model="no signature",
@@ -221,7 +221,7 @@ def test_what_is_not_linear_is_seen() -> None:
 def proportions() -> Iterator[None]:
     """What may be left out of a body, or added to it, is as small as the bodies are here."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((plan, "MAX_ABSENT"), (csv_table, "MAX_ABSENT"), (fields, "MAX_PADDED")):
+        for module, name in ((tables, "MAX_ABSENT"), (fields, "MAX_PADDED")):
             patch.setattr(module, name, 2**13)
         yield
 
