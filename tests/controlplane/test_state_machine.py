@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -15,9 +15,9 @@ from controlplane.backends.backend import Key
 from controlplane.store import operations, targets
 from tests.controlplane.plane import Plane, opened
 
-SERVES = st.sampled_from(["a", "b"])
-ENVIRONMENTS = st.sampled_from(["local", "prod"])
-MODELS = st.sampled_from(["models:/m/1", "models:/m/2", "models:/broken/1", "models:/slow/1"])
+SERVES = st.sampled_from(["a", "a", "a", "b"])  # mostly one, so that changes meet
+ENVIRONMENTS = st.sampled_from(["local", "local", "local", "prod"])
+MODELS = st.sampled_from(["models:/m/1", "models:/m/2", "models:/m/3", "models:/broken/1", "models:/slow/1"])
 
 
 class ControlPlaneMachine(RuleBasedStateMachine):
@@ -36,21 +36,23 @@ class ControlPlaneMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "stack"):
             self.plane.backend.away = False
-            self.plane.settle(10_000)
+            self.plane.settle(stride=100)
             self.desired_is_observed()
             self.stack.close()
 
-    def send(self, method: str, path: str, body: Any = None) -> None:
+    def send(self, method: str, path: str, body: Any = None, act: bool = True) -> None:
         """Whatever the answer is, it is one that the API documents."""
         response = self.plane.send(method, path, body)
         assert response.status_code in (200, 202, 404, 409, 412, 422), response.text
         if response.status_code >= 400:
             assert response.json()["way_out"]
+        if act:
+            self.act()
 
-    @rule(serve=SERVES, env=ENVIRONMENTS, model=MODELS, cores=st.none() | st.integers(1, 3))
-    def deploy(self, serve: str, env: str, model: str, cores: int | None) -> None:
+    @rule(serve=SERVES, env=ENVIRONMENTS, model=MODELS, cores=st.none() | st.integers(1, 3), act=st.booleans())
+    def deploy(self, serve: str, env: str, model: str, cores: int | None, act: bool) -> None:
         body = {"serve_name": serve, "env": env, "model_uri": model, **({"cores": cores} if cores else {})}
-        self.send("POST", "/serve/deploy-model", body)
+        self.send("POST", "/serve/deploy-model", body, act)
 
     @rule(serve=SERVES, env=ENVIRONMENTS)
     def undeploy(self, serve: str, env: str) -> None:
@@ -141,5 +143,6 @@ class ControlPlaneMachine(RuleBasedStateMachine):
 
 TestControlPlane = ControlPlaneMachine.TestCase
 TestControlPlane.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=12, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+    phases=[Phase.generate],
 )  # fmt: skip
