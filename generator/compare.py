@@ -36,11 +36,11 @@ DESCRIPTIONS = [
 # Fields outside the pod template: in Standard; a Knative revision contains nearly all of them.
 NO_RESTART = re.compile(
     r"predictor\.(minReplicas|maxReplicas|scaleTarget|scaleMetric|scaleMetricType|autoScaling|canaryTrafficPercent"
-    r"|deploymentStrategy|timeout)\b.*|canary\b.*"
+    r"|deploymentStrategy|timeout)\b.*|canary\b.*|metadata\.labels\.networking\.kserve\.io/visibility"
 )
 NO_RESTART_KNATIVE = re.compile(
     r"predictor\.canaryTrafficPercent|metadata\.annotations\.serving\.knative\.dev/rollout-duration"
-    r"|metadata\.labels\.networking\.kserve\.io/visibility"
+    r"|metadata\.labels\.networking\.knative\.dev/visibility"
 )
 
 
@@ -132,6 +132,8 @@ def described(path: str, before: Any, after: Any) -> str:
     )
     if before is None:
         return f"{what} {shown(after)} (new)"
+    if after is None and path == "predictor.canaryTrafficPercent":
+        return f"{what} {shown(before)} (removed: `kubectl apply` leaves what a patch has set; use undo or promote)"
     if after is None:
         return f"{what} {shown(before)} (removed)"
     return f"{what} {shown(before)} → {shown(after)}"

@@ -9,17 +9,19 @@ from generator.plan import ManifestPlan, Served
 from generator.resources import containers, monitors, placement, scaling
 from generator.resources.accounts import account
 from generator.resources.meta import Resource, compact, resource
+from generator.resources.overrides import overridden
 from generator.resources.runtimes import runtime_name
 from generator.resources.volumes import volumes
 from generator.spec.values import seconds
 
 MODE = "serving.kserve.io/deploymentMode"
+VISIBILITY = "networking.kserve.io/visibility"
+KNATIVE_VISIBILITY = "networking.knative.dev/visibility"
 PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
 
 
 def inference_service(plan: ManifestPlan) -> Resource:
     spec = plan.spec
-    visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
     isvc = resource(
         plan,
         "serving.kserve.io/v1beta1",
@@ -33,10 +35,27 @@ def inference_service(plan: ManifestPlan) -> Resource:
             **spec.annotations,
         },
     )
-    isvc["metadata"]["labels"] |= visible
+    isvc["metadata"]["labels"] |= visibility(plan)
     if plan.canary and not plan.knative:
         isvc["spec"]["canary"] = [canary(plan, plan.canary)]
-    return isvc
+    return overridden(isvc, plan)
+
+
+def visibility(plan: ManifestPlan) -> dict[str, str]:
+    """The label that keeps a serve inside the cluster, or KServe's routes away where ours leads to it."""
+    if plan.knative:
+        return {KNATIVE_VISIBILITY: "cluster-local"} if plan.spec.exposure.visibility == "cluster-local" else {}
+    hidden = plan.spec.exposure.visibility == "cluster-local" or plan.has_own_route
+    return {VISIBILITY: "cluster-local"} if hidden else {}
+
+
+def labels_of_pods(plan: ManifestPlan) -> dict[str, str] | None:
+    """A label that stays: KServe copies those of the serve to its pods, which would restart with every change.
+
+    The visibility changes when a rollout begins and ends.
+    """
+    external = plan.spec.exposure.visibility == "external"
+    return {VISIBILITY: "external"} if external and not plan.knative else None
 
 
 def predictor(plan: ManifestPlan) -> Any:
@@ -46,6 +65,7 @@ def predictor(plan: ManifestPlan) -> Any:
     return compact(
         {
             "name": spec.revision,
+            "labels": labels_of_pods(plan),
             "canaryTrafficPercent": spec.canary.percent if spec.canary and plan.knative else None,
             **scaling.fields_of(plan),
             "containerConcurrency": spec.container_concurrency,
@@ -66,7 +86,8 @@ def canary(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     fields = {
         "name": served.name,
         "annotations": scaling.annotations_of_canary(plan),
-        "minReplicas": canary_spec.replicas,
+        # Without a share KServe would give it no pod at all, except with a HorizontalPodAutoscaler.
+        "minReplicas": canary_spec.replicas or (1 if canary_spec.percent == 0 else None),
         **implementation(plan, served),
     }
     if "model" in fields:
@@ -94,7 +115,8 @@ def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "protocolVersion": PROTOCOLS[spec.protocol],
         "storageUri": served.uri if plan.strategy == "container" else None,
         "image": own_image,
-        "args": spec.args or None,
+        # The runtime names the model after the InferenceService; the last flag counts.
+        "args": [*([f"--model-name={plan.model_name}"] if plan.part_of else []), *spec.args] or None,
         **containers.common_fields(plan, served),
     }
 

@@ -37,6 +37,7 @@ from predictors.protocol.errors import (
     NotReady,
     RequestError,
 )
+from predictors.queueing.thread_slots import stop_if_abandoned
 from predictors.safety import checks
 from predictors.safety.model_files import Policy, UnsafeModel
 from predictors.safety.pickle_switch import guarded_load
@@ -256,6 +257,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
         data = loaded.plan.conform(batch)
         params = loaded.plan.conform_params(batch.params)
+        stop_if_abandoned()
         probabilities = None
         try:
             result = method(data, params)

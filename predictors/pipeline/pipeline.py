@@ -26,7 +26,8 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
-from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots
+from predictors.queueing.inflation import Inflater
+from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime.cpus import cpu_limit
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
@@ -59,6 +60,7 @@ class Pipeline:
         self.executor = PredictionThreads(threads)
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
+        self.inflater = Inflater(settings.max_body, settings.max_inflation)
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
 
     def note(self, status: str) -> None:
@@ -128,10 +130,13 @@ class Pipeline:
         encode: Callable[[Prediction, Batch], T],
         seconds: float = inf,
         decoded: Batch | None = None,
+        *,
+        inline: bool = True,
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes.
 
-        `decoded` is a request that the fast path has decoded and passed on.
+        `decoded` is a request that the fast path has decoded and passed on. `inline`: a small request is decoded on the
+        event loop.
         """
         exchange = current.get()
         if exchange is not None:
@@ -140,20 +145,20 @@ class Pipeline:
         if decoded is not None:
             batch = decoded
             decode = lambda: batch  # noqa: E731 - it stands for the other
-        fast_path = served.fast_path
+        fast_path, small = served.fast_path, inline and size <= MAX_FAST_BODY
         if served.features is not None:
-            return await self.counted(served, lambda: self.with_features(served, size, decode, encode), seconds)
-        if size > MAX_FAST_BODY or fast_path is None:
+            return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
+        if not small or fast_path is None:
             return await self.counted(served, lambda: self.in_thread(served, decode, encode), seconds)
         return await self.counted(served, lambda: self.in_batch(served, fast_path, decode, encode), seconds)
 
     async def with_features(
-        self, served: ServedModel, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, served: ServedModel, small: bool, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         """Looks up the features that the request lacks; then it goes on like all others."""
         if served.features is None:
             raise AssertionError("a served model without features")
-        small, exchange = size <= MAX_FAST_BODY, current.get()
+        exchange = current.get()
         batch = decode() if small else await self.apart(decode)
         with nullcontext() if exchange is None else exchange.step("features"):
             batch = await served.features.join(batch, None if small else self.apart)
@@ -187,9 +192,11 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
+            stop_if_abandoned()
             kept = self.is_kept(served)
             model_input = batch.copy() if kept and not served.loaded.plan.copies_input else batch
             prediction, rows = served.model.predict_batch(served.loaded, model_input), row_count(batch)
+            stop_if_abandoned()
             if kept:
                 prediction = prediction.copy()
             if served.drift is not None:

@@ -252,7 +252,8 @@ def test_a_host_name_in_standard() -> None:
     assert route["spec"]["hostnames"] == ["fraud.example.com"]
     assert route["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public"}]
     grpc, rest = route["spec"]["rules"]
-    assert {match["path"]["value"] for match in grpc["matches"]} >= {"/inference.GRPCInferenceService"}
+    (match,) = grpc["matches"]
+    assert [(one["name"], one["value"]) for one in match["headers"]] == [("content-type", "^application/grpc.*")]
     assert grpc["backendRefs"] == [{"name": "fraud-predictor", "port": 8081}]
     assert rest["backendRefs"] == [{"name": "fraud-predictor", "port": 80}]
     assert rest["timeouts"] == {"request": "90s"}
@@ -264,7 +265,7 @@ def test_the_services_first_port_is_the_protocols() -> None:
 
 
 def test_the_route_splits_as_kserves_own_does() -> None:
-    canary = {"model": "models:/fraud/8", "percent": 20}
+    canary = {"model": "models:/fraud/8", "percent": 20, "by": "kserve"}
     resources = by_kind(
         exposure={"host": "fraud.example.com"}, canary=canary, revision="v7", storage={"strategy": "container"}
     )
@@ -272,6 +273,25 @@ def test_the_route_splits_as_kserves_own_does() -> None:
         {one["name"]: one["weight"] for one in rule["backendRefs"]} for rule in resources["HTTPRoute"]["spec"]["rules"]
     ]
     assert shares == [{"fraud-v7-predictor": 80, "fraud-v8-predictor": 20}] * 2
+
+
+def test_a_service_for_callers_inside_the_cluster_leads_to_the_stable_pods() -> None:
+    service = by_kind(exposure={"service": "fraud-stable"}, revision="v7")["Service"]
+    assert service["metadata"]["name"] == "fraud-stable"
+    assert service["spec"]["selector"] == {"app": "isvc.fraud-v7-predictor"}
+    ports = {(port["port"], port["targetPort"], port.get("appProtocol")) for port in service["spec"]["ports"]}
+    assert ports == {(80, 8080, None), (8081, 8081, "kubernetes.io/h2c")}
+
+
+def test_who_repeats_what_never_reached_a_pod() -> None:
+    routed = {"domain_suffix": "example.com", "route": "own"}
+    rules = by_kind(exposure={**routed, "retries": "route"})["HTTPRoute"]["spec"]["rules"]
+    assert [rule["retry"] for rule in rules] == [{"attempts": 2}] * 2
+    policy = by_kind(exposure={"retries": "envoy-gateway"})["BackendTrafficPolicy"]["spec"]
+    targets = [target["name"] for target in policy["targetRefs"]]
+    assert targets == ["fraud", "fraud-predictor", "fraud-route"]
+    triggers = policy["retry"]["retryOn"]["triggers"]
+    assert set(triggers) == {"connect-failure", "refused-stream", "reset-before-request"}
 
 
 def test_a_host_name_in_knative() -> None:

@@ -19,7 +19,10 @@ from mlflow.types.schema import ColSpec, TensorSpec
 
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
+from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.parquet_table import decode_parquet
+from predictors.protocol.tables import TableColumns
 from predictors.signature.plan import SignaturePlan, compile_plan
 from tests.predictors.parity import records
 from tests.zoo.case import mixed
@@ -57,8 +60,8 @@ def forms(frame: pd.DataFrame) -> dict[str, Batch]:
         "columns": v1.decode(encoded({"inputs": columns})),
         "tensors": v2.decode(encoded({"inputs": inputs})),
         "split": invocations.decode_json(encoded({"dataframe_split": split})),
-        "CSV": invocations.decode_csv(frame.to_csv(index=False).encode(), ["city"]),
-        "Parquet": invocations.decode_parquet(file.getvalue()),
+        "CSV": decode_csv(frame.to_csv(index=False).encode(), TableColumns(texts=["city"])),
+        "Parquet": decode_parquet(file.getvalue()),
     }
 
 
@@ -87,7 +90,7 @@ def test_rows_of_any_numbers(rows: list[tuple[float, int]]) -> None:
 def test_words_in_csv_are_not_nothing() -> None:
     plan = plan_of(Schema([ColSpec("string", "country"), ColSpec("double", "x"), ColSpec("long", "n")]))
     body = b"country,x,n\nNA,NA,1\nNone,,2\n,1.5,3\n"
-    frame = plan.conform(invocations.decode_csv(body, ["country"]))
+    frame = plan.conform(decode_csv(body, TableColumns(texts=["country"])))
     assert frame["country"].tolist() == ["NA", "None", None]
     assert frame["x"].isna().tolist() == [True, True, False]
     assert frame["n"].tolist() == [1, 2, 3]
