@@ -45,7 +45,7 @@ def quick_command(serve: str, content: Content, http_port: int, grpc_port: int) 
 
 class Crashing:
     def __init__(self, data: Path, first_port: int) -> None:
-        local.command = quick_command  # type: ignore[assignment]
+        vars(local)["command"] = quick_command
         self.store = Store(f"sqlite:///{data / 'controlplane.db'}")
         self.store.migrate()
         ensure_local(self.store)

@@ -273,7 +273,10 @@ def test_events_say_who_and_what(plane: Plane) -> None:
 def test_lists_have_pages_and_filters(plane: Plane) -> None:
     for name, space in (("a-one", "x"), ("a-two", "y"), ("b-one", "x")):
         plane.post("/serve", {"name": name, "space": space}, 201)
-    names = lambda path: [each["name"] for each in plane.get(path)["items"]]  # noqa: E731
+
+    def names(path: str) -> list[str]:
+        return [each["name"] for each in plane.get(path)["items"]]
+
     assert names("/serve?space=x") == ["a-one", "b-one"]
     assert names("/serve?name=one&limit=1&page=2") == ["b-one"]
     assert names("/serve?name=%25") == []
