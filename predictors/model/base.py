@@ -257,7 +257,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
         batch = loaded.plan.split_bare(batch)
         data = loaded.plan.conform(batch)
-        params: Mapping[str, Any] = loaded.plan.conform_params(batch.params, batch.ignored)
+        params: Mapping[str, Any] = loaded.plan.conform_params(batch.params, batch.ignored, as_text=batch.tensors)
         if not params and not batch.has_params:
             params = NO_PARAMS
         stop_if_abandoned()

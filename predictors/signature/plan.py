@@ -288,11 +288,17 @@ class SignaturePlan:
         rows = [{name: value for name, value in body.items() if name not in names}]
         return replace(batch, rows=rows, params={name: body[name] for name in names if name in body})
 
-    def conform_params(self, values: Mapping[str, Any], ignored: Ignored | None = None) -> dict[str, Any]:
+    def conform_params(
+        self, values: Mapping[str, Any], ignored: Ignored | None = None, *, as_text: bool = False
+    ) -> dict[str, Any]:
         """The params of the signature: the caller's values, checked, and the defaults of the others.
 
-        Params that the signature does not have are noted in `ignored`, or refused if that is None.
+        Params that the signature does not have are noted in `ignored`, or refused if that is None. `as_text`: values of
+        any type may be texts, in JSON.
         """
+        if as_text:
+            params = {param.name: param for param in self.params}
+            values = {name: params[name].parsed(value) if name in params else value for name, value in values.items()}
         known = [param.name for param in self.params]
         unknown = [name for name in values if name not in known]
         if unknown and ignored is not None:
