@@ -108,7 +108,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.loaded = replace(loaded, load_seconds=time.perf_counter() - started)
         self.ready = True
         self.status.note(
-            f"serving {self.name} version {loaded.version} ({source.resolved_uri}) "
+            f"loaded {self.name} version {loaded.version} ({source.resolved_uri}) "
             f"with the {self.flavor} flavor after {self.loaded.load_seconds:.1f} s"
         )
         return True
