@@ -266,7 +266,9 @@ def datetimes(values: Values, name: str, expected: str) -> Array:
             stamp = pd.Timestamp(item)
             stamp = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
             cells.append(stamp.as_unit("ns"))
-        except (ValueError, OverflowError):  # OutOfBoundsDatetime is a ValueError
+        except (pd.errors.OutOfBoundsDatetime, OverflowError):
+            raise mismatch(name, row, expected, "a date out of range (1677-09-22 to 2262-04-11)") from None
+        except ValueError:
             raise mismatch(name, row, expected, "text that is not an ISO 8601 date and time") from None
     return np.array([cell.to_datetime64() for cell in cells], dtype="datetime64[ns]")
 

@@ -153,7 +153,8 @@ def known_name(name: str, named: Mapping[str, Any]) -> str:
     if name in named:
         return name
     first = next(iter(named), name)
-    aliases = {"output-0": first, "output_0": first, "predict": first, "predict_proba": results.PROBABILITIES}
+    aliases = dict.fromkeys(("output-0", "output_0", "output-1", "predict"), first)  # MLServer counts from 1
+    aliases["predict_proba"] = results.PROBABILITIES
     known = aliases.get(name)
     if known is None or known not in named:
         raise InvalidInput(f"unknown output '{name}'; the model has {', '.join(named)}")

@@ -141,7 +141,13 @@ def test_params_of_every_type_over_grpc(echo: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"), [("output-0", "predictions"), ("predict", "predictions"), ("predict_proba", "probabilities")]
+    ("asked", "named"),
+    [
+        ("output-0", "predictions"),
+        ("output-1", "predictions"),
+        ("predict", "predictions"),
+        ("predict_proba", "probabilities"),
+    ],
 )
 def test_outputs_by_the_names_of_other_servers(demo: Running, asked: str, named: str) -> None:
     tensor = {"name": "x", "shape": [1, 4], "datatype": "FP64", "data": [91.5, 1.05, 41, 0.9]}
