@@ -1,0 +1,55 @@
+"""What the cluster is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tests.cluster.parts.control_plane import etcd, kubernetes
+from tests.cluster.parts.gateway import gateway
+from tests.cluster.parts.kserve import kserve
+from tests.cluster.parts.mlflow import mlflow
+from tests.cluster.parts.node import node
+
+DEBIAN = {
+    "containerd": "containerd", "runc": "runc", "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "iptables": "iptables", "conntrack": "conntrack", "ebtables": "ebtables", "socat": "socat", "ethtool": "ethtool",
+    "podman": "podman", "debootstrap": "debootstrap",
+}  # fmt: skip
+"""Programs of Debian's that pods need, and their packages."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is started, after what it needs."""
+
+    start: Callable[[], None]
+    modules: tuple[str, ...] = ()
+    """Folders of `modules/` whose programs it runs."""
+    needs: tuple[str, ...] = ()
+
+
+PARTS = {
+    "etcd": Part(etcd, ("etcd",)),
+    "kubernetes": Part(kubernetes, ("kubernetes",), ("etcd",)),
+    "node": Part(node, ("pause",), ("kubernetes",)),
+    "kserve": Part(kserve, ("kserve",), ("kubernetes",)),
+    "gateway": Part(gateway, ("gateway",), ("kserve",)),
+    "mlflow": Part(mlflow, (), ("kubernetes",)),
+}
+"""In the order in which they start."""
+MANIFESTS_ONLY = ("kserve",)
+WITH_PODS = ("node", "kserve", "gateway", "mlflow")
+
+
+def with_needs(names: Iterable[str]) -> list[str]:
+    """The parts and all that they need, in order."""
+    wanted: set[str] = set()
+    rest = list(names)
+    while rest:
+        name = rest.pop()
+        if name not in PARTS:
+            raise ValueError(f"there is no part {name}, only {', '.join(PARTS)}")
+        wanted.add(name)
+        rest += PARTS[name].needs
+    return [name for name in PARTS if name in wanted]
