@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.parts import envoy, images, programs, sandbox
+from tests.cluster.parts.gateway import MOUNTED
 from tests.cluster.parts.inside import started
 from tests.cluster.parts.places import KUBECONFIG, PROGRAMS, ROOT, STATE
 from tests.cluster.parts.table import DEBIAN, PARTS, WITH_PODS, with_needs
@@ -29,7 +30,9 @@ def check(parts: Sequence[str]) -> None:
     if os.geteuid():
         lacking.append("root: the cluster makes namespaces and mounts")
     if not shutil.which(programs.GO):
-        lacking.append("Go 1.26 or newer, on the path or in /usr/local/go/bin: the cluster's programs are built with it")
+        lacking.append(
+            "Go 1.26 or newer, on the path or in /usr/local/go/bin: the cluster's programs are built with it"
+        )
     for name in ("unshare", "nsenter", "ip"):
         if not shutil.which(name):
             lacking.append(f"{name}: apt-get install util-linux iproute2")
@@ -87,6 +90,8 @@ def down() -> None:
     sandbox.destroy()
     shutil.rmtree(STATE, ignore_errors=True)
     KUBECONFIG.unlink(missing_ok=True)
+    if MOUNTED.is_dir() and not any(MOUNTED.iterdir()):
+        MOUNTED.rmdir()
 
 
 def say(text: str) -> None:

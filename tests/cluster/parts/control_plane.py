@@ -57,9 +57,7 @@ def kubernetes() -> None:
         f"--service-account-private-key-file={KEY}", f"--root-ca-file={CERTIFICATES / 'apiserver.crt'}",
         "--leader-elect=false",
     )  # fmt: skip
-    start(
-        "kube-scheduler", program("kubernetes", "kube-scheduler"), f"--kubeconfig={INSIDE}", "--leader-elect=false"
-    )
+    start("kube-scheduler", program("kubernetes", "kube-scheduler"), f"--kubeconfig={INSIDE}", "--leader-elect=false")
     wait_ready("kube-controller-manager", "https://127.0.0.1:10257/healthz")
     wait_ready("kube-scheduler", "https://127.0.0.1:10259/healthz")
 
@@ -81,9 +79,7 @@ def _service_account_keys() -> None:
     key = rsa.generate_private_key(65537, 2048)
     KEY.touch(mode=0o600)
     KEY.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     public = serialization.PublicFormat.SubjectPublicKeyInfo
     PUBLIC_KEY.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, public))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.cluster.parts.api import Document, apply, documents, established, namespace
 from tests.cluster.parts.envoy import ENVOY, VERSION
-from tests.cluster.parts.places import GATEWAY_PORT, INSIDE, STATE
+from tests.cluster.parts.places import GATEWAY_PORT, INSIDE, LOCAL_GATEWAY_PORT, STATE
 from tests.cluster.parts.processes import PartFailed, start, wait_ready
 from tests.cluster.parts.programs import folder, program
 
@@ -18,6 +18,8 @@ SPACE = "envoy-gateway-system"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 HOME = STATE / "gateway"
 CERTIFICATES = HOME / "config" / "certs"
+MOUNTED = Path("/certs")
+"""The one folder where Envoy Gateway looks for certificates; on the host it is empty, and goes with the cluster."""
 ADMIN_PORT = 19003
 
 
@@ -48,9 +50,8 @@ def _certificates() -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise PartFailed(f"envoy-gateway certgen: {done.stderr[-2000:]}")
-    mounted = Path("/certs")  # the one path that Envoy Gateway knows
-    mounted.mkdir(exist_ok=True)
-    subprocess.run(["mount", "--bind", str(CERTIFICATES / "envoy-gateway"), str(mounted)], check=True)
+    MOUNTED.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", str(CERTIFICATES / "envoy-gateway"), str(MOUNTED)], check=True)
 
 
 def _secrets() -> list[Document]:
@@ -82,7 +83,11 @@ def _settings() -> Document:
 
 def _gateway() -> list[Document]:
     proxy = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "host", "namespace": SPACE}
-    listener = {"name": "http", "protocol": "HTTP", "port": GATEWAY_PORT, "allowedRoutes": {"namespaces": {"from": "All"}}}
+    everyone = {"namespaces": {"from": "All"}}
+    listeners = [
+        {"name": name, "protocol": "HTTP", "port": port, "allowedRoutes": everyone}
+        for name, port in (("http", GATEWAY_PORT), ("local", LOCAL_GATEWAY_PORT))
+    ]
     return [
         {
             "apiVersion": "gateway.envoyproxy.io/v1alpha1",
@@ -100,6 +105,6 @@ def _gateway() -> list[Document]:
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "Gateway",
             "metadata": {"name": "kserve-ingress-gateway", "namespace": "kserve"},
-            "spec": {"gatewayClassName": "envoy", "listeners": [listener]},
+            "spec": {"gatewayClassName": "envoy", "listeners": listeners},
         },
     ]

@@ -7,13 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tests.cluster.parts.node import SOCKET
-from tests.cluster.parts.places import IMAGE_STORE
+from tests.cluster.parts.places import IMAGE_STORE, REGISTRY, TAG
 from tests.cluster.parts.programs import BuildFailed
 from tools.images import IMAGES, engine, image_name
 
-REGISTRY = "localhost/mlflow-kserve"
-TAG = "cluster"
-"""With `latest` the kubelet would ask a registry."""
 BASE = "localhost/mlflow-kserve/base:3.11"
 HANDED_OVER = IMAGE_STORE / "handed-over"
 

@@ -88,7 +88,9 @@ def _by_address(configuration: Document, authority: Authority) -> Document:
 def _with_settings(document: Document) -> Document:
     if document["metadata"]["name"] == "inferenceservice-config":
         data = document["data"]
-        data["ingress"] = json.dumps({**json.loads(data["ingress"]), "enableGatewayApi": True})
+        data["ingress"] = json.dumps(
+            {**json.loads(data["ingress"]), "enableGatewayApi": True, "disableIstioVirtualHost": True}
+        )
         data["deploy"] = json.dumps({"defaultDeploymentMode": "Standard"})
     return document
 

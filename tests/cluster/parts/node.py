@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.parts.api import apply
-from tests.cluster.parts.places import DNS, IMAGE_STORE, NODE, POD_RANGE, STATE
+from tests.cluster.parts.places import DNS, IMAGE_STORE, NODE, POD_RANGE, REGISTRY, STATE, TAG
 from tests.cluster.parts.processes import start, wait_ready, wait_until
 from tests.cluster.parts.programs import program
 
 SOCKET = STATE / "containerd.sock"
-PAUSE = "localhost/pause:1"
+
+
+def image(name: str) -> str:
+    return f"{REGISTRY}/{name}:{TAG}"
+
+
 CONTAINERD = f"""
 version = 2
 root = "{IMAGE_STORE}"
@@ -24,7 +29,7 @@ state = "{STATE}/containerd"
 [grpc]
   address = "{SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE}"
+  sandbox_image = "{image("pause")}"
   restrict_oom_score_adj = true  # a machine in a container may not lower the score
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -79,7 +84,7 @@ def _containerd() -> None:
     (STATE / "containerd.toml").write_text(CONTAINERD)
     start("containerd", "containerd", "-c", STATE / "containerd.toml")
     wait_until(lambda: _ctr("version").returncode == 0, "containerd does not answer")
-    archive(STATE / "pause.tar", PAUSE, program("pause", "pause"))
+    archive(STATE / "pause.tar", image("pause"), program("pause", "pause"))
     load(STATE / "pause.tar")
 
 
@@ -88,7 +93,7 @@ def _kubelet() -> None:
     (STATE / "kubelet.yaml").write_text(json.dumps(KUBELET))
     start(
         "kubelet", program("kubernetes", "kubelet"), f"--kubeconfig={STATE / 'kubelet.kubeconfig'}",
-        f"--config={STATE / 'kubelet.yaml'}", f"--root-dir={STATE / 'kubelet'}", "--hostname-override=node0",
+        f"--config={STATE / 'kubelet.yaml'}", "--hostname-override=node0",
         f"--node-ip={NODE}", f"--cert-dir={STATE / 'kubelet-certificates'}",
     )  # fmt: skip
     wait_ready("kubelet", "http://127.0.0.1:10248/healthz")
@@ -101,7 +106,11 @@ def _proxy() -> None:
                 "apiVersion": "rbac.authorization.k8s.io/v1",
                 "kind": "ClusterRoleBinding",
                 "metadata": {"name": "kube-proxy"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "system:node-proxier",
+                },
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:kube-proxy"}],
             }
         ]
@@ -126,6 +135,13 @@ def load(path: Path) -> None:
     done = _ctr("images", "import", str(path))
     if done.returncode:
         raise RuntimeError(f"containerd cannot import {path}: {done.stderr.strip()}")
+
+
+def kill_task(container: str) -> None:
+    """Ends the processes of a container with SIGKILL."""
+    done = _ctr("tasks", "kill", "--all", "--signal", "SIGKILL", container)
+    if done.returncode:
+        raise RuntimeError(f"containerd cannot end {container}: {done.stderr.strip()}")
 
 
 def archive(target: Path, name: str, file: Path, **config: Any) -> None:

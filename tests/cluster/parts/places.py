@@ -25,4 +25,10 @@ DNS = "203.0.113.10"
 
 API_PORT = 6443
 GATEWAY_PORT = 8888
+LOCAL_GATEWAY_PORT = 8889
 MLFLOW_PORT = 5000
+
+REGISTRY = "images.test"
+"""Where the node's images seem to come from: a name that no resolver knows."""
+TAG = "cluster"
+"""With `latest` the kubelet would ask the registry."""

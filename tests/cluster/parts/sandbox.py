@@ -22,11 +22,16 @@ PORTS = STATE / "ports.json"
 FORWARDED = {"api": API_PORT, "gateway": GATEWAY_PORT, "mlflow": MLFLOW_PORT}
 """Ports that callers on the host reach, each by another one on loopback."""
 
+# Paths that programs do not let one choose get a content of their own.
 # A bridge for the node's address: not every kernel has dummy links. The bridge needs a port, or it has no carrier.
 SETUP = f"""
 set -e
 mount -t tmpfs tmpfs /run
 mkdir /run/lock
+mkdir -p /var/lib/cni /var/lib/kubelet "$2"
+mount -t tmpfs tmpfs /var/lib/cni
+mount -t tmpfs tmpfs /var/log
+mount --bind "$2" /var/lib/kubelet
 ip link set lo up
 ip link add eth0 type bridge
 ip addr add {NODE}/24 dev eth0
@@ -50,7 +55,7 @@ def create() -> None:
         started = subprocess.Popen(
             [
                 *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("--propagation", "slave", "bash", "-c", SETUP, "mlflow-kserve-cluster", str(READY)),
+                *("--propagation", "slave", "bash", "-c", SETUP, "mlflow-kserve-cluster", str(READY), str(STATE / "kubelet")),
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
         )  # fmt: skip

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tests.cluster.parts.control_plane import etcd, kubernetes
+from tests.cluster.parts.dns import dns
 from tests.cluster.parts.gateway import gateway
+from tests.cluster.parts.knative import knative
 from tests.cluster.parts.kserve import kserve
 from tests.cluster.parts.mlflow import mlflow
 from tests.cluster.parts.node import node
@@ -32,14 +34,16 @@ class Part:
 PARTS = {
     "etcd": Part(etcd, ("etcd",)),
     "kubernetes": Part(kubernetes, ("kubernetes",), ("etcd",)),
+    "dns": Part(dns, ("dns",), ("kubernetes",)),
     "node": Part(node, ("pause",), ("kubernetes",)),
     "kserve": Part(kserve, ("kserve",), ("kubernetes",)),
     "gateway": Part(gateway, ("gateway",), ("kserve",)),
+    "knative": Part(knative, ("knative",), ("node", "dns", "gateway")),
     "mlflow": Part(mlflow, (), ("kubernetes",)),
 }
 """In the order in which they start."""
 MANIFESTS_ONLY = ("kserve",)
-WITH_PODS = ("node", "kserve", "gateway", "mlflow")
+WITH_PODS = ("dns", "node", "kserve", "gateway", "mlflow")
 
 
 def with_needs(names: Iterable[str]) -> list[str]:
