@@ -61,8 +61,11 @@ def _release(authority: Authority) -> tuple[list[Document], list[Document], list
         if kind == "CustomResourceDefinition" and not _left_out(name):
             one["spec"].pop("conversion", None)
             crds.append(one)
-        elif kind in ("Deployment", "DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):
+        elif kind in ("DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):
             continue
+        elif kind == "Deployment":  # says which release it is to whoever asks the cluster; the manager is a process here
+            one["spec"]["replicas"] = 0
+            manifests.append(one)
         elif "Webhook" in kind:
             last.append(_by_address(one, authority))
         elif kind in ("ClusterServingRuntime", "ClusterStorageContainer"):
