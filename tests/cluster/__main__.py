@@ -15,7 +15,7 @@ from tests.cluster.parts import envoy, images, programs, sandbox
 from tests.cluster.parts.gateway import MOUNTED
 from tests.cluster.parts.inside import started
 from tests.cluster.parts.places import KUBECONFIG, PROGRAMS, ROOT, STATE
-from tests.cluster.parts.table import DEBIAN, PARTS, WITH_PODS, with_needs
+from tests.cluster.parts.table import DEBIAN, PARTS, USUAL, with_needs
 
 IMAGES = ("sklearn", "storage")
 
@@ -61,7 +61,7 @@ def build(parts: Sequence[str]) -> None:
 
 
 def up(names: Sequence[str]) -> None:
-    parts = with_needs(names or WITH_PODS)
+    parts = with_needs(names or USUAL)
     check(parts)
     build(parts)
     began = time.monotonic()
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("build", "build what parts need"), ("up", "build and start parts, and leave them running")):
         made = commands.add_parser(name, help=text)
-        made.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, with what they need [all]")
+        made.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, with what they need [{', '.join(USUAL)}]")
     commands.add_parser("status", help="say what runs, and where")
     commands.add_parser("down", help="end the cluster; what was built stays")
     inside = commands.add_parser("inside", help="run a command in the cluster's namespaces")
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.command == "up":
         up(options.parts)
     elif options.command == "build":
-        parts = with_needs(options.parts or WITH_PODS)
+        parts = with_needs(options.parts or USUAL)
         check(parts)
         build(parts)
     elif options.command == "status":

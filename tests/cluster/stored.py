@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-SUFFIXES: dict[str, int | str] = {"m": "0.001", "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+SUFFIXES: dict[str, int | str] = {
+    "m": "0.001",
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+}
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|Ki|Mi|Gi|)")
 
 DEFAULTS = {

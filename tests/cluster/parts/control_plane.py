@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import secrets
 from base64 import b64encode
@@ -10,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.certificates import Authority
 from tests.cluster.parts.places import API_PORT, INSIDE, KUBECONFIG, NODE, SERVICE_RANGE, STATE
 from tests.cluster.parts.processes import start, wait_ready
 from tests.cluster.parts.programs import program
@@ -24,6 +26,8 @@ USERS = {
 KEY = STATE / "service-accounts.key"
 PUBLIC_KEY = STATE / "service-accounts.pub"
 CERTIFICATES = STATE / "certificates"
+FRESH = datetime.timedelta(days=90)
+"""How long the certificates of a cluster that is left running are good."""
 
 
 def etcd() -> None:
@@ -47,6 +51,7 @@ def kubernetes() -> None:
         "--authorization-mode=Node,RBAC", f"--token-auth-file={STATE / 'tokens.csv'}",
         "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={PUBLIC_KEY}",
         f"--service-account-signing-key-file={KEY}", "--kubelet-preferred-address-types=InternalIP",
+        *_aggregation(),
     )  # fmt: skip
     wait_ready("kube-apiserver", f"https://127.0.0.1:{API_PORT}/readyz")
     for name, token in tokens.items():
@@ -60,6 +65,20 @@ def kubernetes() -> None:
     start("kube-scheduler", program("kubernetes", "kube-scheduler"), f"--kubeconfig={INSIDE}", "--leader-elect=false")
     wait_ready("kube-controller-manager", "https://127.0.0.1:10257/healthz")
     wait_ready("kube-scheduler", "https://127.0.0.1:10259/healthz")
+
+
+def _aggregation() -> list[str]:
+    """Lets the API server pass requests on to others' APIs, and prove to them who asks."""
+    folder = STATE / "front-proxy"
+    folder.mkdir()
+    authority = Authority(folder, lifetime=FRESH)
+    certificate, key = authority.issue("front-proxy")
+    return [
+        f"--requestheader-client-ca-file={authority.file}", "--requestheader-allowed-names=front-proxy",
+        "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={certificate}", f"--proxy-client-key-file={key}",
+    ]  # fmt: skip
 
 
 def kubeconfig(file: Path, server: str, token: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from base64 import b64encode
 
 from tests.certificates import Authority
 from tests.cluster.parts.api import Document, apply, documents, established, namespace
+from tests.cluster.parts.control_plane import FRESH
 from tests.cluster.parts.places import INSIDE, STATE
 from tests.cluster.parts.processes import start, wait_ready
 from tests.cluster.parts.programs import folder, program, version
@@ -18,7 +18,6 @@ WEBHOOK_PORT, HEALTH_PORT = 9444, 8091  # Envoy Gateway has KServe's own
 LEFT_OUT = ("llmisvc", "llminference", "localmodel")
 ASKED_FOR_AT_START = ("istio_virtualservice", "keda", "knative_service", "opentelemetry-operator")
 """CRDs of others that the manager asks the cluster for; KServe's own tests have them in files of these names."""
-FRESH = datetime.timedelta(days=90)
 
 
 def kserve() -> None:
@@ -63,7 +62,9 @@ def _release(authority: Authority) -> tuple[list[Document], list[Document], list
             crds.append(one)
         elif kind in ("DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):
             continue
-        elif kind == "Deployment":  # says which release it is to whoever asks the cluster; the manager is a process here
+        elif (
+            kind == "Deployment"
+        ):  # says which release it is to whoever asks the cluster; the manager is a process here
             one["spec"]["replicas"] = 0
             manifests.append(one)
         elif "Webhook" in kind:

@@ -77,9 +77,15 @@ def build(modules: Iterable[str], say: Callable[[str], None]) -> None:
 
 
 def _build(module: str) -> None:
-    packages = [tool["Path"] for tool in requirement(module).get("Tool") or []] or ["."]
     target = PROGRAMS / module
     target.mkdir(parents=True, exist_ok=True)
+    packages = [tool["Path"] for tool in requirement(module).get("Tool") or []]
+    if (MODULES / module / "main.go").exists():
+        packages.append(".")
+    if not packages:  # a module whose YAML alone is needed
+        go("mod", "download", *(one["Path"] for one in requirement(module)["Require"]), module=module)
+        stamp(module).write_text(fingerprint(module))
+        return
     flags = ["-s", "-w"]
     if module == "kubernetes":  # what the API server says of itself
         flags += ["-X", f"k8s.io/component-base/version.gitVersion={version(module, 'k8s.io/kubernetes')}"]

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tests.cluster.parts.control_plane import etcd, kubernetes
+from tests.cluster.parts.crds import crds
 from tests.cluster.parts.dns import dns
 from tests.cluster.parts.gateway import gateway
 from tests.cluster.parts.knative import knative
 from tests.cluster.parts.kserve import kserve
+from tests.cluster.parts.metrics import metrics
 from tests.cluster.parts.mlflow import mlflow
 from tests.cluster.parts.node import node
 
@@ -34,16 +36,17 @@ class Part:
 PARTS = {
     "etcd": Part(etcd, ("etcd",)),
     "kubernetes": Part(kubernetes, ("kubernetes",), ("etcd",)),
+    "crds": Part(crds, ("crds",), ("kubernetes",)),
     "dns": Part(dns, ("dns",), ("kubernetes",)),
     "node": Part(node, ("pause",), ("kubernetes",)),
     "kserve": Part(kserve, ("kserve",), ("kubernetes",)),
     "gateway": Part(gateway, ("gateway",), ("kserve",)),
     "knative": Part(knative, ("knative",), ("node", "dns", "gateway")),
+    "metrics": Part(metrics, ("metrics",), ("node",)),
     "mlflow": Part(mlflow, (), ("kubernetes",)),
 }
 """In the order in which they start."""
-MANIFESTS_ONLY = ("kserve",)
-WITH_PODS = ("dns", "node", "kserve", "gateway", "mlflow")
+USUAL = ("crds", "dns", "node", "kserve", "gateway", "mlflow")
 
 
 def with_needs(names: Iterable[str]) -> list[str]:
