@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from tests.cluster.parts.api import Document, apply, documents, established, kubectl, service_of_process
-from tests.cluster.parts.node import archive, image, load
-from tests.cluster.parts.places import LOCAL_GATEWAY_PORT, REGISTRY, STATE
+from tests.cluster.parts.node import image, image_of
+from tests.cluster.parts.places import LOCAL_GATEWAY_PORT, REGISTRY
 from tests.cluster.parts.processes import start
 from tests.cluster.parts.programs import folder, program
 
@@ -28,10 +28,7 @@ SETTINGS = {
 
 def knative() -> None:
     for name in PROGRAMS:
-        file = STATE / f"{name}.tar"
-        archive(file, image(f"knative-{name}"), program("knative", name), User="65532")
-        load(file)
-        file.unlink()
+        image_of(f"knative-{name}", program("knative", name))
     # KServe's stand-in for it, without which KServe does not start.
     kubectl("delete", "crd", "services.serving.knative.dev", "--ignore-not-found")
     crds, rest = _release()

@@ -8,11 +8,10 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
 
 from tests.cluster.parts.api import apply
 from tests.cluster.parts.places import DNS, IMAGE_STORE, NODE, POD_RANGE, REGISTRY, STATE, TAG
-from tests.cluster.parts.processes import start, wait_ready, wait_until
+from tests.cluster.parts.processes import PartFailed, start, wait_ready, wait_until
 from tests.cluster.parts.programs import program
 
 SOCKET = STATE / "containerd.sock"
@@ -84,8 +83,7 @@ def _containerd() -> None:
     (STATE / "containerd.toml").write_text(CONTAINERD)
     start("containerd", "containerd", "-c", STATE / "containerd.toml")
     wait_until(lambda: _ctr("version").returncode == 0, "containerd does not answer")
-    archive(STATE / "pause.tar", image("pause"), program("pause", "pause"))
-    load(STATE / "pause.tar")
+    image_of("pause", program("pause", "pause"))
 
 
 def _kubelet() -> None:
@@ -130,23 +128,26 @@ def _ctr(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def load(path: Path) -> None:
-    """Puts the images of a docker archive where the kubelet finds them."""
+def image_of(name: str, file: Path) -> None:
+    """Puts a static program as an image where the kubelet finds it."""
+    path = STATE / f"{name}.tar"
+    archive(path, image(name), file)
     done = _ctr("images", "import", str(path))
     if done.returncode:
-        raise RuntimeError(f"containerd cannot import {path}: {done.stderr.strip()}")
+        raise PartFailed(f"containerd cannot import {path}: {done.stderr.strip()}")
+    path.unlink()
 
 
 def kill_task(container: str) -> None:
     """Ends the processes of a container with SIGKILL."""
     done = _ctr("tasks", "kill", "--all", "--signal", "SIGKILL", container)
     if done.returncode:
-        raise RuntimeError(f"containerd cannot end {container}: {done.stderr.strip()}")
+        raise PartFailed(f"containerd cannot end {container}: {done.stderr.strip()}")
 
 
-def archive(target: Path, name: str, file: Path, **config: Any) -> None:
-    """A docker archive of one program: a static one needs no engine to become an image."""
-    inner = f"program/{file.name}"
+def archive(target: Path, name: str, file: Path) -> None:
+    """A docker archive of one program, which nobody in particular runs; no engine is needed to make it."""
+    inner = "program"
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         info = tar.gettarinfo(str(file), arcname=inner)
@@ -157,7 +158,7 @@ def archive(target: Path, name: str, file: Path, **config: Any) -> None:
     about = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Entrypoint": [f"/{inner}"], **config},
+        "config": {"Entrypoint": [f"/{inner}"], "User": "65532"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}"]},
     }
     text = json.dumps(about).encode()

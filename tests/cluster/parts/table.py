@@ -9,6 +9,7 @@ from tests.cluster.parts.control_plane import etcd, kubernetes
 from tests.cluster.parts.crds import crds
 from tests.cluster.parts.dns import dns
 from tests.cluster.parts.gateway import gateway
+from tests.cluster.parts.keda import keda
 from tests.cluster.parts.knative import knative
 from tests.cluster.parts.kserve import kserve
 from tests.cluster.parts.metrics import metrics
@@ -42,6 +43,7 @@ PARTS = {
     "kserve": Part(kserve, ("kserve",), ("kubernetes",)),
     "gateway": Part(gateway, ("gateway",), ("kserve",)),
     "knative": Part(knative, ("knative",), ("node", "dns", "gateway")),
+    "keda": Part(keda, ("keda",), ("node", "kserve")),
     "metrics": Part(metrics, ("metrics",), ("node",)),
     "mlflow": Part(mlflow, (), ("kubernetes",)),
 }
