@@ -9,7 +9,6 @@ from pathlib import Path
 from tests.cluster.parts.api import apply, namespace, service_of_process
 from tests.cluster.parts.places import MLFLOW_PORT, STATE
 from tests.cluster.parts.processes import start, wait_ready
-from tests.registry import WITHOUT_JOBS
 
 HOME = STATE / "mlflow"
 
@@ -26,6 +25,6 @@ def serve() -> None:
         "mlflow", sys.executable, "-m", "mlflow", "server", "--host", "0.0.0.0", "--port", str(MLFLOW_PORT),
         "--workers", "1", "--allowed-hosts", "*", "--backend-store-uri", f"sqlite:///{HOME}/store.db",
         "--artifacts-destination", str(HOME / "artifacts"),
-        env={**WITHOUT_JOBS, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
     )  # fmt: skip
     wait_ready("mlflow", f"http://127.0.0.1:{MLFLOW_PORT}/health")
