@@ -34,11 +34,11 @@ DESCRIPTIONS = [
     (r"metadata\.annotations\.(.+)", r"annotation \1"),
 ]
 # Fields outside the pod template: in Standard; a Knative revision contains nearly all of them.
-OUTSIDE = re.compile(
+NO_RESTART = re.compile(
     r"predictor\.(minReplicas|maxReplicas|scaleTarget|scaleMetric|scaleMetricType|autoScaling|canaryTrafficPercent"
     r"|deploymentStrategy|timeout)\b.*|canary\b.*"
 )
-OUTSIDE_KNATIVE = re.compile(
+NO_RESTART_KNATIVE = re.compile(
     r"predictor\.canaryTrafficPercent|metadata\.annotations\.serving\.knative\.dev/rollout-duration"
     r"|metadata\.labels\.networking\.kserve\.io/visibility"
 )
@@ -148,7 +148,7 @@ def restarts(path: str, knative: bool) -> bool:
     """Whether the change affects the pod template, so that pods are replaced."""
     if not path.startswith(("predictor", "canary", "metadata.labels", "metadata.annotations")):
         return False
-    return not (OUTSIDE_KNATIVE if knative else OUTSIDE).fullmatch(path)
+    return not (NO_RESTART_KNATIVE if knative else NO_RESTART).fullmatch(path)
 
 
 def summary(changes: Sequence[Change], resources: Sequence[Resource]) -> str:

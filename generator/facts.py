@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from predictors.flavor import MLmodel
-from predictors.uris import ModelURI, spelled
+from predictors.uris import ModelURI, mlflow_spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def features_of(metadata: Any) -> str | None:
 def mistake_in(uri: str) -> str | None:
     """The mistake in an MLflow URI, if it names no model, or a registered model without a version."""
     try:
-        spelled(uri)
+        mlflow_spelling(uri)
     except ValueError as error:
         return f"names no model: {error}"
     if ModelURI.parse(uri).is_unversioned:

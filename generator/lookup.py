@@ -26,7 +26,7 @@ class LookupFailed(Exception):
     """A model cannot be looked up; the message is one line."""
 
 
-def fact(uri: str, tracking_uri: str | None = None, timeout: float = TIMEOUT) -> ModelFacts:
+def fetch_facts(uri: str, tracking_uri: str | None = None, timeout: float = TIMEOUT) -> ModelFacts:
     """The facts in the MLmodel file of a model; raises LookupFailed."""
     model = ModelURI.parse(uri)
     if folder := model.local_folder:
@@ -38,7 +38,7 @@ def fact(uri: str, tracking_uri: str | None = None, timeout: float = TIMEOUT) ->
     if model.is_mlflow and not tracking_uri and not knows_mlflow():
         raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
-        limited(lambda: download(model.text, tracking_uri, target), uri, timeout)
+        run_with_timeout(lambda: download(model.text, tracking_uri, target), uri, timeout)
         return read(Path(target), uri)
 
 
@@ -72,7 +72,7 @@ def download(uri: str, tracking_uri: str | None, target: str) -> None:
         get_artifact_repository(uri).download_artifacts(MLMODEL, target)
 
 
-def limited(action: Callable[[], None], uri: str, timeout: float) -> None:
+def run_with_timeout(action: Callable[[], None], uri: str, timeout: float) -> None:
     """Runs the action with a time limit."""
     failed: list[BaseException] = []
 

@@ -19,7 +19,7 @@ from predictors.uris import ModelURI
 
 T = TypeVar("T")
 MIB = 2**20
-LARGE = 2**30  # bytes from which a cache on a volume pays for itself
+LARGE_MODEL = 2**30  # bytes from which a cache on a volume pays for itself
 Strategy = Literal["container", "emptydir", "pvc", "server"]
 
 
@@ -217,9 +217,9 @@ def strategy_of(spec: ServeSpec, size: float | None) -> tuple[Strategy, str]:
         )
     if spec.predictor == "runtime":
         return "container", "the ClusterStorageContainer is installed together with the ServingRuntime"
-    if "cache" in spec.storage.model_fields_set and (size is None or size >= LARGE):
+    if "cache" in spec.storage.model_fields_set and (size is None or size >= LARGE_MODEL):
         return "pvc", "there is a cache, and the model is large or its size is not known"
-    if size is not None and size >= LARGE:
+    if size is not None and size >= LARGE_MODEL:
         return "emptydir", "storage.cache is not set, although a model of this size would benefit"
     return "emptydir", "needs nothing on the cluster" + ("" if size is None else ", and the model is small")
 

@@ -12,11 +12,11 @@ Scaler = Literal["knative", "hpa", "keda", "none", "external"]
 Clock = Literal["triggers", "jobs"]
 Maker = Literal["KServe", "us"]
 RESOURCES = {"cpu", "memory"}
-IN_FLIGHT = 10  # requests per core; more of them only wait
-SET = "set in the spec"
+IN_FLIGHT_PER_CORE = 10  # requests per core; more of them only wait
+SET_IN_SPEC = "set in the spec"
 
 
-def lowest(spec: ServeSpec) -> int:
+def min_pods(spec: ServeSpec) -> int:
     """The lowest number of pods at any time."""
     return min([spec.replicas.min, *(window.min for window in spec.scaling.schedule)])
 
@@ -25,14 +25,14 @@ def scaler_of(spec: ServeSpec) -> tuple[Scaler, str]:
     scaling = spec.scaling
     rules = set(scaling.rules)
     if scaling.by != "auto":
-        return scaling.by, SET
+        return scaling.by, SET_IN_SPEC
     if spec.mode == "Knative":
         if rules and rules <= RESOURCES:
             return "hpa", f"Knative scales by {' and '.join(scaling.rules)} only with a HorizontalPodAutoscaler"
         return "knative", "Knative scales its own revisions"
     if beyond := [rule for rule in scaling.rules if rule not in RESOURCES]:
         return "keda", f"{' and '.join(beyond)} is not supported by KServe's HorizontalPodAutoscaler"
-    if lowest(spec) == 0:
+    if min_pods(spec) == 0:
         return "keda", "a HorizontalPodAutoscaler never scales to zero"
     for name in ("scale_down_delay", "cooldown"):
         if getattr(scaling, name) is not None:
@@ -73,8 +73,8 @@ def rule_of(spec: ServeSpec, scaler: Scaler, clock: Clock | None, cores: str) ->
         return None  # Knative aims for a share of it
     return (
         "concurrency",
-        max(1, round(IN_FLIGHT * quantity(cores))),
-        f"{IN_FLIGHT} concurrent requests per core; more of them only wait",
+        max(1, round(IN_FLIGHT_PER_CORE * quantity(cores))),
+        f"{IN_FLIGHT_PER_CORE} concurrent requests per core; more of them only wait",
     )
 
 
@@ -86,7 +86,7 @@ def completed(spec: ServeSpec, rule: tuple[str, int, str] | None) -> Scaling:
 
 def max_of(spec: ServeSpec, scaler: Scaler) -> tuple[int, str]:
     if spec.replicas.max is not None:
-        return spec.replicas.max, SET
+        return spec.replicas.max, SET_IN_SPEC
     if scaler == "none":
         return max(spec.replicas.min, 1), "without a scaler, the same as replicas.min"
     most = max([5, spec.replicas.min, *(window.min for window in spec.scaling.schedule)])

@@ -9,7 +9,7 @@ from generator.specfile.overlay import ENVIRONMENTS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PARTIAL = "Partial"
-LINE = {
+SCALING_LINE = {
     "type": "string",
     "description": "rules joined by 'or'",
     "examples": ["70% CPU", "70% CPU or 100 RPS per pod", "10 concurrent", "p95 below 500ms"],
@@ -20,7 +20,7 @@ def json_schema() -> dict[str, Any]:
     """The schema of a spec file, with its environments."""
     whole = simplified(ServeSpec.model_json_schema())
     definitions = whole.pop("$defs")
-    definitions["Scaling"] = {"anyOf": [LINE, definitions["Scaling"]]}
+    definitions["Scaling"] = {"anyOf": [SCALING_LINE, definitions["Scaling"]]}
     definitions["Serve"] = whole
     partial = {f"{PARTIAL}{name}": partial_schema(content) for name, content in definitions.items()}
     spec = {"$ref": f"#/$defs/{PARTIAL}Serve"}

@@ -10,7 +10,7 @@ from generator.spec import ServeSpec
 from predictors.uris import ModelURI
 
 # Common options, the most frequent first: a comment, and the lines to uncomment.
-NEXT = """\
+NEXT_STEPS = """\
 # MLflow's address as pods reach it, and the Secret with its credentials.
 tracking:
   uri: http://mlflow.mlflow:5000
@@ -101,7 +101,7 @@ def starter(name: str, model: str, namespace: str, facts: ModelFacts | None, sch
     if facts:
         request = f"{plan.stable.cores} core{'' if plan.stable.cores == '1' else 's'}, {plan.stable.memory} of memory"
         lines.append(f"# By default a pod requests {request}.")
-    lines += ["", *(line if line.startswith("#") or not line else f"# {line}" for line in NEXT.splitlines())]
+    lines += ["", *(line if line.startswith("#") or not line else f"# {line}" for line in NEXT_STEPS.splitlines())]
     return "\n".join(lines) + "\n"
 
 

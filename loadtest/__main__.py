@@ -14,12 +14,12 @@ from pathlib import Path
 
 from loadtest import capacity, compare, report, results, slo
 from loadtest.measuring import MeasuringPlan, measure
-from loadtest.outcome import LATE
+from loadtest.outcome import LATE_SECONDS
 from loadtest.payloads import PROTOCOLS
 from loadtest.profiles import PROFILES
 from loadtest.target import Target, UnusableTarget
 
-PRINTED = Path("-")
+STDOUT = Path("-")
 STOPPED = 130
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -135,9 +135,9 @@ def plan(options: argparse.Namespace, **more: object) -> MeasuringPlan:
     if options.metrics_url:
         Target(options.metrics_url)  # raises if it is not a URL
     fields = ("protocol", "profile", "rps", "duration", "slo", "rows", "seed", "timeout", "warmup", "metrics_url")
-    given = {name: getattr(options, name) for name in fields if hasattr(options, name)}
+    values = {name: getattr(options, name) for name in fields if hasattr(options, name)}
     return MeasuringPlan(
-        Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **given | more
+        Target(options.url, options.grpc, headers_of(options), options.insecure, options.ca), **values | more
     )
 
 
@@ -167,11 +167,11 @@ def headers_of(options: argparse.Namespace) -> dict[str, str]:
 def run_test(options: argparse.Namespace) -> int:
     if options.profile == "step" and options.duration < 10:
         raise UnusableTarget("--duration: a test in steps takes at least 10 seconds")
-    page = options.html or (None if options.out == PRINTED else options.out.with_suffix(".html"))
+    page = options.html or (None if options.out == STDOUT else options.out.with_suffix(".html"))
     for file in (options.out, page):
         writable(file)
     result = measure(plan(options))
-    if options.out == PRINTED:
+    if options.out == STDOUT:
         print(result.line())
     else:
         options.out.write_text(result.line() + "\n")
@@ -181,11 +181,11 @@ def run_test(options: argparse.Namespace) -> int:
         print(check)
     if result.held is not None:
         print(report.held(result))
-    if result.outcome.late >= LATE:
+    if result.outcome.late >= LATE_SECONDS:
         print(f"the load generator itself was late, {slo.seconds(result.outcome.late)} for 1 % of its requests")
     if "missing" in result.server:
         print(f"no metrics from the server: {result.server['missing']}")
-    where = ", ".join(str(file) for file in (options.out, page) if file not in (None, PRINTED))
+    where = ", ".join(str(file) for file in (options.out, page) if file not in (None, STDOUT))
     print(f"{result.verdict}{where and ': '}{where}")
     if result.stopped is not None:
         return STOPPED
@@ -228,7 +228,7 @@ def run_capacity(options: argparse.Namespace) -> int:
 
 
 def writable(file: Path | None) -> None:
-    if file is None or file == PRINTED:
+    if file is None or file == STDOUT:
         return
     if not file.parent.is_dir():
         raise UnusableTarget(f"{file}: there is no folder {file.parent}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.measuring import MeasuringPlan, measure
-from loadtest.outcome import LATE
+from loadtest.outcome import LATE_SECONDS
 from loadtest.results import Result
 
 PRECISION = 0.05
@@ -35,7 +35,7 @@ class Capacity:
         if result.kept:
             self.rps = rate
         else:
-            self.missed, self.late = rate, result.outcome.late >= LATE
+            self.missed, self.late = rate, result.outcome.late >= LATE_SECONDS
 
     def line(self, pods: int) -> str:
         behind = "" if pods == 1 else f" with {pods} pods"
@@ -61,7 +61,7 @@ class Capacity:
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def search(plan: MeasuringPlan, start: float, most: float, capacity: Capacity) -> None:
+def search(plan: MeasuringPlan, start: float, max_rate: float, capacity: Capacity) -> None:
     """Adds each probe to `capacity`."""
     quiet = replace(plan, say=lambda line: None)
 
@@ -73,9 +73,9 @@ def search(plan: MeasuringPlan, start: float, most: float, capacity: Capacity) -
         plan.say(f"{rate:6.0f}/s {'met' if result.kept else 'missed'}: {'; '.join(map(str, result.checks))}")
 
     rate = start
-    while not capacity.missed and rate <= most:
+    while not capacity.missed and rate <= max_rate:
         probe(rate)
-        rate = most if rate < most < 2 * rate else 2 * rate
+        rate = max_rate if rate < max_rate < 2 * rate else 2 * rate
     least = max(1.0, MIN_REQUESTS / plan.duration)
     while capacity.missed > least and not capacity.rps:
         probe(max(round(capacity.missed / 2, 1), least))

@@ -22,10 +22,10 @@ from loadtest.outcome import LoadResult
 from loadtest.results import Result
 from loadtest.target import UnusableTarget
 
-DRAWS = 2000
+RESAMPLES = 2000
 CONFIDENCE = 0.95
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-ERRORS = 0.001
+ERROR_MARGIN = 0.001
 """A share of errors that is higher by less than this is not worse."""
 MIN_SECONDS = 10
 MIN_BEYOND = 5
@@ -96,7 +96,9 @@ def compare(a: Result, b: Result, tolerance: float) -> list[MetricDifference]:
     before, after = share_of_errors(ours_all), share_of_errors(theirs_all)
     low, high = np.percentile(drawn_b.errors - drawn_a.errors, ends)
     differences.append(
-        MetricDifference("errors", before, after, low, after - before, high, bool(low > ERRORS), bool(high > ERRORS))
+        MetricDifference(
+            "errors", before, after, low, after - before, high, bool(low > ERROR_MARGIN), bool(high > ERROR_MARGIN)
+        )
     )
     if all(one.needed for one in differences[:-1]) and not differences[-1].worse:
         raise UnusableTarget(f"{answered} successful requests in both tests are too few for a comparison")
@@ -116,7 +118,7 @@ def verdict(differences: list[MetricDifference]) -> str:
 
 
 class Drawn:
-    """DRAWS resamples of a test: its seconds, drawn with replacement."""
+    """Resamples of a test: its seconds, drawn with replacement."""
 
     def __init__(self, outcome: LoadResult, dice: np.random.Generator) -> None:
         seconds = [one for _, one in sorted(outcome.seconds.items())]
@@ -138,13 +140,13 @@ class Drawn:
 
 
 def drawn_seconds(count: int, dice: np.random.Generator) -> npt.NDArray[np.int64]:
-    """How often each second is in each of the DRAWS; the first follows the last."""
+    """How often each second is in each of the RESAMPLES; the first follows the last."""
     length = round(math.sqrt(count))
     blocks = math.ceil(count / length)
-    begins = dice.integers(count, size=(DRAWS, blocks))
-    places = (begins[:, :, None] + np.arange(length)).reshape(DRAWS, -1)[:, :count] % count
-    weights = np.zeros((DRAWS, count), dtype=np.int64)
-    np.add.at(weights, (np.arange(DRAWS)[:, None], places), 1)
+    begins = dice.integers(count, size=(RESAMPLES, blocks))
+    places = (begins[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1)[:, :count] % count
+    weights = np.zeros((RESAMPLES, count), dtype=np.int64)
+    np.add.at(weights, (np.arange(RESAMPLES)[:, None], places), 1)
     return weights
 
 
@@ -177,8 +179,8 @@ def html(a: Result, b: Result, differences: list[MetricDifference], tolerance: f
         f"<p class='verdict {css_class}'>{verdict(differences)}</p>"
         + report.table(["", "A", "B", "difference, 95 % confidence", ""], rows)
         + f"<h2>Pictures</h2><div class='pictures'>{''.join(pictures)}</div>"
-        f"<p class='faint'>Bootstrap over seconds, {DRAWS:,} draws. Worse: certainly more than {tolerance:.0%} "
-        f"slower, or certainly {ERRORS:.1%} more errors.</p>",
+        f"<p class='faint'>Bootstrap over seconds, {RESAMPLES:,} draws. Worse: certainly more than {tolerance:.0%} "
+        f"slower, or certainly {ERROR_MARGIN:.1%} more errors.</p>",
     )
 
 

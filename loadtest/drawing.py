@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 600, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 34, 46
 COLOURS = ("#3b76c4", "#d0632b", "#1a7f4b", "#8250df", "#9a6700", "#59636e")
 BAD = "#cf222e"
-BEHIND = "due"
+DUE = "due"
 """The line that others may cover, which is wider."""
 INK, FAINT, GRID = "#1f2328", "#59636e", "#e3e7eb"
 FONT = "font-family='-apple-system, Segoe UI, Helvetica, Arial, sans-serif'"
@@ -37,7 +37,7 @@ def lines(
     for number, (name, one) in enumerate(series.items()):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in one)
         colour = COLOURS[number % len(COLOURS)]
-        wide = 5 if name == BEHIND else 2
+        wide = 5 if name == DUE else 2
         parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='{wide}'/>")
         if len(one) == 1:
             parts.append(f"<circle cx='{x(one[0][0]):.1f}' cy='{y(one[0][1]):.1f}' r='3' fill='{colour}'/>")

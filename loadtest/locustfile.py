@@ -33,7 +33,7 @@ PREPARED: dict[str, list[Payload]] = {}
 
 
 @events.init_command_line_parser.add_listener
-def options(parser: Any) -> None:
+def add_options(parser: Any) -> None:
     parser.add_argument("--shape", choices=profiles.PROFILES, default="steady", help="how the number of users changes")
     parser.add_argument(
         "--open-rate", type=float, default=0.0, help="requests per second and user, without waiting for responses"
@@ -48,23 +48,25 @@ def options(parser: Any) -> None:
 
 
 def target(environment: Any) -> Target:
-    given = environment.parsed_options
-    return Target(environment.host or "", given.grpc, headers_of(given), ca=given.ca)
+    options = environment.parsed_options
+    return Target(environment.host or "", options.grpc, headers_of(options), ca=options.ca)
 
 
 @events.test_start.add_listener
 def prepare(environment: Any, **_: Any) -> None:
     PREPARED.clear()
-    given = environment.parsed_options
+    options = environment.parsed_options
     try:
-        slo.parse(given.slo)
-        if given.open_rate < 0:
-            raise UnusableTarget(f"--open-rate: {given.open_rate:g} is less than 0")
+        slo.parse(options.slo)
+        if options.open_rate < 0:
+            raise UnusableTarget(f"--open-rate: {options.open_rate:g} is less than 0")
         for kind in environment.user_classes:
-            PREPARED[kind.protocol] = target(environment).payloads(kind.protocol, given.rows, given.seed, VARIATIONS)[0]
+            PREPARED[kind.protocol] = target(environment).payloads(
+                kind.protocol, options.rows, options.seed, VARIATIONS
+            )[0]
     except UnusableTarget as error:
         print(f"error: {error}", file=sys.stderr)
-        if given.headless:
+        if options.headless:
             sys.exit(2)
         environment.runner.log_exception("local", str(error), "")  # shown on its web page
         gevent.spawn(environment.runner.stop)
@@ -111,13 +113,13 @@ class LoadProfile(LoadTestShape):
         if self.runner is None:
             return None
         environment = self.runner.environment
-        given: Any = environment.parsed_options
-        moment = self.get_run_time() / float(given.run_time or DURATION)
-        users = given.num_users or 1
-        if moment >= 1 or (given.shape == "step" and self.broken(environment, moment, users)):
+        options: Any = environment.parsed_options
+        moment = self.get_run_time() / float(options.run_time or DURATION)
+        users = options.num_users or 1
+        if moment >= 1 or (options.shape == "step" and self.broken(environment, moment, users)):
             return None
-        rate = given.spawn_rate or users if given.shape == "steady" else users
-        return max(1, round(users * profiles.share(given.shape, moment))), max(1, rate)
+        rate = options.spawn_rate or users if options.shape == "steady" else users
+        return max(1, round(users * profiles.share(options.shape, moment))), max(1, rate)
 
     def broken(self, environment: Any, moment: float, users: int) -> bool:
         now = profiles.step_at(moment)

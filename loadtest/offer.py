@@ -17,7 +17,7 @@ from loadtest.payloads import Payload
 
 MAX_UNANSWERED = 10_000
 """Requests in flight above which no more are sent; those due then count as errors."""
-LOST = "too many unanswered"
+UNANSWERED = "too many unanswered"
 
 
 class LoadClient(Protocol):
@@ -30,7 +30,7 @@ async def offer(
     due_times: Sequence[float],
     outcome: LoadResult,
     watch: Callable[[float], bool] = lambda now: True,
-    most: int = MAX_UNANSWERED,
+    max_unanswered: int = MAX_UNANSWERED,
 ) -> None:
     """Sends a request at each of `due_times`; those before 0 are a warm-up and not counted.
 
@@ -66,12 +66,12 @@ async def offer(
                 due = float(due_times[number])
                 if due >= 0:
                     outcome.at(due).offered += 1
-                if len(tasks) < most:
+                if len(tasks) < max_unanswered:
                     task = asyncio.create_task(send(payloads[number % len(payloads)], due))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 elif due >= 0:
-                    note(due, LOST)
+                    note(due, UNANSWERED)
                 number += 1
             if now - watched > 0.25:
                 watched = now

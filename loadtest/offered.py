@@ -90,8 +90,8 @@ class OpenLoopConnection(asyncio.Protocol):
 
 
 class OpenLoopHttpClient:
-    def __init__(self, port: int, path: str, most: int = MAX_CONNECTIONS) -> None:
-        self.port, self.path, self.most = port, path, most
+    def __init__(self, port: int, path: str, max_connections: int = MAX_CONNECTIONS) -> None:
+        self.port, self.path, self.max_connections = port, path, max_connections
         self.idle: deque[OpenLoopConnection] = deque()
         self.open: set[OpenLoopConnection] = set()
 
@@ -112,7 +112,7 @@ class OpenLoopHttpClient:
             self.idle.pop()
         if self.idle:
             connection = self.idle.pop()
-        elif len(self.open) >= self.most:
+        elif len(self.open) >= self.max_connections:
             return "no connection", {}, b""
         else:
             loop = asyncio.get_running_loop()

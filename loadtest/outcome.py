@@ -10,7 +10,7 @@ from typing import Any
 from loadtest.histogram import Histogram, from_plain, merged
 from loadtest.slo import Check, Objective
 
-LATE = 0.05
+LATE_SECONDS = 0.05
 """Seconds: a load generator that is later than this with 1 % of its requests is itself the bottleneck."""
 
 

@@ -9,7 +9,7 @@ PROFILES = ("steady", "ramp", "spike", "step")
 STEPS = 5
 BASE_SHARE = 0.2
 """Share of the full rate before and after a spike, and at the start of a ramp."""
-GRID = 1000  # points per test, between which the rate is linear
+GRID_POINTS = 1000  # points per test, between which the rate is linear
 
 
 def share(profile: str, moment: float) -> float:
@@ -29,8 +29,8 @@ def step_at(moment: float) -> int:
 
 def due_times(profile: str, rate: float, duration: float) -> npt.NDArray[np.float64]:
     """When requests are due, in seconds from the start, evenly spaced at the current rate."""
-    edges = np.linspace(0, 1, GRID + 1)
+    edges = np.linspace(0, 1, GRID_POINTS + 1)
     rates = [rate * share(profile, float(moment)) for moment in (edges[:-1] + edges[1:]) / 2]
-    sent = np.concatenate([[0.0], np.cumsum(rates) * duration / GRID])
+    sent = np.concatenate([[0.0], np.cumsum(rates) * duration / GRID_POINTS])
     due: npt.NDArray[np.float64] = np.interp(np.arange(int(sent[-1] + 1e-6)), sent, edges * duration)
     return due

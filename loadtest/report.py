@@ -6,7 +6,7 @@ from html import escape
 
 from loadtest import drawing, slo
 from loadtest.histogram import SHARES, middle
-from loadtest.outcome import LATE
+from loadtest.outcome import LATE_SECONDS
 from loadtest.results import Result
 
 STYLE = """
@@ -50,7 +50,7 @@ def html(result: Result) -> str:
 
 def warnings(result: Result) -> str:
     late = result.outcome.late
-    if late < LATE:
+    if late < LATE_SECONDS:
         return ""
     return (
         f"<p class='warn'>The load generator itself was late: {slo.seconds(late)} for 1 % of its requests. "

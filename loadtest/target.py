@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from loadtest.payloads import GRPC_METHOD, NoSample, Payload, Payloads, Vary
 
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 GRPC_PORT = 8081
 
 
@@ -119,7 +119,7 @@ class Target:
         """Status and text; raises `UnusableTarget` if the server cannot be reached."""
         request = urllib.request.Request(self.url + path, body, {**(headers or {}), **self.headers})  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS, context=self.tls) as reply:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as reply:  # noqa: S310
                 return reply.status, reply.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")
@@ -133,7 +133,7 @@ class Target:
 
         with self.channel(grpc) as channel:
             try:
-                channel.unary_unary(GRPC_METHOD)(payload.body, timeout=SECONDS, metadata=self.metadata)
+                channel.unary_unary(GRPC_METHOD)(payload.body, timeout=TIMEOUT_SECONDS, metadata=self.metadata)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNAVAILABLE:
                     raise UnusableTarget(

@@ -9,8 +9,8 @@ from monitoring.scope import BY, Scope
 from monitoring.weighted import MODEL, weighted_mean
 
 Rule = dict[str, Any]
-WHO = "{{ $labels.model_name }} in {{ $labels.namespace }}"
-DRIFTED = 0.2
+SERVE = "{{ $labels.model_name }} in {{ $labels.namespace }}"
+DRIFT_PSI = 0.2
 """Population stability index above which a shift is no longer due to chance."""
 
 
@@ -35,7 +35,7 @@ def models(scope: Scope) -> list[Rule]:
             f"max by (namespace, pod, model_name) (model_loaded{scope.metrics()}) == 0",
             "5m",
             "page",
-            f"{WHO}: no version is loaded",
+            f"{SERVE}: no version is loaded",
             "Pod {{ $labels.pod }} runs without a model: it was unloaded, or could not be loaded.",
         ),
         alert(
@@ -69,7 +69,7 @@ def reloads(scope: Scope) -> list[Rule]:
             f"max by (namespace, pod, model_name) (model_reload_failing{scope.metrics()}) == 1",
             "10m",
             "ticket",
-            f"{WHO}: the wanted version cannot be loaded",
+            f"{SERVE}: the wanted version cannot be loaded",
             "Pod {{ $labels.pod }} keeps serving the previous version.",
         ),
         alert(
@@ -78,7 +78,7 @@ def reloads(scope: Scope) -> list[Rule]:
             f"max by ({BY}) (increase(model_reloads_total{unanswered}[30m])) > 1.5",
             "30m",
             "ticket",
-            f"{WHO}: the registry cannot be reached",
+            f"{SERVE}: the registry cannot be reached",
             "Polls have failed for half an hour. The loaded version is still served; new versions are not noticed.",
         ),
     ]
@@ -95,7 +95,7 @@ def load(scope: Scope) -> list[Rule]:
             f"{refused} / {REQUESTS}5m{scope.metrics()} > 0.01",
             "5m",
             "page",
-            f"{WHO}: requests are refused because of overload",
+            f"{SERVE}: requests are refused because of overload",
             "{{ $value | humanizePercentage }} of the requests meet a full queue and are refused with a retry hint.",
         ),
         alert(
@@ -103,7 +103,7 @@ def load(scope: Scope) -> list[Rule]:
             f"max by (namespace, pod, model_name) (model_expected_wait_seconds{scope.metrics()}) > 0.5",
             "5m",
             "ticket",
-            f"{WHO}: requests queue for long",
+            f"{SERVE}: requests queue for long",
             "In pod {{ $labels.pod }} a new request waits {{ $value | humanizeDuration }}; above --max-wait (1 s) "
             "requests are refused.",
         ),
@@ -114,7 +114,7 @@ def load(scope: Scope) -> list[Rule]:
             f"and max by ({BY}) (model_loaded{scope.metrics()}) == 1",
             "15m",
             "ticket",
-            f"{WHO}: requests have stopped",
+            f"{SERVE}: requests have stopped",
             "There was no request for half an hour, after more than a hundred in the hours before.",
         ),
         alert(
@@ -122,7 +122,7 @@ def load(scope: Scope) -> list[Rule]:
             f"{invalid} / {predictions} > 0.5 and {predictions} * 900 >= 20",
             "15m",
             "ticket",
-            f"{WHO}: most requests do not fit the model",
+            f"{SERVE}: most requests do not fit the model",
             "{{ $value | humanizePercentage }} of the requests are rejected as invalid: a caller sends inputs that do "
             "not match the model's signature.",
         ),
@@ -136,19 +136,19 @@ def drift(scope: Scope) -> list[Rule]:
     return [
         alert(
             "ModelInputDrifted",
-            f"{inputs} > {DRIFTED}",
+            f"{inputs} > {DRIFT_PSI}",
             "30m",
             "ticket",
-            f"{WHO}: input {{{{ $labels.feature }}}} has drifted from the training data",
+            f"{SERVE}: input {{{{ $labels.feature }}}} has drifted from the training data",
             "Version {{ $labels.model_version }} has received values that differ from its profile, or are missing more "
             "often, for half an hour: PSI {{ $value | humanize }}.",
         ),
         alert(
             "ModelPredictionsDrifted",
-            f"{outputs} > {DRIFTED}",
+            f"{outputs} > {DRIFT_PSI}",
             "30m",
             "ticket",
-            f"{WHO}: {{{{ $labels.output }}}} has drifted from the predictions in training",
+            f"{SERVE}: {{{{ $labels.output }}}} has drifted from the predictions in training",
             "Predictions of version {{ $labels.model_version }} have differed from its profile for half an hour: PSI "
             "{{ $value | humanize }}.",
         ),
@@ -168,7 +168,7 @@ def features(scope: Scope) -> list[Rule]:
             f"{unusable} / {values} > 0.05 and {values} * 600 >= 20",
             "15m",
             "ticket",
-            f"{WHO}: feature {{{{ $labels.feature }}}} is missing or stale",
+            f"{SERVE}: feature {{{{ $labels.feature }}}} is missing or stale",
             "{{ $value | humanizePercentage }} of the looked-up entities have no fresh value of it in Feast.",
         ),
         alert(
@@ -176,7 +176,7 @@ def features(scope: Scope) -> list[Rule]:
             f"{failed} / {lookups} > 0.05",
             "10m",
             "ticket",
-            f"{WHO}: Feast does not respond",
+            f"{SERVE}: Feast does not respond",
             "{{ $value | humanizePercentage }} of the lookups fail, or are skipped because the circuit is open.",
         ),
     ]
@@ -193,7 +193,7 @@ def prediction_log(scope: Scope) -> list[Rule]:
             f"{lost} / {records} > 0.01",
             "15m",
             "ticket",
-            f"{WHO}: the prediction log has gaps",
+            f"{SERVE}: the prediction log has gaps",
             "{{ $value | humanizePercentage }} of the requests sampled in the last hour were not written: the queue "
             "was full, or the log could not be written. Predictions are not affected.",
         ),

@@ -11,15 +11,15 @@ from typing import Any
 from monitoring.scope import Scope
 
 Board = dict[str, Any]
-OF_A_SERVE = ("serve-overview.json", "rollout.json", "features-drift.json")
-OF_ALL = ("fleet.json", *OF_A_SERVE)
-SIDECAR = {"grafana_dashboard": "1"}
+SERVE_BOARDS = ("serve-overview.json", "rollout.json", "features-drift.json")
+ALL_BOARDS = ("fleet.json", *SERVE_BOARDS)
+SIDECAR_LABELS = {"grafana_dashboard": "1"}
 """The label that Grafana's sidecar looks for."""
 
 
 def dashboards(scope: Scope) -> dict[str, Board]:
     """The dashboards by file name. Those for one serve open with it selected, under their own title and UID."""
-    boards = {name: read(name) for name in (OF_A_SERVE if scope.serve else OF_ALL)}
+    boards = {name: read(name) for name in (SERVE_BOARDS if scope.serve else ALL_BOARDS)}
     return {name: preset(board, scope) if scope.serve else board for name, board in boards.items()}
 
 
@@ -51,7 +51,7 @@ def config_map(scope: Scope, name: str, namespace: str | None, labels: Mapping[s
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": {**labels, **SIDECAR}},
+        "metadata": {"name": name, "namespace": namespace, "labels": {**labels, **SIDECAR_LABELS}},
         "data": {f"{prefix}{file}": text(board) for file, board in dashboards(scope).items()},
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.objectives import Objectives, written
+from monitoring.objectives import Objectives, with_unit
 from monitoring.recording import FAILED, REQUESTS, SLOW
 from monitoring.scope import BY, Scope
 
@@ -42,10 +42,10 @@ def burning(scope: Scope, objectives: Objectives) -> list[Rule]:
             scope, "ModelAvailabilityBurn", FAILED, "availability", objectives.budget, "fail", objective, []
         )
     for latency in objectives.latencies:
-        objective = f"{latency.share:.0%} of the predictions take no longer than {written(latency.seconds)}"
+        objective = f"{latency.share:.0%} of the predictions take no longer than {with_unit(latency.seconds)}"
         rules += burn_rate_alerts(
             scope, "ModelLatencyBurn", SLOW, latency.name, latency.budget,
-            f"take longer than {written(latency.seconds)}", objective, [f'objective="{latency.name}"'],
+            f"take longer than {with_unit(latency.seconds)}", objective, [f'objective="{latency.name}"'],
         )  # fmt: skip
     return rules
 

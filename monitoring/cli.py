@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check(args)
         serve = read(args.spec, args.namespace) if args.spec else ServeOptions(Scope(args.namespace))
-        labels = dict(pair(each) for each in args.label) or OPERATOR
+        labels = dict(label_pair(each) for each in args.label) or OPERATOR
         return render(args, serve, labels)
     except Unfit as error:
         where = f"{args.spec}: " if args.spec and not error.field.startswith("--") else ""
@@ -71,7 +71,7 @@ def check(args: argparse.Namespace) -> None:
             raise Unfit(f"--target {target}", "expected HOST:PORT, such as localhost:8080")
 
 
-def pair(text: str) -> tuple[str, str]:
+def label_pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (equals and re.fullmatch(LABEL_KEY, key) and re.fullmatch(LABEL_VALUE, value)):
         raise Unfit(f"--label {text}", "expected KEY=VALUE, such as release=prometheus")

@@ -49,10 +49,10 @@ class Objectives:
             raise Unfit("availability", f"{self.availability:g} leaves no error budget: expected such as 99.9")
         for latency in self.latencies:
             if latency.seconds not in LATENCY_BUCKETS:
-                known = ", ".join(written(seconds) for seconds in LATENCY_BUCKETS)
+                known = ", ".join(with_unit(seconds) for seconds in LATENCY_BUCKETS)
                 raise Unfit(
                     latency.name,
-                    f"{written(latency.seconds)} is between two buckets of the histogram: expected one of {known}",
+                    f"{with_unit(latency.seconds)} is between two buckets of the histogram: expected one of {known}",
                 )
         ordered = [latency.seconds for latency in self.latencies]
         if ordered != sorted(ordered):
@@ -76,6 +76,6 @@ class Objectives:
 NAMES = tuple(field.name for field in fields(Objectives))
 
 
-def written(seconds: float) -> str:
+def with_unit(seconds: float) -> str:
     """The duration with its unit."""
     return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

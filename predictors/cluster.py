@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT, READ = 5.0, 20.0  # timeouts in seconds
-TRIES = 3
+MAX_ATTEMPTS = 3
 BACKOFF = 1.0  # seconds, doubled each time; Retry-After is ignored, since it might be an hour
-BUSY = (429, 500, 502, 503, 504)
+RETRIED_STATUSES = (429, 500, 502, 503, 504)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -38,9 +38,9 @@ def connect(repeatable: Collection[str] = ("GET",)) -> Any:
     except Exception as error:  # the file may be broken in any way
         raise ClusterError(f"the Kubernetes API is not configured: {one_line(error)}") from error
     configuration.retries = Retry(
-        TRIES - 1,
+        MAX_ATTEMPTS - 1,
         allowed_methods=repeatable,
-        status_forcelist=BUSY,
+        status_forcelist=RETRIED_STATUSES,
         backoff_factor=BACKOFF,
         respect_retry_after_header=False,
         raise_on_status=False,

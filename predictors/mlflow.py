@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from predictors.processes.handover import launched
+from predictors.processes.handover import receive_handover
 from predictors.runtime import garbage
 from predictors.runtime.cpus import limit_threads
 from predictors.runtime.lazy_imports import defer_import
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     )
     sys.argv = sys.argv[:1]  # kserve would parse them when it is imported, and has other flags
     logs.configure(settings.log_format, settings.log_level)
-    if settings.env_manager != "local" and launched() is None:
+    if settings.env_manager != "local" and receive_handover() is None:
         from predictors.serving.launcher import launch
 
         raise SystemExit(launch(settings, f"predictors.{module}", arguments))

@@ -67,13 +67,13 @@ def scale(name: str, namespace: str, minimum: int, maximum: int | None) -> None:
             _request_timeout=(CONNECT, READ),
         )
     except ApiException as error:
-        problem = f"{error.status} {reply(error)}" if error.status else one_line(error)
+        problem = f"{error.status} {api_message(error)}" if error.status else one_line(error)
         raise ClusterError(f"{api} did not change {namespace}/{name}: {problem}") from error
     except HTTPError as error:
         raise ClusterError(f"{api} cannot be reached: {reason(error)}") from error
 
 
-def reply(error: Any) -> str:
+def api_message(error: Any) -> str:
     """The message of the API server, without the document around it."""
     try:
         message = json.loads(error.body)["message"]

@@ -38,7 +38,7 @@ class ModelURI:
     def parse(cls, uri: str) -> ModelURI:
         """Never fails: what `spelled` would refuse is a URI of MLflow's that names no model."""
         try:
-            text = spelled(uri)
+            text = mlflow_spelling(uri)
         except ValueError:
             text = uri
         scheme = scheme_of(text)
@@ -91,7 +91,7 @@ class ModelURI:
         return None if self.scheme or "://" in self.text else Path(self.text)
 
 
-def spelled(uri: str) -> str:
+def mlflow_spelling(uri: str) -> str:
     """The URI as MLflow spells it: KServe asks for `://`, so mlflow://models/fraud@champion is models:/fraud@champion.
 
     Raises ValueError for an `mlflow://` URI that MLflow has no spelling for.

@@ -20,9 +20,9 @@ class Authority:
         self.lifetime = lifetime
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        made = self.builder(self.name, self.key).add_extension(x509.BasicConstraints(True, None), critical=True)
+        builder = self.builder(self.name, self.key).add_extension(x509.BasicConstraints(True, None), critical=True)
         self.file = folder / f"{name}.pem"
-        self.file.write_bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        self.file.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
@@ -37,8 +37,8 @@ class Authority:
         here = x509.SubjectAlternativeName(
             [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         )
-        made = self.builder(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), key)
-        certificate = made.add_extension(here, critical=False).sign(self.key, hashes.SHA256())
+        builder = self.builder(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), key)
+        certificate = builder.add_extension(here, critical=False).sign(self.key, hashes.SHA256())
         locked = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
         files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         contents = (

@@ -64,43 +64,43 @@ class Api:
             return status, headers, failure(status, f"status {status} was asked for")
         if self.readable is not None and namespace not in self.readable:
             return 403, {}, forbidden(namespace)
-        found = [one for one in self.pods if namespace in (None, one["metadata"]["namespace"])]
+        pods = [one for one in self.pods if namespace in (None, one["metadata"]["namespace"])]
         start = int(query.get("continue", ["0"])[0])
         end = start + min(self.page, int(query.get("limit", ["500"])[0]))
-        more = {"continue": str(end), "remainingItemCount": len(found) - end} if end < len(found) else {}
+        more = {"continue": str(end), "remainingItemCount": len(pods) - end} if end < len(pods) else {}
         meta = {"resourceVersion": "7", **more}
-        return 200, {}, {"kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": found[start:end]}
+        return 200, {}, {"kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": pods[start:end]}
 
 
 @contextlib.contextmanager
 def api(folder: Path) -> Iterator[Api]:
     """A running one; `folder` gets the file `kubeconfig`."""
-    made, over = Api(), threading.Event()
+    cluster, over = Api(), threading.Event()
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            made.asked.append(self.path)
-            if made.hang:
+            cluster.asked.append(self.path)
+            if cluster.hang:
                 over.wait(60)
                 return
-            made.before_answer()
+            cluster.before_answer()
             if self.headers["Authorization"] != f"Bearer {TOKEN}":
                 headers: dict[str, str] = {}
                 status, said = 401, failure(401, "Unauthorized")
             else:
-                status, headers, said = made.answer(url.path, parse_qs(url.query))
-            body = json.dumps(said).encode() if made.body is None else made.body
+                status, headers, said = cluster.answer(url.path, parse_qs(url.query))
+            body = json.dumps(said).encode() if cluster.body is None else cluster.body
             self.reply(status, body, **headers)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    made.address = f"http://127.0.0.1:{server.server_port}"
-    kubeconfig(folder / "kubeconfig", made.address)
+    cluster.address = f"http://127.0.0.1:{server.server_port}"
+    kubeconfig(folder / "kubeconfig", cluster.address)
     try:
-        yield made
+        yield cluster
     finally:
         over.set()
         server.shutdown()

@@ -63,10 +63,10 @@ def in_thread(
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
     settings.setdefault("grace_period", DRAIN)
     settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
-    made = Settings(
+    server_settings = Settings(
         model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0, **settings,
     )  # fmt: skip
-    ports = bound_ports(made)
+    ports = bound_ports(server_settings)
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
     shared = SharedState(1)
@@ -74,20 +74,20 @@ def in_thread(
 
     def run() -> None:
         try:
-            result.append(loop.run_until_complete(Server(made).serve(ports, stop, shared)))
+            result.append(loop.run_until_complete(Server(server_settings).serve(ports, stop, shared)))
         except BaseException as error:  # shown by the test that waits for it
             result.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    url = f"{'https' if made.ssl_certfile else 'http'}://127.0.0.1:{ports.http_port}"
+    url = f"{'https' if server_settings.ssl_certfile else 'http'}://127.0.0.1:{ports.http_port}"
     try:
         with httpx.Client(base_url=url, timeout=60, **(client_options or {})) as client:
             wait_ready(client, lambda: not thread.is_alive() and f"the server ended: {result}")
-            yield Running(url, f"127.0.0.1:{ports.grpc_port}", made.model_name, client)
+            yield Running(url, f"127.0.0.1:{ports.grpc_port}", server_settings.model_name, client)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(made.grace_period + 20)
+        thread.join(server_settings.grace_period + 20)
         ports.close()
         shared.close()
         assert not thread.is_alive(), "the server did not stop"
@@ -144,10 +144,10 @@ def process(
     name = flags[flags.index("--model-name") + 1] if "--model-name" in flags else "model"
     try:
         with httpx.Client(base_url=url, timeout=60) as client:
-            made = Process(Running(url, f"127.0.0.1:{grpc}", name, client), started, log_file)
+            server = Process(Running(url, f"127.0.0.1:{grpc}", name, client), started, log_file)
             if ready:
-                wait_ready(client, lambda: started.poll() is not None and f"ended with {started.poll()}: {made.log}")
-            yield made
+                wait_ready(client, lambda: started.poll() is not None and f"ended with {started.poll()}: {server.log}")
+            yield server
     finally:
         if started.poll() is None:
             started.terminate()

@@ -30,8 +30,8 @@ PYTHON = re.compile(r"```python\n(# tried\n.*?)```", re.DOTALL)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with in_thread(None) as made:
-        yield made
+    with in_thread(None) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def rides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     repository = build(folder / "feast")
     with in_thread(
         log_model(folder / "model"), model_name="rides", model_version="1", feast_repo_path=str(repository)
-    ) as made:
-        yield made
+    ) as running:
+        yield running
 
 
 def here(text: str, server: Running) -> str:
@@ -79,7 +79,7 @@ def test_the_replies_are_the_real_ones(file: Path, request: pytest.FixtureReques
     text = file.read_text()
     if request.config.getoption("--write-docs"):
         file.write_text(
-            CURL.sub(lambda found: f"```bash\n{found[1]}```\n\n```json\n{answer(found[1], server)}\n```", text)
+            CURL.sub(lambda match: f"```bash\n{match[1]}```\n\n```json\n{answer(match[1], server)}\n```", text)
         )
         text = file.read_text()
     for command, reply in CURL.findall(text):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("predictors", "generator", "monitoring", "loadtest", "tools", "tests")
+FOLDERS = ("predictors", "generator", "monitoring", "controlplane", "mlflow_kserve", "loadtest", "tools", "tests")
 
 
 def test_one_name_is_one_class() -> None:

@@ -37,7 +37,7 @@ from tools.make_demo import machines
 
 JSON = {"content-type": "application/json"}
 CONNECTIONS = 16
-WIDE = 30
+WIDE_COLUMNS = 30
 
 
 @contextmanager
@@ -70,7 +70,9 @@ def wide_model(folder: Path) -> tuple[Path, PeerPayload]:
     from sklearn.linear_model import LogisticRegression
 
     random = np.random.default_rng(1)
-    data = pd.DataFrame(random.normal(size=(2000, WIDE)), columns=[f"f{number}" for number in range(WIDE)])
+    data = pd.DataFrame(
+        random.normal(size=(2000, WIDE_COLUMNS)), columns=[f"f{number}" for number in range(WIDE_COLUMNS)]
+    )
     model = LogisticRegression().fit(data, data.sum(axis=1) > 0)
     mlflow.sklearn.save_model(
         model, folder, signature=infer_signature(data, model.predict(data)), pip_requirements=["scikit-learn"]
@@ -96,8 +98,8 @@ def compare(
         rates: dict[str, list[float]] = {each: [] for each in variants}
         for target in targets.values():
             wrk(target, [post], connections=CONNECTIONS, seconds=1)
-        for turn in range(rounds):
-            for each in sorted(targets, reverse=bool(turn % 2)):
+        for round_number in range(rounds):
+            for each in sorted(targets, reverse=bool(round_number % 2)):
                 rates[each].append(wrk(targets[each], [post], connections=CONNECTIONS, seconds=2).per_cpu_second)
     first, *others = variants
     print(f"| {name} | {first} | {statistics.median(rates[first]):,.0f} | 1 | |")
@@ -168,7 +170,7 @@ def main() -> int:
         off = ["--drift=off"]
         for name, (model, post) in {
             "demo": demo_model(work / "demo"),
-            f"{WIDE} features": wide_model(work / "wide"),
+            f"{WIDE_COLUMNS} features": wide_model(work / "wide"),
         }.items():
             compare(name, work, model, post, {"drift off": off, "drift on": [], "off again": off}, rounds)
         logged = [f"--prediction-log={work / 'log'}", *off]

@@ -30,9 +30,9 @@ EXCLUDED = REQUIREMENTS / "excluded.txt"
 TORCH = REQUIREMENTS / "torch-cpu.txt"
 BUILD = "build"
 # Traces and tokens are an operator's choice, whatever the model.
-EVERYWHERE = ("otel", "jwt")
+COMMON_EXTRAS = ("otel", "jwt")
 # Models of people's own code bring their own requirements: --env-manager=uv installs them.
-ALSO = {"onnx": ("uv",)}
+EXTRAS_OF_FAMILY = {"onnx": ("uv",)}
 # The same modules for CPUs alone; `predictors.environments.dependencies` knows them as the same.
 STANDS_IN = {"boosting": {"xgboost-cpu": "xgboost"}}
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
@@ -85,7 +85,7 @@ TARGETS = {target: target.tags for target in map(LockTarget, PYTHONS)}
 def extras_of(family: str) -> list[str]:
     """The extras of this distribution that a family of images holds."""
     own = [flavor.extra for flavor in FLAVORS if flavor.image == family]
-    return [*own, *ALSO.get(family, ()), *EVERYWHERE]
+    return [*own, *EXTRAS_OF_FAMILY.get(family, ()), *COMMON_EXTRAS]
 
 
 def inputs_of(name: str, pins: Mapping[str, str]) -> tuple[list[str], list[str]]:

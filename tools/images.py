@@ -28,7 +28,16 @@ DOCKERFILE = IMAGES / "Dockerfile"
 TORCH = IMAGES / "requirements" / "torch-cpu.txt"
 PAGE = ROOT / "docs" / "images.md"
 NAMES = (*FAMILIES, STORAGE)
-TOLD = ("index-url", "extra-index-url", "no-index", "trusted-host", "timeout", "default-timeout", "retries", "proxy")
+PIP_OPTIONS = (
+    "index-url",
+    "extra-index-url",
+    "no-index",
+    "trusted-host",
+    "timeout",
+    "default-timeout",
+    "retries",
+    "proxy",
+)
 CERTIFICATES = "/run/secrets/ca.crt"
 NO_TORCH = (
     "the CPU build of PyTorch is not on pip's indexes: "
@@ -93,7 +102,7 @@ def pip_secrets() -> Iterator[list[str]]:
     """Flags that pass on what pip is told here."""
     settings = pip_settings()
     certificates = settings.pop("cert", None)
-    lines = [f"{key} = {' '.join(value.split())}" for key, value in settings.items() if key in TOLD]
+    lines = [f"{key} = {' '.join(value.split())}" for key, value in settings.items() if key in PIP_OPTIONS]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "pip.conf")
         flags = ["--secret", f"id=pip.conf,src={file}"]

@@ -8,7 +8,7 @@ from string import ascii_lowercase
 from typing import Any, Literal, get_args, get_origin
 
 from generator.spec.values import Part
-from generator.specfile.fields import Declared, declared, inside
+from generator.specfile.fields import Declared, declared, members
 
 PAGE = Path(__file__).parent.parent / "docs" / "spec.md"
 START, END = "<!-- table: tools/spec_page.py -->", "<!-- end of table -->"
@@ -18,7 +18,7 @@ KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false"}
 def takes(annotation: Any) -> str:
     """The kinds of values that the field takes."""
     kinds = []
-    for one in inside(annotation):
+    for one in members(annotation):
         if one is type(None):
             continue
         if get_origin(one) is Literal:

@@ -52,7 +52,7 @@ FLAGS = (
     Flag("canary-model", "canary.model", "URI", "a second model that gets part of the traffic"),
     Flag("canary-percent", "canary.percent", "N", "percent of the traffic that it gets"),
 )
-STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[([^\[\]]+)\]")
+PATH_STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[([^\[\]]+)\]")
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser, file: str | None = "?") -> None:
@@ -107,7 +107,7 @@ def path_of(text: str) -> Path | None:
     parts: list[str | int] = []
     position = 0
     while position < len(text):
-        step = STEP.match(text, position)
+        step = PATH_STEP.match(text, position)
         if not step:
             return None
         parts.append(int(step[2]) if step[2] else step[1] or step[3])

@@ -12,8 +12,8 @@ import yaml
 from generator.cli.console import Stop, say
 from generator.output import KUSTOMIZATION
 
-MARK = "# Made by mlflow-kserve "
-SERVE = "app.kubernetes.io/name"
+HEADER_MARK = "# Made by mlflow-kserve "
+SERVE_LABEL = "app.kubernetes.io/name"
 
 
 def write(file: Path, text: str) -> None:
@@ -50,7 +50,7 @@ def write_folder(folder: Path, texts: Mapping[str, str], serve: str) -> None:
         raise Stop(f"{folder}: cannot be written: {error.strerror or error}") from None
     old = []
     for name, text in heads.items():
-        if not text.startswith(MARK):
+        if not text.startswith(HEADER_MARK):
             if name in texts:
                 raise Stop(
                     f"{folder / name}: was not written by mlflow-kserve, and would be overwritten: expected another "
@@ -72,6 +72,6 @@ def serve_of(text: str) -> str | None:
     """The serve that a rendered file belongs to."""
     try:
         content = yaml.safe_load(text)
-        return str(content["metadata"]["labels"][SERVE])
+        return str(content["metadata"]["labels"][SERVE_LABEL])
     except (yaml.YAMLError, KeyError, TypeError):
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from generator.cli.console import OK, UNREACHABLE, Stop
 from generator.cli.files import write
 from generator.facts import ModelFacts
-from generator.lookup import LookupFailed, fact
+from generator.lookup import LookupFailed, fetch_facts
 from generator.specfile.load import spec_file
 from generator.specfile.yaml_text import Position, YamlDocument
 from generator.starter import starter
@@ -56,7 +56,7 @@ def facts(args: argparse.Namespace) -> ModelFacts | None:
     if args.flavor:
         return None
     try:
-        return fact(args.mlmodel or args.model, args.tracking_uri)
+        return fetch_facts(args.mlmodel or args.model, args.tracking_uri)
     except LookupFailed as error:
         raise Stop(str(error), UNREACHABLE) from None
 

@@ -39,11 +39,11 @@ class CommandParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command, and returns the exit code."""
-    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes in every locale
         sys.stdout.reconfigure(encoding="utf-8")
     try:
-        status = run(given)
+        status = run(arguments)
         sys.stdout.flush()
         return status
     except Stop as stop:

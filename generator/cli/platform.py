@@ -8,13 +8,13 @@ from pathlib import Path
 import yaml
 
 from generator.cli.console import OK, Stop, say
-from generator.cli.files import MARK, write
+from generator.cli.files import HEADER_MARK, write
 from generator.cli.main import release
 from generator.output import stream
 from generator.platform import platform
 from predictors.flavor import IMAGE_REGISTRY
 
-TO_FILL = "namespace/tracking-secret.yaml"
+TEMPLATE = "namespace/tracking-secret.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +29,13 @@ def run(args: argparse.Namespace) -> int:
     new = texts(args.registry, args.tag, args.namespace)
     there = {name: old for name in new if (old := old_text(folder / name)) is not None}
     for name, old in there.items():
-        if name != TO_FILL and MARK not in old:
+        if name != TEMPLATE and HEADER_MARK not in old:
             raise Stop(
                 f"{folder / name}: was not written by mlflow-kserve, and would be overwritten: expected another folder"
             )
-    if TO_FILL in there and filled(there[TO_FILL], new[TO_FILL]):
-        say(f"{folder / TO_FILL}: has been filled in, and is kept")
-        del new[TO_FILL]
+    if TEMPLATE in there and is_filled_in(there[TEMPLATE], new[TEMPLATE]):
+        say(f"{folder / TEMPLATE}: has been filled in, and is kept")
+        del new[TEMPLATE]
     for name, text in new.items():
         file = folder / name
         try:
@@ -56,7 +56,7 @@ def old_text(file: Path) -> str | None:
         raise Stop(f"{file}: cannot be read: {error.strerror or error}") from None
 
 
-def filled(old: str, new: str) -> bool:
+def is_filled_in(old: str, new: str) -> bool:
     """Whether a Secret differs from the template; one that cannot be parsed may be encrypted."""
     try:
         data, template = (

@@ -13,7 +13,7 @@ from generator.cli.arguments import command_line, layers_of
 from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
 from generator.facts import ModelFacts
-from generator.lookup import LookupFailed, fact
+from generator.lookup import LookupFailed, fetch_facts
 from generator.notes import notes_of
 from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
@@ -54,7 +54,7 @@ class ServeRequest:
         if spec.canary and spec.canary.flavor is None:
             sources.setdefault(spec.canary.model, spec.canary.model)
         try:
-            return {uri: fact(where, self.tracking_uri) for uri, where in sources.items()}
+            return {uri: fetch_facts(where, self.tracking_uri) for uri, where in sources.items()}
         except LookupFailed as error:
             raise Stop(str(error), UNREACHABLE) from None
 
@@ -86,7 +86,7 @@ def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     """The serve that a file, its environment and flags describe."""
     name = getattr(args, "file", None)
     if name is None and getattr(args, "field_tracking_uri", None) is None:
-        args.field_tracking_uri = tracking_of_all(getattr(args, "field_model", None))
+        args.field_tracking_uri = public_tracking_uri(getattr(args, "field_model", None))
     flags = layers_of(args)
     if name is None and getattr(args, "field_model", None) is None:
         raise Stop(f"python -m generator {command}: expected a spec file, or --model and --name\n"
@@ -94,7 +94,7 @@ def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     file = read_document(name) if name else YamlDocument({})
     shared = read_document(args.environments) if getattr(args, "environments", None) else None
     parsed = spec_file(file, args.env, shared, flags)
-    tracking_uri = reading_from(parsed.spec, getattr(args, "field_tracking_uri", None))
+    tracking_uri = local_tracking_uri(parsed.spec, getattr(args, "field_tracking_uri", None))
     request = ServeRequest(parsed, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
     known = dict.fromkeys(name for each in (shared, file) if each for name in environments_of(each))
     if args.env is None and known:
@@ -104,7 +104,7 @@ def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     return request
 
 
-def tracking_of_all(model: str | None) -> str | None:
+def public_tracking_uri(model: str | None) -> str | None:
     """MLFLOW_TRACKING_URI, for a serve described by flags alone, if pods can reach it too.
 
     The header shows it as a flag. A spec file means the same wherever it is rendered, so it does not use it.
@@ -118,7 +118,7 @@ def tracking_of_all(model: str | None) -> str | None:
         return None
 
 
-def reading_from(spec: ServeSpec, flag: str | None = None) -> str | None:
+def local_tracking_uri(spec: ServeSpec, flag: str | None = None) -> str | None:
     """The tracking server for this machine: from a flag, from MLFLOW_TRACKING_URI, or the one of the pods."""
     return flag or (None if os.environ.get("MLFLOW_TRACKING_URI") else spec.tracking.uri)
 

@@ -17,7 +17,7 @@ from generator.cli.files import write
 from generator.cli.request import ServeRequest, requested, text_of
 from generator.problems import SpecError
 from generator.rollout import Patch, Step
-from generator.specfile.rewriting import GONE, rewritten
+from generator.specfile.rewriting import REMOVED, rewritten
 from generator.specfile.yaml_text import read
 
 
@@ -61,7 +61,7 @@ def finish(args: argparse.Namespace, request: ServeRequest, plan_step: Callable[
     if args.write:
         say(f"{args.file}: changed; {step.note}.")
     else:
-        shown = {key: None if value is GONE else value for key, value in changed.items()}
+        shown = {key: None if value is REMOVED else value for key, value in changed.items()}
         say(f"{step.note}. Change {args.file} accordingly (--write does it):")
         say(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
     return OK
@@ -101,7 +101,7 @@ def write_patches(folder: Path, step: Step, context: str | None) -> None:
 def changes(request: ServeRequest, step: Step) -> dict[str, Any]:
     """The fields of the spec that the step changes."""
     before, after = (spec.model_dump(mode="json", exclude_none=True) for spec in (request.spec, step.spec))
-    changed = {key: after.get(key, GONE) for key in {**before, **after} if before.get(key) != after.get(key)}
+    changed = {key: after.get(key, REMOVED) for key in {**before, **after} if before.get(key) != after.get(key)}
     if isinstance(changed.get("canary"), dict) and step.spec.canary:
         changed["canary"] = step.spec.canary.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     return dict(sorted(changed.items(), key=lambda each: each[0] == "canary"))
@@ -122,7 +122,7 @@ def changed_text(args: argparse.Namespace, request: ServeRequest, changed: Mappi
                 continue
             at = ("environments", layers.environment)
             text = rewritten(text, at, {key: value})
-            if value is GONE and key in base:
+            if value is REMOVED and key in base:
                 text = rewritten(text, at, {key: None})
         except SpecError as error:
             raise Stop(f"{args.file}: {error}") from None

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from generator.cli.arguments import add_environment
 from generator.cli.console import OK, WRONG, Stop, problem_line, say
-from generator.cli.request import read_document, reading_from
+from generator.cli.request import local_tracking_uri, read_document
 from generator.crds import CrdError, load
 from generator.facts import ModelFacts
-from generator.lookup import LookupFailed, fact
+from generator.lookup import LookupFailed, fetch_facts
 from generator.output import file_name
 from generator.plan import decide
 from generator.problems import Problem, SpecError
@@ -88,7 +88,7 @@ def known_of(spec: ServeSpec) -> dict[str, ModelFacts]:
     if spec.flavor is not None:
         return {}
     try:
-        return {spec.model: fact(spec.model, reading_from(spec))}
+        return {spec.model: fetch_facts(spec.model, local_tracking_uri(spec))}
     except LookupFailed as error:
         say(f"Note: {error}.")
         return {}

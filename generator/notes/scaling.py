@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.plan import LARGE, ManifestPlan
+from generator.plan import LARGE_MODEL, ManifestPlan
 from generator.resources.promql import queries
-from generator.scaler import lowest
+from generator.scaler import min_pods
 from generator.spec.values import quantity
 
 
@@ -23,7 +23,7 @@ def scaling(plan: ManifestPlan) -> Iterator[str]:
                 f"needs Prometheus at {settings.prometheus}, with the labels namespace and pod on each metric, "
                 "as its operator sets them"
             )
-        if lowest(plan.spec) == 0:
+        if min_pods(plan.spec) == 0:
             yield "without pods nothing holds requests: they fail until the first pod is ready"
     if plan.knative and plan.scaler == "hpa":
         yield "needs Knative's extension for HorizontalPodAutoscalers (serving-hpa.yaml)"
@@ -36,5 +36,5 @@ def scaling(plan: ManifestPlan) -> Iterator[str]:
 def sizes(plan: ManifestPlan) -> Iterator[str]:
     if plan.spec.workers > max(1.0, quantity(plan.stable.cores)):
         yield f"{plan.spec.workers} workers share {plan.stable.cores} cores"
-    if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE:
+    if plan.strategy == "emptydir" and quantity(plan.stable.memory) > 6 * LARGE_MODEL:
         yield "every new pod downloads the large model: storage.cache avoids that"

@@ -25,15 +25,15 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "image": served.image,
         "imagePullPolicy": plan.spec.image_pull_policy,
         "args": [f"--model-name={plan.spec.name}", *plan.spec.args],
-    } | shared(plan, served)
+    } | common_fields(plan, served)
 
 
-def shared(plan: ManifestPlan, served: Served) -> dict[str, Any]:
+def common_fields(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """Fields that a rendered container and a reference to a ServingRuntime have in common."""
     spec = plan.spec
     return {
         "ports": ports(plan),
-        "env": variables(stored(plan, served) | environment.predictor(plan, served)),
+        "env": variables(storage_variables(plan, served) | environment.predictor(plan, served)),
         "envFrom": env_from(
             environment.tracking_secrets(plan)
             + spec.env_from
@@ -47,7 +47,7 @@ def shared(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     }
 
 
-def stored(plan: ManifestPlan, served: Served) -> dict[str, Any]:
+def storage_variables(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     """Variables that KServe reads from a container without a ServingRuntime."""
     if plan.spec.predictor == "runtime":
         return {}
@@ -65,7 +65,7 @@ def downloader(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     env |= {"MAX_RETRIES": spec.storage.retries, "BACKOFF_SECONDS": seconds(spec.storage.backoff)}
     listed = variables(env | environment.tracking(plan))
     if with_cache:
-        listed += [downward(name, path) for name, path in POD.items()]
+        listed += [field_ref(name, path) for name, path in DOWNWARD_FIELDS.items()]
     return {
         "name": DOWNLOADER,
         "image": storage(plan),
@@ -89,22 +89,22 @@ def storage(plan: ManifestPlan) -> str:
 
 
 # The clean-up job identifies the users of a cache entry by these.
-POD = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
+DOWNWARD_FIELDS = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
 
 
-def downward(name: str, path: str) -> dict[str, Any]:
+def field_ref(name: str, path: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def ports(plan: ManifestPlan) -> list[dict[str, Any]]:
     """The ports; the Service points to the first, and Knative allows only one."""
-    web: dict[str, Any] = {"name": "https" if plan.spec.auth.tls_secret else "http1", "containerPort": http(plan)}
+    web: dict[str, Any] = {"name": "https" if plan.spec.auth.tls_secret else "http1", "containerPort": http_port(plan)}
     grpc: dict[str, Any] = {"name": "h2c", "containerPort": GRPC}
     both = [grpc, web] if plan.spec.protocol == "grpc" else [web, grpc]
     return [{**port, "protocol": "TCP"} for port in (both[:1] if plan.knative else both)]
 
 
-def http(plan: ManifestPlan) -> int:
+def http_port(plan: ManifestPlan) -> int:
     """The port of REST, probes and metrics."""
     return HTTPS if plan.spec.auth.tls_secret else HTTP
 
@@ -162,13 +162,15 @@ def probes(plan: ManifestPlan) -> dict[str, Any]:
     often = {"periodSeconds": period, "timeoutSeconds": max(1, round(seconds(settings.timeout)))}
     starting = {"failureThreshold": math.ceil(seconds(settings.start_within) / period)}
     return {
-        "startupProbe": ask(plan, "/v2/health/ready") | often | starting,
-        "readinessProbe": ask(plan, "/v2/health/ready") | often | {"failureThreshold": 2},
-        "livenessProbe": ask(plan, "/v2/health/live") | often | {"failureThreshold": 6},
+        "startupProbe": http_probe(plan, "/v2/health/ready") | often | starting,
+        "readinessProbe": http_probe(plan, "/v2/health/ready") | often | {"failureThreshold": 2},
+        "livenessProbe": http_probe(plan, "/v2/health/live") | often | {"failureThreshold": 6},
     }
 
 
-def ask(plan: ManifestPlan, path: str) -> dict[str, Any]:
+def http_probe(plan: ManifestPlan, path: str) -> dict[str, Any]:
     if plan.knative and plan.spec.protocol == "grpc":
         return {"grpc": {"port": GRPC}}  # the only port that Knative knows
-    return {"httpGet": {"path": path, "port": http(plan), "scheme": "HTTPS" if plan.spec.auth.tls_secret else None}}
+    return {
+        "httpGet": {"path": path, "port": http_port(plan), "scheme": "HTTPS" if plan.spec.auth.tls_secret else None}
+    }

@@ -95,7 +95,7 @@ def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "storageUri": served.uri if plan.strategy == "container" else None,
         "image": own_image,
         "args": spec.args or None,
-        **containers.shared(plan, served),
+        **containers.common_fields(plan, served),
     }
 
 

@@ -10,8 +10,8 @@ from generator.spec.network import Istio
 
 API = "security.istio.io/v1"
 # Called by Prometheus and by probes, which have neither an identity nor a token.
-OPEN = ["/metrics", "/v2/health/live", "/v2/health/ready"]
-KNATIVE = ["/metrics", "/healthz"]
+OPEN_PATHS = ["/metrics", "/v2/health/live", "/v2/health/ready"]
+KNATIVE_PATHS = ["/metrics", "/healthz"]
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
@@ -38,13 +38,13 @@ def authentication(plan: ManifestPlan, istio: Istio) -> Resource:
 def policy(plan: ManifestPlan, istio: Istio) -> Resource:
     """The policy; callers that no rule names are refused."""
     rules: list[dict[str, Any]] = [{"from": [{"source": source} for source in sources(istio)]}]
-    rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN}}]})
+    rules.append({"to": [{"operation": {"methods": ["GET"], "paths": OPEN_PATHS}}]})
     if plan.knative:
         # The autoscaler and the activator call the proxy in the pod.
         rules.append(
             {
                 "from": [{"source": {"namespaces": ["knative-serving"]}}],
-                "to": [{"operation": {"methods": ["GET"], "paths": KNATIVE}}],
+                "to": [{"operation": {"methods": ["GET"], "paths": KNATIVE_PATHS}}],
             }
         )
     content = {"spec": {"selector": selector(plan), "action": "ALLOW", "rules": rules}}

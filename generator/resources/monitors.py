@@ -23,7 +23,7 @@ def annotations_of(plan: ManifestPlan) -> dict[str, str]:
     return {
         "serving.kserve.io/enable-prometheus-scraping": "false",
         "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(containers.http(plan)),
+        "prometheus.io/port": str(containers.http_port(plan)),
         "prometheus.io/path": scrape.PATH,
         **({"prometheus.io/scheme": "https"} if plan.spec.auth.tls_secret else {}),
     }
@@ -55,7 +55,7 @@ def endpoint(plan: ManifestPlan) -> dict[str, Any]:
         }
         if tls
         else None,
-        "relabelings": moved(plan) or None,
+        "relabelings": relabelings(plan) or None,
     }
 
 
@@ -66,5 +66,5 @@ def port(plan: ManifestPlan) -> str:
     return "https" if plan.spec.auth.tls_secret else "http1"
 
 
-def moved(plan: ManifestPlan) -> list[dict[str, Any]]:
+def relabelings(plan: ManifestPlan) -> list[dict[str, Any]]:
     return [scrape.beside_grpc()] if plan.knative and plan.spec.protocol == "grpc" else []

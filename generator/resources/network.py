@@ -12,14 +12,14 @@ from generator.resources.meta import POD_LABEL, Resource, resource
 from generator.spec.network import Peer
 
 Rule = dict[str, Any]
-NAMESPACE = "kubernetes.io/metadata.name"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Label that Kubernetes puts on every namespace."""
-DNS = 53
-AGENT = 9081
+DNS_PORT = 53
+AGENT_PORT = 9081
 # Ports of Knative's proxy in front of the predictor, which the autoscaler scrapes.
 QUEUE_HTTP, QUEUE_HTTP2, QUEUE_TLS = 8012, 8013, 8112
-AUTOSCALING = 9090
-ISTIOD = 15012
+AUTOSCALING_PORT = 9090
+ISTIOD_PORT = 15012
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
@@ -45,15 +45,15 @@ def ingress(plan: ManifestPlan) -> Iterable[Rule]:
     for peer in policy.allow_from:
         yield rule("from", [selector(peer)], peer.ports)
     if plan.knative:
-        yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING])
+        yield rule("from", [namespace("knative-serving")], [*serving(plan), AUTOSCALING_PORT])
     if scraped.namespace and scraped.scrape != "off":
-        yield rule("from", [namespace(scraped.namespace)], [containers.http(plan)])
+        yield rule("from", [namespace(scraped.namespace)], [containers.http_port(plan)])
 
 
 def egress(plan: ManifestPlan) -> Iterable[Rule]:
     policy = plan.spec.network_policy
     assert policy is not None  # noqa: S101 - checked by resources_of
-    yield rule("to", [namespace("kube-system")], [DNS])
+    yield rule("to", [namespace("kube-system")], [DNS_PORT])
     for known in destinations(plan):
         if known.namespace:
             yield rule("to", [namespace(known.namespace)], known.ports)
@@ -63,25 +63,25 @@ def egress(plan: ManifestPlan) -> Iterable[Rule]:
         yield rule("to", [selector(peer)], peer.ports)
     if plan.spec.istio:
         # Without its control plane the proxy in the pod never becomes ready.
-        yield rule("to", [namespace("istio-system")], [ISTIOD])
+        yield rule("to", [namespace("istio-system")], [ISTIOD_PORT])
 
 
 def serving(plan: ManifestPlan) -> list[int]:
     """The ports for predictions."""
     if plan.knative:
         return [QUEUE_HTTP2 if plan.spec.protocol == "grpc" else QUEUE_HTTP, QUEUE_TLS]
-    agent = [AGENT] if plan.spec.batcher or plan.spec.payload_logger else []
+    agent = [AGENT_PORT] if plan.spec.batcher or plan.spec.payload_logger else []
     return [port["containerPort"] for port in containers.ports(plan)] + agent
 
 
 def rule(direction: str, peers: list[Rule], ports: Iterable[int]) -> Rule:
     both = ("UDP", "TCP")
-    listed = [{"protocol": way, "port": port} for port in ports for way in (both if port == DNS else both[1:])]
+    listed = [{"protocol": way, "port": port} for port in ports for way in (both if port == DNS_PORT else both[1:])]
     return {direction: peers} | ({"ports": listed} if listed else {})
 
 
 def namespace(name: str) -> Rule:
-    return {"namespaceSelector": {"matchLabels": {NAMESPACE: name}}}
+    return {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}}
 
 
 def selector(peer: Peer) -> Rule:

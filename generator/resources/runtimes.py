@@ -14,11 +14,11 @@ from predictors.flavor import BY_NAME, FLAVORS
 
 FORMAT_VERSIONS = ("1", "2", "3")
 """Major versions of MLflow, all of whose models are served."""
-DEFAULT = "boosting"
+DEFAULT_FAMILY = "boosting"
 """The family used without a named runtime, which also serves scikit-learn's models and pyfunc."""
 PRIORITY = 2
 """Higher than that of KServe's own runtime for MLflow, kserve-mlserver, which has 1."""
-ANY = "pvc://model"
+ANY_URI = "pvc://model"
 
 
 def family(flavor: str) -> str:
@@ -39,7 +39,7 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
     """A runtime with defaults for its container, so that a bare reference can be served."""
     plan = default_plan(flavor, registry, tag)
     container = {"name": containers.CONTAINER, "image": plan.stable.image, "args": ["--model_name={{.Name}}"]}
-    container |= containers.shared(plan, plan.stable)
+    container |= containers.common_fields(plan, plan.stable)
     # Knative allows one port, Standard several, so the InferenceService sets them.
     del container["ports"]
     return {
@@ -68,7 +68,7 @@ def runtime(flavor: str, registry: str, tag: str) -> Resource:
 def formats(flavor: str) -> list[dict[str, Any]]:
     """The formats. KServe's webhook refuses two auto-selected runtimes with the same format and priority. One is
     enough, since an InferenceService does not tell the flavor of the model."""
-    chosen = {"autoSelect": True, "priority": PRIORITY} if family(flavor) == DEFAULT else {}
+    chosen = {"autoSelect": True, "priority": PRIORITY} if family(flavor) == DEFAULT_FAMILY else {}
     return [{"name": "mlflow", "version": version, **chosen} for version in FORMAT_VERSIONS]
 
 
@@ -76,11 +76,11 @@ def default_plan(flavor: str, registry: str, tag: str) -> ManifestPlan:
     """A plan with defaults. A runtime cannot set the termination period of a pod, which is 30 seconds."""
     spec = ServeSpec(
         name="model",
-        model=ANY,
+        model=ANY_URI,
         predictor="runtime",
         image_registry=registry,
         image_tag=tag,
         drain_delay="10s",
         grace_period="15s",
     )
-    return decide(spec, {ANY: ModelFacts(flavor)})
+    return decide(spec, {ANY_URI: ModelFacts(flavor)})

@@ -9,22 +9,22 @@ from generator.plan import ManifestPlan
 from generator.resources.promql import PromQuery, queries
 from generator.spec.values import seconds
 
-CLASS = "serving.kserve.io/autoscalerClass"
+AUTOSCALER_CLASS = "serving.kserve.io/autoscalerClass"
 KNATIVE = "autoscaling.knative.dev"
-PROGRESS = "serving.knative.dev/progress-deadline"
+PROGRESS_DEADLINE = "serving.knative.dev/progress-deadline"
 PROGRESS_DEFAULT = 600  # seconds
 
 
 def annotations_of(plan: ManifestPlan) -> dict[str, str]:
     if plan.knative:
         return knative(plan)
-    return {CLASS: "external" if plan.scaled_object == "us" else plan.scaler}
+    return {AUTOSCALER_CLASS: "external" if plan.scaled_object == "us" else plan.scaler}
 
 
 def annotations_of_canary(plan: ManifestPlan) -> dict[str, str] | None:
     """A canary has a fixed number of pods. Without this annotation KServe would make a ScaledObject without triggers,
     which KEDA refuses, or a single pod where the scaler is external."""
-    return {CLASS: "none"} if plan.scaler in ("keda", "external") else None
+    return {AUTOSCALER_CLASS: "none"} if plan.scaler in ("keda", "external") else None
 
 
 def knative(plan: ManifestPlan) -> dict[str, str]:
@@ -33,7 +33,7 @@ def knative(plan: ManifestPlan) -> dict[str, str]:
     by_hpa = {f"{KNATIVE}/class": f"hpa.{KNATIVE}"} if plan.scaler == "hpa" else {}
     start = math.ceil(seconds(plan.spec.probes.start_within))
     # Otherwise Knative gives up a new revision after ten minutes, and removes its pods.
-    deadline = {PROGRESS: f"{start}s"} if start > PROGRESS_DEFAULT else {}
+    deadline = {PROGRESS_DEADLINE: f"{start}s"} if start > PROGRESS_DEFAULT else {}
     values = {
         "target-utilization-percentage": scaling.target_utilization,
         "window": whole(scaling.window),

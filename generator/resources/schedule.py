@@ -21,7 +21,7 @@ def schedule(plan: ManifestPlan) -> list[Resource]:
     if plan.clock != "jobs":
         return []
     spec, name = plan.spec, account(plan)
-    resources = allowed(plan)
+    resources = patch_rights(plan)
     for position, window in enumerate(spec.scaling.schedule):
         numbers = (window.min, window.max or plan.max_replicas)
         resources.append(job(plan, f"{name}-{position}-start", window.start, window.timezone, *numbers))
@@ -41,7 +41,7 @@ def taken_over(window: Window, windows: list[Window]) -> bool:
     return any(end.within(parse(other.start)) for other in windows if other.timezone == window.timezone)
 
 
-def allowed(plan: ManifestPlan) -> list[Resource]:
+def patch_rights(plan: ManifestPlan) -> list[Resource]:
     """An account that may patch this InferenceService only."""
     name = account(plan)
     rule = {
@@ -54,8 +54,8 @@ def allowed(plan: ManifestPlan) -> list[Resource]:
     return [make("v1", "ServiceAccount", name, {}), *rights(make, name, plan.spec.namespace, rule)]
 
 
-def job(plan: ManifestPlan, name: str, when: str, timezone: str, least: int, most: int) -> Resource:
-    numbers = ["--min", str(least), *(["--max", str(most)] if plan.scaler != "none" else [])]
+def job(plan: ManifestPlan, name: str, when: str, timezone: str, minimum: int, maximum: int) -> Resource:
+    numbers = ["--min", str(minimum), *(["--max", str(maximum)] if plan.scaler != "none" else [])]
     spec = plan.spec
     container = {
         "name": "scale",

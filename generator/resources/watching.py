@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generator.plan import ManifestPlan
 from generator.resources.meta import Resource, labels, resource
-from generator.scaler import lowest
+from generator.scaler import min_pods
 from generator.spec.values import seconds
 from monitoring.assets import config_map
 from monitoring.objectives import Objectives
@@ -27,7 +27,7 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
 
 
 def scope(plan: ManifestPlan) -> Scope:
-    return Scope(plan.spec.namespace, plan.spec.name, always=lowest(plan.spec) > 0)
+    return Scope(plan.spec.namespace, plan.spec.name, always=min_pods(plan.spec) > 0)
 
 
 def objectives(plan: ManifestPlan) -> Objectives:

@@ -11,7 +11,7 @@ from generator.spec.values import seconds
 from predictors.flavor import BY_NAME
 from predictors.uris import ModelURI
 
-WITH_UV = "onnx"
+UV_IMAGE = "onnx"
 """The family of images that has uv."""
 
 
@@ -51,7 +51,7 @@ def images(plan: ManifestPlan) -> Iterator[Problem]:
     for served, image in models:
         if image or spec.runtime:
             continue
-        if spec.dependencies.env_manager == "uv" and BY_NAME[served.flavor].image != WITH_UV:
+        if spec.dependencies.env_manager == "uv" and BY_NAME[served.flavor].image != UV_IMAGE:
             yield problem(
                 "dependencies.env_manager",
                 f"the image for {served.flavor} has no uv, only the one for pyfunc and onnx has: expected virtualenv, "

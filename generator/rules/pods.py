@@ -71,17 +71,17 @@ def resources(plan: ManifestPlan) -> Iterator[Problem]:
 
 def settings(plan: ManifestPlan) -> Iterator[Problem]:
     """Settings of the predictor, as variables or flags, that contradict the pod."""
-    given: dict[Path, tuple[str, str]] = {}
+    declared: dict[Path, tuple[str, str]] = {}
     for variable, value in plan.spec.env.items():
         name = ALIASES.get(variable) or variable.removeprefix("MLFLOW_KSERVE_").lower()
-        given["env", variable] = (name, value if isinstance(value, str) else "")
+        declared["env", variable] = (name, value if isinstance(value, str) else "")
     args = plan.spec.args
     for position, arg in enumerate(args):
         flag, equals, value = arg.partition("=")
         following = args[position + 1] if position + 1 < len(args) else ""
         if flag.startswith("--"):
-            given["args", position] = (flag[2:].replace("-", "_"), value if equals else following)
-    for where, (name, value) in given.items():
+            declared["args", position] = (flag[2:].replace("-", "_"), value if equals else following)
+    for where, (name, value) in declared.items():
         if name in FIXED:
             yield Problem(where, f"cannot be set here: {FIXED[name]}")
         elif name == "protect" and "health" in value:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from generator.plan import ManifestPlan
 from generator.problems import Problem, problem
-from generator.scaler import RESOURCES, lowest
+from generator.scaler import RESOURCES, min_pods
 from generator.spec.values import seconds
 
 HOUR = 3600
@@ -137,7 +137,7 @@ def fixed(plan: ManifestPlan) -> Iterator[Problem]:
     """A fixed number of pods."""
     spec = plan.spec
     if plan.scaler == "none" and not plan.knative:
-        if lowest(spec) == 0:
+        if min_pods(spec) == 0:
             yield problem(
                 "replicas.min",
                 "nothing scales, so there would never be a pod: expected 1 or more, or the annotation "
@@ -150,7 +150,7 @@ def fixed(plan: ManifestPlan) -> Iterator[Problem]:
 def zero(plan: ManifestPlan) -> Iterator[Problem]:
     """Scaling to zero, and what scales up again."""
     spec = plan.spec
-    if plan.knative or lowest(spec) > 0:
+    if plan.knative or min_pods(spec) > 0:
         return
     rules = plan.scaling.rules
     if plan.canary:
@@ -214,7 +214,7 @@ def cooldown(plan: ManifestPlan) -> Iterator[Problem]:
     scaling, where = plan.spec.scaling, "scaling.cooldown"
     if scaling.cooldown is None:
         return
-    if plan.scaler in ("knative", "keda") and lowest(plan.spec) > 0:
+    if plan.scaler in ("knative", "keda") and min_pods(plan.spec) > 0:
         yield problem(
             where, "applies to scaling to zero, and replicas.min is more: leave it out, or set replicas.min: 0"
         )

@@ -38,12 +38,12 @@ def windows(plan: ManifestPlan) -> Iterator[Problem]:
     for position, window in enumerate(spec.scaling.schedule):
         if plan.scaler == "none" and window.max not in (None, window.min):
             yield at(position, "max", "nothing scales, so min is the number of pods: leave it out")
-        most = plan.max_replicas if window.max is None else window.max
+        maximum = plan.max_replicas if window.max is None else window.max
         if parse(window.start) == parse(window.end):
             yield at(position, "end", "is the same as start: expected another time")
-        if plan.scaler != "none" and window.min > most:
-            yield at(position, "min", f"{window.min} is more than the maximum of {most}")
-        if (window.min, most if plan.scaler != "none" else usual[1]) == usual:
+        if plan.scaler != "none" and window.min > maximum:
+            yield at(position, "min", f"{window.min} is more than the maximum of {maximum}")
+        if (window.min, maximum if plan.scaler != "none" else usual[1]) == usual:
             yield at(position, "min", "changes nothing: the numbers are those of replicas")
         canary = spec.canary.replicas if spec.canary else None
         if plan.clock == "jobs" and canary is not None and canary > max(window.min, 1):

@@ -14,8 +14,8 @@ from generator.resources.watching import objectives
 from generator.spec.values import seconds
 from monitoring.objectives import Unfit
 
-LABEL = 63
-CRON_JOB = 52  # Kubernetes appends the time
+MAX_LABEL = 63
+MAX_CRON_JOB_NAME = 52  # Kubernetes appends the time
 
 
 def network_policy(plan: ManifestPlan) -> Iterator[Problem]:
@@ -25,7 +25,7 @@ def network_policy(plan: ManifestPlan) -> Iterator[Problem]:
         return
     if not policy.from_namespaces and not policy.allow_from:
         yield problem("network_policy.from_namespaces", "nobody could call: expected the namespaces of the callers")
-    used = containers.http(plan)
+    used = containers.http_port(plan)
     (unused,) = {containers.HTTP, containers.HTTPS} - {used}
     for number, peer in enumerate(policy.allow_from):
         if unused in peer.ports:
@@ -145,9 +145,10 @@ def cache(plan: ManifestPlan) -> Iterator[Problem]:
                     f"storage.cache.{name}",
                     f"there is no cache with storage.strategy: {plan.strategy}: expected auto or pvc",
                 )
-    if settings.cleanup and len(settings.claim) + len("-cleanup") > CRON_JOB:
+    if settings.cleanup and len(settings.claim) + len("-cleanup") > MAX_CRON_JOB_NAME:
         yield problem(
-            "storage.cache.claim", f"is too long: expected at most {CRON_JOB} characters with -cleanup appended"
+            "storage.cache.claim",
+            f"is too long: expected at most {MAX_CRON_JOB_NAME} characters with -cleanup appended",
         )
 
 
@@ -174,8 +175,8 @@ def names(plan: ManifestPlan) -> Iterator[Problem]:
         workloads["canary.name"] = f"{plan.spec.name}-{plan.canary.name}-predictor"
     for where, workload in workloads.items():
         longest = workload if plan.knative else max(f"isvc.{workload}", f"{workload}-{plan.spec.namespace}", key=len)
-        if len(longest) > LABEL:
-            yield problem(where, f"KServe derives {longest}, which is longer than {LABEL} characters: shorten it")
+        if len(longest) > MAX_LABEL:
+            yield problem(where, f"KServe derives {longest}, which is longer than {MAX_LABEL} characters: shorten it")
 
 
 RULES = [network_policy, budget, monitoring, exposure, mesh, accounts, cache, runtime, names]

@@ -141,10 +141,10 @@ class Drift(Part):
 
     @model_validator(mode="after")
     def agrees(self) -> Drift:
-        given = self.model_fields_set - {"mode"}
-        if self.mode == "off" and given:
-            raise ValueError(f"mode: off measures nothing: leave out {', '.join(sorted(given))}")
-        if "baseline_rows" in given and self.mode != "on":
+        fields_set = self.model_fields_set - {"mode"}
+        if self.mode == "off" and fields_set:
+            raise ValueError(f"mode: off measures nothing: leave out {', '.join(sorted(fields_set))}")
+        if "baseline_rows" in fields_set and self.mode != "on":
             raise ValueError("baseline_rows is for models without a profile: expected mode: on with it")
         if seconds(self.interval) < 0.05:
             raise ValueError(f"interval {self.interval} is too short: expected 50ms or more")

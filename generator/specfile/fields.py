@@ -32,26 +32,26 @@ class Declared:
         return None if self.info.is_required() else self.info.get_default(call_default_factory=True)
 
 
-def inside(annotation: Any) -> Iterator[Any]:
+def members(annotation: Any) -> Iterator[Any]:
     """The annotation, or the members of a union."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from inside(get_args(annotation)[0])
+        yield from members(get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
         for one in get_args(annotation):
-            yield from inside(one)
+            yield from members(one)
     else:
         yield annotation
 
 
 def models(annotation: Any) -> list[type[Part]]:
     """The parts of the spec that a value of this annotation may hold."""
-    return [one for one in inside(annotation) if isinstance(one, type) and issubclass(one, Part)]
+    return [one for one in members(annotation) if isinstance(one, type) and issubclass(one, Part)]
 
 
 def annotations_below(annotation: Any, part: str | int) -> Iterator[Any]:
     """The annotations below one, at a field, a key or a position."""
-    for one in inside(annotation):
+    for one in members(annotation):
         if isinstance(one, type) and issubclass(one, Part):
             if part in one.model_fields:
                 yield one.model_fields[str(part)].annotation
@@ -82,7 +82,7 @@ def declared(model: type[Part] = ServeSpec, above: Path = ()) -> Iterator[Declar
 
 
 def declared_below(annotation: Any, path: Path) -> Iterator[Declared]:
-    for one in inside(annotation):
+    for one in members(annotation):
         if isinstance(one, type) and issubclass(one, Part):
             yield from declared(one, path)
         elif get_origin(one) is list:

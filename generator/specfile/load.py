@@ -52,11 +52,11 @@ def spec_file(
         return SpecFile(ServeSpec.model_validate(layers.document.data), layers)
     except ValidationError as error:
         problems = problems_of(error, layers.document.data)
-        every = problems + rest(layers.document, problems)
+        every = problems + remaining_problems(layers.document, problems)
         raise SpecError(in_order(placed(each, layers.document) for each in every)) from None
 
 
-def rest(document: YamlDocument, known: list[Problem]) -> list[Problem]:
+def remaining_problems(document: YamlDocument, known: list[Problem]) -> list[Problem]:
     """Violations of the rules by the parts that are valid."""
     data = document.data
     for problem in known:

@@ -84,7 +84,7 @@ class ValidationIssue:
 
 def problems_of(error: ValidationError, data: Any) -> list[Problem]:
     """All problems, one for each path."""
-    issues = meant([located(each, data) for each in error.errors(include_url=False)], data)
+    issues = likely_branches([located(each, data) for each in error.errors(include_url=False)], data)
     grouped: dict[Path, list[ValidationIssue]] = {}
     for issue in issues:
         grouped.setdefault(issue.path, []).append(issue)
@@ -113,7 +113,7 @@ def located(error: Any, data: Any) -> ValidationIssue:
     )  # fmt: skip
 
 
-def meant(issues: Sequence[ValidationIssue], data: Any) -> list[ValidationIssue]:
+def likely_branches(issues: Sequence[ValidationIssue], data: Any) -> list[ValidationIssue]:
     """Of a union's branches only the one that was meant: for a mapping or a list, the one with the fewest errors."""
     kept = [issue for issue in issues if issue.union is None]
     for union in dict.fromkeys(issue.union for issue in issues if issue.union is not None):
@@ -152,7 +152,7 @@ def sentence(path: Path, issues: Sequence[ValidationIssue]) -> str:
             text = str(issue.context.get("error", issue.message))
             return text + "".join(f", or {other}" for other in dict.fromkeys(others) if other)
     alternatives = [text for text in dict.fromkeys(expected(issue, path) for issue in issues) if text]
-    close = near(first.input, issues)
+    close = suggested_word(first.input, issues)
     return f"expected {' or '.join(alternatives)}, found {shown(first.input)}{close}"
 
 
@@ -218,13 +218,13 @@ def suggestion(name: str, above: Path, here: Sequence[str]) -> str | None:
         return swapped  # two letters swapped: modle is model, although mode is closer
     if close := difflib.get_close_matches(plain, here, n=1, cutoff=0.66):
         return close[0]
-    places = everywhere().get(plain, [])
+    places = paths_by_name().get(plain, [])
     inner = [place for place in places if place[: len(above)] == above] or places
     return path_text(min(inner, key=len)) if inner else None
 
 
 @cache
-def everywhere() -> dict[str, list[Path]]:
+def paths_by_name() -> dict[str, list[Path]]:
     """The paths of all fields, by name."""
     paths: dict[str, list[Path]] = {}
     for each in declared():
@@ -236,7 +236,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
-def near(value: Any, issues: Iterable[ValidationIssue]) -> str:
+def suggested_word(value: Any, issues: Iterable[ValidationIssue]) -> str:
     """The allowed word that was probably meant."""
     if not isinstance(value, str):
         return ""

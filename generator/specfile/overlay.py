@@ -14,7 +14,7 @@ from typing import Any
 
 from generator.problems import Path, Problem, SpecError, at
 from generator.spec.scaling import parse_line
-from generator.specfile.fields import inside, models_at
+from generator.specfile.fields import members, models_at
 from generator.specfile.messages import shown
 from generator.specfile.yaml_text import Position, YamlDocument
 
@@ -50,7 +50,7 @@ def layered(
     merged = merge(merged, base(file))
     cluster = None
     for each in sections:
-        merged = merge(merge(merged, direct(each)), part(each, "overrides"))
+        merged = merge(merge(merged, direct_fields(each)), part(each, "overrides"))
         cluster = each.data.get("cluster") or cluster
     for flag in flags:
         merged = merge(merged, flag)
@@ -123,7 +123,7 @@ def section(file: YamlDocument, environment: str | None) -> YamlDocument:
     return YamlDocument(content.data, places)
 
 
-def direct(section: YamlDocument) -> YamlDocument:
+def direct_fields(section: YamlDocument) -> YamlDocument:
     """The fields of a spec that are set directly in an environment."""
     fields = without(section, PLATFORM_FIELDS)
     suffix = section.data.get("domain_suffix")
@@ -215,5 +215,5 @@ def is_meaningful_null(path: Path, document: YamlDocument) -> bool:
         place = document.position(path)
         return place is None or (place.environment is None and place.line is not None)
     fields = [model.model_fields[str(path[-1])] for model in above if path[-1] in model.model_fields]
-    return any(field.default is not None and type(None) in inside(field.annotation) for field in fields if not
+    return any(field.default is not None and type(None) in members(field.annotation) for field in fields if not
                field.is_required())  # fmt: skip

@@ -9,7 +9,7 @@ import yaml
 
 from generator.problems import Problem, SpecError
 
-GONE = object()
+REMOVED = object()
 """The value of a field that is removed."""
 
 
@@ -26,11 +26,11 @@ def changed(text: str, at: Sequence[str], key: str, value: Any) -> str:
     mapping = mapping_at(text, at)
     entry = next(((name, node) for name, node in mapping.value if name.value == key), None)
     if entry is None:
-        return text if value is GONE else added(text, mapping, key, value)
+        return text if value is REMOVED else added(text, mapping, key, value)
     name, node = entry
     if stands_elsewhere(name, node):
         raise in_place((*at, key))
-    if value is GONE:
+    if value is REMOVED:
         return removed(text, mapping, name, node, at)
     if isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and not isinstance(value, (Mapping, list)):
         return text[: node.start_mark.index] + scalar(value) + text[node.end_mark.index :]

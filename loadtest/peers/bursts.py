@@ -27,11 +27,11 @@ T = TypeVar("T")
 _UNITS = {"throughput": "req/s", "grpc": "req/s", "latency": "ms", "tail": "p99/p50", "big": "ms"}
 _BODIES = {"throughput": 32, "grpc": 1, "latency": 32, "tail": 32, "big": 1}
 _CLIENT_LIMIT = 0.9
-_STANDSTILLS = 4
+_MAX_STANDSTILLS = 4
 
 
 def measure(outcome: CaseResult, model: Saved, starter: Starter, pace: BenchmarkPace, work: Path) -> None:
-    with _up(outcome, model, starter) as servers:
+    with _started(outcome, model, starter) as servers:
         turns = _Turns(outcome, model, servers, pace, work)
         turns.check()
         turns.warm_up()
@@ -83,7 +83,7 @@ class _Turns:
                 else:
                     self._outcome.see(number, who, milliseconds=got)
                 self._values[who].append(self._value(got))
-                self._outcome.progress.say(f"round {number} of {self._pace.rounds}, {who}: {_told(got)}")
+                self._outcome.progress.say(f"round {number} of {self._pace.rounds}, {who}: {_burst_line(got)}")
 
     def report(self) -> None:
         for bar in self._case.bars:
@@ -133,7 +133,7 @@ class _Turns:
 
     def _patient(self, who: str, seconds: int) -> Burst | float:
         """A burst, and another one if nothing happened at all: virtual machines pause for seconds now and then."""
-        for _ in range(_STANDSTILLS):
+        for _ in range(_MAX_STANDSTILLS):
             try:
                 return self._burst(who, seconds)
             except load.NoReply:
@@ -174,7 +174,7 @@ class _Turns:
 
 
 @contextmanager
-def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[str, PeerServer]]:
+def _started(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[str, PeerServer]]:
     servers: dict[str, PeerServer] = {}
     try:
         contenders = [who for who in outcome.present if who != IN_PROCESS]
@@ -192,7 +192,7 @@ def _up(outcome: CaseResult, model: Saved, starter: Starter) -> Iterator[dict[st
             server.stop()
 
 
-def _told(got: Burst | float) -> str:
+def _burst_line(got: Burst | float) -> str:
     if isinstance(got, float):
         return f"{got:.2f} ms"
     disturbed = f", others used {got.foreign:.0%} of a core" if got.foreign > load.DISTURBED else ""

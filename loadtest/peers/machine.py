@@ -12,7 +12,7 @@ from loadtest.peers import envs
 from loadtest.peers.place import ENVIRONMENTS, cores
 
 _OURS = ("kserve", "mlflow", "scikit-learn", "xgboost", "lightgbm", "numpy", "onnxruntime", "orjson", "uvicorn")
-_MAYBE = ("uvloop", "httptools", "grpcio", "fastapi", "treelite")
+_OPTIONAL = ("uvloop", "httptools", "grpcio", "fastapi", "treelite")
 
 
 def machine(ours: Path) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _commit(folder: Path) -> str:
 
 def _installed() -> dict[str, str]:
     versions = {}
-    for name in (*_OURS, *_MAYBE):
+    for name in (*_OURS, *_OPTIONAL):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -26,14 +26,14 @@ FULL = BenchmarkPace(seconds=3, warm_up=1, rounds=5, memory_rounds=3, repeats=1)
 QUICK = BenchmarkPace(seconds=1, warm_up=1, rounds=3, memory_rounds=1, repeats=1, budget=270)
 
 # Approximate seconds until ready, when several servers start on one core.
-_START = 4.0
-_STARTS = {MLFLOW: 9.0, MLSERVER: 5.0, ECHO: 0.5}
+_DEFAULT_START_SECONDS = 4.0
+_START_SECONDS = {MLFLOW: 9.0, MLSERVER: 5.0, ECHO: 0.5}
 _THOUSAND_REQUESTS = 4.0
 
 
 def estimate(case: BenchmarkCase, pace: BenchmarkPace) -> float:
     """Seconds that a case will take, roughly."""
-    starting = sum(_STARTS.get(who, _START) for who in case.contenders)
+    starting = sum(_START_SECONDS.get(who, _DEFAULT_START_SECONDS) for who in case.contenders)
     if case.kind == "start":
         return starting * (pace.rounds + 1)
     if case.kind in ("memory", "workers"):

@@ -12,7 +12,7 @@ from pathlib import Path
 # Live children, so that one call can end them all.
 _alive: list[Child] = []
 
-_TAIL = 40
+_TAIL_LINES = 40
 
 
 class BenchmarkFailed(RuntimeError):
@@ -49,7 +49,7 @@ class Child:
 
     def tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join("    " + line for line in lines[-_TAIL:])
+        return "\n".join("    " + line for line in lines[-_TAIL_LINES:])
 
     def tree(self) -> list[int]:
         """The process and its descendants."""

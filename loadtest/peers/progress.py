@@ -6,7 +6,7 @@ import sys
 import time
 
 # Seconds of cases after which the measured pace corrects the estimate.
-_ENOUGH = 30.0
+_MIN_DONE_SECONDS = 30.0
 
 
 class Progress:
@@ -20,7 +20,7 @@ class Progress:
         """`done` is the estimate for the earlier cases; their real time corrects the rest."""
         self._case = f"case {place} of {count} {name}"
         elapsed = self.elapsed
-        slower = elapsed / done if done > _ENOUGH else 1.0
+        slower = elapsed / done if done > _MIN_DONE_SECONDS else 1.0
         self._total = elapsed + (self._estimate - done) * slower
 
     @property

@@ -14,7 +14,7 @@ from loadtest.peers.results import ComparisonRow
 _VERDICTS = {"goal": "goal", "floor": "floor", "neither": "**neither**", "": "–", "not measured": "not measured"}
 
 # With a larger share of disturbed bursts, the numbers should not be quoted.
-_BUSY = 0.25
+_MAX_DISTURBED_SHARE = 0.25
 
 
 def write(run: dict[str, Any], out: Path) -> None:
@@ -77,7 +77,7 @@ def _page(run: dict[str, Any], rows: list[ComparisonRow]) -> str:
     floors = sum(row.verdict == "floor" for row in judged)
     neither = sum(row.verdict == "neither" for row in judged)
     missing = len(judged) - goals - floors - neither
-    busy = disturbed > _BUSY * len(bursts)
+    busy = disturbed > _MAX_DISTURBED_SHARE * len(bursts)
     warning = f"**The machine was busy: others disturbed {disturbed} of {len(bursts)} bursts. Run it again.**\n\n"
     quick = (
         "**A quick run: short bursts, fewer cases. Use it for a first impression only.**\n\n" if run["quick"] else ""

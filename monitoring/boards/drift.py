@@ -26,7 +26,7 @@ SELECTED = f"{{{VERSIONS}}}"
 INPUT, OUTPUT = f"{MODEL}, feature", f"{MODEL}, output"
 INPUTS = weighted_mean(f"model_feature_psi{SELECTED}", SELECTED, INPUT)
 OUTPUTS = weighted_mean(f"model_prediction_psi{SELECTED}", SELECTED, OUTPUT)
-WITHOUT = weighted_mean(f"model_feature_missing_ratio{SELECTED}", SELECTED, INPUT)
+NULL_SHARE = weighted_mean(f"model_feature_missing_ratio{SELECTED}", SELECTED, INPUT)
 OF_WINDOW = "Mean over the pods' windows, weighted by their rows."
 
 
@@ -46,7 +46,7 @@ UNUSABLE = (
 )
 RECORDS = "model_prediction_log_records_total"
 LOST = f'rate({RECORDS}{{{SERVES},result=~"dropped|failed"}}[1h])'
-EVERY = f"sum(rate({RECORDS}{{{SERVES}}}[1h]))"
+ALL_RECORDS = f"sum(rate({RECORDS}{{{SERVES}}}[1h]))"
 """Over an hour: written records are counted when their file is closed, some minutes later than lost ones."""
 
 
@@ -75,7 +75,7 @@ def now() -> list[Panel]:
         number("Rows in the window", "none", f"sum(model_drift_window_rows{SELECTED})"),
         number("Features not there", "percentunit", NOT_FOUND, (0.01, WARN), (0.05, BAD), about="Missing or stale."),
         number("Lookups failed", "percentunit", FAILED, (0.01, WARN), (0.05, BAD)),
-        number("Records lost", "percentunit", f"sum({LOST}) / {EVERY}", (0.001, WARN), (0.01, BAD)),
+        number("Records lost", "percentunit", f"sum({LOST}) / {ALL_RECORDS}", (0.001, WARN), (0.01, BAD)),
     ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def inputs() -> list[Panel]:
     return [
         listing(
             "Inputs, furthest first",
-            [("PSI", "", Expr(INPUTS)), ("Worst pod", "", Expr(worst)), ("Missing", "percentunit", Expr(WITHOUT))],
+            [("PSI", "", Expr(INPUTS)), ("Worst pod", "", Expr(worst)), ("Missing", "percentunit", Expr(NULL_SHARE))],
             names, hidden=["Time"], sort="PSI", limits={"PSI": PSI},
             about="Each pod has its own window: PSI and missing are means, weighted by the rows in the windows. "
                   "With few rows, a single pod may be far out by chance.",
@@ -95,7 +95,7 @@ def inputs() -> list[Panel]:
             about=f"The {TOP} inputs furthest from the profile: above 0.1 check them, above 0.2 they have drifted.",
         ),
         graph(
-            "Missing inputs", "percentunit", Expr(f"topk({TOP}, {WITHOUT})", "{{feature}} {{model_version}}"),
+            "Missing inputs", "percentunit", Expr(f"topk({TOP}, {NULL_SHARE})", "{{feature}} {{model_version}}"),
             about=f"Share of rows without a value, for the {TOP} inputs that lack most.",
         ),
         graph(
@@ -161,7 +161,7 @@ def prediction_log() -> list[Panel]:
             about="Sampled requests. Records of a Parquet file count when it is closed.",
         ),
         graph(
-            "Records lost", "percentunit", Expr(f"sum by (result) ({LOST}) / scalar({EVERY})", "{{result}}"),
+            "Records lost", "percentunit", Expr(f"sum by (result) ({LOST}) / scalar({ALL_RECORDS})", "{{result}}"),
             about="In the last hour. dropped: the queue was full. failed: the log could not be written.",
         ),
         graph("Queue", "none", Expr(f"sum by (pod) (model_prediction_log_queue{{{SERVES}}})", "{{pod}}")),

@@ -7,31 +7,31 @@ from typing import Any
 from monitoring.boards.style import BAD, FLEET, OVERVIEW, RECENTLY, Expr, board, graph, listing, number
 from monitoring.recording import FAULTS
 
-THERE = 'namespace=~"$namespace"'
+IN_NAMESPACE = 'namespace=~"$namespace"'
 BY = "namespace, model_name"
 LEGEND = "{{namespace}} {{model_name}}"
 WORST = 10
 
 
 def per_second(series: str, more: str = "") -> str:
-    return f"sum by ({BY}) (rate({series}{{{THERE}{more}}}[{RECENTLY}]))"
+    return f"sum by ({BY}) (rate({series}{{{IN_NAMESPACE}{more}}}[{RECENTLY}]))"
 
 
 REQUESTS = per_second("model_requests_total")
-OURS = f',status=~"{FAULTS}"'
-FAILED = f"({per_second('model_requests_total', OURS)} or 0 * {REQUESTS}) / {REQUESTS}"
-BUCKETS = f"sum by (le, {BY}) (rate(model_prediction_latency_seconds_bucket{{{THERE}}}[{RECENTLY}]))"
+FAULTY = f',status=~"{FAULTS}"'
+FAILED = f"({per_second('model_requests_total', FAULTY)} or 0 * {REQUESTS}) / {REQUESTS}"
+BUCKETS = f"sum by (le, {BY}) (rate(model_prediction_latency_seconds_bucket{{{IN_NAMESPACE}}}[{RECENTLY}]))"
 P95, P99 = f"histogram_quantile(0.95, {BUCKETS})", f"histogram_quantile(0.99, {BUCKETS})"
 REFUSED = per_second("model_requests_refused_total")
-WAIT = f"max by ({BY}) (model_expected_wait_seconds{{{THERE}}})"
-PODS = f"count by ({BY}) (model_loaded{{{THERE}}} == 1)"
-FAILING = f"max by ({BY}) (model_reload_failing{{{THERE}}})"
+WAIT = f"max by ({BY}) (model_expected_wait_seconds{{{IN_NAMESPACE}}})"
+PODS = f"count by ({BY}) (model_loaded{{{IN_NAMESPACE}}} == 1)"
+FAILING = f"max by ({BY}) (model_reload_failing{{{IN_NAMESPACE}}})"
 
 
 def fleet() -> Any:
     now = [
-        number("Serves", "none", f"count(count by ({BY}) (model_loaded{{{THERE}}} == 1))"),
-        number("Pods with a model", "none", f"count(model_loaded{{{THERE}}} == 1)"),
+        number("Serves", "none", f"count(count by ({BY}) (model_loaded{{{IN_NAMESPACE}}} == 1))"),
+        number("Pods with a model", "none", f"count(model_loaded{{{IN_NAMESPACE}}} == 1)"),
         number("Requests", "reqps", f"sum({REQUESTS})"),
         number("Serves that fail requests", "none", f"count(({FAILED}) > 0.001) or vector(0)", (1, BAD)),
         number("Serves slower than 500 ms", "none", f"count({P95} > 0.5) or vector(0)", (1, BAD), about="Their P95."),

@@ -24,7 +24,7 @@ def quantile(share: float) -> str:
 PREDICTIONS = per_second("model_predictions_total")
 PODS = f"count by ({BY}) ({revised(f'model_loaded{{{VERSIONS}}} == 1')})"
 SHARE = f"{PREDICTIONS} / scalar(sum({PREDICTIONS}))"
-OURS = ',error_type!="invalid_input"'
+FAULTS = ',error_type!="invalid_input"'
 
 
 def of_revision(series: str) -> str:
@@ -32,8 +32,8 @@ def of_revision(series: str) -> str:
     return f"sum by (revision) ({revised(f'rate({series}{{{SERVES}}}[{RECENTLY}])')})"
 
 
-ASKED = of_revision("model_requests_total")
-REFUSED = f"({of_revision('model_requests_refused_total')} or 0 * {ASKED}) / {ASKED}"
+REQUESTS = of_revision("model_requests_total")
+REFUSED = f"({of_revision('model_requests_refused_total')} or 0 * {REQUESTS}) / {REQUESTS}"
 
 
 def errors(more: str) -> str:
@@ -60,7 +60,7 @@ def rollout() -> Any:
             [
                 ("Traffic", "percentunit", Expr(SHARE)),
                 ("Requests", "reqps", Expr(PREDICTIONS)),
-                ("Failed", "percentunit", Expr(errors(OURS))),
+                ("Failed", "percentunit", Expr(errors(FAULTS))),
                 ("P50", "s", Expr(quantile(0.5))),
                 ("P95", "s", Expr(quantile(0.95))),
                 ("P99", "s", Expr(quantile(0.99))),
@@ -76,7 +76,7 @@ def rollout() -> Any:
         graph("Pods", "none", Expr(PODS, LEGEND), stacked=True),
     ]
     quality = [
-        graph("Failed", "percentunit", Expr(errors(OURS), LEGEND), about="Server errors, as share of predictions."),
+        graph("Failed", "percentunit", Expr(errors(FAULTS), LEGEND), about="Server errors, as share of predictions."),
         graph(
             "Inputs that do not fit", "percentunit", Expr(errors(',error_type="invalid_input"'), LEGEND),
             about="If the canary has more of them, its signature accepts less than that of the stable version.",

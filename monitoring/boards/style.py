@@ -38,7 +38,7 @@ PSI = ((0.1, WARN), (0.2, BAD))
 """Thresholds of the distance from training: from 0.1 it is notable, from 0.2 it has drifted."""
 Limit = tuple[float, str]
 """A value, and the colour from there on."""
-NONE: Mapping[str, Sequence[Limit]] = {}
+NO_LIMITS: Mapping[str, Sequence[Limit]] = {}
 Panel = timeseries.Panel | stat.Panel | table.Panel
 
 
@@ -82,7 +82,7 @@ def colored(limits: Sequence[Limit]) -> dashboard.ThresholdsConfig:
 
 def listing(
     title: str, columns: Sequence[tuple[str, str, Expr]], names: dict[str, str], hidden: Sequence[str],
-    sort: str = "", about: str = "", width: int = 24, link: str = "", limits: Mapping[str, Sequence[Limit]] = NONE,
+    sort: str = "", about: str = "", width: int = 24, link: str = "", limits: Mapping[str, Sequence[Limit]] = NO_LIMITS,
 ) -> Panel:  # fmt: skip
     """Several instant queries as the columns of one table; each is (title, unit, query). Limits are by title."""
     panel = table.Panel().title(title).span(width).height(9).datasource(SOURCE).description(about)

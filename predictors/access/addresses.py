@@ -15,7 +15,7 @@ MAX_HEADER = 1024  # bytes that are read, from the end: the proxies nearest to t
 IPV6_CLIENT_BITS = 64  # a client of IPv6 owns a network of this size and may change its address within it
 
 
-def networks(text: str) -> tuple[Network, ...]:
+def parse_networks(text: str) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
     except ValueError:

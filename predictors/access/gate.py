@@ -28,7 +28,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Files: TypeAlias = tuple[ReloadingFile[Tokens], ...]
 
 REPORT_INTERVAL = 60.0  # seconds
-CLOSED = "this route is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
+CLOSED_ROUTE = "this route is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,16 @@ class RoutePolicy:
 class Gate:
     def __init__(self, settings: AccessSettings, rates: Path | None = None) -> None:
         """Workers that share the file `rates` limit their clients together; raises UnusableFile."""
-        callers = files(settings.token_file, "--token-file")
-        admins = files(settings.admin_token_file, "--admin-token-file")
-        probers = files(settings.probe_token_file, "--probe-token-file")
+        callers = token_files(settings.token_file, "--token-file")
+        admins = token_files(settings.admin_token_file, "--admin-token-file")
+        probers = token_files(settings.probe_token_file, "--probe-token-file")
         self.files = callers + admins + probers
         self.verifier = verifier_of(settings)
         self.admin_scope = settings.jwt_admin_scope
         needs_token = bool(callers) or self.verifier is not None
         caller = RoutePolicy(callers + admins, True) if needs_token else None
         prober = RoutePolicy(probers + admins, False) if probers else caller or RoutePolicy(admins, False)
-        admin = RoutePolicy(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED)
+        admin = RoutePolicy(admins, False, "" if admins or settings.jwt_admin_scope else CLOSED_ROUTE)
         self.policies: dict[str, RoutePolicy | None] = {
             "predict": caller,
             "page": caller,
@@ -155,7 +155,7 @@ def bearer(headers: Headers) -> bytes:
     return credentials[7:].strip()
 
 
-def files(path: str | None, setting: str) -> Files:
+def token_files(path: str | None, setting: str) -> Files:
     return (token_file(path, setting),) if path else ()
 
 

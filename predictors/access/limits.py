@@ -22,7 +22,7 @@ class Rate:
         return f"{self.count} in {self.seconds} s"
 
 
-def rate(text: str) -> Rate:
+def parse_rate(text: str) -> Rate:
     count, _, unit = text.strip().partition("/")
     if not count.isascii() or not count.isdigit() or not 0 < int(count) <= 10**9 or unit not in SECONDS:
         raise ValueError("expected a rate such as 100/s, 6000/m or 10000/h")

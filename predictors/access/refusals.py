@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from predictors.access.limits import Charge, Limiter
-from predictors.protocol.errors import Forbidden, InvalidInput, RequestError, TooManyRequests, Unauthorized
+from predictors.protocol.errors import Forbidden, InvalidInput, TooManyRequests, Unauthorized
+from predictors.protocol.errors import RequestError as RequestError  # callers of the checks catch it
 
 REALM = 'Bearer realm="mlflow-kserve"'
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from predictors.settings.declare import SettingError
+from predictors.settings.declare import SettingError as SettingError  # callers of the checks catch it
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")

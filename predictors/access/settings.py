@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from predictors.access.addresses import FORWARDED, Network, networks
+from predictors.access.addresses import FORWARDED, Network, parse_networks
 from predictors.access.jwts import FileKeys, is_url
-from predictors.access.limits import Rate, rate
+from predictors.access.limits import Rate, parse_rate
 from predictors.access.tls import server_context
 from predictors.access.tokens import token_file
 from predictors.settings.declare import SettingError, setting
@@ -77,7 +77,11 @@ class AccessSettings:
         metavar="SCOPE",
     )
     rate_limit: Rate | None = setting(
-        None, "maximum rate of predictions per client: 100/s, 6000/m, 10000/h", rate, group="Access", metavar="RATE"
+        None,
+        "maximum rate of predictions per client: 100/s, 6000/m, 10000/h",
+        parse_rate,
+        group="Access",
+        metavar="RATE",
     )
     rate_burst: int | None = setting(
         None,
@@ -89,7 +93,7 @@ class AccessSettings:
     trusted_proxies: tuple[Network, ...] = setting(
         (),
         "proxies that are trusted to name the addresses of their clients: addresses or networks, separated by commas",
-        networks,
+        parse_networks,
         group="Access",
         metavar="NETWORKS",
         shown="none",

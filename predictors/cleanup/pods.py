@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from predictors.cluster import CONNECT, READ, TRIES, ClusterError, address, connect, one_line, reason
+from predictors.cluster import CONNECT, MAX_ATTEMPTS, READ, ClusterError, address, connect, one_line, reason
 
 EVERYWHERE = "*"
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -44,12 +44,12 @@ class Cluster:
 
     def live_pods(self, namespace: str) -> list[Pod]:
         """All pods that have not ended, of one namespace or EVERYWHERE."""
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 return list(self.listed(namespace))
             except Expired:
                 continue  # a new list is complete again
-        raise ClusterError(f"{self.server} did not list its pods: its pages expired {TRIES} times")
+        raise ClusterError(f"{self.server} did not list its pods: its pages expired {MAX_ATTEMPTS} times")
 
     def listed(self, namespace: str) -> Iterator[Pod]:
         page = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from predictors.cleanup.pods import EVERYWHERE, NAMESPACE
-from predictors.settings.declare import SettingError, given_values, parser, setting
+from predictors.settings.declare import SettingError, parser, read_values, setting
 from predictors.settings.values import truth
 from predictors.storage.cache import NAMESPACE_FILE
 from predictors.telemetry.settings import refuse
@@ -73,7 +73,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str] = os.environ) 
     """Flags override the environment, which overrides defaults; ends the process with 2 if one is invalid."""
     arguments = parser(PROG, "Removes entries of a model cache that no pod uses any more.", of=CleanupSettings)
     try:
-        values = given_values(arguments, argv, environ, CleanupSettings)
+        values = read_values(arguments, argv, environ, CleanupSettings)
         if not values.get("namespace"):
             values["namespace"] = own_namespace(environ)
         settings = CleanupSettings(**values)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from predictors.flavor import MLmodel
 
-FILE = "drift_profile.json"
+PROFILE_FILE = "drift_profile.json"
 """The file in the model's folder."""
-KEY = "drift_profile"
+METADATA_KEY = "drift_profile"
 """The key in the metadata of the MLmodel file, for models without that file."""
 
 
@@ -36,4 +36,4 @@ def attach(profile: dict[str, Any], model: str | Path) -> None:
 
 
 def has_profile(mlmodel: MLmodel) -> bool:
-    return (mlmodel.path / FILE).is_file() or bool((mlmodel.content.get("metadata") or {}).get(KEY))
+    return (mlmodel.path / PROFILE_FILE).is_file() or bool((mlmodel.content.get("metadata") or {}).get(METADATA_KEY))

@@ -105,19 +105,20 @@ def profile(options: argparse.Namespace) -> int:
         check_columns([*outputs.values(), *drop], [str(name) for name in frame.columns], options.data)
         features = columns_of(frame.drop(columns=[*outputs.values(), *drop]))
         answers = {name: frame[column] for name, column in outputs.items()}
-    made = make_profile(features, answers or None, bins=options.bins)
-    if not made.features:
+    drift_profile = make_profile(features, answers or None, bins=options.bins)
+    if not drift_profile.features:
         raise UnusableData(f"{options.data} has no column of numbers, categories, booleans or times")
-    left_out = features.keys() - {variable.name for variable in made.features}
+    left_out = features.keys() - {variable.name for variable in drift_profile.features}
     if left_out:
         print(f"left out, as they are not numbers, texts or times: {', '.join(sorted(left_out))}", file=sys.stderr)
-    text = json.dumps(made.as_json(), ensure_ascii=False) + "\n"
+    text = json.dumps(drift_profile.as_json(), ensure_ascii=False) + "\n"
     if options.output is None:
         sys.stdout.write(text)
         return FINE
     with reporting_write_errors(options.output):
         Path(options.output).write_text(text)
-    print(f"{options.output}: {made.rows} rows, {len(made.features)} inputs, {len(made.outputs)} outputs")
+    counts = f"{drift_profile.rows} rows, {len(drift_profile.features)} inputs, {len(drift_profile.outputs)} outputs"
+    print(f"{options.output}: {counts}")
     return FINE
 
 

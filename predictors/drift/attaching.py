@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from predictors.drift import FILE
+from predictors.drift import PROFILE_FILE
 from predictors.drift.profiles import ProfileError, parse_profile
 
 
@@ -18,13 +18,13 @@ def attach(profile: dict[str, Any], model: str) -> None:
     if "://" not in model and not model.startswith(("models:/", "runs:/")):
         if not (Path(model) / "MLmodel").is_file():
             raise ProfileError(f"{model} is no folder of a model: it has no file named MLmodel")
-        (Path(model) / FILE).write_text(text)
+        (Path(model) / PROFILE_FILE).write_text(text)
         return
     from mlflow import MlflowClient
 
     kind, _, rest = model.partition(":/")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / FILE
+        file = Path(folder) / PROFILE_FILE
         file.write_text(text)
         if kind == "models" and rest.startswith("m-"):
             MlflowClient().log_model_artifact(rest, str(file))

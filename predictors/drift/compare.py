@@ -18,7 +18,7 @@ from predictors.drift.variables import Variable, as_floats, is_missing, summary
 if TYPE_CHECKING:
     import pandas as pd
 
-PERIODS = 24
+MAX_PERIODS = 24
 HASH = re.compile("[0-9a-f]{64}")  # a cell of a column that the prediction log hashes
 VERSION_COLUMN, TIME_COLUMN = "version", "time"
 
@@ -143,7 +143,7 @@ def split_periods(frame: pd.DataFrame, min_rows: int) -> tuple[list[str], list[A
 
     moments = pd.to_datetime(frame[TIME_COLUMN], utc=True, errors="coerce", format="mixed")
     first, last = moments.min(), moments.max()
-    count = min(PERIODS, len(frame) // min_rows)
+    count = min(MAX_PERIODS, len(frame) // min_rows)
     if pd.isna(first) or first == last or count < 2:
         return [], []
     edges = pd.date_range(first, last, periods=count + 1)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from predictors.drift import FILE, KEY
+from predictors.drift import METADATA_KEY, PROFILE_FILE
 from predictors.drift.binning import Array
 from predictors.drift.variables import NUMERIC, Kind, Variable, describe
 from predictors.flavor import MLmodel
@@ -112,13 +112,13 @@ def split_columns(name: str, values: Any) -> dict[str, Any]:
 
 def read_profile(mlmodel: MLmodel) -> DriftProfile:
     """The profile that is stored with a model; raises `ProfileError`."""
-    file = mlmodel.path / FILE
+    file = mlmodel.path / PROFILE_FILE
     if file.is_file():
         try:
             return parse_profile(file.read_text())
         except OSError as error:
-            raise ProfileError(f"{FILE} cannot be read: {error.strerror}") from None
-    content = (mlmodel.content.get("metadata") or {}).get(KEY)
+            raise ProfileError(f"{PROFILE_FILE} cannot be read: {error.strerror}") from None
+    content = (mlmodel.content.get("metadata") or {}).get(METADATA_KEY)
     return parse_profile(content if isinstance(content, str) else json.dumps(content, default=str))
 
 

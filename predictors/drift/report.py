@@ -10,8 +10,8 @@ from predictors.drift.compare import Comparison, Finding
 from predictors.drift.drawing import BEFORE, NOW, bars, legend, lines
 from predictors.drift.variables import Variable
 
-SLIGHT = 0.1
-WORST_OVER_TIME = 5
+SLIGHT_PSI = 0.1
+MAX_TIMELINES = 5
 MAX_PICTURES = 100
 STYLE = """
 body { font: 15px/1.5 -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2328; margin: 2rem auto;
@@ -37,7 +37,7 @@ td:first-child { min-width: 8rem; } .wide { overflow-x: auto; }
 def page(comparison: Comparison, trained_on: int, threshold: float, source: str) -> str:
     drifted = [finding for finding in comparison.findings if finding.psi > threshold]
     verdict = "drift" if drifted else "fine"
-    over_time = {finding.variable.name: finding.periods for finding in comparison.findings[:WORST_OVER_TIME]}
+    over_time = {finding.variable.name: finding.periods for finding in comparison.findings[:MAX_TIMELINES]}
     parts = [
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width'><link rel='icon' href='data:,'>",
@@ -75,7 +75,7 @@ def verdict_line(comparison: Comparison, threshold: float) -> str:
 
 
 def level(value: float, threshold: float) -> str:
-    return "drift" if value > threshold else "slight" if value > min(SLIGHT, threshold) else "fine"
+    return "drift" if value > threshold else "slight" if value > min(SLIGHT_PSI, threshold) else "fine"
 
 
 def columns(comparison: Comparison, threshold: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from predictors.drift.span import Span, span
+from predictors.drift.span import Span, parse_span
 from predictors.settings.declare import SettingError, setting
 from predictors.settings.values import above, between, choice
 from predictors.storage.settings import NameSettings
@@ -22,7 +22,7 @@ class DriftSettings(NameSettings):
     drift_window: Span = setting(
         Span(seconds=3600),
         "window that is compared with the profile: the last seconds (900, 15m, 1h) or rows (10000rows)",
-        span,
+        parse_span,
         group="Drift",
         shown="1h",
         metavar="WINDOW",

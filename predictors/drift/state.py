@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from predictors.drift import FILE, has_profile
+from predictors.drift import PROFILE_FILE, has_profile
 from predictors.drift.columns import ColumnReader, SampledColumns, classes_of
 from predictors.drift.profiles import (
     MAX_FEATURES,
@@ -170,7 +170,7 @@ def measured_profile(
     if not quiet:
         log_unmeasured("for %s, which are not outputs of the model; it has %s", others, ", ".join(model_outputs[:10]))
         log_unmeasured("for %s, which are not inputs of the model", unknown)
-        log_unmeasured(f"for %s, which {FILE} does not describe", without)
+        log_unmeasured(f"for %s, which {PROFILE_FILE} does not describe", without)
         log_unmeasured(
             f"for more than {MAX_FEATURES} inputs, so not for %s",
             [variable.name for variable in features[MAX_FEATURES:]],

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from predictors.drift.span import PARTS, Span
+from predictors.drift.span import WINDOW_PARTS, Span
 from predictors.drift.tally import DriftTally
 
 
@@ -35,9 +35,9 @@ class DriftWindow:
     def slide(self) -> None:
         now = self.now()
         if self.span.rows:
-            full = self.current.rows >= self.span.rows / PARTS
+            full = self.current.rows >= self.span.rows / WINDOW_PARTS
         else:
-            full = now - self.since >= self.span.seconds / PARTS
+            full = now - self.since >= self.span.seconds / WINDOW_PARTS
         if full:
             self.finished.append((self.latest, self.current))
             self.current, self.since = self.empty, now

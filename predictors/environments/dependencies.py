@@ -57,8 +57,8 @@ class UnmetRequirement:
     framework, or a missing package."""
 
     def __str__(self) -> str:
-        found = "but it is not installed" if self.installed == NOT_INSTALLED else f"found {self.installed}"
-        return f"{self.package}: the model requires {self.required}, {found}"
+        actual = "but it is not installed" if self.installed == NOT_INSTALLED else f"found {self.installed}"
+        return f"{self.package}: the model requires {self.required}, {actual}"
 
 
 def differences(mlmodel: MLmodel) -> list[UnmetRequirement]:

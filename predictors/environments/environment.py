@@ -13,14 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from predictors.environments.installers import INSTALLERS, InstallerError, Note
-from predictors.environments.recipe import OURS, EnvironmentFailed, Recipe
+from predictors.environments.recipe import PRODUCT, EnvironmentFailed, Recipe
 
-COMPLETE = "complete.json"
+COMPLETE_FILE = "complete.json"
 
 
 def default_cache() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path("~/.cache").expanduser()) / OURS / "environments"
+    return (Path(cache) if cache else Path("~/.cache").expanduser()) / PRODUCT / "environments"
 
 
 def ensure_environment(recipe: Recipe, cache: Path, note: Note) -> Path:
@@ -47,7 +47,7 @@ def ensure_environment(recipe: Recipe, cache: Path, note: Note) -> Path:
 
 def is_complete(target: Path) -> bool:
     """Also records the time of use, for clean-ups, if the volume can be written."""
-    mark = target / COMPLETE
+    mark = target / COMPLETE_FILE
     if not mark.is_file():
         return False
     try:
@@ -87,7 +87,7 @@ def build(recipe: Recipe, target: Path, note: Note, lock: int) -> None:
                 write(target / name, "\n".join(lines))
                 arguments += [flag, str(target / name)]
         installer.install(target, arguments, note)
-        write(target / COMPLETE, json.dumps(asdict(recipe), default=str, indent=1))
+        write(target / COMPLETE_FILE, json.dumps(asdict(recipe), default=str, indent=1))
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise

@@ -22,7 +22,7 @@ from predictors.flavor import BY_NAME, FLAVORS, MLmodel
 
 log = logging.getLogger("predictors")
 
-OURS = "mlflow-kserve"
+PRODUCT = "mlflow-kserve"
 OLDEST_PYTHON = (3, 11)
 # Extras that add no feature to a server.
 NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {"boosting", "test", "lint", "uv", "virtualenv", "cleanup"}
@@ -119,7 +119,7 @@ def server_requirements(extra: str, version: str) -> list[str]:
     """The requirements of this distribution, with the extras of the flavor and of the installed features."""
     from packaging.requirements import Requirement
 
-    declared = [Requirement(text) for text in metadata.requires(OURS) or ()]
+    declared = [Requirement(text) for text in metadata.requires(PRODUCT) or ()]
     target = {"python_version": version, "python_full_version": f"{version}.0"}
 
     def of_extra(extra: str) -> list[Requirement]:
@@ -127,13 +127,13 @@ def server_requirements(extra: str, version: str) -> list[str]:
 
     plain = [item for item in declared if item.marker is None or item.marker.evaluate({**target, "extra": ""})]
     installed = Installed()
-    extras = set(metadata.metadata(OURS).get_all("Provides-Extra") or ()) - NOT_FEATURES
+    extras = set(metadata.metadata(PRODUCT).get_all("Provides-Extra") or ()) - NOT_FEATURES
     features = [
         name for name in sorted(extras) if all(installed.version(canonical(item.name)) for item in of_extra(name))
     ]
     chosen = [*plain, *(item for name in (extra, *features) for item in of_extra(name))]
     return sorted(
-        {f"{item.name}{brackets(item.extras)}{item.specifier}" for item in chosen if canonical(item.name) != OURS}
+        {f"{item.name}{brackets(item.extras)}{item.specifier}" for item in chosen if canonical(item.name) != PRODUCT}
     )
 
 
@@ -143,7 +143,7 @@ def brackets(extras: set[str]) -> str:
 
 def for_server(line: str, own_mlflow: str) -> str | None:
     """A requirement of the model. MLflow becomes mlflow-skinny, and is dropped if the server needs another version."""
-    if canonical(line) == OURS:
+    if canonical(line) == PRODUCT:
         return None
     if canonical(line) not in MLFLOW or "[" in line or "@" in line:
         return line

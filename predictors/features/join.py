@@ -16,7 +16,7 @@ from predictors.features.store import Catalogue, FeastError, Feature
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
-from predictors.signature.fields import quoted
+from predictors.protocol.names import quoted
 from predictors.signature.plan import check_lengths, columns_of_records, is_records
 
 INTEGERS = {"INT32": range(-(2**31), 2**31), "INT64": range(-(2**63), 2**63)}

@@ -18,7 +18,8 @@ from predictors.features.store import FeastRefused, FeastUnavailable, FeatureSta
 from predictors.protocol.batch import Batch
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
-from predictors.signature.fields import TEXT_TYPES, Field, quoted
+from predictors.protocol.names import quoted
+from predictors.signature.fields import TEXT_TYPES, Field
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
@@ -142,9 +143,9 @@ class Features:
             if limit is not None:
                 rows = zip(statuses, values, fetched.timestamps[name], strict=True)
                 statuses = [status_by_age(*row, limit) for row in rows]
-            found = statuses.count(FeatureStatus.FOUND)
-            self.counters.count(column, FeatureStatus.FOUND, found)
-            if found < len(statuses):
+            found_count = statuses.count(FeatureStatus.FOUND)
+            self.counters.count(column, FeatureStatus.FOUND, found_count)
+            if found_count < len(statuses):
                 values = list(values)
                 for position, status in enumerate(statuses):
                     if status is not FeatureStatus.FOUND:
@@ -185,6 +186,11 @@ class Features:
         """Key columns and features of type text, which must not be parsed as numbers."""
         keys = [column for key, column in self.plan.keys.items() if self.plan.types.get(key) == "STRING"]
         return keys + [name for name, column in self.plan.spellings.items() if column in self.texts]
+
+    @property
+    def further_columns(self) -> list[str]:
+        """Columns that requests may have beside those of the model: keys, and other names of features."""
+        return [*self.plan.key_only, *self.plan.spellings]
 
     @property
     def description(self) -> Description:

@@ -13,7 +13,7 @@ POLICIES = ("error", "null", "default")
 STALE_POLICIES = (*POLICIES, "serve")
 
 
-def parts(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -23,7 +23,7 @@ def is_reference(text: str) -> bool:
 
 
 def references(text: str) -> tuple[str, ...]:
-    listed = parts(text)
+    listed = split_list(text)
     if not all(is_reference(part) for part in listed):
         raise ValueError("expected references such as view:feature, separated by commas")
     return tuple(listed)
@@ -31,7 +31,7 @@ def references(text: str) -> tuple[str, ...]:
 
 def assignments(text: str) -> dict[str, str]:
     columns = {}
-    for part in parts(text):
+    for part in split_list(text):
         key, equals, column = part.partition("=")
         if not key or (equals and not column):
             raise ValueError("expected names such as driver_id or driver_id=driver, separated by commas")

@@ -7,7 +7,7 @@ from typing import Any
 
 from predictors.features.store import FeatureStatus
 
-PLAIN = frozenset({"int32_val", "int64_val", "double_val", "float_val", "string_val", "bool_val", "bytes_val"})
+SCALAR_FIELDS = frozenset({"int32_val", "int64_val", "double_val", "float_val", "string_val", "bool_val", "bytes_val"})
 NOT_FOUND, OUTSIDE_MAX_AGE = 3, 4
 """Values of Feast's FieldStatus. NULL_VALUE is not used: some stores report null values as PRESENT."""
 
@@ -17,7 +17,7 @@ def python_values(values: Iterable[Any], convert: Callable[[Any], Any]) -> list[
     result = []
     for value in values:
         kind = value.WhichOneof("val")
-        if kind in PLAIN:
+        if kind in SCALAR_FIELDS:
             result.append(getattr(value, kind))
         else:
             result.append(None if kind is None else convert(value))

@@ -23,7 +23,7 @@ def kind_of(path: str) -> str:
     return "predict" if name == "ModelInfer" else "probe" if name in PROBES else "page" if name in PAGES else "admin"
 
 
-def put_before(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
+def guard_methods(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
     kinds = {path: kind_of(path) for path in server.methods}
 
     def guard(call: GrpcCall) -> None:

@@ -14,13 +14,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from predictors.grpc.guard import PROBES, put_before
+from predictors.grpc.guard import PROBES, guard_methods
 from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
-from predictors.grpc.transport.headers import Headers
+from predictors.grpc.transport.fields import Headers
 from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata
-from predictors.pipeline.outcome import known
+from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import grpc as codec
@@ -98,7 +98,7 @@ class InferenceService:
                 None if call.decoded is None else call.decoded[1],
             )
         except Exception as error:
-            self.abort(known(error))
+            self.abort(request_error(error))
 
     def infer_quickly(self, call: GrpcCall, message: bytes) -> None:
         """Answers a call that may take the fast path."""
@@ -249,10 +249,15 @@ def build(pipeline: Pipeline) -> GrpcServer:
     methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
     admission, settings = pipeline.admission, pipeline.settings
     server = GrpcServer(
-        methods, settings.max_body, pipeline.observer, admission.room, settings.read_timeout, admission.no_room
+        methods,
+        settings.max_body,
+        pipeline.observer,
+        admission.byte_budget,
+        settings.read_timeout,
+        admission.out_of_bytes,
     )
     if pipeline.gate is not None:
-        put_before(server, pipeline.gate, aborted)
+        guard_methods(server, pipeline.gate, aborted)
     return server
 
 

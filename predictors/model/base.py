@@ -37,7 +37,10 @@ from predictors.protocol.errors import (
     NotReady,
     RequestError,
 )
+from predictors.queueing.thread_slots import stop_if_abandoned
 from predictors.safety import checks
+from predictors.safety.model_files import Policy, UnsafeModel
+from predictors.safety.pickle_switch import guarded_load
 from predictors.signature.example import placeholder, read_example
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import read_plan
@@ -137,13 +140,13 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         mlmodel = read_mlmodel(source.path)
         require_modules(BY_NAME[self.flavor])
         unmet = preflight(mlmodel, self.settings.dependencies)
-        policy = checks.Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
+        policy = Policy(self.settings.allow_code_execution, self.settings.skops_trusted)
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
             checks.check(mlmodel.path, mlmodel.content, self.flavor, policy)
-            with checks.guarded_load(self.flavor, policy):
+            with guarded_load(self.flavor, policy):
                 native = self.load_native(mlmodel)
-        except checks.UnsafeModel as error:
+        except UnsafeModel as error:
             raise LoadError(str(error)) from error
         except LoadError:
             raise
@@ -254,6 +257,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
         data = loaded.plan.conform(batch)
         params = loaded.plan.conform_params(batch.params)
+        stop_if_abandoned()
         probabilities = None
         try:
             result = method(data, params)

@@ -10,10 +10,10 @@ from kserve import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.infer_type import RequestedOutput
 
 from predictors.protocol import tensors, v1
-from predictors.protocol.batch import Batch, OutputRequest, Prediction
+from predictors.protocol.batch import Batch, OutputRequest, Prediction, Values
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
-from predictors.protocol.v2 import PROTOCOL_PARAMETERS, read_flag, select
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, different, read_flag, select
 
 
 def decode_payload(payload: Any) -> Batch:
@@ -40,13 +40,18 @@ def batch_of(request: InferRequest) -> Batch:
         )
         for output in request.request_outputs or []
     ]
+    columns: dict[str, Values] = {}
+    for tensor in request.inputs:
+        if tensor.name in columns:
+            raise InvalidInput(f"input '{tensor.name}' is given twice")
+        columns[tensor.name] = array_of(tensor)
     return Batch(
-        columns={tensor.name: array_of(tensor) for tensor in request.inputs},
+        columns=columns,
         method=options.method,
         probabilities=options.probabilities,
         params=options.params,
         id=request.id,
-        outputs=outputs or None,
+        outputs=different(outputs),
         binary_output=read_flag(parameters, "binary_data_output", "parameters") or bool(request.use_binary_outputs),
         tensors=True,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-SMALL = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
+MAX_FAST_BODY = 32 * 1024  # bytes of a request: decoding more would keep the event loop from others
 
 
 class Reply(Protocol[T]):

@@ -18,7 +18,7 @@ from predictors.telemetry.exchange import current
 Note: TypeAlias = Callable[[Batch, Prediction], None]
 
 
-def noting(size: int) -> Note | None:
+def prediction_note(size: int) -> Note | None:
     """The function that notes a prediction for the prediction log; None if the request is not sampled."""
     exchange = current.get()
     if exchange is None or not exchange.sampled:
@@ -44,7 +44,7 @@ async def hooked_v1(
     if not isinstance(response, dict):
         raise TypeError(f"the model's hooks answered a {type(response).__name__}, expected a dict")
     if note is not None:
-        note(sent(body), answered(response, model.name, loaded.version))
+        note(decode_again(body), read_response(response, model.name, loaded.version))
     rows = payload.get("instances")
     return jsontext.dump(response, strict=model.settings.nan == "error"), len(rows) if isinstance(rows, list) else 1
 
@@ -61,7 +61,7 @@ async def hooked_v2(
     response, _ = await model(request_of(batch, model.name), headers)
     if isinstance(response, dict):
         if note is not None:
-            note(batch, answered(response, model.name, loaded.version))
+            note(batch, read_response(response, model.name, loaded.version))
         return (jsontext.dump(response, strict=strict), None), row_count(batch)
     prediction = prediction_of(response, loaded.version)
     if note is not None:
@@ -69,7 +69,7 @@ async def hooked_v2(
     return v2.encode(prediction, batch, strict=strict), row_count(batch)
 
 
-def sent(body: bytes) -> Batch:
+def decode_again(body: bytes) -> Batch:
     """Decodes the request again: hooks may have changed the payload that they got."""
     try:
         return v1.decode(body)
@@ -77,7 +77,7 @@ def sent(body: bytes) -> Batch:
         return Batch(rows=[jsontext.parse_object(body)])
 
 
-def answered(response: dict[str, Any], name: str, version: str) -> Prediction:
+def read_response(response: dict[str, Any], name: str, version: str) -> Prediction:
     """An answer in V1's shape, or in one of its own."""
     result = response.get("predictions", response)
     return Prediction(result, "predict", name, version, (), response.get("probabilities"))

@@ -21,7 +21,7 @@ def model_loaded(name: str, loaded: Loaded) -> None:
         metrics().reloads.labels(name, outcome)
 
 
-def model_left(name: str, loaded: Loaded) -> None:
+def model_unloaded(name: str, loaded: Loaded) -> None:
     """Another model answers now; the counters of this one stay."""
     for gauge in identity(name, loaded):
         gauge.set(0)

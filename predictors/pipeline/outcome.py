@@ -19,7 +19,7 @@ from predictors.protocol.errors import (
 log = logging.getLogger("predictors")
 
 
-def known(error: Exception) -> RequestError:
+def request_error(error: Exception) -> RequestError:
     """Turns any exception into an error that can be sent; bugs are logged and not shown."""
     if isinstance(error, RequestError):
         return error

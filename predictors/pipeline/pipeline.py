@@ -12,8 +12,8 @@ from math import inf
 from typing import TypeVar
 
 from predictors.access.gate import gate_of
-from predictors.pipeline.fast_path import SMALL, FastPath
-from predictors.pipeline.outcome import known
+from predictors.pipeline.fast_path import MAX_FAST_BODY, FastPath
+from predictors.pipeline.outcome import request_error
 from predictors.pipeline.served_models import ServedModel, ServedModels
 from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
@@ -26,16 +26,16 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
-from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots
+from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime.cpus import cpu_limit
-from predictors.telemetry.exchange import GONE, Exchange, Observer, current
+from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-COMMAND_POLL = 0.02  # seconds between polls for the answer to a command
-LAST_ANSWERS = 0.2  # seconds: a server that has been replaced says so before it ends
+COMMAND_POLL_INTERVAL = 0.02  # seconds between polls for the answer to a command
+LAST_ANSWERS_SECONDS = 0.2  # seconds: a server that has been replaced says so before it ends
 
 
 class Pipeline:
@@ -45,7 +45,7 @@ class Pipeline:
         self.settings = settings
         self.name = settings.model_name
         self.status = "starting"
-        self.max_fast_size = min(SMALL, settings.max_body)
+        self.max_fast_size = min(MAX_FAST_BODY, settings.max_body)
         """Bytes of a request that may take the fast path."""
         self.strict = settings.nan == "error"
         """Whether NaN and infinity in a JSON reply are an error."""
@@ -101,13 +101,13 @@ class Pipeline:
     async def command(self, command: str) -> str:
         """Has the leading worker change the served model; returns the version that answers afterwards."""
         number = self.shared.commands.send(command)
-        seconds_left = LAST_ANSWERS
+        seconds_left = LAST_ANSWERS_SECONDS
         while (answer := self.shared.commands.result(number)) is None:
             if self.draining:
-                seconds_left -= COMMAND_POLL
+                seconds_left -= COMMAND_POLL_INTERVAL
             if seconds_left < 0:
                 raise NotReady("shutting down")
-            await asyncio.sleep(COMMAND_POLL)
+            await asyncio.sleep(COMMAND_POLL_INTERVAL)
         if "refused" in answer:
             raise Conflict(answer["refused"])
         if "failed" in answer:
@@ -128,10 +128,13 @@ class Pipeline:
         encode: Callable[[Prediction, Batch], T],
         seconds: float = inf,
         decoded: Batch | None = None,
+        *,
+        inline: bool = True,
     ) -> T:
         """One prediction from request to reply; `size` is that of the request in bytes.
 
-        `decoded` is a request that the fast path has decoded and passed on.
+        `decoded` is a request that the fast path has decoded and passed on. `inline`: a small request is decoded on the
+        event loop.
         """
         exchange = current.get()
         if exchange is not None:
@@ -140,20 +143,20 @@ class Pipeline:
         if decoded is not None:
             batch = decoded
             decode = lambda: batch  # noqa: E731 - it stands for the other
-        fast_path = served.fast_path
+        fast_path, small = served.fast_path, inline and size <= MAX_FAST_BODY
         if served.features is not None:
-            return await self.counted(served, lambda: self.with_features(served, size, decode, encode), seconds)
-        if size > SMALL or fast_path is None:
+            return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
+        if not small or fast_path is None:
             return await self.counted(served, lambda: self.in_thread(served, decode, encode), seconds)
         return await self.counted(served, lambda: self.in_batch(served, fast_path, decode, encode), seconds)
 
     async def with_features(
-        self, served: ServedModel, size: int, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self, served: ServedModel, small: bool, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
     ) -> tuple[T, int]:
         """Looks up the features that the request lacks; then it goes on like all others."""
         if served.features is None:
             raise AssertionError("a served model without features")
-        small, exchange = size <= SMALL, current.get()
+        exchange = current.get()
         batch = decode() if small else await self.apart(decode)
         with nullcontext() if exchange is None else exchange.step("features"):
             batch = await served.features.join(batch, None if small else self.apart)
@@ -187,9 +190,11 @@ class Pipeline:
     ) -> tuple[T, int]:
         def work() -> tuple[T, int]:
             batch = decode()
+            stop_if_abandoned()
             kept = self.is_kept(served)
             model_input = batch.copy() if kept and not served.loaded.plan.copies_input else batch
             prediction, rows = served.model.predict_batch(served.loaded, model_input), row_count(batch)
+            stop_if_abandoned()
             if kept:
                 prediction = prediction.copy()
             if served.drift is not None:
@@ -207,7 +212,7 @@ class Pipeline:
     async def apart(self, work: Callable[[], T]) -> T:
         """Runs in a thread; the logs and traces of the model there belong to this request."""
         run = contextvars.copy_context().run
-        result: T = await self.thread_slots.run(lambda: run(work), self.admission.keep)
+        result: T = await self.thread_slots.run(lambda: run(work), self.admission.hold)
         return result
 
     async def counted(
@@ -215,7 +220,7 @@ class Pipeline:
     ) -> T:
         """Runs a prediction if it need not wait too long, and no longer than `seconds`."""
         counters = served.counters
-        slot = self.admission.place(seconds)
+        slot = self.admission.slot(seconds)
         exchange = current.get()
         if exchange is not None:
             exchange.loaded = served.loaded
@@ -226,7 +231,7 @@ class Pipeline:
             with slot:
                 reply, rows = await run()
         except Exception as error:
-            failure = known(error)
+            failure = request_error(error)
             counters.failed(failure.kind)
             if failure is not error:
                 raise failure from error
@@ -241,6 +246,6 @@ class Pipeline:
     def record(self, protocol: str, status: int | str, exchange: Exchange | None = None, size: int = 0) -> None:
         """Counts a request to a prediction route, which `protocol` names, and ends any exchange."""
         if protocol:
-            request_counter(self.name, protocol, "client_gone" if status == GONE else status).inc()
+            request_counter(self.name, protocol, "client_gone" if status == CLIENT_GONE else status).inc()
         if exchange is not None:
             exchange.end(status, size)

@@ -15,7 +15,7 @@ from predictors.features.lookup import Features
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import FastPath
-from predictors.pipeline.model_metrics import model_left, model_loaded
+from predictors.pipeline.model_metrics import model_loaded, model_unloaded
 from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
 from predictors.queueing.admission import Admission
@@ -117,7 +117,7 @@ class ServedModels:
         if served is before:
             return
         if before is not None:
-            model_left(self.settings.model_name, before.loaded)
+            model_unloaded(self.settings.model_name, before.loaded)
         if served is not None:
             model_loaded(self.settings.model_name, served.loaded)
             self.on_switch(served.model)

@@ -105,7 +105,7 @@ class Handover:
 
 
 @cache
-def launched() -> Handover | None:
+def receive_handover() -> Handover | None:
     """What was handed over to this process; None without a launcher."""
     text = os.environ.pop(VARIABLE, None)
     if text is None:
@@ -123,7 +123,7 @@ def launched() -> Handover | None:
 
 def first_source(settings: SourceSettings, note: Callable[[str], None], folder: Path) -> Source:
     """The model to start with: the one that the launcher fetched, else the one that the settings name."""
-    handover = launched()
+    handover = receive_handover()
     return handover.source if handover is not None else resolve(settings, note, folder)
 
 

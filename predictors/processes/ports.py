@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from predictors.processes.handover import launched
+from predictors.processes.handover import receive_handover
 from predictors.processes.settings import ServerSettings
 
 
@@ -49,7 +49,7 @@ def bound(host: str, port: int, flag: str) -> socket.socket:
 
 def bound_ports(settings: ServerSettings) -> Ports:
     """The sockets that all workers share; with a launcher, the ones that it hands over."""
-    handover = launched()
+    handover = receive_handover()
     if handover is not None:
         http, *grpc = handover.sockets
         return Ports(http, grpc[0] if grpc else None)

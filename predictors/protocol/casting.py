@@ -31,7 +31,9 @@ JSON_TYPES = {
     type(None): "null",
     bytes: "bytes",
 }
+NO_NUMBERS = frozenset({bool, str, bytes})
 MAX_EXACT_IN_DOUBLE = 2**53
+MAX_DATE = 100  # characters
 # pandas also parses words such as "now"; here only a written-out date is one.
 # It drops zones silently, unless they are an offset or UTC.
 ISO_TIME = r"\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?"
@@ -125,11 +127,16 @@ def number_array(values: list[Any], dtype: np.dtype[Any], name: str, expected: s
     return np.array([int(value) for value in values], dtype=dtype)
 
 
-def contains_bools(values: list[Any]) -> bool:
-    """Whether there are booleans at any depth of a nested list; numpy would turn them into 0 and 1."""
-    while list in (types := types_of(values)) and bool not in types:
+def may_be_numbers(values: list[Any]) -> bool:
+    """Whether no boolean and no text is at any depth of a nested list.
+
+    numpy would turn booleans into 0 and 1, and numbers beside a text into texts, each of the length of the longest.
+    """
+    while (types := types_of(values)).isdisjoint(NO_NUMBERS):
+        if list not in types:
+            return True
         values = list(chain.from_iterable(item for item in values if type(item) is list))
-    return bool in types
+    return False
 
 
 def cast_exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, typed: bool) -> Array:
@@ -248,7 +255,7 @@ def datetimes(values: Values, name: str, expected: str) -> Array:
             continue
         if not isinstance(item, (str, pd.Timestamp)) and type(item).__module__ != "datetime":
             raise mismatch(name, row, expected, json_type(item))
-        if isinstance(item, str) and not ISO_DATE.match(item):
+        if isinstance(item, str) and (len(item) > MAX_DATE or not ISO_DATE.match(item)):
             raise mismatch(name, row, expected, "text that is not an ISO 8601 date and time")
         try:
             stamp = pd.Timestamp(item)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from predictors.protocol.names import shortened
+
 
 class RequestError(Exception):
-    """The request is answered with `status`; `str(error)` is safe to show to the caller."""
+    """The request is answered with `status`; `str(error)` is safe to show to the caller, and never long."""
 
     status = 400
     kind = "invalid_input"
     headers: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class InvalidInput(RequestError):

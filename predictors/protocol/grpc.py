@@ -12,7 +12,7 @@ from predictors.protocol import casting, tensors
 from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
-from predictors.protocol.v2 import PROTOCOL_PARAMETERS, select
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, different, select
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -42,7 +42,7 @@ def decode(request: Any) -> Batch:
         probabilities=options.probabilities,
         params=options.params,
         id=request.id or None,
-        outputs=[OutputRequest(output.name) for output in request.outputs] or None,
+        outputs=different([OutputRequest(output.name) for output in request.outputs]),
         # The reply has the form of the request: raw or typed contents.
         binary_output=bool(raw),
         tensors=True,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from predictors.protocol import jsontext, results, v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import json_type
+from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput, UnsupportedMediaType
 from predictors.protocol.options import read_options
+from predictors.protocol.parquet_table import decode_parquet
+from predictors.protocol.tables import ANY, TableColumns
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-CONTENT_TYPES = ("application/json", "text/csv", "application/vnd.apache.parquet")
+PARQUET = "application/vnd.apache.parquet"
+CONTENT_TYPES = ("application/json", "text/csv", PARQUET)
 ERROR_CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -30,46 +31,44 @@ ERROR_CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-# The cells of a CSV file that stand for a missing number.
-NULL_CELLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
 CHAT_KEYS = ("messages", "input")
 
 
-def decode(body: bytes, content_type: str, text_columns: Sequence[str] = ()) -> Batch:
-    """A request. The `text_columns` of a CSV are not parsed as numbers: "007" stays "007"."""
+def decode(body: bytes, content_type: str, columns: TableColumns = ANY) -> Batch:
+    """A request; `columns` are those of the model, if it is a table."""
     if content_type == "application/json":
         batch = decode_json(body)
         batch.literals = jsontext.may_hold_literals(body)
         return batch
     if content_type == "text/csv":
-        return decode_csv(body, text_columns)
-    if content_type == "application/vnd.apache.parquet":
+        return decode_csv(body, columns)
+    if content_type == PARQUET:
         return decode_parquet(body)
     raise UnsupportedMediaType(f"unsupported content type; expected one of {', '.join(CONTENT_TYPES)}")
 
 
 def decode_json(body: bytes) -> Batch:
     payload = jsontext.parse_object(body)
-    given = [form for form in FORMS if form in payload]
-    if not given and any(key in payload for key in CHAT_KEYS):
+    forms = [form for form in FORMS if form in payload]
+    if not forms and any(key in payload for key in CHAT_KEYS):
         return Batch(rows=[payload], bare=True)
-    if len(given) != 1:
-        actual = " and ".join(f"'{form}'" for form in given) or "none of them"
+    if len(forms) != 1:
+        actual = " and ".join(f"'{form}'" for form in forms) or "none of them"
         raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {actual}")
-    unknown = [key for key in payload if key not in (given[0], "params")]
+    unknown = [key for key in payload if key not in (forms[0], "params")]
     if unknown:
-        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{given[0]}' and 'params'")
+        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{forms[0]}' and 'params'")
     options = read_options(payload.get("params"), "params")
-    data = payload[given[0]]
-    if given[0] == "dataframe_split":
+    data = payload[forms[0]]
+    if forms[0] == "dataframe_split":
         return decode_split(data, v1.batch_of(options))
-    if given[0] == "dataframe_records":
+    if forms[0] == "dataframe_records":
         if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
             raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
         batch = v1.batch_of(options, rows=data)
         batch.frame = True
         return batch
-    if given[0] == "inputs":
+    if forms[0] == "inputs":
         return v1.decode_columns(with_lists(data), options)
     return v1.decode_object({"instances": data, "parameters": payload.get("params")})
 
@@ -102,58 +101,6 @@ def decode_split(data: Any, batch: Batch) -> Batch:
             raise InvalidInput(f"'dataframe_split.data', row {index}: expected {len(names)} values, got {actual}")
     batch.columns = {str(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     return batch
-
-
-def decode_csv(body: bytes, text_columns: Sequence[str]) -> Batch:
-    import pandas as pd
-
-    # pandas reads "NA" and "None" as missing; in a text column only an empty cell is missing.
-    texts: dict[str, Any] = {"dtype": dict.fromkeys(text_columns, "object")}
-    try:
-        if text_columns:
-            names = pd.read_csv(io.BytesIO(body), nrows=0).columns
-            texts |= {
-                "na_values": {name: [""] if name in text_columns else NULL_CELLS for name in names},
-                "keep_default_na": False,
-            }
-        # The default parser of numbers is sometimes off by one unit in the last place.
-        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", **texts)
-    except UnicodeDecodeError:
-        raise InvalidInput("the CSV is not UTF-8") from None
-    except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
-        raise InvalidInput("the body cannot be read as CSV with a header line") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas then uses the first values as row labels
-        raise InvalidInput("the CSV has rows with more values than its header has names")
-    return batch_of_frame(frame, "CSV")
-
-
-def decode_parquet(body: bytes) -> Batch:
-    import pandas as pd
-
-    try:
-        import pyarrow
-    except ImportError:
-        raise UnsupportedMediaType("Parquet needs pyarrow on the server: install mlflow-kserve[parquet]") from None
-    try:
-        frame = pd.read_parquet(io.BytesIO(body))
-    except (ValueError, OSError, pyarrow.ArrowException):
-        raise InvalidInput("the body cannot be read as Parquet") from None
-    return batch_of_frame(frame, "Parquet")
-
-
-def batch_of_frame(frame: Any, form: str) -> Batch:
-    if frame.empty:
-        raise InvalidInput(f"the {form} has no rows")
-    return Batch(columns={str(name): column_values(frame.iloc[:, i]) for i, name in enumerate(frame)}, frame=True)
-
-
-def column_values(series: Any) -> Any:
-    """A pandas column as typed values, with null for each of pandas' missing values."""
-    kind = getattr(series.dtype, "kind", "O")
-    if isinstance(series.dtype, np.dtype) and kind in "iufbM":
-        return series.to_numpy()
-    cells = series.astype(object).where(series.notna(), None).tolist()
-    return [cell.tolist() if isinstance(cell, (np.ndarray, np.generic)) else cell for cell in cells]
 
 
 def encode(prediction: Prediction, *, bare: bool = False, strict: bool = False) -> bytes:

@@ -42,12 +42,14 @@ def dtype_of(datatype: Any, name: str) -> np.dtype[Any]:
 def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
     if not isinstance(shape, list):
         raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
+    if len(shape) > MAX_AXES:
+        raise InvalidInput(f"input '{name}': 'shape' has {len(shape)} axes, a tensor has at most {MAX_AXES}")
     elements = 1
     for size in shape:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
         elements *= size or 1
-    if len(shape) > MAX_AXES or elements > MAX_ELEMENTS:
+    if elements > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
 
@@ -96,7 +98,7 @@ def pack_numbers(data: list[Any], shape: tuple[int, ...], literals: bool) -> Arr
 
 def array_of_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
     """Nested lists of numbers as numpy converts them; None if values have to be checked one by one."""
-    if dtype.kind not in "iuf" or casting.contains_bools(data):
+    if dtype.kind not in "iuf" or not casting.may_be_numbers(data):
         return None
     try:
         array = np.array(data)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from predictors.protocol import jsontext, results
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.names import closest
 from predictors.protocol.options import Options, read_options
 
 KEYS = ("instances", "inputs", "parameters", "signature_name")
@@ -25,8 +25,8 @@ def decode_object(payload: Mapping[str, Any]) -> Batch:
     unknown = [key for key in payload if key not in KEYS]
     forms = [key for key in ("instances", "inputs") if key in payload]
     if not forms:
-        close = get_close_matches(unknown[0], KEYS, n=1) if unknown else []
-        hint = f" (did you mean '{close[0]}' rather than '{unknown[0]}'?)" if close else ""
+        close = closest(unknown[0], KEYS) if unknown else None
+        hint = f" (did you mean '{close}' rather than '{unknown[0]}'?)" if close else ""
         raise InvalidInput(f"missing 'instances': expected a list of rows or records{hint}")
     if len(forms) > 1:
         raise InvalidInput("'instances' and 'inputs' exclude each other")

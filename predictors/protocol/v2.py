@@ -104,15 +104,23 @@ def decode_outputs(outputs: Any) -> list[OutputRequest] | None:
     for index, output in enumerate(outputs):
         if not isinstance(output, dict) or not isinstance(output.get("name"), str):
             raise InvalidInput(f"outputs[{index}] must be an object with a 'name'")
-        if any(output["name"] == other.name for other in requests):
-            raise InvalidInput(f"output '{output['name']}' is asked for twice")
         parameters = output.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {json_type(parameters)}")
         requests.append(
             OutputRequest(output["name"], read_flag(parameters, "binary_data", f"outputs[{index}].parameters"))
         )
-    return requests or None
+    return different(requests)
+
+
+def different(outputs: list[OutputRequest]) -> list[OutputRequest] | None:
+    """The outputs that the caller asks for, or None for all; each can be asked for once."""
+    names: set[str] = set()
+    for output in outputs:
+        if output.name in names:
+            raise InvalidInput(f"output '{output.name}' is asked for twice")
+        names.add(output.name)
+    return outputs or None
 
 
 def read_flag(parameters: Mapping[str, Any], name: str, where: str) -> bool | None:

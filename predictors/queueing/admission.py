@@ -18,11 +18,11 @@ from predictors.queueing.byte_budget import ByteBudget
 from predictors.queueing.settings import AdmissionSettings
 from predictors.telemetry.metrics import refusal_counter, waiting_gauges
 
-SWEEP = 0.05  # seconds between checks for requests whose time has passed
-ALWAYS = 32  # requests that are admitted however slow the model is
-ENOUGH, LONG = 8, 1.0  # completed requests, or seconds, before a pace is measured
-FORGOTTEN = 10.0  # seconds after which a measured pace is out of date
-MAX_RETRY = 60  # seconds: clients that are told to wait longer may never come back
+SWEEP_INTERVAL = 0.05  # seconds between checks for requests whose time has passed
+MIN_LIMIT = 32  # requests that are admitted however slow the model is
+MIN_PACE_REQUESTS, MAX_PACE_SECONDS = 8, 1.0  # a pace is measured over so many requests, or so long
+MAX_PACE_AGE = 10.0  # seconds; an older pace is out of date
+MAX_RETRY_SECONDS = 60  # clients that are told to wait longer may never come back
 
 
 class Ticket:
@@ -57,8 +57,8 @@ class ServiceRate:
     """The rate at which requests complete while others are queued: it gives the time to work off a queue."""
 
     def __init__(self) -> None:
-        self.each = 0.0
-        """Seconds for each request; 0 if no request had to wait lately."""
+        self.seconds_each = 0.0
+        """0 if no request had to wait lately."""
         self.ended = 0
         self._before = 0
         self._since: float | None = None
@@ -73,14 +73,14 @@ class ServiceRate:
             self._since, self._before = now, self.ended
             return
         ended, seconds = self.ended - self._before, now - self._since
-        if ended >= ENOUGH or seconds >= LONG:
+        if ended >= MIN_PACE_REQUESTS or seconds >= MAX_PACE_SECONDS:
             each = seconds / max(ended, 1)
-            self.each = (self.each + each) / 2 if self.each else each
+            self.seconds_each = (self.seconds_each + each) / 2 if self.seconds_each else each
             self._since, self._before, self._measured = now, self.ended, now
 
     def forget_old(self, now: float) -> None:
-        if now - self._measured > FORGOTTEN:
-            self.each = 0.0
+        if now - self._measured > MAX_PACE_AGE:
+            self.seconds_each = 0.0
 
 
 class Admission:
@@ -88,28 +88,28 @@ class Admission:
 
     def __init__(self, settings: AdmissionSettings, parallel: int, queued: Callable[[], int]) -> None:
         self.name = settings.model_name
-        self.most = settings.max_in_flight
-        self.most_wait = settings.max_wait or inf
+        self.max_in_flight = settings.max_in_flight
+        self.max_wait = settings.max_wait or inf
         self.timeout = settings.request_timeout or inf
-        self.room = ByteBudget(settings.max_in_flight_bytes or 4 * settings.max_body)
+        self.byte_budget = ByteBudget(settings.max_in_flight_bytes or 4 * settings.max_body)
         self.parallel = parallel
         """How many requests run at a time."""
         self.queued = queued
         self.pace = ServiceRate()
-        self.limit = self.most
+        self.limit = self.max_in_flight
         """Requests that may be in flight at the current pace."""
         self.tickets: dict[Ticket, None] = {}
-        self.coming = 0
+        self.expected = 0
         self._sweeping = False
 
     @property
     def full(self) -> bool:
-        if len(self.tickets) + self.coming < self.limit:
+        if len(self.tickets) + self.expected < self.limit:
             return False
-        self.wake()
-        return len(self.tickets) + self.coming >= self.limit
+        self.refresh()
+        return len(self.tickets) + self.expected >= self.limit
 
-    def wake(self) -> None:
+    def refresh(self) -> None:
         """Updates the limit after an idle time, during which no sweep has discarded an old pace."""
         if not self._sweeping:
             self.pace.forget_old(time.monotonic())
@@ -117,27 +117,27 @@ class Admission:
 
     def expect(self) -> None:
         """Counts a request before its task enters, so that the limit holds within one iteration of the event loop."""
-        if not self.coming:
-            asyncio.get_running_loop().call_soon(self._come)
-        self.coming += 1
+        if not self.expected:
+            asyncio.get_running_loop().call_soon(self._expect_none)
+        self.expected += 1
 
-    def _come(self) -> None:
-        self.coming = 0
+    def _expect_none(self) -> None:
+        self.expected = 0
 
     def enter(self, expire: Callable[[], object] | None, seconds: float = inf) -> Ticket:
         """Admits a request whose caller waits for `seconds`; `expire` is called when its time has passed."""
-        self.wake()
+        self.refresh()
         ahead, now = len(self.tickets), time.monotonic()
         if ahead >= self.limit:
             raise self.overloaded()
         patience = min(seconds, self.timeout)
-        if (ahead - self.parallel) * self.pace.each > patience:
+        if (ahead - self.parallel) * self.pace.seconds_each > patience:
             raise self.refused("deadline")
         ticket = Ticket(now + patience, expire)
         self.tickets[ticket] = None
         if not self._sweeping:
             self._sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+            asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
         return ticket
 
     def leave(self, ticket: Ticket, *, done: bool = True) -> None:
@@ -145,11 +145,11 @@ class Admission:
         del self.tickets[ticket]
         self.pace.ended += done
 
-    def place(self, seconds: float = inf) -> AdmissionSlot:
+    def slot(self, seconds: float = inf) -> AdmissionSlot:
         return AdmissionSlot(self, seconds)
 
-    def keep(self) -> Callable[[], None]:
-        """Holds a place for abandoned work that cannot be stopped; returns the function that releases it."""
+    def hold(self) -> Callable[[], None]:
+        """Holds a slot for abandoned work that cannot be stopped; returns the function that releases it."""
         ticket = Ticket(inf, None)
         self.tickets[ticket] = None
         return lambda: self.leave(ticket)
@@ -157,14 +157,14 @@ class Admission:
     # -- refusals -----------------------------------------------------------------------------------------------
 
     def overloaded(self) -> Overloaded:
-        return self.refused("requests" if len(self.tickets) >= self.most else "wait")
+        return self.refused("requests" if len(self.tickets) >= self.max_in_flight else "wait")
 
-    def no_room(self) -> Overloaded:
+    def out_of_bytes(self) -> Overloaded:
         return self.refused("bytes")
 
     def refused(self, reason: str) -> Overloaded:
         refusal_counter(self.name, reason).inc()
-        return Overloaded(WORDS[reason], min(max(1, ceil(self.wait)), MAX_RETRY))
+        return Overloaded(MESSAGES[reason], min(max(1, ceil(self.wait)), MAX_RETRY_SECONDS))
 
     def timed_out(self) -> TimedOut:
         return TimedOut(f"the request was not answered within its time (--request-timeout is {self.timeout:g} s)")
@@ -172,12 +172,12 @@ class Admission:
     @property
     def wait(self) -> float:
         """Seconds that a request would wait if it came now."""
-        return max(0, len(self.tickets) - self.parallel) * self.pace.each
+        return max(0, len(self.tickets) - self.parallel) * self.pace.seconds_each
 
     def set_limit(self) -> None:
-        each = self.pace.each
-        fits = self.parallel + self.most_wait / each if each else inf
-        self.limit = int(min(self.most, max(ALWAYS, fits)))
+        each = self.pace.seconds_each
+        fits = self.parallel + self.max_wait / each if each else inf
+        self.limit = int(min(self.max_in_flight, max(MIN_LIMIT, fits)))
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -192,15 +192,15 @@ class Admission:
                 ticket.expire()
         waiting, held, wait = waiting_gauges(self.name)
         waiting.set(queued)
-        held.set(self.room.held)
+        held.set(self.byte_budget.held)
         wait.set(self.wait)
         # Small requests wait without a ticket: the gauge must not keep its last value for them.
-        self._sweeping = bool(self.tickets or self.room.held or queued)
+        self._sweeping = bool(self.tickets or self.byte_budget.held or queued)
         if self._sweeping:
-            asyncio.get_running_loop().call_later(SWEEP, self._sweep)
+            asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
 
 
-WORDS: Mapping[str, str] = {
+MESSAGES: Mapping[str, str] = {
     "requests": "too many requests are waiting (--max-in-flight); try again later",
     "wait": "the model is busy and the request would wait too long (--max-wait); try again later",
     "deadline": "the model is busy and the request could not be answered within its time; try again later",

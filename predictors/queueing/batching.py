@@ -21,8 +21,8 @@ from predictors.runtime.cpus import cpu_limit
 log = logging.getLogger("predictors")
 
 Done: TypeAlias = "Callable[[Answer | Exception], None]"
-# Seconds: shorter engine calls run on the event loop. With one CPU a thread would only compete with it.
-MAX_INLINE, MAX_INLINE_ALONE = 0.001, 0.01
+# Shorter engine calls run on the event loop. With one CPU a thread would only compete with it.
+MAX_INLINE_SECONDS, MAX_INLINE_SECONDS_ONE_CPU = 0.001, 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -46,26 +46,26 @@ class MicroBatcher:
     """Batches small requests for one proven engine; used on the event loop only."""
 
     def __init__(
-        self, proven: ProvenEngine, loop: asyncio.AbstractEventLoop, executor: Executor, most_running: int
+        self, proven: ProvenEngine, loop: asyncio.AbstractEventLoop, executor: Executor, max_running: int
     ) -> None:
         self.proven = proven
         self.loop = loop
         self.executor = executor
-        self.most_running = most_running
+        self.max_running = max_running
         """How many batches may run in threads at a time."""
-        self.most_inline = MAX_INLINE_ALONE if cpu_limit() == 1 else MAX_INLINE
+        self.max_inline = MAX_INLINE_SECONDS_ONE_CPU if cpu_limit() == 1 else MAX_INLINE_SECONDS
         self.running = 0
         self.queue: deque[Waiting] = deque()
         self.dispatching = False
 
     def soon(self, rows: Array) -> bool:
         """Whether rows are answered in this iteration of the event loop, without waiting for a batch."""
-        return self.proven.seconds(len(rows)) <= self.most_inline and (self.running == 0 or self.proven.joint is None)
+        return self.proven.seconds(len(rows)) <= self.max_inline and (self.running == 0 or self.proven.joint is None)
 
     def submit(self, rows: Array, probabilities: bool, done: Done, given_up: Callable[[], bool] = never) -> None:
         """`done` gets the answer, or the exception for these rows alone, whatever else was in their batch."""
         waiting = Waiting(rows, probabilities, done, given_up)
-        if self.proven.joint is None and self.proven.seconds(len(rows)) <= self.most_inline:
+        if self.proven.joint is None and self.proven.seconds(len(rows)) <= self.max_inline:
             settle((waiting,), (attempt(self.proven, waiting),))
             return
         self.queue.append(waiting)
@@ -87,7 +87,7 @@ class MicroBatcher:
 
     def wake(self) -> None:
         """Dispatches once the loop has handled everything that has arrived so far."""
-        if self.queue and not self.dispatching and self.running < self.most_running:
+        if self.queue and not self.dispatching and self.running < self.max_running:
             self.dispatching = True
             self.loop.call_soon(self.dispatch)
 
@@ -96,7 +96,7 @@ class MicroBatcher:
         group = self.next_group()
         if not group:
             return
-        if self.proven.seconds(sum(len(one.rows) for one in group)) <= self.most_inline:
+        if self.proven.seconds(sum(len(one.rows) for one in group)) <= self.max_inline:
             settle(group, answers(self.proven, group))
         else:
             self.running += 1

@@ -8,11 +8,11 @@ from math import inf
 class ByteBudget:
     """Used on the event loop only."""
 
-    __slots__ = ("held", "most")
+    __slots__ = ("held", "limit")
 
-    def __init__(self, most: float = inf) -> None:
-        self.most = most
+    def __init__(self, limit: float = inf) -> None:
+        self.limit = limit
         self.held = 0
 
     def has(self, size: int) -> bool:
-        return self.held + size <= self.most
+        return self.held + size <= self.limit

@@ -11,10 +11,21 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 
+from predictors.protocol.errors import Abandoned
+
 T = TypeVar("T")
+current = local()
+"""`job` is the one that this thread runs."""
+
+
+def stop_if_abandoned() -> None:
+    """Ends work that nobody waits for any more; called between its steps, in the thread that runs it."""
+    job: Job | None = getattr(current, "job", None)
+    if job is not None and job.on_end is not None:
+        raise Abandoned
 
 
 class PredictionThreads(ThreadPoolExecutor):
@@ -54,6 +65,7 @@ class Job:
         self.work = work
         self.future = future
         self.on_end: Callable[[], None] | None = None
+        """Set once the work has been abandoned while it ran."""
 
 
 class ThreadSlots:
@@ -68,8 +80,8 @@ class ThreadSlots:
     async def run(self, work: Callable[[], Any], abandoned: Callable[[], Callable[[], None]]) -> Any:
         """Runs `work` in a thread and returns its result.
 
-        If the caller is cancelled, work that waits is dropped. Work that already runs cannot be stopped: `abandoned` is
-        called at once, and the function that it returns is called when the work ends.
+        If the caller is cancelled, work that waits is dropped. Work that already runs goes on until its next call of
+        `stop_if_abandoned`: `abandoned` is called at once, and the function that it returns when the work ends.
         """
         job = Job(work, asyncio.get_running_loop().create_future())
         self.waiting.append(job)
@@ -98,13 +110,16 @@ class ThreadSlots:
     def _run(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         result: Any = None
         failure: BaseException | None = None
+        current.job = job
         try:
             result = job.work()
         except BaseException as error:  # raised again in the task that waits
             ordinary = isinstance(error, Exception) and not isinstance(error, StopIteration)
             failure = error if ordinary else RuntimeError(repr(error))
+        current.job = None
         with suppress(RuntimeError):  # the loop has ended first
             loop.call_soon_threadsafe(self._ended, job, result, failure)
+        del failure  # it refers to this frame, and to all that the work held
 
     def _ended(self, job: Job, result: Any, failure: BaseException | None) -> None:
         self.running.discard(job)

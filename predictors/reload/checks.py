@@ -8,9 +8,9 @@ from predictors.environments.dependencies import differences, newly_critical
 from predictors.flavor import read_mlmodel
 from predictors.model.base import MLflowModel
 from predictors.pipeline.served_models import ServedModel
+from predictors.protocol.names import quoted
 from predictors.reload.compatible import incompatibilities
 from predictors.reload.failures import ReloadRefused
-from predictors.signature.fields import quoted
 from predictors.signature.plan import read_plan
 from predictors.storage.source import Source
 

@@ -9,7 +9,7 @@ from predictors.signature.plan import SignaturePlan
 
 MAX_NAMES = 20  # in a message
 # MLflow types, and those that hold every value of theirs.
-WIDER = {
+WIDER_TYPES = {
     "integer": {"long", "float", "double"},
     "long": {"double"},
     "float": {"double"},
@@ -58,7 +58,7 @@ def accepts(before: Field, after: Field) -> bool:
         return before.dtype == after.dtype
     if before.type == after.type:
         return all(before.spec.get(part) == after.spec.get(part) for part in ("items", "properties", "values"))
-    return after.type == "any" or after.type in WIDER.get(before.type, ())
+    return after.type == "any" or after.type in WIDER_TYPES.get(before.type, ())
 
 
 def shape_fits(before: tuple[int, ...], after: tuple[int, ...]) -> bool:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from predictors.model.settings import ModelSettings
-from predictors.processes.handover import launched
+from predictors.processes.handover import receive_handover
 from predictors.reload.checks import check_dependencies, check_signature
 from predictors.reload.failures import ReloadRefused, in_short
 from predictors.reload.reloader import CHECK_INTERVAL, Reloader
 from predictors.reload.status import ReloadStatus
-from predictors.storage.registry import pinned
+from predictors.storage.registry import resolve_version
 from predictors.storage.source import Source, is_moving, remote, resolve
 
 log = logging.getLogger("predictors")
@@ -77,7 +77,7 @@ class Leader:
                 log.info("the reload is given up: %s", error)
             except Exception:  # such as a full disk: the next command is still to be carried out
                 log.exception("leading the other workers failed")
-            handover = launched()
+            handover = receive_handover()
             if self.replaced and handover is not None:
                 return handover.allow_stop()
             await asyncio.sleep(CHECK_INTERVAL)
@@ -206,7 +206,7 @@ class Leader:
         """Where the model lies and its version; None if the registry fails."""
         settings, uri = self.settings, self.settings.model_uri or ""
         try:
-            resolved = await self.reloader.in_thread(lambda: pinned(settings, uri))
+            resolved = await self.reloader.in_thread(lambda: resolve_version(settings, uri))
         except Exception as error:
             self.registry_failures += 1
             self.status.registry_failed(uri, error)
@@ -263,7 +263,7 @@ class Leader:
 
     async def move_to_other_environment(self, source: Source) -> bool:
         """Checks what can be known before loading; True if the launcher has another server serve the model."""
-        self.launcher_busy = launched() is not None
+        self.launcher_busy = receive_handover() is not None
         try:
             self.replaced = await self.reloader.in_thread(lambda: self.check_source(source))
         finally:
@@ -272,7 +272,7 @@ class Leader:
 
     def check_source(self, source: Source) -> bool:
         """Raises why the model does not fit; with a launcher, whether another server has taken over."""
-        served, handover = self.reloader.served, launched()
+        served, handover = self.reloader.served, receive_handover()
         if served is not None:
             check_signature(served, source)
         if handover is not None:

@@ -6,7 +6,7 @@ import asyncio
 from urllib.parse import quote
 
 from predictors.pipeline import fast_answers
-from predictors.pipeline.outcome import known
+from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import Pipeline
 from predictors.protocol.errors import NotReady, RequestError
 from predictors.rest.asgi import ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
@@ -16,7 +16,7 @@ from predictors.rest.operations import Operations
 from predictors.rest.predictions import Predictions
 from predictors.rest.responses import error_response, protocol_of
 from predictors.rest.routes import Route, Router
-from predictors.telemetry.exchange import GONE, Exchange
+from predictors.telemetry.exchange import CLIENT_GONE, Exchange
 
 
 class App:
@@ -43,7 +43,7 @@ class App:
             return
         exchange = self.exchange(scope)
         exchange.enter()
-        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.room)
+        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.byte_budget)
         try:
             route = self.route(request, exchange)
             await self.authorize(route, request)
@@ -51,11 +51,11 @@ class App:
             response = await route.handler(request)
         except (ClientGone, asyncio.CancelledError) as left:
             if isinstance(left, ClientGone) or has_left(scope):
-                self.pipeline.record(exchange.protocol, GONE, exchange)
+                self.pipeline.record(exchange.protocol, CLIENT_GONE, exchange)
                 return
             response = self.refuse(request, exchange, self.given_up())
         except Exception as error:
-            known_error = self.admission.no_room() if isinstance(error, NoRoom) else known(error)
+            known_error = self.admission.out_of_bytes() if isinstance(error, NoRoom) else request_error(error)
             response = self.refuse(request, exchange, known_error)
         finally:
             request.release()

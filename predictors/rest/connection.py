@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from predictors.pipeline.fast_path import SMALL
+from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.queueing.slow_clients import Arrival, Backlog
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.rest.fast_call import FastCall, FastRoute
@@ -129,7 +129,7 @@ class HttpConnection(HttpToolsProtocol):
         elif name == HEADER_LENGTH:
             self.header_length = value
         elif name == b"content-length":
-            self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > SMALL
+            self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > MAX_FAST_BODY
         elif name in NOTED:
             if name in ids.NAMES:
                 self.has_ids = True

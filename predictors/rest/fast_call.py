@@ -16,7 +16,7 @@ from predictors.protocol.errors import RequestError
 from predictors.rest.headers import OK_BINARY, OK_JSON
 from predictors.rest.responses import error_response
 from predictors.telemetry import ids
-from predictors.telemetry.exchange import GONE, Exchange
+from predictors.telemetry.exchange import CLIENT_GONE, Exchange
 
 if TYPE_CHECKING:
     from predictors.rest.connection import HttpConnection
@@ -105,7 +105,9 @@ class FastCall:
 
     def end(self, status: int, head: bytes, body: bytes) -> None:
         pipeline, self.response_complete = self.route.pipeline, True
-        pipeline.record(self.route.codec.protocol, GONE if self.disconnected else status, self.exchange, len(body))
+        pipeline.record(
+            self.route.codec.protocol, CLIENT_GONE if self.disconnected else status, self.exchange, len(body)
+        )
         if pipeline.draining:
             self.keep_alive = False
         self.connection.write(self, head, body)
@@ -114,7 +116,7 @@ class FastCall:
         """To the ASGI application."""
         self.batch, self.response_complete = batch, True
         if self.disconnected:
-            self.route.pipeline.record(self.route.codec.protocol, GONE, self.exchange)
+            self.route.pipeline.record(self.route.codec.protocol, CLIENT_GONE, self.exchange)
         else:
             self.connection.pass_on(self)
 

@@ -14,7 +14,7 @@ from predictors.rest import pages
 from predictors.rest.asgi import Request, Response, peer_of
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
-from predictors.rest.webhook import Webhook, concerns
+from predictors.rest.webhook import Webhook, may_move
 from predictors.storage.source import is_moving
 from predictors.telemetry.metrics import exposition
 
@@ -128,7 +128,7 @@ class Operations:
         """The registry reports a change; the leading worker asks it which."""
         event = self.webhook.event(request.headers, await request.body())
         uri = self.pipeline.settings.model_uri or ""
-        if not (is_moving(self.pipeline.settings) and concerns(event, uri)):
+        if not (is_moving(self.pipeline.settings) and may_move(event, uri)):
             return json_response({"ignored": "nothing that is served here"})
         self.pipeline.shared.commands.send("poll")
         return json_response({"looking": uri}, 202)
@@ -153,14 +153,16 @@ class Operations:
 
     async def docs(self, request: Request) -> Response:
         page = pages.docs(self.pipeline.name)
-        return Response(page, content_type="text/html; charset=utf-8", headers=pages.SAFE)
+        return Response(page, content_type="text/html; charset=utf-8", headers=pages.PAGE_HEADERS)
 
     async def docs_asset(self, request: Request) -> Response:
         asset = pages.asset(request.parts["asset"])
         if asset is None:
             raise NotFound("no such file")
         content, content_type = asset
-        return Response(content, content_type=content_type, headers=(*pages.SAFE, ("cache-control", "max-age=86400")))
+        return Response(
+            content, content_type=content_type, headers=(*pages.PAGE_HEADERS, ("cache-control", "max-age=86400"))
+        )
 
 
 def described(served: ServedModel) -> Description | None:

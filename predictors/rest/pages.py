@@ -31,7 +31,7 @@ ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-START = "start.js"
+SCRIPT_NAME = "start.js"
 SCRIPT = """
 // The document says more to those who may read it: once there is a token, it is fetched again with it.
 let token = ""
@@ -52,7 +52,7 @@ SwaggerUIBundle({
   },
 })
 """
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -64,8 +64,8 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-SAFE = (
-    ("content-security-policy", POLICY),
+PAGE_HEADERS = (
+    ("content-security-policy", CONTENT_SECURITY_POLICY),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
 )
@@ -303,7 +303,7 @@ def docs(name: str) -> bytes:
 
 def asset(file: str) -> tuple[bytes, str] | None:
     """A file of the page and its media type; only those that the page names."""
-    if file == START:
+    if file == SCRIPT_NAME:
         return SCRIPT.encode(), "text/javascript"
     if file not in ASSETS:
         return None

@@ -6,19 +6,21 @@ from dataclasses import replace
 
 from kserve.model import InferenceVerb, Model
 
-from predictors.pipeline.hooks import hooked_v1, hooked_v2, noting
+from predictors.pipeline.hooks import hooked_v1, hooked_v2, prediction_note
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import codecs, invocations
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.codecs import Codec
 from predictors.protocol.errors import NotSupported, UnsupportedMediaType
+from predictors.protocol.parquet_table import unfolded_size
+from predictors.protocol.tables import MAX_COLUMNS, TableColumns
 from predictors.rest.asgi import JSON, Request, Response
 from predictors.rest.connection import CALL
 from predictors.rest.fast_call import Encoded, FastCall
-from predictors.rest.responses import BINARY, HEADER_LENGTH, of_version, tensor_response
+from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, with_version
 from predictors.rest.routes import Route
-from predictors.signature.fields import TEXT_TYPES
+from predictors.signature.fields import TEXT_TYPES, check_names
 
 
 class Predictions:
@@ -50,8 +52,8 @@ class Predictions:
         body = await request.body()
         served = self.pipeline.serving()
         if served.model.customized:
-            run = hooked_v1(served.model, served.loaded, body, request.headers, note=noting(len(body)))
-            return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+            run = hooked_v1(served.model, served.loaded, body, request.headers, note=prediction_note(len(body)))
+            return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
         return await self.predict(request, served, codecs.V1, body)
 
     async def v1_explain(self, request: Request) -> Response:
@@ -61,7 +63,7 @@ class Predictions:
         require_json(request)
         body = await request.body()
         run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
-        return of_version(Response(await self.pipeline.counted(served, lambda: run)), served)
+        return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
 
     async def v2_infer(self, request: Request) -> Response:
         self.pipeline.check(request.parts["model"], request.parts.get("version"))
@@ -72,8 +74,8 @@ class Predictions:
         served = self.pipeline.check(request.parts["model"], request.parts.get("version"))
         if not served.model.customized:
             return await self.predict(request, served, codecs.V2, body, header_length)
-        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, noting(len(body)))
-        return of_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
+        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, prediction_note(len(body)))
+        return with_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
 
     async def invocations(self, request: Request) -> Response:
         self.pipeline.serving()
@@ -84,16 +86,29 @@ class Predictions:
             )
         body = await request.body()
         served = self.pipeline.serving()
-        text_columns = [field.name for field in served.loaded.plan.inputs if field.type in TEXT_TYPES]
-        if served.features is not None:
-            text_columns += served.features.text_columns
-        codec = replace(
-            codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, text_columns)
-        )
-        return await self.predict(request, served, codec, body)
+        if content_type == JSON:
+            return await self.predict(request, served, codecs.INVOCATIONS, body)
+        columns = table_columns(served)
+        if content_type == invocations.PARQUET:
+            await self.hold_unfolded(request, body, columns)
+        codec = replace(codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, columns))
+        return await self.predict(request, served, codec, body, inline=False)
+
+    async def hold_unfolded(self, request: Request, body: bytes, columns: TableColumns) -> None:
+        """Counts what a Parquet file takes once it is read, as if it had been sent so."""
+        with self.pipeline.admission.slot():
+            size = await self.pipeline.apart(lambda: unfolded_size(body, columns, request.max_body))
+        request.hold(size)
 
     async def predict(
-        self, request: Request, served: ServedModel, codec: Codec, body: bytes, header_length: str | None = None
+        self,
+        request: Request,
+        served: ServedModel,
+        codec: Codec,
+        body: bytes,
+        header_length: str | None = None,
+        *,
+        inline: bool = True,
     ) -> Response:
         def decode() -> Batch:
             return codec.decode(body, header_length)
@@ -103,8 +118,21 @@ class Predictions:
 
         call: FastCall | None = request.scope.get(CALL)
         decoded = None if call is None else call.batch
-        reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded)
-        return of_version(tensor_response(reply, split), served)
+        reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
+        return with_version(tensor_response(reply, split), served)
+
+
+def table_columns(served: ServedModel) -> TableColumns:
+    plan, features = served.loaded.plan, served.features
+    texts = [field.name for field in plan.inputs if field.type in TEXT_TYPES]
+    if features is None:
+        return TableColumns(texts, plan.check_table, max(MAX_COLUMNS, len(plan.inputs), plan.width or 0))
+    known = [*(field.name for field in plan.inputs), *features.further_columns]
+    return TableColumns(
+        [*texts, *features.text_columns],
+        lambda names: check_names(dict.fromkeys(names), known, (), "", "input", "inputs"),
+        max(MAX_COLUMNS, len(known)),
+    )
 
 
 def require_json(request: Request) -> None:

@@ -20,7 +20,7 @@ def tensor_response(reply: bytes, split: int | None) -> Response:
     return Response(reply, content_type=BINARY, headers=((HEADER_LENGTH, str(split)),))
 
 
-def of_version(response: Response, served: ServedModel) -> Response:
+def with_version(response: Response, served: ServedModel) -> Response:
     response.headers = (*response.headers, served.version_header)
     return response
 

@@ -16,7 +16,7 @@ from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
 
-TICKS = 10  # of uvicorn, a second
+TICKS_PER_SECOND = 10  # of uvicorn, a second
 MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle
 
 ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -37,7 +37,7 @@ class WebServer(uvicorn.Server):
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        if self.read_timeout and counter % (CHECK_INTERVAL * TICKS) == 0:
+        if self.read_timeout and counter % (CHECK_INTERVAL * TICKS_PER_SECOND) == 0:
             connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
             close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
         return await super().on_tick(counter)

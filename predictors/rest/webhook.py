@@ -62,7 +62,7 @@ class Webhook:
             raise Conflict("this delivery has been here before") from None
 
 
-def concerns(event: Mapping[str, Any], uri: str) -> bool:
+def may_move(event: Mapping[str, Any], uri: str) -> bool:
     """Whether an event of the registry may move a model URI."""
     data, kind = event.get("data", {}), event.get("entity")
     model = ModelURI.parse(uri)

@@ -6,10 +6,11 @@ import ast
 import json
 import pickletools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from io import BytesIO
-from typing import Any
 from zipfile import ZipFile
+
+from predictors.safety.json_entries import walk_entries
 
 PLAIN_TEXT = re.compile(r"(?!__)[\w .,<>+*/|-]*", re.ASCII)
 OPERATOR = re.compile(
@@ -87,19 +88,3 @@ def is_arithmetic(text: str) -> bool:
         and all(FUNCTION.fullmatch(name) for name in functions)
         and all(PLAIN_TEXT.fullmatch(name) for name in names)
     )
-
-
-def walk_entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value, at any depth, with the nearest key above it. Texts that are JSON are parsed."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            pass
-    yield key, value
-    if isinstance(value, Mapping):
-        for name, child in value.items():
-            yield from walk_entries(child, str(name))
-    elif isinstance(value, (list, tuple)):
-        for child in value:
-            yield from walk_entries(child, key)

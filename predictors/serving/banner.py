@@ -9,7 +9,7 @@ from predictors.pipeline.pipeline import Pipeline
 from predictors.processes.ports import Ports
 from predictors.signature.example import samples
 
-OWN_MODEL = "python -m predictors.mlflow --model-uri models:/fraud@champion --model-name fraud"
+OWN_MODEL_COMMAND = "python -m predictors.mlflow --model-uri models:/fraud@champion --model-name fraud"
 
 
 def print_demo_banner(pipeline: Pipeline, ports: Ports) -> None:
@@ -44,4 +44,4 @@ def demo_banner(url: str, grpc_port: int, name: str, loaded: Loaded) -> str:
     ]
     if grpc_port:
         lines.append(f"# gRPC (with reflection and health) listens on port {grpc_port}")
-    return "\n".join([*lines, "", f"Your own model: {OWN_MODEL}", ""])
+    return "\n".join([*lines, "", f"Your own model: {OWN_MODEL_COMMAND}", ""])

@@ -7,7 +7,7 @@ import logging
 from predictors.environments.dependencies import DependencyError
 from predictors.flavor import FlavorError
 from predictors.model.loaded import LoadError
-from predictors.processes.handover import launched
+from predictors.processes.handover import receive_handover
 from predictors.processes.ports import StartError
 from predictors.storage.failures import SourceError, one_line
 
@@ -21,7 +21,7 @@ class AlreadyReported(Exception):
 def report(error: Exception) -> int:
     """Reports an error whose message is for the operator; the exit status."""
     log.error("%s", error)
-    handover = launched()
+    handover = receive_handover()
     if handover is not None:
         handover.report_failure(str(error))
     return 1

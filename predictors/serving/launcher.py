@@ -26,7 +26,7 @@ import predictors
 from predictors.environments.dependencies import DependencyError
 from predictors.environments.environment import default_cache, ensure_environment, is_complete
 from predictors.environments.installers import InstallerError
-from predictors.environments.recipe import OURS, EnvironmentFailed, recipe_for
+from predictors.environments.recipe import PRODUCT, EnvironmentFailed, recipe_for
 from predictors.flavor import FlavorError, read_mlmodel
 from predictors.pipeline.settings import Settings
 from predictors.processes.forking import end_with_parent
@@ -258,8 +258,8 @@ class Launcher:
         site = self.folder / "site"
         site.mkdir()
         (site / "predictors").symlink_to(Path(predictors.__path__[0]).resolve())
-        installed = metadata.distribution(OURS)
-        info = site / f"{OURS.replace('-', '_')}-{installed.version}.dist-info"
+        installed = metadata.distribution(PRODUCT)
+        info = site / f"{PRODUCT.replace('-', '_')}-{installed.version}.dist-info"
         info.mkdir()
         for name in ("METADATA", "entry_points.txt"):
             (info / name).write_text(installed.read_text(name) or "")

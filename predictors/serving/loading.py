@@ -10,7 +10,7 @@ from predictors.model.base import MLflowModel
 from predictors.model.open_model import open_model, open_next
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.settings import Settings
-from predictors.processes.handover import first_source, launched
+from predictors.processes.handover import first_source, receive_handover
 from predictors.runtime import garbage
 from predictors.serving.exporters import Exporters
 from predictors.serving.failures import report_load_failure
@@ -74,7 +74,7 @@ class ModelLoader:
             pipeline.served_models.switch()
         garbage.freeze()
         pipeline.shared.set_ready(pipeline.index)
-        handover = launched()
+        handover = receive_handover()
         if handover is not None and pipeline.shared.startup.complete:
             handover.report_ready()
         return 0

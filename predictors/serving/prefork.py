@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from predictors.model.base import MLflowModel
 from predictors.model.open_model import open_model
 from predictors.processes import forking
-from predictors.processes.handover import first_source, launched
+from predictors.processes.handover import first_source, receive_handover
 from predictors.processes.ports import Ports
 from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import WorkerSupervisor
@@ -75,7 +75,7 @@ class Prefork:
                 return report_load_failure(error)
             return 0
 
-        if launched() is None and not is_local(self.settings) and self.supervisor.run_apart(work):
+        if receive_handover() is None and not is_local(self.settings) and self.supervisor.run_apart(work):
             raise AlreadyReported
         return self.shared.sources.first(resolve)
 

@@ -17,7 +17,7 @@ from predictors.model.base import MLflowModel
 from predictors.model.open_model import open_next
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.settings import Settings
-from predictors.processes.handover import launched
+from predictors.processes.handover import receive_handover
 from predictors.processes.ports import Ports, StartError, bound_ports
 from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import SIGNALS, STARTUP_RESPONDER
@@ -43,7 +43,7 @@ class Serving:
         self.settings = settings
         self.opened: MLflowModel | None = None
         """The model, if it exists before a worker does: a caller's own, or one that all workers share."""
-        handover = launched()
+        handover = receive_handover()
         self.takes_over = handover is not None and handover.takes_over
         """Whether another server answers until this one can."""
         self.signal: int | None = None

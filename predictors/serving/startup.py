@@ -16,7 +16,7 @@ from predictors.pipeline.settings import Settings
 from predictors.prediction_log import settings as prediction_log
 from predictors.processes import settings as processes
 from predictors.queueing import settings as queueing
-from predictors.settings.declare import SettingError, given_values, parser
+from predictors.settings.declare import SettingError, parser, read_values
 from predictors.storage import settings as storage
 from predictors.telemetry.settings import refuse
 
@@ -35,7 +35,7 @@ def read_settings(
     values: dict[str, Any] = {"flavor": forced_flavor} if forced_flavor else {}
     flags = parser(prog, description, of=Settings, fixed=tuple(values))
     try:
-        values |= given_values(flags, argv, environ, Settings, tuple(values))
+        values |= read_values(flags, argv, environ, Settings, tuple(values))
         if values.get("ssl_certfile") and "http_port" not in values:
             values["http_port"] = HTTPS_PORT
         settings = Settings(**values)

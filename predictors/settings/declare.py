@@ -99,16 +99,16 @@ def parser(prog: str, description: str, *, of: type[Any], fixed: Container[str] 
     return parser
 
 
-def given_values(
+def read_values(
     parser: SettingsParser, argv: Sequence[str], environ: Mapping[str, str], of: type[Any], fixed: Container[str] = ()
 ) -> dict[str, Any]:
     """The values that flags and the environment give to settings that are not fixed; raises SettingError."""
-    given = vars(parser.parse_args(argv))
+    flags = vars(parser.parse_args(argv))
     values: dict[str, Any] = {}
     for field in fields(of):
         source, text = next(((name, environ[name]) for name in env_of(field) if environ.get(name)), (None, None))
-        if field.name in given:
-            source, text = flags_of(field)[0], given[field.name]
+        if field.name in flags:
+            source, text = flags_of(field)[0], flags[field.name]
         if source is None or text is None or field.name in fixed:
             continue
         try:

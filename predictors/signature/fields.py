@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from predictors.protocol import casting, tensors
 from predictors.protocol.batch import Values
-from predictors.protocol.errors import InvalidInput
+from predictors.protocol.errors import InvalidInput, TooLarge
+from predictors.protocol.names import MAX_NAME, quoted, suggestion
 
 Spec: TypeAlias = Mapping[str, Any]
 
@@ -30,6 +30,8 @@ SCALARS: dict[str, tuple[str, str, str]] = {
 NUMBER_TYPES = frozenset({"integer", "long", "float", "double"})
 TEXT_TYPES = frozenset({"string", "datetime", "binary"})
 """Types whose CSV cells stay text: pandas would parse some of them as numbers."""
+MAX_PADDED = 2**22  # characters of a tensor whose texts all take as many as the longest; or, if that is more,
+MAX_PADDING = 8  # times the characters that were sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,12 @@ def parse_json_cell(cell: Any, name: str, row: int) -> Any:
     if not isinstance(cell, (bytes, str)):
         return cell
     try:
-        return json.loads(cell)
+        value = json.loads(cell)
+        if b"\\u" in cell if isinstance(cell, bytes) else "\\u" in cell:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no character
     except (ValueError, RecursionError):
         raise casting.mismatch(name, row, "a JSON document in a string", "text that is not JSON") from None
+    return value
 
 
 def conform_value(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
@@ -126,7 +131,11 @@ def conform_value(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
         if not isinstance(value, dict):
             raise InvalidInput(f"{where}: expected an object, got {casting.json_type(value)}")
         if kind == "map":
-            return {key: conform_value(item, spec["values"], f"{where}.{key}", False) for key, item in value.items()}
+            # A long key would be copied for each of the values below it.
+            return {
+                key: conform_value(item, spec["values"], f"{where}.{str(key)[:MAX_NAME]}", False)
+                for key, item in value.items()
+            }
         return conform_object(value, spec["properties"], where)
     if kind not in SCALARS:
         return value
@@ -148,11 +157,12 @@ def conform_object(value: dict[str, Any], specs: Mapping[str, Spec], where: str)
 
 
 def check_names(
-    given: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, singular: str, plural: str
+    values: Mapping[str, Any], known: Sequence[str], required: Sequence[str], where: str, singular: str, plural: str
 ) -> None:
     """Raises `InvalidInput` with all names that are missing and all that are unknown."""
-    missing = [name for name in required if name not in given]
-    unknown = [name for name in given if name not in known]
+    missing = [name for name in required if name not in values]
+    names = set(known)
+    unknown = [name for name in values if name not in names]
     problems = []
     if missing:
         problems.append(f"missing required {singular if len(missing) == 1 else plural} {quoted(missing)}")
@@ -164,26 +174,16 @@ def check_names(
         raise InvalidInput(where + "; ".join(problems))
 
 
-def quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:10])
-    return shown + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
-    close = get_close_matches(unknown[0], known, n=1)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (expected {quoted(known)})" if known else ""
-
-
 def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> casting.Array:
     """A nested list or a typed tensor as an array of exactly `dtype`."""
     if dtype.kind in "OUS":
         array = nested_objects(values, name)
         flat = casting.strings(array.reshape(-1), name, "a string", nullable=False)
-        if dtype.kind == "S":
-            return np.array([item.encode() for item in flat]).reshape(array.shape)
-        return flat.reshape(array.shape) if dtype.kind == "O" else np.array(flat.tolist()).reshape(array.shape)
+        if dtype.kind == "O":
+            return flat.reshape(array.shape)
+        items = flat.tolist() if dtype.kind == "U" else [item.encode() for item in flat]
+        check_padding(items, name)
+        return np.array(items).reshape(array.shape)
     array = values if isinstance(values, np.ndarray) else nested_numbers(values, name)
     flat = array.reshape(-1)
     if array.dtype.kind == "O":
@@ -195,14 +195,23 @@ def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> ca
     return casting.numbers(flat, dtype, name, expected, nullable=False).reshape(array.shape)
 
 
+def check_padding(texts: Sequence[str | bytes], name: str) -> None:
+    """Refuses one long text among many short ones: in such an array each takes as much memory as the longest."""
+    lengths = [len(text) for text in texts]
+    longest = max(lengths, default=0)
+    if longest * len(texts) > max(MAX_PADDED, MAX_PADDING * sum(lengths)):
+        raise TooLarge(f"input '{name}': {len(texts)} texts would all take {longest} characters; send fewer at a time")
+
+
 def nested_numbers(values: Any, name: str) -> casting.Array:
     """A nested list as an array, of objects unless all values are numbers: numpy would convert them silently."""
-    try:
-        array = np.array(values)
-    except ValueError:
-        raise InvalidInput(f"input '{name}': rows of different lengths{ragged_hint(values)}") from None
-    if array.dtype.kind in "iuf" and not (isinstance(values, list) and casting.contains_bools(values)):
-        return array
+    if not isinstance(values, list) or casting.may_be_numbers(values):
+        try:
+            array = np.array(values)
+        except ValueError:
+            raise InvalidInput(f"input '{name}': rows of different lengths{ragged_hint(values)}") from None
+        if array.dtype.kind in "iuf":
+            return array
     return nested_objects(values, name)
 
 

@@ -6,7 +6,7 @@ It is compiled from the JSON in the MLmodel file, without importing a framework.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +16,7 @@ from predictors.flavor import MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.names import quoted, suggestion
 from predictors.signature.fields import (
     SCALARS,
     Field,
@@ -24,14 +25,13 @@ from predictors.signature.fields import (
     field_of,
     nested_numbers,
     param_of,
-    quoted,
-    suggestion,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ModelInput: TypeAlias = Any  # a DataFrame, an ndarray, a dict of ndarrays, or JSON for models with type hints
+MAX_ABSENT = 2**22  # values that records leave out
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class SignaturePlan:
         if self.from_type_hints:
             return plain_rows(batch)
         if is_records(batch.rows):
-            batch = replace(batch, columns=columns_of_records(batch.rows), rows=None)
+            batch = replace(batch, columns=self.columns_of_records(batch.rows), rows=None)
         if not self.inputs:
             return self.conform_untyped(batch)
         if self.tensors:
@@ -87,6 +87,12 @@ class SignaturePlan:
         ((name, values),) = batch.columns.items()
         return None if name in names else values
 
+    def columns_of_records(self, rows: list[Any]) -> dict[str, Values]:
+        """Records as columns; their names are checked before any column is made."""
+        names = names_of_records(rows)
+        self.check_table(names)
+        return columns_of_records(rows, names)
+
     # -- models without a signature ---------------------------------------------------------------------------
 
     def conform_untyped(self, batch: Batch) -> ModelInput:
@@ -94,8 +100,7 @@ class SignaturePlan:
             matrix = self.whole_matrix(batch, self.names)
             if matrix is not None:
                 return self.untyped_input(plain_text(matrix))
-            if self.names and set(batch.columns) != set(self.names):
-                check_names(batch.columns, self.names, self.names, "", "input", "inputs")
+            self.check_expected(batch.columns)
             return untyped_columns(batch.columns, self.names)
         if batch.frame:
             import pandas as pd
@@ -104,6 +109,11 @@ class SignaturePlan:
         if isinstance(batch.rows, list):
             return self.untyped_input(untyped_matrix(batch.rows))
         return batch.rows
+
+    def check_expected(self, columns: Mapping[str, Any]) -> None:
+        """Refuses columns that differ from those that the model itself expects, if it has names for them."""
+        if self.names and set(columns) != set(self.names):
+            check_names(columns, self.names, self.names, "", "input", "inputs")
 
     def untyped_input(self, rows: casting.Array) -> ModelInput:
         if self.width is None:
@@ -175,6 +185,16 @@ class SignaturePlan:
         """The column labels of the DataFrame: the names, or 0, 1, … if the signature has none."""
         return [field.name for field in self.inputs] if self.named else range(len(self.inputs))
 
+    def check_table(self, names: Iterable[str]) -> None:
+        """Refuses a table by the names of its columns, if they do not fit."""
+        columns = dict.fromkeys(names)
+        if self.named:
+            self.check_columns(columns)
+        elif self.inputs and not self.tensors:
+            self.check_count(len(columns))
+        elif not self.inputs and not self.from_type_hints:
+            self.check_expected(columns)
+
     def check_columns(self, columns: Mapping[str, Any]) -> None:
         names = [field.name for field in self.inputs]
         if len(columns) == len(names) and all(name in columns for name in names):
@@ -184,12 +204,15 @@ class SignaturePlan:
     def columns_by_position(self, batch: Batch) -> dict[Any, Values]:
         """Columns for a signature without names: by number if the names are numbers, else in the order sent."""
         columns = batch.columns or {}
-        if len(columns) != len(self.inputs):
-            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {len(columns)}")
+        self.check_count(len(columns))
         if set(columns) == {str(i) for i in range(len(columns))}:
             return {int(name): values for name, values in columns.items()}
         self.require_order(batch)
         return dict(enumerate(columns.values()))
+
+    def check_count(self, count: int) -> None:
+        if count != len(self.inputs):
+            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {count}")
 
     def require_order(self, batch: Batch) -> None:
         """Refuses a JSON object: its keys have no order to rely on, unlike tables and lists of tensors."""
@@ -238,9 +261,9 @@ class SignaturePlan:
 
     def conform_params(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The params of the signature: the caller's values, checked, and the defaults of the others."""
-        unknown = [name for name in values if all(name != param.name for param in self.params)]
+        known = [param.name for param in self.params]
+        unknown = [name for name in values if name not in known]
         if unknown:
-            known = [param.name for param in self.params]
             hint = suggestion(unknown, known) if known else " (the model takes none)"
             raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
         return {
@@ -253,15 +276,28 @@ def is_records(rows: Any) -> bool:
     return isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict)
 
 
-def columns_of_records(rows: list[Any]) -> dict[str, Values]:
-    """Records as columns, with MISSING for a record that lacks a column."""
+def names_of_records(rows: list[Any]) -> dict[str, None]:
+    """The names in any of the records, in the order in which they appear."""
     first = rows[0].keys()
     if all(type(row) is dict and row.keys() == first for row in rows):
-        return {name: [row[name] for row in rows] for name in first}
+        return dict.fromkeys(first)
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InvalidInput(f"row {index}: expected an object like row 0, got {casting.json_type(row)}")
-    names = dict.fromkeys(name for row in rows for name in row)
+    return dict.fromkeys(name for row in rows for name in row)
+
+
+def columns_of_records(rows: list[Any], names: Mapping[str, None] | None = None) -> dict[str, Values]:
+    """Records as columns, with MISSING for a record that lacks a column."""
+    names = names_of_records(rows) if names is None else names
+    absent = len(rows) * len(names) - sum(map(len, rows))
+    if not absent:
+        return {name: [row[name] for row in rows] for name in names}
+    if absent > MAX_ABSENT:  # the body does not grow with them, but the columns do
+        raise InvalidInput(
+            f"{len(rows)} records have {len(names)} names between them and lack {absent} values: expected records of "
+            f"the same names, or at most {MAX_ABSENT} values that are left out"
+        )
     return {name: [row.get(name, MISSING) for row in rows] for name in names}
 
 

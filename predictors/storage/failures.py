@@ -67,10 +67,10 @@ BY_ERRNO = {
     errno.EPERM: "is not writable for this user",
 }
 BY_STATUS = {401: AccessDenied, 403: AccessDenied, 404: ModelNotFound, 407: AccessDenied, 410: ModelNotFound}
-FULL = r"no space left on device|errno 28\b|disk quota exceeded"
+VOLUME_FULL = r"no space left on device|errno 28\b|disk quota exceeded"
 # Words in the messages of the storage clients; the first match decides.
 BY_MESSAGE: tuple[tuple[type[StorageError], str], ...] = (
-    (VolumeError, rf"{FULL}|read-only file system|errno 13\b"),
+    (VolumeError, rf"{VOLUME_FULL}|read-only file system|errno 13\b"),
     (
         AccessDenied,
         r"unauthenticated|permission_denied|unauthorized|credential|authentication failed|access ?denied|forbidden"

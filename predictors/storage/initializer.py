@@ -20,7 +20,7 @@ from typing import TypeVar
 from predictors.storage import cache
 from predictors.storage.checksums import checksums, differences
 from predictors.storage.failures import (
-    FULL,
+    VOLUME_FULL,
     Misconfigured,
     ModelNotFound,
     SourceError,
@@ -33,7 +33,7 @@ from predictors.storage.interruption import removed_unless_finished
 from predictors.storage.output_folder import OutputError, OutputFolder, remove
 from predictors.storage.provenance import Provenance, provenance_of
 from predictors.storage.redaction import without_secrets
-from predictors.storage.registry import configure_mlflow, pin
+from predictors.storage.registry import configure_mlflow, pinned_uri
 from predictors.storage.retries import retried
 from predictors.storage.settings import StorageSettings
 from predictors.uris import ModelURI, scheme_of
@@ -50,7 +50,7 @@ def naming_full_volume(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(as_storage_error(error, ""), VolumeError) and re.search(FULL, str(error), re.IGNORECASE):
+        if isinstance(as_storage_error(error, ""), VolumeError) and re.search(VOLUME_FULL, str(error), re.IGNORECASE):
             raise VolumeError(f"the volume of {folder} is full") from error
         raise
 
@@ -99,7 +99,7 @@ class Initializer:
             configure_mlflow(self.settings)
         if scheme != "models":
             return self.uri, None
-        resolved, version = self.retry(lambda: pin(self.uri), f"resolving {self.shown_uri}")
+        resolved, version = self.retry(lambda: pinned_uri(self.uri), f"resolving {self.shown_uri}")
         if resolved != self.uri:
             log.info("%s resolves to %s", self.shown_uri, resolved)
         return resolved, version

@@ -116,9 +116,9 @@ class OutputFolder:
             foreign = [file for file in self.files_below(name) if not old or file not in old.files]
             if foreign:
                 raise OutputError(f"{self.path} holds files that do not belong to its model: {listed(foreign)}")
-        taken = [name for name in new_names if name not in old_names and os.path.lexists(self.path / name)]
-        if taken:
-            raise OutputError(f"{self.path} holds other files under names that the model needs: {listed(taken)}")
+        conflicting = [name for name in new_names if name not in old_names and os.path.lexists(self.path / name)]
+        if conflicting:
+            raise OutputError(f"{self.path} holds other files under names that the model needs: {listed(conflicting)}")
         (self.stage / PLACING).write_text(json.dumps(sorted({*old_names, *new_names})), encoding="utf-8")
         sync_folder(self.stage)
         self.mark.unlink(missing_ok=True)

@@ -27,10 +27,10 @@ class TrackingServer(Protocol):
     def tracking_password(self) -> str | None: ...
 
 
-def pinned(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
+def resolve_version(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
     """Resolves a URI on the tracking server that the settings name."""
     configure_mlflow(settings)
-    return pin(uri)
+    return pinned_uri(uri)
 
 
 def configure_mlflow(settings: TrackingServer) -> None:
@@ -52,7 +52,7 @@ def configure_mlflow(settings: TrackingServer) -> None:
         mlflow.set_tracking_uri(settings.tracking_uri)  # overrides an earlier call in this process
 
 
-def pin(uri: str) -> tuple[str, str | None]:
+def pinned_uri(uri: str) -> tuple[str, str | None]:
     """Resolves a registry URI: an alias, a stage or `latest` becomes a version. Returns the URI and the version."""
     model = ModelURI.parse(uri)
     if model.name is None or model.version:

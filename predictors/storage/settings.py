@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from predictors.flavor import FLAVORS
-from predictors.settings.declare import SettingError, given_values, parser, setting
+from predictors.settings.declare import SettingError, parser, read_values, setting
 from predictors.settings.values import between, choice, seconds, size, truth
 from predictors.telemetry.logs import FORMATS
 from predictors.telemetry.settings import refuse
-from predictors.uris import spelled
+from predictors.uris import mlflow_spelling
 
 PROG = "python -m predictors.storage"
 
@@ -23,7 +23,7 @@ class LocationSettings:
         "model to serve: a folder, models:/name/3, models:/name@alias, models:/name/Stage, models:/name/latest, "
         "models:/m-…, runs:/id/path, mlflow-artifacts:/…, s3://…, or any other URI that MLflow resolves; also with "
         "KServe's scheme: mlflow://models/name@alias",
-        spelled,
+        mlflow_spelling,
         env=("MLFLOW_MODEL_URI", "MODEL_URI"),
         metavar="URI",
         group="Model",
@@ -100,7 +100,7 @@ class StorageSettings:
         None,
         "the model: models:/name/3, models:/name@alias, models:/m-…, runs:/id/path or mlflow-artifacts:/…, also "
         "written as mlflow://models/name@alias; s3, gs, wasbs, abfss, http(s), hf, hdfs or pvc; a folder or a file",
-        spelled,
+        mlflow_spelling,
         env=("MODEL_URI",),
         group="Model",
         metavar="URI",
@@ -179,7 +179,7 @@ def jobs(argv: Sequence[str], environ: Mapping[str, str]) -> list[StorageSetting
     arguments = parser(PROG, "Fetches a model into a folder, through a cache if there is one.", of=StorageSettings)
     arguments.usage = f"{PROG} [options] [URI FOLDER]..."
     arguments.add_argument("pairs", nargs="*", metavar="URI FOLDER", help="the model, and the folder for it")
-    settings = StorageSettings(**given_values(arguments, argv, environ, StorageSettings))
+    settings = StorageSettings(**read_values(arguments, argv, environ, StorageSettings))
     pairs: list[str] = arguments.parse_args(argv).pairs
     if len(pairs) % 2:
         raise SettingError(f"expected pairs of a URI and a folder, got {' '.join(pairs)}")
@@ -188,7 +188,7 @@ def jobs(argv: Sequence[str], environ: Mapping[str, str]) -> list[StorageSetting
     listed = []
     for uri, folder in zip(pairs[::2], pairs[1::2], strict=True):
         try:
-            listed.append(replace(settings, model_uri=spelled(uri), output_path=folder))
+            listed.append(replace(settings, model_uri=mlflow_spelling(uri), output_path=folder))
         except ValueError as error:
             raise SettingError(f"{uri!r} is not usable: {error}") from None
     return listed or [settings]

@@ -12,12 +12,12 @@ from predictors.flavor import MLMODEL, MLmodel
 from predictors.storage.cache import ENTRY, MODEL
 from predictors.storage.failures import SourceError
 from predictors.storage.provenance import PROVENANCE_FILE, Provenance, read_provenance
-from predictors.storage.registry import download, pinned
+from predictors.storage.registry import download, resolve_version
 from predictors.storage.retries import retried
 from predictors.storage.settings import SourceSettings
 from predictors.uris import ModelURI
 
-MOUNTED = Path("/mnt/models")
+MODEL_MOUNT = Path("/mnt/models")
 DEMO = Path(__file__).parents[1] / "demo"
 REGISTERED_META = "registered_model_meta"
 
@@ -53,8 +53,8 @@ def resolve(
         return local(Path(settings.model_local_path), settings.model_uri)
     if settings.model_uri is None:
         return (
-            local(MOUNTED)
-            if (MOUNTED / MLMODEL).is_file()
+            local(MODEL_MOUNT)
+            if (MODEL_MOUNT / MLMODEL).is_file()
             else Source(DEMO, "the demo model", "the demo model", version="1", demo=True)
         )
     uri = settings.model_uri
@@ -62,7 +62,7 @@ def resolve(
     if path:
         return local(path, uri)
     note(f"resolving {uri}")
-    resolved, version = retried(lambda: pinned(settings, uri), settings, note, f"resolving {uri}")
+    resolved, version = retried(lambda: resolve_version(settings, uri), settings, note, f"resolving {uri}")
     if current and version and resolved == current.resolved_uri:
         return current
     return remote(settings, uri, note, folder, resolved, version)

@@ -10,14 +10,14 @@ from contextvars import ContextVar
 from random import random
 from typing import Any, Protocol, TypeVar
 
-from predictors.telemetry.ids import Ids, given, ids_of
+from predictors.telemetry.ids import Ids, ids_of, valid_ids
 
 access = logging.getLogger("predictors.access")
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that the current task answers, if it answers only one."""
 MAX_PATH = 1024  # characters
-DONE = (200, "OK")
-GONE = 499  # nginx's status for a client that disconnected before the response
+SUCCESS_STATUSES = (200, "OK")
+CLIENT_GONE = 499  # nginx's status for a client that disconnected before the response
 T = TypeVar("T")
 B = TypeVar("B")
 
@@ -138,7 +138,7 @@ class Exchange:
         """Leaves this request out of the trace."""
         if self.trace is not None:
             self.trace = None
-            self.ids = Ids(self.ids.request_id, given(self.headers)[1])
+            self.ids = Ids(self.ids.request_id, valid_ids(self.headers)[1])
 
     def end(self, status: int | str, size: int = 0) -> None:
         """Records the response; only the first call counts."""
@@ -153,7 +153,7 @@ class Exchange:
         if self.trace is not None and self.trace.sampled:
             self.trace.end(self, now)
         records = self.observer.records
-        if self.predicted is not None and records is not None and status in DONE:
+        if self.predicted is not None and records is not None and status in SUCCESS_STATUSES:
             records.add(self, *self.predicted, now - self.started, self.size + size)
 
     def log(self, size: int, took: int) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
 Labels: TypeAlias = "tuple[str, ...]"
-FILE = "measured.json"
+SNAPSHOT_FILE = "measured.json"
 
 
 class SnapshotGauge:
@@ -56,16 +56,16 @@ def publish(model_name: str, snapshot: Mapping[SnapshotGauge, Mapping[Labels, fl
         lines = {
             gauge._name: [[*labels, value] for labels, value in samples.items()] for gauge, samples in snapshot.items()
         }
-        unfinished = Path(folder) / f".{FILE}.{os.getpid()}"
+        unfinished = Path(folder) / f".{SNAPSHOT_FILE}.{os.getpid()}"
         unfinished.write_text(json.dumps(lines))
-        unfinished.rename(unfinished.with_name(FILE))
+        unfinished.rename(unfinished.with_name(SNAPSHOT_FILE))
 
 
 class SharedSnapshot:
     """The samples that the measuring process has published, for the registry of any process."""
 
     def __init__(self, folder: str, gauges: Iterable[SnapshotGauge]) -> None:
-        self.file = Path(folder) / FILE
+        self.file = Path(folder) / SNAPSHOT_FILE
         self.gauges = gauges
 
     def collect(self) -> Iterator[Any]:

@@ -49,11 +49,11 @@ class Ids(NamedTuple):
 
 def ids_of(headers: Iterable[tuple[bytes, bytes]]) -> Ids:
     """The ids that the caller sent; a request without an id gets a new one."""
-    request_id, traceparent = given(headers)
+    request_id, traceparent = valid_ids(headers)
     return Ids(request_id or new_id(), traceparent)
 
 
-def given(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+def valid_ids(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
     """The valid ids among the headers, whose names are in lower case; empty where there is none."""
     request_id, parents = b"", []
     for name, value in headers:

@@ -18,7 +18,7 @@ from predictors.telemetry.exchange import current
 FORMATS = ("text", "json")
 MAX_TEXT = 8192  # characters
 MAX_LINE = 65536  # bytes; of a longer line, nested values are written as texts and cut
-OWN = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
+RECORD_ATTRIBUTES = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"))
 KEYS = frozenset({"time", "level", "logger", "worker", "request_id", "trace_id", "span_id", "exception", "stack"})
 
 worker: int | None = None
@@ -98,7 +98,7 @@ class JSONLines(logging.Formatter):
             if exchange.ids.traceparent:
                 fields |= {"trace_id": exchange.ids.trace_id, "span_id": exchange.ids.span_id}
         for name, value in vars(record).items():
-            if name not in OWN and name not in KEYS:
+            if name not in RECORD_ATTRIBUTES and name not in KEYS:
                 fields[name] = cut(value) if isinstance(value, str) else value
         if record.exc_info and record.exc_info[0] is not None:
             fields["exception"] = cut_front(self.formatException(record.exc_info))

@@ -31,7 +31,7 @@ class TelemetryError(Exception):
     """What a variable asks for is not available; the message names it."""
 
 
-def asked_for(signal: str, environ: Mapping[str, str] = os.environ) -> bool:
+def is_exported(signal: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the signal, `traces` or `metrics`, is exported."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -76,7 +76,7 @@ def begin(settings: ServiceSettings, index: int) -> Telemetry:
     An export that is not available is logged and left out: these variables are often set for a whole cluster, and are
     no reason not to serve.
     """
-    wanted = [signal for signal in ("traces", "metrics") if asked_for(signal)]
+    wanted = [signal for signal in ("traces", "metrics") if is_exported(signal)]
     telemetry, started = Telemetry(), []
     if not wanted:
         return telemetry

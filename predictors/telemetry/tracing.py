@@ -18,7 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from opentelemetry.trace import Status as Outcome
 
 from predictors.protocol.grpc_status import GrpcStatus
-from predictors.telemetry.exchange import GONE, Exchange
+from predictors.telemetry.exchange import CLIENT_GONE, Exchange
 
 SCOPE = InstrumentationScope("mlflow-kserve")
 # The statuses that OpenTelemetry counts as errors of the server.
@@ -145,7 +145,9 @@ def http(exchange: Exchange) -> tuple[str, dict[str, Any], bool]:
     if exchange.route:
         attributes["http.route"] = exchange.route
     if status >= 400:
-        attributes["error.type"] = "client_gone" if status == GONE else getattr(exchange.error, "kind", str(status))
+        attributes["error.type"] = (
+            "client_gone" if status == CLIENT_GONE else getattr(exchange.error, "kind", str(status))
+        )
     return f"{exchange.verb} {exchange.route}".strip(), attributes, status >= 500
 
 

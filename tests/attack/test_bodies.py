@@ -56,15 +56,12 @@ def records(rows: int) -> list[dict[str, int]]:
     return [{f"k{i}": 1} for i in range(rows)]
 
 
-SQUARE = pytest.mark.xfail(strict=True, reason="rows × keys")
-
-
 @pytest.mark.parametrize(
     ("path", "form"),
     [
-        pytest.param(PREDICT, "instances", marks=SQUARE),
-        pytest.param(INVOCATIONS, "instances", marks=SQUARE),
-        pytest.param(INVOCATIONS, "dataframe_records", marks=SQUARE),
+        (PREDICT, "instances"),
+        (INVOCATIONS, "instances"),
+        (INVOCATIONS, "dataframe_records"),
     ],
 )
 def test_rows_with_keys_of_their_own(server: Attacked, path: str, form: str) -> None:
@@ -73,7 +70,6 @@ def test_rows_with_keys_of_their_own(server: Attacked, path: str, form: str) -> 
     check_refused(response)
 
 
-@SQUARE
 def test_work_for_a_client_that_has_gone(server: Attacked) -> None:
     """Nobody waits for it, so it ends."""
     with http1.connection(server.http) as sock:
@@ -132,15 +128,7 @@ TEXTS: dict[str, tuple[str, bytes]] = {
 }  # fmt: skip
 
 
-UNCUT = pytest.mark.xfail(strict=True, reason="names are repeated whole")
-FAILING = {
-    "10,000 outputs": pytest.mark.xfail(strict=True, reason="outputs × outputs"),
-    "a name of 4 MiB": UNCUT,
-    "a method of 4 MiB": UNCUT,
-}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=FAILING.get(name, ())) for name in JSON_BODIES])
+@pytest.mark.parametrize("name", JSON_BODIES)
 def test_json_that_asks_for_much(server: Attacked, name: str) -> None:
     path, make = JSON_BODIES[name]
     body = orjson.dumps(make(), option=orjson.OPT_NON_STR_KEYS)
@@ -216,25 +204,22 @@ def lists(length: int) -> bytes:
     return parquet(pa.table(dict.fromkeys(COLUMNS, column)))
 
 
-BOMB = pytest.mark.xfail(strict=True, reason="all of it is read")
-FILES: dict[str, tuple[str, Callable[[], bytes], bool]] = {
-    "Parquet of 3 million rows": (PARQUET, lambda: constant(3_000_000), True),
-    "Parquet with columns beside those of the model": (PARQUET, lambda: constant(300_000, (*COLUMNS, *(f"k{i}" for i in range(60)))), True),
-    "Parquet of 5,000 columns": (PARQUET, lambda: constant(1, tuple(f"k{i}" for i in range(5_000))), False),
-    "Parquet of long texts": (PARQUET, lambda: texts(2_000, 100_000), True),
-    "Parquet of long lists": (PARQUET, lambda: lists(3_000_000), True),
-    "CSV of 20,000 columns": (CSV, lambda: b",".join(b"k%d" % i for i in range(20_000)) + b"\n" + b"1," * 19_999 + b"1\n", True),
-    "CSV of 10,000 names only": (CSV, lambda: b",".join(b"k%d" % i for i in range(10_000)) + b"\n", True),
-    "CSV of one long line": (CSV, lambda: b"x" * 4 * MIB, False),
-    "CSV of quotes": (CSV, lambda: b'"' * 4 * MIB, False),
+FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "Parquet of 3 million rows": (PARQUET, lambda: constant(3_000_000)),
+    "Parquet with columns beside those of the model": (PARQUET, lambda: constant(300_000, (*COLUMNS, *(f"k{i}" for i in range(60))))),
+    "Parquet of 5,000 columns": (PARQUET, lambda: constant(1, tuple(f"k{i}" for i in range(5_000)))),
+    "Parquet of long texts": (PARQUET, lambda: texts(2_000, 100_000)),
+    "Parquet of long lists": (PARQUET, lambda: lists(3_000_000)),
+    "CSV of 20,000 columns": (CSV, lambda: b",".join(b"k%d" % i for i in range(20_000)) + b"\n" + b"1," * 19_999 + b"1\n"),
+    "CSV of 10,000 names only": (CSV, lambda: b",".join(b"k%d" % i for i in range(10_000)) + b"\n"),
+    "CSV of one long line": (CSV, lambda: b"x" * 4 * MIB),
+    "CSV of quotes": (CSV, lambda: b'"' * 4 * MIB),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[BOMB] if fails else []) for name, (_, _, fails) in FILES.items()]
-)
+@pytest.mark.parametrize("name", FILES)
 def test_tables_that_unfold(server: Attacked, name: str) -> None:
-    content_type, make, _ = FILES[name]
+    content_type, make = FILES[name]
     body = make()
     assert len(body) < MAX_BODY
     with server.bounded(ALLOWED, cpu=0.75):

@@ -103,9 +103,9 @@ def metadata(http: httpx.Client, target: ServerUnderTest) -> Json:
 @pytest.fixture(scope="session")
 def payloads(metadata: Json, target: ServerUnderTest) -> ConformancePayloads:
     """Makes valid inputs."""
-    made = ConformancePayloads(metadata, target.sample)
-    assert made.described, "the model's metadata names no inputs: give a sample request with --input"
-    return made
+    conformance_payloads = ConformancePayloads(metadata, target.sample)
+    assert conformance_payloads.described, "the model's metadata names no inputs: give a sample request with --input"
+    return conformance_payloads
 
 
 @pytest.fixture(scope="session")

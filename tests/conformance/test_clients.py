@@ -114,9 +114,9 @@ def test_triton_grpc(
 def kserve_request(kserve: Any, model: str, tensors: list[RequestTensor], *, binary: bool) -> Any:
     inputs = []
     for tensor in tensors:
-        made = kserve.InferInput(tensor.name, tensor.shape, tensor.datatype)
-        made.set_data_from_numpy(tensor.array, binary_data=binary)
-        inputs.append(made)
+        infer_input = kserve.InferInput(tensor.name, tensor.shape, tensor.datatype)
+        infer_input.set_data_from_numpy(tensor.array, binary_data=binary)
+        inputs.append(infer_input)
     return kserve.InferRequest(model_name=model, infer_inputs=inputs, request_id="42")
 
 

@@ -18,8 +18,8 @@ def refusal(status: str, call: Callable[..., Any], request: Any) -> None:
     """The call fails with this status and a reason that shows nothing of the server's inside."""
     with pytest.raises(grpc.RpcError) as caught:
         call(request, timeout=TIMEOUT)
-    found, details = caught.value.code().name, caught.value.details()
-    assert found == status, f"expected {status}: {found} {details!r}"
+    code, details = caught.value.code().name, caught.value.details()
+    assert code == status, f"expected {status}: {code} {details!r}"
     assert details.strip(), "the error says nothing"
     assert "Traceback" not in details
 

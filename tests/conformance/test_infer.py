@@ -36,7 +36,7 @@ def test_outputs_are_those_of_the_metadata(expected: HttpReply, metadata: Json) 
         assert output.datatype == described[name]["datatype"], f"output {name!r}"
         shape, wanted = output.array.shape, described[name]["shape"]
         assert len(shape) == len(wanted), f"output {name!r}: {shape}, the metadata say {wanted}"
-        fitting = [size in (found, -1) for found, size in zip(shape, wanted, strict=True)]
+        fitting = [size in (actual, -1) for actual, size in zip(shape, wanted, strict=True)]
         assert all(fitting), f"output {name!r}: {shape}, the metadata say {wanted}"
 
 

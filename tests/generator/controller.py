@@ -20,13 +20,13 @@ from tests.generator.services import (
 
 def ignored(service: Document) -> list[str]:
     """What the InferenceService says and KServe does not do."""
-    found = [*_ignored_mode(service), *_ignored_canaries(service)]
+    ignored_parts = [*_ignored_mode(service), *_ignored_canaries(service)]
     standard = mode_of(service) == "Standard"
     stable, *canaries = predictors(service)
     for predictor in (stable, *(laid_over(stable, canary) for canary in canaries)):
-        found += _ignored_always(predictor)
-    found += _ignored_standard(service, stable) if standard else _ignored_knative(stable)
-    return found
+        ignored_parts += _ignored_always(predictor)
+    ignored_parts += _ignored_standard(service, stable) if standard else _ignored_knative(stable)
+    return ignored_parts
 
 
 def _ignored_mode(service: Document) -> Iterator[str]:
@@ -141,18 +141,18 @@ def _ignored_knative(predictor: Document) -> Iterator[str]:
 def container_ignored(container: Document) -> list[str]:
     """What a ClusterStorageContainer says that does not work; no webhook looks at it."""
     spec = container.get("spec", {})
-    inner, found = spec.get("container", {}), []
+    inner, problems = spec.get("container", {}), []
     if inner.get("name") != "storage-initializer":
-        found.append("spec.container.name: the status and the injector look for storage-initializer")
+        problems.append("spec.container.name: the status and the injector look for storage-initializer")
     if "args" in inner:
-        found.append("spec.container.args: they replace the URI and the folder that KServe gives")
+        problems.append("spec.container.args: they replace the URI and the folder that KServe gives")
     for index, entry in enumerate(spec.get("supportedUriFormats") or ()):
         place = f"spec.supportedUriFormats[{index}]"
         if entry.get("prefix") and entry.get("regex"):
-            found.append(f"{place}: the regex is not looked at beside a prefix")
+            problems.append(f"{place}: the regex is not looked at beside a prefix")
         elif not entry.get("prefix") and not entry.get("regex"):
-            found.append(f"{place}: matches nothing")
-    return found
+            problems.append(f"{place}: matches nothing")
+    return problems
 
 
 def fetches(container: Document, uri: str) -> bool:

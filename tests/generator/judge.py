@@ -29,17 +29,19 @@ def judge(
     documents: Sequence[Document], crds: Crds | None = None, knative_allows: frozenset[str] = frozenset()
 ) -> Judgement:
     """The verdict; documents whose form is wrong are judged by their form only."""
-    found = [f"{title(document)}: {problem}" for document in documents for problem in schema_problems(document, crds)]
-    if found:
-        return Judgement(found, [])
-    found += name_problems(documents)
+    problems = [
+        f"{title(document)}: {problem}" for document in documents for problem in schema_problems(document, crds)
+    ]
+    if problems:
+        return Judgement(problems, [])
+    problems += name_problems(documents)
     for document in documents:
-        found += [f"{title(document)}: {problem}" for problem in _opinions(document, knative_allows)]
-    found += runtime_rejections([document for document in documents if document["kind"].endswith("ServingRuntime")])
+        problems += [f"{title(document)}: {problem}" for problem in _opinions(document, knative_allows)]
+    problems += runtime_rejections([document for document in documents if document["kind"].endswith("ServingRuntime")])
     for pod in pods(documents):
-        found += pod_problems(pod)
-    problems, external = reference_problems(documents)
-    return Judgement(found + problems, external)
+        problems += pod_problems(pod)
+    misnamed, external = reference_problems(documents)
+    return Judgement(problems + misnamed, external)
 
 
 def _opinions(document: Document, knative_allows: frozenset[str]) -> Iterator[str]:

@@ -24,14 +24,14 @@ MAX_ANNOTATIONS = 256 * 1024
 
 def name_problems(documents: Sequence[Document]) -> list[str]:
     """What is wrong with the names of the documents, each on its own and side by side."""
-    found = []
+    problems = []
     seen: dict[tuple[str, str, str, str], int] = {}
     for document in documents:
-        found += [f"{title(document)}: {problem}" for problem in _problems(document)]
+        problems += [f"{title(document)}: {problem}" for problem in _problems(document)]
         group = document["apiVersion"].rpartition("/")[0]
         identity = (group, document["kind"], namespace(document), document["metadata"].get("name", ""))
         seen[identity] = seen.get(identity, 0) + 1
-    return found + [
+    return problems + [
         f"{kind} {space}/{name} is there {count} times" for (_, kind, space, name), count in seen.items() if count > 1
     ]
 
@@ -67,18 +67,22 @@ def _problems(document: Document) -> Iterator[str]:
     for path, tags in _tags(document, ""):
         yield from (f"{path}: {problem}" for problem in _tag_problems(path, tags))
     if kind == "InferenceService" and isinstance(name, str):
-        yield from _made_names(document, name)
+        yield from _derived_names(document, name)
 
 
-def _made_names(service: Document, name: str) -> Iterator[str]:
+def _derived_names(service: Document, name: str) -> Iterator[str]:
     """KServe's Deployments, Services and hosts are called after the predictor."""
     standard = mode_of(service) == "Standard"
     for predictor in predictors(service):
         own = f"{name}-{predictor['name']}" if predictor.get("name") and standard else name
-        made = f"{own}-predictor"
+        resource_name = f"{own}-predictor"
         if not LABEL.fullmatch(predictor.get("name", "a")):
             yield f"predictor.name {predictor['name']!r} is no part of a name"
-        for what, text in (("Service", made), ("label app", f"isvc.{made}"), ("host", f"{made}-{namespace(service)}")):
+        for what, text in (
+            ("Service", resource_name),
+            ("label app", f"isvc.{resource_name}"),
+            ("host", f"{resource_name}-{namespace(service)}"),
+        ):
             if len(text) > 63 and (standard or what == "Service"):
                 yield f"the {what} that KServe makes, {text}, is longer than 63"
 

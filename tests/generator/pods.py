@@ -40,11 +40,11 @@ class RenderedPod:
     def ports(self) -> dict[str, int]:
         """Its ports by name; those with no name by their number."""
         declared = [port for container in self.containers for port in container.get("ports") or ()]
-        found = {port.get("name") or str(port["containerPort"]): port["containerPort"] for port in declared}
+        by_name = {port.get("name") or str(port["containerPort"]): port["containerPort"] for port in declared}
         if self.knative:
-            return {"http1": 8080, **QUEUE_PROXY, **found}
+            return {"http1": 8080, **QUEUE_PROXY, **by_name}
         # With none declared, KServe takes 8080.
-        return (found or {"8080": 8080}) | ({"agent": AGENT_PORT} if self.agent else {})
+        return (by_name or {"8080": 8080}) | ({"agent": AGENT_PORT} if self.agent else {})
 
 
 def pods(documents: Sequence[Document]) -> list[RenderedPod]:
@@ -74,17 +74,19 @@ def _pods(document: Document) -> Iterator[RenderedPod]:
 
 def _of_predictor(service: Document, merged: Document) -> RenderedPod:
     name, knative = service["metadata"].get("name", ""), mode_of(service) == "Knative"
-    made = f"{name}-{merged['name']}-predictor" if merged.get("name") and not knative else f"{name}-predictor"
+    resource_name = f"{name}-{merged['name']}-predictor" if merged.get("name") and not knative else f"{name}-predictor"
     own = {"serving.kserve.io/inferenceservice": name, "component": "predictor"}
     if knative:
-        own |= dict.fromkeys(("serving.knative.dev/service", "serving.knative.dev/configuration"), made)
+        own |= dict.fromkeys(("serving.knative.dev/service", "serving.knative.dev/configuration"), resource_name)
     else:
-        own["app"] = f"isvc.{made}"
+        own["app"] = f"isvc.{resource_name}"
     served = [{"name": MAIN, **merged["model"]}] if merged.get("model") is not None else []
     labels = {**(service["metadata"].get("labels") or {}), **(merged.get("labels") or {}), **own}
     containers = [*served, *(merged.get("containers") or ())]
     agent = bool(merged.get("logger") or merged.get("batcher"))
-    return RenderedPod(f"{title(service)} ({made})", namespace(service), merged, containers, labels, knative, agent)
+    return RenderedPod(
+        f"{title(service)} ({resource_name})", namespace(service), merged, containers, labels, knative, agent
+    )
 
 
 def pod_problems(pod: RenderedPod) -> list[str]:

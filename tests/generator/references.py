@@ -32,13 +32,13 @@ def reference_problems(documents: Sequence[Document]) -> tuple[list[str], list[s
     present = {(d["kind"], namespace(d), d["metadata"].get("name", "")): d for d in documents}
     problems, outside = [], set()
     for reference in references(documents):
-        found = present.get((reference.kind, reference.namespace, reference.name))
-        if found is None:
+        target = present.get((reference.kind, reference.namespace, reference.name))
+        if target is None:
             outside.add(str(reference))
         elif reference.key is not None and reference.key not in {
-            *(found.get("data") or {}),
-            *(found.get("stringData") or {}),
-            *(found.get("binaryData") or {}),
+            *(target.get("data") or {}),
+            *(target.get("stringData") or {}),
+            *(target.get("binaryData") or {}),
         }:
             problems.append(f"{reference.by}: {reference} has no key {reference.key}")
     problems += _selectors(documents, outside)
@@ -156,7 +156,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _selectors(documents: Sequence[Document], outside: set[str]) -> list[str]:
-    found = []
+    problems = []
     everything = [pod for pod in pods(documents) if pod.labels and pod.namespace]
     for document in documents:
         kind, spec = document["kind"], document.get("spec") or {}
@@ -169,15 +169,15 @@ def _selectors(documents: Sequence[Document], outside: set[str]) -> list[str]:
         selector = spec.get(where) if where else {"matchLabels": spec.get("selector") or {}}
         chosen = [pod for pod in everything if matches(selector or {}, pod.labels) and _sees(document, pod)]
         if not chosen and everything:
-            found.append(f"{title(document)}: its selector takes none of the pods")
+            problems.append(f"{title(document)}: its selector takes none of the pods")
         elif not chosen:
             outside.add(f"pods for {title(document)}")
-        found += [f"{title(document)}: {problem}" for problem in _ports(kind, spec, chosen)]
+        problems += [f"{title(document)}: {problem}" for problem in _ports(kind, spec, chosen)]
     for by, where, runtime in _runtimes(documents):
         kinds = {(d["kind"], namespace(d)) for d in documents if d["metadata"].get("name") == runtime}
         if not kinds & {("ServingRuntime", where), ("ClusterServingRuntime", "")}:
             outside.add(f"ServingRuntime or ClusterServingRuntime {runtime} for {by}")
-    return found
+    return problems
 
 
 def _sees(document: Document, pod: RenderedPod) -> bool:
@@ -214,16 +214,16 @@ def _ports(kind: str, spec: Document, chosen: list[RenderedPod]) -> Iterator[str
 def _scalers(documents: Sequence[Document]) -> Iterator[str]:
     """A scaler of one's own needs KServe to keep its hands off, and a target that KServe makes."""
     services = {namespace(d) + "/" + d["metadata"]["name"]: d for d in documents if d["kind"] == "InferenceService"}
-    made = {}
+    services_by_deployment = {}
     for place, service in services.items():
         stable = predictors(service)[0]
         name = f"{place}-{stable['name']}-predictor" if stable.get("name") else f"{place}-predictor"
-        made[name] = service
+        services_by_deployment[name] = service
     for document in documents:
         if document["kind"] in {"ScaledObject", "HorizontalPodAutoscaler"} and services:
             target = document["spec"]["scaleTargetRef"]
-            found = made.get(f"{namespace(document)}/{target['name']}")
-            if found is None:
+            scaled = services_by_deployment.get(f"{namespace(document)}/{target['name']}")
+            if scaled is None:
                 yield f"{title(document)}: KServe makes no Deployment {target['name']}"
-            elif mode_of(found) != "Standard" or annotations_of(found).get(AUTOSCALER) != "external":
+            elif mode_of(scaled) != "Standard" or annotations_of(scaled).get(AUTOSCALER) != "external":
                 yield f"{title(document)}: KServe scales {target['name']} as well; {AUTOSCALER} must be external"

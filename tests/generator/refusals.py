@@ -17,9 +17,9 @@ def refused_with_a_way_out(base: dict[str, Any], refusal: Refusal) -> None:
     said, where, word, mended = refusal
     with pytest.raises(SpecError) as caught:
         render(ServeSpec.model_validate(base | said))
-    found = [problem.message for problem in caught.value.problems if problem.where == where]
-    assert len(found) == 1, caught.value.problems
-    assert word in found[0]
+    messages = [problem.message for problem in caught.value.problems if problem.where == where]
+    assert len(messages) == 1, caught.value.problems
+    assert word in messages[0]
     render(ServeSpec.model_validate(base | said | mended))
 
 

@@ -37,8 +37,8 @@ def schema_problems(document: Mapping[str, Any], crds: Crds | None) -> list[str]
         return core_problems(document)
     if schema is None:
         return [f"kind: KServe has no {kind} in {version}"]
-    found = list(walk({**schema, "properties": {**schema["properties"], "metadata": METADATA}}, document, "", True))
-    return [str(problem) for problem in found]
+    problems = list(walk({**schema, "properties": {**schema["properties"], "metadata": METADATA}}, document, "", True))
+    return [str(problem) for problem in problems]
 
 
 def core_problems(document: Mapping[str, Any]) -> list[str]:
@@ -96,10 +96,10 @@ def _of_type(kind: str, field: str) -> Schema:
         return {"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}}
     if kind in plain:
         return {"type": plain[kind]}
-    if found := re.fullmatch(r"[Ll]ist\[(.+)\]", kind):
-        return {"type": "array", "items": _of_type(found[1], "")}
-    if found := re.fullmatch(r"dict\(str, (.+)\)|Dict\[str, (.+)\]", kind):
-        return {"type": "object", "additionalProperties": _of_type(found[1] or found[2], "")}
+    if match := re.fullmatch(r"[Ll]ist\[(.+)\]", kind):
+        return {"type": "array", "items": _of_type(match[1], "")}
+    if match := re.fullmatch(r"dict\(str, (.+)\)|Dict\[str, (.+)\]", kind):
+        return {"type": "object", "additionalProperties": _of_type(match[1] or match[2], "")}
     name = re.sub(r"^K8sIoApi[A-Za-z]+(?=V\d)", "", kind)
     model = getattr(models, name, None) or getattr(core, name, None)
     return {"x-kubernetes-preserve-unknown-fields": True} if model is None else _of_model(model)

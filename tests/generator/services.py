@@ -28,17 +28,17 @@ QUANTITY = re.compile(r"([+-]?[0-9.]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|)")
 
 def amount(quantity: object) -> float:
     """A Kubernetes quantity as a number."""
-    found = QUANTITY.fullmatch(str(quantity))
-    if not found:
+    match = QUANTITY.fullmatch(str(quantity))
+    if not match:
         return float("nan")
     units = {"": 1.0, "m": 1e-3} | {unit: 1000.0**power for power, unit in enumerate("kMGTPE", 1)}
     units |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}
-    return float(found[1]) * units[found[2]]
+    return float(match[1]) * units[match[2]]
 
 
 def annotations_of(document: Document) -> Document:
-    found: Document = document.get("metadata", {}).get("annotations") or {}
-    return found
+    annotations: Document = document.get("metadata", {}).get("annotations") or {}
+    return annotations
 
 
 def mode_of(service: Document) -> str:
@@ -63,10 +63,10 @@ def laid_over(stable: Document, canary: Document) -> Document:
 
 def implementations(predictor: Document) -> list[Document]:
     """What serves: a framework's field, `model` or custom containers."""
-    found = [predictor[name] for name in (*FRAMEWORKS, "model") if predictor.get(name) is not None]
+    fields = [predictor[name] for name in (*FRAMEWORKS, "model") if predictor.get(name) is not None]
     containers: list[Document] = list(predictor.get("containers") or ())
     named = [container for container in containers if container.get("name") == MAIN]
-    return [*found, *named] or containers[:1]
+    return [*fields, *named] or containers[:1]
 
 
 def storage_uri(predictor: Document) -> str | None:

@@ -185,12 +185,12 @@ def _knative(draw: st.DrawFn) -> dict[str, Any]:
             ]
         )
     )
-    found: dict[str, Any] = {"scaling": scaling}
+    fields: dict[str, Any] = {"scaling": scaling}
     if draw(st.booleans()):
-        found["container_concurrency"] = draw(st.sampled_from([0, 80, 100]))
+        fields["container_concurrency"] = draw(st.sampled_from([0, 80, 100]))
     if draw(st.booleans()):
-        found["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
-    return found
+        fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
+    return fields
 
 
 @st.composite
@@ -212,12 +212,12 @@ def _standard(draw: st.DrawFn, low: int) -> dict[str, Any]:
                 "schedule": [window, {**window, "start": "0 18 * * 1-5", "end": "0 8 * * 6", "min": low + 2}],
             },
         ]
-    found: dict[str, Any] = {"scaling": draw(st.sampled_from(choices))}
+    fields: dict[str, Any] = {"scaling": draw(st.sampled_from(choices))}
     if draw(st.booleans()):
-        found["rolling"] = {"surge": draw(st.sampled_from([1, "25%"])), "unavailable": 0}
+        fields["rolling"] = {"surge": draw(st.sampled_from([1, "25%"])), "unavailable": 0}
     if low and draw(st.integers(0, 2)) == 0:
-        found["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
-        found["storage"] = {"strategy": "container"}
+        fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
+        fields["storage"] = {"strategy": "container"}
     elif draw(st.booleans()):
-        found["storage"] = {"strategy": draw(st.sampled_from(["emptydir", "pvc", "server", "container"]))}
-    return found
+        fields["storage"] = {"strategy": draw(st.sampled_from(["emptydir", "pvc", "server", "container"]))}
+    return fields

@@ -19,20 +19,20 @@ STABLE = {"serving.kserve.io/inferenceservice": "fraud"}
 CACHE: dict[str, Any] = {"strategy": "pvc", "cache": {"claim": "models", "create": True, "cleanup": True}}
 
 
-def made(**said: Any) -> dict[str, dict[str, Any]]:
+def by_kind(**said: Any) -> dict[str, dict[str, Any]]:
     """The resources by kind."""
-    found = render(ServeSpec.model_validate(BASE | said))
-    kinds = [resource["kind"] for resource in found]
-    assert len(kinds) == len({(resource["kind"], resource["metadata"]["name"]) for resource in found})
-    return dict(zip(kinds, found, strict=True))
+    documents = render(ServeSpec.model_validate(BASE | said))
+    kinds = [resource["kind"] for resource in documents]
+    assert len(kinds) == len({(resource["kind"], resource["metadata"]["name"]) for resource in documents})
+    return dict(zip(kinds, documents, strict=True))
 
 
 def test_nothing_around_is_made_unasked() -> None:
-    assert set(made()) == {"InferenceService"}
+    assert set(by_kind()) == {"InferenceService"}
 
 
 def test_each_stands_in_the_namespace_and_says_who_made_it() -> None:
-    everything = made(
+    everything = by_kind(
         **GUARDED, storage=CACHE, service_account={"create": True}, replicas={"min": 2}, labels={"team": "risk"},
         exposure={"host": "fraud.example.com"}, istio={"issuer": "https://id.example"}, monitoring={"scrape": "podmonitor"},
     )  # fmt: skip
@@ -46,7 +46,7 @@ def test_each_stands_in_the_namespace_and_says_who_made_it() -> None:
 
 
 def test_an_account_without_a_token() -> None:
-    account = made(service_account={"create": True}, image_pull_secrets=["registry"])["ServiceAccount"]
+    account = by_kind(service_account={"create": True}, image_pull_secrets=["registry"])["ServiceAccount"]
     assert account["metadata"]["name"] == "fraud"
     assert account["automountServiceAccountToken"] is False
     assert account["imagePullSecrets"] == [{"name": "registry"}]
@@ -54,61 +54,63 @@ def test_an_account_without_a_token() -> None:
 
 
 def test_annotations_ask_for_an_account_of_their_own() -> None:
-    found = made(service_account={"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"}})
-    assert found["ServiceAccount"]["metadata"]["annotations"] == {
+    resources = by_kind(service_account={"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"}})
+    assert resources["ServiceAccount"]["metadata"]["annotations"] == {
         "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/fraud"
     }
-    assert found["InferenceService"]["spec"]["predictor"]["serviceAccountName"] == "fraud"
+    assert resources["InferenceService"]["spec"]["predictor"]["serviceAccountName"] == "fraud"
 
 
 def test_an_account_that_is_there_is_only_used() -> None:
-    found = made(service_account={"name": "mine"})
-    assert "ServiceAccount" not in found
-    assert found["InferenceService"]["spec"]["predictor"]["serviceAccountName"] == "mine"
+    resources = by_kind(service_account={"name": "mine"})
+    assert "ServiceAccount" not in resources
+    assert resources["InferenceService"]["spec"]["predictor"]["serviceAccountName"] == "mine"
 
 
 def test_kserve_finds_the_credentials_in_the_account() -> None:
-    found = made(model="s3://bucket/fraud", storage={"secrets": ["s3"]}, service_account={"create": True})
-    assert found["ServiceAccount"]["secrets"] == [{"name": "s3"}]
-    found = made(storage={"strategy": "server", "secrets": ["s3"]}, service_account={"create": True})
-    assert "secrets" not in found["ServiceAccount"]  # the predictor has them as variables
+    resources = by_kind(model="s3://bucket/fraud", storage={"secrets": ["s3"]}, service_account={"create": True})
+    assert resources["ServiceAccount"]["secrets"] == [{"name": "s3"}]
+    resources = by_kind(storage={"strategy": "server", "secrets": ["s3"]}, service_account={"create": True})
+    assert "secrets" not in resources["ServiceAccount"]  # the predictor has them as variables
 
 
 # The network
 
 
 def policy(**said: Any) -> dict[str, Any]:
-    return made(**{**GUARDED, **said})["NetworkPolicy"]
+    return by_kind(**{**GUARDED, **said})["NetworkPolicy"]
 
 
 def test_only_the_named_namespaces_may_call() -> None:
-    found = policy()
-    assert found["spec"]["podSelector"]["matchLabels"] == STABLE
-    assert found["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert lets(found, "from", "shop", 8080)
-    assert lets(found, "from", "shop", 8081)
-    assert not lets(found, "from", "other", 8080)
-    assert not lets(found, "from", "shop", 22)
+    network_policy = policy()
+    assert network_policy["spec"]["podSelector"]["matchLabels"] == STABLE
+    assert network_policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert lets(network_policy, "from", "shop", 8080)
+    assert lets(network_policy, "from", "shop", 8081)
+    assert not lets(network_policy, "from", "other", 8080)
+    assert not lets(network_policy, "from", "shop", 22)
 
 
 def test_only_dns_and_the_tracking_server_are_called() -> None:
-    found = policy()
-    assert lets(found, "to", "kube-system", 53, "UDP")
-    assert lets(found, "to", "kube-system", 53)
-    assert lets(found, "to", "tracking", 5000)
-    assert not lets(found, "to", "tracking", 22)
-    assert not lets(found, "to", "other", 5000)
-    assert not lets(found, "to", "8.8.8.8", 443)
+    network_policy = policy()
+    assert lets(network_policy, "to", "kube-system", 53, "UDP")
+    assert lets(network_policy, "to", "kube-system", 53)
+    assert lets(network_policy, "to", "tracking", 5000)
+    assert not lets(network_policy, "to", "tracking", 22)
+    assert not lets(network_policy, "to", "other", 5000)
+    assert not lets(network_policy, "to", "8.8.8.8", 443)
 
 
 def test_pods_by_their_labels() -> None:
     peer = {"namespace": "shop", "pod_labels": {"app": "cart"}, "ports": [8080]}
-    found = policy(network_policy={"allow_from": [peer], "allow_to": [{"cidr": "10.1.0.0/16", "ports": [443]}]})
-    assert lets(found, "from", "shop", 8080, app="cart")
-    assert not lets(found, "from", "shop", 8080, app="other")
-    assert not lets(found, "from", "shop", 8081, app="cart")
-    assert lets(found, "to", "10.1.2.3", 443)
-    assert not lets(found, "to", "10.2.2.3", 443)
+    network_policy = policy(
+        network_policy={"allow_from": [peer], "allow_to": [{"cidr": "10.1.0.0/16", "ports": [443]}]}
+    )
+    assert lets(network_policy, "from", "shop", 8080, app="cart")
+    assert not lets(network_policy, "from", "shop", 8080, app="other")
+    assert not lets(network_policy, "from", "shop", 8081, app="cart")
+    assert lets(network_policy, "to", "10.1.2.3", 443)
+    assert not lets(network_policy, "to", "10.2.2.3", 443)
     cached = policy(
         network_policy={"from_namespaces": ["shop"], "allow_to": [{"cidr": "169.254.20.10/32", "ports": [53]}]}
     )
@@ -147,16 +149,16 @@ def test_what_the_spec_names_is_let_through(said: dict[str, Any]) -> None:
 
 
 def test_prometheus_reaches_the_metrics_only() -> None:
-    found = policy(monitoring={"namespace": "monitoring"})
-    assert lets(found, "from", "monitoring", 8080)
-    assert not lets(found, "from", "monitoring", 8081)
+    network_policy = policy(monitoring={"namespace": "monitoring"})
+    assert lets(network_policy, "from", "monitoring", 8080)
+    assert not lets(network_policy, "from", "monitoring", 8081)
     assert not lets(policy(monitoring={"namespace": "monitoring", "scrape": "off"}), "from", "monitoring", 8080)
 
 
 def test_the_port_with_tls() -> None:
-    found = policy(auth={"tls_secret": "tls"})
-    assert lets(found, "from", "shop", 8443)
-    assert not lets(found, "from", "shop", 8080)
+    network_policy = policy(auth={"tls_secret": "tls"})
+    assert lets(network_policy, "from", "shop", 8443)
+    assert not lets(network_policy, "from", "shop", 8080)
 
 
 def test_kserves_agent_is_what_callers_reach() -> None:
@@ -165,13 +167,13 @@ def test_kserves_agent_is_what_callers_reach() -> None:
 
 
 def test_knatives_proxy_and_parts() -> None:
-    found = policy(**KNATIVE, monitoring={"namespace": "monitoring"})
+    network_policy = policy(**KNATIVE, monitoring={"namespace": "monitoring"})
     for port in (8012, 8112):
-        assert lets(found, "from", "shop", port)
-        assert lets(found, "from", "knative-serving", port)
-    assert lets(found, "from", "knative-serving", 9090)
-    assert not lets(found, "from", "shop", 8080)
-    assert lets(found, "from", "monitoring", 8080)
+        assert lets(network_policy, "from", "shop", port)
+        assert lets(network_policy, "from", "knative-serving", port)
+    assert lets(network_policy, "from", "knative-serving", 9090)
+    assert not lets(network_policy, "from", "shop", 8080)
+    assert lets(network_policy, "from", "monitoring", 8080)
     assert lets(policy(**KNATIVE, protocol="grpc"), "from", "knative-serving", 8013)
 
 
@@ -184,8 +186,8 @@ def test_the_mesh_needs_its_control_plane() -> None:
 
 
 def budget(**said: Any) -> dict[str, Any] | None:
-    found = made(**said).get("PodDisruptionBudget")
-    return dict(found["spec"]) if found else None
+    document = by_kind(**said).get("PodDisruptionBudget")
+    return dict(document["spec"]) if document else None
 
 
 def test_one_pod_may_go_where_there_are_others() -> None:
@@ -206,25 +208,25 @@ def test_a_budget_of_ones_own() -> None:
 
 def test_serves_that_share_a_cache_make_the_same_of_it() -> None:
     shared = ["PersistentVolumeClaim", "ServiceAccount", "Role", "RoleBinding", "CronJob"]
-    one = made(storage=CACHE, labels={"team": "risk"})
-    other = made(storage=CACHE, name="ranking", model="models:/ranking/1", replicas={"max": 9})
+    one = by_kind(storage=CACHE, labels={"team": "risk"})
+    other = by_kind(storage=CACHE, name="ranking", model="models:/ranking/1", replicas={"max": 9})
     assert [one[kind] for kind in shared] == [other[kind] for kind in shared]
 
 
 def test_the_cleanup_may_see_pods_and_nothing_else() -> None:
-    found = made(storage=CACHE)
-    assert found["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
-    (subject,) = found["RoleBinding"]["subjects"]
-    pod = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["serviceAccountName"] == subject["name"] == found["ServiceAccount"]["metadata"]["name"]
+    resources = by_kind(storage=CACHE)
+    assert resources["Role"]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
+    (subject,) = resources["RoleBinding"]["subjects"]
+    pod = resources["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == subject["name"] == resources["ServiceAccount"]["metadata"]["name"]
     assert pod["automountServiceAccountToken"] is True
-    assert found["CronJob"]["spec"]["concurrencyPolicy"] == "Forbid"
+    assert resources["CronJob"]["spec"]["concurrencyPolicy"] == "Forbid"
 
 
 def test_the_cleanup_works_on_the_claim_as_whoever_downloads() -> None:
     cache = {**CACHE["cache"], "ttl_days": 1.5, "max_size_gb": 80}
-    found = made(storage={"strategy": "pvc", "cache": cache}, security={"run_as_user": 1000, "fs_group": 1000})
-    pod = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    resources = by_kind(storage={"strategy": "pvc", "cache": cache}, security={"run_as_user": 1000, "fs_group": 1000})
+    pod = resources["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     said = {variable["name"]: variable["value"] for variable in container["env"]}
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
@@ -232,24 +234,24 @@ def test_the_cleanup_works_on_the_claim_as_whoever_downloads() -> None:
     assert claims[mounts[said["CACHE_PATH"]]] == {"claimName": "models"}
     assert (said["TTL_DAYS"], said["MAX_SIZE_GB"]) == ("1.5", "80")
     assert container["command"] == ["python", "-m", "predictors.cleanup"]
-    (downloader,) = found["InferenceService"]["spec"]["predictor"]["initContainers"]
+    (downloader,) = resources["InferenceService"]["spec"]["predictor"]["initContainers"]
     assert container["image"] == downloader["image"]
     assert container["securityContext"] == downloader["securityContext"]
 
 
 def test_a_claim_that_is_there_is_only_used() -> None:
-    assert set(made(storage={"strategy": "pvc"})) == {"InferenceService"}
+    assert set(by_kind(storage={"strategy": "pvc"})) == {"InferenceService"}
 
 
 # Host names
 
 
 def test_a_host_name_in_standard() -> None:
-    found = made(exposure={"host": "fraud.example.com", "gateway": "edge/public"}, timeout="90s")["HTTPRoute"]
-    assert found["metadata"]["name"] not in ("fraud", "fraud-predictor")  # KServe's own
-    assert found["spec"]["hostnames"] == ["fraud.example.com"]
-    assert found["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public"}]
-    grpc, rest = found["spec"]["rules"]
+    route = by_kind(exposure={"host": "fraud.example.com", "gateway": "edge/public"}, timeout="90s")["HTTPRoute"]
+    assert route["metadata"]["name"] not in ("fraud", "fraud-predictor")  # KServe's own
+    assert route["spec"]["hostnames"] == ["fraud.example.com"]
+    assert route["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public"}]
+    grpc, rest = route["spec"]["rules"]
     assert {match["path"]["value"] for match in grpc["matches"]} >= {"/inference.GRPCInferenceService"}
     assert grpc["backendRefs"] == [{"name": "fraud-predictor", "port": 8081}]
     assert rest["backendRefs"] == [{"name": "fraud-predictor", "port": 80}]
@@ -257,26 +259,26 @@ def test_a_host_name_in_standard() -> None:
 
 
 def test_the_services_first_port_is_the_protocols() -> None:
-    grpc, rest = made(exposure={"host": "fraud.example.com"}, protocol="grpc")["HTTPRoute"]["spec"]["rules"]
+    grpc, rest = by_kind(exposure={"host": "fraud.example.com"}, protocol="grpc")["HTTPRoute"]["spec"]["rules"]
     assert [rule["backendRefs"][0]["port"] for rule in (grpc, rest)] == [80, 8080]
 
 
 def test_the_route_splits_as_kserves_own_does() -> None:
     canary = {"model": "models:/fraud/8", "percent": 20}
-    found = made(
+    resources = by_kind(
         exposure={"host": "fraud.example.com"}, canary=canary, revision="v7", storage={"strategy": "container"}
     )
     shares = [
-        {one["name"]: one["weight"] for one in rule["backendRefs"]} for rule in found["HTTPRoute"]["spec"]["rules"]
+        {one["name"]: one["weight"] for one in rule["backendRefs"]} for rule in resources["HTTPRoute"]["spec"]["rules"]
     ]
     assert shares == [{"fraud-v7-predictor": 80, "fraud-v8-predictor": 20}] * 2
 
 
 def test_a_host_name_in_knative() -> None:
-    found = made(**KNATIVE, exposure={"host": "fraud.example.com"})
-    assert "HTTPRoute" not in found
-    assert found["DomainMapping"]["metadata"]["name"] == "fraud.example.com"
-    assert found["DomainMapping"]["spec"]["ref"] == {
+    resources = by_kind(**KNATIVE, exposure={"host": "fraud.example.com"})
+    assert "HTTPRoute" not in resources
+    assert resources["DomainMapping"]["metadata"]["name"] == "fraud.example.com"
+    assert resources["DomainMapping"]["spec"]["ref"] == {
         "kind": "Service", "name": "fraud-predictor", "apiVersion": "serving.knative.dev/v1",
     }  # fmt: skip
 
@@ -285,10 +287,10 @@ def test_a_host_name_in_knative() -> None:
 
 
 def rules(**said: Any) -> list[dict[str, Any]]:
-    found = made(**said)["AuthorizationPolicy"]
-    assert found["spec"]["action"] == "ALLOW"
-    assert found["spec"]["selector"]["matchLabels"] == STABLE
-    return list(found["spec"]["rules"])
+    authorization = by_kind(**said)["AuthorizationPolicy"]
+    assert authorization["spec"]["action"] == "ALLOW"
+    assert authorization["spec"]["selector"]["matchLabels"] == STABLE
+    return list(authorization["spec"]["rules"])
 
 
 def test_one_of_several_callers_is_enough() -> None:
@@ -305,7 +307,7 @@ def test_a_token_is_asked_for_and_not_only_looked_at() -> None:
     said = {"istio": {"issuer": "https://id.example", "audiences": ["fraud"], "namespaces": ["shop"]}}
     callers, _ = rules(**said)
     assert callers["from"] == [{"source": {"namespaces": ["shop"], "requestPrincipals": ["https://id.example/*"]}}]
-    assert made(**said)["RequestAuthentication"]["spec"]["jwtRules"] == [
+    assert by_kind(**said)["RequestAuthentication"]["spec"]["jwtRules"] == [
         {"issuer": "https://id.example", "audiences": ["fraud"]}
     ]
 
@@ -324,16 +326,18 @@ def test_knatives_parts_may_ask_the_proxy() -> None:
 
 def test_the_predictor_gets_the_token_that_it_looks_at() -> None:
     jwt = {"jwks": "https://id.example/keys", "issuer": "https://id.example", "audience": "fraud"}
-    found = made(istio={"issuer": "https://id.example"}, auth={"jwt": jwt})
-    assert found["RequestAuthentication"]["spec"]["jwtRules"][0]["forwardOriginalToken"] is True
+    resources = by_kind(istio={"issuer": "https://id.example"}, auth={"jwt": jwt})
+    assert resources["RequestAuthentication"]["spec"]["jwtRules"][0]["forwardOriginalToken"] is True
 
 
 # Metrics
 
 
 def scrape_annotations(**said: Any) -> dict[str, str]:
-    found = made(**said)["InferenceService"]["metadata"]["annotations"]
-    return {key.removeprefix("prometheus.io/"): value for key, value in found.items() if key.startswith("prometheus")}
+    annotations = by_kind(**said)["InferenceService"]["metadata"]["annotations"]
+    return {
+        key.removeprefix("prometheus.io/"): value for key, value in annotations.items() if key.startswith("prometheus")
+    }
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
@@ -341,8 +345,8 @@ def scrape_annotations(**said: Any) -> dict[str, str]:
 def test_annotations_lead_to_the_predictor(mode: str, protocol: str) -> None:
     """KServe would put another port there if it were asked to scrape."""
     assert scrape_annotations(mode=mode, protocol=protocol) == {"scrape": "true", "port": "8080", "path": "/metrics"}
-    found = made(mode=mode)["InferenceService"]["metadata"]["annotations"]
-    assert found["serving.kserve.io/enable-prometheus-scraping"] == "false"
+    annotations = by_kind(mode=mode)["InferenceService"]["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/enable-prometheus-scraping"] == "false"
     assert scrape_annotations(mode=mode, monitoring={"scrape": "off"}) == {}
 
 
@@ -355,8 +359,10 @@ def test_annotations_with_tls() -> None:
 @pytest.mark.parametrize(("scrape", "kind"), [("podmonitor", "PodMonitor"), ("servicemonitor", "ServiceMonitor")])
 @pytest.mark.parametrize("predictor", ["container", "runtime"])
 def test_a_monitor_names_a_port_that_is_there(scrape: str, kind: str, predictor: str) -> None:
-    found = made(predictor=predictor, monitoring={"scrape": scrape, "interval": "5s", "labels": {"release": "prom"}})
-    monitor, service = found[kind], found["InferenceService"]["spec"]["predictor"]
+    resources = by_kind(
+        predictor=predictor, monitoring={"scrape": scrape, "interval": "5s", "labels": {"release": "prom"}}
+    )
+    monitor, service = resources[kind], resources["InferenceService"]["spec"]["predictor"]
     assert monitor["metadata"]["labels"]["release"] == "prom"
     assert monitor["spec"]["selector"]["matchLabels"] == STABLE
     (endpoint,) = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
@@ -367,7 +373,7 @@ def test_a_monitor_names_a_port_that_is_there(scrape: str, kind: str, predictor:
 
 
 def test_a_monitor_trusts_the_pods_certificate() -> None:
-    (endpoint,) = made(auth={"tls_secret": "tls"}, monitoring={"scrape": "podmonitor"})["PodMonitor"]["spec"][
+    (endpoint,) = by_kind(auth={"tls_secret": "tls"}, monitoring={"scrape": "podmonitor"})["PodMonitor"]["spec"][
         "podMetricsEndpoints"
     ]
     assert (endpoint["port"], endpoint["scheme"]) == ("https", "https")
@@ -378,8 +384,8 @@ def test_a_monitor_trusts_the_pods_certificate() -> None:
 
 def test_a_monitor_in_knative_asks_the_port_of_the_metrics() -> None:
     said = {**KNATIVE, "monitoring": {"scrape": "podmonitor"}}
-    (endpoint,) = made(**said)["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    (endpoint,) = by_kind(**said)["PodMonitor"]["spec"]["podMetricsEndpoints"]
     assert endpoint["port"] == "user-port"
     assert "relabelings" not in endpoint
-    (endpoint,) = made(**said, protocol="grpc")["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    (endpoint,) = by_kind(**said, protocol="grpc")["PodMonitor"]["spec"]["podMetricsEndpoints"]
     assert endpoint["relabelings"][0]["replacement"] == "$1:8080"

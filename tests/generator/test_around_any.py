@@ -92,10 +92,10 @@ AROUND = st.fixed_dictionaries(
 def test_a_cluster_takes_it_or_it_is_refused(said: dict[str, Any], optional_crds: Crds | None) -> None:
     spec = ServeSpec.model_validate(said)
     try:
-        found = render(spec)
+        documents = render(spec)
     except SpecError:
         event("refused")
         return
     event("rendered")
-    assert judge(found, optional_crds, FEATURES).problems == []
-    assert stream(found, "") == stream(render(ServeSpec.model_validate(said)), "")
+    assert judge(documents, optional_crds, FEATURES).problems == []
+    assert stream(documents, "") == stream(render(ServeSpec.model_validate(said)), "")

@@ -82,17 +82,17 @@ def command(
 
 
 def test_one_line_makes_a_serve(run: Callable[..., Ran]) -> None:
-    made = run(
+    rendered = run(
         *ONE_LINER, "--namespace", "ml", "--max", "7", "--cores", "2", "--scaling", "80% CPU", "--set", "timeout=30"
     )
-    assert (made.status, made.predictor["maxReplicas"], made.predictor["timeout"]) == (0, 7, 30)
-    assert made.predictor["scaleTarget"] == 80
-    assert made.out.startswith(
+    assert (rendered.status, rendered.predictor["maxReplicas"], rendered.predictor["timeout"]) == (0, 7, 30)
+    assert rendered.predictor["scaleTarget"] == 80
+    assert rendered.out.startswith(
         "---\n# Made by mlflow-kserve 0.1.0: python -m generator render --model models:/fraud/3 --name fraud --namespace ml "
         "--flavor sklearn --max 7 --scaling '80% CPU' --cores 2 --set timeout=30. Change the spec, not this.\n"
     )
-    assert "Note:" in made.err
-    assert made.err.splitlines()[0] in made.out.replace("# ", "")  # for whoever applies it, too
+    assert "Note:" in rendered.err
+    assert rendered.err.splitlines()[0] in rendered.out.replace("# ", "")  # for whoever applies it, too
 
 
 def test_what_it_says_of_itself_can_be_run_again(run: Callable[..., Ran]) -> None:
@@ -113,10 +113,10 @@ def test_what_it_says_of_itself_can_be_run_again(run: Callable[..., Ran]) -> Non
 
 
 def test_an_environment(run: Callable[..., Ran]) -> None:
-    made = run("render", "serve.yaml", "--env", "prod")
-    assert made.documents[0]["metadata"]["namespace"] == "ml-prod"
-    assert made.predictor["containers"][0]["image"].endswith(":1.10")
-    assert "\n# For the environment prod on the cluster prod-1.\n" in made.out
+    rendered = run("render", "serve.yaml", "--env", "prod")
+    assert rendered.documents[0]["metadata"]["namespace"] == "ml-prod"
+    assert rendered.predictor["containers"][0]["image"].endswith(":1.10")
+    assert "\n# For the environment prod on the cluster prod-1.\n" in rendered.out
     base = run("render", "serve.yaml")
     assert base.status == 0
     assert "no environment is selected" in base.err
@@ -128,20 +128,20 @@ def test_environments_in_a_file_of_their_own(run: Callable[..., Ran]) -> None:
         "environments:\n  prod: {namespace: shared, workers: 3, defaults: {replicas: {min: 9}, timeout: 9s}}\n"
         "  edge: {namespace: edge}\n"
     )
-    made = run("render", "serve.yaml", "--env", "prod", "--environments", "platform.yaml")
-    assert made.documents[0]["metadata"]["namespace"] == "ml-prod"  # the serve's own environment wins
-    assert (made.predictor["minReplicas"], made.predictor["timeout"]) == (2, 9)
+    rendered = run("render", "serve.yaml", "--env", "prod", "--environments", "platform.yaml")
+    assert rendered.documents[0]["metadata"]["namespace"] == "ml-prod"  # the serve's own environment wins
+    assert (rendered.predictor["minReplicas"], rendered.predictor["timeout"]) == (2, 9)
     assert run("render", "serve.yaml", "--env", "edge", "--environments", "platform.yaml").documents[0]["metadata"]["namespace"] == "edge"  # fmt: skip
 
 
 def test_flags_win_and_are_laid_over_lists_too(run: Callable[..., Ran]) -> None:
     Path("serve.yaml").write_text(SPEC + "scaling: 70% CPU\nargs: [a, b]\nenv: {A: 1}\n")
-    made = run(
+    rendered = run(
         "render", "serve.yaml", "--env", "staging", "--max", "6", "--set", "args[1]=c", "--set", "args[2]=d",
         "--set", "env.A=null", "--set", "env.B=007", "--set", "scaling.memory=60", "--set", "scaling.by=hpa",
     )  # fmt: skip
-    container = made.predictor["containers"][0]
-    assert made.predictor["maxReplicas"] == 6
+    container = rendered.predictor["containers"][0]
+    assert rendered.predictor["maxReplicas"] == 6
     rows = json.loads(run("explain", "serve.yaml", "--set", "scaling.memory=60", "--json").out)
     assert {("scaling.cpu", 70), ("scaling.memory", 60)} <= {
         (row["path"], row["value"]) for row in rows if row["path"] in ("scaling.cpu", "scaling.memory")
@@ -152,9 +152,9 @@ def test_flags_win_and_are_laid_over_lists_too(run: Callable[..., Ran]) -> None:
 
 
 def test_secrets_stay_out_of_the_header(run: Callable[..., Ran]) -> None:
-    made = run(*ONE_LINER, "--set", "env.PASSWORD=hunter2")
-    assert "--set env.PASSWORD=…" in made.out
-    assert made.out.count("hunter2") == 1  # the variable itself
+    rendered = run(*ONE_LINER, "--set", "env.PASSWORD=hunter2")
+    assert "--set env.PASSWORD=…" in rendered.out
+    assert rendered.out.count("hunter2") == 1  # the variable itself
 
 
 def test_nothing_of_this_machine_in_the_header(run: Callable[..., Ran], tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_a_model_that_nobody_can_look_at_ends_with_three(run: Callable[..., Ran]
 
 
 def test_a_copy_of_the_model_to_look_at(run: Callable[..., Ran]) -> None:
-    made = run("--model", "models:/fraud@champion", "--name", "fraud", "--mlmodel", str(DEMO))
-    assert made.predictor["containers"][0]["image"] == "mlflow-kserve/predictor-sklearn:latest"
-    assert "--mlmodel demo" in made.out
+    rendered = run("--model", "models:/fraud@champion", "--name", "fraud", "--mlmodel", str(DEMO))
+    assert rendered.predictor["containers"][0]["image"] == "mlflow-kserve/predictor-sklearn:latest"
+    assert "--mlmodel demo" in rendered.out
 
 
 def test_a_folder_of_files(run: Callable[..., Ran]) -> None:
@@ -270,8 +270,8 @@ def test_validate_goes_on_after_what_it_cannot_read(run: Callable[..., Ran]) -> 
         "name: fraud\nmodel: models:/fraud/3\nflavor: sklearn\nmode: Knative\nname: again\ntimeout: !!binary x\n"
         "replicas: {mn: 2}\nenvironments:\n  staging: [1]\n  prod:\n    namespac: ml\n"
     )
-    found = json.loads(run("validate", "bad.yaml", "--json").out)
-    assert [(each["line"], each["path"]) for each in found] == [
+    problems = json.loads(run("validate", "bad.yaml", "--json").out)
+    assert [(each["line"], each["path"]) for each in problems] == [
         (5, "name"), (6, "timeout"), (7, "replicas.mn"), (9, "environments.staging"), (11, "environments.prod.namespac"),
     ]  # fmt: skip
 
@@ -304,11 +304,11 @@ def test_explain_names_the_source_of_each_value(run: Callable[..., Ran]) -> None
 def test_explain_tells_of_the_budget_and_the_limits_that_are_made(run: Callable[..., Ran], pods: str) -> None:
     serve = [*ONE_LINER, "--min", pods, "--cores", "3", "--set", "resources.limits.memory=8Gi"]
     rows = {row["path"]: row["value"] for row in json.loads(run("explain", *serve, "--json").out)}
-    made = run("render", *serve)
-    limits = made.predictor["containers"][0]["resources"]["limits"]
+    rendered = run("render", *serve)
+    limits = rendered.predictor["containers"][0]["resources"]["limits"]
     assert (rows["resources.limits.cores"], rows["resources.limits.memory"]) == ("3", "8Gi")
     assert limits == {"cpu": "3", "memory": "8Gi"}
-    budget = next((each["spec"] for each in made.documents if each["kind"] == "PodDisruptionBudget"), None)
+    budget = next((each["spec"] for each in rendered.documents if each["kind"] == "PodDisruptionBudget"), None)
     assert rows["disruption_budget"] == ({"max_unavailable": budget["maxUnavailable"]} if budget else "off")
 
 
@@ -404,9 +404,9 @@ def test_help(run: Callable[..., Ran], name: str) -> None:
 
 
 def test_stdin_and_stdout_of_a_real_process() -> None:
-    made = command("render", "-", "--env", "prod", input=SPEC)
-    assert made.returncode == 0
-    assert [each["kind"] for each in yaml.safe_load_all(made.stdout)]
+    rendered = command("render", "-", "--env", "prod", input=SPEC)
+    assert rendered.returncode == 0
+    assert [each["kind"] for each in yaml.safe_load_all(rendered.stdout)]
     bad = command("render", "-", input="name: X\n")
     assert bad.stderr.startswith("stdin:1: name: 'X' is not a name")
     assert (bad.returncode, bad.stdout) == (1, "")
@@ -473,9 +473,9 @@ def test_flags_alone_tell_pods_where_mlflow_is(
     run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, uri: str, told: bool
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    made = run("--model", "models:/fraud/3", "--name", "fraud", "--flavor", "sklearn")
-    env = {one["name"]: one.get("value") for one in made.predictor["containers"][0]["env"]}
+    rendered = run("--model", "models:/fraud/3", "--name", "fraud", "--flavor", "sklearn")
+    env = {one["name"]: one.get("value") for one in rendered.predictor["containers"][0]["env"]}
     assert env.get("MLFLOW_TRACKING_URI") == (uri if told else None)
-    assert (f"--tracking-uri {uri}" in made.out.splitlines()[1]) is told
-    assert "me:secret" not in made.out
+    assert (f"--tracking-uri {uri}" in rendered.out.splitlines()[1]) is told
+    assert "me:secret" not in rendered.out
     assert "MLFLOW_TRACKING_URI" not in run("render", "serve.yaml", "--set", "tracking=null").out

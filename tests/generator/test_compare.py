@@ -33,11 +33,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool, bool]] = {
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
 @pytest.mark.parametrize("case", CASES)
-def test_in_words(case: str, mode: str) -> None:
+def test_changes_in_words(case: str, mode: str) -> None:
     before, after, words, standard, knative = CASES[case]
-    found = changes({"mode": mode} | before, {"mode": mode} | after)
-    assert any(words in str(change) for change in found)
-    assert any(change.restarts for change in found) == (standard if mode == "Standard" else knative)
+    differences = changes({"mode": mode} | before, {"mode": mode} | after)
+    assert any(words in str(change) for change in differences)
+    assert any(change.restarts for change in differences) == (standard if mode == "Standard" else knative)
 
 
 def test_the_share_of_a_canary_replaces_nothing() -> None:
@@ -54,9 +54,9 @@ def test_nothing_changes() -> None:
 
 
 def test_what_comes_and_goes() -> None:
-    made = render(ServeSpec.model_validate(BASE))
-    extra = [*made, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]
-    (new,), (gone,) = compare(made, extra), compare(extra, made)
+    before = render(ServeSpec.model_validate(BASE))
+    extra = [*before, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]
+    (new,), (gone,) = compare(before, extra), compare(extra, before)
     assert str(new) == "ConfigMap x: is new"
     assert str(gone).startswith("ConfigMap x: is no longer rendered")
     assert summary([new], extra) == "Does not restart the pods."

@@ -37,8 +37,8 @@ MLSERVER: Document = {
 def documents(*names: str) -> list[Document]:
     """Those of files of the folder, without kustomize's."""
     texts = [MADE[FOLDER / name] for name in names] or list(MADE.values())
-    found = [document for text in texts for document in yaml.safe_load_all(text)]
-    return [document for document in found if document["kind"] != "Kustomization"]
+    parsed = [document for text in texts for document in yaml.safe_load_all(text)]
+    return [document for document in parsed if document["kind"] != "Kustomization"]
 
 
 @pytest.mark.parametrize("path", MADE, ids=lambda path: str(path.relative_to(FOLDER)))
@@ -145,13 +145,13 @@ def test_ours_is_chosen_before_mlserver(version: str | None, protocol: str) -> N
 
 
 def test_the_webhook_finds_no_two_of_one_priority() -> None:
-    taken = [
+    priorities = [
         (one["name"], one["version"], one["priority"])
         for runtime in [MLSERVER, *documents("runtimes.yaml")]
         for one in runtime["spec"]["supportedModelFormats"]
         if one.get("autoSelect")
     ]
-    assert len(taken) == len(set(taken))
+    assert len(priorities) == len(set(priorities))
 
 
 def test_every_flavor_has_a_runtime_with_its_image() -> None:
@@ -228,19 +228,19 @@ def test_a_reference_laid_over_its_runtime_is_the_container_that_the_spec_asks_f
     spec = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "storage": CONTAINER, **more}
     reference, own = (
         next(
-            made["spec"]["predictor"]
-            for made in render(ServeSpec.model_validate({**spec, "predictor": kind}))
-            if made["kind"] == "InferenceService"
+            document["spec"]["predictor"]
+            for document in render(ServeSpec.model_validate({**spec, "predictor": kind}))
+            if document["kind"] == "InferenceService"
         )
         for kind in ("runtime", "container")
     )
     runtime = next(one for one in documents("runtimes.yaml") if one["metadata"]["name"] == runtime_name("sklearn"))
-    found = over(runtime["spec"]["containers"][0], reference["model"])
+    merged = over(runtime["spec"]["containers"][0], reference["model"])
     expected = own["containers"][0]
     for part in ("ports", "resources", "securityContext", "startupProbe", "readinessProbe", "livenessProbe"):
-        assert found.get(part) == expected.get(part), part
-    assert sorted(map(str, found["volumeMounts"])) == sorted(map(str, expected["volumeMounts"]))
-    env, wanted = ({one["name"]: one["value"] for one in each["env"]} for each in (found, expected))
+        assert merged.get(part) == expected.get(part), part
+    assert sorted(map(str, merged["volumeMounts"])) == sorted(map(str, expected["volumeMounts"]))
+    env, wanted = ({one["name"]: one["value"] for one in each["env"]} for each in (merged, expected))
     said_to_kserve = {"PROTOCOL", "STORAGE_URI"}
     assert {name: value for name, value in env.items() if value} == {
         name: value for name, value in wanted.items() if name not in said_to_kserve

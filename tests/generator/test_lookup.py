@@ -12,7 +12,7 @@ import yaml
 
 from generator import ModelFacts
 from generator.cli.main import main
-from generator.lookup import LookupFailed, fact
+from generator.lookup import LookupFailed, fetch_facts
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 
 DEMO = Path(__file__).parent.parent.parent / "predictors" / "demo"
@@ -53,9 +53,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 )  # fmt: skip
 def test_a_registry_tells(registry: str, uri: str) -> None:
     server, run = registry.split()
-    found = fact(uri.replace("RUN", run), server)
-    assert found == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
-    assert found.flavor == "sklearn"
+    facts = fetch_facts(uri.replace("RUN", run), server)
+    assert facts == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    assert facts.flavor == "sklearn"
     assert not any(Path().iterdir())  # nothing is left in the folder
 
 
@@ -64,9 +64,9 @@ def test_render_asks_the_server_that_the_environment_names(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.split()[0])
     assert main(["--model", "models:/fraud@champion", "--name", "fraud", "--tracking-secret", "mlflow"]) == 0
-    made = capsys.readouterr().out
-    assert "predictor-sklearn" in made
-    assert "127.0.0.1" not in made  # of no use in a pod
+    manifests = capsys.readouterr().out
+    assert "predictor-sklearn" in manifests
+    assert "127.0.0.1" not in manifests  # of no use in a pod
     assert main(["init", "--model", "models:/fraud@champion"]) == 0
     assert "name: fraud  #" in capsys.readouterr().out
 
@@ -74,23 +74,23 @@ def test_render_asks_the_server_that_the_environment_names(
 @pytest.mark.parametrize("uri", ["models:/fraud@champion", "mlflow://models:/fraud@champion"])
 def test_a_first_spec_has_the_name_of_the_model(registry: str, capsys: pytest.CaptureFixture[str], uri: str) -> None:
     assert main(["init", "--model", uri, "--tracking-uri", registry.split()[0]]) == 0
-    made = capsys.readouterr().out
-    assert "\nname: fraud  #" in made
-    assert "The predictor follows the registry" in made
+    spec = capsys.readouterr().out
+    assert "\nname: fraud  #" in spec
+    assert "The predictor follows the registry" in spec
 
 
 def test_a_model_that_is_not_there(registry: str) -> None:
     with pytest.raises(
         LookupFailed, match="^models:/other/1 cannot be looked up: .*not found; to go on without it, set its flavor"
     ):
-        fact("models:/other/1", registry.split()[0])
+        fetch_facts("models:/other/1", registry.split()[0])
 
 
 def test_a_model_without_a_version_is_told_before_anybody_is_asked() -> None:
     with pytest.raises(
         LookupFailed, match="it names no version: expected models:/fraud/VERSION or models:/fraud@ALIAS"
     ):
-        fact("models:/fraud", "http://127.0.0.1:1")
+        fetch_facts("models:/fraud", "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("uri", ["mlflow://fraud/1", "mlflow://models/", "mlflow://model/fraud"])
@@ -98,42 +98,46 @@ def test_a_spelling_that_nobody_knows(uri: str) -> None:
     with pytest.raises(
         LookupFailed, match=f"^{uri} cannot be looked up: it names no model: expected mlflow://models/…"
     ):
-        fact(uri, "http://127.0.0.1:1")
+        fetch_facts(uri, "http://127.0.0.1:1")
 
 
 def test_a_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(LookupFailed, match="no response within 0.5 s"):
-            fact("models:/fraud/1", address, timeout=0.5)
+            fetch_facts("models:/fraud/1", address, timeout=0.5)
 
 
 def test_a_server_that_is_not_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(
         LookupFailed,
         match=f"cannot be looked up: no connection to http://{address}; to go on without it, set its flavor",
     ):
-        fact("models:/fraud/1", f"http://me:secret@{address}")
+        fetch_facts("models:/fraud/1", f"http://me:secret@{address}")
 
 
 def test_without_a_server_mlflow_does_not_begin_a_store_of_its_own() -> None:
     with pytest.raises(LookupFailed, match="no tracking server is named"):
-        fact("runs:/0123/model")
+        fetch_facts("runs:/0123/model")
     assert not any(Path().iterdir())
 
 
 def test_a_folder_tells(tmp_path: Path) -> None:
-    assert fact(str(DEMO)) == fact(f"file://{DEMO}") == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    assert (
+        fetch_facts(str(DEMO))
+        == fetch_facts(f"file://{DEMO}")
+        == ModelFacts.of(yaml.safe_load((DEMO / "MLmodel").read_text()))
+    )
     with pytest.raises(LookupFailed, match="is not an MLflow model"):
-        fact(str(tmp_path))
+        fetch_facts(str(tmp_path))
     (tmp_path / "MLmodel").write_text("flavors: {spark: {}}\n")
     with pytest.raises(LookupFailed, match=r"has no flavor that can be served \(found: spark\)"):
-        fact(str(tmp_path))
+        fetch_facts(str(tmp_path))
 
 
 @pytest.mark.parametrize("uri", ["pvc://models/fraud", "hf://org/model", "oci://registry/model"])
 def test_what_only_the_cluster_can_read(uri: str) -> None:
     with pytest.raises(LookupFailed, match="only the cluster can read"):
-        fact(uri)
+        fetch_facts(uri)

@@ -23,8 +23,8 @@ def test_a_text_stays_a_text(text: str) -> None:
 
 
 def test_notes_stand_where_the_serve_is() -> None:
-    made = [{"kind": kind, "metadata": {"name": "x"}} for kind in ("Role", "InferenceService")]
-    assert stream(made, "Made.", ["needs this"]) == (
+    resources = [{"kind": kind, "metadata": {"name": "x"}} for kind in ("Role", "InferenceService")]
+    assert stream(resources, "Made.", ["needs this"]) == (
         "---\n# Made.\nkind: Role\nmetadata:\n  name: x\n"
         "---\n# Made.\n# Note: needs this.\nkind: InferenceService\nmetadata:\n  name: x\n"
     )

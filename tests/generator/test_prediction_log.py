@@ -36,12 +36,12 @@ SHOP = {"network_policy": {"from_namespaces": ["shop"]}}
 OPEN = {"network_policy": {"from_namespaces": ["shop"], "allow_to": [{"cidr": "10.0.0.0/8"}]}}
 
 
-def made(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {found["kind"]: found for found in render(ServeSpec.model_validate(BASE | said))}
+def by_kind(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {document["kind"]: document for document in render(ServeSpec.model_validate(BASE | said))}
 
 
 def pod(said: dict[str, Any]) -> dict[str, Any]:
-    return dict(made(said)["InferenceService"]["spec"]["predictor"])
+    return dict(by_kind(said)["InferenceService"]["spec"]["predictor"])
 
 
 def env(said: dict[str, Any]) -> dict[str, Any]:
@@ -106,20 +106,20 @@ def test_a_server_writes_and_measures_what_the_manifest_says(zoo: Callable[[str]
             return "\nmodel_feature_psi{" in started.running.get("/metrics").text
 
         wait_for(measured)
-    found = [row for file in logs.glob("fraud/*/*/*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
-    assert len(found) == 20 * asked
-    assert sorted(row["input.a"] for row in found)[-1] == 19.0
-    assert "input.b" not in found[0]
-    assert found[0]["input.d"] == digest(b"of the house", b"0.5", sha256).hex()
+    logged = [row for file in logs.glob("fraud/*/*/*.parquet") for row in pq.ParquetFile(file).read().to_pylist()]
+    assert len(logged) == 20 * asked
+    assert sorted(row["input.a"] for row in logged)[-1] == 19.0
+    assert "input.b" not in logged[0]
+    assert logged[0]["input.d"] == digest(b"of the house", b"0.5", sha256).hex()
 
 
 def test_the_folder_is_a_volume_that_can_be_written() -> None:
-    found = pod({**OWN, "prediction_log": {"to": "/logs/", "claim": "logs"}})
-    assert {"name": "prediction-log", "mountPath": "/logs"} in found["containers"][0]["volumeMounts"]
-    assert {"name": "prediction-log", "persistentVolumeClaim": {"claimName": "logs"}} in found["volumes"]
+    pod_spec = pod({**OWN, "prediction_log": {"to": "/logs/", "claim": "logs"}})
+    assert {"name": "prediction-log", "mountPath": "/logs"} in pod_spec["containers"][0]["volumeMounts"]
+    assert {"name": "prediction-log", "persistentVolumeClaim": {"claimName": "logs"}} in pod_spec["volumes"]
     volume = {"name": "data", "path": "/data", "pvc": "data", "read_only": False}
-    found = pod({**OWN, "prediction_log": {"to": "/data/logs"}, "volumes": [volume]})
-    assert "prediction-log" not in {one["name"] for one in found["volumes"]}
+    pod_spec = pod({**OWN, "prediction_log": {"to": "/data/logs"}, "volumes": [volume]})
+    assert "prediction-log" not in {one["name"] for one in pod_spec["volumes"]}
 
 
 def test_a_url_with_a_password_stays_in_its_secret() -> None:
@@ -129,7 +129,7 @@ def test_a_url_with_a_password_stays_in_its_secret() -> None:
 def test_the_canary_writes_as_the_stable_model_does() -> None:
     canary = {"model": "models:/fraud/8", "percent": 10}
     log = {"prediction_log": {"to": "stdout"}, "storage": {"strategy": "container"}}
-    spec = made({**log, "canary": canary})["InferenceService"]["spec"]
+    spec = by_kind({**log, "canary": canary})["InferenceService"]["spec"]
     (container,) = spec["canary"][0]["predictor"]["containers"]
     assert {"name": "MLFLOW_KSERVE_PREDICTION_LOG", "value": "stdout"} in container["env"]
 
@@ -145,9 +145,9 @@ def test_records_that_wait_have_room_in_memory() -> None:
 
 
 def test_the_broker_is_let_through() -> None:
-    policy = made({**SHOP, "prediction_log": {"to": "http://broker.events.svc/x"}})["NetworkPolicy"]
+    policy = by_kind({**SHOP, "prediction_log": {"to": "http://broker.events.svc/x"}})["NetworkPolicy"]
     assert lets(policy, "to", "events", 8080)
-    assert not lets(made({**SHOP, "prediction_log": {"to": "stdout"}})["NetworkPolicy"], "to", "events", 8080)
+    assert not lets(by_kind({**SHOP, "prediction_log": {"to": "stdout"}})["NetworkPolicy"], "to", "events", 8080)
 
 
 # what is said, where it is wrong, a word of why, and what makes it right

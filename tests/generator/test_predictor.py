@@ -77,8 +77,8 @@ OTHERS = ("OTEL_", "PROTOCOL", "STORAGE_URI", "GREETING", "NUMBER", "KEY")
 
 
 def predictor(spec: dict[str, Any], facts: dict[str, ModelFacts] | None = None) -> dict[str, Any]:
-    made = render(ServeSpec.model_validate(spec), facts)
-    return next(found["spec"]["predictor"] for found in made if found["kind"] == "InferenceService")
+    documents = render(ServeSpec.model_validate(spec), facts)
+    return next(document["spec"]["predictor"] for document in documents if document["kind"] == "InferenceService")
 
 
 def env_of_container(spec: dict[str, Any]) -> dict[str, str]:
@@ -118,10 +118,10 @@ def test_the_server_takes_every_value() -> None:
 
 
 def test_files_of_secrets_are_mounted_where_the_server_reads_them() -> None:
-    made = predictor(EVERYTHING)
-    (container,) = made["containers"]
+    pod_spec = predictor(EVERYTHING)
+    (container,) = pod_spec["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    sources = {volume["name"]: volume for volume in made["volumes"]}
+    sources = {volume["name"]: volume for volume in pod_spec["volumes"]}
     assert mounts.keys() == sources.keys()
     files = {one["value"] for one in container["env"] if one["name"].endswith("_FILE")}
     there = set()
@@ -163,13 +163,13 @@ def test_each_flavor_gets_its_image(flavor: str) -> None:
 
 def test_times_agree_with_the_server() -> None:
     """A pod is not ended before the server is done: drain, grace, and something over."""
-    made = predictor({**EVERYTHING, "drain_delay": "20s", "grace_period": "45s"})
+    pod_spec = predictor({**EVERYTHING, "drain_delay": "20s", "grace_period": "45s"})
     without_files: dict[str, Any] = {"auth": {}, "reload": {}, "prediction_log": None}
     settings = read_settings(
         [], env_of_container({**EVERYTHING, **without_files, "drain_delay": "20s", "grace_period": "45s"})
     )
     assert settings.drain_delay is not None
-    assert made["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period
+    assert pod_spec["terminationGracePeriodSeconds"] > settings.drain_delay + settings.grace_period
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ FOLLOWING = {"model": "models:/fraud@champion", "tracking": {"uri": "http://mlfl
     ],
 )
 def test_what_the_predictor_downloads_does_not_end_the_pod(more: dict[str, Any], limit: str | None) -> None:
-    found = predictor({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
-    tmp = next(volume for volume in found["volumes"] if volume["name"] == "tmp")
+    pod_spec = predictor({"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", **more})
+    tmp = next(volume for volume in pod_spec["volumes"] if volume["name"] == "tmp")
     assert tmp["emptyDir"].get("sizeLimit") == limit
 
 
@@ -270,6 +270,8 @@ def test_whoever_loads_the_next_version_has_what_the_first_was_fetched_with() ->
 @pytest.mark.parametrize(("within", "deadline"), [("10m", None), ("30m", "1800s")])
 def test_knative_waits_as_long_as_the_startup_probe(within: str, deadline: str | None) -> None:
     spec = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "probes": {"start_within": within}}
-    made = render(ServeSpec.model_validate({**spec, "mode": "Knative"}))
-    notes = next(found["metadata"]["annotations"] for found in made if found["kind"] == "InferenceService")
+    documents = render(ServeSpec.model_validate({**spec, "mode": "Knative"}))
+    notes = next(
+        document["metadata"]["annotations"] for document in documents if document["kind"] == "InferenceService"
+    )
     assert notes.get("serving.knative.dev/progress-deadline") == deadline

@@ -52,23 +52,23 @@ def rfc_7386(target: Any, patch: Any) -> Any:
 
 
 def applied(resources: list[dict[str, Any]], patches: list[Patch]) -> list[dict[str, Any]]:
-    made = copy.deepcopy(resources)
+    patched = copy.deepcopy(resources)
     for patch in patches:
         place = next(
             index
-            for index, found in enumerate(made)
-            if (found["kind"], found["metadata"]["name"], found["metadata"]["namespace"])
+            for index, resource in enumerate(patched)
+            if (resource["kind"], resource["metadata"]["name"], resource["metadata"]["namespace"])
             == (patch.kind, patch.name, patch.namespace)
         )
         if patch.type == "merge":
-            made[place] = rfc_7386(made[place], patch.content)
+            patched[place] = rfc_7386(patched[place], patch.content)
         else:
-            made[place] = jsonpatch.apply_patch(made[place], patch.content)
-    return made
+            patched[place] = jsonpatch.apply_patch(patched[place], patch.content)
+    return patched
 
 
 def service(one: ServeSpec) -> dict[str, Any]:
-    return next(found for found in render(one, FACTS) if found["kind"] == "InferenceService")
+    return next(document for document in render(one, FACTS) if document["kind"] == "InferenceService")
 
 
 def leads_there(before: ServeSpec, step: Step) -> None:
@@ -158,11 +158,11 @@ def test_what_is_said_of_the_canary_stays_with_it(mode: str, forced: dict[str, s
 
 def test_the_patches_of_the_seeds_work() -> None:
     """add 10, replace 100, remove: at the place where KServe has the number."""
-    made = service(spec("knative"))
+    patched = service(spec("knative"))
     path = "/spec/predictor/canaryTrafficPercent"
-    made = jsonpatch.apply_patch(made, [{"op": "add", "path": path, "value": 10}])
-    made = jsonpatch.apply_patch(made, [{"op": "replace", "path": path, "value": 100}])
-    assert jsonpatch.apply_patch(made, [{"op": "remove", "path": path}]) == service(spec("knative"))
+    patched = jsonpatch.apply_patch(patched, [{"op": "add", "path": path, "value": 10}])
+    patched = jsonpatch.apply_patch(patched, [{"op": "replace", "path": path, "value": 100}])
+    assert jsonpatch.apply_patch(patched, [{"op": "remove", "path": path}]) == service(spec("knative"))
 
 
 @kubectl.needed
@@ -171,7 +171,7 @@ def test_the_patches_of_the_seeds_work() -> None:
 def test_kubectl_makes_of_them_the_same(mode: str, type: Any) -> None:
     before = canary(spec(mode), EIGHT, FACTS)
     for step, start in ((before, spec(mode)), (promote(before.spec, FACTS, type), before.spec)):
-        patch = next(found for found in step.patches if found.kind == "InferenceService")
+        patch = next(each for each in step.patches if each.kind == "InferenceService")
         assert kubectl.patched(service(start), patch.content, patch.type) == service(step.spec)
 
 

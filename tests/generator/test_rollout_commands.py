@@ -30,9 +30,9 @@ CANARY = ("--model", "models:/fraud/8", "--percent", "10")
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    made = tmp_path / "serve.yaml"
-    made.write_text(SPEC)
-    return made
+    path = tmp_path / "serve.yaml"
+    path.write_text(SPEC)
+    return path
 
 
 def test_a_rollout_from_begin_to_end(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_a_canary_of_the_base_can_end_in_one_environment(file: Path) -> None:
 def test_files(file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "patches"
     assert main(["canary", str(file), *CANARY, "-o", str(folder)]) == 0
-    assert sorted(made.name for made in folder.iterdir()) == ["inferenceservice-fraud.patch.json", "patch.sh"]
+    assert sorted(path.name for path in folder.iterdir()) == ["inferenceservice-fraud.patch.json", "patch.sh"]
     assert json.loads((folder / "inferenceservice-fraud.patch.json").read_text())["spec"]["predictor"]
     assert "--patch-file inferenceservice-fraud.patch.json" in (folder / "patch.sh").read_text()
 

@@ -25,10 +25,10 @@ def rendered(**said: Any) -> list[dict[str, Any]]:
 
 def service(**said: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """The predictor and what the annotations say of scaling."""
-    made = rendered(**said)[0]
-    annotations = made["metadata"]["annotations"]
+    inference_service = rendered(**said)[0]
+    annotations = inference_service["metadata"]["annotations"]
     scaling = {key: value for key, value in annotations.items() if key == CLASS or key.startswith("autoscaling")}
-    return made["spec"]["predictor"], scaling
+    return inference_service["spec"]["predictor"], scaling
 
 
 def numbers(predictor: dict[str, Any]) -> dict[str, Any]:
@@ -130,9 +130,9 @@ def test_what_keda_shows_to_prometheus() -> None:
 
 def test_a_scaled_object_of_our_own_for_the_clock() -> None:
     said = {"rps": 100, "scale_down_delay": "1m", **PROMETHEUS, "schedule": [DAY]}
-    made, scaled = rendered(scaling=said, replicas={"max": 8}, revision="v7")
-    assert made["metadata"]["annotations"][CLASS] == "external"
-    assert numbers(made["spec"]["predictor"]) == {}, "KServe would ignore them"
+    inference_service, scaled = rendered(scaling=said, replicas={"max": 8}, revision="v7")
+    assert inference_service["metadata"]["annotations"][CLASS] == "external"
+    assert numbers(inference_service["spec"]["predictor"]) == {}, "KServe would ignore them"
     assert (scaled["kind"], scaled["metadata"]["name"]) == ("ScaledObject", "fraud")
     assert scaled["spec"] == {
         "scaleTargetRef": {"name": "fraud-v7-predictor"},
@@ -209,11 +209,11 @@ def test_nobody_and_somebody_else() -> None:
 )
 def test_a_canary_has_its_pods_whoever_scales_the_stable_predictor(scaling: Any, other: str | None) -> None:
     canary = {"model": "models:/fraud/8", "percent": 10, "replicas": 2}
-    made = rendered(
+    inference_service = rendered(
         scaling=scaling, canary=canary, replicas={"min": 2}, storage={"strategy": "container"}
     )[0]  # fmt: skip
-    assert made["spec"]["predictor"]["minReplicas"] == 2, "KServe compares the canary's with it"
-    (entry,) = made["spec"]["canary"]
+    assert inference_service["spec"]["predictor"]["minReplicas"] == 2, "KServe compares the canary's with it"
+    (entry,) = inference_service["spec"]["canary"]
     assert entry["predictor"].get("annotations", {}).get(CLASS) == other
 
 

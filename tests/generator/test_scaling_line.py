@@ -39,7 +39,9 @@ def clauses(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     st.sampled_from([" or ", "  or  ", " or\t"]),
     BLANKS,
 )
-def test_says_the_same_as_the_fields(said: list[tuple[str, dict[str, Any]]], case: Any, word: str, around: str) -> None:
+def test_a_line_says_the_same_as_the_fields(
+    said: list[tuple[str, dict[str, Any]]], case: Any, word: str, around: str
+) -> None:
     line = around + case(word.join(text for text, _ in said)) + around
     fields = {name: value for _, rules in said for name, value in rules.items()}
     assert Scaling.model_validate(line) == Scaling.model_validate(fields)

@@ -18,28 +18,28 @@ BLOCK = re.compile(r"```yaml\n(?:# ([^\n]*)\n)?(.*?)```", re.DOTALL)
 
 def examples() -> list[tuple[str, str, str]]:
     """Each fragment with what it is of, and the spec before it."""
-    found, spec = [], ""
+    fragments, spec = [], ""
     for about, text in BLOCK.findall(PAGE):
         if about == "serve.yaml":
             spec = text
         elif about:
-            found.append((about.rpartition(": ")[2], spec, text))
-    return found
+            fragments.append((about.rpartition(": ")[2], spec, text))
+    return fragments
 
 
-def part(about: str, made: list[dict[str, Any]], shown: Any) -> Any:
+def part(about: str, resources: list[dict[str, Any]], shown: Any) -> Any:
     """What the fragment is compared with."""
     if about == "annotations":
-        annotations = made[0]["metadata"]["annotations"]
+        annotations = resources[0]["metadata"]["annotations"]
         return {key: value for key, value in annotations.items() if key.startswith("autoscaling.knative.dev/")}
     if about == "InferenceService":
-        predictor = made[0]["spec"]["predictor"]
+        predictor = resources[0]["spec"]["predictor"]
         return {key: predictor[key] for key in predictor if key in shown or "cale" in key or "Replicas" in key}
     if about.startswith("CronJobs"):
-        jobs = [each for each in made if each["kind"] == "CronJob"]
+        jobs = [each for each in resources if each["kind"] == "CronJob"]
         return {each["metadata"]["name"]: f"{each['spec']['schedule']}, {arguments(each)}" for each in jobs}
-    (found,) = [each for each in made if each["kind"] == about]
-    return found["spec"]
+    (resource,) = [each for each in resources if each["kind"] == about]
+    return resource["spec"]
 
 
 def arguments(job: dict[str, Any]) -> str:

@@ -11,12 +11,14 @@ from tests.generator.test_scaling import DAY, NIGHT, PROMETHEUS, rendered
 
 
 def jobs(**said: Any) -> dict[str, dict[str, Any]]:
-    return {made["metadata"]["name"]: made["spec"] for made in rendered(**said) if made["kind"] == "CronJob"}
+    return {
+        resource["metadata"]["name"]: resource["spec"] for resource in rendered(**said) if resource["kind"] == "CronJob"
+    }
 
 
 def container(job: dict[str, Any]) -> dict[str, Any]:
-    (found,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    return dict(found)
+    (scaler,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    return dict(scaler)
 
 
 def told(job: dict[str, Any]) -> tuple[str, str | None, int, int | None]:
@@ -28,16 +30,16 @@ def told(job: dict[str, Any]) -> tuple[str, str | None, int, int | None]:
 
 
 def test_a_window_begins_and_ends() -> None:
-    made = jobs(scaling={"cpu": 60, "schedule": [{**DAY, "max": 9}]}, replicas={"min": 2, "max": 4})
-    assert {name: told(job) for name, job in made.items()} == {
+    cron_jobs = jobs(scaling={"cpu": 60, "schedule": [{**DAY, "max": 9}]}, replicas={"min": 2, "max": 4})
+    assert {name: told(job) for name, job in cron_jobs.items()} == {
         "fraud-scale-0-start": ("0 8 * * 1-5", "Europe/Berlin", 3, 9),
         "fraud-scale-0-end": ("0 20 * * 1-5", "Europe/Berlin", 2, 4),
     }
 
 
 def test_a_window_without_a_max_has_the_usual_one() -> None:
-    made = jobs(scaling={"schedule": [DAY]}, replicas={"max": 4})
-    assert told(made["fraud-scale-0-start"])[2:] == (3, 4)
+    cron_jobs = jobs(scaling={"schedule": [DAY]}, replicas={"max": 4})
+    assert told(cron_jobs["fraud-scale-0-start"])[2:] == (3, 4)
 
 
 def test_where_another_window_begins_nothing_ends() -> None:
@@ -48,8 +50,8 @@ def test_where_another_window_begins_nothing_ends() -> None:
 
 
 def test_a_fixed_number_changes_by_the_clock() -> None:
-    made = jobs(scaling={"by": "none", "schedule": [DAY]}, replicas={"min": 2})
-    assert [told(job)[2:] for job in made.values()] == [(3, None), (2, None)]
+    cron_jobs = jobs(scaling={"by": "none", "schedule": [DAY]}, replicas={"min": 2})
+    assert [told(job)[2:] for job in cron_jobs.values()] == [(3, None), (2, None)]
 
 
 @pytest.mark.parametrize(
@@ -63,18 +65,18 @@ def test_a_fixed_number_changes_by_the_clock() -> None:
     ids=["floor", "max", "cpu", "no schedule"],
 )  # fmt: skip
 def test_who_watches_the_clock_with_keda(scaling: dict[str, Any], kinds: set[str]) -> None:
-    assert {made["kind"] for made in rendered(scaling=scaling)[1:]} == kinds
+    assert {resource["kind"] for resource in rendered(scaling=scaling)[1:]} == kinds
 
 
 def test_fewer_pods_than_usual_are_beyond_the_clock_of_keda() -> None:
     rarely = {**NIGHT, "max": None}
-    made = jobs(scaling={"rps": 9, **PROMETHEUS, "schedule": [rarely]}, replicas={"min": 2})
-    assert told(made["fraud-scale-0-start"])[2] == 1
+    cron_jobs = jobs(scaling={"rps": 9, **PROMETHEUS, "schedule": [rarely]}, replicas={"min": 2})
+    assert told(cron_jobs["fraud-scale-0-start"])[2] == 1
 
 
 def test_the_jobs_may_patch_this_one_and_nothing_else() -> None:
-    made = {resource["kind"]: resource for resource in rendered(scaling={"schedule": [NIGHT]})}
-    assert made["Role"]["rules"] == [
+    resources = {resource["kind"]: resource for resource in rendered(scaling={"schedule": [NIGHT]})}
+    assert resources["Role"]["rules"] == [
         {
             "apiGroups": ["serving.kserve.io"],
             "resources": ["inferenceservices"],
@@ -82,10 +84,10 @@ def test_the_jobs_may_patch_this_one_and_nothing_else() -> None:
             "verbs": ["patch"],
         }
     ]
-    account = made["ServiceAccount"]["metadata"]["name"]
-    assert made["RoleBinding"]["roleRef"]["name"] == made["Role"]["metadata"]["name"]
-    assert made["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "ml"}]
-    assert made["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == account
+    account = resources["ServiceAccount"]["metadata"]["name"]
+    assert resources["RoleBinding"]["roleRef"]["name"] == resources["Role"]["metadata"]["name"]
+    assert resources["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "ml"}]
+    assert resources["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"] == account
 
 
 def test_the_jobs_run_where_little_is_allowed() -> None:

@@ -14,7 +14,7 @@ from generator.schema import json_schema
 from generator.specfile.fields import declared
 from generator.specfile.load import read_spec
 from generator.specfile.yaml_text import read
-from generator.starter import NEXT
+from generator.starter import NEXT_STEPS
 from tests.generator.specfile.test_specfile import HEAD, PROD
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,7 +23,7 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 GOOD = {
     "least": "name: a\nmodel: models:/a/1\n",
     "environments": HEAD + PROD,
-    "what init has": HEAD + NEXT,
+    "what init has": HEAD + NEXT_STEPS,
     "the model in an environment": "name: a\nenvironments: {prod: {model: models:/a/1}}\n",
     "numbers for texts": HEAD + "kserve: 0.20\nimage_tag: 1.10\nresources: {cores: 2}\ntimeout: 5\nenv: {A: 1, B: true}\n",
     "a canary's share in an environment": HEAD + "canary: {model: models:/a/2, percent: 5}\nenvironments: {p: {canary: {percent: 9}}}\n",

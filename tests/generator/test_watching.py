@@ -22,25 +22,25 @@ def spec(**monitoring: Any) -> ServeSpec:
     return ServeSpec.model_validate(BASE | {"monitoring": monitoring})
 
 
-def made(**monitoring: Any) -> dict[str, Any]:
+def by_kind(**monitoring: Any) -> dict[str, Any]:
     """Beside the InferenceService, by kind."""
     return {each["kind"]: each for each in render(spec(**monitoring)) if each["kind"] != "InferenceService"}
 
 
 def test_only_what_is_asked_for() -> None:
-    assert made() == {}
-    assert set(made(rules=True)) == {"PrometheusRule"}
-    assert set(made(dashboard=True)) == {"ConfigMap"}
+    assert by_kind() == {}
+    assert set(by_kind(rules=True)) == {"PrometheusRule"}
+    assert set(by_kind(dashboard=True)) == {"ConfigMap"}
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
 def test_prometheus_takes_the_rules(mode: str, tmp_path: Path) -> None:
-    found = render(
+    documents = render(
         ServeSpec.model_validate(
             BASE | {"mode": mode, "monitoring": {"rules": True, "labels": {"release": "kps"}, "slo": {"p99": None}}}
         )
     )
-    (rule,) = [each for each in found if each["kind"] == "PrometheusRule"]
+    (rule,) = [each for each in documents if each["kind"] == "PrometheusRule"]
     assert rule["metadata"]["labels"]["release"] == "kps"
     assert rule["metadata"]["namespace"] == "ml"
     file = tmp_path / "rules.yaml"
@@ -51,7 +51,7 @@ def test_prometheus_takes_the_rules(mode: str, tmp_path: Path) -> None:
 
 
 def test_runbooks_of_ones_own() -> None:
-    rules = made(rules=True, runbooks="https://wiki.example.com/runbooks")["PrometheusRule"]["spec"]["groups"][0][
+    rules = by_kind(rules=True, runbooks="https://wiki.example.com/runbooks")["PrometheusRule"]["spec"]["groups"][0][
         "rules"
     ]
     links = {each["annotations"]["runbook_url"] for each in rules if "alert" in each}
@@ -60,9 +60,9 @@ def test_runbooks_of_ones_own() -> None:
 
 
 def test_the_dashboards_are_those_of_the_serve() -> None:
-    found = made(dashboard=True)["ConfigMap"]
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    titles = {json.loads(text)["title"] for text in found["data"].values()}
+    config_map = by_kind(dashboard=True)["ConfigMap"]
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    titles = {json.loads(text)["title"] for text in config_map["data"].values()}
     assert titles == {f"{board}: fraud in ml" for board in ("Serve overview", "Rollout", "Features & drift")}
 
 

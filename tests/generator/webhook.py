@@ -70,7 +70,7 @@ def _rejections(service: Document) -> Iterator[str]:
 
 
 def _component(service: Document, component: Document, kind: str) -> Iterator[str]:
-    found = implementations(component)
+    declared = implementations(component)
     if kind == "predictor":
         yield from _blocked(component)
         for name in (*FRAMEWORKS, "model"):
@@ -80,8 +80,8 @@ def _component(service: Document, component: Document, kind: str) -> Iterator[st
             if container.get("name") == COLLOCATED and "STORAGE_URI" in _variables(container):
                 yield f"STORAGE_URI is not allowed in {COLLOCATED}"
     yield from _storage_uris(component)
-    if len(found) != 1:
-        yield f"exactly one implementation is expected, found {len(found)}"
+    if len(declared) != 1:
+        yield f"exactly one implementation is expected, found {len(declared)}"
     yield from _implementation(component)
     yield from _extension(component)
     yield from _scaling(annotations_of(service), component)
@@ -253,18 +253,18 @@ def _canaries(service: Document) -> Iterator[str]:
 
 def update_rejections(before: Document, after: Document) -> list[str]:
     """Why the webhook refuses this change of an InferenceService that has been reconciled."""
-    found = []
+    reasons = []
     if MODE in annotations_of(after) and mode_of(before) != mode_of(after):
-        found.append(f"{MODE} cannot be changed from {mode_of(before)} to {mode_of(after)}")
+        reasons.append(f"{MODE} cannot be changed from {mode_of(before)} to {mode_of(after)}")
     old, new = before["spec"]["predictor"], after["spec"]["predictor"]
     if old.get("name") != new.get("name") and storage_uri(old) == storage_uri(new):
-        found.append("spec.predictor: name changes and the model does not")
-    return [*found, *rejections(after)]
+        reasons.append("spec.predictor: name changes and the model does not")
+    return [*reasons, *rejections(after)]
 
 
 def runtime_rejections(runtimes: Sequence[Document]) -> list[str]:
     """Why the webhook refuses one of these runtimes, KServe's own for mlflow beside them."""
-    found = []
+    reasons = []
     enabled = [runtime for runtime in runtimes if not runtime["spec"].get("disabled")]
     for runtime in enabled:
         spec, name = runtime["spec"], runtime["metadata"]["name"]
@@ -272,18 +272,18 @@ def runtime_rejections(runtimes: Sequence[Document]) -> list[str]:
         for entry in _automatic(spec):
             if "priority" in entry:
                 priorities.setdefault(entry["name"], set()).add(entry["priority"])
-        found += [f"{name}: {each} has different priorities" for each, kinds in priorities.items() if len(kinds) > 1]
+        reasons += [f"{name}: {each} has different priorities" for each, kinds in priorities.items() if len(kinds) > 1]
         if any("PYTHONPATH" in _variables(container) for container in spec.get("containers") or ()):
-            found.append(f"{name}: the variable PYTHONPATH is not allowed")
+            reasons.append(f"{name}: the variable PYTHONPATH is not allowed")
     everything = [*enabled, BUILT_IN]
     for index, one in enumerate(everything):
         for other in everything[index + 1 :]:
             if _scope(one) == _scope(other) and one["metadata"]["name"] != other["metadata"]["name"]:
-                found += [
+                reasons += [
                     f"{one['metadata']['name']} and {other['metadata']['name']}: the same priority for {name}"
                     for name in sorted(_clashes(one["spec"], other["spec"]))
                 ]
-    return found
+    return reasons
 
 
 def _automatic(spec: Document) -> list[Document]:

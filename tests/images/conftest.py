@@ -43,10 +43,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def containers() -> Containers:
-    found = engine()
-    if found.name == "buildah":
+    container_engine = engine()
+    if container_engine.name == "buildah":
         pytest.fail("buildah only builds: docker or podman is needed to run the images")
-    return Containers(found)
+    return Containers(container_engine)
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +84,8 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Makes folders that containers of any user may write to, like an emptyDir."""
 
     def volume(name: str) -> Path:
-        made = tmp_path_factory.mktemp(name)
-        made.chmod(0o777)
-        return made
+        folder = tmp_path_factory.mktemp(name)
+        folder.chmod(0o777)
+        return folder
 
     return volume

@@ -61,15 +61,15 @@ class Containers:
         url = f"http://127.0.0.1:{http}"
         try:
             with httpx.Client(base_url=url, timeout=60) as client:
-                made = Container(self, name, Running(url, f"127.0.0.1:{grpc}", "model", client))
-                wait_ready(client, lambda: not made.state["Running"] and made.log)
-                yield made
+                container = Container(self, name, Running(url, f"127.0.0.1:{grpc}", "model", client))
+                wait_ready(client, lambda: not container.state["Running"] and container.log)
+                yield container
         finally:
             self.output("rm", "--force", name)
 
     def config(self, image: str) -> dict[str, Any]:
-        found = json.loads(self.output("image", "inspect", image))[0]
-        return {"Healthcheck": found.get("Healthcheck"), **found["Config"]}  # Podman has it beside the rest
+        inspected = json.loads(self.output("image", "inspect", image))[0]
+        return {"Healthcheck": inspected.get("Healthcheck"), **inspected["Config"]}  # Podman has it beside the rest
 
 
 @dataclass

@@ -52,8 +52,8 @@ def container(
     containers: Containers, images: dict[str, str], family: str, fetched: Callable[[str], Path]
 ) -> Iterator[Container]:
     """An image of each family, at work."""
-    with containers.serving(images[family], fetched(MODELS[family][0])) as made:
-        yield made
+    with containers.serving(images[family], fetched(MODELS[family][0])) as started:
+        yield started
 
 
 def test_a_registered_model_is_fetched_and_served(
@@ -199,9 +199,9 @@ class Layers:
 def layers(
     containers: Containers, images: dict[str, str], base: str, name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Layers]:
-    made = Layers(containers, images[name], base, tmp_path_factory.mktemp(name))
-    yield made
-    made.archive.unlink()
+    image_layers = Layers(containers, images[name], base, tmp_path_factory.mktemp(name))
+    yield image_layers
+    image_layers.archive.unlink()
 
 
 def test_nothing_that_builds_is_left(layers: Layers, containers: Containers, images: dict[str, str]) -> None:
@@ -212,9 +212,9 @@ def test_nothing_that_builds_is_left(layers: Layers, containers: Containers, ima
 
 
 def test_no_compiler_is_found(containers: Containers, images: dict[str, str], name: str) -> None:
-    look = f"import shutil; print([tool for tool in {sorted(TOOLS)} if shutil.which(tool)])"
-    found = containers.run(images[name], "-c", look, options=(*TMP, "--entrypoint=python"))
-    assert found.stdout.strip() == "[]", found.stderr
+    script = f"import shutil; print([tool for tool in {sorted(TOOLS)} if shutil.which(tool)])"
+    completed = containers.run(images[name], "-c", script, options=(*TMP, "--entrypoint=python"))
+    assert completed.stdout.strip() == "[]", completed.stderr
 
 
 def test_the_build_leaves_no_secrets(layers: Layers) -> None:

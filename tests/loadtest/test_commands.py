@@ -38,8 +38,8 @@ EASY = "p50=2s,p95=5s,errors=1%"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with in_thread(None) as made:
-        yield made
+    with in_thread(None) as running:
+        yield running
 
 
 def run(server: Running, out: Path, *more: str) -> int:
@@ -48,7 +48,7 @@ def run(server: Running, out: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize("protocol", ["v1", "grpc"])
-def test_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_over_tls(protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue()
     options: dict[str, Any] = {
@@ -288,7 +288,7 @@ def test_what_warms_up_is_not_counted() -> None:
 def test_a_server_that_does_not_answer_is_not_asked_without_end() -> None:
     outcome = LoadResult()
     due = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.03]
-    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, most=1))
+    uvloop.run(offer(Slow(), [Payload("/", b"")], due, outcome, max_unanswered=1))
     assert (outcome.offered, outcome.latencies.count, outcome.errors) == (4, 0, {"too many unanswered": 4})
 
 
@@ -340,12 +340,12 @@ def test_the_job_fits_and_its_program_runs_from_a_config_map(tmp_path: Path) -> 
     text = (ROOT / "loadtest" / "job.yaml").read_text()
     verdict = judge([yaml.safe_load(text)])
     assert (verdict.problems, verdict.external) == ([], ["ConfigMap models/loadtest"])
-    made = yaml.safe_load(
+    config_map = yaml.safe_load(
         kubectl("create", "configmap", "loadtest", f"--from-file={ROOT / 'loadtest'}", "--dry-run=client", "-o", "yaml")
     )
     package = tmp_path / "loadtest"
     package.mkdir()
-    for name, content in made["data"].items():
+    for name, content in config_map["data"].items():
         (package / name).write_text(content)
     container = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"][0]
     arguments = [one for one in container["args"] if not one.startswith("--url")]

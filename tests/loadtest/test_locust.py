@@ -20,8 +20,8 @@ FILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    with in_thread(None) as made:
-        yield made
+    with in_thread(None) as running:
+        yield running
 
 
 def command(url: str, *more: str) -> list[str]:
@@ -32,8 +32,10 @@ def headless(url: str, *more: str) -> tuple[subprocess.CompletedProcess[str], di
     """What locust did, and its statistics by name."""
     asked = command(url, "--headless", "--json", *more)
     done = subprocess.run(asked, capture_output=True, text=True, timeout=90)
-    found = done.stdout[done.stdout.find("[") :]
-    return done, {one["name"]: one for one in (json.loads(found[: found.rfind("]") + 1]) if found else [])}
+    statistics = done.stdout[done.stdout.find("[") :]
+    return done, {
+        one["name"]: one for one in (json.loads(statistics[: statistics.rfind("]") + 1]) if statistics else [])
+    }
 
 
 def test_all_protocols_headless(server: Running) -> None:
@@ -68,7 +70,7 @@ def test_an_unreachable_server_is_said(server: Running) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_its_web_page(server: Running, tmp_path: Path) -> None:
+def test_locusts_web_page(server: Running, tmp_path: Path) -> None:
     port = free_port()
     log = (tmp_path / "log").open("wb")
     asked = command(server.url, "--web-host", "127.0.0.1", "--web-port", str(port), "V1", "V2")

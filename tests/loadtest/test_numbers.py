@@ -24,19 +24,19 @@ from loadtest.target import Target, UnusableTarget
 
 @given(st.lists(st.floats(2e-6, 100), min_size=1), st.floats(0.01, 1))
 def test_percentiles_are_exact_to_one_percent(values: list[float], share: float) -> None:
-    found = Histogram()
+    histogram = Histogram()
     for value in values:
-        found.add(value)
+        histogram.add(value)
     exact = sorted(values)[max(1, int(np.ceil(share * len(values)))) - 1]
-    assert found.percentile(share) == pytest.approx(exact, rel=0.01)
-    assert from_plain(found.plain()) == found
+    assert histogram.percentile(share) == pytest.approx(exact, rel=0.01)
+    assert from_plain(histogram.plain()) == histogram
 
 
 @given(st.dictionaries(st.sampled_from(["p50", "p99.9", "mean", "max"]), st.integers(1, 9999), min_size=1))
 def test_objectives_are_read(limits: dict[str, int]) -> None:
     text = ", ".join(f"{name}={limit}ms" for name, limit in limits.items())
-    found = {one.name: one.limit for one in slo.parse(text)}
-    assert found == pytest.approx({name: limit / 1e3 for name, limit in limits.items()})
+    objectives = {one.name: one.limit for one in slo.parse(text)}
+    assert objectives == pytest.approx({name: limit / 1e3 for name, limit in limits.items()})
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_what_is_no_objective_is_named(text: str) -> None:
 
 def test_errors_are_a_share_of_what_was_asked() -> None:
     outcome = LoadResult({0: Second(offered=1000, errors=Counter({"503": 250}))})
-    found = {text: outcome.checks(slo.parse(text))[0] for text in ("errors=25%", "errors=24.9%", "p50=1s")}
-    assert [(one.measured, one.kept) for one in found.values()] == [(0.25, True), (0.25, False), (None, False)]
+    checks = {text: outcome.checks(slo.parse(text))[0] for text in ("errors=25%", "errors=24.9%", "p50=1s")}
+    assert [(one.measured, one.kept) for one in checks.values()] == [(0.25, True), (0.25, False), (None, False)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -101,11 +101,11 @@ def test_a_slower_one_is_worse() -> None:
 
 
 def test_what_nobody_can_tell_is_said() -> None:
-    found = compare(result(), result(seed=1), tolerance=0.0)
-    assert {one.name: one.sign for one in found} == dict.fromkeys(["p50", "p95", "p99"], "may be worse") | {
+    differences = compare(result(), result(seed=1), tolerance=0.0)
+    assert {one.name: one.sign for one in differences} == dict.fromkeys(["p50", "p95", "p99"], "may be worse") | {
         "errors": "not worse"
     }
-    assert verdict(found).startswith("B may be worse")
+    assert verdict(differences).startswith("B may be worse")
 
 
 def test_one_with_errors_is_worse() -> None:
@@ -130,8 +130,8 @@ def short(seconds: int, rps: int, slower: float = 1.0, seed: int = 0, lasting: f
 
 def test_bad_times_that_last_are_no_difference() -> None:
     pairs = [(short(40, 50, seed=seed, lasting=0.8), short(40, 50, seed=seed + 999, lasting=0.8)) for seed in range(40)]
-    found = [any(one.worse for one in compare(a, b, tolerance=0)) for a, b in pairs]
-    assert sum(found) <= 7, "with seconds drawn one by one it is every fourth"
+    alarms = [any(one.worse for one in compare(a, b, tolerance=0)) for a, b in pairs]
+    assert sum(alarms) <= 7, "with seconds drawn one by one it is every fourth"
 
 
 def test_too_few_requests_say_nothing() -> None:
@@ -141,10 +141,10 @@ def test_too_few_requests_say_nothing() -> None:
     few.outcome.seconds[0].latencies.steps.clear()
     with pytest.raises(UnusableTarget, match="9 successful requests in both tests are too few"):
         compare(few, few, 0.1)
-    found = compare(short(20, 10), short(20, 10, slower=1.1, seed=1), 0.1)
-    assert {one.name: one.needed for one in found} == {"p50": 0, "p95": 0, "p99": 500, "errors": 0}
-    assert "expected 500 in each test" in str(found[2])
-    assert verdict(found) == "B may be worse than A, but it is not certain: run longer tests"
+    differences = compare(short(20, 10), short(20, 10, slower=1.1, seed=1), 0.1)
+    assert {one.name: one.needed for one in differences} == {"p50": 0, "p95": 0, "p99": 500, "errors": 0}
+    assert "expected 500 in each test" in str(differences[2])
+    assert verdict(differences) == "B may be worse than A, but it is not certain: run longer tests"
     assert verdict(compare(result(), result(), 0.5)) == "B is not worse than A"
 
 
@@ -164,27 +164,27 @@ def test_tests_that_differ_are_not_compared() -> None:
 
 
 def test_a_step_that_broke_is_not_made_up_for_by_those_before() -> None:
-    made = result()
-    made.profile, made.slo = "step", "p50=20ms"
-    assert (made.held, made.kept) == (100, True)
+    measured = result()
+    measured.profile, measured.slo = "step", "p50=20ms"
+    assert (measured.held, measured.kept) == (100, True)
     for at in range(48, 60):
-        made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
-    assert all(one.kept for one in made.checks)
-    assert (made.held, made.kept) == (80, False)
+        measured.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
+    assert all(one.kept for one in measured.checks)
+    assert (measured.held, measured.kept) == (80, False)
     for at in range(12, 24):
-        made.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
-    assert made.held == 20, "what comes after the step that broke is no more"
-    for second in made.outcome.seconds.values():
+        measured.outcome.seconds[at].latencies = Histogram(Counter({2000: 100}))
+    assert measured.held == 20, "what comes after the step that broke is no more"
+    for second in measured.outcome.seconds.values():
         second.latencies = Histogram(Counter({2000: 100}))
-    assert report.held(made) == "the SLO held on no step"
+    assert report.held(measured) == "the SLO held on no step"
 
 
 def test_a_test_that_was_stopped_has_no_verdict() -> None:
-    made = result()
-    made.slo = "p50=1s"
-    assert made.kept
-    made.stopped = 30.0
-    assert (made.kept, made.verdict) == (False, "stopped after 30 s of 60; until then the SLO was kept")
+    measured = result()
+    measured.slo = "p50=1s"
+    assert measured.kept
+    measured.stopped = 30.0
+    assert (measured.kept, measured.verdict) == (False, "stopped after 30 s of 60; until then the SLO was kept")
 
 
 def test_pods_for_a_rate() -> None:
@@ -196,25 +196,25 @@ def test_pods_for_a_rate() -> None:
 @pytest.mark.parametrize("lag", [0.0, 0.3])
 def test_the_highest_rate_is_found(limit: float, start: float, lag: float, monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(plan: MeasuringPlan) -> Result:
-        made = result(rps=plan.rps)
-        made.slo = "errors=0%" if plan.rps <= limit else "p50=1us"
-        made.outcome.lags.add(lag)
-        return made
+        measured = result(rps=plan.rps)
+        measured.slo = "errors=0%" if plan.rps <= limit else "p50=1us"
+        measured.outcome.lags.add(lag)
+        return measured
 
     monkeypatch.setattr(capacity, "measure", measure)
     said: list[str] = []
-    found = Capacity()
-    capacity.search(MeasuringPlan(Target("http://x"), duration=10, say=said.append), start, 3000, found)
-    assert len(said) == len(found.tries) < 20
+    highest = Capacity()
+    capacity.search(MeasuringPlan(Target("http://x"), duration=10, say=said.append), start, 3000, highest)
+    assert len(said) == len(highest.tries) < 20
     if limit == 137:
-        assert found.rps <= 137 < found.missed <= 1.051 * found.rps
-        assert ("the load generator itself was late" in found.line(1)) == bool(lag)
+        assert highest.rps <= 137 < highest.missed <= 1.051 * highest.rps
+        assert ("the load generator itself was late" in highest.line(1)) == bool(lag)
     elif limit < 1:
-        assert (found.rps, found.missed) == (0, 1)
-        assert found.line(1).startswith("not even 1 requests per second met")
+        assert (highest.rps, highest.missed) == (0, 1)
+        assert highest.line(1).startswith("not even 1 requests per second met")
     else:
-        assert (found.rps, found.missed) == (3000, 0)
-        assert "the highest rate tried" in found.line(1)
+        assert (highest.rps, highest.missed) == (3000, 0)
+        assert "the highest rate tried" in highest.line(1)
 
 
 def metrics(fast: int, slow: int, errors: int) -> str:
@@ -237,12 +237,12 @@ model_prediction_errors_total{{{labels},error_type="timeout"}} {errors}
 
 
 def test_the_servers_counters_are_those_of_the_test() -> None:
-    found = scrape.difference([(0, metrics(50, 7, 3)), (10, metrics(140, 17, 5))], "m")
-    assert found["predictions"] == 102
-    assert found["errors"] == {"timeout": 2}
-    assert found["latency"]["p50"] == pytest.approx(0.1 * 50 / 90)
-    assert found["latency"]["p95"] == pytest.approx(0.1 + 0.4 * 0.5)
-    assert found["versions"] == ["1"]
+    counters = scrape.difference([(0, metrics(50, 7, 3)), (10, metrics(140, 17, 5))], "m")
+    assert counters["predictions"] == 102
+    assert counters["errors"] == {"timeout": 2}
+    assert counters["latency"]["p50"] == pytest.approx(0.1 * 50 / 90)
+    assert counters["latency"]["p95"] == pytest.approx(0.1 + 0.4 * 0.5)
+    assert counters["versions"] == ["1"]
 
 
 def test_beyond_the_last_bucket_nothing_is_made_up() -> None:

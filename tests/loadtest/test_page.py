@@ -37,8 +37,8 @@ def test_the_commands_work(tmp_path: Path) -> None:
                 ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90
             )
             assert done.returncode == 0, (command, done.stdout[-1000:], done.stderr[-1000:])
-    made = {file.name for file in tmp_path.iterdir()}
-    assert {"loadtest.json", "loadtest.html", "stable.json", "compare.html", "capacity.json"} <= made
+    files = {file.name for file in tmp_path.iterdir()}
+    assert {"loadtest.json", "loadtest.html", "stable.json", "compare.html", "capacity.json"} <= files
 
 
 def test_the_flags_are_on_the_page() -> None:

@@ -27,13 +27,13 @@ MODELS = [
 
 def replies(server: Running, maker: Payloads, number: int) -> dict[str, Any]:
     """The first output of each protocol, as plain values."""
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     for protocol in PROTOCOLS:
         payload = maker.make(protocol, number)
         if protocol == "grpc":
             with grpc.insecure_channel(server.grpc) as channel:
                 reply = pb.ModelInferResponse.FromString(channel.unary_unary(GRPC_METHOD)(payload.body))
-            found[protocol] = raw_values(reply.outputs[0].datatype, reply.raw_output_contents[0])
+            outputs[protocol] = raw_values(reply.outputs[0].datatype, reply.raw_output_contents[0])
             continue
         reply = server.post(payload.path, content=payload.body, headers=dict(payload.headers))
         assert reply.status_code == 200, (protocol, reply.text)
@@ -41,12 +41,12 @@ def replies(server: Running, maker: Payloads, number: int) -> dict[str, Any]:
             length = int(reply.headers["inference-header-content-length"])
             output = json.loads(reply.content[:length])["outputs"][0]
             size = output["parameters"]["binary_data_size"]
-            found[protocol] = raw_values(output["datatype"], reply.content[length : length + size])
+            outputs[protocol] = raw_values(output["datatype"], reply.content[length : length + size])
         elif protocol == "v2":
-            found[protocol] = reply.json()["outputs"][0]["data"]
+            outputs[protocol] = reply.json()["outputs"][0]["data"]
         else:
-            found[protocol] = reply.json()["predictions"]
-    return found
+            outputs[protocol] = reply.json()["predictions"]
+    return outputs
 
 
 def raw_values(datatype: str, raw: bytes) -> Any:
@@ -66,9 +66,9 @@ def test_every_protocol_is_answered_with_varied_values(model: str, zoo: Callable
     with in_thread(zoo(model)) as server:
         target = Target(server.url, server.grpc)
         for protocol in PROTOCOLS:
-            made, vary = target.payloads(protocol, rows=2, seed=1, count=6)
+            payloads, vary = target.payloads(protocol, rows=2, seed=1, count=6)
             assert vary is Vary.ALL
-            assert len({one.body for one in made}) == 6, protocol
+            assert len({one.body for one in payloads}) == 6, protocol
 
 
 @pytest.mark.parametrize("model", ["sklearn-logistic", "sklearn-pipeline-mixed-columns", "sklearn-tensor"])
@@ -77,9 +77,9 @@ def test_the_same_rows_in_each_protocol(model: str, zoo: Callable[[str], Path]) 
         maker = Payloads(Target(server.url).schema(), rows=3, seed=5)
         outcomes = set()
         for number in range(4):
-            found = replies(server, maker, number)
-            assert all(values == found["v1"] for values in found.values()), found
-            outcomes.add(json.dumps(found["v1"]))
+            outputs = replies(server, maker, number)
+            assert all(values == outputs["v1"] for values in outputs.values()), outputs
+            outcomes.add(json.dumps(outputs["v1"]))
         assert len(outcomes) > 1, "the values do not vary"
 
 
@@ -116,9 +116,9 @@ def test_what_the_model_refuses_is_not_varied(tmp_path: Path) -> None:
         serialization_format="cloudpickle", **PIP,
     )  # fmt: skip
     with in_thread(tmp_path / "model") as server:
-        made, vary = Target(server.url).payloads("v1", rows=1, seed=0, count=8)
+        payloads, vary = Target(server.url).payloads("v1", rows=1, seed=0, count=8)
         assert vary is Vary.NUMBERS
-        rows = [json.loads(one.body)["instances"][0] for one in made]
+        rows = [json.loads(one.body)["instances"][0] for one in payloads]
         assert {row["city"] for row in rows} <= set(data.city[:3])
         assert len({row["amount"] for row in rows}) == 8
 
@@ -153,8 +153,8 @@ def test_numbers_stay_within_their_type(datatype: str, value: float) -> None:
             },
         },
     }
-    made = [Payloads(schema).make("v2-binary", number) for number in range(50)]
-    assert len({one.body for one in made}) > 20
+    payloads = [Payloads(schema).make("v2-binary", number) for number in range(50)]
+    assert len({one.body for one in payloads}) > 20
     values = np.array([Payloads(schema).instances(number)[0]["x"] for number in range(50)])
     assert np.isfinite(values.astype(f"<f{int(datatype[2:]) // 8}")).all()
 

@@ -40,17 +40,17 @@ def looked_at(browser: Browser, page: str, file: Path) -> int:
     return int(np.count_nonzero(np.any(pixels != pixels[0, 0], axis=-1)))
 
 
-def with_server(made: Result) -> Result:
+def with_server(measured: Result) -> Result:
     levels = [{"at": at, "in_flight": at % 3, "waiting": 0} for at in range(60)]
-    made.server = {"predictions": 6000.0, "errors": {"timeout": 1.0}, "refused": {}, "latency": {"p50": 0.004},
+    measured.server = {"predictions": 6000.0, "errors": {"timeout": 1.0}, "refused": {}, "latency": {"p50": 0.004},
                    "versions": ["1"], "over_time": levels}  # fmt: skip
-    return made
+    return measured
 
 
 def test_the_report(browser: Browser, tmp_path: Path) -> None:
-    made = with_server(result(failing=0.02))
-    made.slo = "p50=10ms,p90=15ms,p95=17ms,p99=20ms,errors=0.1%"  # near to what was found
-    seen = looked_at(browser, report.html(made), tmp_path / "report.html")
+    measured = with_server(result(failing=0.02))
+    measured.slo = "p50=10ms,p90=15ms,p95=17ms,p99=20ms,errors=0.1%"  # near to what was found
+    seen = looked_at(browser, report.html(measured), tmp_path / "report.html")
     assert seen > 100_000
     assert browser.run("document.querySelectorAll('svg').length") == 5
     text = browser.run("document.body.innerText")
@@ -78,18 +78,18 @@ def test_the_comparison(browser: Browser, tmp_path: Path) -> None:
     ("predictions", "words"), [(6001.0, "Others sent requests"), (5873.0, "one pod of several"), (5900.0, "")]
 )
 def test_numbers_of_other_requests_are_told_apart(predictions: float, words: str) -> None:
-    made = with_server(result(failing=0.02))
-    made.server["predictions"] = predictions
-    assert made.outcome.latencies.count == 5874
-    page = report.html(made)
+    measured = with_server(result(failing=0.02))
+    measured.server["predictions"] = predictions
+    assert measured.outcome.latencies.count == 5874
+    page = report.html(measured)
     assert words in page
     assert ("Others sent requests" in page) + ("one pod of several" in page) == bool(words)
 
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_names_are_no_markup(empty: bool) -> None:
-    made = result()
-    made.model = "<script>alert(1)</script>"
+    measured = result()
+    measured.model = "<script>alert(1)</script>"
     if empty:
-        made.outcome.seconds.clear()
-    assert "<script" not in report.html(made)
+        measured.outcome.seconds.clear()
+    assert "<script" not in report.html(measured)

@@ -42,5 +42,7 @@ def series(expr: str) -> set[str]:
 
 def labels(expr: str) -> set[str]:
     """Labels that it names, in selectors and groupings."""
-    found = {label for content in re.findall(r"\{([^}]*)\}", expr) for label in MATCHER.findall(content + " ")}
-    return found | {word.strip() for content in GROUPING.findall(expr) for word in content.split(",") if word.strip()}
+    selected = {label for content in re.findall(r"\{([^}]*)\}", expr) for label in MATCHER.findall(content + " ")}
+    return selected | {
+        word.strip() for content in GROUPING.findall(expr) for word in content.split(",") if word.strip()
+    }

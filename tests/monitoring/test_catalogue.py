@@ -42,12 +42,12 @@ def test_rules_ask_for_metrics_that_are_there(scope: Scope) -> None:
 
 def only_known(expr: str, recorded: set[str] | None = None) -> None:
     used = series(expr)
-    found = {name for name in (recorded or ()) if name and name in expr}
-    assert used or found, expr
+    recordings = {name for name in (recorded or ()) if name and name in expr}
+    assert used or recordings, expr
     assert used <= BY_SERIES.keys() | {"up"}, expr
     known = {label for name in used if name != "up" for label in BY_SERIES[name].labels}
     # What is recorded has the labels that all rules group by.
-    allowed = known | set(SCRAPED) | MADE | ({"model_name"} if found else set())
+    allowed = known | set(SCRAPED) | MADE | ({"model_name"} if recordings else set())
     assert labels(expr) <= allowed, expr
 
 

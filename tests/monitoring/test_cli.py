@@ -48,29 +48,29 @@ def render(folder: Path, *words: str) -> dict[str, Any]:
     return written(out)
 
 
-def test_for_all_serves(tmp_path: Path) -> None:
-    made = render(tmp_path, "--label", "release=kps", "--monitoring-namespace", "observe")
-    assert set(made) == ALL
+def test_files_for_all_serves(tmp_path: Path) -> None:
+    files = render(tmp_path, "--label", "release=kps", "--monitoring-namespace", "observe")
+    assert set(files) == ALL
     for name in ("rules", "podmonitor", "servicemonitor"):
-        meta = made[f"operator/{name}.yaml"]["metadata"]
+        meta = files[f"operator/{name}.yaml"]["metadata"]
         assert (meta["labels"], meta["namespace"]) == ({"release": "kps"}, "observe")
-    assert made["operator/rules.yaml"]["spec"] == made["rules.yaml"]
-    monitor = made["operator/podmonitor.yaml"]["spec"]
+    assert files["operator/rules.yaml"]["spec"] == files["rules.yaml"]
+    monitor = files["operator/podmonitor.yaml"]["spec"]
     assert [each["port"] for each in monitor["podMetricsEndpoints"]] == ["http1", "user-port"]
 
 
-def test_for_one_serve(tmp_path: Path) -> None:
+def test_files_for_one_serve(tmp_path: Path) -> None:
     spec = tmp_path / "serve.yaml"
     spec.write_text(SPEC)
-    made = render(
+    files = render(
         tmp_path, "--spec", str(spec), "--target", "localhost:8080", "--runbooks", "https://wiki.example.com/run/"
     )
-    assert set(made) == ALL - {"operator/podmonitor.yaml", "operator/servicemonitor.yaml", "dashboards/fleet.json"}
-    (group,) = made["rules.yaml"]["groups"]
+    assert set(files) == ALL - {"operator/podmonitor.yaml", "operator/servicemonitor.yaml", "dashboards/fleet.json"}
+    (group,) = files["rules.yaml"]["groups"]
     assert all('namespace="ml"' in rule["expr"] for rule in group["rules"])
     links = {rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule}
     assert "https://wiki.example.com/run/ModelAbsent.md" in links
-    (job,) = made["prometheus.yml"]["scrape_configs"]
+    (job,) = files["prometheus.yml"]["scrape_configs"]
     assert job["static_configs"][0] == {
         "targets": ["localhost:8080"],
         "labels": {"namespace": "ml", "pod": "fraud-predictor-0", "serving_kserve_io_inferenceservice": "fraud"},
@@ -109,9 +109,9 @@ def test_metrics_of_a_grpc_server_in_knative_are_at_another_port(tmp_path: Path)
         for ip, (_, port) in (("10.0.0.8", rest), ("10.0.0.9", grpc))
     ]
     job = {"job_name": "pods", "kubernetes_sd_configs": [{"role": "pod"}], "relabel_configs": relabeled}
-    made = found_by({"scrape_configs": [job]}, tmp_path, pods)
+    targets = found_by({"scrape_configs": [job]}, tmp_path, pods)
     # The first stays where discovery found it.
-    assert {each["__address__"] for each in made} == {"10.0.0.1:1", "10.0.0.9:8080"}
+    assert {each["__address__"] for each in targets} == {"10.0.0.1:1", "10.0.0.9:8080"}
 
 
 def test_annotated_pods_are_found(tmp_path: Path) -> None:
@@ -133,13 +133,13 @@ def test_annotated_pods_are_found(tmp_path: Path) -> None:
         "__meta_kubernetes_pod_annotation_prometheus_io_scheme": "https",
         "__meta_kubernetes_pod_ip": "10.1.2.4",
     }
-    made = found_by(render(tmp_path)["prometheus.yml"], tmp_path, [pod, unasked, foreign, ended, secure])
+    targets = found_by(render(tmp_path)["prometheus.yml"], tmp_path, [pod, unasked, foreign, ended, secure])
     ours = {
         "namespace": "ml", "pod": "fraud-predictor-1", "serving_kserve_io_inferenceservice": "fraud", "__metrics_path__": "/metrics",
     }  # fmt: skip
     wanted = [("10.1.2.3:8080", "http"), ("10.1.2.4:8080", "https")]
-    assert sorted((each["__address__"], each["__scheme__"]) for each in made) == wanted
-    assert all(ours.items() <= each.items() for each in made)
+    assert sorted((each["__address__"], each["__scheme__"]) for each in targets) == wanted
+    assert all(ours.items() <= each.items() for each in targets)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_targets_of_both_families(tmp_path: Path) -> None:
     promtool("check", "config", tmp_path / "out" / "prometheus.yml")
 
 
-def test_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:
+def test_it_runs_as_a_module_and_without_the_library_of_dashboards(tmp_path: Path) -> None:
     """What is rendered was drawn before: whoever renders needs no library for it."""
     code = (
         "import sys; sys.modules['grafana_foundation_sdk'] = None\n"

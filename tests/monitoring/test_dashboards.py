@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from monitoring.assets import OF_ALL, config_map, dashboards
+from monitoring.assets import ALL_BOARDS, config_map, dashboards
 from monitoring.scope import Scope
 from tests.monitoring.queries import BOARDS, FOLDER
 from tools.dashboards import contents
 
 
 def test_what_is_written_is_what_the_code_makes() -> None:
-    made = contents()
-    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in made} == set(OF_ALL)
-    for path, text in made.items():
+    files = contents()
+    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in files} == set(ALL_BOARDS)
+    for path, text in files.items():
         assert path.read_text() == text, "run: make dashboards"
 
 
@@ -30,7 +30,7 @@ def test_grafanas_library_reads_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
 def test_panels_have_places_of_their_own(name: str) -> None:
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in BOARDS[name]["panels"]:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]
@@ -39,8 +39,8 @@ def test_panels_have_places_of_their_own(name: str) -> None:
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, panel["title"]
-        taken |= cells
+        assert not cells & occupied, panel["title"]
+        occupied |= cells
     ids = [panel["id"] for panel in BOARDS[name]["panels"]]
     assert len(ids) == len(set(ids))
 
@@ -101,10 +101,10 @@ def test_the_fleet_leads_to_the_serves() -> None:
 
 
 def test_those_of_a_serve_open_with_it() -> None:
-    made = dashboards(Scope("ml", "fraud"))
+    boards = dashboards(Scope("ml", "fraud"))
     other = dashboards(Scope("ml", "churn"))
-    assert set(made) == {"serve-overview.json", "rollout.json", "features-drift.json"}
-    for name, board in made.items():
+    assert set(boards) == {"serve-overview.json", "rollout.json", "features-drift.json"}
+    for name, board in boards.items():
         current = {each["name"]: each["current"]["value"] for each in board["templating"]["list"] if "current" in each}
         assert (current["namespace"], current["serve"]) == ("ml", "fraud")
         assert board["panels"] == BOARDS[Path(name).stem]["panels"]
@@ -113,12 +113,12 @@ def test_those_of_a_serve_open_with_it() -> None:
 
 
 def test_the_config_map_is_one_that_kubernetes_takes() -> None:
-    made = config_map(Scope("ml", "fraud"), "fraud-dashboards", "ml", {"team": "risk"})
-    assert made["metadata"]["labels"] == {"team": "risk", "grafana_dashboard": "1"}
-    assert sorted(made["data"]) == [
+    manifest = config_map(Scope("ml", "fraud"), "fraud-dashboards", "ml", {"team": "risk"})
+    assert manifest["metadata"]["labels"] == {"team": "risk", "grafana_dashboard": "1"}
+    assert sorted(manifest["data"]) == [
         "ml-fraud-features-drift.json",
         "ml-fraud-rollout.json",
         "ml-fraud-serve-overview.json",
     ]
     # kubectl keeps what was applied in an annotation, which may not be longer.
-    assert len(json.dumps(made)) < 262_144
+    assert len(json.dumps(manifest)) < 262_144

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from loadtest.peers.ports import free_port
-from monitoring.assets import OF_ALL
+from monitoring.assets import ALL_BOARDS
 from tools.monitoring import demo
 from tools.monitoring.traffic import Caller
 
@@ -29,8 +29,8 @@ def test_grafana_is_provisioned_where_it_is_installed(tmp_path: Path, monkeypatc
     """By the program in its home: what packages put on the path may not read its configuration as just anybody."""
     home, folder = tmp_path / "home", tmp_path / "folder"
     program = home / "bin" / "grafana"
-    for made in (program.parent, folder):
-        made.mkdir(parents=True)
+    for directory in (program.parent, folder):
+        directory.mkdir(parents=True)
     program.write_text(STANDS_IN.replace("{said}", str(tmp_path / "said.json")))
     program.chmod(0o755)
     monkeypatch.setattr(demo, "GRAFANA", (str(tmp_path / "none"), str(home)))
@@ -45,7 +45,7 @@ def test_grafana_is_provisioned_where_it_is_installed(tmp_path: Path, monkeypatc
     assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://127.0.0.1:9090", True)
     (provider,) = yaml.safe_load((provisioned / "dashboards" / "all.yaml").read_text())["providers"]
     assert provider["type"] == "file"
-    assert {path.name for path in Path(provider["options"]["path"]).iterdir()} == set(OF_ALL)
+    assert {path.name for path in Path(provider["options"]["path"]).iterdir()} == set(ALL_BOARDS)
 
 
 def test_without_grafana(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

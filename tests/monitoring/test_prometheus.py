@@ -16,7 +16,7 @@ from monitoring.cli import main
 from monitoring.rules import groups
 from monitoring.scope import Scope
 from tests.monitoring.queries import BOARDS, filled, marks, panels
-from tools.monitoring.parts import ask, meanwhile, named, predictor, prometheus, save_patchy, wait_for
+from tools.monitoring.parts import ask, meanwhile, predictor, prometheus, save_patchy, scrape_job, wait_for
 from tools.monitoring.rides import order, save_rides, served
 from tools.monitoring.traffic import Caller
 
@@ -54,26 +54,26 @@ def both(folder: Path, beside: Callable[[], Caller]) -> Iterator[str]:
         config = yaml.safe_load((folder / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "250ms", "evaluation_interval": "250ms"}
         rider = beside()
-        config["scrape_configs"].append(named("ml", "rides", RIDES_POD, rider.url.removeprefix("http://")))
+        config["scrape_configs"].append(scrape_job("ml", "rides", RIDES_POD, rider.url.removeprefix("http://")))
         config["rule_files"].append("rides.yaml")
         rules = yaml.safe_dump({"groups": groups(Scope("ml", "rides"))})
         callers = [Caller(f"http://{one}", rpc_one, "patchy", ("seconds",))]
         callers.append(Caller(f"http://{two}", rpc_two, "patchy", ("seconds",)))
-        with prometheus(folder, config, {"rides.yaml": rules}) as made:
+        with prometheus(folder, config, {"rides.yaml": rules}) as url:
             for caller in callers:
                 traffic(caller)
             orders(rider)
             # A counter that is born has no rate yet: what is asked now is seen to grow.
-            wait_for(lambda: len(ask(made, 'model_requests_refused_total{reason="requests"} > 0')) == 2)
+            wait_for(lambda: len(ask(url, 'model_requests_refused_total{reason="requests"} > 0')) == 2)
             for caller in callers:
                 traffic(caller)
-            wait_for(lambda: bool(ask(made, 'model_prediction_log_records_total{result="written"} > 0')))
-            wait_for(lambda: bool(ask(made, "model_feature_psi and on () model_prediction_share")))
+            wait_for(lambda: bool(ask(url, 'model_prediction_log_records_total{result="written"} > 0')))
+            wait_for(lambda: bool(ask(url, "model_feature_psi and on () model_prediction_share")))
             orders(rider)
-            wait_for(lambda: bool(ask(made, f"sum(rate(model_requests_refused_total[{WINDOW}])) > 0")))
-            wait_for(lambda: bool(ask(made, f"sum(rate(model_feature_lookup_seconds_count[{WINDOW}])) > 0")))
-            wait_for(lambda: bool(ask(made, f"sum(rate(model_prediction_log_records_total[{WINDOW}])) > 0")))
-            yield made
+            wait_for(lambda: bool(ask(url, f"sum(rate(model_requests_refused_total[{WINDOW}])) > 0")))
+            wait_for(lambda: bool(ask(url, f"sum(rate(model_feature_lookup_seconds_count[{WINDOW}])) > 0")))
+            wait_for(lambda: bool(ask(url, f"sum(rate(model_prediction_log_records_total[{WINDOW}])) > 0")))
+            yield url
 
 
 def orders(caller: Caller) -> None:
@@ -100,9 +100,9 @@ PANELS = [(name, title, expr) for name, board in BOARDS.items() for title, expr 
 def test_every_panel_has_data(url: str, name: str) -> None:
     for board, title, expr in PANELS:
         if board == name:
-            found = ask(url, filled(expr, WINDOW))
-            assert found, f"{title}: {expr}"
-            assert all(float(each["value"][1]) == float(each["value"][1]) for each in found), f"{title}: not a number"
+            samples = ask(url, filled(expr, WINDOW))
+            assert samples, f"{title}: {expr}"
+            assert all(float(each["value"][1]) == float(each["value"][1]) for each in samples), f"{title}: not a number"
 
 
 @pytest.mark.parametrize("name", sorted(BOARDS))
@@ -114,8 +114,8 @@ def test_every_mark_parses(url: str, name: str) -> None:
 def test_a_version_that_was_taken_is_marked(url: str) -> None:
     """All were, less than a minute ago."""
     (expr,) = [expr for title, expr in marks(BOARDS["serve-overview"]) if title == "Version taken"]
-    found = ask(url, filled(expr, WINDOW).replace("offset 1m", "offset 1h"))
-    assert {each["metric"]["model_version"] for each in found} == {"1", "2", "3"}
+    samples = ask(url, filled(expr, WINDOW).replace("offset 1m", "offset 1h"))
+    assert {each["metric"]["model_version"] for each in samples} == {"1", "2", "3"}
 
 
 def test_every_protocol_is_told_apart(url: str) -> None:
@@ -130,8 +130,8 @@ def test_every_protocol_is_told_apart(url: str) -> None:
 
 def test_versions_stand_beside_each_other(url: str) -> None:
     (expr,) = [expr for _, title, expr in PANELS if title == "Share of traffic"]
-    found = ask(url, filled(expr, WINDOW, serve="patchy"))
-    shares = {each["metric"]["model_version"]: float(each["value"][1]) for each in found}
+    samples = ask(url, filled(expr, WINDOW, serve="patchy"))
+    shares = {each["metric"]["model_version"]: float(each["value"][1]) for each in samples}
     assert set(shares) == {"1", "2"}
     assert sum(shares.values()) == pytest.approx(1)
     only = ask(url, filled(expr, WINDOW, version="2"))
@@ -141,16 +141,16 @@ def test_versions_stand_beside_each_other(url: str) -> None:
 def test_a_rollout_shows_what_was_refused(url: str) -> None:
     """Refused requests have no version, and are no predictions."""
     (expr,) = [expr for name, title, expr in PANELS if (name, title) == ("rollout", "Refused")]
-    (found,) = ask(url, filled(expr, WINDOW, serve="patchy"))
-    assert found["metric"] == {"revision": "patchy-predictor"}
-    assert 0 < float(found["value"][1]) < 1
+    (sample,) = ask(url, filled(expr, WINDOW, serve="patchy"))
+    assert sample["metric"] == {"revision": "patchy-predictor"}
+    assert 0 < float(sample["value"][1]) < 1
 
 
 def shown(url: str, title: str, label: str) -> dict[str, float]:
     """The numbers of a panel of the second serve, by a label."""
     (expr,) = [expr for name, shows, expr in PANELS if (name, shows) == ("features-drift", title)]
-    found = ask(url, filled(expr, WINDOW, serve="rides"))
-    return {each["metric"][label]: float(each["value"][1]) for each in found}
+    samples = ask(url, filled(expr, WINDOW, serve="rides"))
+    return {each["metric"][label]: float(each["value"][1]) for each in samples}
 
 
 def test_what_has_drifted_is_told_from_what_has_not(url: str) -> None:
@@ -176,30 +176,30 @@ def test_columns_of_a_table_are_of_the_same_rows(url: str, name: str) -> None:
     """Grafana joins them by all labels that they have in common."""
     for panel in BOARDS[name]["panels"]:
         if panel["type"] == "table":
-            found = [ask(url, filled(target["expr"], WINDOW)) for target in panel["targets"]]
-            shared = set.intersection(*(set(one["metric"]) for column in found for one in column))
+            columns = [ask(url, filled(target["expr"], WINDOW)) for target in panel["targets"]]
+            shared = set.intersection(*(set(one["metric"]) for column in columns for one in column))
             first, *others = (
-                {tuple(one["metric"][label] for label in sorted(shared)) for one in each} for each in found
+                {tuple(one["metric"][label] for label in sorted(shared)) for one in each} for each in columns
             )
             assert all(rows & first for rows in others), panel["title"]
 
 
 def test_features_that_are_not_there(url: str) -> None:
     (expr,) = [expr for _, title, expr in PANELS if title == "Features not usable"]
-    found = {
+    shares = {
         (each["metric"]["feature"], each["metric"]["result"]): float(each["value"][1])
         for each in ask(url, filled(expr, WINDOW))
     }
-    assert all(0 < found["rating", result] < 0.5 for result in ("missing", "stale", "null"))
-    assert found["orders", "missing"] == 0
+    assert all(0 < shares["rating", result] < 0.5 for result in ("missing", "stale", "null"))
+    assert shares["orders", "missing"] == 0
 
 
 def test_rules_run_and_record(url: str) -> None:
     wanted = {rule["record"] for rule in groups(Scope("ml", "patchy"))[0]["rules"] if "record" in rule}
     wait_for(lambda: all(ask(url, name) for name in wanted))
-    found = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"]
-    assert {group["name"] for group in found} == {"mlflow-kserve-ml-patchy", "mlflow-kserve-ml-rides"}
-    assert [rule["name"] for group in found for rule in group["rules"] if rule["health"] != "ok"] == []
+    rule_groups = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"]
+    assert {group["name"] for group in rule_groups} == {"mlflow-kserve-ml-patchy", "mlflow-kserve-ml-rides"}
+    assert [rule["name"] for group in rule_groups for rule in group["rules"] if rule["health"] != "ok"] == []
 
 
 def test_alerts_see_the_refusals_and_the_failures(url: str) -> None:

@@ -154,11 +154,11 @@ OTHER = VERSION.replace("predictor-0", "predictor-1")
 
 def windows(series: str, label: str, *pods: tuple[int, str]) -> dict[str, str]:
     """Each pod's rows in the window, and what it says of them."""
-    found = {}
+    input_series = {}
     for labels, (rows, values) in zip((VERSION, OTHER), pods, strict=False):
-        found[f"model_drift_window_rows{{{labels}}}"] = f"{rows}x90"
-        found[f"{series}{{{labels},{label}}}"] = values
-    return found
+        input_series[f"model_drift_window_rows{{{labels}}}"] = f"{rows}x90"
+        input_series[f"{series}{{{labels},{label}}}"] = values
+    return input_series
 
 
 def drifted(alert: str, series: str, label: str) -> list[AlertCase]:
@@ -187,9 +187,9 @@ def looked_up(found: float, missing: float = 0, stale: float = 0, null: float = 
 
 
 def lookups(every: str, **failed: str) -> dict[str, str]:
-    found = {f"model_feature_lookup_seconds_count{{{LABELS}}}": every}
+    input_series = {f"model_feature_lookup_seconds_count{{{LABELS}}}": every}
     of = f"model_feature_lookups_failed_total{{{LABELS}"
-    return found | {f'{of},reason="{reason}"}}': values for reason, values in failed.items()}
+    return input_series | {f'{of},reason="{reason}"}}': values for reason, values in failed.items()}
 
 
 def logged(**records: str) -> dict[str, str]:

@@ -27,10 +27,10 @@ ROWS = {of("a"): 300, of("b"): 100, of("c"): 500, OTHER: 9999, f'{of("b")},job="
 
 def judged(folder: Path, expr: str, series: dict[str, float], expected: dict[str, float]) -> None:
     """What it is, by the labels that it has."""
-    given = {f"model_drift_window_rows{{{labels}}}": rows for labels, rows in ROWS.items()} | series
+    inputs = {f"model_drift_window_rows{{{labels}}}": rows for labels, rows in ROWS.items()} | series
     test = {
         "interval": "1m",
-        "input_series": [{"series": name, "values": f"{value}x5"} for name, value in given.items()],
+        "input_series": [{"series": name, "values": f"{value}x5"} for name, value in inputs.items()],
         "promql_expr_test": [
             {
                 "expr": expr,
@@ -48,7 +48,7 @@ def psi(**pods: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("values", "expected"),
     [
         ({"a": 0.5, "b": 0.25}, 0.4375),
         # One has too few rows to say anything: then it has no weight either.
@@ -58,10 +58,10 @@ def psi(**pods: float) -> dict[str, float]:
     ],
     ids=["two", "one", "zero", "none"],
 )
-def test_a_mean_by_rows(tmp_path: Path, found: dict[str, float], expected: float | None) -> None:
+def test_a_mean_by_rows(tmp_path: Path, values: dict[str, float], expected: float | None) -> None:
     expr = weighted_mean(f"model_feature_psi{FRAUD}", FRAUD, "feature")
     other = {f'model_feature_psi{{{OTHER},feature="age"}}': 8.0}
-    judged(tmp_path, expr, psi(**found) | other, {} if expected is None else {'feature="age"': expected})
+    judged(tmp_path, expr, psi(**values) | other, {} if expected is None else {'feature="age"': expected})
 
 
 def test_revisions_apart(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_revisions_apart(tmp_path: Path) -> None:
 
 
 def test_a_class_that_one_pod_has_not_met(tmp_path: Path) -> None:
-    found = {("a", "0"): 0.5, ("a", "1"): 0.5, ("b", "0"): 1.0, ("c", "1"): 1.0}
+    shares = {("a", "0"): 0.5, ("a", "1"): 0.5, ("b", "0"): 1.0, ("c", "1"): 1.0}
     series = {
         f'model_prediction_share{{{of(pod)},output="class",value="{value}"}}': share
-        for (pod, value), share in found.items()
+        for (pod, value), share in shares.items()
     }
     expected = {("00001", "0"): 0.625, ("00001", "1"): 0.375, ("00002", "1"): 1.0}
     labelled = {

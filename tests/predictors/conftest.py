@@ -34,7 +34,7 @@ def moments(zoo: Callable[[str], Path]) -> Iterator[Running]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpiedBatcher]:
-    made = SpiedBatcher()
-    monkeypatch.setattr("predictors.pipeline.served_models.MicroBatcher", made.batcher)
-    yield made
-    made.gate.set()
+    spied = SpiedBatcher()
+    monkeypatch.setattr("predictors.pipeline.served_models.MicroBatcher", spied.batcher)
+    yield spied
+    spied.gate.set()

@@ -56,10 +56,10 @@ def tensor(name: str, values: Any) -> tuple[str, np.ndarray[Any, Any]]:
     array = values.to_numpy() if isinstance(values, pd.Series) else np.asarray(values)
     if array.dtype.name in DATATYPES:
         return name, array
-    made = np.empty(array.shape, dtype=object)
+    encoded = np.empty(array.shape, dtype=object)
     for index, value in np.ndenumerate(array):
-        made[index] = as_bytes(value)
-    return name, made
+        encoded[index] = as_bytes(value)
+    return name, encoded
 
 
 class Binary(bytes):
@@ -223,7 +223,7 @@ def ways_of(case: ZooModel) -> list[str]:
     """The ways that a sample of this kind can be sent in."""
     sample = case.sample()
     if isinstance(sample, pd.DataFrame):
-        found = [
+        ways = [
             "V1 records",
             "V1 columns",
             "V2 JSON",
@@ -233,13 +233,13 @@ def ways_of(case: ZooModel) -> list[str]:
             "/invocations Parquet",
         ]
         if all(sample[name].map(type).isin([int, float, str]).all() for name in sample):
-            found.append("/invocations CSV")
-        return [way for way in WAYS if way in found and way not in EXCEPTIONS.get(case.id, ())]
+            ways.append("/invocations CSV")
+        return [way for way in WAYS if way in ways and way not in EXCEPTIONS.get(case.id, ())]
     if isinstance(sample, Mapping):
-        found = ["V1 columns", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"]
+        ways = ["V1 columns", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"]
     else:
-        found = ["V1 rows", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"]
-    return [way for way in found if way not in EXCEPTIONS.get(case.id, ())]
+        ways = ["V1 rows", "V2 JSON", "V2 binary", "gRPC", "/invocations inputs"]
+    return [way for way in ways if way not in EXCEPTIONS.get(case.id, ())]
 
 
 # Ways that a model cannot be asked in, each with the reason.

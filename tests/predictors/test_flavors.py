@@ -46,8 +46,8 @@ def test_flavor_methods_and_safety(case: ZooModel, zoo: Callable[[str], Path]) -
 
 
 def opened(folder: Path, **settings: Any) -> MLflowModel:
-    made = Settings(model_uri=str(folder), **settings)
-    return open_model(made, resolve(made))
+    server_settings = Settings(model_uri=str(folder), **settings)
+    return open_model(server_settings, resolve(server_settings))
 
 
 @pytest.mark.parametrize("case", NATIVE, ids=lambda case: case.id)
@@ -72,8 +72,8 @@ def expected_probabilities(native: Any, sample: Any, case: ZooModel) -> Any:
         import xgboost
 
         sample = xgboost.DMatrix(sample)
-    found = native.predict(sample)
-    return found if found.ndim == 2 else np.vstack((1 - found, found)).T
+    predictions = native.predict(sample)
+    return predictions if predictions.ndim == 2 else np.vstack((1 - predictions, predictions)).T
 
 
 @pytest.mark.parametrize(

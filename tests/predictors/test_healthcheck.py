@@ -15,9 +15,12 @@ from tests.serving import in_thread
 
 
 def check(**environment: object) -> subprocess.CompletedProcess[str]:
-    given = {f"MLFLOW_KSERVE_{name.upper()}": str(value) for name, value in environment.items()}
+    variables = {f"MLFLOW_KSERVE_{name.upper()}": str(value) for name, value in environment.items()}
     return subprocess.run(
-        [sys.executable, "-m", "predictors.healthcheck"], env={**os.environ, **given}, capture_output=True, text=True
+        [sys.executable, "-m", "predictors.healthcheck"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
     )
 
 

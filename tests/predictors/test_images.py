@@ -29,14 +29,14 @@ def required(family: str) -> list[Requirement]:
     """What the project and its extras for the family ask for."""
     project = tomllib.loads((IMAGES.parents[1] / "pyproject.toml").read_text())["project"]
     waiting = [*project["dependencies"], f"mlflow-kserve[{','.join(image_locks.extras_of(family))}]"]
-    found = []
+    requirements = []
     while waiting:
         one = Requirement(waiting.pop())
         if one.name == "mlflow-kserve":
             waiting += [line for extra in one.extras for line in project["optional-dependencies"][extra]]
         elif one.marker is None or one.marker.evaluate({"platform_machine": "x86_64"}):
-            found.append(one)
-    return found
+            requirements.append(one)
+    return requirements
 
 
 @pytest.mark.parametrize("flavor", FLAVORS, ids=lambda flavor: flavor.name)
@@ -61,21 +61,21 @@ def test_images_hold_the_versions_that_are_tested(name: str) -> None:
     tested: dict[str, str] = {canonicalize_name(one): version for one, version in image_locks.constraints().items()}
     for stand_in, original in image_locks.STANDS_IN.get(name, {}).items():
         tested[stand_in] = tested[original]
-    found = locked(name)
-    assert found
-    assert {one: version for one, version in found.items() if tested.get(one, version) != version} == {}
+    versions = locked(name)
+    assert versions
+    assert {one: version for one, version in versions.items() if tested.get(one, version) != version} == {}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_images_hold_what_their_flavors_need(family: str) -> None:
     excluded = {line for line in image_locks.EXCLUDED.read_text().splitlines() if not line.startswith("#")}
     stand_ins = {original: name for name, original in image_locks.STANDS_IN.get(family, {}).items()}
-    found = locked(family)
+    versions = locked(family)
     for requirement in required(family):
         name = canonicalize_name(requirement.name)
-        assert stand_ins.get(name, name) in found, f"{name}: run make image-locks"
-        assert requirement.specifier.contains(found[stand_ins.get(name, name)]), f"{name}: run make image-locks"
-    assert not excluded & set(found)
+        assert stand_ins.get(name, name) in versions, f"{name}: run make image-locks"
+        assert requirement.specifier.contains(versions[stand_ins.get(name, name)]), f"{name}: run make image-locks"
+    assert not excluded & set(versions)
 
 
 @pytest.mark.parametrize("file", sorted(REQUIREMENTS.glob("*.txt")), ids=lambda file: file.name)

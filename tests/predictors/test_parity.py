@@ -37,9 +37,9 @@ def test_no_engine_changes_a_number(case: ZooModel, zoo: Callable[[str], Path]) 
     for settings in ({"engine": "auto"}, {"engine": "native"}, {"warm_up": False}):
         with in_thread(folder, model_name="m", **settings) as server:
             answers.append({way: WAYS[way](server, sample) for way in ways_of(case)})
-    for way, found in answers[0].items():
+    for way, expected in answers[0].items():
         for other in answers[1:]:
-            assert_same(other[way], found, f"{case.id} over {way}")
+            assert_same(other[way], expected, f"{case.id} over {way}")
 
 
 def test_the_matrix_in_the_docs_is_the_one_that_is_tested(request: pytest.FixtureRequest) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from predictors.uris import ModelURI, kserve_spelling, spelled
+from predictors.uris import ModelURI, kserve_spelling, mlflow_spelling
 
 REGISTERED: dict[str, ModelURI] = {
     "models:/fraud/3": ModelURI("models:/fraud/3", "models", "fraud", version="3"),
@@ -75,5 +75,5 @@ def test_a_path_is_a_folder_of_this_machine(uri: str, folder: str | None) -> Non
 @pytest.mark.parametrize("uri", ["mlflow://fraud/3", "mlflow://models/", "mlflow://s3://bucket"])
 def test_a_scheme_of_kserve_needs_a_uri_of_mlflow(uri: str) -> None:
     with pytest.raises(ValueError, match="expected mlflow://models/…"):
-        spelled(uri)
+        mlflow_spelling(uri)
     assert ModelURI.parse(uri).is_mlflow

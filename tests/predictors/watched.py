@@ -17,14 +17,14 @@ from tests.serving import wait_for
 class SpiedBatcher:
     """Notes what engines are asked, and lets them begin only while its gate is open."""
 
-    def __init__(self, most_rows: int | None = None) -> None:
+    def __init__(self, max_rows: int | None = None) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[list[int]] = []
         """The rows of each request, for each time that an engine was asked."""
-        self.most_rows = most_rows
+        self.max_rows = max_rows
 
-    def batcher(self, proven: ProvenEngine, loop: Any, executor: Any, most_running: int) -> MicroBatcher:
+    def batcher(self, proven: ProvenEngine, loop: Any, executor: Any, max_running: int) -> MicroBatcher:
         return MicroBatcher(self.around(proven), loop, executor, 1)
 
     def around(self, proven: ProvenEngine) -> ProvenEngine:
@@ -40,7 +40,7 @@ class SpiedBatcher:
             self.note(list(map(len, requests)))
             return together(requests, probabilities)
 
-        further = proven.further_row_seconds if self.most_rows is None else MAX_BATCH_SECONDS / self.most_rows
+        further = proven.further_row_seconds if self.max_rows is None else MAX_BATCH_SECONDS / self.max_rows
         engine = replace(proven.engine, run=noted)
         return replace(proven, engine=engine, joint=noted_together, first_row_seconds=1.0, further_row_seconds=further)
 

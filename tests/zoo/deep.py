@@ -127,13 +127,13 @@ def text_pipeline(folder: Path) -> None:
         intermediate_size=16,
         num_labels=3,
     )
-    made = pipeline(
+    classifier = pipeline(
         "text-classification",
         model=BertForSequenceClassification(config).eval(),
         tokenizer=BertTokenizer(str(words)),
     )
     sign = signature(pd.DataFrame({"text": ["a cat"]}), pd.DataFrame({"label": ["LABEL_0"], "score": [0.5]}))
-    mlflow.transformers.save_model(made, folder, signature=sign, **PIP)
+    mlflow.transformers.save_model(classifier, folder, signature=sign, **PIP)
 
 
 def onnx_classifier(folder: Path, *, zipmap: bool, signed: bool = True) -> None:
@@ -143,9 +143,9 @@ def onnx_classifier(folder: Path, *, zipmap: bool, signed: bool = True) -> None:
 
     data = numbers()
     model = LogisticRegression().fit(singles(200), labels(data))
-    made = to_onnx(model, singles(1), options={"zipmap": zipmap})
+    converted = to_onnx(model, singles(1), options={"zipmap": zipmap})
     options = {"signature": signature(singles())} if signed else {}
-    mlflow.onnx.save_model(made, folder, **PIP, **options)
+    mlflow.onnx.save_model(converted, folder, **PIP, **options)
 
 
 def onnx_columns(folder: Path) -> None:

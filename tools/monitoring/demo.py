@@ -25,13 +25,13 @@ from tools.monitoring.parts import (
     ProgramMissing,
     ask,
     meanwhile,
-    named,
     predictor,
     prometheus,
     running,
     save_patchy,
-    until,
+    scrape_job,
     wait_for,
+    wait_for_url,
 )
 from tools.monitoring.rides import order, save_rides, served
 from tools.monitoring.traffic import Caller
@@ -43,7 +43,7 @@ GRAFANA = ("/usr/share/grafana", "/usr/local/share/grafana")
 
 
 @contextlib.contextmanager
-def everything(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
+def running_demo(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
     """A serve with a canary, a healthy one, a failing one, and a Prometheus that scrapes all of them."""
     patchy, rides = save_patchy(folder), save_rides(folder / "rides")
     with (
@@ -58,7 +58,7 @@ def everything(folder: Path) -> Iterator[tuple[str, list[Caller]]]:
             "fraud-predictor-0": Caller(f"http://{well[0]}", well[1], "fraud", DEMO),
             "patchy-predictor-0": Caller(f"http://{troubled[0]}", troubled[1], "patchy", ("seconds",)),
         }
-        jobs = [named("demo", one.model, pod, one.url.removeprefix("http://")) for pod, one in pods.items()]
+        jobs = [scrape_job("demo", one.model, pod, one.url.removeprefix("http://")) for pod, one in pods.items()]
         rules = yaml.safe_dump({"groups": groups(Scope())}, sort_keys=False)
         with prometheus(folder, prometheus_config(jobs, interval="2s"), {"rules.yaml": rules}) as url:
             yield url, list(pods.values())
@@ -127,7 +127,7 @@ def grafana(folder: Path, source: str) -> Iterator[str | None]:
     command = [program, *(["server"] if Path(program).name == "grafana" else []), "--homepath", home]
     log = folder / "grafana.log"
     with running(command, log, env) as started:
-        until(f"http://127.0.0.1:{port}/api/health", started, log)
+        wait_for_url(f"http://127.0.0.1:{port}/api/health", started, log)
         yield f"http://127.0.0.1:{port}"
 
 
@@ -158,13 +158,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show(folder: Path, seconds: float | None, pictures: Path | None) -> None:
     print("Starting four servers, Feast and Prometheus …", flush=True)
-    with everything(folder) as (url, callers), grafana(folder, url) as boards:
+    with running_demo(folder) as (url, callers), grafana(folder, url) as boards:
         stop = threading.Event()
         sending = threading.Thread(target=load, args=(callers, stop), daemon=True)
         sending.start()
         try:
             wait_for(lambda: bool(ask(url, "sum(rate(model_requests_total[1m])) > 0")))
-            tell(url, boards, callers)
+            print_addresses(url, boards, callers)
             ends = None if seconds is None else time.monotonic() + seconds
             while ends is None or time.monotonic() < ends:
                 time.sleep(0.5)
@@ -177,7 +177,7 @@ def show(folder: Path, seconds: float | None, pictures: Path | None) -> None:
             draw_all(url, pictures, max(30, seconds or 30))
 
 
-def tell(url: str, boards: str | None, callers: Sequence[Caller]) -> None:
+def print_addresses(url: str, boards: str | None, callers: Sequence[Caller]) -> None:
     print(f"Prometheus   {url}/targets   {url}/rules   {url}/alerts")
     print(f"             {url}/graph?g0.expr=sum%20by%20(model_name)%20(rate(model_requests_total%5B1m%5D))&g0.tab=0")
     if boards:

@@ -56,7 +56,7 @@ def predictor(
     ]  # fmt: skip
     log = folder / f"{name}-{http}.log"
     with running(command, log) as started:
-        until(f"http://127.0.0.1:{http}/v2/health/ready", started, log)
+        wait_for_url(f"http://127.0.0.1:{http}/v2/health/ready", started, log)
         yield f"127.0.0.1:{http}", f"127.0.0.1:{grpc}"
 
 
@@ -71,7 +71,7 @@ def meanwhile(context: contextlib.AbstractContextManager[T]) -> Iterator[Callabl
             entered.exception()
 
 
-def named(namespace: str, serve: str, pod: str, target: str) -> dict[str, Any]:
+def scrape_job(namespace: str, serve: str, pod: str, target: str) -> dict[str, Any]:
     """A scrape job for a server, with the name that a pod would have."""
     job = static_job([target], namespace, serve)
     job["static_configs"][0]["labels"]["pod"] = pod
@@ -93,11 +93,11 @@ def prometheus(folder: Path, config: Mapping[str, Any], files: Mapping[str, str]
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
     ]  # fmt: skip
     with running(command, log) as started:
-        until(f"http://127.0.0.1:{port}/-/ready", started, log)
+        wait_for_url(f"http://127.0.0.1:{port}/-/ready", started, log)
         yield f"http://127.0.0.1:{port}"
 
 
-def until(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_url(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
     """Waits until the URL answers."""
 
     def answers() -> bool:

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from monitoring.assets import OF_ALL, read
+from monitoring.assets import ALL_BOARDS, read
 
 CHOSEN = {
     "serve-overview.json": {"namespace": "demo", "serve": "patchy", "version": ".+"},
@@ -24,8 +24,8 @@ CHOSEN = {
     "fleet.json": {"namespace": ".+"},
 }
 WINDOW, STEP = "20s", 2
-SHOWN = 6
-MAIN = {
+MAX_PANELS = 6
+MAIN_PANELS = {
     "Rollout": (
         "Share of traffic", "Inputs that do not fit", "P50", "P95", "Prediction quantiles", "Prediction classes",
     ),
@@ -41,22 +41,22 @@ UNITS = {"s": "s", "bytes": "B"}
 
 def draw_all(url: str, folder: Path, seconds: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in OF_ALL:
+    for name in ALL_BOARDS:
         draw(url, read(name), CHOSEN[name], folder / f"{Path(name).stem}.png", seconds)
 
 
 def draw(url: str, board: Any, chosen: dict[str, str], file: Path, seconds: float) -> None:
     graphs = {panel["title"]: panel for panel in board["panels"] if panel["type"] == "timeseries"}
-    panels = [graphs[title] for title in MAIN.get(board["title"], list(graphs)[:SHOWN])]
+    panels = [graphs[title] for title in MAIN_PANELS.get(board["title"], list(graphs)[:MAX_PANELS])]
     figure = Figure(figsize=(13, 6.4), dpi=80, layout="constrained")
     serve = chosen.get("serve", "all serves")
     figure.suptitle(f"{board['title']}: {serve}", fontsize=14, fontweight="bold", x=0.01, ha="left")
     for place, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        one(place, panel, url, chosen, seconds)
+        draw_panel(place, panel, url, chosen, seconds)
     figure.savefig(file)
 
 
-def one(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: float) -> None:
+def draw_panel(place: Axes, panel: Any, url: str, chosen: dict[str, str], seconds: float) -> None:
     unit = panel["fieldConfig"]["defaults"]["unit"]
     custom = panel["fieldConfig"]["defaults"].get("custom") or {}
     stacked = (custom.get("stacking") or {}).get("mode") == "normal"

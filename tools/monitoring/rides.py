@@ -49,7 +49,7 @@ def served(folder: Path, version: str, *flags: str) -> Iterator[Caller]:
         yield Caller(f"http://{http}", grpc, "rides", ())
 
 
-def make(folder: Path) -> None:
+def log_ride_models(folder: Path) -> None:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -106,4 +106,4 @@ def save_rides(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    log_ride_models(Path(sys.argv[1]))

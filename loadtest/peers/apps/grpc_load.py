@@ -23,7 +23,7 @@ _FIRST_WINDOW = 65_535
 _WIDEST_WINDOW = 2**31 - 1
 _LARGEST_FRAME = 16_384
 # The first four entries that we put into the server's table of headers, as references to them; then method and scheme.
-_AGAIN = bytes([0x83, 0x86, 0xC1, 0xC0, 0xBF, 0xBE])
+_REPEATED_HEADERS = bytes([0x83, 0x86, 0xC1, 0xC0, 0xBF, 0xBE])
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -122,7 +122,7 @@ class GrpcLoad:
         self._window -= len(self._message)
         self._out += frame(_HEADERS, _END_HEADERS, self._stream, self._headers)
         self._out += frame(_DATA, _END_STREAM, self._stream, self._message)
-        self._headers = _AGAIN
+        self._headers = _REPEATED_HEADERS
         self._sent_at[self._stream] = time.perf_counter()
         self._received[self._stream] = 0
         self._stream += 2

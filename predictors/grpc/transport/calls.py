@@ -15,14 +15,14 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from predictors.grpc.transport.connection import Http2Connection
+from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
-from predictors.grpc.transport.headers import Headers
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.telemetry.exchange import Exchange, Observer
-from predictors.telemetry.ids import Ids, given, new_id
+from predictors.telemetry.ids import Ids, new_id, valid_ids
 
 log = logging.getLogger("predictors")
 
@@ -98,7 +98,7 @@ def head_of(headers: Headers) -> Head:
         fields.get(b"grpc-encoding", b"identity"),
         min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
         metadata,
-        *given(headers),
+        *valid_ids(headers),
     )
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import TypeAlias, cast
 
 from predictors.grpc.transport import frames
+from predictors.grpc.transport.closed_streams import ClosedStreams
+from predictors.grpc.transport.fields import Headers, Malformed, check_trailers
 from predictors.grpc.transport.frames import ConnectionFault, frame
-from predictors.grpc.transport.headers import HeaderBlocks, Headers
+from predictors.grpc.transport.headers import HeaderBlock, HeaderBlocks
 from predictors.grpc.transport.stream import Stream
 from predictors.queueing.byte_budget import ByteBudget
 from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
@@ -25,6 +27,7 @@ MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open 
 ENOUGH = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
 FAREWELL = b"farewell"
+SELF_DEPENDENT = 0x100  # a flag of our own: the headers say that their stream depends on itself
 HTTP1_REPLY = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"
     b"this port speaks gRPC over HTTP/2\n"
@@ -32,6 +35,8 @@ HTTP1_REPLY = (
 
 
 Opener: TypeAlias = "Callable[[Http2Connection, int, Headers], Stream]"
+Handler: TypeAlias = "Callable[[int, int, bytes], None]"
+"""Of one kind of frame: its stream, flags and payload."""
 
 
 class Http2Connection(asyncio.Protocol):
@@ -54,7 +59,10 @@ class Http2Connection(asyncio.Protocol):
         """Of the preface, then of anything that arrives in parts: a frame, or headers of several frames."""
         self.backlog = Backlog()
         self.begun = False
+        self.greeted = False
+        """Whether the peer's first frame, its SETTINGS, has come."""
         self.streams: dict[int, Stream] = {}
+        self.closed_streams = ClosedStreams()
         self.held_back: dict[int, Stream] = {}
         """The streams whose output waits for a window or a reader, so that frequent window updates cost little."""
         self.last = 0
@@ -77,6 +85,11 @@ class Http2Connection(asyncio.Protocol):
         self.out: list[bytes] = []
         self.paused = False
         """The peer does not read."""
+        self.handlers: tuple[Handler, ...] = (self.on_first,) * 4 + (self.on_first_settings,) + (self.on_first,) * 5
+
+    def greet(self) -> None:
+        """From the first frame on, all kinds are taken."""
+        self.greeted = True
         self.handlers = (
             self.on_data, self.on_headers, self.on_priority, self.on_reset, self.on_settings,
             self.on_push, self.on_ping, self.on_goaway, self.on_window_update, self.on_continuation,
@@ -186,7 +199,7 @@ class Http2Connection(asyncio.Protocol):
             if self.block is not None and kind != frames.CONTINUATION:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "headers are interrupted")
             if kind > frames.CONTINUATION:
-                self.count_control()  # extensions are ignored
+                self.on_unknown()
             else:
                 self.handlers[kind](number, flags, data[start:end])
             at = end
@@ -212,6 +225,21 @@ class Http2Connection(asyncio.Protocol):
 
     # -- frames in ----------------------------------------------------------------------------------------------
 
+    def on_first(self, number: int, flags: int, payload: bytes) -> None:
+        raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+
+    def on_first_settings(self, number: int, flags: int, payload: bytes) -> None:
+        if flags & frames.ACK:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS of the client")
+        self.greet()
+        self.on_settings(number, flags, payload)
+
+    def on_unknown(self) -> None:
+        """Extensions are ignored."""
+        if not self.greeted:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS")
+        self.count_control()
+
     def on_headers(self, number: int, flags: int, payload: bytes) -> None:
         if number == 0:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "headers without a stream")
@@ -220,6 +248,8 @@ class Http2Connection(asyncio.Protocol):
             if flags & frames.WITH_PRIORITY:
                 if len(payload) < 5:
                     raise ConnectionFault(frames.FRAME_SIZE_ERROR, "headers without their priority")
+                if depends_on_itself(number, payload):
+                    flags |= SELF_DEPENDENT
                 payload = payload[5:]
         if flags & frames.END_HEADERS:
             self.headers_complete(number, flags, payload)
@@ -238,32 +268,58 @@ class Http2Connection(asyncio.Protocol):
             self.block = None
             self.headers_complete(number, first_flags, bytes(block))
 
-    def headers_complete(self, number: int, flags: int, block: bytes) -> None:
-        headers, too_large = self.header_blocks.decode(block)
+    def headers_complete(self, number: int, flags: int, encoded: bytes) -> None:
+        block = self.header_blocks.known.get(encoded) or self.header_blocks.decode(encoded)
         self.control = 0
-        stream = self.streams.get(number)
-        if stream is not None:  # trailers
-            if not flags & frames.END_STREAM or stream.ended:
-                raise ConnectionFault(frames.PROTOCOL_ERROR, "headers in the middle of a stream")
-            stream.ended = True
-            stream.end()
-            return
         if number <= self.last or number % 2 == 0:
-            if number % 2 and flags & frames.END_STREAM:
-                return  # trailers of a stream that has ended
-            raise ConnectionFault(frames.PROTOCOL_ERROR, "streams must have odd and rising numbers")
+            self.on_trailers(number, flags, block)
+            return
+        if number > self.last + 2:
+            self.closed_streams.leave_out(self.last, number)
         self.last = number
         if self.leaving or len(self.streams) >= frames.MAX_STREAMS:
-            self.write(frames.reset(number, frames.REFUSED_STREAM))
+            self.refuse(number, flags, frames.REFUSED_STREAM)
             return
-        if too_large:  # other streams may be those of other people, behind one proxy
-            self.write(frames.reset(number, frames.ENHANCE_YOUR_CALM))
+        if block.refusal or flags & SELF_DEPENDENT or (flags & frames.END_STREAM and block.content_length):
+            # Other streams may be those of other people, behind one proxy.
+            self.refuse(number, flags, block.refusal or frames.PROTOCOL_ERROR)
             return
-        stream = self.streams[number] = self.opener(self, number, headers)
+        stream = self.streams[number] = self.opener(self, number, block.headers)
+        if block.content_length is not None:
+            stream.content_left = block.content_length
         stream.ended = bool(flags & frames.END_STREAM)
         stream.begin()
         if flags & frames.END_STREAM:
             stream.end()
+
+    def refuse(self, number: int, flags: int, code: int) -> None:
+        """Refuses a stream that the peer opens."""
+        self.write(frames.reset(number, code))
+        if not flags & frames.END_STREAM:
+            self.closed_streams.close(number)
+
+    def on_trailers(self, number: int, flags: int, block: HeaderBlock) -> None:
+        stream = self.streams.get(number)
+        if stream is None:
+            if not self.late(number, flags):
+                raise ConnectionFault(frames.STREAM_CLOSED, "headers of a stream that the client has ended")
+        elif stream.ended:
+            self.reset(stream, frames.STREAM_CLOSED)
+        elif stream.content_left or not are_trailers(flags, block.headers):
+            self.reset(stream, frames.PROTOCOL_ERROR)
+        else:
+            stream.ended = True
+            stream.end()
+
+    def late(self, number: int, flags: int) -> bool:
+        """Whether a frame was on its way when this server closed its stream, and is to be ignored."""
+        if self.is_idle(number) or self.closed_streams.was_left_out(number):
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a frame of a stream that has not begun")
+        if not self.closed_streams.may_send(number):
+            return False
+        if flags & frames.END_STREAM:
+            self.closed_streams.finish(number)
+        return True
 
     def on_data(self, number: int, flags: int, payload: bytes) -> None:
         length = len(payload)
@@ -279,9 +335,9 @@ class Http2Connection(asyncio.Protocol):
             self.count_control()
         stream = self.streams.get(number)
         if stream is None:
-            if number > self.last or number % 2 == 0:
-                raise ConnectionFault(frames.PROTOCOL_ERROR, "data without a stream")
-            return  # it was on its way when the stream ended
+            if not self.late(number, flags):
+                self.write(frames.reset(number, frames.STREAM_CLOSED))
+            return
         if stream.ended:
             self.reset(stream, frames.STREAM_CLOSED)
             return
@@ -297,6 +353,11 @@ class Http2Connection(asyncio.Protocol):
         if not self.room.has(0):
             stream.no_room()
             return
+        if stream.content_left is not None:
+            stream.content_left -= len(payload)
+            if stream.content_left < 0 or (stream.content_left and flags & frames.END_STREAM):
+                self.reset(stream, frames.PROTOCOL_ERROR)
+                return
         if flags & frames.PADDED:
             self.allow(stream, length - len(payload))
         if payload:
@@ -304,6 +365,10 @@ class Http2Connection(asyncio.Protocol):
         if flags & frames.END_STREAM and not stream.ended:
             stream.ended = True
             stream.end()
+
+    def is_idle(self, number: int) -> bool:
+        """Whether nobody has opened this stream, or ever will."""
+        return number > self.last or number % 2 == 0
 
     def has_room(self, stream: Stream, size: int) -> bool:
         """Counts bytes that a stream holds beside those that it received, if there is room for them."""
@@ -327,14 +392,17 @@ class Http2Connection(asyncio.Protocol):
     def on_reset(self, number: int, flags: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken reset")
-        if number > self.last or number % 2 == 0:
+        if self.is_idle(number):
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a reset of nothing")
         stream = self.streams.get(number)
-        if stream is not None:
+        if stream is None:
+            self.closed_streams.finish(number)
+        else:
             self.this_minute()
             self.resets += 1
             if self.resets > MAX_RESETS:
                 raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many resets")
+            stream.ended = True
             self.drop(stream)
             stream.cancelled()
             self.finish_leaving()
@@ -373,7 +441,7 @@ class Http2Connection(asyncio.Protocol):
         if len(payload) != 4:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken window update")
         size = int.from_bytes(payload, "big") & frames.MAX_WINDOW
-        if number > self.last or (size == 0 and number == 0):
+        if size == 0 if number == 0 else self.is_idle(number):
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a window update of nothing")
         if number == 0:
             self.send_window += size
@@ -402,10 +470,23 @@ class Http2Connection(asyncio.Protocol):
 
     def on_goaway(self, number: int, flags: int, payload: bytes) -> None:
         """The peer opens no more streams; those that it has opened are answered."""
+        if number:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a goodbye of a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken goodbye")
         self.count_control()
 
     def on_priority(self, number: int, flags: int, payload: bytes) -> None:
+        """Priorities are read and not used."""
+        if number == 0:
+            raise ConnectionFault(frames.PROTOCOL_ERROR, "a priority of the connection")
         self.count_control()
+        broken = len(payload) != 5
+        if broken or depends_on_itself(number, payload):
+            code, stream = frames.FRAME_SIZE_ERROR if broken else frames.PROTOCOL_ERROR, self.streams.get(number)
+            if stream is None:
+                raise ConnectionFault(code, "a broken priority of a stream that is not open")
+            self.reset(stream, code)
 
     def on_push(self, number: int, flags: int, payload: bytes) -> None:
         raise ConnectionFault(frames.PROTOCOL_ERROR, "clients do not push")
@@ -509,6 +590,8 @@ class Http2Connection(asyncio.Protocol):
         self.finish_leaving()
 
     def drop(self, stream: Stream) -> None:
+        if not stream.ended:
+            self.closed_streams.close(stream.number)
         stream.closed = stream.ended = True
         stream.waiting.clear()
         self.held_back.pop(stream.number, None)
@@ -548,6 +631,22 @@ class Http2Connection(asyncio.Protocol):
 def unpadded(payload: bytes, flags: int) -> bytes:
     if not flags & frames.PADDED:
         return payload
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a padded frame without the length of its padding")
+    if payload[0] >= len(payload):
         raise ConnectionFault(frames.PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]
+
+
+def depends_on_itself(number: int, priority: bytes) -> bool:
+    return int.from_bytes(priority[:4], "big") & frames.MAX_WINDOW == number
+
+
+def are_trailers(flags: int, headers: Headers) -> bool:
+    if not flags & frames.END_STREAM or flags & SELF_DEPENDENT:
+        return False
+    try:
+        check_trailers(headers)
+    except Malformed:
+        return False
+    return True

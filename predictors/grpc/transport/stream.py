@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from predictors.grpc.transport.headers import Headers
+from predictors.grpc.transport.fields import Headers
 from predictors.queueing.slow_clients import Arrival, Backlog
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class Stream:
     """Its own once a check has seen it arriving."""
     backlog: Backlog | None = None
     """Likewise, of the data that flow control holds back."""
+    content_left: int | None = None
+    """Bytes of data that are still to come, where the request announced its length."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers) -> None:
         self.connection = connection

@@ -176,7 +176,7 @@ def test_everything_at_once() -> None:
         render(
             ServeSpec.model_validate({**BASE, "kserve": "0.15", "node_capacity": "x", "batcher": {}, "runtime": "x"})
         )
-    assert {found.where for found in caught.value.problems} == {"kserve", "node_capacity", "batcher", "runtime"}
+    assert {problem.where for problem in caught.value.problems} == {"kserve", "node_capacity", "batcher", "runtime"}
 
 
 def test_a_flavor_that_nobody_knows() -> None:

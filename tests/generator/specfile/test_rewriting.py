@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator import SpecError
-from generator.specfile.rewriting import GONE, rewritten
+from generator.specfile.rewriting import REMOVED, rewritten
 
 TEXT = """\
 # the fraud team's
@@ -35,22 +35,22 @@ CANARY = {"model": "models:/fraud/8", "percent": 10}
 
 
 def test_a_canary_is_added_and_everything_else_stays() -> None:
-    made = rewritten(TEXT, (), {"canary": CANARY})
-    assert made == TEXT + "canary:\n  model: models:/fraud/8\n  percent: 10\n"
+    new_text = rewritten(TEXT, (), {"canary": CANARY})
+    assert new_text == TEXT + "canary:\n  model: models:/fraud/8\n  percent: 10\n"
 
 
 def test_a_promotion() -> None:
-    made = rewritten(
-        TEXT + "canary: {model: models:/fraud/8, percent: 10}\n", (), {"model": "models:/fraud/8", "canary": GONE}
+    new_text = rewritten(
+        TEXT + "canary: {model: models:/fraud/8, percent: 10}\n", (), {"model": "models:/fraud/8", "canary": REMOVED}
     )
-    assert made == TEXT.replace("model: models:/fraud/7  #", "model: models:/fraud/8  #")
+    assert new_text == TEXT.replace("model: models:/fraud/7  #", "model: models:/fraud/8  #")
 
 
-def test_in_an_environment() -> None:
+def test_a_change_in_an_environment() -> None:
     at = ("environments", "prod")
-    made = rewritten(TEXT, at, {"canary": {**CANARY, "percent": 50}})
-    assert made == TEXT.replace("percent: 10", "percent: 50")
-    gone = rewritten(TEXT, at, {"canary": GONE, "model": "models:/fraud/8"})
+    new_text = rewritten(TEXT, at, {"canary": {**CANARY, "percent": 50}})
+    assert new_text == TEXT.replace("percent: 10", "percent: 50")
+    gone = rewritten(TEXT, at, {"canary": REMOVED, "model": "models:/fraud/8"})
     assert "canary" not in gone
     assert "    # everything below was measured\n    resources: {cores: 4}\n    model: models:/fraud/8\n" in gone
     assert yaml.safe_load(gone)["environments"]["prod"] == {
@@ -59,7 +59,7 @@ def test_in_an_environment() -> None:
 
 
 def test_what_is_not_there_cannot_go() -> None:
-    assert rewritten(TEXT, (), {"revision": GONE}) == TEXT
+    assert rewritten(TEXT, (), {"revision": REMOVED}) == TEXT
 
 
 def test_a_text_without_an_end_of_line() -> None:
@@ -72,7 +72,7 @@ ONE_LINE = (
 
 
 @pytest.mark.parametrize(
-    ("text", "made"),
+    ("text", "expected"),
     [
         (
             ONE_LINE,
@@ -85,12 +85,12 @@ ONE_LINE = (
     ],
     ids=["on one line", "all on one line", "empty", "emptied"],
 )
-def test_an_environment_on_one_line_is_spread(text: str, made: str) -> None:
-    assert rewritten(text, ("environments", "prod"), {"revision": "v8"}) == made
+def test_an_environment_on_one_line_is_spread(text: str, expected: str) -> None:
+    assert rewritten(text, ("environments", "prod"), {"revision": "v8"}) == expected
 
 
 def test_an_environment_that_lost_its_only_field_takes_another() -> None:
-    text = rewritten("environments:\n  prod:\n    canary: {}\nname: a\n", ("environments", "prod"), {"canary": GONE})
+    text = rewritten("environments:\n  prod:\n    canary: {}\nname: a\n", ("environments", "prod"), {"canary": REMOVED})
     text = rewritten(text, ("environments", "prod"), {"canary": None})
     assert yaml.safe_load(text) == {"environments": {"prod": {"canary": None}}, "name": "a"}
 
@@ -127,4 +127,4 @@ def test_whatever_is_written_reads_back(before: dict[str, Any], changes: dict[st
         return
     assert yaml.safe_load(rewritten(text, (), changes)) == {**before, **changes}
     kept = {key: value for key, value in before.items() if key not in changes}
-    assert yaml.safe_load(rewritten(text, (), dict.fromkeys(changes, GONE))) == kept
+    assert yaml.safe_load(rewritten(text, (), dict.fromkeys(changes, REMOVED))) == kept

@@ -21,13 +21,13 @@ def problems(text: str, environment: str | None = None) -> list[Problem]:
     return caught.value.problems
 
 
-def found(text: str) -> list[Problem]:
+def all_problems(text: str) -> list[Problem]:
     """What is wrong, also by the rules."""
     try:
-        made = spec_file(read(text, "serve.yaml"))
+        file = spec_file(read(text, "serve.yaml"))
     except SpecError as error:
         return error.problems
-    return made.placed(SpecError(against_rules(made.spec))).problems
+    return file.placed(SpecError(against_rules(file.spec))).problems
 
 
 # What follows the three lines of HEAD: line, path, words.
@@ -81,9 +81,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_said_with_its_line(case: str) -> None:
+def test_each_problem_has_its_line(case: str) -> None:
     text, line, path, words = WRONG[case]
-    (problem,) = found(HEAD + text)
+    (problem,) = all_problems(HEAD + text)
     assert words in problem.message
     assert problem.where == path
     if case != "alias in its own anchor":  # its anchor is where it begins
@@ -248,7 +248,7 @@ SPECS = st.dictionaries(FIELDS, VALUES, max_size=4).map(lambda data: HEAD + "\n"
 @example(text="<<: &a\n  <<: *a")
 @example(text="9" * 5000 + ": " + "9" * 5000)
 def test_no_text_is_too_much(text: str) -> None:
-    wrong = found(text)
+    wrong = all_problems(text)
     for problem in wrong:
         assert "\n" not in problem.message
         assert not any(word in problem.message for word in ("Input should", "pydantic", "function-", "type="))

@@ -196,10 +196,12 @@ def test_refusals_are_counted_and_nothing_tells_a_token(
             stub = pb_grpc.GRPCInferenceServiceStub(channel)
             message = pb.ModelInferRequest(model_name="refused")
             said.append(code(stub.ModelInfer, message, BOB)[1])
-        found = samples(server)
+        metrics = samples(server)
         counts = {("v1", "401"): 4, ("invocations", "401"): 2, ("v1", "200"): 2, ("grpc", "UNAUTHENTICATED"): 1}
         for (protocol, status), count in counts.items():
-            assert value(found, "model_requests_total", model_name="refused", protocol=protocol, status=status) == count
+            assert (
+                value(metrics, "model_requests_total", model_name="refused", protocol=protocol, status=status) == count
+            )
         said.append(server.get("/metrics").text)
     written_down = "\n".join([*said, caplog.text, *capsys.readouterr()])
     assert "refused a request (predict) from 127.0.0.1: 401 the token is not known" in caplog.text
@@ -326,8 +328,8 @@ def test_any_file_of_tokens(entries: list[tuple[str, str, bool]]) -> None:
         text = "sha256:" + hashlib.sha256(token.encode()).hexdigest() if hashed else token
         return f"  {name}:{text}\t" if name.strip() else text
 
-    found = parse("\r\n# comment\r\n\r\n".join(line(*entry) for entry in entries).encode())
-    assert set(found) == {hashlib.sha256(token.encode()).digest() for _, token, _ in entries}
+    known = parse("\r\n# comment\r\n\r\n".join(line(*entry) for entry in entries).encode())
+    assert set(known) == {hashlib.sha256(token.encode()).digest() for _, token, _ in entries}
 
 
 @given(st.binary(max_size=200))

@@ -80,8 +80,8 @@ def asked(server: Running, bearer: str, path: str = PREDICT[0]) -> httpx.Respons
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_good_tokens(guarded: Running, key: Any, kid: str | None, algorithm: str, path: str) -> None:
-    made = token(key, kid, algorithm)
-    assert [asked(guarded, made, path).status_code for _ in range(2)] == [200, 200]
+    signed = token(key, kid, algorithm)
+    assert [asked(guarded, signed, path).status_code for _ in range(2)] == [200, 200]
 
 
 NOW = int(time.time())
@@ -119,8 +119,8 @@ def test_bad_tokens(guarded: Running, case: str, path: str) -> None:
 )
 def test_what_is_no_token_at_all(guarded: Running, text: str) -> None:
     nested = jwt.utils.base64url_encode(b'{"alg": ' + b"[" * 5000).decode()
-    for made in (text, f"{nested}.e30.x"):
-        assert asked(guarded, made).status_code == 401
+    for malformed in (text, f"{nested}.e30.x"):
+        assert asked(guarded, malformed).status_code == 401
         assert guarded.get("/health").status_code == 200
 
 
@@ -134,9 +134,9 @@ def test_one_of_several_audiences(guarded: Running) -> None:
 
 
 def test_a_token_that_is_known_expires_all_the_same(guarded: Running) -> None:
-    made = token(exp=int(time.time()) - jwts.LEEWAY + 2)
-    assert asked(guarded, made).status_code == 200
-    wait_for(lambda: asked(guarded, made).status_code == 401, seconds=30)
+    short_lived = token(exp=int(time.time()) - jwts.LEEWAY + 2)
+    assert asked(guarded, short_lived).status_code == 200
+    wait_for(lambda: asked(guarded, short_lived).status_code == 401, seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_grpc(guarded: Running) -> None:
         assert code(stub.RepositoryModelLoad, load, token(scope="model.admin"))[0] == "OK"
 
 
-def test_beside_tokens_from_a_file(tmp_path: Path) -> None:
+def test_jwts_beside_tokens_from_a_file(tmp_path: Path) -> None:
     file = written(tmp_path / "jwks.json", json.dumps({"keys": KEYS}))
     static = written(tmp_path / "tokens", "alice.of.old-0123456789")
     with in_thread(None, **settings(file, token_file=static)) as server:
@@ -211,9 +211,9 @@ class Issuer:
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    made = Issuer()
-    yield made
-    made.close()
+    running = Issuer()
+    yield running
+    running.close()
 
 
 def test_keys_from_a_url(issuer: Issuer) -> None:
@@ -252,7 +252,7 @@ def test_an_unknown_key_is_looked_for_once(issuer: Issuer, monkeypatch: pytest.M
         assert asked(server, new).status_code == 200
         assert issuer.asked == 2
         monkeypatch.setattr(jwts, "MIN_FETCH_INTERVAL", HOUR)
-        assert [asked(server, token(kid=f"storm {turn}")).status_code for turn in range(20)] == [401] * 20
+        assert [asked(server, token(kid=f"storm {number}")).status_code for number in range(20)] == [401] * 20
         assert asked(server, token()).status_code == 401  # withdrawn
         assert issuer.asked == 2
 

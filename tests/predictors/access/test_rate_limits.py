@@ -16,8 +16,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from predictors.access import limits
-from predictors.access.addresses import Addresses, networks
-from predictors.access.limits import Limiter, Rate, rate
+from predictors.access.addresses import Addresses, parse_networks
+from predictors.access.limits import Limiter, Rate, parse_rate
 from tests.predictors.access.test_access import ALICE, BOB, PREDICT, ROW, bearing, code, written
 from tests.predictors.grpc.test_grpc import request
 from tests.predictors.telemetry.test_metrics import samples, value
@@ -50,9 +50,9 @@ def test_what_is_told_to_those_who_ask_too_often() -> None:
         for path in ("/health", "/metrics", "/schema", "/v2/models/often"):
             assert server.get(path).status_code == 200
         assert server.post("/v2/repository/models/often/load").status_code == 200
-        found = samples(server)
+        metrics = samples(server)
         for protocol in ("v1", "v2", "invocations"):
-            assert value(found, "model_requests_total", model_name="often", protocol=protocol, status="429") == 2
+            assert value(metrics, "model_requests_total", model_name="often", protocol=protocol, status="429") == 2
 
 
 def test_http_and_grpc_count_together() -> None:
@@ -68,9 +68,9 @@ def test_http_and_grpc_count_together() -> None:
         assert 3_590_000 <= int(dict(refused.value.trailing_metadata())["grpc-retry-pushback-ms"]) <= 3_600_000
         assert code(stub.ModelMetadata, pb.ModelMetadataRequest(name="both"))[0] == "OK"
         assert server.predict(ROW).status_code == 429
-        found = samples(server)
+        metrics = samples(server)
         assert (
-            value(found, "model_requests_total", model_name="both", protocol="grpc", status="RESOURCE_EXHAUSTED") == 1
+            value(metrics, "model_requests_total", model_name="both", protocol="grpc", status="RESOURCE_EXHAUSTED") == 1
         )
 
 
@@ -96,8 +96,8 @@ def test_each_token_has_a_rate_of_its_own(tmp_path: Path) -> None:
         assert statuses(server, PREDICT[0], 3, headers=bearing(f"{BOB}-other")) == [200, 200, 429]
 
 
-def test_behind_a_trusted_proxy() -> None:
-    proxies = networks("127.0.0.1, 10.0.0.0/8")
+def test_clients_behind_a_trusted_proxy() -> None:
+    proxies = parse_networks("127.0.0.1, 10.0.0.0/8")
     with in_thread(None, **TWO_AN_HOUR, trusted_proxies=proxies) as server:
 
         def asked(told: str, times: int = 1, name: str = "X-Forwarded-For") -> list[int]:
@@ -115,9 +115,9 @@ def test_behind_a_trusted_proxy() -> None:
 
 
 def test_nobody_else_is_believed() -> None:
-    with in_thread(None, **TWO_AN_HOUR, trusted_proxies=networks("10.0.0.0/8")) as server:
-        found = [statuses(server, PREDICT[0], 1, headers={"X-Forwarded-For": f"198.51.100.{n}"})[0] for n in range(3)]
-        assert found == [200, 200, 429]
+    with in_thread(None, **TWO_AN_HOUR, trusted_proxies=parse_networks("10.0.0.0/8")) as server:
+        codes = [statuses(server, PREDICT[0], 1, headers={"X-Forwarded-For": f"198.51.100.{n}"})[0] for n in range(3)]
+        assert codes == [200, 200, 429]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_nobody_else_is_believed() -> None:
     ],
 )
 def test_addresses(header: str, told: str, client: str) -> None:
-    addresses = Addresses(networks("10.0.0.0/8"), header)
+    addresses = Addresses(parse_networks("10.0.0.0/8"), header)
     assert addresses.client("10.0.0.1", [(header.encode(), told.encode())]) == f"address {client}"
     assert addresses.client("::ffff:10.0.0.1", [(header.encode(), told.encode())]) == f"address {client}"
     assert addresses.client("7.7.7.7", [(header.encode(), told.encode())]) == "address 7.7.7.7"
@@ -147,7 +147,9 @@ def test_addresses(header: str, told: str, client: str) -> None:
 @given(st.binary(max_size=60), st.sampled_from(["x-forwarded-for", "forwarded"]))
 def test_any_header_gives_an_address(told: bytes, header: str) -> None:
     assert (
-        Addresses(networks("10.0.0.0/8"), header).client("10.0.0.1", [(header.encode(), told)]).startswith("address ")
+        Addresses(parse_networks("10.0.0.0/8"), header)
+        .client("10.0.0.1", [(header.encode(), told)])
+        .startswith("address ")
     )
 
 
@@ -163,7 +165,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_bucket_fills_again(clock: Clock) -> None:
-    limiter = Limiter(rate("2/s"), 3)
+    limiter = Limiter(parse_rate("2/s"), 3)
     assert [limiter.charge("a").left for _ in range(3)] == [2, 1, 0]
     refused = limiter.charge("a")
     assert (round(refused.wait, 6), round(refused.reset, 6)) == (0.5, 1.5)
@@ -184,7 +186,7 @@ def test_a_bucket_fills_again(clock: Clock) -> None:
 def test_no_more_than_the_rate_and_the_burst(count: int, unit: str, burst: int, pauses: list[float]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock(patch)
-        limiter = Limiter(rate(f"{count}/{unit}"), burst)
+        limiter = Limiter(parse_rate(f"{count}/{unit}"), burst)
         served = 0
         for pause in pauses:
             clock.now += pause
@@ -199,7 +201,7 @@ def test_no_more_than_the_rate_and_the_burst(count: int, unit: str, burst: int, 
 
 def test_many_clients_cost_no_more_memory(clock: Clock) -> None:
     """Those who are not remembered have a full bucket; those who ask all the time are remembered."""
-    limiter = Limiter(rate("1/h"), 2)
+    limiter = Limiter(parse_rate("1/h"), 2)
     assert [limiter.charge("eager").wait > 0 for _ in range(3)] == [False, False, True]
     for number in range(3 * limits.SLOTS):
         limiter.charge(f"client {number}")
@@ -211,15 +213,15 @@ def test_many_clients_cost_no_more_memory(clock: Clock) -> None:
 
 def test_workers_limit_a_client_together(tmp_path: Path) -> None:
     with process(tmp_path, "--workers", "2", "--rate-limit", "20/h") as served:
-        found = []
+        codes = []
         for _ in range(40):  # each on a connection of its own, which either worker may take
-            found.append(httpx.post(f"{served.running.url}{PREDICT[0]}", json=ROW).status_code)
-        assert (found.count(200), found.count(429)) == (20, 20)
+            codes.append(httpx.post(f"{served.running.url}{PREDICT[0]}", json=ROW).status_code)
+        assert (codes.count(200), codes.count(429)) == (20, 20)
         assert "Traceback" not in served.log
 
 
 def test_long_headers_are_not_kept() -> None:
-    addresses = Addresses(networks("10.0.0.0/8"), "x-forwarded-for")
+    addresses = Addresses(parse_networks("10.0.0.0/8"), "x-forwarded-for")
     tracemalloc.start()
     for number in range(200):
         told = b"%d," % number + b"1.2.3.4," * 8000 + b"2.2.2.2"

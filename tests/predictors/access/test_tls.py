@@ -49,8 +49,8 @@ def test_many_requests_on_one_connection_and_many_connections(secure: Running, a
 
     def ask(number: int) -> None:
         with httpx.Client(base_url=secure.url, verify=authority.trusted()) as client:
-            for turn in range(20):
-                path = "/v1/models/model:predict" + ("?long=way" if turn % 3 == number % 3 else "")
+            for index in range(20):
+                path = "/v1/models/model:predict" + ("?long=way" if index % 3 == number % 3 else "")
                 assert client.post(path, json=ROW).json() == expected
             assert client.post("/v1/models/model:predict", json={"instances": []}).status_code == 400
             assert client.post("/v1/models/model:predict", json=ROW).json() == expected
@@ -71,11 +71,11 @@ def test_pipelined_requests(secure: Running, authority: Authority) -> None:
     one += b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     port = int(secure.url.rpartition(":")[2])
     plain = socket.create_connection(("127.0.0.1", port), timeout=20)
-    with authority.trusted().wrap_socket(plain, server_hostname="localhost") as made:
-        made.sendall(one * 5)
+    with authority.trusted().wrap_socket(plain, server_hostname="localhost") as connection:
+        connection.sendall(one * 5)
         read = b""
         while read.count(b'"predictions"') < 5:
-            read += made.recv(65536)
+            read += connection.recv(65536)
     assert read.count(b"HTTP/1.1 200 OK") == 5
 
 

@@ -83,8 +83,8 @@ def cache(tmp_path: Path) -> CacheFolder:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Api]:
-    with api(tmp_path) as made:
-        yield made
+    with api(tmp_path) as running:
+        yield running
 
 
 @dataclass
@@ -246,17 +246,17 @@ def test_files_with_several_links_count_once(
 
 def test_users_without_a_pod_are_removed(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("here"), pod("over", phase="Failed")]
-    made = cache.add("models:/m/1", days=1, users=(user("here"), user("gone"), user("over"), user("here", uid="old")))
+    entry = cache.add("models:/m/1", days=1, users=(user("here"), user("gone"), user("over"), user("here", uid="old")))
     assert cleanup().status == 0
-    assert [file.name for file in (made / "users").iterdir()] == ["models.here.uid-of-here"]
+    assert [file.name for file in (entry / "users").iterdir()] == ["models.here.uid-of-here"]
 
 
 def test_a_new_pod_with_the_same_name_stays_a_user(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     """It writes the same file again while the cluster is asked."""
-    made = cache.add("models:/m/1", days=1, users=(user("p", uid=None),))
-    cluster.before_answer = lambda: mark_used(made, User("models", "p", None, "2026-01-01T00:00:09+00:00"))
+    entry = cache.add("models:/m/1", days=1, users=(user("p", uid=None),))
+    cluster.before_answer = lambda: mark_used(entry, User("models", "p", None, "2026-01-01T00:00:09+00:00"))
     cleanup()
-    assert [file.name for file in (made / "users").iterdir()] == ["models.p."]
+    assert [file.name for file in (entry / "users").iterdir()] == ["models.p."]
 
 
 def test_users_in_other_namespaces(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
@@ -356,8 +356,8 @@ def holding(root: Path, key: str, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 def test_what_another_process_holds_stays(
     cache: CacheFolder, cluster: Api, cleanup: Command, how: int, flags: tuple[str, ...]
 ) -> None:
-    made = cache.add("models:/m/1")
-    with holding(cache.root, made.name, how):
+    entry = cache.add("models:/m/1")
+    with holding(cache.root, entry.name, how):
         done = cleanup(*flags)
         assert done.status == 0
         assert done.line("kept").endswith("being downloaded or handed to a pod")
@@ -378,14 +378,14 @@ def test_what_is_held_makes_others_go_for_the_size(cache: CacheFolder, cluster: 
 def test_an_entry_that_a_pod_takes_while_the_cluster_is_asked(
     cache: CacheFolder, cluster: Api, cleanup: Command, mark: str
 ) -> None:
-    made = cache.add("models:/m/1", users=(user("p"),))
+    entry = cache.add("models:/m/1", users=(user("p"),))
 
-    def take() -> None:
-        mark_used(made, user("q") if mark == "user" else None)
+    def use_entry() -> None:
+        mark_used(entry, user("q") if mark == "user" else None)
         if mark == "user":
-            cache.age(made, 30)
+            cache.age(entry, 30)
 
-    cluster.before_answer = take
+    cluster.before_answer = use_entry
     done = cleanup()
     assert done.line("kept").endswith("used or removed by another process in the meantime")
     assert cache.uris == {"models:/m/1"}
@@ -411,10 +411,10 @@ def test_a_download_that_goes_on_after_all(cache: CacheFolder, cluster: Api, cle
 
 
 def test_other_files_among_the_users(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
-    made = cache.add("models:/m/1", users=(user("gone"),))
+    entry = cache.add("models:/m/1", users=(user("gone"),))
     for name in (".nfs0001", "README", "My Space.pod.uid", "models..uid"):
-        (made / "users" / name).write_text("?")
-    (made / "users" / "models.torn.uid-of-torn").write_text('{"namespace": "mod')
+        (entry / "users" / name).write_text("?")
+    (entry / "users" / "models.torn.uid-of-torn").write_text('{"namespace": "mod')
     cluster.pods = [pod("torn")]
     assert cleanup().line("kept").endswith("in use by pod models/torn")
     assert cluster.asked == ["/api/v1/namespaces/models/pods?limit=500"]
@@ -442,12 +442,12 @@ def test_broken_entries_are_removed_after_an_hour(
     cache: CacheFolder, cluster: Api, cleanup: Command, harm: str
 ) -> None:
     cluster.pods = [pod("p")]
-    made = [
+    entries = [
         cache.add("models:/m/1", days=0.1),
         cache.add("models:/m/2", days=0.02),
         cache.add("models:/m/3", days=0.1, users=(user("p"),)),
     ]
-    for path in made:
+    for path in entries:
         if harm == "absent":
             (path / "entry.json").unlink()
         elif harm == "garbage":
@@ -455,16 +455,16 @@ def test_broken_entries_are_removed_after_an_hour(
         else:
             shutil.rmtree(path / "model")
     done = cleanup()
-    assert [path.exists() for path in made] == [False, True, True]
+    assert [path.exists() for path in entries] == [False, True, True]
     assert "broken: no complete model with a readable entry.json, changed 2 hours ago" in done.line("removed")
 
 
 def test_an_entry_of_a_newer_layout_is_not_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
-    made = cache.add("models:/m/1")
-    content = json.loads((made / "entry.json").read_text())
-    (made / "entry.json").write_text(json.dumps(content | {"layout": 2}))
+    entry = cache.add("models:/m/1")
+    content = json.loads((entry / "entry.json").read_text())
+    (entry / "entry.json").write_text(json.dumps(content | {"layout": 2}))
     assert "has layout 2, which this version does not support" in cleanup().line("kept")
-    assert made.exists()
+    assert entry.exists()
 
 
 def test_other_folders_are_not_touched(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
@@ -567,7 +567,7 @@ def test_a_clean_up_that_is_killed_is_finished_by_the_next(cache: CacheFolder, c
     assert cleanup().line("removed")
 
 
-def test_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
+def test_the_report_as_json(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
     cluster.pods = [pod("p")]
     gone, kept = cache.add("models:/m/1"), cache.add("models:/m/2", users=(user("p"),))
     done = cleanup("--json", DRY_RUN="true")
@@ -663,11 +663,11 @@ def test_an_entry_that_cannot_be_removed_does_not_stop_the_clean_up(
 
 
 def test_an_unreadable_entry_is_not_broken(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:
-    made = cache.add("models:/m/1")
-    (made / "entry.json").unlink()
-    (made / "entry.json").symlink_to("entry.json")
+    entry = cache.add("models:/m/1")
+    (entry / "entry.json").unlink()
+    (entry / "entry.json").symlink_to("entry.json")
     assert cleanup().line("kept").endswith("entry.json cannot be read: Too many levels of symbolic links")
-    assert made.exists()
+    assert entry.exists()
 
 
 def test_without_anything_to_do_the_client_is_not_imported(cache: CacheFolder, cluster: Api, cleanup: Command) -> None:

@@ -40,14 +40,14 @@ def manifests() -> dict[str, Any]:
 
 
 def test_the_manifests_belong_together() -> None:
-    made = manifests()
-    role, binding, account = made["Role"], made["RoleBinding"], made["ServiceAccount"]
+    by_kind = manifests()
+    role, binding, account = by_kind["Role"], by_kind["RoleBinding"], by_kind["ServiceAccount"]
     assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", **account["metadata"]}]
-    pod = made["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    pod = by_kind["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == account["metadata"]["name"]
-    assert {one["metadata"]["namespace"] for one in made.values()} == {"models"}
+    assert {one["metadata"]["namespace"] for one in by_kind.values()} == {"models"}
 
 
 def test_the_job_starts_with_the_settings_of_the_page(tmp_path: Path) -> None:

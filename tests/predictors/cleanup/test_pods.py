@@ -9,14 +9,14 @@ import pytest
 
 from loadtest.peers.ports import free_port
 from predictors.cleanup.pods import EVERYWHERE, Cluster, ClusterRefused
-from predictors.cluster import TRIES, ClusterError
+from predictors.cluster import MAX_ATTEMPTS, ClusterError
 from tests.kubernetes_api import TOKEN, Api, api, kubeconfig, pod
 
 
 @pytest.fixture
 def cluster_api(tmp_path: Path) -> Iterator[Api]:
-    with api(tmp_path) as made:
-        yield made
+    with api(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_ended_pods_are_not_listed(cluster_api: Api, cluster: Cluster) -> None:
 
 
 def test_texts_of_all_kinds_of_containers_and_mounts(cluster_api: Api, cluster: Cluster) -> None:
-    made = pod("a", args=["--model-uri", "models:/a/1"], env=[{"name": "MODEL_URI", "value": "models:/b/2"}])
-    made["metadata"]["annotations"] = {"source": "models:/c/3"}
-    made["spec"]["initContainers"] = [{"name": "i", "command": ["get", "models:/d/4"]}]
-    made["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/m", "subPath": "key-of-e/model"}]
-    made["spec"]["volumes"] = [{"name": "v", "hostPath": {"path": "/cache/key-of-f"}}]
-    cluster_api.pods = [made]
+    document = pod("a", args=["--model-uri", "models:/a/1"], env=[{"name": "MODEL_URI", "value": "models:/b/2"}])
+    document["metadata"]["annotations"] = {"source": "models:/c/3"}
+    document["spec"]["initContainers"] = [{"name": "i", "command": ["get", "models:/d/4"]}]
+    document["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/m", "subPath": "key-of-e/model"}]
+    document["spec"]["volumes"] = [{"name": "v", "hostPath": {"path": "/cache/key-of-f"}}]
+    cluster_api.pods = [document]
     (listed,) = cluster.live_pods("models")
     assert {
         "models:/a/1", "models:/b/2", "models:/c/3", "models:/d/4", "key-of-e/model", "/cache/key-of-f",
@@ -65,9 +65,9 @@ def test_texts_of_all_kinds_of_containers_and_mounts(cluster_api: Api, cluster: 
 
 
 def test_fields_of_a_newer_cluster_do_no_harm(cluster_api: Api, cluster: Cluster) -> None:
-    made = pod("a", newField={"deep": [1, None, True, "x"]}, resources={"limits": 5})
-    made["status"]["conditions"] = "something else"
-    cluster_api.pods = [made]
+    document = pod("a", newField={"deep": [1, None, True, "x"]}, resources={"limits": 5})
+    document["status"]["conditions"] = "something else"
+    cluster_api.pods = [document]
     assert [one.name for one in cluster.live_pods("models")] == ["a"]
 
 
@@ -83,7 +83,7 @@ def test_retries_are_limited(cluster_api: Api, cluster: Cluster) -> None:
     cluster_api.failures, cluster_api.always = [(500, {})], True
     with pytest.raises(ClusterError, match="does not list the pods in namespace models: 500 status 500 was asked for"):
         cluster.live_pods("models")
-    assert len(cluster_api.asked) == TRIES
+    assert len(cluster_api.asked) == MAX_ATTEMPTS
 
 
 def test_an_expired_list_is_started_again(cluster_api: Api, cluster: Cluster) -> None:
@@ -120,7 +120,7 @@ def test_an_api_that_hangs(cluster_api: Api, cluster: Cluster, monkeypatch: pyte
     cluster_api.hang = True
     with pytest.raises(ClusterError, match="cannot be reached: Read timed out"):
         cluster.live_pods("models")
-    assert len(cluster_api.asked) == TRIES
+    assert len(cluster_api.asked) == MAX_ATTEMPTS
 
 
 def test_no_api_at_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,5 +122,5 @@ def test_files_with_links_elsewhere_are_not_freed() -> None:
     ("seconds", "text"),
     [(-5, "just now"), (59, "just now"), (60, "1 minute ago"), (7199, "1 hour ago"), (7200, "2 hours ago"), (9.9 * DAY, "9 days ago")],
 )  # fmt: skip
-def test_ago(seconds: float, text: str) -> None:
+def test_how_long_ago_it_was(seconds: float, text: str) -> None:
     assert ago(seconds) == text

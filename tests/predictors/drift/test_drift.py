@@ -26,7 +26,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from predictors.drift import FILE, attach, profile
+from predictors.drift import PROFILE_FILE, attach, profile
 from predictors.drift.span import Span
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
 from tests.serving import Running, in_thread, process, wait_for, workers_of
@@ -147,14 +147,14 @@ def over_grpc(server: Running, data: pd.DataFrame) -> None:
 
 def readings(server: Running) -> dict[tuple[str, str], float]:
     """By metric and whatever it is about."""
-    found = {}
+    gauges = {}
     for family in text_string_to_metric_families(server.get("/metrics").text):
         for sample in family.samples:
             if sample.name.startswith(DRIFT) and sample.labels["model_name"] == server.name:
                 labels = {name: value for name, value in sample.labels.items() if name not in ("model_name", "pid")}
                 version = labels.pop("model_version")
-                found[sample.name, ":".join(labels.values()) or version] = sample.value
-    return found
+                gauges[sample.name, ":".join(labels.values()) or version] = sample.value
+    return gauges
 
 
 def window(server: Running) -> float:
@@ -180,9 +180,9 @@ def until(
     wait_for(is_right, seconds=30)
 
 
-def drifted(found: dict[tuple[str, str], float], limit: float = 0.2) -> set[str] | None:
+def drifted(gauges: dict[tuple[str, str], float], limit: float = 0.2) -> set[str] | None:
     """The inputs that have, if anything is said of them."""
-    known = {name: value for (metric, name), value in found.items() if metric == "model_feature_psi"}
+    known = {name: value for (metric, name), value in gauges.items() if metric == "model_feature_psi"}
     return {name for name, value in known.items() if value > limit} if known else None
 
 
@@ -194,11 +194,11 @@ def test_every_protocol_shows_a_shift(classifier: Path) -> None:
     with in_thread(classifier, model_name="classifier", **OFTEN) as server:
         for send in SHORT:
             usual = numbers(2000, 1)
-            until(server, usual, send, lambda found: drifted(found) == set())
+            until(server, usual, send, lambda gauges: drifted(gauges) == set())
             assert readings(server)["model_prediction_psi", "predictions"] < 0.2
             until(
                 server, usual.assign(a=usual.a + 1), send,
-                lambda found: drifted(found) == {"a"} and found["model_prediction_psi", "predictions"] > 0.1,
+                lambda gauges: drifted(gauges) == {"a"} and gauges["model_prediction_psi", "predictions"] > 0.1,
             )  # fmt: skip
 
 
@@ -213,8 +213,8 @@ def test_columns_of_every_type_show_a_shift(assorted: Path) -> None:
     ]
     with in_thread(assorted, model_name="assorted", **OFTEN) as server:
         for send, (name, value) in zip(LONG, changes, strict=True):
-            until(server, usual, send, lambda found: drifted(found) == set())
-            until(server, usual.assign(**{name: value}), send, lambda found: drifted(found) == {name})  # noqa: B023
+            until(server, usual, send, lambda gauges: drifted(gauges) == set())
+            until(server, usual.assign(**{name: value}), send, lambda gauges: drifted(gauges) == {name})  # noqa: B023
         assert ("model_prediction_psi", "predictions") in readings(server)
 
 
@@ -222,14 +222,14 @@ def test_missing_values_are_seen(zoo: Callable[[str], Path]) -> None:
     model = zoo("pyfunc-datetime-binary-optional")
     usual = pd.DataFrame({"at": ["2024-01-01T00:00:00"] * 50, "data": ["AAAA"] * 50, "maybe": [1.5, 2.5] * 25})
 
-    def share(found: dict[tuple[str, str], float]) -> float:
-        return found.get(("model_feature_missing_ratio", "maybe"), -1)
+    def share(gauges: dict[tuple[str, str], float]) -> float:
+        return gauges.get(("model_feature_missing_ratio", "maybe"), -1)
 
     with in_thread(model, model_name="missing", drift="on", drift_baseline_rows=100, **OFTEN) as server:
-        until(server, usual, v1_records, lambda found: share(found) == 0)
-        until(server, usual.drop(columns="maybe"), v1_records, lambda found: share(found) == 1)
+        until(server, usual, v1_records, lambda gauges: share(gauges) == 0)
+        until(server, usual.drop(columns="maybe"), v1_records, lambda gauges: share(gauges) == 1)
         assert readings(server)["model_feature_psi", "maybe"] > 1
-        until(server, usual.assign(maybe=[np.nan, 1.5] * 25), v1_nulls, lambda found: share(found) == 0.5)
+        until(server, usual.assign(maybe=[np.nan, 1.5] * 25), v1_nulls, lambda gauges: share(gauges) == 0.5)
         assert readings(server)["model_feature_missing_ratio", "at"] == 0
 
 
@@ -237,14 +237,14 @@ def test_outputs_are_described_whatever_the_profile_says(classifier: Path, assor
     with in_thread(classifier, model_name="shares", **OFTEN) as server:
         data = numbers(300, 5)
         v1_rows(server, data)
-        found = settled(server, 300)
-        share = found["model_prediction_share", "predictions:1"]
-        assert share + found["model_prediction_share", "predictions:0"] == pytest.approx(1)
+        gauges = settled(server, 300)
+        share = gauges["model_prediction_share", "predictions:1"]
+        assert share + gauges["model_prediction_share", "predictions:0"] == pytest.approx(1)
         assert share == pytest.approx(labels(data).mean(), abs=0.03)
         model = mlflow.sklearn.load_model(str(classifier))
         middle = np.median(model.predict_proba(data)[:, 1])
-        assert found["model_prediction_quantile", "probabilities[1]:0.5"] == pytest.approx(middle, rel=0.02)
-        assert ("model_prediction_quantile", "predictions:0.5") not in found
+        assert gauges["model_prediction_quantile", "probabilities[1]:0.5"] == pytest.approx(middle, rel=0.02)
+        assert ("model_prediction_quantile", "predictions:0.5") not in gauges
 
 
 def test_few_rows_say_nothing(classifier: Path) -> None:
@@ -285,10 +285,10 @@ def test_first_rows_as_the_baseline() -> None:
         }
     )
     with in_thread(None, model_name="first", drift="on", drift_baseline_rows=500, **OFTEN) as server:
-        until(server, usual, v1_rows, lambda found: drifted(found) == set())
+        until(server, usual, v1_rows, lambda gauges: drifted(gauges) == set())
         until(
             server, usual.assign(temperature=usual.temperature + 15), v1_rows,
-            lambda found: drifted(found) == {"temperature"},
+            lambda gauges: drifted(gauges) == {"temperature"},
         )  # fmt: skip
 
 
@@ -356,17 +356,17 @@ def test_a_logged_model_is_found_with_its_profile_and_reloaded_with_another(tmp_
         settings = {"tracking_uri": uri, "model_name": "logged", **OFTEN}
         with in_thread("models:/m@champion", **settings) as server:
             v1_rows(server, numbers(400, 1)[["a", "b"]])
-            found = settled(server, 400)
-            assert found["model_drift_window_rows", "1"] == 400
-            assert found["model_feature_psi", "a"] < 0.1
-            assert found["model_prediction_psi", "predictions"] < 0.1
+            gauges = settled(server, 400)
+            assert gauges["model_drift_window_rows", "1"] == 400
+            assert gauges["model_feature_psi", "a"] < 0.1
+            assert gauges["model_prediction_psi", "predictions"] < 0.1
             client.set_registered_model_alias("m", "champion", "2")
             assert server.post("/v2/repository/models/logged/load").status_code == 200
             wait_for(lambda: readings(server) == {("model_drift_window_rows", "2"): 0})
             v1_rows(server, numbers(400, 2)[["a", "b"]])
-            found = settled(server, 400)
-            assert found["model_feature_psi", "a"] > 1
-            assert ("model_prediction_psi", "predictions") not in found
+            gauges = settled(server, 400)
+            assert gauges["model_feature_psi", "a"] > 1
+            assert ("model_prediction_psi", "predictions") not in gauges
             assert server.post("/v2/repository/models/logged/revert").status_code == 200
             wait_for(lambda: readings(server).get(("model_drift_window_rows", "1")) == 400)
             assert server.post("/v2/repository/models/logged/unload").status_code == 200
@@ -386,7 +386,7 @@ def test_a_broken_profile_does_not_keep_a_model_from_serving(
     classifier: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, words: str
 ) -> None:
     folder = saved(tmp_path / "model", LinearRegression().fit(numbers(), numbers().a), numbers())
-    (folder / FILE).write_text(content)
+    (folder / PROFILE_FILE).write_text(content)
     with caplog.at_level(logging.WARNING, "predictors"), in_thread(folder, model_name="broken", **OFTEN) as server:
         v1_rows(server, numbers(300))
         assert readings(server) == {}
@@ -400,8 +400,8 @@ def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path, cap
     attach(profile(data[["b", "c", "d"]], {"score": data.a, "predictions": data.a}), folder)
     with caplog.at_level(logging.INFO, "predictors"), in_thread(folder, model_name="others", **OFTEN) as server:
         v1_rows(server, data[["a", "b"]].head(300))
-        found = settled(server, 300)
-        assert {what for metric, what in found if metric == "model_feature_psi"} == {"b"}
+        gauges = settled(server, 300)
+        assert {what for metric, what in gauges if metric == "model_feature_psi"} == {"b"}
     told = [one.getMessage() for one in caplog.records if one.getMessage().startswith("drift is not measured")]
     assert len(told) == 3
     assert "for 'score', which are not outputs of the model; it has predictions" in told[0]
@@ -416,8 +416,8 @@ def test_many_columns_are_bounded(tmp_path: Path) -> None:
     attach(profile(data), folder)
     with in_thread(folder, model_name="wide", **OFTEN) as server:
         v1_rows(server, data)
-        found = settled(server, 300)
-        assert sum(metric == "model_feature_psi" for metric, _ in found) == 100
+        gauges = settled(server, 300)
+        assert sum(metric == "model_feature_psi" for metric, _ in gauges) == 100
 
 
 def test_hooks_of_a_subclass_are_measured_with_what_they_hand_over(
@@ -429,9 +429,9 @@ def test_hooks_of_a_subclass_are_measured_with_what_they_hand_over(
     monkeypatch.setattr("predictors.sklearn.SklearnModel.preprocess", preprocess)
     with in_thread(classifier, model_name="hooked", **OFTEN) as server:
         v1_rows(server, numbers(300, 3))
-        found = settled(server, 300)
-        assert found["model_feature_psi", "a"] > 1
-        assert found["model_feature_psi", "b"] < 0.1
+        gauges = settled(server, 300)
+        assert gauges["model_feature_psi", "a"] > 1
+        assert gauges["model_feature_psi", "b"] < 0.1
 
 
 class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types

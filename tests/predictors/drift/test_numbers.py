@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from predictors.drift import profile
 from predictors.drift.profiles import DriftProfile, ProfileError, make_profile, parse_profile
 from predictors.drift.psi import psi, psi_by_variable
-from predictors.drift.span import PARTS, Span, span
+from predictors.drift.span import WINDOW_PARTS, Span, parse_span
 from predictors.drift.tally import NumberCounts, TextCounts, empty_tally, tally_rows
 from predictors.drift.tap import MAX_REQUESTS, MAX_ROWS, Tap
 from predictors.drift.variables import Variable, describe, kind_of
@@ -34,9 +34,9 @@ def array(values: list[int]) -> Any:
 
 
 def of(values: Any, bins: int = 10) -> Variable:
-    found = describe("x", values, bins)
-    assert found is not None
-    return found
+    variable = describe("x", values, bins)
+    assert variable is not None
+    return variable
 
 
 def read(content: dict[str, Any]) -> DriftProfile:
@@ -72,16 +72,16 @@ def test_bins_that_nobody_uses_change_nothing() -> None:
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=5))
 def test_many_at_once_are_each_by_itself(pairs: list[tuple[list[int], list[int]]]) -> None:
     one, other = (array([count for pair in pairs for count in pair[side]]) for side in (0, 1))
-    found = psi_by_variable(one, other, np.arange(len(pairs)) * 3)
-    assert found == pytest.approx([psi(array(a), array(b)) for a, b in pairs], nan_ok=True)
+    together = psi_by_variable(one, other, np.arange(len(pairs)) * 3)
+    assert together == pytest.approx([psi(array(a), array(b)) for a, b in pairs], nan_ok=True)
 
 
 def test_a_small_window_of_the_same_data_is_not_drift() -> None:
     random = np.random.default_rng(0)
     training = of(random.normal(size=5000))
-    found = [psi(training.counts, training.count(random.normal(size=200))) for _ in range(200)]
-    assert np.mean(found) < 0.03
-    assert max(found) < 0.2
+    scores = [psi(training.counts, training.count(random.normal(size=200))) for _ in range(200)]
+    assert np.mean(scores) < 0.03
+    assert max(scores) < 0.2
     assert psi(training.counts, training.count(random.normal(1, 1, size=200))) > 0.5
 
 
@@ -90,48 +90,48 @@ def test_a_small_window_of_the_same_data_is_not_drift() -> None:
 
 @given(columns, st.integers(2, 20))
 def test_every_number_is_in_one_bin(values: list[float], bins: int) -> None:
-    found = describe("x", np.array(values), bins)
-    assert found is not None
-    assert found.counts.sum() == len(values)
-    assert found.counts[-1] == np.isnan(values).sum()
-    assert list(found.edges) == sorted(set(found.edges))
-    assert psi(found.counts, found.count(values)) == 0
-    assert read(profile({"x": values}, bins=bins)).features[0].counts.tolist() == found.counts.tolist()
+    variable = describe("x", np.array(values), bins)
+    assert variable is not None
+    assert variable.counts.sum() == len(values)
+    assert variable.counts[-1] == np.isnan(values).sum()
+    assert list(variable.edges) == sorted(set(variable.edges))
+    assert psi(variable.counts, variable.count(values)) == 0
+    assert read(profile({"x": values}, bins=bins)).features[0].counts.tolist() == variable.counts.tolist()
 
 
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=80))
 def test_singles_are_in_the_bins_of_their_doubles(tenths: list[int]) -> None:
     doubles = np.array(tenths) / 10
-    found = of(doubles)
-    assert found.count(doubles.astype(np.float32)).tolist() == found.counts.tolist()
+    variable = of(doubles)
+    assert variable.count(doubles.astype(np.float32)).tolist() == variable.counts.tolist()
 
 
 def test_bins_hold_about_the_same() -> None:
-    found = of(np.random.default_rng(0).lognormal(size=10_000))
-    assert len(found.edges) == 9
-    assert found.counts[:-1].min() >= 990
+    variable = of(np.random.default_rng(0).lognormal(size=10_000))
+    assert len(variable.edges) == 9
+    assert variable.counts[:-1].min() >= 990
 
 
 @pytest.mark.parametrize("heavy", [0.0, 0.5, 1.0])
 def test_a_number_that_fills_a_bin_has_it_alone(heavy: float) -> None:
     random = np.random.default_rng(0)
     values = np.where(random.random(10_000) < 0.6, heavy, random.random(10_000))
-    found = of(values)
-    assert max(found.counts) == pytest.approx(6000, abs=150)
-    gone = found.count(np.where(values == heavy, 0.51, values))
-    assert psi(found.counts, gone) > 1
+    variable = of(values)
+    assert max(variable.counts) == pytest.approx(6000, abs=150)
+    gone = variable.count(np.where(values == heavy, 0.51, values))
+    assert psi(variable.counts, gone) > 1
 
 
 def test_no_bin_holds_next_to_nothing() -> None:
-    found = of(np.array([0.0] + [5.0] * 600 + np.linspace(6, 7, 400).tolist()))
-    assert found.counts[:-1].min() > 1001 / 10 / 4
+    variable = of(np.array([0.0] + [5.0] * 600 + np.linspace(6, 7, 400).tolist()))
+    assert variable.counts[:-1].min() > 1001 / 10 / 4
 
 
 @pytest.mark.parametrize("values", [[3.0] * 50, [0.0] * 50, [1e9] * 50, [-1e300] * 5, [0.1] * 9])
 def test_a_constant_that_changes_has_drifted(values: list[float]) -> None:
-    found = of(np.array(values))
-    assert psi(found.counts, found.count(values)) == 0
-    more = found.counts * 100, found.count([values[0] + abs(values[0]) / 100 + 0.01] * 5000)
+    variable = of(np.array(values))
+    assert psi(variable.counts, variable.count(values)) == 0
+    more = variable.counts * 100, variable.count([values[0] + abs(values[0]) / 100 + 0.01] * 5000)
     assert psi(*more) > 1
 
 
@@ -141,9 +141,9 @@ def test_a_number_that_is_an_edge_belongs_below() -> None:
 
 
 def test_few_numbers_have_a_bin_each_and_others_none_of_them() -> None:
-    found = of(np.array([1, 2, 5] * 100))
-    assert found.counts.tolist() == [0, 100, 100, 100, 0, 0]
-    assert found.count([0, 9, 1, None]).tolist() == [1, 1, 0, 0, 1, 1]
+    variable = of(np.array([1, 2, 5] * 100))
+    assert variable.counts.tolist() == [0, 100, 100, 100, 0, 0]
+    assert variable.count([0, 9, 1, None]).tolist() == [1, 1, 0, 0, 1, 1]
 
 
 # -- types ------------------------------------------------------------------------------------------------------
@@ -181,22 +181,22 @@ def test_whatever_comes_is_counted_once(values: list[Any]) -> None:
 
 def test_tables_of_pandas_own_types() -> None:
     frame = pd.DataFrame({"n": [1, None, 3], "b": [True, None, False], "s": ["a", None, "b"]}).convert_dtypes()
-    found = make_profile(frame).features
-    assert [one.kind for one in found] == ["number", "boolean", "category"]
-    assert [int(one.counts[-1]) for one in found] == [1, 1, 1]
+    variables = make_profile(frame).features
+    assert [one.kind for one in variables] == ["number", "boolean", "category"]
+    assert [int(one.counts[-1]) for one in variables] == [1, 1, 1]
 
 
 def test_lists_and_numbers_beyond_all_are_no_numbers() -> None:
     profile = make_profile({"x": np.arange(100.0), "y": np.arange(100.0)})
     for odd in ([[1, 2], [3, 4]], [10**400, 1]):
-        found = tally_rows(profile, 2, {"x": odd, "y": [1, 2]}, {"o": np.array([[1, 2], [3, 4]], object)})
-        assert [int(part.sum()) for part in np.split(found.bins, profile.starts[1:])] == [2, 2]
+        tallied = tally_rows(profile, 2, {"x": odd, "y": [1, 2]}, {"o": np.array([[1, 2], [3, 4]], object)})
+        assert [int(part.sum()) for part in np.split(tallied.bins, profile.starts[1:])] == [2, 2]
 
 
 def test_categories() -> None:
-    found = of(["b"] * 5 + ["a"] * 5 + ["c"] + [None] * 2)
-    assert (found.values, found.counts.tolist()) == (("a", "b", "c"), [5, 5, 1, 0, 2])
-    assert found.count(["a", "new", None, "newer"]).tolist() == [1, 0, 0, 2, 1]
+    variable = of(["b"] * 5 + ["a"] * 5 + ["c"] + [None] * 2)
+    assert (variable.values, variable.counts.tolist()) == (("a", "b", "c"), [5, 5, 1, 0, 2])
+    assert variable.count(["a", "new", None, "newer"]).tolist() == [1, 0, 0, 2, 1]
     many = of([f"v{i}" for i in range(50)])
     assert (len(many.values), many.counts[-2]) == (20, 30)
     assert of([True, False, True]).count(np.array([1.0, True, False])).tolist() == [0, 0, 3, 0]
@@ -204,11 +204,11 @@ def test_categories() -> None:
 
 
 def test_times_are_counted_however_they_are_written() -> None:
-    found = of(pd.Series(pd.date_range("2024-01-01", periods=100, tz="UTC")))
+    variable = of(pd.Series(pd.date_range("2024-01-01", periods=100, tz="UTC")))
     texts = [moment.isoformat() for moment in pd.date_range("2024-01-01", periods=100)]
-    assert found.count(texts).tolist() == found.counts.tolist()
-    assert found.count(np.array(texts, "datetime64[ns]")).tolist() == found.counts.tolist()
-    assert found.count(["no time", None, texts[0].encode()]).tolist()[-1] == 2
+    assert variable.count(texts).tolist() == variable.counts.tolist()
+    assert variable.count(np.array(texts, "datetime64[ns]")).tolist() == variable.counts.tolist()
+    assert variable.count(["no time", None, texts[0].encode()]).tolist()[-1] == 2
 
 
 # -- profiles ---------------------------------------------------------------------------------------------------
@@ -217,12 +217,12 @@ def test_times_are_counted_however_they_are_written() -> None:
 def test_a_profile_is_small_and_reads_back() -> None:
     random = np.random.default_rng(0)
     frame = pd.DataFrame({f"x{i}": random.normal(size=1000) for i in range(30)})
-    made = profile(frame, {"predictions": np.ones(1000, int), "probabilities": random.random((1000, 3))})
-    assert len(json.dumps(made)) < 20_000
-    found = read(made)
-    assert found.as_json() == made
-    assert [one.name for one in found.outputs] == ["predictions", *(f"probabilities[{i}]" for i in range(3))]
-    assert found.rows == 1000
+    document = profile(frame, {"predictions": np.ones(1000, int), "probabilities": random.random((1000, 3))})
+    assert len(json.dumps(document)) < 20_000
+    parsed = read(document)
+    assert parsed.as_json() == document
+    assert [one.name for one in parsed.outputs] == ["predictions", *(f"probabilities[{i}]" for i in range(3))]
+    assert parsed.rows == 1000
 
 
 @pytest.mark.parametrize(
@@ -260,9 +260,9 @@ GOOD = profile({"x": [1.0, 2.0, 3.0], "c": ["a", "b", "a"]})
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_profile_that_cannot_be_used_says_so(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ProfileError, match=words) as found:
+    with pytest.raises(ProfileError, match=words) as caught:
         read({**GOOD, **change})
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
@@ -286,9 +286,9 @@ def tally(rows: list[tuple[float, str | None, int]]) -> Any:
     return tally_rows(known, len(rows), features, {"predictions": labels, "x": np.array(features["x"], float)})
 
 
-def shown(found: Any) -> Any:
-    spreads = {name: (one.numbers.tolist(), one.counts.tolist()) for name, one in found.outputs.items() if one.rows}
-    return found.rows, found.bins.tolist(), spreads
+def shown(tallied: Any) -> Any:
+    spreads = {name: (one.numbers.tolist(), one.counts.tolist()) for name, one in tallied.outputs.items() if one.rows}
+    return tallied.rows, tallied.bins.tolist(), spreads
 
 
 @given(tables, tables)
@@ -298,10 +298,10 @@ def test_tallies_of_parts_are_the_tally_of_the_whole(one: Any, other: Any) -> No
 
 @given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=5))
 def test_texts_add_up(parts: list[list[str]]) -> None:
-    found = TextCounts()
+    total = TextCounts()
     for part in parts:
-        found = found + TextCounts.of(part)
-    assert found == TextCounts.of(value for part in parts for value in part)
+        total = total + TextCounts.of(part)
+    assert total == TextCounts.of(value for part in parts for value in part)
 
 
 def test_of_free_text_nothing_is_kept() -> None:
@@ -327,9 +327,9 @@ def test_labels_that_no_text_can_hold_do_not_end_the_page() -> None:
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200), st.sampled_from([0.05, 0.5, 0.95]))
 def test_quantiles_are_those_of_the_numbers(values: list[float], share: float) -> None:
-    (found,) = NumberCounts.of(np.array(values), False).quantiles([share])
+    (quantile,) = NumberCounts.of(np.array(values), False).quantiles([share])
     exact = float(np.quantile(values, share, method="inverted_cdf"))
-    assert found == pytest.approx(exact, rel=6e-4, abs=1e-300)
+    assert quantile == pytest.approx(exact, rel=6e-4, abs=1e-300)
 
 
 def test_few_whole_numbers_are_classes() -> None:
@@ -350,7 +350,7 @@ def test_a_window_slides_by_time() -> None:
     counts = total.outputs["y"]
     assert isinstance(counts, NumberCounts)
     assert min(counts.numbers) == pytest.approx(70, abs=2)
-    assert len(window.finished) <= PARTS + 1
+    assert len(window.finished) <= WINDOW_PARTS + 1
     clock[0] = 200
     assert window.total().rows == 0
 
@@ -377,13 +377,13 @@ def test_a_window_slides_by_rows() -> None:
     ],
 )
 def test_windows_as_written(written: str, meant: Span) -> None:
-    assert span(written) == meant
+    assert parse_span(written) == meant
 
 
 @pytest.mark.parametrize("written", ["", "0", "-5", "h", "5rows", "xrows", "nan", "inf", "1.5rows"])
 def test_no_windows(written: str) -> None:
     with pytest.raises(ValueError):
-        span(written)
+        parse_span(written)
 
 
 # -- the sample -------------------------------------------------------------------------------------------------
@@ -407,9 +407,9 @@ def test_of_many_requests_an_even_sample_is_taken() -> None:
     tap = Tap()
     for _ in range(3):
         pour(tap, 30_000)
-    taken = pour(tap, 30_000)
-    assert len(taken) == pytest.approx(MAX_REQUESTS, rel=0.3)
-    places = np.array([rows[0, 0] for rows, _ in taken])
+    sample = pour(tap, 30_000)
+    assert len(sample) == pytest.approx(MAX_REQUESTS, rel=0.3)
+    places = np.array([rows[0, 0] for rows, _ in sample])
     assert np.histogram(places, 5, (0, 30_000))[0].min() > MAX_REQUESTS / 5 * 0.6
     assert 0.3 < np.mean(places % 2) < 0.7  # whoever alternates is seen both ways
     for _ in range(12):

@@ -82,13 +82,13 @@ def test_profiles_of_each_format_are_the_same(tmp_path: Path, capsys: Capture) -
     data.tail(300).to_parquet(tmp_path / "parts" / "2.parquet")
     (tmp_path / "parts" / ".3.parquet.part").write_text("not complete yet")
     (tmp_path / "parts" / ".4.parquet").write_text("not complete yet")
-    found = []
+    profiles = []
     for name in ("a.csv", "a.parquet", "a.jsonl", "parts"):
         assert main(["profile", str(tmp_path / name)]) == 0
         one = parse_profile(capsys.readouterr().out)
-        found.append([(each.name, each.kind, each.counts.tolist()) for each in one.features])
-    assert found[0] == found[1] == found[2] == found[3]
-    assert [kind for _, kind, _ in found[0]] == ["number", "category", "boolean"]
+        profiles.append([(each.name, each.kind, each.counts.tolist()) for each in one.features])
+    assert profiles[0] == profiles[1] == profiles[2] == profiles[3]
+    assert [kind for _, kind, _ in profiles[0]] == ["number", "category", "boolean"]
 
 
 def test_decimals_are_numbers_and_what_is_left_out_is_said(tmp_path: Path, capsys: Capture) -> None:
@@ -105,16 +105,16 @@ def test_decimals_are_numbers_and_what_is_left_out_is_said(tmp_path: Path, capsy
 
 
 def test_outputs_are_told_apart(known: Path) -> None:
-    found = parse_profile(known.read_text())
-    assert [one.name for one in found.features] == ["age", "city", "member"]
-    assert [one.name for one in found.outputs] == ["predictions", "probabilities[1]"]
+    parsed = parse_profile(known.read_text())
+    assert [one.name for one in parsed.features] == ["age", "city", "member"]
+    assert [one.name for one in parsed.outputs] == ["predictions", "probabilities[1]"]
 
 
 def test_a_log_can_be_the_training_data(tmp_path: Path, capsys: Capture) -> None:
     log(300).to_parquet(tmp_path / "log.parquet")
     assert main(["profile", str(tmp_path / "log.parquet")]) == 0
-    found = parse_profile(capsys.readouterr().out)
-    assert [one.name for one in found.variables] == [
+    parsed = parse_profile(capsys.readouterr().out)
+    assert [one.name for one in parsed.variables] == [
         "age", "city", "member", "predictions", "probabilities[0]", "probabilities[1]",
     ]  # fmt: skip
 
@@ -186,8 +186,8 @@ def test_each_number_stands_in_its_place(tmp_path: Path) -> None:
     arguments = ["report", str(tmp_path / "log.parquet"), "--profile", str(tmp_path / "profile.json")]
     assert main([*arguments, "-o", str(tmp_path / "page.html")]) == 1
     text = (tmp_path / "page.html").read_text()
-    found = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in text.partition("</table>")[0].split("<tr>")[2:]]
-    assert {row[0]: row[4:] for row in found} == {
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in text.partition("</table>")[0].split("<tr>")[2:]]
+    assert {row[0]: row[4:] for row in rows} == {
         "x": ["0.0%", "0.0%", "1", "3", "+1.15"], "c": ["50.0%", "0.2%", "", "", ""],
         "same": ["0.0%", "0.0%", "1.5", "1.5", "+0.00"],
     }  # fmt: skip

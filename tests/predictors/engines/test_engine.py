@@ -65,8 +65,8 @@ NUMBER = X[:, 0] * 3 + np.abs(X[:, 3])
 
 
 def opened(folder: Path, **settings: Any) -> MLflowModel:
-    made = Settings(model_uri=str(folder), **settings)
-    model = open_model(made, resolve(made))
+    server_settings = Settings(model_uri=str(folder), **settings)
+    model = open_model(server_settings, resolve(server_settings))
     model.load()
     return model
 

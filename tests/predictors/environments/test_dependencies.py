@@ -125,7 +125,7 @@ def test_conda_alone(save: Save) -> None:
     }
 
 
-def test_included_files(save: Save) -> None:
+def test_requirements_in_included_files(save: Save) -> None:
     folder = save()
     (folder / "requirements.txt").write_text("-r more.txt\n-c limits.txt\n--extra-index-url https://127.0.0.1/simple\n")
     (folder / "more.txt").write_text("numpy==1.0.0 \\\n  --hash=sha256:00\nsix\n")

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from predictors.environments.environment import COMPLETE, ensure_environment
+from predictors.environments.environment import COMPLETE_FILE, ensure_environment
 from predictors.environments.installers import explanation, uv_environment
 from predictors.environments.recipe import EnvironmentFailed, Recipe, recipe_for
 from predictors.flavor import read_mlmodel
@@ -51,20 +51,22 @@ def versions(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("manager", ["uv", "virtualenv"])
 def test_it_has_the_requirements_and_is_cached(tmp_path: Path, manager: str) -> None:
     notes: list[str] = []
-    made = ensure_environment(small("six==1.16.0", manager=manager), tmp_path, notes.append)
-    assert versions(made)["six"] == "1.16.0"
+    environment = ensure_environment(small("six==1.16.0", manager=manager), tmp_path, notes.append)
+    assert versions(environment)["six"] == "1.16.0"
     assert any(note.startswith(f"building the model's environment with {manager}") for note in notes)
     assert any("Install" in note for note in notes)
     again: list[str] = []
-    assert ensure_environment(small("six==1.16.0", manager=manager), tmp_path, again.append) == made
+    assert ensure_environment(small("six==1.16.0", manager=manager), tmp_path, again.append) == environment
     assert again == []
 
 
 def test_concurrent_builders_build_once(tmp_path: Path) -> None:
     notes: list[str] = []
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: ensure_environment(small("six==1.16.0"), tmp_path, notes.append), range(4)))
-    assert len(set(made)) == 1
+        environments = list(
+            pool.map(lambda _: ensure_environment(small("six==1.16.0"), tmp_path, notes.append), range(4))
+        )
+    assert len(set(environments)) == 1
     assert sum(note.startswith("building") for note in notes) == 1
     assert any(note.startswith("waiting for another process") for note in notes)
 
@@ -139,8 +141,8 @@ def test_passwords_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ensure_environment(recipe, tmp_path, notes.append)
     assert "127.0.0.1:9" in str(error.value)
     assert "secret" not in f"{error.value} {notes}"
-    made = ensure_environment(small("six==1.16.0"), tmp_path, notes.append)
-    assert (made / "model.txt").stat().st_mode & 0o077 == 0
+    environment = ensure_environment(small("six==1.16.0"), tmp_path, notes.append)
+    assert (environment / "model.txt").stat().st_mode & 0o077 == 0
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -150,10 +152,10 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_a_read_only_cache_serves_what_it_has(tmp_path: Path) -> None:
-    made = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
+    environment = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
     before = sorted(path.name for path in tmp_path.iterdir())
-    (tmp_path / f"{made.name}.lock").unlink()
-    assert ensure_environment(small("six==1.16.0"), tmp_path, QUIET) == made
+    (tmp_path / f"{environment.name}.lock").unlink()
+    assert ensure_environment(small("six==1.16.0"), tmp_path, QUIET) == environment
     assert sorted(path.name for path in tmp_path.iterdir()) == [name for name in before if not name.endswith(".lock")]
 
 
@@ -221,19 +223,21 @@ def test_a_wheel_in_the_model_folder(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model")
     wheel = folder / "wheels" / "carried-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
-    with zipfile.ZipFile(wheel, "w") as made:
-        made.writestr("carried.py", "VALUE = 7\n")
-        made.writestr("carried-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
-        made.writestr("carried-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        made.writestr("carried-1.0.dist-info/RECORD", "")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("carried.py", "VALUE = 7\n")
+        archive.writestr("carried-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
+        archive.writestr(
+            "carried-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("carried-1.0.dist-info/RECORD", "")
     (folder / "requirements.txt").write_text("wheels/carried-1.0-py3-none-any.whl\n")
-    made_recipe = replace(recipe_of(folder), server=())
-    assert versions(ensure_environment(made_recipe, tmp_path / "cache", QUIET))["carried"] == "1.0"
+    recipe = replace(recipe_of(folder), server=())
+    assert versions(ensure_environment(recipe, tmp_path / "cache", QUIET))["carried"] == "1.0"
     moved = shutil.move(folder, tmp_path / "elsewhere")
-    assert replace(recipe_of(Path(moved)), server=()).key == made_recipe.key
+    assert replace(recipe_of(Path(moved)), server=()).key == recipe.key
     with wheel_of(Path(moved)).open("ab") as changed:
         changed.write(b"x")
-    assert replace(recipe_of(Path(moved)), server=()).key != made_recipe.key
+    assert replace(recipe_of(Path(moved)), server=()).key != recipe.key
 
 
 def wheel_of(folder: Path) -> Path:
@@ -252,5 +256,5 @@ def test_a_missing_python(tmp_path: Path, python: str, why: str, caplog: pytest.
 
 
 def test_the_mark_holds_the_recipe(tmp_path: Path) -> None:
-    made = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
-    assert json.loads((made / COMPLETE).read_text())["requirements"] == ["six==1.16.0"]
+    environment = ensure_environment(small("six==1.16.0"), tmp_path, QUIET)
+    assert json.loads((environment / COMPLETE_FILE).read_text())["requirements"] == ["six==1.16.0"]

@@ -40,8 +40,8 @@ def test_a_declaration_is_read_as_written() -> None:
 
 
 def test_lists_and_yaml_null() -> None:
-    found = read_declaration(yaml.safe_load("{features: ['a:b'], entities: [k], missing: null}"))
-    assert (found.features, found.entities, found.missing) == (("a:b",), {"k": "k"}, "null")
+    declaration = read_declaration(yaml.safe_load("{features: ['a:b'], entities: [k], missing: null}"))
+    assert (declaration.features, declaration.entities, declaration.missing) == (("a:b",), {"k": "k"}, "null")
 
 
 def test_a_model_that_declares_nothing() -> None:
@@ -90,16 +90,16 @@ def test_invalid_declarations(entry: object, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"missing": "zero"}, "expected one of error, null, default"),
         ({"entities": "driver_id"}, "entities: expected a list of names"),
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
-def test_declare_checks_its_arguments(given: dict[str, Any], message: str) -> None:
+def test_declare_checks_its_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        declare("ranking", **given)
+        declare("ranking", **arguments)
 
 
 def test_values_of_a_table_can_be_declared() -> None:

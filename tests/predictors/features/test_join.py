@@ -32,11 +32,11 @@ def looked_up(batch: Batch, plan: LookupPlan, feast: FeatureValues) -> tuple[Bat
     """The join, with a dictionary in Feast's place; and what was asked for."""
     request = request_of(batch, plan)
     assert request is not None
-    asked, found = [], []
+    asked, values = [], []
     for lookup in request.lookups:
         rows = list(zip(*lookup.keys.values(), strict=True)) or [()]
         asked.append((lookup.columns, rows))
-        found.append(
+        values.append(
             {
                 column: [
                     feast[
@@ -48,7 +48,7 @@ def looked_up(batch: Batch, plan: LookupPlan, feast: FeatureValues) -> tuple[Bat
                 for column in lookup.columns
             }
         )
-    return joined(request, found), asked
+    return joined(request, values), asked
 
 
 DRIVERS, SHOPS = (1, 2, 3), ("a", "b")
@@ -68,13 +68,13 @@ RECORDS = st.lists(
 
 @given(RECORDS)
 def test_every_row_gets_what_it_lacks_and_keeps_what_it_has(records: list[dict[str, Any]]) -> None:
-    made, asked = looked_up(Batch(rows=records), plan_for(), FEAST)
+    completed, asked = looked_up(Batch(rows=records), plan_for(), FEAST)
     keys = {"conv_rate": "driver_id", "acc_rate": "driver_id", "rating": "shop"}
     expected = [
         {name: row[name] if name in row else FEAST[name, (row[keys[name]],)] for name in COLUMNS} for row in records
     ]
-    assert made.columns is not None
-    assert made.columns == columns_of_records(expected)
+    assert completed.columns is not None
+    assert completed.columns == columns_of_records(expected)
     for _, rows in asked:
         assert len(rows) == len(set(rows))
     assert len(asked) == len({frozenset(COLUMNS) - frozenset(row) for row in records} - {frozenset()})
@@ -84,30 +84,30 @@ def test_one_batch_of_distinct_keys() -> None:
     batch = Batch(
         columns={"amount": [1.0] * 5, "driver_id": np.array([2, 1, 2, 1, 2]), "rating": np.zeros(5)}, tensors=True
     )
-    made, asked = looked_up(batch, plan_for(), FEAST)
+    completed, asked = looked_up(batch, plan_for(), FEAST)
     assert asked == [(("conv_rate", "acc_rate"), [(2,), (1,)])]
-    assert made.columns is not None
-    assert made.columns["conv_rate"] == [FEAST["conv_rate", (driver,)] for driver in (2, 1, 2, 1, 2)]
-    assert "driver_id" not in made.columns
-    assert made.entities is not None
-    assert list(made.entities["driver_id"]) == [2, 1, 2, 1, 2]
+    assert completed.columns is not None
+    assert completed.columns["conv_rate"] == [FEAST["conv_rate", (driver,)] for driver in (2, 1, 2, 1, 2)]
+    assert "driver_id" not in completed.columns
+    assert completed.entities is not None
+    assert list(completed.entities["driver_id"]) == [2, 1, 2, 1, 2]
 
 
 def test_an_entity_that_the_model_takes_stays() -> None:
-    made, _ = looked_up(Batch(rows=[{"driver_id": 1}]), plan_for(["driver_id", "conv_rate"]), FEAST)
-    assert made.columns == {"driver_id": [1], "conv_rate": [FEAST["conv_rate", (1,)]]}
+    completed, _ = looked_up(Batch(rows=[{"driver_id": 1}]), plan_for(["driver_id", "conv_rate"]), FEAST)
+    assert completed.columns == {"driver_id": [1], "conv_rate": [FEAST["conv_rate", (1,)]]}
 
 
 def test_what_the_caller_sends_wins_null_included() -> None:
-    made, asked = looked_up(Batch(rows=[{"conv_rate": None, "driver_id": 1}]), plan_for(["conv_rate"]), {})
-    assert (made.columns, asked) == ({"conv_rate": [None]}, [])
+    completed, asked = looked_up(Batch(rows=[{"conv_rate": None, "driver_id": 1}]), plan_for(["conv_rate"]), {})
+    assert (completed.columns, asked) == ({"conv_rate": [None]}, [])
 
 
 @pytest.mark.parametrize("spelling", ["driver_stats__conv_rate", "driver_stats:conv_rate", "conv_rate"])
 @pytest.mark.parametrize("column", ["driver_stats__conv_rate", "driver_stats:conv_rate", "conv_rate"])
 def test_full_and_short_names(column: str, spelling: str) -> None:
-    made, _ = looked_up(Batch(rows=[{spelling: 0.5}, {"driver_id": 1}]), plan_for([column]), {(column, (1,)): 7.0})
-    assert made.columns == {column: [0.5, 7.0]}
+    completed, _ = looked_up(Batch(rows=[{spelling: 0.5}, {"driver_id": 1}]), plan_for([column]), {(column, (1,)): 7.0})
+    assert completed.columns == {column: [0.5, 7.0]}
 
 
 def test_the_same_feature_twice_is_refused() -> None:
@@ -116,12 +116,12 @@ def test_the_same_feature_twice_is_refused() -> None:
 
 
 def test_names_of_its_own() -> None:
-    made, _ = looked_up(
+    completed, _ = looked_up(
         Batch(rows=[{"driver": 1}]),
         plan_for(["rate"], columns={"rate": "conv_rate"}, entities={"driver_id": "driver"}),
         {("rate", (1,)): 7.0},
     )
-    assert made.columns == {"rate": [7.0]}
+    assert completed.columns == {"rate": [7.0]}
 
 
 def test_rows_without_names_go_as_they_are() -> None:
@@ -150,8 +150,8 @@ def test_records_that_hold_nothing() -> None:
     """Of a view without entities that is all it takes."""
     catalogue = Catalogue((Feature("market", "rate", "DOUBLE"),))
     of_all = plan_lookups(Declaration("market"), catalogue, ["rate"])
-    made, asked = looked_up(Batch(rows=[{}, {}]), of_all, {("rate", ()): 1.25})
-    assert (made.columns, asked) == ({"rate": [1.25, 1.25]}, [(("rate",), [()])])
+    completed, asked = looked_up(Batch(rows=[{}, {}]), of_all, {("rate", ()): 1.25})
+    assert (completed.columns, asked) == ({"rate": [1.25, 1.25]}, [(("rate",), [()])])
     with pytest.raises(InvalidInput, match="missing input 'driver_id'"):
         request_of(Batch(rows=[{}]), plan_for())
     assert request_of(Batch(columns={}), plan_for()) is None  # refused as without features
@@ -216,5 +216,5 @@ def test_a_short_name_that_two_views_have() -> None:
     both = Catalogue((*DRIVER, Feature("rider_stats", "conv_rate", "DOUBLE", ("rider",))), {"driver_id": "INT64"})
     with pytest.raises(FeastError, match="'conv_rate' may be driver_stats__conv_rate or rider_stats__conv_rate"):
         plan_lookups(Declaration("ranking"), both, ["conv_rate"])
-    found = plan_lookups(Declaration("ranking", columns={"conv_rate": "rider_stats:conv_rate"}), both, ["conv_rate"])
-    assert found.features["conv_rate"].view == "rider_stats"
+    plan = plan_lookups(Declaration("ranking", columns={"conv_rate": "rider_stats:conv_rate"}), both, ["conv_rate"])
+    assert plan.features["conv_rate"].view == "rider_stats"

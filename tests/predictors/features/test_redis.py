@@ -40,7 +40,7 @@ def test_it_tells_an_empty_row_from_none(redis_repository: Path) -> None:
     asyncio.run(run())
 
 
-def test_held_up_and_ended(tmp_path: Path) -> None:
+def test_redis_is_held_up_and_ends(tmp_path: Path) -> None:
     async def reason_of(store: ResilientStore) -> str:
         with pytest.raises(FeastUnavailable) as failure:
             await store.fetch(ROWS, NAMES)

@@ -240,9 +240,9 @@ def hang_up(handler: QuietHandler) -> None:
 
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    made = Scripted()
-    yield made
-    made.close()
+    server = Scripted()
+    yield server
+    server.close()
 
 
 def fetched_from(scripted: Scripted, answers: Sequence[Answer], retries: int = 0, **options: Any) -> Any:

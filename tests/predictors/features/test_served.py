@@ -29,7 +29,7 @@ from predictors.features import declare
 from predictors.features.demo import SERVICE, build
 from predictors.features.open_features import open_features
 from predictors.model.loaded import LoadError
-from predictors.pipeline.outcome import known
+from predictors.pipeline.outcome import request_error
 from predictors.pipeline.settings import Settings
 from predictors.pyfunc import PyFuncModel
 from tests.predictors.features.feast import FeatureServer
@@ -73,8 +73,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
 def seen(answer: Any) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    found = body["predictions"] if "predictions" in body else body["outputs"][0]["data"]
-    return [json.loads(row) for row in found]
+    rows = body["predictions"] if "predictions" in body else body["outputs"][0]["data"]
+    return [json.loads(row) for row in rows]
 
 
 def tensors(*rows: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,8 +96,8 @@ def over_grpc(server: Running) -> list[dict[str, Any]]:
     for each in tensors(ADA, GRACE):
         data = [one.encode() for one in each["data"]] if each["datatype"] == "BYTES" else each["data"]
         kind = {"INT64": "int64_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents"}[each["datatype"]]
-        made = request.inputs.add(name=each["name"], shape=each["shape"], datatype=each["datatype"])
-        getattr(made.contents, kind).extend(data)
+        tensor = request.inputs.add(name=each["name"], shape=each["shape"], datatype=each["datatype"])
+        getattr(tensor.contents, kind).extend(data)
     with grpc.insecure_channel(server.grpc) as channel:
         answered = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
     output = answered.outputs[0]
@@ -129,9 +129,9 @@ WAYS: dict[str, Callable[[Running], list[dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_same_rows_in_every_protocol(server: Running, way: str) -> None:
-    found = WAYS[way](server)
-    assert found == EXPECTED
-    assert [list(row) for row in found] == [list(COLUMNS)] * 2  # in the order of the signature
+    rows = WAYS[way](server)
+    assert rows == EXPECTED
+    assert [list(row) for row in rows] == [list(COLUMNS)] * 2  # in the order of the signature
 
 
 def test_what_the_caller_sends_wins(server: Running) -> None:
@@ -166,11 +166,11 @@ def ratings(server: Running, result: str) -> float:
 def test_a_large_request_is_one_lookup(server: Running) -> None:
     """Each entity once, however often it comes, and in whichever thread."""
     rows = [ADA | {"distance": float(number)} if number % 2 else GRACE for number in range(3000)]
-    before, found = lookups(server), ratings(server, "found")
+    before, ratings_before = lookups(server), ratings(server, "found")
     answered = seen(server.predict({"instances": rows}))
     assert [row["distance"] for row in answered] == [row["distance"] for row in rows]
     assert {(row["rating"], row["orders"]) for row in answered} == {(4.75, 3), (4.5, 41)}
-    assert (lookups(server), ratings(server, "found")) == (before + 1, found + 2)
+    assert (lookups(server), ratings(server, "found")) == (before + 1, ratings_before + 2)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_policies(tmp_path: Path, repository: Path, declared: dict[str, Any], ra
         assert ratings(server, "missing") == 1
 
 
-def test_older_than_allowed(tmp_path: Path, repository: Path) -> None:
+def test_features_older_than_allowed(tmp_path: Path, repository: Path) -> None:
     model = saved(tmp_path / "m", {"rating": "double"}, max_age=600)
     with in_thread(model, feast_repo_path=str(repository)) as server:
         answered = server.predict({"instances": [{"driver_id": 1001}]})
@@ -281,7 +281,7 @@ def test_integers_that_a_double_cannot_hold(tmp_path: Path, now: datetime) -> No
         assert "'customer_stats__orders' does not fit the signature: expected a number (double)" in answered.text
 
 
-def test_by_settings_alone(tmp_path: Path, repository: Path) -> None:
+def test_features_by_settings_alone(tmp_path: Path, repository: Path) -> None:
     env = {
         "FEAST_REPO_PATH": str(repository),
         "FEAST_FEATURES": "driver_stats:rating",
@@ -341,7 +341,9 @@ class Doubled(PyFuncModel):
         return payload
 
 
-def test_through_hooks_and_stock_types(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_through_hooks_and_stock_types(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A subclass of somebody's own asks for features as well, also where KServe's own server calls it."""
     model = Doubled("m", str(saved(tmp_path / "m")), settings=Settings(feast_repo_path=str(repository)))
     model.load()
@@ -377,7 +379,7 @@ def test_first_requests_of_kserves_own_server(
         message = "feature 'driver_stats__rating' has no value for driver_id=7"
         with pytest.raises(HTTPException, match=f"424: {message}") as raised:
             await model({"instances": [{"driver_id": 7}]})
-        of_ours = known(raised.value)  # the same behind hooks in our own server
+        of_ours = request_error(raised.value)  # the same behind hooks in our own server
         assert (of_ours.status, of_ours.kind) == (424, "feature_missing")
         shutil.rmtree(folder)
         saved(folder, {"rating": "double"}, missing="null")
@@ -388,7 +390,7 @@ def test_first_requests_of_kserves_own_server(
     asyncio.run(ask())
 
 
-def test_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
+def test_features_through_feasts_own_server(tmp_path: Path, feature_server: FeatureServer) -> None:
     """The same numbers; and what becomes of requests while it is away, without and with something to go on with."""
     model = saved(tmp_path / "m", {"distance": "double", "rating": "double", "orders": "long"})
     row = {name: EXPECTED[0][name] for name in ("distance", "rating", "orders")}

@@ -42,7 +42,7 @@ TYPED = st.one_of(
 
 
 @given(TYPED)
-def test_they_are_what_feast_makes_of_them(typed: tuple[ValueType, list[Any]]) -> None:
+def test_values_are_what_feast_makes_of_them(typed: tuple[ValueType, list[Any]]) -> None:
     kind, originals = typed
     protos = python_values_to_proto_values(originals, kind)
     theirs = [feast_value_type_to_python_type(one) for one in protos]

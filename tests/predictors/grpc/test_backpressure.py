@@ -67,11 +67,11 @@ def test_calls_whose_answers_are_not_read(wire: Http2Wire) -> None:
         peer.send(window_update(0, 2**31 - 65_536))
         calls = [call(2 * i + 1, "/t/Big", b"20000", ("x", "y" * 1000)) for i in range(30_000)]
         data = b"".join(calls)
-        taken = sent_unread(peer, data)
-        assert taken < len(data)
+        sent = sent_unread(peer, data)
+        assert sent < len(data)
         assert kept(wire) < 60 * 2**20  # of six hundred megabytes
         lives(wire)
-        whole = taken // len(calls[0])
+        whole = sent // len(calls[0])
         peer.sock.setblocking(True)
         peer.until(lambda: peer.replies[2 * whole - 1].done)
         replies = [peer.reply(2 * i + 1) for i in range(whole)]
@@ -108,17 +108,17 @@ def test_who_takes_nothing_is_hung_up_on(wire: Http2Wire, monkeypatch: pytest.Mo
 def test_who_takes_little_is_waited_for() -> None:
     async def run() -> list[bool]:
         transport = Nowhere()
-        made = Http2Connection(Seen, set(), 2**20)
-        made.connection_made(transport)  # type: ignore[arg-type]  # only what a connection asks of one
-        made.data_received(PREFACE)
+        connection = Http2Connection(Seen, set(), 2**20)
+        connection.connection_made(transport)  # type: ignore[arg-type]  # only what a connection asks of one
+        connection.data_received(PREFACE)
         transport.left = 100
-        made.pause_writing()
+        connection.pause_writing()
         closed = []
         for checks, left in enumerate((100, 99, 50, 50)):
             transport.left = left
-            made.close_if_slow(checks * (MAX_STALL + 1), 0)
+            connection.close_if_slow(checks * (MAX_STALL + 1), 0)
             closed.append(transport.closed)
-        made.connection_lost(None)
+        connection.connection_lost(None)
         return closed
 
     assert asyncio.run(run()) == [False, False, False, True]
@@ -133,8 +133,8 @@ def test_a_fault_of_a_client_that_does_not_read(wire: Http2Wire) -> None:
         big = call(1, "/t/Big", b"30000000")
         peer.send(window_update(0, 2**31 - 65_536) + big)
         wait_for(lambda: any(one.paused for one in wire.server.connections), seconds=SECONDS)
-        (made,) = wire.server.connections
-        wire.run(lambda: made.fail(PROTOCOL_ERROR, "a fault"))
+        (connection,) = wire.server.connections
+        wire.run(lambda: connection.fail(PROTOCOL_ERROR, "a fault"))
         wait_for(lambda: not wire.server.connections, seconds=SECONDS)
     wire.run(lambda: wire.loop.set_exception_handler(None))
     assert failures == []

@@ -59,13 +59,18 @@ def test_a_frame_in_crumbs_costs_no_more() -> None:
     """What has come of a frame must not be copied with each byte that comes."""
 
     async def run() -> int:
-        made = Http2Connection(Seen, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
-        whole = PREFACE + frame(HEADERS, END_HEADERS, 1, plain("/t/Echo")) + frame(DATA, END_STREAM, 1, bytes(2**20))
+        connection = Http2Connection(Seen, set(), 2**20)
+        connection.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
+        whole = (
+            PREFACE
+            + settings()
+            + frame(HEADERS, END_HEADERS, 1, plain("/t/Echo"))
+            + frame(DATA, END_STREAM, 1, bytes(2**20))
+        )
         for at in range(0, len(whole), 25):
-            made.data_received(whole[at : at + 25])
-        made.connection_lost(None)
-        return made.received
+            connection.data_received(whole[at : at + 25])
+        connection.connection_lost(None)
+        return connection.received
 
     started = time.thread_time()
     assert asyncio.run(run()) == 2**20
@@ -168,7 +173,7 @@ def test_refused_calls_leave_nothing_behind(wire: Http2Wire, peer: Http2Peer) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "taken"),
+    ("kind", "accepted"),
     [
         ("application/grpc", True),
         ("application/grpc+proto", True),
@@ -179,13 +184,13 @@ def test_refused_calls_leave_nothing_behind(wire: Http2Wire, peer: Http2Peer) ->
         ("", False),
     ],
 )
-def test_content_types(peer: Http2Peer, kind: str, taken: bool) -> None:
+def test_content_types(peer: Http2Peer, kind: str, accepted: bool) -> None:
     block = plain("/t/Echo").replace(
         b"\x0ccontent-type\x10application/grpc", b"\x0ccontent-type" + number(len(kind)) + kind.encode()
     )
     peer.send(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, packed(b"hello")))
     reply = peer.reply(1)
-    assert reply.headers[0][":status"] == ("200" if taken else "415")
+    assert reply.headers[0][":status"] == ("200" if accepted else "415")
 
 
 def test_metadata_is_what_the_caller_added(peer: Http2Peer) -> None:

@@ -22,8 +22,8 @@ LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length
 
 @pytest.fixture
 def channel(wire: Http2Wire) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(wire.target, LARGE) as made:
-        yield made
+    with grpc.insecure_channel(wire.target, LARGE) as open_channel:
+        yield open_channel
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_the_client_cancels(wire: Http2Wire, channel: grpc.Channel) -> None:
 
 def test_chat_back_and_forth(channel: grpc.Channel) -> None:
     answers: list[bytes] = []
-    turn = threading.Semaphore()
+    answered = threading.Semaphore()
 
     def questions() -> Iterator[bytes]:
         for i in range(20):
-            assert turn.acquire(timeout=SECONDS)
+            assert answered.acquire(timeout=SECONDS)
             yield str(i).encode()
 
     for answer in channel.stream_stream("/t/Chat")(questions(), timeout=SECONDS):
         answers.append(answer)
-        turn.release()
+        answered.release()
     assert answers == [str(i).encode() for i in range(20)]

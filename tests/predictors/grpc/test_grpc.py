@@ -24,8 +24,8 @@ ROW = [91.5, 1.05, 41.0, 0.9]
 
 @pytest.fixture
 def channel(demo: Running) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(demo.grpc) as made:
-        yield made
+    with grpc.insecure_channel(demo.grpc) as open_channel:
+        yield open_channel
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def stub(channel: grpc.Channel) -> Any:
 
 
 def request(**changes: Any) -> Any:
-    made = pb.ModelInferRequest(model_name="model", **changes)
-    made.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(ROW)
-    return made
+    message = pb.ModelInferRequest(model_name="model", **changes)
+    message.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(ROW)
+    return message
 
 
 def refused(call: Any, message: Any) -> tuple[str, str]:
@@ -70,12 +70,12 @@ def test_typed_and_raw_contents_give_the_same(stub: Any) -> None:
 
 
 def test_method_and_wanted_outputs(stub: Any) -> None:
-    made = request()
-    made.parameters["method"].string_param = "predict_proba"
-    assert [one.name for one in stub.ModelInfer(made).outputs] == ["predict_proba"]
-    made = request()
-    made.outputs.add(name="probabilities")
-    assert [one.name for one in stub.ModelInfer(made).outputs] == ["probabilities"]
+    message = request()
+    message.parameters["method"].string_param = "predict_proba"
+    assert [one.name for one in stub.ModelInfer(message).outputs] == ["predict_proba"]
+    message = request()
+    message.outputs.add(name="probabilities")
+    assert [one.name for one in stub.ModelInfer(message).outputs] == ["probabilities"]
 
 
 def test_status_codes(stub: Any) -> None:
@@ -99,23 +99,23 @@ def test_status_codes(stub: Any) -> None:
     ],
 )
 def test_broken_tensors(stub: Any, change: dict[str, Any], words: str) -> None:
-    made = request()
-    tensor = made.inputs[0]
+    message = request()
+    tensor = message.inputs[0]
     if "shape" in change:
         tensor.ClearField("shape")
         tensor.shape.extend(change["shape"])
     else:
         for name, value in change.items():
             setattr(tensor, name, value)
-    code, details = refused(stub.ModelInfer, made)
+    code, details = refused(stub.ModelInfer, message)
     assert (code, words in details) == ("INVALID_ARGUMENT", True), details
 
 
 @pytest.mark.parametrize("chunks", [[b"\0" * 31], [b"\0" * 32, b""], [b"\0" * 40]])
 def test_broken_raw_contents(stub: Any, chunks: list[bytes]) -> None:
-    made = pb.ModelInferRequest(model_name="model", raw_input_contents=chunks)
-    made.inputs.add(name="x", datatype="FP64", shape=[1, 4])
-    assert refused(stub.ModelInfer, made)[0] == "INVALID_ARGUMENT"
+    message = pb.ModelInferRequest(model_name="model", raw_input_contents=chunks)
+    message.inputs.add(name="x", datatype="FP64", shape=[1, 4])
+    assert refused(stub.ModelInfer, message)[0] == "INVALID_ARGUMENT"
 
 
 def test_both_kinds_of_contents(stub: Any) -> None:
@@ -123,8 +123,8 @@ def test_both_kinds_of_contents(stub: Any) -> None:
 
 
 def test_too_large_a_message(stub: Any) -> None:
-    made = pb.ModelInferRequest(model_name="model", raw_input_contents=[b"\0" * 300_000])
-    assert refused(stub.ModelInfer, made)[0] == "RESOURCE_EXHAUSTED"
+    message = pb.ModelInferRequest(model_name="model", raw_input_contents=[b"\0" * 300_000])
+    assert refused(stub.ModelInfer, message)[0] == "RESOURCE_EXHAUSTED"
 
 
 def test_health_service(channel: grpc.Channel) -> None:
@@ -194,18 +194,18 @@ def test_a_long_name_of_a_service(demo: Running) -> None:
 
 
 def infer(i: int) -> Any:
-    made = pb.ModelInferRequest(model_name="model", id=str(i))
+    message = pb.ModelInferRequest(model_name="model", id=str(i))
     row = [91.5, 1.05, 41.0, 0.9 + i / 1000]
-    made.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(row)
-    return made
+    message.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend(row)
+    return message
 
 
 @pytest.mark.parametrize("channels", [1, 20])
 def test_each_call_gets_its_own_answer(demo: Running, channels: int) -> None:
     with contextlib.ExitStack() as stack:
         options = [("grpc.use_local_subchannel_pool", 1)]
-        made = [stack.enter_context(grpc.insecure_channel(demo.grpc, options)) for _ in range(channels)]
-        stubs = [pb_grpc.GRPCInferenceServiceStub(one) for one in made]
+        opened = [stack.enter_context(grpc.insecure_channel(demo.grpc, options)) for _ in range(channels)]
+        stubs = [pb_grpc.GRPCInferenceServiceStub(one) for one in opened]
         alone = [list(stubs[0].ModelInfer(infer(i)).outputs[1].contents.fp64_contents) for i in range(0, 200, 20)]
         futures = [stubs[i % channels].ModelInfer.future(infer(i), timeout=SECONDS) for i in range(200)]
         replies = [future.result() for future in futures]

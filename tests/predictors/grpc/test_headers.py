@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictors.grpc.transport.connection import Http2Connection
-from predictors.grpc.transport.headers import Headers
-from predictors.grpc.transport.stream import Stream
+from predictors.grpc.transport.fields import Headers
+from predictors.grpc.transport.headers import HeaderBlocks
 from tests.http2_frames import (
     CONTINUATION,
     DATA,
@@ -24,6 +24,7 @@ from tests.http2_frames import (
     frame,
     number,
     packed,
+    settings,
 )
 from tests.predictors.grpc.serving import SECONDS, Http2Wire
 from tests.predictors.grpc.wire import Http2Peer, Nowhere, Seen, call, fields_of, lives, plain
@@ -72,25 +73,10 @@ def test_table_changes_between_calls(peer: Http2Peer) -> None:
         assert peer.reply(2 * i + 1).message == repr(expected).encode()
 
 
-def decoded_by_connection(blocks: list[bytes]) -> list[Headers]:
-    """What a connection makes of a sequence of header blocks."""
-
-    async def run() -> list[Headers]:
-        seen: list[Headers] = []
-
-        def opened(connection: Http2Connection, number: int, headers: Headers) -> Stream:
-            seen.append(headers)
-            return Seen(connection, number, headers)
-
-        made = Http2Connection(opened, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
-        made.data_received(PREFACE)
-        for i, block in enumerate(blocks):
-            made.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
-        made.connection_lost(None)
-        return seen
-
-    return asyncio.run(run())
+def decoded_by_connection(encoded: list[bytes]) -> list[Headers]:
+    """What one connection makes of a sequence of header blocks."""
+    blocks = HeaderBlocks()
+    return [(blocks.known.get(one) or blocks.decode(one)).headers for one in encoded]
 
 
 def added(value: bytes) -> bytes:
@@ -144,15 +130,15 @@ def test_an_entry_like_another() -> None:
 
 def test_headers_that_vary_are_remembered_anew() -> None:
     async def run() -> bool:
-        made = Http2Connection(Seen, set(), 2**20)
-        made.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
-        made.data_received(PREFACE)
+        connection = Http2Connection(Seen, set(), 2**20)
+        connection.connection_made(Nowhere())  # type: ignore[arg-type]  # only what a connection asks of one
+        connection.data_received(PREFACE + settings())
         for i in range(500):
             block = plain("/t/Echo", ("x", str(i)))
-            made.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
-            if block not in made.header_blocks.known or len(made.header_blocks.known) > 100:
+            connection.data_received(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, block))
+            if block not in connection.header_blocks.known or len(connection.header_blocks.known) > 100:
                 return False
-        made.connection_lost(None)
+        connection.connection_lost(None)
         return True
 
     assert asyncio.run(run())

@@ -44,9 +44,9 @@ class RawWire:
 
 @pytest.fixture
 def wire(demo: Running) -> Iterator[RawWire]:
-    made = RawWire(demo)
-    yield made
-    made.connection.close()
+    raw = RawWire(demo)
+    yield raw
+    raw.connection.close()
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def test_mistakes_are_named_and_the_connection_goes_on(wire: RawWire, path: str,
     ],
 )
 def test_other_refusals(wire: RawWire, verb: str, path: str, headers: dict[str, str], status: int) -> None:
-    found, reply, answered = wire.ask(verb, path, json.dumps(GOOD) if verb != "GET" else None, headers)
-    assert found == status, reply
+    actual, reply, answered = wire.ask(verb, path, json.dumps(GOOD) if verb != "GET" else None, headers)
+    assert actual == status, reply
     assert message_of(INVOCATIONS if path == INVOCATIONS else V1, reply)
     if status == 405:
         assert answered["allow"]

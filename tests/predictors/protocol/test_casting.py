@@ -26,7 +26,7 @@ def cells(array: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "given_", "expected", "dtype"),
+    ("kind", "values", "expected", "dtype"),
     [
         ("double", [1, 2.5, -3], [1.0, 2.5, -3.0], "float64"),
         ("double", [None, 1], [None, 1.0], "float64"),
@@ -51,13 +51,13 @@ def cells(array: Any) -> list[Any]:
         ("binary", np.array([b"\xff"], object), [b"\xff"], "object"),
     ],
 )  # fmt: skip
-def test_what_is_taken(kind: str, given_: Any, expected: Any, dtype: str) -> None:
-    made = field(kind).column(given_)
-    assert (cells(made), str(made.dtype)) == (expected, dtype)
+def test_what_is_taken(kind: str, values: Any, expected: Any, dtype: str) -> None:
+    column = field(kind).column(values)
+    assert (cells(column), str(column.dtype)) == (expected, dtype)
 
 
 @pytest.mark.parametrize(
-    ("kind", "given_", "row"),
+    ("kind", "values", "row"),
     [
         ("double", [1.0, "1.5"], 1),
         ("double", [1.5, True], 1),
@@ -92,19 +92,19 @@ def test_what_is_taken(kind: str, given_: Any, expected: Any, dtype: str) -> Non
         ("binary", [7], 0),
     ],
 )  # fmt: skip
-def test_what_is_refused(kind: str, given_: Any, row: int) -> None:
+def test_what_is_refused(kind: str, values: Any, row: int) -> None:
     with pytest.raises(InvalidInput) as error:
-        field(kind).column(given_)
+        field(kind).column(values)
     assert f"input 'x', row {row}: expected" in str(error.value)
     assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("kind", "given_", "expected"),
+    ("kind", "values", "expected"),
     [("long", [1, None], [1.0, None]), ("boolean", [True, None], [True, None]), ("integer", [None], [None])],
 )
-def test_nulls_in_optional_columns(kind: str, given_: Any, expected: Any) -> None:
-    assert cells(field(kind, required=False).column(given_)) == expected
+def test_nulls_in_optional_columns(kind: str, values: Any, expected: Any) -> None:
+    assert cells(field(kind, required=False).column(values)) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_nulls_in_optional_columns(kind: str, given_: Any, expected: Any) -> Non
     ],
 )
 def test_datetimes(text: str, expected: str) -> None:
-    made = field("datetime").column([text, None])
-    assert made[0] == np.datetime64(expected, "ns")
-    assert np.isnat(made[1])
+    column = field("datetime").column([text, None])
+    assert column[0] == np.datetime64(expected, "ns")
+    assert np.isnat(column[1])
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ ARRAYS = st.sampled_from([name for name in tensors.DTYPES if name != "BYTES"]).f
 
 
 @given(ARRAYS)
-def test_tensors_round_trip(made: tuple[str, tuple[int, ...], int]) -> None:
-    name, shape, seed = made
+def test_tensors_round_trip(drawn: tuple[str, tuple[int, ...], int]) -> None:
+    name, shape, seed = drawn
     raw = np.random.default_rng(seed).bytes(int(np.prod(shape)) * tensors.DTYPES[name].itemsize)
     array = (
         np.frombuffer(raw, tensors.DTYPES[name]).reshape(shape)

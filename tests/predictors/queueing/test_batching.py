@@ -190,9 +190,9 @@ def proven(zoo: Zoo) -> ProvenEngine:
     settings = Settings(model_uri=str(zoo("sklearn-logistic")))
     model = open_model(settings, resolve(settings, lambda text: None))
     model.load()
-    made = model.require_loaded().choice.proven
-    assert made is not None
-    return made
+    proven_engine = model.require_loaded().choice.proven
+    assert proven_engine is not None
+    return proven_engine
 
 
 def run(proven: ProvenEngine, story: Callable[[MicroBatcher], Any]) -> Any:
@@ -203,10 +203,10 @@ def run(proven: ProvenEngine, story: Callable[[MicroBatcher], Any]) -> Any:
         loop.set_exception_handler(lambda loop, context: troubles.append(context))
         with concurrent.futures.ThreadPoolExecutor(4) as executor:
             batcher = MicroBatcher(proven, loop, executor, 1)
-            found = await asyncio.wait_for(story(batcher), 20)
+            outcome = await asyncio.wait_for(story(batcher), 20)
             assert (batcher.running, len(batcher.queue)) == (0, 0)
         assert not troubles
-        return found
+        return outcome
 
     return asyncio.run(tell())
 
@@ -217,7 +217,7 @@ def some_rows(count: int) -> Any:
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
-    watched = SpiedBatcher(most_rows=50)
+    watched = SpiedBatcher(max_rows=50)
     around = watched.around(proven)
     around = around if slow else replace(around, first_row_seconds=0.0)
 
@@ -225,8 +225,8 @@ def test_rows_together_are_bounded(proven: ProvenEngine, slow: bool) -> None:
         return await asyncio.gather(*(batcher.answer(some_rows(count), True) for count in sizes))
 
     sizes = [20, 20, 20, 1, 49, 1, 200, 3, 3, 60, 10]
-    found = run(around, story)
-    for count, (predictions, probabilities) in zip(sizes, found, strict=True):
+    answers = run(around, story)
+    for count, (predictions, probabilities) in zip(sizes, answers, strict=True):
         labels, shares = proven.engine.run(some_rows(count), True)
         assert shares is not None
         assert np.array_equal(predictions, labels)
@@ -241,8 +241,8 @@ def test_probabilities_for_those_who_want_them(proven: ProvenEngine) -> None:
         wanted = [index % 2 == 0 for index in range(6)]
         return await asyncio.gather(*(batcher.answer(some_rows(2), want) for want in wanted))
 
-    found = run(proven, story)
-    assert [probabilities is not None for _, probabilities in found] == [True, False] * 3
+    answers = run(proven, story)
+    assert [probabilities is not None for _, probabilities in answers] == [True, False] * 3
 
 
 def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
@@ -260,9 +260,9 @@ def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
         watched.gate.set()
         return await asyncio.gather(*tasks, *more, return_exceptions=True)
 
-    found = run(watched.around(proven), story)
-    assert [type(one) is asyncio.CancelledError for one in found] == [True, False, False, False, False, True, False]
-    for count, answer in zip(range(1, 8), found, strict=True):
+    answers = run(watched.around(proven), story)
+    assert [type(one) is asyncio.CancelledError for one in answers] == [True, False, False, False, False, True, False]
+    for count, answer in zip(range(1, 8), answers, strict=True):
         if isinstance(answer, tuple):
             _, shares = proven.engine.run(some_rows(count), True)
             assert shares is not None
@@ -272,7 +272,7 @@ def test_a_caller_that_goes_away_harms_nobody(proven: ProvenEngine) -> None:
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: ProvenEngine, slow: bool, alone: bool) -> None:
-    made = replace(proven, first_row_seconds=1.0 if slow else 0.0, joint=None if alone else proven.joint)
+    engine = replace(proven, first_row_seconds=1.0 if slow else 0.0, joint=None if alone else proven.joint)
 
     async def story(batcher: MicroBatcher) -> list[int]:
         answered: list[int] = []
@@ -291,7 +291,7 @@ def test_a_reply_that_fails_keeps_nobody_else_from_theirs(proven: ProvenEngine, 
         await batcher.answer(some_rows(1), True)  # and it goes on
         return answered
 
-    assert run(made, story) == list(range(6))
+    assert run(engine, story) == list(range(6))
 
 
 def test_an_engine_that_ends_the_process_is_declined(proven: ProvenEngine) -> None:
@@ -300,9 +300,9 @@ def test_an_engine_that_ends_the_process_is_declined(proven: ProvenEngine) -> No
     def leaving(rows: Any, probabilities: bool) -> Answer:
         raise SystemExit(3)
 
-    made = replace(proven, engine=replace(proven.engine, run=leaving), joint=leaving, first_row_seconds=1.0)
+    engine = replace(proven, engine=replace(proven.engine, run=leaving), joint=leaving, first_row_seconds=1.0)
 
     async def story(batcher: MicroBatcher) -> Any:
         return await asyncio.gather(*(batcher.answer(some_rows(1), True) for _ in range(3)), return_exceptions=True)
 
-    assert [type(one) for one in run(made, story)] == [Declined] * 3
+    assert [type(one) for one in run(engine, story)] == [Declined] * 3

@@ -23,7 +23,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from loadtest import offered, spinning
-from predictors.queueing.admission import ALWAYS, SWEEP, Admission
+from predictors.queueing.admission import MIN_LIMIT, SWEEP_INTERVAL, Admission
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.serving.startup import read_settings
 from predictors.telemetry.metrics import waiting_gauges
@@ -77,9 +77,9 @@ def ask(value: float, path: str = V1, pad: int = 0) -> bytes:
 
 
 def answer(server: Running, data: bytes) -> tuple[int, dict[str, str], Any]:
-    made = Raw(server)
-    status, headers, body = made.ask(data)
-    made.close()
+    connection = Raw(server)
+    status, headers, body = connection.ask(data)
+    connection.close()
     return status, headers, json.loads(body)
 
 
@@ -338,54 +338,54 @@ def impatient() -> Iterator[Running]:
     ],
 )
 def test_requests_that_do_not_arrive(impatient: Running, part: bytes) -> None:
-    made = Raw(impatient)
-    assert made.ask(text(row(1)))[0] == 200
-    made.send(part)
-    status, headers, body = made.reply()
+    connection = Raw(impatient)
+    assert connection.ask(text(row(1)))[0] == 200
+    connection.send(part)
+    status, headers, body = connection.reply()
     assert (status, headers["connection"]) == (408, "close")
     assert b"--read-timeout" in body
-    assert made.ended()
-    made.close()
+    assert connection.ended()
+    connection.close()
 
 
 def test_connections_that_say_nothing_end(impatient: Running) -> None:
-    made = Raw(impatient)
-    assert made.ended()
-    made.close()
+    connection = Raw(impatient)
+    assert connection.ended()
+    connection.close()
 
 
 def test_slow_lines_are_waited_for(impatient: Running) -> None:
     """What comes steadily may take longer than what does not come."""
-    made, other = Raw(impatient), Raw(impatient)
+    connection, other = Raw(impatient), Raw(impatient)
     data = slow(row(1)) + b""
     head, _, body = data.partition(b"\r\n\r\n")
     large = head.replace(b"Content-Length: %d" % len(body), b"Content-Length: 100000") + b"\r\n\r\n"
     rest = body.ljust(100_000)
-    made.send(large + rest[:60_000])
+    connection.send(large + rest[:60_000])
     until = time.monotonic() + 2.5
     while time.monotonic() < until:
         assert other.ask(HEALTH)[0] == 200
-    assert made.ask(rest[60_000:])[0] == 200
-    made.close()
+    assert connection.ask(rest[60_000:])[0] == 200
+    connection.close()
     other.close()
 
 
 def test_clients_that_take_nothing_end(impatient: Running) -> None:
-    made = Raw(impatient, receive=4096)
+    connection = Raw(impatient, receive=4096)
     rows = {"instances": [[60 + n, 0.5, 10, 0.5] for n in range(1000)]}
-    made.socket.setblocking(False)
+    connection.socket.setblocking(False)
     whole = text(rows) * 300
     sent = 0
-    while sent < len(whole) and select.select([], [made.socket], [], 0.2)[1]:
-        sent += made.socket.send(whole[sent : sent + 65536])
-    made.socket.setblocking(True)
-    wait_for(lambda: select.select([], [], [made.socket], 0) and reset(made), seconds=60)
-    made.close()
+    while sent < len(whole) and select.select([], [connection.socket], [], 0.2)[1]:
+        sent += connection.socket.send(whole[sent : sent + 65536])
+    connection.socket.setblocking(True)
+    wait_for(lambda: select.select([], [], [connection.socket], 0) and reset(connection), seconds=60)
+    connection.close()
 
 
-def reset(made: Raw) -> bool:
+def reset(connection: Raw) -> bool:
     try:
-        made.socket.send(b" ", 0x40)  # without waiting
+        connection.socket.send(b" ", 0x40)  # without waiting
     except BlockingIOError:
         return False
     except (ConnectionResetError, BrokenPipeError):
@@ -395,30 +395,30 @@ def reset(made: Raw) -> bool:
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
 def test_oversized_bodies_are_not_read_to_their_end(impatient: Running, declared: bool) -> None:
-    made = Raw(impatient)
+    connection = Raw(impatient)
     piece = b" " * 65536
     if declared:
-        made.send(text(b"", headers={**JSON, "Content-Length": "10000000000"}))
+        connection.send(text(b"", headers={**JSON, "Content-Length": "10000000000"}))
     else:
-        made.send(text(b"", headers={**JSON, "Transfer-Encoding": "chunked"}))
+        connection.send(text(b"", headers={**JSON, "Transfer-Encoding": "chunked"}))
         piece = b"10000\r\n" + piece + b"\r\n"
     sent = 0
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         while sent < 2_000_000_000:
-            made.send(piece)
+            connection.send(piece)
             sent += len(piece)
     assert sent < 2_000_000_000
-    made.close()
+    connection.close()
 
 
 def test_who_sends_too_much_reads_why(impatient: Running) -> None:
     """Though it sends all of it before it reads."""
-    made = Raw(impatient)
-    status, headers, body = made.ask(text(b" " * 6_000_000))
+    connection = Raw(impatient)
+    status, headers, body = connection.ask(text(b" " * 6_000_000))
     assert (status, headers["connection"]) == (413, "close")
     assert b"larger than 5000000 bytes" in body
-    assert made.ended()
-    made.close()
+    assert connection.ended()
+    connection.close()
     little = Raw(impatient)
     assert little.ask(text(b"{}", "/nowhere"))[0] == 404
     assert little.ask(text(b" " * (MAX_UNREAD - 1), "/nowhere"))[0] == 404
@@ -427,33 +427,33 @@ def test_who_sends_too_much_reads_why(impatient: Running) -> None:
 
 
 def test_headers_are_bounded(impatient: Running) -> None:
-    made = Raw(impatient)
-    made.send(b"GET /v2/health/live HTTP/1.1\r\nx: ")
+    connection = Raw(impatient)
+    connection.send(b"GET /v2/health/live HTTP/1.1\r\nx: ")
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         for _ in range(20_000):
-            made.send(b"y" * 10_000)
-    made.close()
-    made = Raw(impatient)
-    made.send(b"GET /v2/health/live HTTP/1.1\r\nx: " + b"y" * 400_000)
-    assert made.reply()[0] == 431
-    made.close()
+            connection.send(b"y" * 10_000)
+    connection.close()
+    connection = Raw(impatient)
+    connection.send(b"GET /v2/health/live HTTP/1.1\r\nx: " + b"y" * 400_000)
+    assert connection.reply()[0] == 431
+    connection.close()
 
 
 @pytest.mark.parametrize("part", ["frame", "message"])
 def test_calls_that_do_not_arrive(impatient: Running, part: str) -> None:
-    made = Raw(impatient)
-    made.socket.close()
-    made = Raw(Running(f"http://{impatient.grpc}", "", "", impatient.client))
-    made.send(PREFACE + frame(SETTINGS, 0, 0))
+    connection = Raw(impatient)
+    connection.socket.close()
+    connection = Raw(Running(f"http://{impatient.grpc}", "", "", impatient.client))
+    connection.send(PREFACE + frame(SETTINGS, 0, 0))
     whole = frame(HEADERS, END_HEADERS, 1, plain("/inference.GRPCInferenceService/ModelInfer"))
     whole += frame(DATA, 0, 1, b"\0\0\0\1\0" + b"x" * 100)
-    made.send(whole[:-50] if part == "frame" else whole)
+    connection.send(whole[:-50] if part == "frame" else whole)
     got, words = b"", b"--read-timeout" if part == "message" else b"a frame takes too long to arrive"
     while words not in got:
-        data = made.socket.recv(65536)
+        data = connection.socket.recv(65536)
         assert data, "the connection ended without a word"
         got += data
-    made.close()
+    connection.close()
 
 
 # -- all of it --------------------------------------------------------------------------------------------------------
@@ -472,15 +472,15 @@ def test_five_times_what_the_server_can_do(saved: Callable[[Path], Path], protoc
                 else offered.OpenLoopHttpClient(port, V1)
             )
             able = await offered.closed_loop(client, 4, 1)
-            found = await offered.open_loop(client, 5 * able.rate("200"), 2)
+            overloaded = await offered.open_loop(client, 5 * able.rate("200"), 2)
             await client.close()
-            return able, found
+            return able, overloaded
 
-        able, found = uvloop.run(run()) if protocol == "v1" else asyncio.run(run())
+        able, overloaded = uvloop.run(run()) if protocol == "v1" else asyncio.run(run())
         assert set(able.latencies) == {"200"}
-        assert set(found.latencies) == {"200", "UNAVAILABLE" if protocol == "grpc" else "503"}
-        assert found.count("200") + found.count("503") + found.count("UNAVAILABLE") == found.offered
-        assert found.without_hint == 0
+        assert set(overloaded.latencies) == {"200", "UNAVAILABLE" if protocol == "grpc" else "503"}
+        assert overloaded.count("200") + overloaded.count("503") + overloaded.count("UNAVAILABLE") == overloaded.offered
+        assert overloaded.without_hint == 0
         wait_for(lambda: busy(server) == 0)
         assert rpc(server, 5) == "5.0"
         assert answer(server, ask(6))[2]["predictions"] == [6]
@@ -552,7 +552,7 @@ def past(moment: float) -> bool:
 
 
 def test_a_pace_of_long_ago_says_nothing(gated: Path, gate: FileGate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("predictors.queueing.admission.FORGOTTEN", 0.3)
+    monkeypatch.setattr("predictors.queueing.admission.MAX_PACE_AGE", 0.3)
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         for _ in range(2):
             gate.event.clear()
@@ -580,8 +580,8 @@ def test_a_burst_in_one_turn_after_a_rest_is_not_judged_by_what_was_before_it() 
         admission.pace.ended = 16
         admission.pace.update(9.0, queued=True)
         admission.set_limit()
-        assert admission.limit == ALWAYS
-        for _ in range(ALWAYS + 8):
+        assert admission.limit == MIN_LIMIT
+        for _ in range(MIN_LIMIT + 8):
             assert not admission.full
             admission.expect()
 
@@ -595,11 +595,11 @@ def test_those_who_wait_without_a_place_are_looked_at_until_they_are_gone() -> N
     async def go() -> None:
         admission = Admission(read_settings(["--model-name", "gauge"]), 1, lambda: ahead[0])
         admission.leave(admission.enter(None))
-        await asyncio.sleep(3 * SWEEP)
+        await asyncio.sleep(3 * SWEEP_INTERVAL)
         waiting = waiting_gauges("gauge")[0]
         assert waiting._value.get() == 1
         ahead[0] = 0
-        await asyncio.sleep(3 * SWEEP)
+        await asyncio.sleep(3 * SWEEP_INTERVAL)
         assert waiting._value.get() == 0
 
     asyncio.run(go())

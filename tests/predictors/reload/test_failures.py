@@ -62,14 +62,14 @@ class FailingRegistry:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> FailingRegistry:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/store.db"
-    made = FailingRegistry(uri, mlflow.MlflowClient(uri))
-    made.client.create_registered_model("m")
+    failing = FailingRegistry(uri, mlflow.MlflowClient(uri))
+    failing.client.create_registered_model("m")
     for version in range(1, 5):
         stored = folder / f"m{version}"
         data = numbers()[["a"] if version < 4 else ["a", "b"]]
         save(stored, MODEL.format(me=version), data=data)
-        made.client.create_model_version("m", str(stored))
-    return made
+        failing.client.create_model_version("m", str(stored))
+    return failing
 
 
 @pytest.fixture

@@ -81,10 +81,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]
     }
     folder = tmp_path_factory.mktemp("registry")
     with mlflow_server(folder, env=env) as uri:
-        made = RealRegistry(uri, mlflow.MlflowClient(uri), folder / "artifacts")
+        real = RealRegistry(uri, mlflow.MlflowClient(uri), folder / "artifacts")
         for factor in (1, 2):
-            made.times(factor)
-        yield made
+            real.times(factor)
+        yield real
 
 
 def served(server: Running) -> str:
@@ -93,14 +93,14 @@ def served(server: Running) -> str:
 
 
 def properties(server: Running) -> dict[str, str]:
-    found: dict[str, str] = server.get(f"/v2/models/{server.name}").json()["properties"]
-    return found
+    reported: dict[str, str] = server.get(f"/v2/models/{server.name}").json()["properties"]
+    return reported
 
 
 def metric(server: Running, line: str) -> float:
-    for found in server.get("/metrics").text.splitlines():
-        if found.startswith(line):
-            return float(found.rpartition(" ")[2])
+    for sample in server.get("/metrics").text.splitlines():
+        if sample.startswith(line):
+            return float(sample.rpartition(" ")[2])
     return 0.0
 
 
@@ -414,19 +414,19 @@ def test_the_registry_says_so_itself(registry: RealRegistry, tmp_path: Path) -> 
 def test_a_registry_that_is_down_changes_nothing(tmp_path: Path) -> None:
     port = free_port()
     with mlflow_server(tmp_path, port=port) as uri:
-        made = RealRegistry(uri, mlflow.MlflowClient(uri), tmp_path)
+        registry = RealRegistry(uri, mlflow.MlflowClient(uri), tmp_path)
         for factor in (1, 2):
-            made.times(factor)
-        made.alias("champion", 1)
+            registry.times(factor)
+        registry.alias("champion", 1)
         flags = ["--model-uri", "models:/m@champion", "--tracking-uri", uri, "--reload-interval", "0.2"]
-        server = made.stack.enter_context(process(tmp_path, *flags))
-    with made.stack:
+        server = registry.stack.enter_context(process(tmp_path, *flags))
+    with registry.stack:
         errors = 'model_reloads_total{model_name="model",outcome="registry_error"}'
         wait_for(lambda: metric(server.running, errors) >= 1)
         assert server.running.predict({"instances": [{"a": 1.0}]}).json()["predictions"] == pytest.approx([1.0])
         assert "models:/m@champion cannot be resolved" in properties(server.running)["reload"]
         with mlflow_server(tmp_path, port=port):
-            made.alias("champion", 2)
+            registry.alias("champion", 2)
             wait_for(lambda: served(server.running) == "2")
             assert "the registry answers again" in server.log
 

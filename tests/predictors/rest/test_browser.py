@@ -105,8 +105,8 @@ def test_the_page_asks_for_a_token_and_then_says_more(browser: Browser, tmp_path
 
 def test_what_the_policy_forbids_is_noticed(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above would see it."""
-    strict = pages.POLICY.replace("style-src 'self'", "style-src 'none'")
-    monkeypatch.setattr(pages, "SAFE", (("content-security-policy", strict),))
+    strict = pages.CONTENT_SECURITY_POLICY.replace("style-src 'self'", "style-src 'none'")
+    monkeypatch.setattr(pages, "PAGE_HEADERS", (("content-security-policy", strict),))
     with in_thread(None) as server:
         browser.call("Page.navigate", url=f"{server.url}/docs")
         browser.wait(".opblock-post")

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from predictors.model.base import MLflowModel
-from predictors.pipeline.fast_path import SMALL
+from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.queueing.batching import MicroBatcher
 from predictors.rest.app import App
 from predictors.rest.connection import HttpConnection
@@ -104,9 +104,9 @@ class Raw:
 
 @pytest.fixture
 def raw(demo: Running) -> Iterator[Raw]:
-    made = Raw(demo)
-    yield made
-    made.close()
+    connection = Raw(demo)
+    yield connection
+    connection.close()
 
 
 @pytest.fixture
@@ -224,11 +224,11 @@ def test_a_request_byte_by_byte_with_the_next_one_behind_it(demo: Running, raw: 
 
 def test_http_1_0_and_connection_close(demo: Running) -> None:
     for data in (text(version="1.0"), text(headers={**JSON, "Connection": "close"})):
-        made = Raw(demo)
-        status, headers, _ = made.ask(data)
+        connection = Raw(demo)
+        status, headers, _ = connection.ask(data)
         assert (status, headers["connection"]) == (200, "close")
-        assert made.ended()
-        made.close()
+        assert connection.ended()
+        connection.close()
 
 
 def test_expect_100_continue(raw: Raw) -> None:
@@ -286,7 +286,9 @@ def test_other_verbs_on_the_short_paths(raw: Raw) -> None:
     assert raw.ask(text())[0] == 200
 
 
-@pytest.mark.parametrize(("size", "short"), [(SMALL - 1, True), (SMALL, True), (SMALL + 1, False), (150_000, False)])
+@pytest.mark.parametrize(
+    ("size", "short"), [(MAX_FAST_BODY - 1, True), (MAX_FAST_BODY, True), (MAX_FAST_BODY + 1, False), (150_000, False)]
+)
 def test_bodies_around_the_limit_of_the_short_way(raw: Raw, long_ones: list[str], size: int, short: bool) -> None:
     body = json.dumps(GOOD).encode()
     expected = plain(raw.ask(slow(body)))
@@ -298,31 +300,31 @@ def test_bodies_around_the_limit_of_the_short_way(raw: Raw, long_ones: list[str]
 @pytest.mark.parametrize("size", [120, 121])
 def test_no_body_is_larger_than_allowed(size: int) -> None:
     with in_thread(None, max_body=120) as server:
-        made = Raw(server)
+        connection = Raw(server)
         body = json.dumps(GOOD).encode().ljust(size)
-        assert made.ask(text(body))[0] == (200 if size == 120 else 413)
-        assert plain(made.ask(text(body))) == plain(made.ask(slow(body)))
-        made.close()
+        assert connection.ask(text(body))[0] == (200 if size == 120 else 413)
+        assert plain(connection.ask(text(body))) == plain(connection.ask(slow(body)))
+        connection.close()
 
 
 @pytest.mark.parametrize(("name", "path"), [("a b", "a%20b"), ("größe", "gr%C3%B6%C3%9Fe"), ("a%20b", "a%2520b")])
 def test_names_that_urls_escape(name: str, path: str, long_ones: list[str]) -> None:
     with in_thread(None, model_name=name) as server:
-        made = Raw(server)
+        connection = Raw(server)
         for body, status in ((GOOD, 200), ({"instances": [[1]]}, 400)):
-            short, other = (made.ask(ask(body, f"/v1/models/{path}:predict")) for ask in (text, slow))
+            short, other = (connection.ask(ask(body, f"/v1/models/{path}:predict")) for ask in (text, slow))
             assert plain(short) == plain(other)
             assert short[0] == status
         assert long_ones.count(f"/v1/models/{name}:predict") == 3  # all but the first
-        made.close()
+        connection.close()
 
 
 def test_a_name_is_not_found_by_what_it_looks_like() -> None:
     """The path of another model, in a URL."""
     with in_thread(None, model_name="a%20b") as server:
-        made = Raw(server)
-        assert made.ask(text(GOOD, "/v1/models/a%20b:predict"))[0] == 404
-        made.close()
+        connection = Raw(server)
+        assert connection.ask(text(GOOD, "/v1/models/a%20b:predict"))[0] == 404
+        connection.close()
 
 
 # -- the same replies on both ways ------------------------------------------------------------------------------------
@@ -346,16 +348,16 @@ RIGHT: list[tuple[str, Any]] = [
 
 def test_both_ways_answer_alike(demo: Running, long_ones: list[str]) -> None:
     """Every good request and every mistake."""
-    made = Raw(demo)
+    connection = Raw(demo)
     mistakes = [(str(case.values[0]), case.values[1]) for case in ALL]
     for path, body in [*RIGHT, *mistakes]:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         long_ones.clear()
-        short = plain(made.ask(text(content, path)))
+        short = plain(connection.ask(text(content, path)))
         assert (short[0] == 200) == ((path, body) in RIGHT), (path, body, short)
         assert short[0] != 200 or body.get("parameters", {}).get("method") or not long_ones, (path, body)
-        assert short == plain(made.ask(slow(content, path))), (path, body)
-    made.close()
+        assert short == plain(connection.ask(slow(content, path))), (path, body)
+    connection.close()
 
 
 @pytest.mark.parametrize("length", [None, "0", "-1", "1", "abc", "99999", "1e2", "", "00007", "9" * 25])
@@ -374,27 +376,29 @@ def test_both_ways_answer_binary_alike(raw: Raw, length: str | None, size: int) 
 def test_both_ways_take_the_same_kinds(raw: Raw, path: str) -> None:
     """With and without the header that announces binary data."""
     body, binary = binary_request(32, struct.pack("<4d", 1, 2, 3, 4))
-    found = []
+    codes = []
     for content in (json.dumps(tensor() if path == V2 else GOOD).encode(), body):
         for kind in ("application/json", "application/octet-stream", "text/plain"):
             for headers in ({"Content-Type": kind}, {**binary, "Content-Type": kind}):
                 short = plain(raw.ask(text(content, path, headers)))
                 assert short == plain(raw.ask(slow(content, path, headers))), headers
-                found.append(short[0])
-    assert set(found) == {200, 400, 415}
+                codes.append(short[0])
+    assert set(codes) == {200, 400, 415}
 
 
 def test_both_ways_count_alike() -> None:
     with in_thread(None, model_name="weighed") as server:
         path = "/v1/models/weighed:predict"
-        made = Raw(server)
+        connection = Raw(server)
 
         def counted(data: bytes) -> dict[Any, float]:
             before = samples(server)
-            made.ask(data)
-            found = {key: value - before.get(key, 0) for key, value in samples(server).items() if "weighed" in str(key)}
+            connection.ask(data)
+            increases = {
+                key: value - before.get(key, 0) for key, value in samples(server).items() if "weighed" in str(key)
+            }
             timely = ("_seconds_sum", "_seconds_bucket", "_created")
-            return {key: value for key, value in found.items() if value and not key[0].endswith(timely)}
+            return {key: value for key, value in increases.items() if value and not key[0].endswith(timely)}
 
         good, bad, unknown = row(1), {"instances": [[1]]}, {**tensor(), "outputs": [{"name": "other"}]}
         for body, where in ((good, path), (bad, path), (unknown, "/v2/models/weighed/infer"), (good, "/invocations")):
@@ -406,7 +410,7 @@ def test_both_ways_count_alike() -> None:
             for name in ("model_prediction_latency_seconds_count", "model_request_rows_count"):
                 assert next((value for (one, _), value in quick.items() if one == name), None) == succeeded
         assert in_flight(server) == 0
-        made.close()
+        connection.close()
 
 
 def in_flight(server: Running) -> float:
@@ -416,10 +420,10 @@ def in_flight(server: Running) -> float:
 
 def test_every_request_shows_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
     with in_thread(None, access_log=True) as server, caplog.at_level(logging.INFO, "predictors.access"):
-        made = Raw(server)
+        connection = Raw(server)
         for data in (text(), slow(), text({"instances": [[1]]}), text(tensor(), V2)):
-            made.ask(data)
-        made.close()
+            connection.ask(data)
+        connection.close()
     lines = [record.getMessage() for record in caplog.records if "POST" in record.getMessage()]
     assert [line.split(" ")[:3] for line in lines] == [
         ["POST", f"'{path}'", status] for path, status in ((V1, "200"), (V1, "200"), (V1, "400"), (V2, "200"))
@@ -488,12 +492,12 @@ def test_idle_connections_end(inline: Running) -> None:
 
 def test_a_connection_with_half_a_request_is_not_idle(inline: Running) -> None:
     """Though the request before it, in the same packet, has been answered at once."""
-    made, data = Raw(inline), text(row(2))
-    made.send(text(row(1)) + data[:-10])
-    assert made.reply()[0] == 200
-    assert not select.select([made.socket], [], [], 1.5)[0], "it has ended"
-    assert made.ask(data[-10:])[0] == 200
-    made.close()
+    connection, data = Raw(inline), text(row(2))
+    connection.send(text(row(1)) + data[:-10])
+    assert connection.reply()[0] == 200
+    assert not select.select([connection.socket], [], [], 1.5)[0], "it has ended"
+    assert connection.ask(data[-10:])[0] == 200
+    connection.close()
 
 
 def test_connections_leave_nothing_behind(demo: Running) -> None:
@@ -506,9 +510,9 @@ def test_connections_leave_nothing_behind(demo: Running) -> None:
     try:
         before = left()
         for _ in range(20):
-            made = Raw(demo)
-            assert made.ask(text())[0] == 200
-            made.close()
+            connection = Raw(demo)
+            assert connection.ask(text())[0] == 200
+            connection.close()
         wait_for(lambda: left() <= before, seconds=30)
     finally:
         gc.enable()
@@ -530,16 +534,16 @@ def test_a_reply_while_the_server_ends_closes_its_connection(
 
     monkeypatch.setattr(App, "answer", noting)
     with in_thread(None) as server:
-        made = Raw(server)
+        connection = Raw(server)
         watched.gate.clear()
         with watched.one_more():
-            made.send(text())
+            connection.send(text())
         apps[0].pipeline.draining = True
         watched.gate.set()
-        status, headers, _ = made.reply()
+        status, headers, _ = connection.reply()
         assert (status, headers.get("connection")) == (200, "close")
-        assert made.ended()
-        made.close()
+        assert connection.ended()
+        connection.close()
 
 
 def test_requests_in_batches_are_answered_before_the_end(watched: SpiedBatcher) -> None:
@@ -561,8 +565,8 @@ def test_requests_in_batches_are_answered_before_the_end(watched: SpiedBatcher) 
             opened = pool.submit(open_once_it_ends)
         opened.result()
     for client, body in zip(clients, expected, strict=True):
-        status, headers, found = client.reply()
-        assert (status, headers.get("connection"), found) == (200, "close", body)
+        status, headers, content = client.reply()
+        assert (status, headers.get("connection"), content) == (200, "close", body)
         assert client.ended()
         client.close()
 
@@ -614,12 +618,12 @@ def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(App, "answer", noting)
     monkeypatch.setattr(MLflowModel, "load", loading)
     with in_thread(None) as server:
-        made = Raw(server)
-        assert made.ask(text())[0] == 200
+        connection = Raw(server)
+        assert connection.ask(text())[0] == 200
         assert server.post("/v2/repository/models/model/load").status_code == 409
-        assert made.ask(text())[0] == 503
+        assert connection.ask(text())[0] == 503
         assert server.post("/v2/repository/index").json()[0]["reason"] == "unloaded"
-        made.close()
+        connection.close()
 
 
 def test_requests_while_the_model_comes_and_goes() -> None:
@@ -628,42 +632,42 @@ def test_requests_while_the_model_comes_and_goes() -> None:
         expected: dict[int, bytes] = {}
 
         def ask(number: int) -> dict[int, int]:
-            made, found = Raw(server), dict.fromkeys((200, 503), 0)
+            connection, counts = Raw(server), dict.fromkeys((200, 503), 0)
             while asking:
                 for data in (text(row(number)), slow(row(number))):
-                    status, _, body = made.ask(data)
-                    found[status] = found.get(status, 0) + 1
+                    status, _, body = connection.ask(data)
+                    counts[status] = counts.get(status, 0) + 1
                     assert status != 200 or body == expected[number]
-            made.close()
-            return found
+            connection.close()
+            return counts
 
-        made = Raw(server)
-        expected = {number: made.ask(text(row(number)))[2] for number in range(4)}
+        connection = Raw(server)
+        expected = {number: connection.ask(text(row(number)))[2] for number in range(4)}
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             clients = [pool.submit(ask, number) for number in range(4)]
             try:
                 for _ in range(5):
                     assert server.post("/v2/repository/models/model/unload").status_code == 200
-                    assert made.ask(text())[0] == 503
+                    assert connection.ask(text())[0] == 503
                     assert server.post("/v2/repository/models/model/load").status_code == 200
-                    assert made.ask(text())[0] == 200
+                    assert connection.ask(text())[0] == 200
                 for _ in range(5):
                     assert server.post("/v2/repository/models/model/load").status_code == 200
             finally:
                 asking = False
             for client in clients:
-                found = client.result(30)
-                assert set(found) == {200, 503}
-                assert all(found.values())
+                counts = client.result(30)
+                assert set(counts) == {200, 503}
+                assert all(counts.values())
         assert in_flight(server) == 0
-        made.close()
+        connection.close()
 
 
 def test_many_pipelined_requests_are_no_long_headers(inline: Running) -> None:
     """However much of them arrives together, and wherever that is cut."""
-    made, times = Raw(inline), 3000
-    sender = threading.Thread(target=made.send, args=(text(row(1)) * times,))
+    connection, times = Raw(inline), 3000
+    sender = threading.Thread(target=connection.send, args=(text(row(1)) * times,))
     sender.start()
-    assert {made.reply()[0] for _ in range(times)} == {200}
+    assert {connection.reply()[0] for _ in range(times)} == {200}
     sender.join()
-    made.close()
+    connection.close()

@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 import yaml
 
-from predictors.safety.checks import PICKLE_SWITCH, Policy, UnsafeModel, check, guarded_load
+from predictors.safety.checks import check
+from predictors.safety.model_files import Policy, UnsafeModel
+from predictors.safety.pickle_switch import PICKLE_SWITCH, guarded_load
 from predictors.safety.pt2 import is_arithmetic
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
@@ -556,10 +558,10 @@ def rewritten(folder: Path, record: str, change: Callable[[bytes], bytes]) -> Pa
     archive = folder / "data" / "model.pt2"
     with zipfile.ZipFile(archive) as genuine:
         records = {info.filename: genuine.read(info) for info in genuine.infolist()}
-    (found,) = [name for name in records if name.endswith(record)]
+    (target,) = [name for name in records if name.endswith(record)]
     with zipfile.ZipFile(archive, "w") as crafted:
         for name, content in records.items():
-            crafted.writestr(name, change(content) if name == found else content)
+            crafted.writestr(name, change(content) if name == target else content)
     return folder
 
 
@@ -852,13 +854,13 @@ def test_other_tensorflow_formats(keras_model: Path, tmp_path: Path) -> None:
 def pipeline_saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
 
-    made = tmp_path_factory.mktemp("bert")
-    (made / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad"]))
+    folder = tmp_path_factory.mktemp("bert")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad"]))
     size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     model = BertForSequenceClassification(BertConfig(vocab_size=7, **size))
-    tokenizer = BertTokenizer(str(made / "vocab.txt"))
-    made_of = pipeline("text-classification", model=model, tokenizer=tokenizer)
-    return save("transformers", made_of, made / "model", "transformers", task="text-classification")
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
+    classifier = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    return save("transformers", classifier, folder / "model", "transformers", task="text-classification")
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ def run(script: str, *arguments: str) -> list[str]:
 
 
 def test_it_finds_every_estimator_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {(name, found.__module__) for name, found in all_estimators()}
+    known = {(name, estimators.__module__) for name, estimators in all_estimators()}
     others = {("Tree", "sklearn.tree._tree"), ("BaseEstimator", "sklearn.base"), ("Pipeline", "sklearn.nothing")}
     others |= {("BaseSearchCV", "sklearn.model_selection._search"), ("LogisticRegression", "sklearn.linear_model")}
     text = "".join(f'"__class__": "{name}", "__module__": "{module}",' for name, module in known | others)
     monkeypatch.setattr(skops_files, "read_schema", lambda file: text)
-    found = {(name, kind.__module__) for name, kind in skops_files.estimators_in(tmp_path)}
-    assert found == known
+    estimators = {(name, kind.__module__) for name, kind in skops_files.estimators_in(tmp_path)}
+    assert estimators == known
 
 
 @pytest.mark.parametrize(

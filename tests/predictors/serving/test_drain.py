@@ -65,7 +65,7 @@ def reachable(running: Running) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_unready_at_once_and_at_work_for_a_while(tmp_path: Path, workers: str) -> None:
+def test_a_server_that_ends_is_unready_at_once_and_at_work_for_a_while(tmp_path: Path, workers: str) -> None:
     with process(tmp_path, "--workers", workers, "--drain-delay", "3") as server:
         running = server.running
         assert "connection" not in running.predict(ROWS).headers

@@ -242,9 +242,9 @@ def test_bad_settings_end_the_start_with_a_line_that_names_them(
 
 
 def test_ports_in_use() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = str(taken.getsockname()[1])
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        port = str(occupied.getsockname()[1])
         for flag in ("--http-port", "--grpc-port"):
             code, lines = ended(flag, port)
             assert code == 1

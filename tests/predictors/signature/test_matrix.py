@@ -38,9 +38,9 @@ def tensor_plan(dtype: str, width: int) -> SignaturePlan:
 
 
 def fast_path(plan: SignaturePlan) -> MatrixPlan:
-    made = compile_matrix(plan)
-    assert made is not None
-    return made
+    compiled = compile_matrix(plan)
+    assert compiled is not None
+    return compiled
 
 
 TYPES = st.lists(st.sampled_from(["double", "float", "integer", "long"]), min_size=1, max_size=4)
@@ -97,10 +97,10 @@ def table(draw: Any, width: int) -> tuple[str, str]:
     rows = draw(cells(draw(st.integers(1, 3)), width))
     form = draw(st.sampled_from(["rows", "records", "columns"]))
     if form == "rows":
-        made = [listed(row) for row in rows]
+        texts = [listed(row) for row in rows]
         if draw(st.integers(0, 7)) == 0:  # ragged, nested, or no rows at all
-            made.append(draw(st.sampled_from(['"abcd"', "1", "null", "[]", "[1]", '{"a": 1}', listed(made)])))
-        return form, listed(made)
+            texts.append(draw(st.sampled_from(['"abcd"', "1", "null", "[]", "[1]", '{"a": 1}', listed(texts)])))
+        return form, listed(texts)
     if form == "records":
         names = draw(names_of(width))
         again = [draw(st.permutations(range(len(names)))) if len(names) == width else range(width) for _ in rows]
@@ -203,23 +203,23 @@ def bits(array: Any) -> Any:
 def check(plan: SignaturePlan, batch: Batch) -> bool:
     """Whether the short way took it; then it must have the numbers of the plan."""
     with warnings.catch_warnings(action="ignore"):  # numpy's, of NaN that signal
-        found = fast_path(plan).conform(batch)
-    if found is None:
+        matrix = fast_path(plan).conform(batch)
+    if matrix is None:
         return False
     expected = conformed(plan, batch)
     assert expected is not None, "the plan refuses these rows"
     assert expected.dtype.kind in "fiu"
     if plan.inputs:  # whole numbers among doubles are doubles
-        assert found.dtype == (np.float32 if expected.dtype == np.float32 else np.float64)
+        assert matrix.dtype == (np.float32 if expected.dtype == np.float32 else np.float64)
     elif expected.dtype.kind == "f":
-        assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
-    assert np.array_equal(bits(found), bits(expected))
+        assert matrix.dtype == expected.dtype
+    assert matrix.shape == expected.shape
+    assert np.array_equal(bits(matrix), bits(expected))
     if not plan.inputs:  # the order in memory decides on the last bit of a sum
         assert expected.flags.c_contiguous
-        assert found.flags.c_contiguous
+        assert matrix.flags.c_contiguous
     if expected.dtype.kind in "iu":  # a double may have rounded them
-        assert list(map(int, found.flat)) == list(map(int, expected.flat))
+        assert list(map(int, matrix.flat)) == list(map(int, expected.flat))
     return True
 
 
@@ -386,12 +386,12 @@ def test_a_scalar_is_no_column() -> None:
 
 @pytest.mark.parametrize("plan", [SignaturePlan(width=3, names=("a", "b")), SignaturePlan(width=2, names=("a", "a"))])
 def test_names_that_do_not_name_the_columns(plan: SignaturePlan) -> None:
-    made = compile_matrix(plan)
+    compiled = compile_matrix(plan)
     body = {"instances": [dict.fromkeys(NAMES[: plan.width], 1.0)]}
-    assert made is None or made.conform(decoded(json.dumps(body))) is None
+    assert compiled is None or compiled.conform(decoded(json.dumps(body))) is None
     assert (
-        made is None
-        or made.conform(decoded(json.dumps({"inputs": {name: [1.0] for name in NAMES[: plan.width]}}))) is None
+        compiled is None
+        or compiled.conform(decoded(json.dumps({"inputs": {name: [1.0] for name in NAMES[: plan.width]}}))) is None
     )
 
 

@@ -19,7 +19,10 @@ from mlflow.types.schema import ColSpec, TensorSpec
 
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
+from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.parquet_table import decode_parquet
+from predictors.protocol.tables import TableColumns
 from predictors.signature.plan import SignaturePlan, compile_plan
 from tests.predictors.parity import records
 from tests.zoo.case import mixed
@@ -57,8 +60,8 @@ def forms(frame: pd.DataFrame) -> dict[str, Batch]:
         "columns": v1.decode(encoded({"inputs": columns})),
         "tensors": v2.decode(encoded({"inputs": inputs})),
         "split": invocations.decode_json(encoded({"dataframe_split": split})),
-        "CSV": invocations.decode_csv(frame.to_csv(index=False).encode(), ["city"]),
-        "Parquet": invocations.decode_parquet(file.getvalue()),
+        "CSV": decode_csv(frame.to_csv(index=False).encode(), TableColumns(texts=["city"])),
+        "Parquet": decode_parquet(file.getvalue()),
     }
 
 
@@ -87,7 +90,7 @@ def test_rows_of_any_numbers(rows: list[tuple[float, int]]) -> None:
 def test_words_in_csv_are_not_nothing() -> None:
     plan = plan_of(Schema([ColSpec("string", "country"), ColSpec("double", "x"), ColSpec("long", "n")]))
     body = b"country,x,n\nNA,NA,1\nNone,,2\n,1.5,3\n"
-    frame = plan.conform(invocations.decode_csv(body, ["country"]))
+    frame = plan.conform(decode_csv(body, TableColumns(texts=["country"])))
     assert frame["country"].tolist() == ["NA", "None", None]
     assert frame["x"].isna().tolist() == [True, True, False]
     assert frame["n"].tolist() == [1, 2, 3]
@@ -171,8 +174,8 @@ def test_rows_of_different_kinds(instances: Any, words: str) -> None:
 )
 def test_one_tensor(shape: tuple[int, ...], instances: Any, expected: Any) -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("float32"), shape)]))
-    made = plan.conform(v1.decode(encoded({"instances": instances})))
-    assert (made.tolist(), made.dtype) == (expected, np.float32)
+    tensor = plan.conform(v1.decode(encoded({"instances": instances})))
+    assert (tensor.tolist(), tensor.dtype) == (expected, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +192,8 @@ def test_one_tensor(shape: tuple[int, ...], instances: Any, expected: Any) -> No
 def test_no_tensor(instances: Any, words: str) -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("float32"), (-1, 2), "x")]))
     if words == "expected float32":  # null is NaN in floats
-        made = plan.conform(v1.decode(encoded({"instances": instances})))
-        assert np.isnan(made["x"][0, 1])
+        inputs = plan.conform(v1.decode(encoded({"instances": instances})))
+        assert np.isnan(inputs["x"][0, 1])
         return
     with pytest.raises(InvalidInput) as error:
         plan.conform(v1.decode(encoded({"instances": instances})))
@@ -199,9 +202,9 @@ def test_no_tensor(instances: Any, words: str) -> None:
 
 def test_named_tensors() -> None:
     plan = plan_of(Schema([TensorSpec(np.dtype("int64"), (-1, 2), "x"), TensorSpec(np.dtype("str"), (-1,), "s")]))
-    made = plan.conform(v1.decode(encoded({"instances": [{"s": "a", "x": [1, 2]}, {"x": [3, 4], "s": "b"}]})))
-    assert made["x"].tolist() == [[1, 2], [3, 4]]
-    assert made["s"].tolist() == ["a", "b"]
+    inputs = plan.conform(v1.decode(encoded({"instances": [{"s": "a", "x": [1, 2]}, {"x": [3, 4], "s": "b"}]})))
+    assert inputs["x"].tolist() == [[1, 2], [3, 4]]
+    assert inputs["s"].tolist() == ["a", "b"]
     with pytest.raises(InvalidInput, match="the model takes named inputs: 'x', 's'"):
         plan.conform(v1.decode(encoded({"instances": [[1, 2]]})))
 
@@ -221,8 +224,8 @@ def test_named_tensors() -> None:
     ],
 )
 def test_rows_go_in_as_a_matrix(instances: Any, dtype: str, expected: Any) -> None:
-    made = compile_plan(None).conform(v1.decode(encoded({"instances": instances})))
-    assert (str(made.dtype), made.tolist()) == (dtype, expected)
+    matrix = compile_plan(None).conform(v1.decode(encoded({"instances": instances})))
+    assert (str(matrix.dtype), matrix.tolist()) == (dtype, expected)
 
 
 def test_records_go_in_as_a_frame_in_the_models_own_order() -> None:
@@ -248,15 +251,15 @@ PARAMS = ParamSchema(
 
 
 @pytest.mark.parametrize(
-    "given_",
+    "params",
     [{}, {"t": 2}, {"t": 0.5, "n": 7}, {"s": "y", "b": False}, {"many": [3, 4.5]}, {"many": []}, {"nothing": "z"}],
 )
-def test_params_as_mlflow_has_them(given_: dict[str, Any]) -> None:
-    made = plan_of(params=PARAMS).conform_params(given_)
-    expected = _enforce_params_schema(dict(given_), PARAMS)
-    del made["at"], expected["at"]
-    assert made == expected
-    assert {name: type(value) for name, value in made.items()} == {
+def test_params_as_mlflow_has_them(params: dict[str, Any]) -> None:
+    conformed = plan_of(params=PARAMS).conform_params(params)
+    expected = _enforce_params_schema(dict(params), PARAMS)
+    del conformed["at"], expected["at"]
+    assert conformed == expected
+    assert {name: type(value) for name, value in conformed.items()} == {
         name: type(value) for name, value in expected.items()
     }
 

@@ -129,9 +129,9 @@ def test_a_downloaded_folder_has_its_version(zoo: Callable[[str], Path], tmp_pat
 def test_without_a_uri_the_mounted_model_or_the_demo_is_used(
     zoo: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("predictors.storage.source.MOUNTED", tmp_path / "none")
+    monkeypatch.setattr("predictors.storage.source.MODEL_MOUNT", tmp_path / "none")
     assert resolve(Settings()).demo
-    monkeypatch.setattr("predictors.storage.source.MOUNTED", zoo("sklearn-logistic"))
+    monkeypatch.setattr("predictors.storage.source.MODEL_MOUNT", zoo("sklearn-logistic"))
     assert resolve(Settings()).path == zoo("sklearn-logistic")
 
 

@@ -378,7 +378,7 @@ def test_invalid_settings(bare_pod: InitializerPod) -> None:
 
 @pytest.mark.parametrize("strategy", ["pvc", "emptydir"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
-def test_stopped_half_way(
+def test_a_download_that_is_stopped_half_way(
     pod: InitializerPod, registry: StorageRegistry, number: signal.Signals, strategy: str
 ) -> None:
     registry.proxy.gate.clear()
@@ -481,7 +481,7 @@ def test_other_files_stay(bare_pod: InitializerPod) -> None:
     assert names(bare_pod.models) == before
 
 
-def test_killed_while_the_files_were_put_in_place(bare_pod: InitializerPod) -> None:
+def test_a_pod_killed_while_the_files_were_put_in_place(bare_pod: InitializerPod) -> None:
     bare_pod.run(str(DEMO))
     whole = names(bare_pod.models)
     (bare_pod.models / PROVENANCE_FILE).unlink()

@@ -27,9 +27,9 @@ MADE_LINES = re.compile(rb"x-request-id: [0-9a-f]{16}-[0-9a-f]+\r\n")
 
 @pytest.fixture
 def raw(demo: Running) -> Iterator[Raw]:
-    made = Raw(demo)
-    yield made
-    made.close()
+    connection = Raw(demo)
+    yield connection
+    connection.close()
 
 
 # -- what is sound ------------------------------------------------------------------------------------------------------
@@ -51,14 +51,14 @@ def test_any_request_id_gives_one_line(value: bytes) -> None:
 @given(st.one_of(st.binary(max_size=80), st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")))
 def test_any_traceparent_gives_one_of_version_00_or_none(value: bytes | str) -> None:
     sent = value if isinstance(value, bytes) else value.encode()
-    found = ids.normalized(sent)
-    assert found == b"" or re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", found)
-    if found:
-        assert found[2:] == sent.strip(b" \t")[2:55]
+    normalized = ids.normalized(sent)
+    assert normalized == b"" or re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", normalized)
+    if normalized:
+        assert normalized[2:] == sent.strip(b" \t")[2:55]
 
 
 @pytest.mark.parametrize(
-    ("sent", "taken"),
+    ("sent", "accepted"),
     [
         (PARENT, PARENT),
         (PARENT[:-2] + "00", PARENT[:-2] + "00"),
@@ -76,12 +76,12 @@ def test_any_traceparent_gives_one_of_version_00_or_none(value: bytes | str) -> 
         ("", ""),
     ],
 )
-def test_traceparents(sent: str, taken: str) -> None:
-    assert ids.normalized(sent.encode()).decode() == taken
+def test_traceparents(sent: str, accepted: str) -> None:
+    assert ids.normalized(sent.encode()).decode() == accepted
 
 
 def test_two_traceparents_are_none() -> None:
-    assert ids.given([(b"traceparent", PARENT.encode())] * 2) == (b"", b"")
+    assert ids.valid_ids([(b"traceparent", PARENT.encode())] * 2) == (b"", b"")
 
 
 def test_ids_of_a_fork_are_others() -> None:
@@ -126,10 +126,10 @@ def sent_with(data: bytes, *headers: str) -> bytes:
 @pytest.mark.parametrize("what", REQUESTS)
 def test_every_reply_has_an_id(demo: Running, what: str) -> None:
     def ask(*headers: str) -> tuple[int, dict[str, str]]:
-        made = Raw(demo)
-        status, found, _ = made.ask(sent_with(REQUESTS[what], *headers))
-        made.close()
-        return status, found
+        connection = Raw(demo)
+        status, reply_headers, _ = connection.ask(sent_with(REQUESTS[what], *headers))
+        connection.close()
+        return status, reply_headers
 
     status, own = ask()
     assert status == STATUS.get(what, 200)
@@ -167,9 +167,9 @@ def test_the_id_of_v2_is_another(raw: Raw) -> None:
 
 
 def request(**changes: Any) -> Any:
-    made = pb.ModelInferRequest(**{"model_name": "model", **changes})
-    made.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend([91.5, 1.05, 41.0, 0.9])
-    return made
+    message = pb.ModelInferRequest(**{"model_name": "model", **changes})
+    message.inputs.add(name="x", datatype="FP64", shape=[1, 4]).contents.fp64_contents.extend([91.5, 1.05, 41.0, 0.9])
+    return message
 
 
 def test_calls_have_ids(demo: Running) -> None:

@@ -48,8 +48,8 @@ def formatted(message: object, *arguments: object, **extra: object) -> dict[str,
     assert len(text.splitlines()) == 1
     assert len(text) < 2 * MAX_LINE
     assert text.encode()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    entry: dict[str, Any] = json.loads(text)
+    return entry
 
 
 ANYTHING = st.recursive(
@@ -63,10 +63,10 @@ ANYTHING = st.recursive(
 @example("a\nb\x00\u2028\udcff", 2**80)
 @example("%d", float("nan"))
 def test_any_record_is_one_line_of_json(message: str, value: Any) -> None:
-    found = formatted(message, more=value)
-    assert found["level"] == "info"
-    assert isinstance(found["message"], str)
-    assert "more" in found
+    entry = formatted(message, more=value)
+    assert entry["level"] == "info"
+    assert isinstance(entry["message"], str)
+    assert "more" in entry
 
 
 def test_what_is_wrong_with_a_record_is_said_in_it() -> None:
@@ -85,9 +85,9 @@ def test_long_texts_are_cut() -> None:
     try:
         raise RuntimeError("x" * 10**5 + "the end")
     except RuntimeError:
-        found = formatted("failed", exc_info=sys.exc_info())
-    assert len(found["exception"]) < MAX_TEXT + 100
-    assert found["exception"].endswith("the end")
+        entry = formatted("failed", exc_info=sys.exc_info())
+    assert len(entry["exception"]) < MAX_TEXT + 100
+    assert entry["exception"].endswith("the end")
 
 
 def test_names_of_ours_stay_ours() -> None:
@@ -132,14 +132,14 @@ def talkative(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_whoever_speaks_speaks_json(talkative: Process) -> None:
-    found = {one["message"]: one for one in parsed(talkative.log)}
-    assert "a library speaks" in found
-    assert found["two\nlines"]["logger"] == "library.part"
-    assert found["two\nlines"]["what"] == "b'\\xff'"
-    assert found["mlflow speaks"]["level"] == "warning"
-    assert any("UserWarning: a warning" in message for message in found)
-    assert "ZeroDivisionError" in found["uncaught: ZeroDivisionError"]["exception"]
-    listening = next(one for message, one in found.items() if message.startswith("listening"))
+    entries = {one["message"]: one for one in parsed(talkative.log)}
+    assert "a library speaks" in entries
+    assert entries["two\nlines"]["logger"] == "library.part"
+    assert entries["two\nlines"]["what"] == "b'\\xff'"
+    assert entries["mlflow speaks"]["level"] == "warning"
+    assert any("UserWarning: a warning" in message for message in entries)
+    assert "ZeroDivisionError" in entries["uncaught: ZeroDivisionError"]["exception"]
+    listening = next(one for message, one in entries.items() if message.startswith("listening"))
     assert listening["logger"] == "predictors"
     assert listening["process"] == talkative.process.pid
     assert datetime.fromisoformat(listening["time"]).utcoffset() is not None
@@ -223,10 +223,10 @@ def test_text_lines_have_the_request_too(caplog: pytest.LogCaptureFixture, tmp_p
 
 def test_each_request_is_logged_once(caplog: pytest.LogCaptureFixture, watched: Any) -> None:
     def logged() -> list[tuple[Any, ...]]:
-        found = [vars(one) for one in caplog.records if one.name == "predictors.access"]
+        entries = [vars(one) for one in caplog.records if one.name == "predictors.access"]
         return [
             (one["method"], one["path"], one["status"], one["bytes"] > 0)
-            for one in found
+            for one in entries
             if "health" not in one["path"]
         ]
 
@@ -261,8 +261,8 @@ def test_each_request_is_logged_once(caplog: pytest.LogCaptureFixture, watched: 
 
 def test_a_request_that_leaves_the_short_way_keeps_its_id() -> None:
     with in_thread(None, access_log=True) as server:
-        made = [server.predict({"instances": [[1]]}).headers["x-request-id"] for _ in range(3)]
-    numbers = [int(one.partition("-")[2], 16) for one in made]
+        ids = [server.predict({"instances": [[1]]}).headers["x-request-id"] for _ in range(3)]
+    numbers = [int(one.partition("-")[2], 16) for one in ids]
     assert [after - before for before, after in pairwise(numbers)] == [1, 1]
 
 
@@ -281,8 +281,8 @@ def test_who_leaves_is_logged(
     path = "/v1/models/model:predict"
     with in_thread(None, access_log=True) as server, caplog.at_level(logging.INFO, "predictors.access"):
         host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as made:  # before the request was complete
-            made.sendall(
+        with socket.create_connection((host, int(port))) as client:  # before the request was complete
+            client.sendall(
                 b"POST /invocations HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n{"
             )
         wait_for(lambda: left() == ["/invocations"], seconds=60)
@@ -290,8 +290,8 @@ def test_who_leaves_is_logged(
         watched.gate.clear()
         body = json.dumps(ROWS).encode()
         head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        with socket.create_connection((host, int(port))) as made, watched.one_more():
-            made.sendall(head % (path.encode(), len(body)) + body)
+        with socket.create_connection((host, int(port))) as client, watched.one_more():
+            client.sendall(head % (path.encode(), len(body)) + body)
         server.get("/health/live")  # by now the server knows that nobody is there
         watched.gate.set()
         wait_for(lambda: left() == ["/invocations", path], seconds=60)

@@ -17,15 +17,15 @@ MODEL = {"model_name": NAME, "model_version": "1"}
 
 
 def samples(server: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    found = {}
+    metrics = {}
     for family in text_string_to_metric_families(server.get("/metrics").text):
         for sample in family.samples:
-            found[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-    return found
+            metrics[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+    return metrics
 
 
-def value(found: dict[Any, float], name: str, **labels: str) -> float:
-    return found[name, tuple(sorted(labels.items()))]
+def value(metrics: dict[Any, float], name: str, **labels: str) -> float:
+    return metrics[name, tuple(sorted(labels.items()))]
 
 
 def test_every_metric_counts() -> None:
@@ -48,20 +48,20 @@ def test_every_metric_counts() -> None:
             request.inputs[0].datatype = "INT64"
             with pytest.raises(grpc.RpcError):
                 stub.ModelInfer(request)
-        found = samples(server)
-        assert value(found, "model_predictions_total", **MODEL) == 8
-        assert value(found, "model_prediction_errors_total", error_type="invalid_input", **MODEL) == 3
-        assert value(found, "model_prediction_latency_seconds_count", **MODEL) == 5
-        assert value(found, "model_request_rows_sum", **MODEL) == 3 + 3 + 1 + 3 + 1
-        assert value(found, "model_loaded", **MODEL) == 1
-        assert value(found, "model_requests_in_flight", model_name=NAME) == 0
-        assert value(found, "model_load_seconds", **MODEL) > 0
+        metrics = samples(server)
+        assert value(metrics, "model_predictions_total", **MODEL) == 8
+        assert value(metrics, "model_prediction_errors_total", error_type="invalid_input", **MODEL) == 3
+        assert value(metrics, "model_prediction_latency_seconds_count", **MODEL) == 5
+        assert value(metrics, "model_request_rows_sum", **MODEL) == 3 + 3 + 1 + 3 + 1
+        assert value(metrics, "model_loaded", **MODEL) == 1
+        assert value(metrics, "model_requests_in_flight", model_name=NAME) == 0
+        assert value(metrics, "model_load_seconds", **MODEL) > 0
         by_status = {("v1", "200"): 2, ("v1", "400"): 2, ("v1", "404"): 1, ("v2", "200"): 1, ("invocations", "200"): 1,
                      ("grpc", "OK"): 1, ("grpc", "INVALID_ARGUMENT"): 1}  # fmt: skip
         for (protocol, status), count in by_status.items():
-            assert value(found, "model_requests_total", model_name=NAME, protocol=protocol, status=status) == count
+            assert value(metrics, "model_requests_total", model_name=NAME, protocol=protocol, status=status) == count
         info = next(
-            dict(labels) for name, labels in found if name == "model_info" and dict(labels)["model_name"] == NAME
+            dict(labels) for name, labels in metrics if name == "model_info" and dict(labels)["model_name"] == NAME
         )
         assert (info["flavor"], info["uri"]) == ("sklearn", "the demo model")
         server.post(f"/v2/repository/models/{NAME}/unload")

@@ -35,7 +35,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from loadtest.peers.ports import free_port
 from predictors.pipeline.settings import Settings
-from predictors.telemetry.opentelemetry import asked_for, begin, otlp_protocol
+from predictors.telemetry.opentelemetry import begin, is_exported, otlp_protocol
 from tests.http_server import QuietHandler
 from tests.predictors.telemetry.test_ids import PARENT, request
 from tests.predictors.telemetry.test_metrics import samples
@@ -62,8 +62,8 @@ class Collector:
         self.headers: list[dict[str, str]] = []
 
     def spans(self, **wanted: Any) -> list[Any]:
-        found = [span for one in self.traces for all_of in one.resource_spans for scope in all_of.scope_spans for span in scope.spans]  # fmt: skip
-        return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+        all_spans = [span for one in self.traces for all_of in one.resource_spans for scope in all_of.scope_spans for span in scope.spans]  # fmt: skip
+        return [one for one in all_spans if all(getattr(one, name) == value for name, value in wanted.items())]
 
     def trace(self, request_or_trace: str) -> dict[str, Any]:
         """Spans of a trace by name."""
@@ -71,12 +71,12 @@ class Collector:
 
     def latest(self, resource: str | None = None) -> dict[str, Any]:
         """The last metrics of each name, those of one process if it is named."""
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         for one in list(self.metrics):
             for all_of in one.resource_metrics:
                 if resource in (None, plain(all_of.resource.attributes)["service.instance.id"]):
-                    found |= {metric.name: metric for scope in all_of.scope_metrics for metric in scope.metrics}
-        return found
+                    metrics |= {metric.name: metric for scope in all_of.scope_metrics for metric in scope.metrics}
+        return metrics
 
     def resources(self) -> list[dict[str, Any]]:
         parts = [part for one in self.traces for part in one.resource_spans]
@@ -172,10 +172,10 @@ def test_a_request_continues_the_trace_of_its_caller(traced: Any, query: str) ->
     assert own.trace_state == "vendor=1"
     assert reply.headers["traceparent"] == f"00-{trace}-{own.span_id.hex()}-01"
     assert reply.headers["x-request-id"] == "mine"
-    found = plain(own.attributes)
+    attributes = plain(own.attributes)
     port = int(server.url.rpartition(":")[2])
-    assert found.pop("user_agent.original").startswith("python-httpx")
-    assert found == {
+    assert attributes.pop("user_agent.original").startswith("python-httpx")
+    assert attributes == {
         "http.request.method": "POST", "http.route": "/v1/models/{model}:predict", "http.response.status_code": 200,
         "url.path": "/v1/models/model:predict", "url.scheme": "http", "server.address": "127.0.0.1",
         "server.port": port, "client.address": "127.0.0.1", "model.name": "model", "model.version": "1",
@@ -226,8 +226,8 @@ def test_errors_of_the_caller(traced: Any, path: str, body: Any, status: int, ki
     trace = bytes.fromhex(trace_of(reply))
     wait_for(lambda: collector.spans(trace_id=trace, kind=SERVER))
     (own,) = collector.spans(trace_id=trace, kind=SERVER)
-    found = plain(own.attributes)
-    assert (found["http.response.status_code"], found["error.type"]) == (status, kind)
+    attributes = plain(own.attributes)
+    assert (attributes["http.response.status_code"], attributes["error.type"]) == (status, kind)
     assert own.status.code == own.status.STATUS_CODE_UNSET  # not the server's fault
     assert not own.events
 
@@ -269,11 +269,11 @@ def test_calls_are_traced(traced: Any) -> None:
     own = spans[name]
     assert own.parent_span_id.hex() == SPAN
     assert dict(call.initial_metadata())["traceparent"] == f"00-{good}-{own.span_id.hex()}-01"
-    found = plain(own.attributes)
+    attributes = plain(own.attributes)
     expected = {"rpc.system": "grpc", "rpc.service": "inference.GRPCInferenceService", "rpc.method": "ModelInfer",
                 "rpc.grpc.status_code": 0, "server.address": "127.0.0.1", "client.address": "127.0.0.1",
                 "model.rows": 1, "model.protocol": "grpc", "model.version": "1"}  # fmt: skip
-    assert expected.items() <= found.items()
+    assert expected.items() <= attributes.items()
     failed = plain(sent(collector, bad, 1)[name].attributes)
     assert (failed["rpc.grpc.status_code"], failed["error.type"]) == (5, "not_found")
 
@@ -290,17 +290,17 @@ def test_metrics_are_those_of_prometheus(traced: Any) -> None:
     total = scraped["model_predictions_total", labels]
 
     def exported() -> Any:
-        found = collector.latest().get("model_predictions")
-        return found and found.sum.data_points[0].as_double
+        metric = collector.latest().get("model_predictions")
+        return metric and metric.sum.data_points[0].as_double
 
     wait_for(lambda: exported() == total)
-    found = collector.latest()
-    counter = found["model_predictions"].sum
+    metrics = collector.latest()
+    counter = metrics["model_predictions"].sum
     assert counter.is_monotonic
     assert counter.aggregation_temporality == 2  # cumulative
     assert plain(counter.data_points[0].attributes) == dict(labels)
     assert 0 < counter.data_points[0].start_time_unix_nano < counter.data_points[0].time_unix_nano
-    (point,) = found["model_prediction_latency_seconds"].histogram.data_points
+    (point,) = metrics["model_prediction_latency_seconds"].histogram.data_points
     buckets = {dict(key)["le"]: value for (name, key), value in scraped.items()
                if name == "model_prediction_latency_seconds_bucket"}  # fmt: skip
     assert list(point.explicit_bounds) == sorted(float(le) for le in buckets if le != "+Inf")
@@ -308,12 +308,12 @@ def test_metrics_are_those_of_prometheus(traced: Any) -> None:
     assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
     assert point.bucket_counts[0] == buckets["0.0005"]
     assert point.sum == pytest.approx(scraped["model_prediction_latency_seconds_sum", labels])
-    assert found["model_prediction_latency_seconds"].unit == "s"
-    assert found["model_loaded"].gauge.data_points[0].as_double == 1
-    assert not any(name.endswith(("_created", "_total")) for name in found)
+    assert metrics["model_prediction_latency_seconds"].unit == "s"
+    assert metrics["model_loaded"].gauge.data_points[0].as_double == 1
+    assert not any(name.endswith(("_created", "_total")) for name in metrics)
     about = {dict(key)["model_name"]: value for (name, key), value in scraped.items() if name == "model_info"}
     assert about == {"model": 1}
-    assert "model_info" in found
+    assert "model_info" in metrics
 
 
 def test_workers_export_each_for_itself(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_the_spans_and_failures_of_a_model(tmp_path: Path) -> None:
     ids=json.dumps,
 )
 def test_what_is_asked_for(environ: dict[str, str], traces: bool, metrics: bool) -> None:
-    assert (asked_for("traces", environ), asked_for("metrics", environ)) == (traces, metrics)
+    assert (is_exported("traces", environ), is_exported("metrics", environ)) == (traces, metrics)
 
 
 @pytest.mark.parametrize(
@@ -448,8 +448,8 @@ def test_a_collector_that_is_not_there_holds_nothing_up(tmp_path: Path) -> None:
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("predictors.telemetry.opentelemetry.entry_points", lambda **_: ())
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    made = begin(Settings(), 0)
-    assert (made.tracing, made.metrics) == (None, None)
+    telemetry = begin(Settings(), 0)
+    assert (telemetry.tracing, telemetry.metrics) == (None, None)
     for signal in ("traces", "metrics"):
         assert (
             f"{signal} are not exported: the exporter needs an extra: pip install 'mlflow-kserve[otel]'" in caplog.text

@@ -1,0 +1,78 @@
+"""The application: routes, errors, and the guard before all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+
+from controlplane.api import artifacts, deployments, environments, operations, problems, serves, tokens
+from controlplane.api.control import Control, control_of
+from controlplane.domain.problems import ApiProblem
+
+PREFIX = "/api/v1"
+MAX_BODY = 1 << 20  # bytes
+OPEN = ("/healthcheck", "/readycheck")
+"""Paths for probes: they tell nothing of what is deployed."""
+
+
+def build(control: Control) -> FastAPI:
+    app = FastAPI(
+        title="mlflow-kserve control plane",
+        description="Environments, serves, deployments and rollback. Errors are application/problem+json.",
+        version="1",
+    )
+    app.state.control = control
+    problems.install(app)
+    app.middleware("http")(guarded)
+    api = APIRouter(prefix=PREFIX)
+    for each in (environments, deployments, serves, artifacts, operations, tokens):
+        api.include_router(each.router)
+    app.include_router(api)
+    app.include_router(health)
+    return app
+
+
+async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Names the caller before anything is read of the request."""
+    if request.url.path in OPEN:
+        return await call_next(request)
+    try:
+        refuse_large(request)
+        guard = control_of(request).guard
+        request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
+    except ApiProblem as problem:
+        return problems.response(problem)
+    except DBAPIError:
+        return problems.response(problems.unavailable("the store does not answer", "try again"))
+    return await call_next(request)
+
+
+def refuse_large(request: Request) -> None:
+    length = request.headers.get("content-length")
+    if length is None and "transfer-encoding" in request.headers:
+        raise ApiProblem(411, "the body has no content-length", way_out="send one")
+    if length is not None and length.isdigit() and int(length) > MAX_BODY:
+        raise ApiProblem(413, f"the body has {length} bytes", way_out=f"send at most {MAX_BODY}")
+
+
+health = APIRouter(tags=["health"])
+
+
+@health.get("/healthcheck", summary="Whether the control plane runs")
+def healthcheck() -> dict[str, Any]:
+    return {"status": "ok"}
+
+
+@health.get("/readycheck", summary="Whether the store answers, and whether this control plane acts")
+def readycheck(request: Request) -> JSONResponse:
+    control = control_of(request)
+    try:
+        control.store.check()
+    except DBAPIError:
+        return JSONResponse({"status": "unavailable", "store": "does not answer"}, 503)
+    return JSONResponse({"status": "ok", "acts": control.acts(), "waiting": control.waiting()})

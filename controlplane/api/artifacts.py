@@ -1,0 +1,47 @@
+"""/artifact: versions of what a serve serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from controlplane.api import views
+from controlplane.api.control import caller_of, control_of
+from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
+from controlplane.api.reply import ApiReply, carry_out
+from controlplane.changes import serves as changes
+from controlplane.changes.context import ChangeContext
+from controlplane.domain.artifacts import NewArtifact
+from controlplane.store import artifacts, serves
+
+router = APIRouter(prefix="/artifact", tags=["artifacts"])
+
+
+@router.post("", status_code=201, summary="Make an artifact", openapi_extra=documented(NewArtifact))
+def create(request: Request, body: JsonBody) -> Response:
+    caller_of(request).require_somewhere("deployer")
+
+    def change(context: ChangeContext) -> ApiReply:
+        made = changes.create_artifact(context, body)
+        return ApiReply(201, views.artifact(made), {"location": f"/api/v1/artifact/{made.serve}/{made.version}"})
+
+    return carry_out(request, body, change)
+
+
+@router.get("/{serve}", summary="The artifacts of a serve, the newest first")
+def listed(request: Request, serve: str, page: PageNumber = 1, limit: Limit = 50) -> dict[str, Any]:
+    caller_of(request).require_somewhere("viewer")
+    with control_of(request).store.reading() as tx:
+        serves.get(tx, serve)
+        rows, total = artifacts.listed(tx, serve, page, limit)
+    return views.page([views.artifact(row) for row in rows], total, page, limit)
+
+
+@router.get("/{serve}/{version}", summary="Get an artifact")
+def get(request: Request, serve: str, version: str) -> dict[str, Any]:
+    caller_of(request).require_somewhere("viewer")
+    with control_of(request).store.reading() as tx:
+        serves.get(tx, serve)
+        return views.artifact(artifacts.get(tx, serve, version))

@@ -1,0 +1,42 @@
+"""What the routes share: the store, the loops, the back ends and the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from controlplane.access.callers import ApiCaller
+from controlplane.access.guard import CallerGuard
+from controlplane.backends.backend import Key
+from controlplane.changes.context import BackendOf
+from controlplane.store.database import Store
+from controlplane.store.events import Actor
+
+
+@dataclass(frozen=True)
+class Control:
+    store: Store
+    backend_of: BackendOf
+    guard: CallerGuard
+    mark: Callable[[Key], None]
+    """Tells the loops that something is wanted."""
+    acts: Callable[[], bool]
+    waiting: Callable[[], int]
+    """How many keys wait for the loops."""
+
+
+def control_of(request: Request) -> Control:
+    control: Control = request.app.state.control
+    return control
+
+
+def caller_of(request: Request) -> ApiCaller:
+    caller: ApiCaller = request.state.caller
+    return caller
+
+
+def actor_of(request: Request) -> Actor:
+    host = request.client.host if request.client else "unknown"
+    return Actor(caller_of(request).name, host)

@@ -1,0 +1,82 @@
+"""Every error as `application/problem+json`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from controlplane.backends.backend import BackendAway
+from controlplane.domain.bodies import shown
+from controlplane.domain.problems import ApiProblem, FieldProblem
+
+log = logging.getLogger("controlplane")
+
+
+def response(problem: ApiProblem) -> JSONResponse:
+    return JSONResponse(
+        problem.as_json(), problem.status, problem.headers, media_type="application/problem+json"
+    )  # fmt: skip
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(ApiProblem)
+    def refused(request: Request, error: ApiProblem) -> JSONResponse:
+        return response(error)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return response(invalid_request(error))
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        ways = {404: "GET /docs shows all routes", 405: "GET /docs shows the methods of each route"}
+        headers = tuple((error.headers or {}).items())
+        return response(
+            ApiProblem(error.status_code, str(error.detail), way_out=ways.get(error.status_code), headers=headers)
+        )
+
+    @app.exception_handler(DBAPIError)
+    @app.exception_handler(PoolTimeout)
+    def store_away(request: Request, error: Exception) -> JSONResponse:
+        log.error("the store does not answer: %s", getattr(error, "orig", error))
+        return response(unavailable("the store does not answer", "try again; what serves goes on serving"))
+
+    @app.exception_handler(BackendAway)
+    def backend_away(request: Request, error: BackendAway) -> JSONResponse:
+        return response(unavailable(str(error), "try again once the back end answers"))
+
+    @app.exception_handler(Exception)
+    def failed(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return response(ApiProblem(500, "the control plane has failed", way_out="its log says why; please report it"))
+
+
+def unavailable(detail: str, way_out: str) -> ApiProblem:
+    return ApiProblem(503, detail, way_out=way_out, headers=[("retry-after", "1")])
+
+
+def invalid_request(error: RequestValidationError) -> ApiProblem:
+    """Problems of the path, the query, or of JSON that cannot be read."""
+    fields = []
+    for each in error.errors():
+        if each["type"] == "json_invalid":
+            return ApiProblem(400, f"the body is not JSON: {reason_of(each)}", way_out="send a JSON object")
+        if each["type"] == "missing" and tuple(each["loc"]) == ("body",):
+            return ApiProblem(
+                422, "the request has no JSON body", way_out="send a JSON object as content-type application/json"
+            )
+        name = ".".join(map(str, each["loc"]))
+        fields.append(FieldProblem(name, f"is {shown(each.get('input'))}", str(each["msg"]).lower()))
+    detail = "; ".join(f"{each.field} {each.reason}: {each.expected}" for each in fields)
+    return ApiProblem(422, detail, way_out="correct the fields named in errors", fields=fields)
+
+
+def reason_of(error: Any) -> str:
+    return str(error.get("ctx", {}).get("error", "it ends early"))

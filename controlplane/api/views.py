@@ -1,0 +1,187 @@
+"""Rows and states as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from controlplane.changes.deploy import Begun
+from controlplane.decide import Instance, Observed
+from controlplane.domain.infra import in_words
+from controlplane.domain.revisions import in_sentences
+from controlplane.store.artifacts import Artifact
+from controlplane.store.environments import Environment
+from controlplane.store.operations import Operation
+from controlplane.store.serves import Infra, Serve
+from controlplane.store.targets import Deployment, Revision, ServeTarget
+from controlplane.store.tokens import StoredToken
+
+
+def when(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def page(items: Sequence[Any], total: int, number: int, limit: int) -> dict[str, Any]:
+    return {"items": list(items), "page": number, "limit": limit, "total": total}
+
+
+def environment(row: Environment) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "environment_configs": row.config.model_dump(mode="json"),
+        "generation": row.generation,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+    }
+
+
+def serve(row: Serve, targets: Sequence[ServeTarget]) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "type": row.type,
+        "description": row.description,
+        "space": row.space,
+        "environments": [target.env for target in targets if target.wanted is not None],
+        "generation": row.generation,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+    }
+
+
+def infra(row: Infra) -> dict[str, Any]:
+    return {
+        "serve": row.serve,
+        "env": row.env,
+        "api_serve_infra_config": in_words(row.overlay),
+        "spec": row.overlay,
+        "generation": row.generation,
+        "updated_at": when(row.updated_at),
+    }
+
+
+def artifact(row: Artifact) -> dict[str, Any]:
+    return {
+        "serve_name": row.serve,
+        "version": row.version,
+        "model_uri": row.model_uri,
+        "author": row.author,
+        "created_at": when(row.created_at),
+    }
+
+
+def operation(row: Operation) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "serve": row.serve,
+        "env": row.env,
+        "revision": row.revision,
+        "state": row.state,
+        "message": row.message,
+        "author": row.author,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+        "deadline": when(row.deadline),
+    }
+
+
+def begun(change: Begun) -> dict[str, Any]:
+    """The reply to a change that goes on: what to follow, and what it changes."""
+    return {
+        "operation": operation(change.operation),
+        "serve": change.operation.serve,
+        "env": change.operation.env,
+        "revision": change.operation.revision,
+        "artifact_version": change.revision.content.artifact_version if change.revision else None,
+        "changes": in_sentences(change.changes),
+    }
+
+
+def revision(row: Revision) -> dict[str, Any]:
+    return {
+        "serve": row.serve,
+        "env": row.env,
+        "revision": row.number,
+        "sha256": row.sha256,
+        "restores": row.restores,
+        "author": row.author,
+        "reason": row.reason,
+        "created_at": when(row.created_at),
+        "content": row.content.as_json(),
+        "spec": row.content.spec(row.serve),
+    }
+
+
+def deployment(row: Deployment) -> dict[str, Any]:
+    return {
+        "serve": row.serve,
+        "env": row.env,
+        "revision": row.revision,
+        "artifact_version": row.artifact_version,
+        "status": row.status,
+        "message": row.message,
+        "operation": row.operation,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+    }
+
+
+def event(row: Any) -> dict[str, Any]:
+    return {**row._mapping, "at": when(row.at)}
+
+
+def token(row: StoredToken) -> dict[str, Any]:
+    """Without its digest."""
+    return {
+        "name": row.name,
+        "roles": row.roles,
+        "author": row.author,
+        "created_at": when(row.created_at),
+        "expires_at": when(row.expires_at),
+    }
+
+
+def instance(each: Instance, observed: Observed) -> dict[str, Any]:
+    return {
+        "revision": each.revision,
+        "phase": each.phase,
+        "serving": observed.serving == each.revision,
+        "starts": each.starts,
+        "since": when(each.since),
+        "message": each.message,
+        **each.details,
+    }
+
+
+def status(
+    target: ServeTarget, current: Operation | None, revision: Revision | None, observed: Observed | None
+) -> dict[str, Any]:
+    """The state of a serve in an environment; `observed` is None if nothing is known of it."""
+    serving = observed.instance(observed.serving) if observed else None
+    ready = serving is not None and serving.phase == "ready"
+    if observed is None:
+        state = "UNKNOWN"
+    elif ready:
+        state = "READY"
+    else:
+        state = "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
+    return {
+        "serve": target.serve,
+        "env": target.env,
+        "status": state,
+        "url": observed.url if observed and target.wanted is not None else None,
+        "desired_revision": target.wanted,
+        "active_revision": target.active,
+        "revision": observed.serving if observed else None,
+        "artifact_version": revision.content.artifact_version if revision else None,
+        "model_uri": revision.content.model_uri if revision else None,
+        "replicas": {"desired": 0 if target.wanted is None else 1, "ready": 1 if ready else 0},
+        "pods": [instance(each, observed) for each in observed.instances] if observed else None,
+        "operation": operation(current) if current else None,
+        "last_error": target.last_error,
+        "last_error_at": when(target.last_error_at),
+        "since": when(serving.since) if serving else when(target.updated_at),
+    }

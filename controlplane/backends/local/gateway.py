@@ -1,0 +1,136 @@
+"""`python -m controlplane.backends.local.gateway ROUTES`: the addresses of serves, kept while their processes change.
+
+A process of its own, so that requests go on when the control plane ends. It reads the routes again on SIGHUP, and notes
+beside them which version it follows. Bytes are passed on as they are: HTTP and gRPC alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+log = logging.getLogger("controlplane.gateway")
+
+HOST = "127.0.0.1"
+CHUNK = 1 << 16
+CONNECT_SECONDS = 5.0
+NOBODY = b'{"error":"no process of this serve is ready"}'
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    b"content-length: " + str(len(NOBODY)).encode() + b"\r\n\r\n" + NOBODY
+)
+
+
+class Gateway:
+    def __init__(self, routes: Path) -> None:
+        self.file = routes
+        self.servers: dict[int, asyncio.Server] = {}
+        self.targets: dict[int, tuple[int | None, bool]] = {}
+        """By port: the port of the process that answers, and whether it speaks HTTP/1.1."""
+
+    async def reload(self) -> None:
+        """Listens on the ports in the file, and on no others."""
+        content = json.loads(self.file.read_bytes())
+        self.targets = targets_of(content["routes"])
+        for port in self.servers.keys() - self.targets.keys():
+            self.servers.pop(port).close()
+        for port in self.targets.keys() - self.servers.keys():
+            try:
+                self.servers[port] = await asyncio.start_server(self.accept, HOST, port, backlog=2048)
+            except OSError as error:
+                log.error("port %d: %s", port, error.strerror)
+        note(self.file, content["version"])
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target, http = self.targets.get(writer.get_extra_info("sockname")[1], (None, False))
+        try:
+            if target is None:
+                raise OSError
+            async with asyncio.timeout(CONNECT_SECONDS):
+                inner_reader, inner_writer = await asyncio.open_connection(HOST, target)
+        except (OSError, TimeoutError):
+            if http:
+                await refuse(reader, writer)
+            writer.close()
+            return
+        requests = asyncio.create_task(relay(reader, inner_writer))
+        await relay(inner_reader, writer)
+        requests.cancel()
+        inner_writer.close()
+        writer.close()
+
+
+def note(routes: Path, version: int) -> None:
+    """Notes that this process follows a version of the routes; from then on it takes SIGHUP."""
+    file = followed_file(routes)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({"pid": os.getpid(), "version": version}))
+    new.replace(file)
+
+
+def followed_file(routes: Path) -> Path:
+    return routes.with_name("followed.json")
+
+
+def targets_of(routes: dict[str, Any]) -> dict[int, tuple[int | None, bool]]:
+    targets: dict[int, tuple[int | None, bool]] = {}
+    for route in routes.values():
+        targets[route["http_port"]] = route["to_http_port"], True
+        targets[route["grpc_port"]] = route["to_grpc_port"], False
+    return targets
+
+
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Passes bytes on until the reader's side ends, and then says so to the other side."""
+    try:
+        while chunk := await reader.read(CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()
+
+
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers an HTTP request for which there is nobody."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await reader.read(CHUNK)
+            writer.write(UNAVAILABLE)
+            await writer.drain()
+    except (OSError, TimeoutError):
+        pass
+
+
+async def run(routes: Path) -> None:
+    gateway = Gateway(routes)
+    loop = asyncio.get_running_loop()
+    changed, stop = asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    ended = asyncio.create_task(stop.wait())
+    while not stop.is_set():
+        changed.clear()
+        await gateway.reload()
+        waiting = asyncio.create_task(changed.wait())
+        await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

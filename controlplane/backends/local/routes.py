@@ -1,0 +1,121 @@
+"""The addresses of serves, and the gateway process that listens on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from controlplane.backends.backend import BackendAway, Key
+from controlplane.backends.local.gateway import followed_file
+from controlplane.backends.local.ports import HOST, PortRange
+from controlplane.backends.local.processes import ProcessId, marked, python, spawn
+from controlplane.backends.local.records import write_whole
+
+FOLLOW_SECONDS = 10.0
+"""How long the gateway may take to follow new routes, its start included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRoute:
+    """The ports of a serve, which it keeps, and those of the process that answers."""
+
+    http_port: int
+    grpc_port: int
+    revision: int | None = None
+    to_http_port: int | None = None
+    to_grpc_port: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.http_port}"
+
+
+class Routes:
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.file, self.mark = folder / "routes.json", f"{mark}/gateway"
+        self.lock = threading.RLock()
+        self.process: ProcessId | None = None
+
+    def everything(self) -> dict[str, ServeRoute]:
+        return {name: ServeRoute(**fields) for name, fields in self.content()["routes"].items()}
+
+    def get(self, key: Key) -> ServeRoute | None:
+        return self.everything().get(str(key))
+
+    def ports(self) -> set[int]:
+        return {port for route in self.everything().values() for port in (route.http_port, route.grpc_port)}
+
+    def ensured(self, key: Key, ports: PortRange, taken: set[int]) -> ServeRoute:
+        """The route of a serve, with ports of its own if it is new."""
+        with self.lock:
+            known = self.get(key)
+            if known is not None:
+                return known
+            route = ServeRoute(*ports.free(2, taken | self.ports()))
+            self.write(key, route)
+            return route
+
+    def send(self, key: Key, revision: int, http_port: int, grpc_port: int) -> None:
+        """Sends the requests of a serve to a process, and waits until the gateway does so."""
+        with self.lock:
+            route = self.get(key)
+            assert route is not None  # noqa: S101 - a process is started after its route is made
+            self.write(key, replace(route, revision=revision, to_http_port=http_port, to_grpc_port=grpc_port))
+
+    def close(self, key: Key) -> None:
+        """Answers the requests of a serve with 503 from now on; its ports stay its own."""
+        with self.lock:
+            route = self.get(key)
+            if route is not None and route.revision is not None:
+                self.write(key, ServeRoute(route.http_port, route.grpc_port))
+
+    def write(self, key: Key, route: ServeRoute) -> None:
+        content = self.content()
+        routes = {**content["routes"], str(key): asdict(route)}
+        write_whole(self.file, {"version": content["version"] + 1, "routes": routes})
+        self.tend()
+
+    def content(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.file.read_bytes()))
+        except FileNotFoundError:
+            return {"version": 0, "routes": {}}
+
+    def tend(self) -> ProcessId | None:
+        """The gateway, started if it does not run, once it follows the routes; None while there is nothing to route."""
+        with self.lock:
+            version = self.content()["version"]
+            if version == 0:
+                return None
+            if self.process is None or not self.process.runs():
+                self.process = marked(self.mark)
+            if self.process is None:
+                command = python("controlplane.backends.local.gateway", str(self.file))
+                self.process = spawn(command, os.environ, self.mark, self.file.with_name("gateway.log"))
+            self.wait_followed(self.process, version)
+            return self.process
+
+    def wait_followed(self, process: ProcessId, version: int) -> None:
+        deadline = time.monotonic() + FOLLOW_SECONDS
+        told = False
+        while (followed := self.followed_by(process)) is None or followed < version:
+            if followed is not None and not told:  # before, it reads the newest routes by itself
+                process.signal(signal.SIGHUP)
+                told = True
+            if not process.runs() or time.monotonic() > deadline:
+                raise BackendAway("the gateway does not follow its routes: see gateway.log in the data folder")
+            time.sleep(0.002)
+
+    def followed_by(self, process: ProcessId) -> int | None:
+        """The version that the gateway follows; None before it has read any."""
+        try:
+            noted = json.loads(followed_file(self.file).read_bytes())
+        except FileNotFoundError:
+            return None
+        return int(noted["version"]) if noted["pid"] == process.pid else None

@@ -1,0 +1,1 @@
+"""Changes of what is wanted: each is one transaction."""

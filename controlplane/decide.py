@@ -1,0 +1,182 @@
+"""The decision: from what is wanted, what is there and the time, to what is done next. A pure function.
+
+A change either becomes active or leaves everything as it was: the revision that serves goes on until the wanted one has
+answered, and it stays if the wanted one fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+MAX_STARTS = 3
+"""How often a revision may fail to start before its change fails."""
+
+Phase = Literal["starting", "ready", "unready", "failed", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeUnderWay:
+    """A change under way."""
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the store says of a target."""
+
+    wanted: int | None
+    active: int | None = None
+    change: ChangeUnderWay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One revision as the back end has it."""
+
+    revision: int
+    phase: Phase
+    since: float
+    starts: int = 1
+    """How often it was started in a row."""
+    due_at: float = 0.0
+    """When a failed one may be started again, or one that is stopping is ended."""
+    message: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """For people: its process, its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is there of a target."""
+
+    instances: tuple[Instance, ...] = ()
+    serving: int | None = None
+    """The revision that requests go to."""
+    url: str | None = None
+
+    def instance(self, revision: int | None) -> Instance | None:
+        return next((each for each in self.instances if each.revision == revision), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Bring a revision up, beside what serves."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Send all requests to a revision; the others are discarded afterwards."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """End a revision that is not needed; one that is stopping already is ended at once."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """Note that the change has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Note that the change has failed; what was active before is wanted again."""
+
+    reason: str
+
+
+Action: TypeAlias = Apply | Promote | Discard | Succeed | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    action: Action | None = None
+    """One at a time: the next is decided on what is there afterwards."""
+    again_at: float | None = None
+    """When to decide again, at the latest; None: when something happens."""
+
+
+POLL_INTERVAL = 0.1
+"""Seconds between looks at a revision that is starting."""
+
+
+def decide(desired: Desired, observed: Observed, now: float) -> Decision:
+    """The next action for a target, or when to see again."""
+    overdue = [each for each in observed.instances if each.phase == "stopping" and now >= each.due_at]
+    if overdue:
+        return Decision(Discard(overdue[0].revision))
+    if desired.wanted is None:
+        return stopped(desired, observed)
+    if desired.change is None:
+        return kept(desired.wanted, observed, now)
+    decision = rolled_out(desired.wanted, desired.change, observed, now)
+    if desired.active is None or desired.active == desired.wanted or isinstance(decision.action, Succeed | Fail):
+        return decision
+    if decision.action is None or isinstance(decision.action, Apply):
+        meanwhile = kept_up(desired.active, observed, now)
+        return Decision(decision.action or meanwhile.action, earliest(decision.again_at, meanwhile.again_at))
+    return decision
+
+
+def stopped(desired: Desired, observed: Observed) -> Decision:
+    """Nothing should serve."""
+    running = [each for each in observed.instances if each.phase != "stopping"]
+    if running:
+        return Decision(Discard(running[0].revision))
+    if observed.instances:
+        return Decision(again_at=min(each.due_at for each in observed.instances))
+    return Decision(Succeed() if desired.change else None)
+
+
+def rolled_out(wanted: int, change: ChangeUnderWay, observed: Observed, now: float) -> Decision:
+    """A revision should become active."""
+    instance = observed.instance(wanted)
+    if instance is not None and instance.phase == "ready":
+        return Decision(Succeed() if observed.serving == wanted else Promote(wanted))
+    if instance is not None and instance.phase == "failed" and instance.starts >= MAX_STARTS:
+        return Decision(Fail(f"revision {wanted} failed to start {instance.starts} times: {instance.message}"))
+    if now >= change.deadline:
+        state = f": {instance.message}" if instance is not None and instance.message else ""
+        return Decision(Fail(f"revision {wanted} was not ready in time{state}"))
+    decision = kept_up(wanted, observed, now)
+    return Decision(decision.action, earliest(decision.again_at, change.deadline))
+
+
+def kept(wanted: int, observed: Observed, now: float) -> Decision:
+    """A revision is active, and should stay so; others should not be there."""
+    decision = kept_up(wanted, observed, now)
+    instance = observed.instance(wanted)
+    if decision.action is not None or instance is None or instance.phase != "ready":
+        return decision
+    if observed.serving != wanted:
+        return Decision(Promote(wanted))
+    others = [each for each in observed.instances if each.revision != wanted]
+    running = [each for each in others if each.phase != "stopping"]
+    if running:
+        return Decision(Discard(running[0].revision))
+    return Decision(again_at=min((each.due_at for each in others), default=None))
+
+
+def kept_up(revision: int, observed: Observed, now: float) -> Decision:
+    """A revision should run, whether it serves or not."""
+    instance = observed.instance(revision)
+    if instance is None:
+        return Decision(Apply(revision))
+    if instance.phase == "failed":
+        return Decision(Apply(revision)) if now >= instance.due_at else Decision(again_at=instance.due_at)
+    if instance.phase == "ready":
+        return Decision()
+    return Decision(again_at=now + POLL_INTERVAL)
+
+
+def earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)

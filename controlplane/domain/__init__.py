@@ -1,0 +1,1 @@
+"""What environments, serves and revisions are; no I/O."""

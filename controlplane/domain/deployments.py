@@ -1,0 +1,131 @@
+"""Requests to deploy: an artifact with its variables, or a model in one step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from controlplane.domain.artifacts import ModelUri
+from controlplane.domain.bodies import Body, Count, EnvironmentName, ServeName, VersionName
+from controlplane.domain.infra import in_spec, nested_words
+
+WRAPPER = "api_serve_deployment_config"
+SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
+WORD_OF = {"node_capacity": "node_capacity_type"}
+"""Fields of deploy-model that an infra-config calls otherwise."""
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class SecretReference(Body):
+    """A key of a secret, whose value the control plane never stores."""
+
+    secret: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+
+
+Variables = dict[str, str | SecretReference]
+
+
+class RollingUpdate(Body):
+    """How pods are replaced."""
+
+    max_surge: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class DeploymentConfig(Body):
+    """How a revision is rolled out, and its variables."""
+
+    deployment_strategy: Literal["rolling"] = "rolling"
+    deployment_strategy_config: RollingUpdate = RollingUpdate()
+    environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
+
+    @field_validator("environment_variables")
+    @classmethod
+    def no_secrets(cls, variables: Variables) -> Variables:
+        for name, value in variables.items():
+            if not VARIABLE_NAME.fullmatch(name):
+                raise ValueError(f"{name[:40]!r} is not the name of a variable")
+            if isinstance(value, str) and SECRET_NAME.search(name):
+                raise ValueError(f"{name}: secrets are not stored: expected {{'secret': NAME, 'key': KEY}}")
+        return variables
+
+
+class Deploy(DeploymentConfig):
+    """The body of `deploy`."""
+
+    env: EnvironmentName
+    artifact_version: VersionName
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+    def config(self) -> DeploymentConfig:
+        return DeploymentConfig(**self.model_dump(exclude={"env", "artifact_version", "reason"}))
+
+
+class DeployModel(Body):
+    """The body of `deploy-model`."""
+
+    serve_name: ServeName
+    model_uri: ModelUri
+    env: EnvironmentName
+    artifact_version: VersionName | None = None
+    """default: v1, v2, … and the same as before for the same model"""
+    storage_strategy: Literal["auto", "emptydir", "pvc"] = "auto"
+    """how the model reaches a pod"""
+    cores: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
+    memory: Annotated[int, Field(strict=True, ge=1, le=512)] = 8
+    """GiB"""
+    node_capacity: Literal["spot", "ondemand"] | None = None
+    min_replicas: Count = 1
+    max_replicas: Count = 1
+    environment_variables: Variables | None = None
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+    @field_validator("environment_variables")
+    @classmethod
+    def no_secrets(cls, variables: Variables | None) -> Variables | None:
+        return None if variables is None else DeploymentConfig.no_secrets(variables)
+
+    @model_validator(mode="after")
+    def ordered(self) -> DeployModel:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is more than max_replicas {self.max_replicas}")
+        return self
+
+    def overlay(self) -> dict[str, Any]:
+        """The infrastructure of a new serve, in the words of the spec."""
+        return self.in_spec(set(type(self).model_fields))
+
+    def named_overlay(self) -> dict[str, Any]:
+        """The infrastructure that the body names, in the words of the spec."""
+        return self.in_spec(self.model_fields_set)
+
+    def in_spec(self, names: Set[str]) -> dict[str, Any]:
+        words = {
+            "cores": self.cores,
+            "memory": self.memory,
+            "min_replicas": self.min_replicas,
+            "max_replicas": self.max_replicas,
+            "node_capacity": self.node_capacity,
+        }
+        said = {WORD_OF.get(word, word): value for word, value in words.items() if word in names and value is not None}
+        patch = nested_words({word: in_spec(word, value) for word, value in said.items()})
+        return patch | ({"storage": {"strategy": self.storage_strategy}} if "storage_strategy" in names else {})
+
+
+class UndeployModel(Body):
+    """The body of `undeploy-model`."""
+
+    serve_name: ServeName
+    env: EnvironmentName
+
+
+class RollBack(Body):
+    """The body of `rollback`."""
+
+    env: EnvironmentName
+    revision: Annotated[int, Field(strict=True, ge=1)]
+    reason: Annotated[str, Field(max_length=1000)] = ""

@@ -1,0 +1,81 @@
+"""Revisions: everything that was said for one deployment. A revision never changes; its sha256 shows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from controlplane.domain.deployments import DeploymentConfig, SecretReference
+from controlplane.domain.environments import EnvironmentConfig
+from controlplane.domain.overlays import differences, merged
+from generator import ServeSpec
+
+FEATURE_STORE, WORKFLOW = "FT_REDIS_URL", "WORKFLOW_URL"
+
+
+class Content(BaseModel):
+    """What a revision says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    artifact_version: str
+    model_uri: str
+    infra: dict[str, Any]
+    """an overlay in the words of the spec"""
+    deployment: DeploymentConfig
+    environment: EnvironmentConfig
+    """the environment as it was"""
+
+    def as_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def sha256(self) -> str:
+        canonical = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def spec(self, serve: str) -> dict[str, Any]:
+        """The spec of the serve, as the generator takes it."""
+        environment, rolling = self.environment, self.deployment.deployment_strategy_config
+        spec = merged(environment.spec, self.infra)
+        spec |= {"name": serve, "model": self.model_uri, "env": {**self.variables(), **spec.get("env", {})}}
+        if environment.namespace:
+            spec["namespace"] = environment.namespace
+        shares = {"surge": rolling.max_surge, "unavailable": rolling.max_unavailable}
+        if said := {name: value for name, value in shares.items() if value is not None}:
+            spec["rolling"] = said
+        return spec
+
+    def variables(self) -> dict[str, Any]:
+        """The variables of the environment and of the deployment; the latter win."""
+        environment = self.environment
+        shared = {FEATURE_STORE: environment.ft_redis_url, WORKFLOW: environment.workflow_url}
+        said = {
+            name: value.model_dump() if isinstance(value, SecretReference) else value
+            for name, value in self.deployment.environment_variables.items()
+        }
+        return {name: value for name, value in shared.items() if value} | said
+
+    def serve_spec(self, serve: str) -> ServeSpec:
+        return ServeSpec.model_validate(self.spec(serve))
+
+
+def changes(old: Content | None, new: Content) -> list[dict[str, Any]]:
+    """The fields that differ, each with its value before and after."""
+    before: Mapping[str, Any] = {} if old is None else old.as_json()
+    return [{"field": path, "before": was, "after": now} for path, was, now in differences(before, new.as_json())]
+
+
+def in_sentences(listed: list[dict[str, Any]]) -> list[str]:
+    """Changes as one line each."""
+    return [f"{each['field']}: {text(each['before'])} → {text(each['after'])}" for each in listed]
+
+
+def text(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,159 @@
+"""The threads: one holds the lease, one sees to everything once a minute, and a few reconcile what may have changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from sqlalchemy.exc import DBAPIError
+
+from controlplane.backends.backend import BackendAway, Key
+from controlplane.changes.context import BackendOf
+from controlplane.domain.environments import EnvironmentConfig
+from controlplane.domain.problems import ApiProblem
+from controlplane.loops.queue import DelayQueue
+from controlplane.loops.reconciler import Reconciler
+from controlplane.store import environments, leases, targets
+from controlplane.store.database import Store
+from controlplane.store.leases import LEASE_SECONDS, FencedOff, Lease
+
+log = logging.getLogger("controlplane")
+
+WORKERS = 4
+LEASE = "loops"
+RENEW_INTERVAL = LEASE_SECONDS / 3
+FULL_LOOK_INTERVAL = 60.0
+RETRY_INTERVAL = 1.0
+
+
+class Loops:
+    def __init__(self, store: Store, backend_of: BackendOf, holder: str) -> None:
+        self.store, self.backend_of, self.holder = store, backend_of, holder
+        self.queue: DelayQueue[Key] = DelayQueue(store.now)
+        self.reconciler = Reconciler(store, backend_of, self.current_lease)
+        self.lease: Lease | None = None
+        self.lease_until = 0.0
+        """By the monotonic clock, which does not jump."""
+        self.watched: set[int] = set()
+        self.stop = threading.Event()
+        self.shared_changed = threading.Event()
+        self.threads = [
+            threading.Thread(target=self.lead, name="lease"),
+            *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
+        ]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Ends the loops once they have noted what they did, and lets another control plane act at once."""
+        self.stop.set()
+        self.shared_changed.set()
+        self.queue.close()
+        for thread in self.threads:
+            thread.join()
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            try:
+                with self.store.writing() as tx:
+                    leases.release(tx, lease)
+            except DBAPIError:
+                pass  # it expires by itself
+
+    def mark(self, key: Key) -> None:
+        """Something may have happened to a key."""
+        self.queue.add(key)
+
+    @property
+    def acts(self) -> bool:
+        """Whether this control plane is the one that acts."""
+        return self.lease is not None and time.monotonic() < self.lease_until
+
+    def current_lease(self) -> Lease:
+        lease = self.lease
+        if lease is None or not self.acts:
+            raise FencedOff("another control plane acts")
+        return lease
+
+    # -- threads ------------------------------------------------------------------------------------------------
+
+    def lead(self) -> None:
+        """Holds the lease, and looks at everything: when it is acquired, and every minute."""
+        look_at = 0.0
+        while not self.stop.is_set():
+            acted = self.acts
+            self.renew()
+            if self.acts:
+                if not acted:
+                    log.info("this control plane acts (%s)", self.holder)
+                if not acted or self.shared_changed.is_set() or time.monotonic() >= look_at:
+                    self.shared_changed.clear()
+                    self.look()
+                    look_at = time.monotonic() + FULL_LOOK_INTERVAL
+            self.shared_changed.wait(RENEW_INTERVAL)
+
+    def renew(self) -> None:
+        begun = time.monotonic()
+        try:
+            with self.store.writing() as tx:
+                lease = leases.acquire(tx, LEASE, self.holder, self.store.now())
+        except DBAPIError as error:
+            log.error("the store does not answer, and the loops wait: %s", error.orig)
+            return
+        if lease is None and self.lease is not None:
+            log.warning("another control plane acts now")
+        self.lease, self.lease_until = lease, begun + LEASE_SECONDS
+
+    def look(self) -> None:
+        """Everything that is wanted or there is due; what serves share is kept up."""
+        try:
+            with self.store.reading() as tx:
+                keys = {Key(target.env, target.serve) for target in targets.everything(tx)}
+                configs = [environment.config for environment in environments.everything(tx)]
+        except DBAPIError as error:
+            log.error("the store does not answer, and the loops wait: %s", error.orig)
+            return
+        for backend in {
+            id(backend): backend for backend in map(self.backend_of, configs or [EnvironmentConfig()])
+        }.values():
+            try:
+                if id(backend) not in self.watched:
+                    backend.watch(self.changed)
+                    self.watched.add(id(backend))
+                backend.tend()
+                keys |= set(backend.keys())
+            except BackendAway as error:
+                log.error("%s", error)
+        for key in sorted(keys):
+            self.queue.add(key)
+
+    def changed(self, key: Key | None) -> None:
+        if key is None:
+            self.shared_changed.set()
+        else:
+            self.queue.add(key)
+
+    def work(self) -> None:
+        while (key := self.queue.get()) is not None:
+            again_at: float | None = None
+            try:
+                again_at = self.reconciler.reconcile(key)
+            except FencedOff:
+                pass  # whoever acts sees to it
+            except ApiProblem:
+                again_at = self.store.now()  # it was changed meanwhile: decide anew
+            except BackendAway as error:
+                log.error("%s: nothing is known, and nothing is decided: %s", key, error)
+                again_at = self.store.now() + RETRY_INTERVAL
+            except DBAPIError as error:
+                log.error("%s: the store does not answer: %s", key, error.orig)
+                again_at = self.store.now() + RETRY_INTERVAL
+            except Exception:
+                log.exception("%s: the loop failed and tries again", key)
+                again_at = self.store.now() + RETRY_INTERVAL * 10
+            finally:
+                self.queue.done(key)
+            if again_at is not None and not self.stop.is_set():
+                self.queue.add(key, again_at)

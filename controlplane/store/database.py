@@ -1,0 +1,115 @@
+"""The database: opened, migrated, and written in one transaction at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from controlplane.failpoints import failpoint
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 5.0
+WRITING = "writing"
+
+
+class UnusableDatabase(Exception):
+    """The database cannot be used; the message is one line for the operator."""
+
+
+class Store:
+    """A database and the clock that its rows are stamped with."""
+
+    def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
+        try:
+            self.engine = create_engine(url, **options_of(url))
+        except (ArgumentError, ImportError, ValueError) as error:
+            raise UnusableDatabase(f"--database: {error}") from None
+        if self.engine.dialect.name == "sqlite":
+            prepare_sqlite(self.engine)
+        self.now = now
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that excludes other writers from its first statement on."""
+        with self.engine.connect().execution_options(**{WRITING: True}) as connection:
+            with connection.begin():
+                yield connection
+                failpoint("before_commit")
+            failpoint("after_commit")
+
+    def migrate(self, revision: str = "head") -> None:
+        """Brings the tables to a revision; an older one takes migrations back."""
+        try:
+            with self.engine.connect() as connection:
+                config = alembic_config(connection)
+                known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+                current = MigrationContext.configure(connection).get_current_revision()
+                connection.rollback()
+                if current is not None and current not in known:
+                    raise UnusableDatabase(
+                        f"the database is at revision {current}, which this version does not know: use a newer version"
+                    )
+                if revision == "head" or revision > (current or ""):
+                    command.upgrade(config, revision)
+                else:
+                    command.downgrade(config, revision)
+        except DBAPIError as error:
+            raise UnusableDatabase(f"the database cannot be used: {error.orig}") from None
+
+    def check(self) -> None:
+        """Raises DBAPIError if the database does not answer."""
+        with self.reading() as tx:
+            tx.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def options_of(url: str) -> dict[str, Any]:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return {"pool_pre_ping": True}
+    if parsed.database in (None, "", ":memory:"):
+        raise UnusableDatabase("--database: expected a file, not a database in memory: what is wanted must outlive us")
+    return {"connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False}}
+
+
+def prepare_sqlite(engine: Any) -> None:
+    """Write-ahead log, checked references, and transactions that begin when they are said to."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # the driver would begin transactions by itself
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def alembic_config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,51 @@
+"""Audit events: who did what, from where, and what it was before and after. They are only ever added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from controlplane.store import tables
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whoever causes a change, and from where."""
+
+    name: str
+    source: str
+
+
+def add(
+    tx: Connection,
+    now: float,
+    actor: Actor,
+    action: str,
+    *,
+    serve: str | None = None,
+    env: str | None = None,
+    operation: str | None = None,
+    before: Any = None,
+    after: Any = None,
+    message: str = "",
+) -> None:
+    tx.execute(
+        insert(tables.event).values(
+            at=now, actor=actor.name, source=actor.source, action=action, serve=serve, env=env, operation=operation,
+            before=before, after=after, message=message,
+        )
+    )  # fmt: skip
+
+
+def listed(
+    tx: Connection, *, serve: str | None = None, env: str | None = None, after: int = 0, limit: int = 100
+) -> list[Row[Any]]:
+    """Events after an id, the oldest first."""
+    query = select(tables.event).where(tables.event.c.id > after).order_by(tables.event.c.id).limit(limit)
+    if serve:
+        query = query.where(tables.event.c.serve == serve)
+    if env:
+        query = query.where(tables.event.c.env == env)
+    return list(tx.execute(query))

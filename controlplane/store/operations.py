@@ -1,0 +1,67 @@
+"""Operations: changes under way, and those that have ended."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from controlplane.domain.problems import not_found
+from controlplane.store import tables
+
+T = tables.operation
+Kind = Literal["deploy", "redeploy", "rollback", "undeploy"]
+State = Literal["RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    id: str
+    kind: Kind
+    serve: str
+    env: str
+    revision: int | None
+    state: State
+    message: str
+    author: str
+    created_at: float
+    updated_at: float
+    deadline: float
+    """When it fails if it has not succeeded by then."""
+
+
+def of(row: Row[Any]) -> Operation:
+    return Operation(**row._mapping)
+
+
+def find(tx: Connection, id: str) -> Operation | None:
+    row = tx.execute(select(T).where(T.c.id == id)).one_or_none()
+    return None if row is None else of(row)
+
+
+def get(tx: Connection, id: str) -> Operation:
+    """Raises ApiProblem (404) if there is none."""
+    found = find(tx, id)
+    if found is None:
+        raise not_found(
+            "operation", id, "its id is in the reply to the change, and in GET /api/v1/serve/{name}/status/{env}"
+        )
+    return found
+
+
+def add(
+    tx: Connection, now: float, kind: Kind, serve: str, env: str, revision: int | None, author: str, seconds: float
+) -> Operation:
+    operation = Operation(
+        secrets.token_hex(8), kind, serve, env, revision, "RUNNING", "", author, now, now, now + seconds
+    )  # fmt: skip
+    tx.execute(insert(T).values({name: getattr(operation, name) for name in Operation.__slots__}))
+    return operation
+
+
+def end(tx: Connection, now: float, operation: Operation, state: State, message: str = "") -> None:
+    """Ends an operation that is running; one that has ended stays as it is."""
+    running = (T.c.id == operation.id) & (T.c.state == "RUNNING")
+    tx.execute(update(T).where(running).values(state=state, message=message, updated_at=now))

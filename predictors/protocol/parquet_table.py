@@ -1,0 +1,143 @@
+"""Parquet files: how much memory a file takes once it is read is known before it is read.
+
+A file of some kilobytes can hold gigabytes, as one value that is repeated takes no room in it.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from predictors.protocol.batch import Batch
+from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
+from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, check_footer, pages
+from predictors.protocol.tables import TableColumns, batch_of_frame
+
+MAX_PAGES = 20_000
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What reading a broken file raises: what it says of itself is used in many places."""
+CELL = 8  # bytes of a value at least
+LITTLE = 2**20  # bytes of texts that are not worth measuring
+
+
+@dataclass(slots=True)
+class ColumnSize:
+    """The memory that a column takes, in bytes."""
+
+    stored: int = 0
+    """As its pages have it: each text of a dictionary once."""
+    unfolded: int = 0
+    """With its texts in each of their rows; no less, but possibly more than it is."""
+    is_measurable: bool = True
+    """Whether its texts can be read without being unfolded."""
+
+
+def decode_parquet(body: bytes) -> Batch:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(io.BytesIO(body))
+    except UNREADABLE:
+        raise InvalidInput("the body cannot be read as Parquet") from None
+    return batch_of_frame(frame, "Parquet")
+
+
+def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
+    """The bytes that reading takes; refuses a file that takes more than `most`, or whose columns do not fit."""
+    try:
+        from pyarrow import BufferReader
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise UnsupportedMediaType("Parquet needs pyarrow on the server: install mlflow-kserve[parquet]") from None
+    try:
+        check_footer(body, columns.most)
+        file = ParquetFile(BufferReader(body))
+        columns.check(names_of(file.schema_arrow))
+        sizes = column_sizes(body, file.metadata, most)
+        folded = {path for path, one in sizes.items() if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
+        size = sum(one.stored if path in folded else one.unfolded for path, one in sizes.items())
+        check_size(size, most)
+        if folded:
+            file = ParquetFile(BufferReader(body), read_dictionary=folded)
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=list(folded), use_threads=False)
+                size += sum(texts_size(chunk) for column in table.columns for chunk in column.chunks)
+                check_size(size, most)
+    except UNREADABLE:
+        raise InvalidInput("the body cannot be read as Parquet") from None
+    return size
+
+
+def names_of(schema: Any) -> list[str]:
+    """The columns of the table that pandas makes: it has the index in a file of its own as such."""
+    index = [name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)]
+    return [name for name in schema.names if name not in index]
+
+
+def column_sizes(body: bytes, metadata: Any, most: int) -> dict[str, ColumnSize]:
+    """By path; those of lists and structures are several."""
+    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    check_size(metadata.num_rows * len(leaves) * CELL, most)
+    sizes = {leaf.path: ColumnSize() for leaf in leaves}
+    left = MAX_PAGES
+    if metadata.num_row_groups * len(leaves) > left:
+        raise too_many_pages()
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for position, leaf in enumerate(leaves):
+            left = add_chunk(sizes[leaf.path], body, group.column(position), leaf, group.num_rows, left)
+        check_size(sum(size.stored for size in sizes.values()), most)
+    return sizes
+
+
+def add_chunk(column: ColumnSize, body: bytes, chunk: Any, leaf: Any, values: int, left: int) -> int:
+    """Adds what one row group has of a column; returns how many pages there may still be."""
+    is_text = leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+        start = chunk.dictionary_page_offset
+    size = counted = longest = 0
+    for page in pages(body, start, chunk.total_compressed_size):
+        left -= 1
+        if left < 0:
+            raise too_many_pages()
+        size, counted = size + page.size, counted + page.values
+        if page.is_dictionary:
+            longest = max(longest, page.size)
+        elif is_text and page.encoding == DELTA_BYTE_ARRAY:  # a text may repeat the one before it
+            column.is_measurable = False
+            longest = max(longest, page.size)
+    values = max(values, counted, chunk.num_values)
+    width = CELL if is_text else max(CELL, leaf.length or 0)
+    stored = max(size, values * width)
+    column.stored += stored
+    column.unfolded += stored + values * longest if is_text else stored
+    return left
+
+
+def texts_size(values: Any) -> int:
+    """Bytes of the texts in an array at any depth, each counted wherever it stands."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    if isinstance(values, pa.ExtensionArray):
+        return texts_size(values.storage)
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(values.dictionary).take(values.indices)
+        return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(texts_size(values.field(i)) for i in range(kind.num_fields))
+    if pa.types.is_nested(kind):  # lists and maps
+        return texts_size(values.values)
+    return 0
+
+
+def check_size(size: int, most: int) -> None:
+    if size > most:
+        raise TooLarge(f"the Parquet takes {size} bytes once it is read, more than {most} (--max-body)")
+
+
+def too_many_pages() -> InvalidInput:
+    return InvalidInput(f"the Parquet has more than {MAX_PAGES} pages: write it with larger ones")

@@ -1,0 +1,88 @@
+"""A back end in memory, for tests: its revisions start, answer and fail when a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from controlplane.backends.backend import Backend, BackendAway, Key
+from controlplane.decide import Instance, Observed, Phase
+from controlplane.domain.problems import FieldProblem
+from controlplane.domain.revisions import Content
+
+BACKOFF = 1.0
+
+
+class MemoryBackend(Backend):
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.instances: dict[Key, dict[int, Instance]] = {}
+        self.serving: dict[Key, int] = {}
+        self.contents: dict[tuple[Key, int], Content] = {}
+        self.calls: list[tuple[str, Key, int]] = []
+        self.broken: set[str] = set()
+        """URIs of models that never start."""
+        self.slow: set[str] = set()
+        """URIs of models that start and are never ready."""
+        self.away = False
+        self.before_apply: Callable[[Key, int], None] = lambda key, revision: None
+
+    def answer(self) -> None:
+        if self.away:
+            raise BackendAway("the back end is away")
+
+    def problems(self, serve: str, content: Content) -> list[FieldProblem]:
+        return []
+
+    def observe(self, key: Key) -> Observed:
+        self.answer()
+        listed = tuple(self.instances.get(key, {}).values())
+        return Observed(listed, self.serving.get(key), f"http://{key.serve}.{key.env}" if key in self.serving else None)
+
+    def apply(self, key: Key, revision: int, content: Content) -> None:
+        self.answer()
+        self.before_apply(key, revision)
+        self.calls.append(("apply", key, revision))
+        self.contents[key, revision] = content
+        old = self.instances.setdefault(key, {}).get(revision)
+        starts = old.starts + 1 if old else 1
+        now = self.now()
+        phase: Phase = (
+            "failed" if content.model_uri in self.broken else "starting" if content.model_uri in self.slow else "ready"
+        )
+        self.instances[key][revision] = Instance(
+            revision, phase, now, starts, now + BACKOFF, "it is broken" if phase == "failed" else ""
+        )
+
+    def promote(self, key: Key, revision: int) -> None:
+        self.answer()
+        self.calls.append(("promote", key, revision))
+        self.serving[key] = revision
+
+    def discard(self, key: Key, revision: int) -> None:
+        self.answer()
+        self.calls.append(("discard", key, revision))
+        del self.instances[key][revision]
+        if self.serving.get(key) == revision:
+            del self.serving[key]
+
+    def crash(self, key: Key, revision: int) -> None:
+        """The process of a revision ends by itself."""
+        old = self.instances[key][revision]
+        self.instances[key][revision] = replace(old, phase="failed", starts=1, due_at=self.now() + BACKOFF)
+
+    def logs(self, key: Key, revision: int, lines: int) -> str:
+        return "a line\n" * lines
+
+    def keys(self) -> list[Key]:
+        self.answer()
+        return [key for key, listed in self.instances.items() if listed]
+
+    def tend(self) -> None:
+        self.answer()
+
+    def watch(self, changed: Callable[[Key | None], None]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
