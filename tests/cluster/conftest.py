@@ -19,9 +19,8 @@ def cluster() -> LiveCluster:
     if os.environ.get("CLUSTER", "local") != "local":
         made = yours()
     else:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.cluster", "up"], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
+        up = [sys.executable, "-m", "tests.cluster", "up", *os.environ.get("PARTS", "").split()]
+        done = subprocess.run(up, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             pytest.exit(done.stderr, returncode=1)
         made = local()

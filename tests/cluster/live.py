@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from generator import ServeSpec
 from generator.platform import platform
 from tests.cluster.parts import sandbox
+from tests.cluster.parts.inside import started
 from tests.cluster.parts.node import kill_task
 from tests.cluster.parts.places import KUBECONFIG, PROGRAMS, REGISTRY, TAG
 from tests.serving import wait_for
@@ -167,13 +168,15 @@ def placed(documents: Sequence[Document], namespace: str) -> list[Document]:
 
 
 def local() -> LiveCluster:
-    """The cluster of `make cluster`, which runs."""
-    path = f"{PROGRAMS / 'kubernetes'}{os.pathsep}{os.environ['PATH']}"
-    ports = {name: f"http://{sandbox.address(name)}" for name in ("gateway", "mlflow")}
-    return LiveCluster(
-        KUBECONFIG, REGISTRY, TAG, ports["gateway"], ports["mlflow"], "http://mlflow.mlflow.svc:5000",
-        {**os.environ, "PATH": path},
-    )  # fmt: skip
+    """The cluster of `make cluster`, as far as it runs."""
+    environment = {**os.environ, "PATH": f"{PROGRAMS / 'kubernetes'}{os.pathsep}{os.environ['PATH']}"}
+    made = LiveCluster(KUBECONFIG, REGISTRY, TAG, environment=environment)
+    if {"node", "gateway", "mlflow"} <= {*started()}:
+        ports = {name: f"http://{sandbox.address(name)}" for name in ("gateway", "mlflow")}
+        return replace(
+            made, gateway=ports["gateway"], tracking=ports["mlflow"], tracking_in_pods="http://mlflow.mlflow.svc:5000"
+        )
+    return made
 
 
 def yours() -> LiveCluster:
