@@ -5,17 +5,25 @@ from generator.facts import ModelFacts
 from generator.output import stream as to_yaml
 from generator.problems import Problem, SpecError
 from generator.render import render
-from generator.rollout import Patch, Step, canary, promote, rollback
+from generator.rollout.actions import ApplyDocuments, Delete, Patch
+from generator.rollout.observed import ClusterTraits, ObservedServe
+from generator.rollout.planner import canary, promote, rollback, undo
+from generator.rollout.steps import RolloutPlan, Step
 from generator.schema import json_schema
 from generator.spec import Canary, ServeSpec
 from generator.specfile.load import read_spec
 
 __all__ = [
+    "ApplyDocuments",
     "Canary",
     "Change",
+    "ClusterTraits",
+    "Delete",
     "ModelFacts",
+    "ObservedServe",
     "Patch",
     "Problem",
+    "RolloutPlan",
     "ServeSpec",
     "SpecError",
     "Step",
@@ -27,4 +35,5 @@ __all__ = [
     "render",
     "rollback",
     "to_yaml",
+    "undo",
 ]

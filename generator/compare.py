@@ -36,11 +36,11 @@ DESCRIPTIONS = [
 # Fields outside the pod template: in Standard; a Knative revision contains nearly all of them.
 NO_RESTART = re.compile(
     r"predictor\.(minReplicas|maxReplicas|scaleTarget|scaleMetric|scaleMetricType|autoScaling|canaryTrafficPercent"
-    r"|deploymentStrategy|timeout)\b.*|canary\b.*"
+    r"|deploymentStrategy|timeout)\b.*|canary\b.*|metadata\.labels\.networking\.kserve\.io/visibility"
 )
 NO_RESTART_KNATIVE = re.compile(
     r"predictor\.canaryTrafficPercent|metadata\.annotations\.serving\.knative\.dev/rollout-duration"
-    r"|metadata\.labels\.networking\.kserve\.io/visibility"
+    r"|metadata\.labels\.networking\.knative\.dev/visibility"
 )
 
 

@@ -41,7 +41,7 @@ def destinations(plan: ManifestPlan) -> list[Destination]:
 def tracking(plan: ManifestPlan) -> Iterator[Destination]:
     """The tracking server. A policy applies to ports of pods, a URL names that of a Service: both are allowed."""
     tracking_server = plan.spec.tracking
-    models = [plan.spec.model, *([plan.spec.canary.model] if plan.spec.canary else [])]
+    models = [plan.spec.model, *([plan.canary.uri] if plan.canary else [])]
     if tracking_server.namespace:
         yield Destination(
             "tracking.namespace", "the tracking server", tracking_server.namespace, ports=(tracking_server.port,)
@@ -59,7 +59,7 @@ def tracking(plan: ManifestPlan) -> Iterator[Destination]:
 def models(plan: ManifestPlan) -> Iterator[Destination]:
     """Models outside the registry. Only the tracking server knows where its artifacts are."""
     spec = plan.spec
-    for path, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
+    for path, uri in (("model", spec.model), *([("canary.model", plan.canary.uri)] if plan.canary else [])):
         if uri.startswith(("http://", "https://")):
             yield from of_url(plan, path, uri)
         elif not ModelURI.parse(uri).is_mlflow and not uri.startswith(("pvc://", "oci://")):  # fetched by the kubelet

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from generator.canary_serve import canary_serve
 from generator.facts import ModelFacts
 from generator.problems import SpecError, problem
 from generator.scaler import Clock, Maker, Scaler, clock_of, completed, maker_of, max_of, rule_of, scaler_of
@@ -53,6 +54,7 @@ class ManifestPlan:
     spec: ServeSpec
     stable: Served
     canary: Served | None
+    """The canary of Knative or of KServe's spec.canary, inside the same InferenceService."""
     strategy: Strategy
     scaler: Scaler
     scaling: Scaling
@@ -62,11 +64,34 @@ class ManifestPlan:
     scaled_object: Maker | None
     """Whether KServe or the generator makes KEDA's ScaledObject."""
     max_replicas: int
+    part_of: ServeSpec | None = None
+    """The serve that this one is a canary of."""
+    behind: list[ManifestPlan] = field(default_factory=list)
+    """The canaries that are serves of their own, behind the same route as this one."""
     reasons: dict[str, Reason] = field(default_factory=dict)
 
     @property
     def knative(self) -> bool:
         return self.spec.mode == "Knative"
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model in URLs, which a canary shares with its serve."""
+        return (self.part_of or self.spec).name
+
+    @property
+    def has_own_route(self) -> bool:
+        """Whether an HTTPRoute of ours leads to the serve, and KServe makes none."""
+        external = self.spec.exposure.visibility == "external"
+        return not self.knative and external and bool(self.behind or self.spec.exposure.route == "own")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host names that KServe gives the serve, as far as the spec tells."""
+        spec, exposure = self.spec, self.spec.exposure
+        if exposure.hosts or not exposure.domain_suffix:
+            return exposure.hosts
+        return [f"{name}-{spec.namespace}.{exposure.domain_suffix}" for name in (spec.name, self.workload)]
 
     @property
     def kserve_version(self) -> tuple[int, ...]:
@@ -98,7 +123,9 @@ class ManifestPlan:
         return math.ceil(seconds(self.spec.drain_delay)) + math.ceil(seconds(self.spec.grace_period)) + 10
 
 
-def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
+def decide(
+    spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None, part_of: ServeSpec | None = None
+) -> ManifestPlan:
     """The plan for a spec; `facts` are those of the models, by URI."""
     facts = facts or {}
     reasons: dict[str, Reason] = {}
@@ -120,6 +147,8 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
     clock = because("scaling.schedule", clock_of(spec, scaler)) if spec.scaling.schedule else None
     if rule := rule_of(spec, scaler, clock, cores):
         because(f"scaling.{rule[0]}", rule[1:])
+    inside = spec.canary if not spec.is_split_by_route else None
+    max_replicas = because("replicas.max", max_of(spec, scaler))
     return ManifestPlan(
         spec=spec,
         stable=Served(
@@ -132,13 +161,18 @@ def decide(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> Ma
             name=spec.revision,
             features=known.features if known else None,
         ),
-        canary=canary_of(spec, spec.canary, flavor, facts.get(spec.canary.model), because) if spec.canary else None,
+        canary=canary_of(spec, inside, flavor, facts.get(inside.model), because) if inside else None,
         strategy=because("storage.strategy", strategy_of(spec, size)),
         scaler=scaler,
         scaling=completed(spec, rule),
         clock=clock,
         scaled_object=because("scaling.scaled_object", maker_of(spec, clock)) if scaler == "keda" else None,
-        max_replicas=because("replicas.max", max_of(spec, scaler)),
+        max_replicas=max_replicas,
+        part_of=part_of,
+        behind=[
+            decide(canary_serve(spec, each, flavor, facts.get(each.model), scaler, max_replicas), facts, spec)
+            for each in (spec.canaries if spec.is_split_by_route else [])
+        ],
         reasons=reasons,
     )
 

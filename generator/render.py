@@ -43,6 +43,7 @@ def resources(plan: ManifestPlan) -> list[Resource]:
         *scaled_object(plan),
         *schedule(plan),
         *disruption.resources_of(plan),
+        *(each for canary in plan.behind for each in resources(canary)),
         *routes.resources_of(plan),
         *mesh.resources_of(plan),
         *monitors.resources_of(plan),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from predictors.telemetry import logs
 
 def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
     """The command; the process ends with the server's exit status."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     arguments = sys.argv[1:] if argv is None else list(argv)
     module = forced_flavor or "mlflow"
     model = f"a {forced_flavor} model" if forced_flavor else "an MLflow model"

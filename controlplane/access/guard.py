@@ -78,9 +78,9 @@ class CallerGuard:
         if not self.verifiers or token.count(b".") != 2:
             raise invalid_token("the token is not known")
         for role, verifier in self.verifiers:
-            found = verifier.holder(token, digest)
-            if role == "viewer" or found.admin:
-                return ApiCaller(found.name, {EVERYWHERE: role})
+            holder = verifier.holder(token, digest)
+            if role == "viewer" or holder.admin:
+                return ApiCaller(holder.name, {EVERYWHERE: role})
         raise AssertionError("the last verifier lets every valid token view")
 
 

@@ -24,8 +24,10 @@ def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
     def change(context: ChangeContext) -> ApiReply:
-        made = changes.create_artifact(context, body)
-        return ApiReply(201, views.artifact(made), {"location": f"/api/v1/artifact/{made.serve}/{made.version}"})
+        artifact = changes.create_artifact(context, body)
+        return ApiReply(
+            201, views.artifact(artifact), {"location": f"/api/v1/artifact/{artifact.serve}/{artifact.version}"}
+        )
 
     return carry_out(request, body, change)
 

@@ -24,9 +24,9 @@ def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
 
     def change(context: ChangeContext) -> ApiReply:
-        made = changes.create(context, body)
-        place = {"location": f"/api/v1/environment/{made.name}", "etag": etag(made.generation)}
-        return ApiReply(201, views.environment(made), place)
+        environment = changes.create(context, body)
+        place = {"location": f"/api/v1/environment/{environment.name}", "etag": etag(environment.generation)}
+        return ApiReply(201, views.environment(environment), place)
 
     return carry_out(request, body, change)
 

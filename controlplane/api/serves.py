@@ -27,9 +27,9 @@ def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
     def change(context: ChangeContext) -> ApiReply:
-        made = changes.create(context, body)
-        place = {"location": f"/api/v1/serve/{made.name}", "etag": etag(made.generation)}
-        return ApiReply(201, views.serve(made, []), place)
+        serve = changes.create(context, body)
+        place = {"location": f"/api/v1/serve/{serve.name}", "etag": etag(serve.generation)}
+        return ApiReply(201, views.serve(serve, []), place)
 
     return carry_out(request, body, change)
 

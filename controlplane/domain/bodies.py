@@ -79,10 +79,10 @@ def unwrapped(
             problems += inner_problems
         else:
             inner, inner_places = {key: value}, {key: above + key}
-        for field, given in inner.items():
-            if field in flat and flat[field] != given:
+        for field, content in inner.items():
+            if field in flat and flat[field] != content:
                 problems.append(FieldProblem(inner_places[field], f"differs from {places[field]}", "one of the two"))
-            flat[field], places[field] = given, inner_places[field]
+            flat[field], places[field] = content, inner_places[field]
     return flat, places, problems
 
 

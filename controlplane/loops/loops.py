@@ -90,7 +90,7 @@ class Loops:
                     log.info("this control plane acts (%s)", self.holder)
                 if not acted or self.shared_changed.is_set() or time.monotonic() >= look_at:
                     self.shared_changed.clear()
-                    self.look()
+                    self.resync()
                     look_at = time.monotonic() + FULL_LOOK_INTERVAL
             self.shared_changed.wait(RENEW_INTERVAL)
 
@@ -106,7 +106,7 @@ class Loops:
             log.warning("another control plane acts now")
         self.lease, self.lease_until = lease, begun + LEASE_SECONDS
 
-    def look(self) -> None:
+    def resync(self) -> None:
         """Everything that is wanted or there is due; what serves share is kept up."""
         try:
             with self.store.reading() as tx:

@@ -46,7 +46,7 @@ class DelayQueue(Generic[K]):
     def next(self) -> tuple[K | None, float | None]:
         """A key that is due and not being worked on, or how long to wait for one."""
         held: list[tuple[float, int, K]] = []
-        found: K | None = None
+        due_key: K | None = None
         wait: float | None = None
         while self.heap:
             at, order, key = self.heap[0]
@@ -61,11 +61,11 @@ class DelayQueue(Generic[K]):
                 held.append((at, order, key))
                 continue
             del self.due[key]
-            found = key
+            due_key = key
             break
         for entry in held:
             heapq.heappush(self.heap, entry)
-        return found, wait
+        return due_key, wait
 
     def done(self, key: K) -> None:
         with self.condition:

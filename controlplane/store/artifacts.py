@@ -33,10 +33,10 @@ def find(tx: Connection, serve: str, version: str) -> Artifact | None:
 
 def get(tx: Connection, serve: str, version: str) -> Artifact:
     """Raises ApiProblem (404) if there is none."""
-    found = find(tx, serve, version)
-    if found is None:
+    artifact = find(tx, serve, version)
+    if artifact is None:
         raise not_found("artifact", f"{serve} {version}", "POST /api/v1/artifact makes one")
-    return found
+    return artifact
 
 
 def listed(tx: Connection, serve: str, page: int, limit: int) -> tuple[list[Artifact], int]:

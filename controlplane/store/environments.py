@@ -36,11 +36,11 @@ def find(tx: Connection, name: str) -> Environment | None:
 
 def get(tx: Connection, name: str) -> Environment:
     """Raises ApiProblem (404) if there is none."""
-    found = find(tx, name)
-    if found is None:
+    environment = find(tx, name)
+    if environment is None:
         names = ", ".join(each.name for each in everything(tx)) or "none"
         raise not_found("environment", name, f"POST /api/v1/environment makes one; there is: {names}")
-    return found
+    return environment
 
 
 def everything(tx: Connection) -> list[Environment]:

@@ -43,12 +43,12 @@ def find(tx: Connection, id: str) -> Operation | None:
 
 def get(tx: Connection, id: str) -> Operation:
     """Raises ApiProblem (404) if there is none."""
-    found = find(tx, id)
-    if found is None:
+    operation = find(tx, id)
+    if operation is None:
         raise not_found(
             "operation", id, "its id is in the reply to the change, and in GET /api/v1/serve/{name}/status/{env}"
         )
-    return found
+    return operation
 
 
 def add(

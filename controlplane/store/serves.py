@@ -49,12 +49,12 @@ def find(tx: Connection, name: str) -> Serve | None:
 
 def get(tx: Connection, name: str) -> Serve:
     """Raises ApiProblem (404) if there is none."""
-    found = find(tx, name)
-    if found is None:
+    serve = find(tx, name)
+    if serve is None:
         raise not_found(
             "serve", name, "POST /api/v1/serve makes one, and POST /api/v1/serve/deploy-model deploys at once"
         )
-    return found
+    return serve
 
 
 def listed(tx: Connection, page: int, limit: int, space: str | None, contains: str | None) -> tuple[list[Serve], int]:

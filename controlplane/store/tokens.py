@@ -35,10 +35,10 @@ def find(tx: Connection, name: str) -> StoredToken | None:
 
 def get(tx: Connection, name: str) -> StoredToken:
     """Raises ApiProblem (404) if there is none."""
-    found = find(tx, name)
-    if found is None:
+    token = find(tx, name)
+    if token is None:
         raise not_found("token", name, "GET /api/v1/token lists those there are")
-    return found
+    return token
 
 
 def by_digest(tx: Connection, sha256: str) -> StoredToken | None:

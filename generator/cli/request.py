@@ -51,8 +51,9 @@ class ServeRequest:
         if spec.flavor is not None:
             return {}
         sources = {spec.model: self.mlmodel or spec.model}
-        if spec.canary and spec.canary.flavor is None:
-            sources.setdefault(spec.canary.model, spec.canary.model)
+        for canary in spec.canaries:
+            if canary.flavor is None:
+                sources.setdefault(canary.model, canary.model)
         try:
             return {uri: fetch_facts(where, self.tracking_uri) for uri, where in sources.items()}
         except LookupFailed as error:

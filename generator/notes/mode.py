@@ -40,9 +40,17 @@ def knative(plan: ManifestPlan) -> Iterator[str]:
 
 
 def canary(plan: ManifestPlan) -> Iterator[str]:
-    if plan.canary is None:
-        return
-    if plan.knative:
+    if plan.behind:
+        name, namespace = plan.spec.name, plan.spec.namespace
+        yield (
+            "KServe keeps the routes that it made for the serve before, and they come first: delete them "
+            f"(kubectl delete httproute {name} {plan.workload} --namespace {namespace}), or let the command canary "
+            "do it with --apply"
+        )
+    elif plan.canary and plan.knative:
         yield "a new serve would send all traffic to the canary: apply it without one first"
-    else:
-        yield "a canary in Standard mode needs KServe's Gateway API ingress"
+    elif plan.canary:
+        yield (
+            "canary.by: kserve needs KServe's Gateway API ingress, and a KServe newer than 0.20.0, which sends a "
+            "canary nothing"
+        )

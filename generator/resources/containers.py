@@ -24,7 +24,7 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "name": CONTAINER,
         "image": served.image,
         "imagePullPolicy": plan.spec.image_pull_policy,
-        "args": [f"--model-name={plan.spec.name}", *plan.spec.args],
+        "args": [f"--model-name={plan.model_name}", *plan.spec.args],
     } | common_fields(plan, served)
 
 

@@ -14,12 +14,13 @@ from generator.resources.volumes import volumes
 from generator.spec.values import seconds
 
 MODE = "serving.kserve.io/deploymentMode"
+VISIBILITY = "networking.kserve.io/visibility"
+KNATIVE_VISIBILITY = "networking.knative.dev/visibility"
 PROTOCOLS = {"v1": "v1", "v2": "v2", "grpc": "grpc-v2"}
 
 
 def inference_service(plan: ManifestPlan) -> Resource:
     spec = plan.spec
-    visible = {} if spec.exposure.visibility == "external" else {"networking.kserve.io/visibility": "cluster-local"}
     isvc = resource(
         plan,
         "serving.kserve.io/v1beta1",
@@ -33,10 +34,27 @@ def inference_service(plan: ManifestPlan) -> Resource:
             **spec.annotations,
         },
     )
-    isvc["metadata"]["labels"] |= visible
+    isvc["metadata"]["labels"] |= visibility(plan)
     if plan.canary and not plan.knative:
         isvc["spec"]["canary"] = [canary(plan, plan.canary)]
     return isvc
+
+
+def visibility(plan: ManifestPlan) -> dict[str, str]:
+    """The label that keeps a serve inside the cluster, or KServe's routes away where ours leads to it."""
+    if plan.knative:
+        return {KNATIVE_VISIBILITY: "cluster-local"} if plan.spec.exposure.visibility == "cluster-local" else {}
+    hidden = plan.spec.exposure.visibility == "cluster-local" or plan.has_own_route
+    return {VISIBILITY: "cluster-local"} if hidden else {}
+
+
+def labels_of_pods(plan: ManifestPlan) -> dict[str, str] | None:
+    """A label that stays: KServe copies those of the serve to its pods, which would restart with every change.
+
+    The visibility changes when a rollout begins and ends.
+    """
+    external = plan.spec.exposure.visibility == "external"
+    return {VISIBILITY: "external"} if external and not plan.knative else None
 
 
 def predictor(plan: ManifestPlan) -> Any:
@@ -46,6 +64,7 @@ def predictor(plan: ManifestPlan) -> Any:
     return compact(
         {
             "name": spec.revision,
+            "labels": labels_of_pods(plan),
             "canaryTrafficPercent": spec.canary.percent if spec.canary and plan.knative else None,
             **scaling.fields_of(plan),
             "containerConcurrency": spec.container_concurrency,
@@ -94,7 +113,8 @@ def reference(plan: ManifestPlan, served: Served) -> dict[str, Any]:
         "protocolVersion": PROTOCOLS[spec.protocol],
         "storageUri": served.uri if plan.strategy == "container" else None,
         "image": own_image,
-        "args": spec.args or None,
+        # The runtime names the model after the InferenceService; the last flag counts.
+        "args": [*([f"--model-name={plan.model_name}"] if plan.part_of else []), *spec.args] or None,
         **containers.common_fields(plan, served),
     }
 

@@ -10,6 +10,8 @@ from generator.plan import ManifestPlan
 Resource = dict[str, Any]
 POD_LABEL = "serving.kserve.io/inferenceservice"
 """Label that KServe puts on every pod of the serve."""
+CANARY_OF = "mlflow-kserve/canary-of"
+"""Label of everything that belongs to a canary with an InferenceService of its own; its value is the serve."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "mlflow-kserve"}
 
 
@@ -27,6 +29,7 @@ def labels(plan: ManifestPlan) -> dict[str, str]:
         "app.kubernetes.io/name": plan.spec.name,
         **MANAGED_BY,
         **plan.spec.labels,
+        **({CANARY_OF: plan.part_of.name} if plan.part_of else {}),
     }
 
 

@@ -45,7 +45,7 @@ def latency(rule: Latency, pods: str, recently: str) -> PromQuery:
 
 def selector(plan: ManifestPlan) -> str:
     """The pods of the stable predictor only; those of a canary are not scaled."""
-    labels = {"namespace": plan.spec.namespace, "model_name": plan.spec.name}
+    labels = {"namespace": plan.spec.namespace, "model_name": plan.model_name}
     exactly = [f'{name}="{value}"' for name, value in labels.items()]
     return "{" + ",".join([*exactly, f'pod=~"{plan.workload}-.+"']) + "}"
 

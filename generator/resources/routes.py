@@ -1,8 +1,9 @@
-"""The route for a host name of the serve."""
+"""Routes for host names of the serve, which split the traffic."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from generator.plan import ManifestPlan
@@ -11,14 +12,31 @@ from generator.resources.meta import Resource, resource
 from generator.spec.values import seconds
 
 SERVICE_PORT = 80
-GRPC_SERVICES = ("inference.GRPCInferenceService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
+GRPC_CONTENT = {"type": "RegularExpression", "name": "content-type", "value": "^application/grpc.*"}
+Backends = Sequence[tuple[str, int | None]]
+"""Services, with their weights if there is more than one."""
+
+
+ISVC_HEADERS = ("KServe-Isvc-Name", "KServe-Isvc-Namespace")
+"""Headers that KServe's routes set."""
 
 
 def resources_of(plan: ManifestPlan) -> list[Resource]:
     host = plan.spec.exposure.host
-    if host is None:
-        return []
-    return [mapping(plan, host) if plan.knative else route(plan, host)]
+    if plan.knative:
+        return [mapping(plan, host)] if host else []
+    own = [route(plan, own_route(plan), plan.hosts)] if plan.has_own_route else []
+    return own + ([route(plan, host_route(plan), [host])] if host else [])
+
+
+def own_route(plan: ManifestPlan) -> str:
+    """The name of our route for KServe's host names."""
+    return f"{plan.spec.name}-route"
+
+
+def host_route(plan: ManifestPlan) -> str:
+    """The name of our route for a host name of the serve's owner."""
+    return f"{plan.spec.name}-host"
 
 
 def mapping(plan: ManifestPlan, host: str) -> Resource:
@@ -27,41 +45,80 @@ def mapping(plan: ManifestPlan, host: str) -> Resource:
     return resource(plan, "serving.knative.dev/v1beta1", "DomainMapping", host, {"spec": {"ref": reference}})
 
 
-def route(plan: ManifestPlan, host: str) -> Resource:
-    """An HTTPRoute next to KServe's own, which has only names in the cluster's domain."""
+def route(plan: ManifestPlan, name: str, hosts: list[str]) -> Resource:
+    """An HTTPRoute with the split of the traffic."""
     namespace, _, gateway = plan.spec.exposure.gateway.partition("/")
     content = {
         "spec": {
             "parentRefs": [{"namespace": namespace, "name": gateway}],
-            "hostnames": [host],
-            "rules": [
-                rule(plan, [path(f"/{service}") for service in GRPC_SERVICES], containers.GRPC),
-                rule(plan, [path("/")], containers.HTTP),
-            ],
+            "hostnames": hosts,
+            "rules": rules(plan),
         }
     }
-    return resource(plan, "gateway.networking.k8s.io/v1", "HTTPRoute", f"{plan.spec.name}-host", content)
+    return resource(plan, "gateway.networking.k8s.io/v1", "HTTPRoute", name, content)
 
 
-def rule(plan: ManifestPlan, matches: list[dict[str, Any]], port: int) -> dict[str, Any]:
+def rules(plan: ManifestPlan) -> list[dict[str, Any]]:
+    """Testers first, then everybody; gRPC before REST."""
+    canaries = list(zip(plan.spec.canaries, plan.behind, strict=True)) if plan.behind else []
+    testers = [
+        each
+        for canary, behind in canaries
+        if canary.testers
+        for each in protocols(plan, [(behind.workload, None)], header(canary.testers.header, canary.testers.value))
+    ]
+    mirrors = [(behind.workload, canary.shadow.percent) for canary, behind in canaries if canary.shadow]
+    return testers + protocols(plan, shares(plan), None, mirrors)
+
+
+def protocols(
+    plan: ManifestPlan, backends: Backends, match: dict[str, Any] | None, mirrors: Sequence[tuple[str, int]] = ()
+) -> list[dict[str, Any]]:
+    """A rule for gRPC, which content types tell, and one for all the rest."""
+    wanted = [match] if match else []
+    return [
+        rule(plan, containers.GRPC, backends, [*wanted, GRPC_CONTENT], mirrors),
+        rule(plan, containers.HTTP, backends, wanted, mirrors),
+    ]
+
+
+def rule(
+    plan: ManifestPlan,
+    pod_port: int,
+    backends: Backends,
+    headers: list[dict[str, Any]],
+    mirrors: Sequence[tuple[str, int]],
+) -> dict[str, Any]:
     """A rule; the first port of the pods is the Service's port 80, others keep their number."""
     first = containers.ports(plan)[0]["containerPort"]
+    port = SERVICE_PORT if pod_port == first else pod_port
+    named = zip(ISVC_HEADERS, (plan.spec.name, plan.spec.namespace), strict=True)
+    filters: list[dict[str, Any]] = [
+        {
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {"set": [{"name": name, "value": value} for name, value in named]},
+        }
+    ]
+    for service, percent in mirrors:
+        copied = {"backendRef": {"name": service, "port": port}} | ({"percent": percent} if percent < 100 else {})
+        filters.append({"type": "RequestMirror", "requestMirror": copied})
     return {
-        "matches": matches,
-        "backendRefs": [
-            {"name": name, "port": SERVICE_PORT if port == first else port, "weight": weight}
-            for name, weight in backends(plan)
-        ],
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}} | ({"headers": headers} if headers else {})],
+        "filters": filters,
+        "backendRefs": [{"name": name, "port": port, "weight": weight} for name, weight in backends],
         "timeouts": {"request": f"{math.ceil(seconds(plan.spec.timeout))}s"},
     }
 
 
-def path(prefix: str) -> dict[str, Any]:
-    return {"path": {"type": "PathPrefix", "value": prefix}}
+def header(name: str, value: str) -> dict[str, Any]:
+    return {"type": "Exact", "name": name, "value": value}
 
 
-def backends(plan: ManifestPlan) -> list[tuple[str, int | None]]:
-    """KServe's Services and their shares of the traffic."""
+def shares(plan: ManifestPlan) -> Backends:
+    """The Services behind the route, and their weights."""
+    if plan.behind:
+        beside = [(each.workload, canary.percent) for canary, each in zip(plan.spec.canaries, plan.behind, strict=True)]
+        return [(plan.workload, 100 - sum(percent for _, percent in beside)), *beside]
     if plan.canary is None or plan.spec.canary is None:
         return [(plan.workload, None)]
     percent = plan.spec.canary.percent

@@ -13,5 +13,13 @@ SUBJECTS = (mode, canary, model, pods, surroundings, prediction_log, scaling, sc
 
 
 def problems_of(plan: ManifestPlan) -> list[Problem]:
-    """All violations, in the order of the rules."""
-    return [problem for subject in SUBJECTS for rule in subject.RULES for problem in rule(plan)]
+    """All violations, in the order of the rules; of those of a canary's serve, the ones that only it has."""
+    own = [problem for subject in SUBJECTS for rule in subject.RULES for problem in rule(plan)]
+    known = {(each.path, each.message) for each in own}
+    for (path, _), behind in zip(canary.positions(plan), plan.behind, strict=False):
+        own += [
+            Problem((*path, *each.path), each.message)
+            for each in problems_of(behind)
+            if (each.path, each.message) not in known
+        ]
+    return own

@@ -18,7 +18,7 @@ UV_IMAGE = "onnx"
 def storage(plan: ManifestPlan) -> Iterator[Problem]:
     """Whether the chosen strategy can fetch the model."""
     spec = plan.spec
-    for where, uri in (("model", spec.model), *([("canary.model", spec.canary.model)] if spec.canary else [])):
+    for where, uri in (("model", spec.model), *([("canary.model", plan.canary.uri)] if plan.canary else [])):
         if "://" not in uri and not ModelURI.parse(uri).is_mlflow:
             yield problem(
                 where, f"{uri!r} is not on the cluster: expected a URI such as models:/NAME/VERSION, s3://… or pvc://…"

@@ -45,7 +45,7 @@ def windows(plan: ManifestPlan) -> Iterator[Problem]:
             yield at(position, "min", f"{window.min} is more than the maximum of {maximum}")
         if (window.min, maximum if plan.scaler != "none" else usual[1]) == usual:
             yield at(position, "min", "changes nothing: the numbers are those of replicas")
-        canary = spec.canary.replicas if spec.canary else None
+        canary = spec.canary.replicas if spec.canary and plan.canary else None
         if plan.clock == "jobs" and canary is not None and canary > max(window.min, 1):
             yield problem(
                 "canary.replicas", f"KServe would refuse the window with {window.min}: expected at most that many"

@@ -1,5 +1,6 @@
 """The spec of a serve, part by part."""
 
-from generator.spec.serve import Canary, ServeSpec
+from generator.spec.canary import Canary
+from generator.spec.serve import ServeSpec
 
 __all__ = ["Canary", "ServeSpec"]

@@ -56,13 +56,22 @@ class Exposure(Part):
     visibility: Literal["external", "cluster-local"] = "external"
     """whether callers outside the cluster can reach the serve"""
     domain_suffix: Subdomain | None = Field(
-        None, description="domain of the cluster's ingress; a note then states the expected URL"
+        None, description="domain of the cluster's ingress (KServe's ingressDomain), from which host names follow"
+    )
+    hosts: list[Subdomain] = Field(
+        [], description="host names that KServe gives the serve (Standard); default: from domain_suffix"
+    )
+    route: Literal["kserve", "own"] = Field(
+        "kserve",
+        description="whose HTTPRoute leads to the serve (Standard): KServe's, except while there is a canary, or "
+        "always one of ours",
     )
     host: Subdomain | None = Field(
         None, description="additional host name, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
     )
     gateway: Annotated[str, matching(rf"{DNS_1035}/{DNS_SUBDOMAIN}", "namespace/name of a Gateway")] = Field(
-        "kserve/kserve-ingress-gateway", description="namespace/name of the Gateway for the HTTPRoute (Standard)"
+        "kserve/kserve-ingress-gateway",
+        description="namespace/name of the Gateway for our HTTPRoutes (Standard); default: KServe's",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from generator.spec.canary import Canary, FlavorName, ModelUri, Previous
 from generator.spec.network import Exposure, Istio, NetworkPolicy
 from generator.spec.operate import (
     Auth,
@@ -41,19 +42,13 @@ from generator.spec.values import (
     Name,
     NumberToo,
     Part,
-    Percent,
     Subdomain,
     matching,
 )
-from predictors.flavor import BY_NAME, IMAGE_REGISTRY
+from predictors.flavor import IMAGE_REGISTRY
 
 Mode = Literal["Standard", "Knative"]
 Protocol = Literal["v1", "v2", "grpc"]
-FLAVORS = tuple(BY_NAME)
-FlavorName = Literal[FLAVORS]  # type: ignore[valid-type]
-ModelUri = Annotated[
-    str, Field(min_length=1, description="models:/name@alias, models:/name/3, runs:/…, s3://…, pvc://…")
-]
 Version = Annotated[str, matching(r"\d+\.\d+(\.\d+)?", "a version of KServe: expected such as 0.21"), NumberToo]
 
 NODE_CAPACITIES = {
@@ -67,24 +62,6 @@ NODE_CAPACITIES = {
 }
 
 
-class Canary(Part):
-    """A second model that gets part of the traffic."""
-
-    model: ModelUri
-    percent: Percent
-    """percent of the traffic that the canary gets"""
-    name: Name | None = Field(
-        None, description="name of the canary's predictor (Standard); default: derived from the model's version"
-    )
-    flavor: FlavorName | None = None
-    """flavor of the canary; default: from its MLmodel file, or that of the stable model"""
-    image: str | None = None
-    """image of the canary; default: the image for its flavor"""
-    replicas: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="number of canary pods (Standard); default: in proportion to its traffic"
-    )
-
-
 class ServeSpec(Part):
     """The spec of a serve; only name and model are required."""
 
@@ -93,6 +70,10 @@ class ServeSpec(Part):
     namespace: Name = "default"
     """namespace of all resources"""
     canary: Canary | None = None
+    variants: list[Canary] = Field(
+        [], description="further canaries behind the same route (Standard), each with a name"
+    )
+    previous: Previous | None = Field(None, description="what the last promotion replaced, and undo goes back to")
     revision: Name | None = Field(
         None, description="name of the stable predictor; set when a named canary is promoted (Standard)"
     )
@@ -173,3 +154,13 @@ class ServeSpec(Part):
     prediction_log: PredictionLog | None = None
     drift: Drift = Drift()
     monitoring: Monitoring = Monitoring()
+
+    @property
+    def canaries(self) -> list[Canary]:
+        """All models beside the stable one."""
+        return [*([self.canary] if self.canary else []), *self.variants]
+
+    @property
+    def is_split_by_route(self) -> bool:
+        """Whether the canaries are serves of their own behind a route of ours."""
+        return self.mode == "Standard" and bool(self.canaries) and all(each.by == "route" for each in self.canaries)

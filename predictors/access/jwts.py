@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from predictors.access.refusals import invalid_token
-from predictors.access.reloading_file import ReloadingFile, UnusableFile
+from predictors.access.reloading_file import ReloadingFile, UnusableFile, followed
 from predictors.protocol.errors import NotReady
 
 log = logging.getLogger("predictors")
@@ -106,6 +106,7 @@ class FetchedKeys:
         self.fetching: Future[None] | None = None
         self.begun = -math.inf
         self.fetch()
+        followed.add(self)
 
     def current(self) -> Keys | None:
         if time.monotonic() - self.begun > FETCH_INTERVAL:
@@ -117,6 +118,9 @@ class FetchedKeys:
         if time.monotonic() - self.begun > MIN_FETCH_INTERVAL:
             self.fetch()
         return self.fetching
+
+    def read_again(self) -> None:
+        self.fetch()
 
     def fetch(self) -> None:
         if self.fetching is None:

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from predictors.settings.declare import SettingError as SettingError  # callers of the checks catch it
 
@@ -15,6 +16,13 @@ T = TypeVar("T")
 State: TypeAlias = "tuple[tuple[int, ...], ...] | None"
 
 CHECK_INTERVAL = 1.0  # seconds
+followed: WeakSet[Any] = WeakSet()
+"""What this process reads again on SIGHUP, changed or not."""
+
+
+def read_all_again() -> None:
+    for each in list(followed):
+        each.read_again()
 
 
 class UnusableFile(SettingError):
@@ -31,6 +39,7 @@ class ReloadingFile(Generic[T]):
         self.state = self.state_now()
         self.check_at = time.monotonic() + CHECK_INTERVAL
         self.value = self.read_all()
+        followed.add(self)
 
     def current(self) -> T:
         """Reads the clock, and once a second the state of the files."""
@@ -41,10 +50,11 @@ class ReloadingFile(Generic[T]):
         return self.value
 
     def check(self) -> None:
-        state = self.state_now()
-        if state == self.state:
-            return
-        self.state = state
+        if self.state_now() != self.state:
+            self.read_again()
+
+    def read_again(self) -> None:
+        self.state = self.state_now()
         try:
             self.value = self.read_all()
         except UnusableFile as error:

@@ -255,6 +255,7 @@ def build(pipeline: Pipeline) -> GrpcServer:
         admission.byte_budget,
         settings.read_timeout,
         admission.out_of_bytes,
+        pipeline.inflater,
     )
     if pipeline.gate is not None:
         guard_methods(server, pipeline.gate, aborted)

@@ -31,5 +31,7 @@ def request_error(error: Exception) -> RequestError:
         return NotReady(str(error))
     if isinstance(error, kserve.errors.InferenceError):
         return ModelFailure(str(error))
+    if isinstance(error, RecursionError):  # JSON may be nested a thousand levels deep
+        return InvalidInput("the request is nested too deeply")
     log.error("a request failed in the server", exc_info=error)
     return InternalError(f"internal error ({type(error).__name__}); the server's log has the details")

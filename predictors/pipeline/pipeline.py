@@ -26,6 +26,7 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
+from predictors.queueing.inflation import Inflater
 from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime.cpus import cpu_limit
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
@@ -59,6 +60,7 @@ class Pipeline:
         self.executor = PredictionThreads(threads)
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
+        self.inflater = Inflater(settings.max_body, settings.max_inflation)
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
 
     def note(self, status: str) -> None:

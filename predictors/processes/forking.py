@@ -106,6 +106,7 @@ class StandbyProcess:
         code = 0
         try:
             os.close(self.start)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_DFL)
             end_with_parent()

@@ -50,6 +50,7 @@ class WorkerSupervisor:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGHUP, self.pass_on)
         for number in SIGNALS:
             signal.signal(number, self.forward)
 
@@ -60,6 +61,10 @@ class WorkerSupervisor:
         self.stopped.set()
         signal_all(self.running, signal.SIGKILL if self.second_signal else number)
         self.on_stop()
+
+    def pass_on(self, number: int, frame: object) -> None:
+        """Passes a signal on that ends nothing."""
+        signal_all(self.running, number)
 
     def start(self, index: int, work: Callable[[int], int]) -> None:
         self.shared.lifeline = self.lifeline
@@ -200,6 +205,7 @@ def fork(index: int, work: Callable[[int], int], lifeline_end: int) -> int:
     try:
         os.close(lifeline_end)
         signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to read again
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

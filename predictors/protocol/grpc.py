@@ -42,7 +42,7 @@ def decode(request: Any) -> Batch:
         probabilities=options.probabilities,
         params=options.params,
         id=request.id or None,
-        outputs=different([OutputRequest(output.name) for output in request.outputs]),
+        outputs=different([OutputRequest(output.name) for output in request.outputs]) if request.outputs else None,
         # The reply has the form of the request: raw or typed contents.
         binary_output=bool(raw),
         tensors=True,

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from predictors.protocol.batch import Batch
-from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
-from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, check_footer, pages
+from predictors.protocol.errors import InvalidInput, RequestError, TooLarge, UnsupportedMediaType
+from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, Chunk, Footer, Leaf, pages, read_footer
 from predictors.protocol.tables import TableColumns, batch_of_frame
 
 MAX_PAGES = 20_000
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""What reading a broken file raises: what it says of itself is used in many places."""
 CELL = 8  # bytes of a value at least
 LITTLE = 2**20  # bytes of texts that are not worth measuring
 
@@ -38,7 +36,9 @@ def decode_parquet(body: bytes) -> Batch:
 
     try:
         frame = pd.read_parquet(io.BytesIO(body))
-    except UNREADABLE:
+    except MemoryError:
+        raise
+    except Exception:  # reading a broken file raises all kinds
         raise InvalidInput("the body cannot be read as Parquet") from None
     return batch_of_frame(frame, "Parquet")
 
@@ -51,20 +51,24 @@ def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
     except ImportError:
         raise UnsupportedMediaType("Parquet needs pyarrow on the server: install mlflow-kserve[parquet]") from None
     try:
-        check_footer(body, columns.most)
+        # pyarrow's own view of the footer is not used: it ends the process where a part of it is broken.
+        footer = read_footer(body, columns.most)
         file = ParquetFile(BufferReader(body))
         columns.check(names_of(file.schema_arrow))
-        sizes = column_sizes(body, file.metadata, most)
-        folded = {path for path, one in sizes.items() if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
-        size = sum(one.stored if path in folded else one.unfolded for path, one in sizes.items())
+        sizes = column_sizes(body, footer, most)
+        folded = {i for i, one in enumerate(sizes) if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
+        size = sum(one.stored if i in folded else one.unfolded for i, one in enumerate(sizes))
         check_size(size, most)
         if folded:
-            file = ParquetFile(BufferReader(body), read_dictionary=folded)
-            for group in range(file.metadata.num_row_groups):
-                table = file.read_row_group(group, columns=list(folded), use_threads=False)
+            paths = [file.schema.column(i).path for i in folded]
+            file = ParquetFile(BufferReader(body), read_dictionary=paths)
+            for group in range(len(footer.groups)):
+                table = file.read_row_group(group, columns=paths, use_threads=False)
                 size += sum(texts_size(chunk) for column in table.columns for chunk in column.chunks)
                 check_size(size, most)
-    except UNREADABLE:
+    except (RequestError, MemoryError):
+        raise
+    except Exception:  # reading a broken file raises all kinds
         raise InvalidInput("the body cannot be read as Parquet") from None
     return size
 
@@ -75,44 +79,36 @@ def names_of(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in index]
 
 
-def column_sizes(body: bytes, metadata: Any, most: int) -> dict[str, ColumnSize]:
-    """By path; those of lists and structures are several."""
-    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
-    check_size(metadata.num_rows * len(leaves) * CELL, most)
-    sizes = {leaf.path: ColumnSize() for leaf in leaves}
+def column_sizes(body: bytes, footer: Footer, most: int) -> list[ColumnSize]:
+    """Of each leaf; a list or a structure has several."""
+    check_size(footer.rows * len(footer.leaves) * CELL, most)
+    sizes = [ColumnSize() for _ in footer.leaves]
     left = MAX_PAGES
-    if metadata.num_row_groups * len(leaves) > left:
-        raise too_many_pages()
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for position, leaf in enumerate(leaves):
-            left = add_chunk(sizes[leaf.path], body, group.column(position), leaf, group.num_rows, left)
-        check_size(sum(size.stored for size in sizes.values()), most)
+    for rows, chunks in footer.groups:
+        for column, chunk, leaf in zip(sizes, chunks, footer.leaves, strict=True):
+            left = add_chunk(column, body, chunk, leaf, rows, left)
+        check_size(sum(size.stored for size in sizes), most)
     return sizes
 
 
-def add_chunk(column: ColumnSize, body: bytes, chunk: Any, leaf: Any, values: int, left: int) -> int:
+def add_chunk(column: ColumnSize, body: bytes, chunk: Chunk, leaf: Leaf, rows: int, left: int) -> int:
     """Adds what one row group has of a column; returns how many pages there may still be."""
-    is_text = leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
     size = counted = longest = 0
-    for page in pages(body, start, chunk.total_compressed_size):
+    left -= 1
+    for page in pages(body, chunk.start, chunk.size):
         left -= 1
         if left < 0:
-            raise too_many_pages()
+            raise InvalidInput(f"the Parquet has more than {MAX_PAGES} pages: write it with larger ones")
         size, counted = size + page.size, counted + page.values
         if page.is_dictionary:
             longest = max(longest, page.size)
-        elif is_text and page.encoding == DELTA_BYTE_ARRAY:  # a text may repeat the one before it
+        elif leaf.is_text and page.encoding == DELTA_BYTE_ARRAY:  # a text may repeat the one before it
             column.is_measurable = False
             longest = max(longest, page.size)
-    values = max(values, counted, chunk.num_values)
-    width = CELL if is_text else max(CELL, leaf.length or 0)
-    stored = max(size, values * width)
+    values = max(rows, counted, chunk.values)
+    stored = max(size, values * (CELL if leaf.is_text else max(CELL, leaf.width)))
     column.stored += stored
-    column.unfolded += stored + values * longest if is_text else stored
+    column.unfolded += stored + values * longest if leaf.is_text else stored
     return left
 
 
@@ -137,7 +133,3 @@ def texts_size(values: Any) -> int:
 def check_size(size: int, most: int) -> None:
     if size > most:
         raise TooLarge(f"the Parquet takes {size} bytes once it is read, more than {most} (--max-body)")
-
-
-def too_many_pages() -> InvalidInput:
-    return InvalidInput(f"the Parquet has more than {MAX_PAGES} pages: write it with larger ones")

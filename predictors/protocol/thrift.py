@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 STOP, TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT, UUID = range(14)
 WIDTHS = {BYTE: 1, DOUBLE: 8, UUID: 16}
+BITS = {I32: 32, I64: 64}
 MAX_DEPTH = 16  # of structures and lists in one another
 MAX_READ = 2**20  # fields and elements
 
@@ -53,18 +54,21 @@ class ThriftReader:
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """Number and type of the fields of a structure; the caller reads or skips each value."""
-        number = 0
+        number, numbers = 0, set[int]()
         while kind := (head := self.byte()) & 0x0F:
             number = wrapped(number + (head >> 4), 16) if head >> 4 else self.signed(16)
+            if number in numbers:  # other readers may take the first, the last or both
+                raise BrokenThrift
+            numbers.add(number)
             self.count()
             yield number, kind
 
     def structure(self, path: Path = ()) -> dict[tuple[int, int], Any]:
-        """Numbers of 32 bits, structures and the lengths of texts, by number and type of the field."""
+        """Integers, structures and the lengths of texts, by number and type of the field."""
         values: dict[tuple[int, int], Any] = {}
         for number, kind in self.fields():
-            if kind == I32:
-                values[number, kind] = self.signed(32)
+            if kind in BITS:
+                values[number, kind] = self.signed(BITS[kind])
             elif kind == STRUCT:
                 check_depth(path)
                 values[number, kind] = self.structure((*path, number))

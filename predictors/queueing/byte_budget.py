@@ -5,6 +5,10 @@ from __future__ import annotations
 from math import inf
 
 
+class NoRoom(Exception):
+    """All requests together would hold too many bytes."""
+
+
 class ByteBudget:
     """Used on the event loop only."""
 

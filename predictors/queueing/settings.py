@@ -21,6 +21,12 @@ class OverloadSettings:
         group="Overload",
         shown="four times --max-body",
     )
+    max_inflation: int = setting(
+        100,
+        "how many times larger than it was sent a compressed request may become, beyond 1 MiB; 0 for no limit",
+        between(0),
+        group="Overload",
+    )
     max_wait: float = setting(
         1.0,
         "seconds of expected waiting beyond which a request is refused; 0 for no limit",

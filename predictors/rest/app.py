@@ -9,13 +9,15 @@ from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import Pipeline
 from predictors.protocol.errors import NotReady, RequestError
-from predictors.rest.asgi import ClientGone, NoRoom, Receive, Request, Response, Scope, Send, peer_of
+from predictors.queueing.byte_budget import NoRoom
+from predictors.rest.asgi import ClientGone, Receive, Request, Response, Scope, Send, peer_of
 from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.operations import Operations
 from predictors.rest.predictions import Predictions
 from predictors.rest.responses import error_response, protocol_of
 from predictors.rest.routes import Route, Router
+from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange
 
 
@@ -43,7 +45,7 @@ class App:
             return
         exchange = self.exchange(scope)
         exchange.enter()
-        request = Request(scope, receive, self.pipeline.settings.max_body, self.admission.byte_budget)
+        request = Request(scope, receive, self.pipeline.inflater, self.admission.byte_budget)
         try:
             route = self.route(request, exchange)
             await self.authorize(route, request)
@@ -60,6 +62,8 @@ class App:
         finally:
             request.release()
         self.pipeline.record(exchange.protocol, response.status, exchange, len(response.body))
+        if exchange.error is not None:
+            forget_frames(exchange.error)
         await self.respond(request, exchange, response, send)
 
     def exchange(self, scope: Scope) -> Exchange:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
-from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.inflation import InflatedTooLarge, Inflater, InflationFailed
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,10 +19,6 @@ MAX_UNREAD = 2**20  # bytes of a request that has been answered already, so that
 
 class ClientGone(Exception):
     """The client hung up before its request was complete."""
-
-
-class NoRoom(Exception):
-    """All requests together would hold too many bytes."""
 
 
 @dataclass(slots=True)
@@ -50,7 +46,7 @@ class Response:
 class Request:
     scope: Scope
     receive: Receive
-    max_body: int
+    inflater: Inflater
     room: ByteBudget
     """Where the bytes of the body are counted, from when they come until `release`."""
     parts: dict[str, str] = field(default_factory=dict)
@@ -81,7 +77,7 @@ class Request:
         return int(text) if text.isdigit() else None
 
     def hold(self, size: int) -> None:
-        if not self.room.has(size):
+        if size > 0 and not self.room.has(size):
             raise NoRoom
         self.room.held += size
         self.held += size
@@ -91,12 +87,30 @@ class Request:
         self.held = 0
 
     @property
+    def max_body(self) -> int:
+        return self.inflater.max_size
+
+    @property
     def much_is_left(self) -> bool:
         """Whether more of the body is still to come than is worth reading for nothing."""
         return not self.whole and self.declared is not None and self.declared > MAX_UNREAD
 
     async def body(self) -> bytes:
-        """The whole body, refused as soon as it is known to be too large."""
+        """The whole body, unpacked, and refused as soon as it is known to be too large."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        if encoding in ("", "identity"):
+            return await self.arrived()
+        if encoding not in ("gzip", "deflate"):
+            raise UnsupportedMediaType(f"unsupported content encoding; expected gzip or deflate, not {encoding[:40]}")
+        try:
+            return await self.inflater.inflate(await self.arrived(), self.hold)
+        except InflatedTooLarge as error:
+            raise TooLarge(f"the request body {error}") from None
+        except InflationFailed as error:
+            raise InvalidInput(f"the {encoding} body {error}") from None
+
+    async def arrived(self) -> bytes:
+        """The whole body as it was sent."""
         declared = self.declared or 0
         if declared > self.max_body:
             raise self.too_large()
@@ -116,27 +130,7 @@ class Request:
             self.hold(len(chunk))
             chunks.append(chunk)
             if self.whole:
-                break
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        encoding = self.headers.get("content-encoding", "").strip().lower()
-        return body if encoding in ("", "identity") else self.unpacked(body, encoding)
-
-    def unpacked(self, body: bytes, encoding: str) -> bytes:
-        if encoding not in ("gzip", "deflate"):
-            raise UnsupportedMediaType(f"unsupported content encoding; expected gzip or deflate, not {encoding[:40]}")
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
-        try:
-            unpacked = unpacker.decompress(body, self.max_body + 1)
-        except zlib.error:
-            raise InvalidInput(f"the body is not valid {encoding}") from None
-        if len(unpacked) > self.max_body:
-            raise self.too_large()
-        if not unpacker.eof:
-            raise InvalidInput(f"the {encoding} body is truncated")
-        if unpacker.unused_data:
-            raise InvalidInput(f"something follows the {encoding} body")
-        self.hold(len(unpacked))
-        return unpacked
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def too_large(self) -> TooLarge:
         return TooLarge(f"the request body is larger than {self.max_body} bytes (--max-body)")

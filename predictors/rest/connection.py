@@ -8,10 +8,13 @@ out to need more than the engine, goes through the ASGI application, as if it ha
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import deque
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from predictors.pipeline.fast_path import MAX_FAST_BODY
@@ -19,7 +22,10 @@ from predictors.queueing.slow_clients import Arrival, Backlog
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.headers import BINARY_TYPE, CLOSE, HEADER_LENGTH, JSON_TYPES, REQUEST_ID
+from predictors.rest.parsing import HOST, MAX_TURN, SHARE, TRAILERS, Flow, MalformedRequest, read_without_upgrade
 from predictors.telemetry import ids
+
+log = logging.getLogger("predictors")
 
 MAX_IGNORED = 16 * 2**20  # bytes that are still read from a connection that ends
 LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
@@ -27,7 +33,9 @@ MAX_HEADERS = 64 * 1024  # bytes after what arrives together with the first of t
 BEGUN = -1
 # Headers that mean more work than the fast path does.
 UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
-NOTED = UNUSUAL | ids.NAMES
+NOTED = UNUSUAL | ids.NAMES | {b"host"}
+MAX_DIGITS = 20  # of a body's length
+NOTHING = memoryview(b"")
 CALL = "mlflow_kserve.call"
 """The key in an ASGI scope of the call that began on the fast path, whose work there is not repeated."""
 
@@ -60,6 +68,7 @@ class Application(Protocol):
 class HttpConnection(HttpToolsProtocol):
     app: Any
     cycle: Any
+    flow: Flow
     kind: bytes
     header_length: bytes | None
     unusual: bool
@@ -76,6 +85,14 @@ class HttpConnection(HttpToolsProtocol):
     """Of replies."""
     unanswered: deque[RequestResponseCycle]
     """The requests of the ASGI application; it is at the first of them."""
+    unparsed = NOTHING
+    """What has arrived, and waits for other connections or for the replies to requests before it."""
+    parsing_soon = False
+    fault: MalformedRequest | None = None
+    """Why the connection ends, once the requests before it are answered."""
+    hosts = 0
+    host = b""
+    """The last one that was seen to be valid."""
     ending = False
     """Whether the last reply is sent, and nothing is listened to any more."""
     body_size = 0
@@ -84,11 +101,13 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = Flow(transport)
         self.arrival, self.backlog, self.unanswered = Arrival(), Backlog(), deque()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.cycle = None  # it refers to the connection
+        self.unparsed = NOTHING
         unanswered, self.unanswered = self.unanswered, deque()
         for cycle in unanswered:
             cycle.disconnected = True
@@ -101,15 +120,80 @@ class HttpConnection(HttpToolsProtocol):
         if self.unanswered and self.unanswered[0].response_complete:
             self.unanswered.popleft()
         super().on_response_complete()
+        if self.flow.on_hold:
+            self.parse_soon()
+
+    # -- from bytes to requests ---------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        HttpToolsProtocol.data_received(self, data)
+        self._unset_keepalive_if_required()
+        if len(data) <= SHARE and not self.pipeline and not self.flow.on_hold:
+            self.parse(data)
+        else:
+            self.unparsed = memoryview(self.unparsed.tobytes() + data if self.unparsed else data)
+            self.parse_shares()
+
+    def parse(self, data: bytes | memoryview) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            read_without_upgrade(self, list(self.scope["headers"]))
+            self.parse(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            if not isinstance(reason, MalformedRequest):
+                reason = MalformedRequest("the request is not valid HTTP/1.1")
+            self.end_with_fault(reason)
+            return
         if self.heading:
             self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0
             if self.head_size > MAX_HEADERS:
-                self.end_with(431, b"the headers are too long\n")
+                self.end_with_fault(MalformedRequest("the headers are too long", 431))
         elif self.head_size:
             self.head_size = 0
+
+    def parse_shares(self) -> None:
+        """Parses what has arrived, for a few milliseconds: then it is the turn of other connections.
+
+        Nothing is parsed, and nothing more is read, while requests wait for the reply to one before them.
+        """
+        self.parsing_soon = False
+        if self.fault is not None:
+            self.end_with_fault(self.fault)
+            return
+        end = time.monotonic() + MAX_TURN
+        while self.unparsed and not self.pipeline and not self.is_ending:
+            share, self.unparsed = self.unparsed[:SHARE], self.unparsed[SHARE:]
+            self.parse(share)
+            if time.monotonic() > end:
+                break
+        if self.is_ending:
+            self.unparsed = NOTHING
+        elif self.unparsed:
+            self.flow.hold()
+            if not self.pipeline:
+                self.parse_soon()
+        elif self.fault is None:
+            self.flow.release()
+
+    def parse_soon(self) -> None:
+        if not self.parsing_soon:
+            self.parsing_soon = True
+            self.loop.call_soon(self.parse_shares)
+
+    def end_with_fault(self, fault: MalformedRequest) -> None:
+        """Says why the connection ends, once the requests before are answered; what follows is not read."""
+        self.fault, self.unparsed = fault, NOTHING
+        if self.pipeline or (self.heading and not self.answered):
+            self.flow.hold()
+        elif not self.is_ending:
+            log.debug("an HTTP connection is closed: %s", fault)
+            self.end_with(fault.status, f"{fault}\n".encode())
+
+    @property
+    def is_ending(self) -> bool:
+        return self.ending or self.transport.is_closing()
 
     def on_message_begin(self) -> None:
         self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
@@ -120,6 +204,7 @@ class HttpConnection(HttpToolsProtocol):
         self.kind = b""
         self.header_length = None
         self.unusual = self.expect_100_continue = self.has_ids = False
+        self.hosts = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -129,8 +214,20 @@ class HttpConnection(HttpToolsProtocol):
         elif name == HEADER_LENGTH:
             self.header_length = value
         elif name == b"content-length":
-            self.unusual = self.unusual or len(value) > 5 or not value.isdigit() or int(value) > MAX_FAST_BODY
+            if len(value) > 5:
+                self.unusual = True
+                if len(value) > MAX_DIGITS:
+                    raise MalformedRequest("the content-length has too many digits")
+            elif not value.isdigit() or int(value) > MAX_FAST_BODY:
+                self.unusual = True
         elif name in NOTED:
+            if name == b"host":
+                self.hosts += 1
+                if value != self.host:
+                    if not HOST.fullmatch(value):
+                        raise MalformedRequest("the Host header is not valid")
+                    self.host = value
+                return
             if name in ids.NAMES:
                 self.has_ids = True
                 return
@@ -139,10 +236,11 @@ class HttpConnection(HttpToolsProtocol):
                 self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
-        self.heading = False
         route = self.app.fast_routes.get(self.url)
-        if route is None or self.unusual or not self.idle or not self.usual_kind(route):
+        if route is None or self.unusual or self.hosts != 1 or not self.idle or not self.usual_kind(route):
+            self.check_head()
             self.scope = self.new_scope(self.headers)
+            self.headers = TRAILERS
             super().on_headers_complete()
             self.unanswered.append(self.cycle)
             self.body_size = self.unread = 0
@@ -150,6 +248,16 @@ class HttpConnection(HttpToolsProtocol):
                 self.cycle.transport = LastWords(self)
         else:
             self.cycle = FastCall(self, route)
+        self.heading = False
+
+    def check_head(self) -> None:
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise MalformedRequest("expected HTTP/1.1 or HTTP/1.0", 505)
+        if self.hosts > 1 or (self.hosts == 0 and version == "1.1"):
+            raise MalformedRequest(f"expected exactly one Host header, got {self.hosts}")
+        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+            raise MalformedRequest("HTTP/1.0 has no Transfer-Encoding")
 
     @property
     def idle(self) -> bool:
@@ -180,10 +288,11 @@ class HttpConnection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.arrival.end()
         if type(self.cycle) is FastCall:
+            self.arrival.end()
             self.app.answer(self.cycle)
-        else:
+        elif not self.parser.should_upgrade():  # its body follows
+            self.arrival.end()
             super().on_message_complete()
 
     def write(self, call: FastCall, head: bytes, body: bytes) -> None:
@@ -199,6 +308,8 @@ class HttpConnection(HttpToolsProtocol):
         if not call.keep_alive:
             self.transport.close()
         HttpToolsProtocol.on_response_complete(self)
+        if self.flow.on_hold:
+            self.parse_soon()
 
     # -- clients that are slow or send too much -----------------------------------------------------------------
 
@@ -208,7 +319,7 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.abort()
         elif self.ending or self.transport.is_closing() or self.arrival.since is None:
             return
-        elif self.flow.read_paused or (self.heading and not self.answered):
+        elif self.flow.on_hold or self.flow.read_paused or (self.heading and not self.answered):
             self.arrival.begin()  # the client waits for us
         elif self.arrival.is_slow(now, self.body_size, seconds):
             if self.heading or not self.answered:

@@ -15,6 +15,7 @@ from predictors.pipeline.settings import Settings
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.rest.asgi import Receive, Scope, Send
 from predictors.rest.connection import HttpConnection
+from predictors.rest.descriptors import DescriptorWatch
 
 TICKS_PER_SECOND = 10  # of uvicorn, a second
 MAX_IDLE_WAIT = 0.5  # seconds for a request on its way to a connection that looks idle
@@ -31,15 +32,19 @@ class WebServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, read_timeout: float) -> None:
         super().__init__(config)
         self.read_timeout = read_timeout
+        self.descriptors = DescriptorWatch()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        if self.read_timeout and counter % (CHECK_INTERVAL * TICKS_PER_SECOND) == 0:
-            connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
-            close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
+        if counter % (CHECK_INTERVAL * TICKS_PER_SECOND) == 0:
+            now = asyncio.get_running_loop().time()
+            self.descriptors.check(now)
+            if self.read_timeout:
+                connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
+                close_slow(connections, now, self.read_timeout)
         return await super().on_tick(counter)
 
     async def finish(self, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from predictors.protocol.errors import Conflict, InvalidInput, NotFound, Unautho
 from predictors.uris import ModelURI
 
 SIGNATURE, DELIVERY, TIMESTAMP = "x-mlflow-signature", "x-mlflow-delivery-id", "x-mlflow-timestamp"
+SECONDS = re.compile("[0-9]{1,20}")  # since 1970
 MAX_AGE = 300  # seconds; as much for clocks that run ahead
 
 
@@ -30,7 +32,7 @@ class Webhook:
             raise NotFound("no webhook is expected here; --webhook-secret-file turns them on")
         delivery, sent = headers.get(DELIVERY, ""), headers.get(TIMESTAMP, "")
         signature = headers.get(SIGNATURE, "")
-        if not (delivery and sent.isdigit() and signature):
+        if not (delivery and SECONDS.fullmatch(sent) and signature):
             raise Unauthorized(f"expected the headers {SIGNATURE}, {DELIVERY} and {TIMESTAMP} of a signed delivery")
         if not hmac.compare_digest(self.signed(delivery, sent, body), signature.encode("latin-1", "replace")):
             raise Unauthorized("the signature does not fit the delivery")

@@ -1,4 +1,4 @@
-"""Python's garbage collector does not look through modules and models, neither while they load nor later."""
+"""Little is left to the garbage collector: it looks through no modules and models; failed requests leave nothing."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def freeze(*, again: bool = False) -> None:
         gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def forget_frames(error: BaseException) -> None:
+    """Unlinks an error that has been reported from its frames and causes.
+
+    They hold the body of the request, in reference cycles, and would keep it until the garbage collector comes by.
+    """
+    causes = (error.__cause__, error.__context__)
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    for cause in causes:
+        if cause is not None:
+            forget_frames(cause)

@@ -101,6 +101,7 @@ class Launcher:
         """Serves until a signal or a failure; the exit status, which is the server's."""
         for number in SIGNALS:
             signal.signal(number, self.forward)
+        signal.signal(signal.SIGHUP, self.pass_on)
         self.offer_package()
         try:
             with self.interruptible(), self.probes_answered():
@@ -126,6 +127,11 @@ class Launcher:
         if self.preparing:
             self.preparing = False
             raise Stopped
+
+    def pass_on(self, number: int, frame: object) -> None:
+        """Passes a signal on that ends nothing."""
+        for server in self.servers:
+            server.process.send_signal(number)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -192,7 +198,7 @@ class Launcher:
         environ = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
         environ |= {VARIABLE: json.dumps(handover), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(self.folder / "site"), os.environ.get("PYTHONPATH"))))
-        with theirs:
+        with theirs, hangup_ignored():
             process = subprocess.Popen(  # noqa: S603 - our own command
                 [str(folder / "bin" / "python"), "-P", "-m", self.module, *self.arguments],
                 env=environ, pass_fds=[*sockets, theirs.fileno()], process_group=0,
@@ -300,10 +306,21 @@ def respond(settings: Settings, ports: Ports, statuses: socket.socket) -> None:
         Serving(replace(settings, env_manager="local", workers=1)).run_worker(ports, shared, STARTUP_RESPONDER)
 
 
+@contextmanager
+def hangup_ignored() -> Iterator[None]:
+    """Programs that are started here ignore SIGHUP until they handle it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def run_in_child(work: Callable[[], object]) -> NoReturn:
     """Does the work in a process that was just forked, and ends it."""
     try:
         end_with_parent()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.setpgid(0, 0)  # signals from the keyboard are for the launcher alone
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)

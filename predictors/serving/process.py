@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
+from predictors.access.reloading_file import read_all_again
 from predictors.model.base import MLflowModel
 from predictors.model.open_model import open_next
 from predictors.pipeline.pipeline import Pipeline
@@ -24,6 +25,8 @@ from predictors.processes.workers import SIGNALS, STARTUP_RESPONDER
 from predictors.reload.leader import Leader
 from predictors.reload.reloader import Reloader
 from predictors.rest.app import App
+from predictors.rest.descriptors import raise_limit
+from predictors.runtime.memory import give_back_large_blocks
 from predictors.serving.banner import print_demo_banner
 from predictors.serving.drain import drain
 from predictors.serving.exporters import Exporters
@@ -56,6 +59,8 @@ class Serving:
 
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status of the process."""
+        give_back_large_blocks()
+        raise_limit()
         try:
             ports = bound_ports(self.settings)
         except StartError as error:
@@ -84,7 +89,10 @@ class Serving:
             return runner.run(until_signal())
 
     def handle_signals(self, stop: asyncio.Event, shared: SharedState) -> None:
-        """The first signal stops this process, and a second one ends it at once. The parent's end stops it, too."""
+        """The first signal stops this process, and a second one ends it at once. The parent's end stops it, too.
+
+        SIGHUP does not: files that may have been renewed are read again.
+        """
         loop = asyncio.get_running_loop()
 
         def handle(number: int) -> None:
@@ -99,6 +107,7 @@ class Serving:
 
         for number in SIGNALS:
             loop.add_signal_handler(number, handle, number)
+        loop.add_signal_handler(signal.SIGHUP, read_all_again)
         if shared.lifeline is not None:
             loop.add_reader(shared.lifeline, stop_with_parent, shared.lifeline)
 

@@ -5,6 +5,7 @@ Imported only if tracing is on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ from opentelemetry.trace import Status as Outcome
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange
 
+PORT = re.compile("[0-9]{1,5}")
 SCOPE = InstrumentationScope("mlflow-kserve")
 # The statuses that OpenTelemetry counts as errors of the server.
 OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
@@ -173,7 +175,7 @@ def peers(exchange: Exchange, address: bytes) -> dict[str, Any]:
     for name, value in exchange.headers:
         if name == address:
             host, _, port = value.decode("latin-1").rpartition(":")
-            if port.isdigit() and host:
+            if host and PORT.fullmatch(port):
                 attributes |= {"server.address": host.strip("[]"), "server.port": int(port)}
             else:
                 attributes["server.address"] = value.decode("latin-1")

@@ -40,7 +40,7 @@ REQUEST_SECONDS = 5.0
 
 @dataclass
 class Health:
-    """How long the replies of /health/live took during an attack, which ends with the `with` block."""
+    """How long replies about health took during an attack, over HTTP and gRPC; it ends with the `with` block."""
 
     durations: list[float] = field(default_factory=list)
 
@@ -141,9 +141,9 @@ class Attacked:
 
     @contextlib.contextmanager
     def probed(self) -> Iterator[Health]:
-        """Asks for its health every 20 ms, from another process."""
+        """Asks for its health every 20 ms, from another process that has connections of its own."""
         health = Health()
-        command = [sys.executable, "-S", str(Path(prober.__file__)), str(self.http[1])]
+        command = [sys.executable, "-S", str(Path(prober.__file__)), str(self.http[1]), str(self.grpc[1])]
         started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert started.stdout is not None
         try:

@@ -105,16 +105,17 @@ def ask(address: Address, data: bytes, timeout: float = SECONDS) -> RawResponse:
         return next_response(sock)
 
 
-def next_response(sock: socket.socket) -> RawResponse:
-    data = b""
+def next_response(sock: socket.socket, data: bytes = b"") -> RawResponse:
+    """`data` is what has been received already."""
     while b"\r\n\r\n" not in data:
         data += received(sock, data)
     head = data.partition(b"\r\n\r\n")[0].lower()
     length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
     while len(data) < len(head) + 4 + length:
         data += received(sock, data)
-    responses = parse(data[: len(head) + 4 + length])
-    return responses[0] if responses else next_response(sock)  # 100 is no response yet
+    end = len(head) + 4 + length
+    responses = parse(data[:end])
+    return responses[0] if responses else next_response(sock, data[end:])  # 100 is no response yet
 
 
 def received(sock: socket.socket, before: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,7 @@ from tests.attack.attacked import (
     Attacked,
 )
 from tests.attack.http1 import RawResponse, request
+from tests.serving import wait_for
 
 GROWTH = 64 * MIB
 """More than what a body of a few megabytes may take, and far less than what an attack takes."""
@@ -238,17 +240,22 @@ def test_parquet_that_is_broken(server: Attacked, cut: int) -> None:
 
 ZEROS = gzip.compress(bytes(MAX_BODY - 1000), mtime=0)
 BOMBS = 30
-INFLATED = pytest.mark.xfail(strict=True, reason="inflated on the event loop, and kept")
+MIXED = random.Random(0).randbytes(1500) + bytes(98_500)
+COMPRESSED = {
+    "zeros": lambda: ZEROS,  # refused for its ratio
+    "within the ratio": lambda: gzip.compress(MIXED * ((MAX_BODY - 1000) // len(MIXED)), compresslevel=1, mtime=0),
+}
+many_kinds = pytest.mark.parametrize("kind", COMPRESSED)
 
 
 def check_given_back(server: Attacked, before: int) -> None:
-    assert server.memory - before < 32 * MIB, f"{(server.memory - before) // MIB} MiB are kept"
+    wait_for(lambda: server.memory - before < 24 * MIB, seconds=5)
 
 
-@INFLATED
-def test_many_bodies_that_inflate(server: Attacked) -> None:
+@many_kinds
+def test_many_bodies_that_inflate(server: Attacked, kind: str) -> None:
     before = server.memory
-    bomb = request(PREDICT, ZEROS, "content-encoding: gzip")
+    bomb = request(PREDICT, COMPRESSED[kind](), "content-encoding: gzip")
     with server.probed() as health, contextlib.ExitStack() as stack, server.bounded(ALLOWED, cpu=10):
         socks = [stack.enter_context(http1.connection(server.http, 60)) for _ in range(BOMBS)]
         for sock in socks:
@@ -259,13 +266,13 @@ def test_many_bodies_that_inflate(server: Attacked) -> None:
     check_given_back(server, before)
 
 
-@INFLATED
-def test_many_messages_that_inflate(server: Attacked) -> None:
+@many_kinds
+def test_many_messages_that_inflate(server: Attacked, kind: str) -> None:
     before = server.memory
-    streams = range(1, 2 * BOMBS, 2)
+    streams, body = range(1, 2 * BOMBS, 2), COMPRESSED[kind]()
     bombs = [
         http2.headers(i, http2.INFER, ("grpc-encoding", "gzip"))
-        + http2.data(i, http2_frames.packed(ZEROS, compressed=True))
+        + http2.data(i, http2_frames.packed(body, compressed=True))
         for i in streams
     ]
     with server.probed() as health, http2.client(server.grpc, timeout=30) as peer, server.bounded(ALLOWED, cpu=10):
@@ -276,7 +283,6 @@ def test_many_messages_that_inflate(server: Attacked) -> None:
     check_given_back(server, before)
 
 
-@pytest.mark.xfail(strict=True, reason="there is no such limit")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_body_that_inflates_a_thousandfold(server: Attacked, encoding: str) -> None:
     """It is refused before it is large."""

@@ -12,5 +12,5 @@ from tests.controlplane.plane import Plane, opened
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[Plane]:
-    with opened(tmp_path) as made:
-        yield made
+    with opened(tmp_path) as control_plane:
+        yield control_plane

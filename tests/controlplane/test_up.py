@@ -133,6 +133,6 @@ def test_settings_that_cannot_be_used(
 
 
 def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
         assert f"--port {port} on 127.0.0.1: " in refused(capsys, "--data", str(tmp_path), "--port", port)

@@ -98,12 +98,12 @@ def cleaned(data: Path) -> Iterator[None]:
 def processes_of(data: Path) -> list[psutil.Process]:
     """The processes that bear the mark of a data folder: serves, their children, and the gateway."""
     mark = LocalBackend(data, PortRange()).mark
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(MARK, "").startswith(f"{mark}/") and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def servers_of(data: Path) -> list[psutil.Process]:

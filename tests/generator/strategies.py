@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from generator.spec.serve import FLAVORS
+from generator.spec.canary import FLAVORS
 
 Part = st.SearchStrategy[Any]
 

@@ -252,7 +252,8 @@ def test_a_host_name_in_standard() -> None:
     assert route["spec"]["hostnames"] == ["fraud.example.com"]
     assert route["spec"]["parentRefs"] == [{"namespace": "edge", "name": "public"}]
     grpc, rest = route["spec"]["rules"]
-    assert {match["path"]["value"] for match in grpc["matches"]} >= {"/inference.GRPCInferenceService"}
+    (match,) = grpc["matches"]
+    assert [(one["name"], one["value"]) for one in match["headers"]] == [("content-type", "^application/grpc.*")]
     assert grpc["backendRefs"] == [{"name": "fraud-predictor", "port": 8081}]
     assert rest["backendRefs"] == [{"name": "fraud-predictor", "port": 80}]
     assert rest["timeouts"] == {"request": "90s"}
@@ -264,7 +265,7 @@ def test_the_services_first_port_is_the_protocols() -> None:
 
 
 def test_the_route_splits_as_kserves_own_does() -> None:
-    canary = {"model": "models:/fraud/8", "percent": 20}
+    canary = {"model": "models:/fraud/8", "percent": 20, "by": "kserve"}
     resources = by_kind(
         exposure={"host": "fraud.example.com"}, canary=canary, revision="v7", storage={"strategy": "container"}
     )

@@ -41,8 +41,10 @@ def test_changes_in_words(case: str, mode: str) -> None:
 
 
 def test_the_share_of_a_canary_replaces_nothing() -> None:
-    for mode, more in (("Knative", {}), ("Standard", {"storage": {"strategy": "container"}})):
-        before, after = ({"mode": mode, **more, "canary": {"model": "models:/fraud/4", "percent": n}} for n in (5, 20))
+    by_kserve = {"storage": {"strategy": "container"}}
+    for mode, by, more in (("Knative", "route", {}), ("Standard", "kserve", by_kserve)):
+        canary = {"model": "models:/fraud/4", "by": by}
+        before, after = ({"mode": mode, **more, "canary": {**canary, "percent": n}} for n in (5, 20))
         (change,) = changes(before, after)
         assert "percent of the traffic to the canary" in str(change)
         assert "5 → 20" in str(change)

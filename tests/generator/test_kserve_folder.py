@@ -64,7 +64,9 @@ def test_a_cluster_with_the_platform_takes_the_examples(path: Any, optional_crds
     example = list(yaml.safe_load_all(MADE[path]))
     verdict = judge(documents("runtimes.yaml", "storage.yaml") + example, optional_crds)
     assert verdict.problems == []
-    assert {one for one in verdict.external if "mlflow-tracking" not in one} == set()
+    assert {one for one in verdict.external if "mlflow-tracking" not in one} <= {
+        "Gateway kserve/kserve-ingress-gateway"
+    }
 
 
 def test_each_example_says_the_command_that_made_it() -> None:

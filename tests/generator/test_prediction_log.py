@@ -127,7 +127,7 @@ def test_a_url_with_a_password_stays_in_its_secret() -> None:
 
 
 def test_the_canary_writes_as_the_stable_model_does() -> None:
-    canary = {"model": "models:/fraud/8", "percent": 10}
+    canary = {"model": "models:/fraud/8", "percent": 10, "by": "kserve"}
     log = {"prediction_log": {"to": "stdout"}, "storage": {"strategy": "container"}}
     spec = by_kind({**log, "canary": canary})["InferenceService"]["spec"]
     (container,) = spec["canary"][0]["predictor"]["containers"]
@@ -166,7 +166,7 @@ REFUSED: dict[str, Refusal] = {
     "a stable model in our image": (
         {
             "prediction_log": {"to": "s3://logs/fraud"}, "storage": {"strategy": "container"},
-            "canary": {"model": "models:/fraud/8", "percent": 1, "image": "mine:1"},
+            "canary": {"model": "models:/fraud/8", "percent": 1, "image": "mine:1", "by": "kserve"},
         },
         "prediction_log.to", "lack pyarrow", OWN,
     ),

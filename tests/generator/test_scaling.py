@@ -208,7 +208,7 @@ def test_nobody_and_somebody_else() -> None:
     ids=["hpa", "keda", "external", "clock of keda", "none"],
 )
 def test_a_canary_has_its_pods_whoever_scales_the_stable_predictor(scaling: Any, other: str | None) -> None:
-    canary = {"model": "models:/fraud/8", "percent": 10, "replicas": 2}
+    canary = {"model": "models:/fraud/8", "percent": 10, "replicas": 2, "by": "kserve"}
     inference_service = rendered(
         scaling=scaling, canary=canary, replicas={"min": 2}, storage={"strategy": "container"}
     )[0]  # fmt: skip
@@ -218,7 +218,7 @@ def test_a_canary_has_its_pods_whoever_scales_the_stable_predictor(scaling: Any,
 
 
 def test_the_pods_that_count_are_those_of_the_stable_predictor() -> None:
-    canary = {"model": "models:/fraud/8", "percent": 10}
+    canary = {"model": "models:/fraud/8", "percent": 10, "by": "kserve"}
     said = {"scaling": {"rps": 100, **PROMETHEUS}, "storage": {"strategy": "container"}}
     (before,) = service(**said)[0]["autoScaling"]["metrics"]
     (during,) = service(**said, canary=canary)[0]["autoScaling"]["metrics"]

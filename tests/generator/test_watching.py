@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from generator import ServeSpec, SpecError, render
-from generator.rollout import canary
+from generator.rollout.planner import canary
 from generator.spec import Canary
 from generator.spec.storage import Storage
 from tests.monitoring.promtool import promtool
@@ -68,7 +68,7 @@ def test_the_dashboards_are_those_of_the_serve() -> None:
 
 def test_a_rollout_does_not_touch_them() -> None:
     asked = spec(rules=True, dashboard=True).model_copy(update={"storage": Storage(strategy="container")})
-    step = canary(asked, Canary(model="models:/fraud/8", percent=10))
+    step = canary(asked, Canary(model="models:/fraud/8", percent=10, by="kserve"))
     assert {patch.kind for patch in step.patches} == {"InferenceService"}
 
 

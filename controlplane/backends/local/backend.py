@@ -49,8 +49,8 @@ class LocalBackend(Backend):
         with self.lock:  # a process that is just being started is neither there nor gone
             records = [(record, self.process(key, record)) for record in self.records.of(key)]
             route = self.routes.get(key)
-        found = (self.instance(key, record, process) for record, process in records)
-        instances = tuple(each for each in found if each is not None)
+        observed = (self.instance(key, record, process) for record, process in records)
+        instances = tuple(each for each in observed if each is not None)
         return Observed(instances, route.revision if route else None, route.url if route else None)
 
     def instance(self, key: Key, record: ProcessRecord, process: ProcessId | None) -> Instance | None:
@@ -114,14 +114,14 @@ class LocalBackend(Backend):
         if old is not None and old.stopping_until is None:
             starts = 1 if now - old.started_at > STEADY_SECONDS else old.starts + 1
             return replace(old, started_at=now, starts=starts, pid=None, created=None)
-        taken = self.routes.ports() | {
+        used_ports = self.routes.ports() | {
             port
             for each in self.records.known()
             for record in self.records.of(each)
             for port in (record.http_port, record.grpc_port)
         }
-        route = self.routes.ensured(key, self.range, taken)
-        ports = self.range.free(2, taken | {route.http_port, route.grpc_port})
+        route = self.routes.ensured(key, self.range, used_ports)
+        ports = self.range.free(2, used_ports | {route.http_port, route.grpc_port})
         return ProcessRecord(revision, ports[0], ports[1], now, 1)
 
     def spawn(self, key: Key, record: ProcessRecord, content: Content, mark: str) -> ProcessId | None:

@@ -36,8 +36,8 @@ def container(serve: str, content: Content) -> Mapping[str, Any]:
     spec = content.spec(serve) | {"model": STAND_IN, "flavor": "pyfunc", "storage": {"strategy": "server"}}
     for resource in render(ServeSpec.model_validate(spec)):
         if resource["kind"] == "InferenceService":
-            found: Mapping[str, Any] = resource["spec"]["predictor"]["containers"][0]
-            return found
+            container_spec: Mapping[str, Any] = resource["spec"]["predictor"]["containers"][0]
+            return container_spec
     raise AssertionError("the generator always renders an InferenceService")
 
 

@@ -18,15 +18,15 @@ class PortRange:
     first: int = 20000
     last: int = 29999
 
-    def free(self, count: int, taken: Iterable[int]) -> list[int]:
+    def free(self, count: int, used_ports: Iterable[int]) -> list[int]:
         """The first free ports that are not among the taken ones."""
-        used = set(taken)
-        found = []
+        used = set(used_ports)
+        ports = []
         for port in range(self.first, self.last + 1):
             if port not in used and is_free(port):
-                found.append(port)
-                if len(found) == count:
-                    return found
+                ports.append(port)
+                if len(ports) == count:
+                    return ports
         raise BackendAway(
             f"no {count} ports are free between {self.first} and {self.last}: give others (--serve-ports)"
         )

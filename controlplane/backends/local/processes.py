@@ -85,9 +85,9 @@ def marked(mark: str) -> ProcessId | None:
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark and os.getsid(process.pid) == process.pid:
-                found = ProcessId(process.pid, process.create_time())
-                if found.runs():
-                    return found
+                process_id = ProcessId(process.pid, process.create_time())
+                if process_id.runs():
+                    return process_id
         except (psutil.Error, OSError):
             continue
     return None

@@ -51,13 +51,13 @@ class Routes:
     def ports(self) -> set[int]:
         return {port for route in self.everything().values() for port in (route.http_port, route.grpc_port)}
 
-    def ensured(self, key: Key, ports: PortRange, taken: set[int]) -> ServeRoute:
+    def ensured(self, key: Key, ports: PortRange, used_ports: set[int]) -> ServeRoute:
         """The route of a serve, with ports of its own if it is new."""
         with self.lock:
             known = self.get(key)
             if known is not None:
                 return known
-            route = ServeRoute(*ports.free(2, taken | self.ports()))
+            route = ServeRoute(*ports.free(2, used_ports | self.ports()))
             self.write(key, route)
             return route
 

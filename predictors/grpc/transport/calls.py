@@ -6,10 +6,10 @@ import asyncio
 import logging
 import re
 import ssl
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, inf
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -19,8 +19,10 @@ from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
-from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation, InflationFailed
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
+from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import Exchange, Observer
 from predictors.telemetry.ids import Ids, new_id, valid_ids
 
@@ -123,6 +125,8 @@ class GrpcCall(Stream):
         self.over = False
         """Whether it has ended with a status; there is no second one."""
         self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        """Ends it at its deadline, once it has a task."""
         self.exchange: Exchange | None = None
         """Set where requests are observed, and for calls that run in a task."""
 
@@ -178,15 +182,14 @@ class GrpcCall(Stream):
         if len(self.buffer) < PREFIX or len(self.buffer) != PREFIX + self.size:
             self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
             return
-        try:
-            message = self.unpacked(self.buffer)
-        except Abort as abort:
-            self.refuse(abort)
-            return
-        if self.buffer[0] and not self.connection.has_room(self, len(message)):
-            self.no_room()
-            return
+        message, compressed = bytes(memoryview(self.buffer)[PREFIX:]), bool(self.buffer[0])
         self.buffer = b""
+        if compressed:
+            self.inflate(message)
+        else:
+            self.deliver(message)
+
+    def deliver(self, message: bytes) -> None:
         if self.method is not None and self.method.quick is not None:
             self.method.quick(self, message)
         else:
@@ -211,8 +214,12 @@ class GrpcCall(Stream):
             self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
 
     def no_room(self) -> None:
+        self.refuse(self.overloaded())
+
+    def overloaded(self) -> Abort:
         self.server.refused()
-        self.fail(GrpcStatus.UNAVAILABLE, "the requests that are on their way hold too many bytes; try again later")
+        words = "the requests that are on their way hold too many bytes; try again later"
+        return Abort(GrpcStatus.UNAVAILABLE, words)
 
     @property
     def seconds_left(self) -> float:
@@ -225,27 +232,57 @@ class GrpcCall(Stream):
         """Of the message that comes next."""
         return int.from_bytes(self.buffer[1:PREFIX], "big")
 
-    def unpacked(self, message: bytes | bytearray) -> bytes:
-        body = bytes(message[PREFIX:])
-        if not message[0]:
-            return body
+    def inflate(self, packed: bytes) -> None:
+        """Delivers a compressed message: a small one at once, a large one by a task."""
+        try:
+            with self.inflating():
+                inflation = self.begin_inflation(packed)
+                message = inflation.body() if inflation.is_complete() else None
+        except Abort as abort:
+            self.refuse(abort)
+            return
+        if message is None:
+            self.start(self.finish_inflation(inflation))
+        else:
+            self.deliver(message)
+
+    def begin_inflation(self, packed: bytes) -> Inflation:
         if self.head.encoding == b"identity":
             raise Abort(GrpcStatus.INTERNAL, "a compressed message without grpc-encoding")
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        return self.server.inflater.begin(packed, partial(self.connection.hold, self))
+
+    async def finish_inflation(self, inflation: Inflation) -> None:
         try:
-            unpacked = unpacker.decompress(body, self.server.most_message + 1)
-        except zlib.error:
-            raise Abort(GrpcStatus.INTERNAL, "the message cannot be decompressed") from None
-        if len(unpacked) > self.server.most_message:
-            raise self.too_large()
-        if not unpacker.eof:
-            raise Abort(GrpcStatus.INTERNAL, "the compressed message is truncated")
-        return unpacked
+            with self.inflating():
+                message = await self.server.inflater.finish(inflation)
+            self.deliver(message)
+        except Abort as abort:
+            self.refuse(abort)
+        except Exception:
+            self.broken()
+
+    @contextmanager
+    def inflating(self) -> Iterator[None]:
+        """What goes wrong with a compressed message ends its call."""
+        try:
+            yield
+        except InflatedTooLarge as error:
+            raise Abort(GrpcStatus.RESOURCE_EXHAUSTED, f"the message {error}") from None
+        except InflationFailed as error:
+            raise Abort(GrpcStatus.INTERNAL, f"the compressed message {error}") from None
+        except NoRoom:
+            raise self.overloaded() from None
 
     async def messages(self) -> AsyncIterator[bytes]:
         while True:
             while len(self.buffer) >= PREFIX and len(self.buffer) >= PREFIX + self.size:
-                yield self.unpacked(self.next_message())
+                message, compressed = self.next_message()
+                if compressed:
+                    with self.inflating():
+                        message = await self.server.inflater.finish(self.begin_inflation(message))
+                yield message
+                if compressed:
+                    self.connection.hold(self, -len(message))
             if len(self.buffer) >= PREFIX and self.size > self.server.most_message:
                 raise self.too_large()
             if self.ended:
@@ -255,14 +292,15 @@ class GrpcCall(Stream):
         if self.buffer:
             raise Abort(GrpcStatus.INTERNAL, "the last message is truncated")
 
-    def next_message(self) -> bytes:
-        end = PREFIX + self.size
+    def next_message(self) -> tuple[bytes, bool]:
+        """The message, and whether it is compressed."""
+        end, compressed = PREFIX + self.size, bool(self.buffer[0])
         if isinstance(self.buffer, bytes):
             self.buffer = bytearray(self.buffer)
-        message = bytes(memoryview(self.buffer)[:end])
+        message = bytes(memoryview(self.buffer)[PREFIX:end])
         del self.buffer[:end]  # only moves where it begins
         self.connection.allow(self, end)
-        return message
+        return message, compressed
 
     def too_large(self) -> Abort:
         most = self.server.most_message
@@ -276,13 +314,16 @@ class GrpcCall(Stream):
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(work)
         self.server.tasks.add(self.task)
-        timer = None if self.head.timeout is None else loop.call_later(self.head.timeout, self.expired)
-        self.task.add_done_callback(lambda task: self.task_done(task, timer))
+        if self.timer is None and self.head.timeout is not None:
+            self.timer = loop.call_later(self.head.timeout, self.expired)
+        self.task.add_done_callback(self.task_done)
 
-    def task_done(self, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+    def task_done(self, task: asyncio.Task[None]) -> None:
         self.server.tasks.discard(task)
-        if timer is not None:
-            timer.cancel()
+        if task is not self.task:  # it has inflated the message, and another one goes on with it
+            return
+        if self.timer is not None:
+            self.timer.cancel()
         if task.cancelled():  # by something that the method waited for
             self.fail(GrpcStatus.UNAVAILABLE, "the call was given up in the server")
 
@@ -296,8 +337,10 @@ class GrpcCall(Stream):
             reply = await unary(self, message)
         except Abort as abort:
             self.refuse(abort)
-        except Exception:
+            forget_frames(abort)
+        except Exception as error:
             self.broken()
+            forget_frames(error)
         else:
             self.reply(reply)
 
@@ -395,12 +438,14 @@ class GrpcServer:
         room: ByteBudget | None = None,
         read_timeout: float = 0,
         refused: Callable[[], object] = object,
+        inflater: Inflater | None = None,
     ) -> None:
         self.methods = methods
         self.observer = observer or Observer("")
         self.guard: Guard | None = None
         self.most_message = most_message
         self.room = room or ByteBudget()
+        self.inflater = inflater or Inflater(most_message)
         self.read_timeout = read_timeout
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused

@@ -8,21 +8,17 @@ import socket
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
-from predictors.grpc.transport import frames
+from predictors.grpc.transport import frames, work
 from predictors.grpc.transport.closed_streams import ClosedStreams
 from predictors.grpc.transport.fields import Headers, Malformed, check_trailers
 from predictors.grpc.transport.frames import ConnectionFault, frame
 from predictors.grpc.transport.headers import HeaderBlock, HeaderBlocks
 from predictors.grpc.transport.stream import Stream
-from predictors.queueing.byte_budget import ByteBudget
+from predictors.queueing.byte_budget import ByteBudget, NoRoom
 from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 
 log = logging.getLogger("predictors")
 
-# A client that resets more streams than this in a minute, and lets none end, is attacking the server.
-MAX_RESETS = 2000
-MAX_CONTROL = 10_000  # a minute too: pings that keep an idle connection alive add up over the days
-MINUTE = 60.0
 MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
 ENOUGH = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
 LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
@@ -35,8 +31,8 @@ HTTP1_REPLY = (
 
 
 Opener: TypeAlias = "Callable[[Http2Connection, int, Headers], Stream]"
-Handler: TypeAlias = "Callable[[int, int, bytes], None]"
-"""Of one kind of frame: its stream, flags and payload."""
+Handler: TypeAlias = "Callable[[int, int, bytes], int]"
+"""Of one kind of frame: its stream, flags and payload; returns what the work cost."""
 
 
 class Http2Connection(asyncio.Protocol):
@@ -64,7 +60,7 @@ class Http2Connection(asyncio.Protocol):
         self.streams: dict[int, Stream] = {}
         self.closed_streams = ClosedStreams()
         self.held_back: dict[int, Stream] = {}
-        """The streams whose output waits for a window or a reader, so that frequent window updates cost little."""
+        """The streams with a window of their own, whose output waits for the connection's window or for a reader."""
         self.last = 0
         """The highest number of a stream that the peer opened."""
         self.leaving = False
@@ -78,10 +74,12 @@ class Http2Connection(asyncio.Protocol):
         self.held = 0
         """Bytes that all open streams hold."""
         self.most_held = max(MAX_HELD, 4 * window)
-        self.resets = 0
-        self.control = 0
-        """Frames since the last one with headers or data: pings and the like cost work and bring nothing."""
-        self.minute = self.loop.time() + MINUTE
+        self.budget = work.WorkBudget()
+        self.left_of_turn = work.TURN
+        self.interrupted = False
+        """Whether frames wait for the next turn."""
+        self.failed = False
+        """Whether a fault has ended the connection, and the peer is being told so."""
         self.out: list[bytes] = []
         self.paused = False
         """The peer does not read."""
@@ -107,6 +105,9 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        self.cancel_streams()
+
+    def cancel_streams(self) -> None:
         streams, self.streams = self.streams, {}
         self.held_back.clear()
         self.room.held -= self.held
@@ -125,11 +126,41 @@ class Http2Connection(asyncio.Protocol):
         self.paused = False
         if not self.transport.is_closing():
             self.backlog = Backlog()
-            self.transport.resume_reading()
+            if self.interrupted:
+                self.loop.call_soon(self.go_on)
+            else:
+                self.transport.resume_reading()
             self.send_waiting()
+
+    def take_part_of_turn(self, left: int) -> None:
+        """Counts for what is still read in this iteration of the event loop: a transport may read several times."""
+        if self.left_of_turn == work.TURN:
+            self.loop.call_soon(self.begin_turn)
+        self.left_of_turn = left
+
+    def begin_turn(self) -> None:
+        self.left_of_turn = work.TURN
+        self.go_on()
+
+    def interrupt(self) -> None:
+        """Other connections have their turn before the frames that wait."""
+        self.interrupted = True
+        self.needed = frames.HEAD
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        if not self.interrupted or self.paused or self.failed or self.transport.is_closing():
+            return
+        self.interrupted = False
+        self.data_received(b"")
+        if not (self.interrupted or self.paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def close_if_slow(self, now: float, read_timeout: float) -> None:
         """Ends connections and streams whose peer sends too slowly or does not read; `read_timeout` 0 is no limit."""
+        if self.failed:
+            return
         unread = self.transport.get_write_buffer_size() if self.paused else 0
         if self.backlog.is_stuck(now, unread, MAX_STALL):
             self.transport.abort()
@@ -163,6 +194,8 @@ class Http2Connection(asyncio.Protocol):
             self.reset(stream, frames.CANCEL)  # it keeps its request and its replies here
 
     def data_received(self, data: bytes) -> None:
+        if self.failed:
+            return
         try:
             self.consume(data)
         except ConnectionFault as fault:
@@ -174,7 +207,7 @@ class Http2Connection(asyncio.Protocol):
     def consume(self, data: bytes) -> None:
         if self.buffer:
             self.buffer += data
-            if len(self.buffer) < self.needed:
+            if self.interrupted or len(self.buffer) < self.needed:
                 return
             data = bytes(self.buffer)
             self.buffer = bytearray()
@@ -184,7 +217,7 @@ class Http2Connection(asyncio.Protocol):
             if not self.begun:
                 self.buffer += data
                 return
-        size = len(data)
+        size, left = len(data), self.left_of_turn
         while size - at >= frames.HEAD:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if length > frames.OUR_FRAME:
@@ -199,14 +232,19 @@ class Http2Connection(asyncio.Protocol):
             if self.block is not None and kind != frames.CONTINUATION:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "headers are interrupted")
             if kind > frames.CONTINUATION:
-                self.on_unknown()
+                left -= self.on_unknown(length)
             else:
-                self.handlers[kind](number, flags, data[start:end])
+                left -= self.handlers[kind](number, flags, data[start:end])
             at = end
+            if left <= 0 and at < size:
+                self.interrupt()
+                break
         else:
             self.needed = frames.HEAD
         if at < size:
             self.buffer += data[at:]
+        if left < work.TURN - work.UNCOUNTED:
+            self.take_part_of_turn(left)
 
     def begin(self, data: bytes) -> int:
         """Reads the connection preface; returns the number of bytes consumed."""
@@ -225,22 +263,22 @@ class Http2Connection(asyncio.Protocol):
 
     # -- frames in ----------------------------------------------------------------------------------------------
 
-    def on_first(self, number: int, flags: int, payload: bytes) -> None:
+    def on_first(self, number: int, flags: int, payload: bytes) -> int:
         raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS")
 
-    def on_first_settings(self, number: int, flags: int, payload: bytes) -> None:
+    def on_first_settings(self, number: int, flags: int, payload: bytes) -> int:
         if flags & frames.ACK:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS of the client")
         self.greet()
-        self.on_settings(number, flags, payload)
+        return self.on_settings(number, flags, payload)
 
-    def on_unknown(self) -> None:
+    def on_unknown(self, length: int) -> int:
         """Extensions are ignored."""
         if not self.greeted:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "the first frame must be SETTINGS")
-        self.count_control()
+        return self.budget.charge(work.SMALL_FRAME + (length >> work.IGNORED_SHIFT))
 
-    def on_headers(self, number: int, flags: int, payload: bytes) -> None:
+    def on_headers(self, number: int, flags: int, payload: bytes) -> int:
         if number == 0:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "headers without a stream")
         if flags & (frames.PADDED | frames.WITH_PRIORITY):
@@ -252,38 +290,41 @@ class Http2Connection(asyncio.Protocol):
                     flags |= SELF_DEPENDENT
                 payload = payload[5:]
         if flags & frames.END_HEADERS:
-            self.headers_complete(number, flags, payload)
-        else:
-            self.block = (number, flags, bytearray(payload))
+            return self.headers_complete(number, flags, payload)
+        self.block = (number, flags, bytearray(payload))
+        return work.SMALL_FRAME
 
-    def on_continuation(self, number: int, flags: int, payload: bytes) -> None:
+    def on_continuation(self, number: int, flags: int, payload: bytes) -> int:
         if self.block is None or self.block[0] != number:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a continuation of nothing")
         _, first_flags, block = self.block
         block += payload
-        self.count_control()
+        cost = self.budget.charge(work.SMALL_FRAME)
         if len(block) > frames.MAX_BLOCK:
             raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "the headers are too long")
         if flags & frames.END_HEADERS:
             self.block = None
-            self.headers_complete(number, first_flags, bytes(block))
+            cost += self.headers_complete(number, first_flags, bytes(block))
+        return cost
 
-    def headers_complete(self, number: int, flags: int, encoded: bytes) -> None:
-        block = self.header_blocks.known.get(encoded) or self.header_blocks.decode(encoded)
-        self.control = 0
+    def headers_complete(self, number: int, flags: int, encoded: bytes) -> int:
+        block, cost = self.header_blocks.known.get(encoded), work.SMALL_FRAME
+        if block is None:
+            block = self.header_blocks.decode(encoded)
+            cost = block.cost
+            free = work.FREE_HEADERS if number > self.last else 0
+            if cost > free:
+                self.budget.charge(cost - free)
         if number <= self.last or number % 2 == 0:
-            self.on_trailers(number, flags, block)
-            return
+            return cost + self.on_trailers(number, flags, block)
         if number > self.last + 2:
             self.closed_streams.leave_out(self.last, number)
         self.last = number
         if self.leaving or len(self.streams) >= frames.MAX_STREAMS:
-            self.refuse(number, flags, frames.REFUSED_STREAM)
-            return
+            return cost + self.refuse(number, flags, frames.REFUSED_STREAM)
         if block.refusal or flags & SELF_DEPENDENT or (flags & frames.END_STREAM and block.content_length):
             # Other streams may be those of other people, behind one proxy.
-            self.refuse(number, flags, block.refusal or frames.PROTOCOL_ERROR)
-            return
+            return cost + self.refuse(number, flags, block.refusal or frames.PROTOCOL_ERROR)
         stream = self.streams[number] = self.opener(self, number, block.headers)
         if block.content_length is not None:
             stream.content_left = block.content_length
@@ -291,25 +332,34 @@ class Http2Connection(asyncio.Protocol):
         stream.begin()
         if flags & frames.END_STREAM:
             stream.end()
+            cost += work.CALL
+        return cost
 
-    def refuse(self, number: int, flags: int, code: int) -> None:
+    def refuse(self, number: int, flags: int, code: int) -> int:
         """Refuses a stream that the peer opens."""
         self.write(frames.reset(number, code))
         if not flags & frames.END_STREAM:
             self.closed_streams.close(number)
+        return self.budget.charge(work.REFUSAL)
 
-    def on_trailers(self, number: int, flags: int, block: HeaderBlock) -> None:
+    def on_trailers(self, number: int, flags: int, block: HeaderBlock) -> int:
         stream = self.streams.get(number)
         if stream is None:
             if not self.late(number, flags):
                 raise ConnectionFault(frames.STREAM_CLOSED, "headers of a stream that the client has ended")
-        elif stream.ended:
-            self.reset(stream, frames.STREAM_CLOSED)
-        elif stream.content_left or not are_trailers(flags, block.headers):
-            self.reset(stream, frames.PROTOCOL_ERROR)
-        else:
-            stream.ended = True
-            stream.end()
+            return self.budget.charge(work.SMALL_FRAME)
+        if stream.ended:
+            return self.end_faulty(stream, frames.STREAM_CLOSED)
+        if stream.content_left or not are_trailers(flags, block.headers):
+            return self.end_faulty(stream, frames.PROTOCOL_ERROR)
+        stream.ended = True
+        stream.end()
+        return work.CALL
+
+    def end_faulty(self, stream: Stream, code: int) -> int:
+        """Ends a stream on which the peer broke the protocol; others go on."""
+        self.reset(stream, code)
+        return self.budget.charge(work.RESET)
 
     def late(self, number: int, flags: int) -> bool:
         """Whether a frame was on its way when this server closed its stream, and is to be ignored."""
@@ -321,7 +371,7 @@ class Http2Connection(asyncio.Protocol):
             self.closed_streams.finish(number)
         return True
 
-    def on_data(self, number: int, flags: int, payload: bytes) -> None:
+    def on_data(self, number: int, flags: int, payload: bytes) -> int:
         length = len(payload)
         self.received += length
         if self.received > frames.MAX_WINDOW // 2:
@@ -329,55 +379,52 @@ class Http2Connection(asyncio.Protocol):
             self.received = 0
         if flags & frames.PADDED:
             payload = unpadded(payload, flags)
-        if payload:
-            self.control = 0
-        else:
-            self.count_control()
+        ends = flags & frames.END_STREAM
+        if not ends and len(payload) < work.MIN_DATA:
+            self.budget.charge(work.SMALL_FRAME)
         stream = self.streams.get(number)
         if stream is None:
-            if not self.late(number, flags):
-                self.write(frames.reset(number, frames.STREAM_CLOSED))
-            return
+            if self.late(number, flags):
+                return self.budget.charge(work.SMALL_FRAME)
+            self.write(frames.reset(number, frames.STREAM_CLOSED))
+            return self.budget.charge(work.RESET)
         if stream.ended:
-            self.reset(stream, frames.STREAM_CLOSED)
-            return
+            return self.end_faulty(stream, frames.STREAM_CLOSED)
         self.held += length
         self.room.held += length
         stream.received = received = stream.received + length
         if received > self.window:
-            self.reset(stream, frames.FLOW_CONTROL_ERROR)
-            return
+            return self.end_faulty(stream, frames.FLOW_CONTROL_ERROR)
         if self.held > self.most_held:
-            self.reset(stream, frames.ENHANCE_YOUR_CALM)
-            return
+            return self.end_faulty(stream, frames.ENHANCE_YOUR_CALM)
         if not self.room.has(0):
             stream.no_room()
-            return
+            return work.SMALL_FRAME
         if stream.content_left is not None:
             stream.content_left -= len(payload)
-            if stream.content_left < 0 or (stream.content_left and flags & frames.END_STREAM):
-                self.reset(stream, frames.PROTOCOL_ERROR)
-                return
+            if stream.content_left < 0 or (ends and stream.content_left):
+                return self.end_faulty(stream, frames.PROTOCOL_ERROR)
         if flags & frames.PADDED:
             self.allow(stream, length - len(payload))
         if payload:
             stream.data(payload)
-        if flags & frames.END_STREAM and not stream.ended:
+        if ends and not stream.ended:
             stream.ended = True
             stream.end()
+            return work.CALL + (length >> work.DATA_SHIFT)
+        return work.SMALL_FRAME + (length >> work.DATA_SHIFT)
 
     def is_idle(self, number: int) -> bool:
         """Whether nobody has opened this stream, or ever will."""
         return number > self.last or number % 2 == 0
 
-    def has_room(self, stream: Stream, size: int) -> bool:
-        """Counts bytes that a stream holds beside those that it received, if there is room for them."""
-        if not self.room.has(size):
-            return False
-        stream.received += size
+    def hold(self, stream: Stream, size: int) -> None:
+        """Counts bytes that a stream holds beside those that it received; raises NoRoom."""
+        if size > 0 and not self.room.has(size):
+            raise NoRoom
+        stream.inflated += size
         self.held += size
         self.room.held += size
-        return True
 
     def allow(self, stream: Stream, size: int) -> None:
         """Returns bytes that have been consumed to the window of a stream."""
@@ -389,7 +436,7 @@ class Http2Connection(asyncio.Protocol):
             self.room.held -= stream.consumed
             stream.consumed = 0
 
-    def on_reset(self, number: int, flags: int, payload: bytes) -> None:
+    def on_reset(self, number: int, flags: int, payload: bytes) -> int:
         if len(payload) != 4:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken reset")
         if self.is_idle(number):
@@ -397,24 +444,22 @@ class Http2Connection(asyncio.Protocol):
         stream = self.streams.get(number)
         if stream is None:
             self.closed_streams.finish(number)
-        else:
-            self.this_minute()
-            self.resets += 1
-            if self.resets > MAX_RESETS:
-                raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many resets")
-            stream.ended = True
-            self.drop(stream)
-            stream.cancelled()
-            self.finish_leaving()
+            return self.budget.charge(work.SMALL_FRAME)
+        cost = self.budget.charge(work.RESET)
+        stream.ended = True
+        self.drop(stream)
+        stream.cancelled()
+        self.finish_leaving()
+        return cost
 
-    def on_settings(self, number: int, flags: int, payload: bytes) -> None:
+    def on_settings(self, number: int, flags: int, payload: bytes) -> int:
         if number:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "settings of a stream")
         if len(payload) % 6 or (flags & frames.ACK and payload):
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "broken settings")
-        self.count_control()
+        cost = self.budget.charge(work.SMALL_FRAME + len(payload) // 6)
         if flags & frames.ACK:
-            return
+            return cost
         window = self.peer_window
         for at in range(0, len(payload), 6):
             key, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
@@ -429,20 +474,29 @@ class Http2Connection(asyncio.Protocol):
             elif key == frames.ENABLE_PUSH and value > 1:
                 raise ConnectionFault(frames.PROTOCOL_ERROR, "neither yes nor no")
         if window != self.peer_window:
-            for stream in self.streams.values():
-                stream.send_window += window - self.peer_window
-                if stream.send_window > frames.MAX_WINDOW:
-                    raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
-            self.peer_window = window
+            cost += self.budget.charge(len(self.streams) // work.STREAMS_PER_UNIT)
+            self.change_windows(window)
         self.write(frame(frames.SETTINGS, frames.ACK, 0))
-        self.send_waiting()
+        return cost
 
-    def on_window_update(self, number: int, flags: int, payload: bytes) -> None:
+    def change_windows(self, window: int) -> None:
+        """Gives streams, those that are open as well, another window to begin with."""
+        more, self.peer_window = window - self.peer_window, window
+        for stream in self.streams.values():
+            stream.send_window += more
+            if stream.send_window > frames.MAX_WINDOW:
+                raise ConnectionFault(frames.FLOW_CONTROL_ERROR, "the window is too large")
+        if more > 0:
+            for stream in [one for one in self.streams.values() if one.waiting]:
+                self.send_some(stream)
+
+    def on_window_update(self, number: int, flags: int, payload: bytes) -> int:
         if len(payload) != 4:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken window update")
         size = int.from_bytes(payload, "big") & frames.MAX_WINDOW
         if size == 0 if number == 0 else self.is_idle(number):
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a window update of nothing")
+        cost = self.budget.charge(work.SMALL_FRAME)
         if number == 0:
             self.send_window += size
             if self.send_window > frames.MAX_WINDOW:
@@ -451,58 +505,46 @@ class Http2Connection(asyncio.Protocol):
         elif (stream := self.streams.get(number)) is not None:
             stream.send_window += size
             if size == 0:
-                self.reset(stream, frames.PROTOCOL_ERROR)
-            elif stream.send_window > frames.MAX_WINDOW:
-                self.reset(stream, frames.FLOW_CONTROL_ERROR)
-            else:
-                self.send_some(stream)
+                return self.end_faulty(stream, frames.PROTOCOL_ERROR)
+            if stream.send_window > frames.MAX_WINDOW:
+                return self.end_faulty(stream, frames.FLOW_CONTROL_ERROR)
+            self.send_some(stream)
+        return cost
 
-    def on_ping(self, number: int, flags: int, payload: bytes) -> None:
+    def on_ping(self, number: int, flags: int, payload: bytes) -> int:
         if number:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a ping of a stream")
         if len(payload) != 8:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken ping")
-        self.count_control()
+        cost = self.budget.charge(work.SMALL_FRAME)
         if not flags & frames.ACK:
             self.write(frame(frames.PING, frames.ACK, 0, payload))
         elif payload == FAREWELL:
             self.leave()
+        return cost
 
-    def on_goaway(self, number: int, flags: int, payload: bytes) -> None:
+    def on_goaway(self, number: int, flags: int, payload: bytes) -> int:
         """The peer opens no more streams; those that it has opened are answered."""
         if number:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a goodbye of a stream")
         if len(payload) < 8:
             raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a broken goodbye")
-        self.count_control()
+        return self.budget.charge(work.SMALL_FRAME)
 
-    def on_priority(self, number: int, flags: int, payload: bytes) -> None:
+    def on_priority(self, number: int, flags: int, payload: bytes) -> int:
         """Priorities are read and not used."""
         if number == 0:
             raise ConnectionFault(frames.PROTOCOL_ERROR, "a priority of the connection")
-        self.count_control()
         broken = len(payload) != 5
         if broken or depends_on_itself(number, payload):
             code, stream = frames.FRAME_SIZE_ERROR if broken else frames.PROTOCOL_ERROR, self.streams.get(number)
             if stream is None:
                 raise ConnectionFault(code, "a broken priority of a stream that is not open")
-            self.reset(stream, code)
+            return self.end_faulty(stream, code)
+        return self.budget.charge(work.SMALL_FRAME)
 
-    def on_push(self, number: int, flags: int, payload: bytes) -> None:
+    def on_push(self, number: int, flags: int, payload: bytes) -> int:
         raise ConnectionFault(frames.PROTOCOL_ERROR, "clients do not push")
-
-    def count_control(self) -> None:
-        self.this_minute()
-        self.control += 1
-        if self.control > MAX_CONTROL:
-            raise ConnectionFault(frames.ENHANCE_YOUR_CALM, "too many frames that say nothing")
-
-    def this_minute(self) -> None:
-        """Starts the counts anew each minute: connections may be days old, and only bursts are attacks."""
-        now = self.loop.time()
-        if now > self.minute:
-            self.minute = now + MINUTE
-            self.control = self.resets = 0
 
     # -- frames out ---------------------------------------------------------------------------------------------
 
@@ -513,7 +555,7 @@ class Http2Connection(asyncio.Protocol):
         self.out.append(data)
 
     def flush(self) -> None:
-        if self.out and not self.transport.is_closing():
+        if self.out and not self.failed and not self.transport.is_closing():
             self.transport.write(b"".join(self.out))
         self.out.clear()
 
@@ -538,6 +580,8 @@ class Http2Connection(asyncio.Protocol):
             self.write(frame(frames.HEADERS, frames.END_HEADERS, stream.number, block))
 
     def send_data(self, stream: Stream, data: bytes) -> None:
+        """Sends a message, as flow control allows."""
+        self.budget.earned += work.MESSAGE
         stream.waiting.append((data, False))
         self.send_some(stream)
 
@@ -548,8 +592,8 @@ class Http2Connection(asyncio.Protocol):
         self.send_some(stream)
 
     def send_waiting(self) -> None:
-        for stream in list(self.held_back.values()):
-            self.send_some(stream)
+        while self.held_back and self.send_window > 0 and not self.paused:
+            self.send_some(next(iter(self.held_back.values())))
 
     def send_some(self, stream: Stream) -> None:
         """Sends as much of the waiting data as the windows and the peer's reading allow."""
@@ -561,12 +605,16 @@ class Http2Connection(asyncio.Protocol):
                 return
             room = min(self.send_window, stream.send_window, self.peer_frame)
             if room <= 0 or self.paused:
-                self.held_back[stream.number] = stream
+                if stream.send_window > 0:
+                    self.held_back[stream.number] = stream
+                else:
+                    self.held_back.pop(stream.number, None)
                 return
             part = data[:room]
             self.write(frame(frames.DATA, 0, stream.number, part))
             self.send_window -= len(part)
             stream.send_window -= len(part)
+            self.budget.earned += len(part) >> work.EARNING_SHIFT
             if len(part) < len(data):
                 stream.waiting[0] = (memoryview(data)[room:], False)
             else:
@@ -579,7 +627,7 @@ class Http2Connection(asyncio.Protocol):
         """Our side of a stream has ended; so has the other if the peer was still sending."""
         if not stream.ended:
             self.write(frames.reset(stream.number, frames.NO_ERROR))
-        self.resets = 0
+        self.budget.earned += work.ANSWER
         self.drop(stream)
         self.finish_leaving()
 
@@ -596,20 +644,27 @@ class Http2Connection(asyncio.Protocol):
         stream.waiting.clear()
         self.held_back.pop(stream.number, None)
         if self.streams.pop(stream.number, None) is not None:
-            self.held -= stream.received
-            self.room.held -= stream.received
+            self.held -= stream.received + stream.inflated
+            self.room.held -= stream.received + stream.inflated
 
     def fail(self, code: int, words: str) -> None:
         log.debug("a gRPC connection is closed: %s", words)
         self.write(frames.goaway(self.last, code, words.encode()))
         self.flush()
-        self.transport.close()
+        self.failed = True
+        self.cancel_streams()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            # What the peer still sends is read, and ignored: otherwise TCP could drop these last words.
+            self.transport.write_eof()
+            self.transport.resume_reading()
+        else:
+            self.transport.close()
         # The peer may not read even this.
         self.loop.call_later(LAST_WORDS, self.transport.abort)
 
     def prepare_to_leave(self) -> None:
         """Tells the peer to open no more streams; those that are on their way by then are still answered."""
-        if not self.begun:
+        if not self.begun or self.failed:
             self.transport.close()
             return
         self.write(frames.goaway(frames.MAX_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, FAREWELL))

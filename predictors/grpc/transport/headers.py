@@ -9,6 +9,7 @@ from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from predictors.grpc.transport import frames
 from predictors.grpc.transport.fields import Headers, Malformed, check_request
+from predictors.grpc.transport.work import BLOCK_SHIFT, FIELD
 
 log = logging.getLogger("predictors")
 
@@ -23,6 +24,8 @@ class HeaderBlock:
     refusal: int
     """The error with which a request with these headers is refused; NO_ERROR for none."""
     content_length: int | None
+    cost: int
+    """Of decoding and checking it."""
 
 
 class HeaderBlocks:
@@ -44,7 +47,7 @@ class HeaderBlocks:
             raise frames.ConnectionFault(frames.COMPRESSION_ERROR, "the headers cannot be decoded") from None
         headers = tuple((bytes(name), bytes(value)) for name, value in fields)
         size = sum(32 + len(name) + len(value) for name, value in headers)
-        decoded = checked(headers, size)
+        decoded = checked(headers, size, FIELD * len(headers) + (len(block) >> BLOCK_SHIFT))
         after = table_state(self.decoder)
         # By identity: an equal entry may be a new one, with other entries behind it.
         if after[0] is not before[0] or after[1:] != before[1:]:
@@ -56,14 +59,14 @@ class HeaderBlocks:
         return decoded
 
 
-def checked(headers: Headers, size: int) -> HeaderBlock:
+def checked(headers: Headers, size: int, cost: int) -> HeaderBlock:
     if size > frames.MAX_HEADERS:
-        return HeaderBlock(headers, frames.ENHANCE_YOUR_CALM, None)
+        return HeaderBlock(headers, frames.ENHANCE_YOUR_CALM, None, cost)
     try:
-        return HeaderBlock(headers, frames.NO_ERROR, check_request(headers))
+        return HeaderBlock(headers, frames.NO_ERROR, check_request(headers), cost)
     except Malformed as error:
         log.debug("a request over HTTP/2 is malformed: %s", error)
-        return HeaderBlock(headers, frames.PROTOCOL_ERROR, None)
+        return HeaderBlock(headers, frames.PROTOCOL_ERROR, None, cost)
 
 
 def table_state(decoder: Decoder) -> tuple[object, int, int]:

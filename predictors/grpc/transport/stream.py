@@ -29,8 +29,10 @@ class Stream:
         self.send_window = connection.peer_window
         self.received = 0
         """Bytes of the window that the peer has used up."""
+        self.inflated = 0
+        """Bytes that it holds beside those."""
         self.consumed = 0
-        """Of these, the bytes that have been processed and not yet returned to the window."""
+        """Of those received, the bytes that have been processed and not yet returned to the window."""
         self.waiting: deque[tuple[bytes | memoryview, bool]] = deque()
         """Output that flow control holds back: bytes of data, or a whole frame of trailers."""
         self.closed = False

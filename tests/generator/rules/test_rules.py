@@ -12,6 +12,8 @@ from tests.generator.refusals import refused_with_a_way_out
 BASE: dict[str, Any] = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn"}
 KNATIVE = {"mode": "Knative"}
 CANARY = {"model": "models:/fraud/8", "percent": 10}
+BY_KSERVE = {**CANARY, "by": "kserve"}
+ROUTE = {"exposure": {"domain_suffix": "example.com"}}
 CONTAINER = {"storage": {"strategy": "container"}}
 
 # what is said, where it is wrong, a word of why, and what makes it right
@@ -34,18 +36,55 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "no timeout in Knative": ({**KNATIVE, "timeout": "0s"}, "timeout", "default", {"timeout": "60s"}),
     "canary of old KServe in Standard": (
-        {**CONTAINER, "canary": CANARY, "kserve": "0.19"}, "canary", "ignores canaryTrafficPercent", KNATIVE,
+        {**CONTAINER, "canary": BY_KSERVE, "kserve": "0.19"},
+        "canary.by", "ignores canaryTrafficPercent", {**ROUTE, "canary": CANARY},
     ),
-    "canary in Standard without storageUri": ({"canary": CANARY}, "canary", "storage.strategy: container", CONTAINER),
-    "canary in Standard of the same model": (
-        {**CONTAINER, "canary": {**CANARY, "model": "models:/fraud/7"}}, "canary.model", "URI changes", {"canary": CANARY},
+    "canary by KServe without storageUri": (
+        {"canary": BY_KSERVE}, "canary.by", "storage.strategy: container", CONTAINER,
+    ),
+    "canary by KServe of the same model": (
+        {**CONTAINER, "canary": {**BY_KSERVE, "model": "models:/fraud/7"}},
+        "canary.model", "URI changes", {"canary": BY_KSERVE},
     ),
     "canary with the name of the stable one": (
-        {**CONTAINER, "canary": CANARY, "revision": "v8"}, "canary.name", "'v8'", {"revision": "v7"},
+        {**CONTAINER, "canary": BY_KSERVE, "revision": "v8"}, "canary.name", "'v8'", {"revision": "v7"},
     ),
     "canary with more pods": (
-        {**CONTAINER, "canary": {**CANARY, "replicas": 3}, "replicas": {"min": 2}},
+        {**CONTAINER, "canary": {**BY_KSERVE, "replicas": 3}, "replicas": {"min": 2}},
         "canary.replicas", "replicas.min", {"replicas": {"min": 3}},
+    ),
+    "canary by a route without host names": ({"canary": CANARY}, "exposure.domain_suffix", "ingressDomain", ROUTE),
+    "canary by a route that nobody takes": (
+        {"canary": CANARY, "exposure": {"visibility": "cluster-local"}}, "canary", "past any route", ROUTE,
+    ),
+    "canary by a route that changes nothing": (
+        {**ROUTE, "canary": {**CANARY, "model": "models:/fraud/7"}}, "canary.model", "another", {"canary": CANARY},
+    ),
+    "canaries with more than all": (
+        {**ROUTE, "canary": CANARY, "variants": [{**CANARY, "name": "b", "percent": 91}]},
+        "canary.percent", "101 %", {"variants": [{**CANARY, "name": "b", "percent": 90}]},
+    ),
+    "canaries of one name": (
+        {**ROUTE, "canary": CANARY, "variants": [CANARY]},
+        "variants[0].name", "'next'", {"variants": [{**CANARY, "name": "b"}]},
+    ),
+    "variants without a canary": (
+        {**ROUTE, "variants": [{**CANARY, "name": "b"}]}, "variants", "expected canary", {"canary": CANARY},
+    ),
+    "variants in Knative": (
+        {**KNATIVE, "canary": CANARY, "variants": [{**CANARY, "name": "b"}]}, "variants", "by: route", {"variants": []},
+    ),
+    "testers in Knative": (
+        {**KNATIVE, "canary": {**CANARY, "testers": {"header": "x-tester"}}},
+        "canary.testers", "percent only", {"canary": CANARY},
+    ),
+    "shadow by KServe": (
+        {**CONTAINER, "canary": {**BY_KSERVE, "shadow": {"percent": 5}}},
+        "canary.shadow", "percent only", {"canary": BY_KSERVE},
+    ),
+    "a way to split in Knative": ({**KNATIVE, "canary": BY_KSERVE}, "canary.by", "KServe's", {"canary": CANARY}),
+    "a route of ours in Knative": (
+        {**KNATIVE, "exposure": {"route": "own"}}, "exposure.route", "its own routes", {"exposure": {}},
     ),
     "canary in Knative that changes nothing": (
         {**KNATIVE, "canary": {**CANARY, "model": "models:/fraud/7"}},
@@ -130,8 +169,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "payload logger with TLS": (
         {"payload_logger": {}, "auth": {"tls_secret": "tls"}}, "payload_logger", "plain text", {"auth": {}},
     ),
-    "payload logger with a canary in Standard": (
-        {**CONTAINER, "canary": CANARY, "payload_logger": {}}, "payload_logger", "agent", KNATIVE,
+    "payload logger with a canary by KServe": (
+        {**CONTAINER, "canary": BY_KSERVE, "payload_logger": {}},
+        "payload_logger", "agent", {**ROUTE, "canary": CANARY},
     ),
     "limit below what is asked for": (
         {"resources": {"cores": 2, "limits": {"cores": "500m"}}},

@@ -14,7 +14,7 @@ ZERO = {"replicas": {"min": 0}}
 KEDA = {"rps": 100, **PROMETHEUS}
 QUERY = {"queries": [{"query": "sum(queue_length)", "threshold": 5}], **PROMETHEUS}
 CANARY: dict[str, dict[str, Any]] = {
-    "canary": {"model": "models:/fraud/8", "percent": 10},
+    "canary": {"model": "models:/fraud/8", "percent": 10, "by": "kserve"},
     "storage": {"strategy": "container"},
 }
 ALL_DAYS = {"start": "0 8 * * *", "end": "0 20 * * *", "min": 3}

@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         {**SHOP, "model": "s3://bucket/fraud"}, "network_policy.allow_to", "s3://bucket/fraud", {"model": "pvc://claim/fraud"},
     ),
     "no way to the canary's model": (
-        {**SHOP, "model": "pvc://claim/1", "canary": {"model": "gs://bucket/2", "percent": 1}},
+        {**SHOP, "model": "pvc://claim/1", "canary": {"model": "gs://bucket/2", "percent": 1, "by": "kserve"}},
         "network_policy.allow_to", "gs://bucket/2", OPEN,
     ),
     "no way to the online store": (
@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "a namespace that gets too long": ({"name": LONG, "namespace": "mlops"}, "name", "-predictor-mlops", {"namespace": "prod"}),
     "a revision that gets too long": ({"name": LONG, "revision": "v7"}, "name", "63", {"revision": None}),
     "a canary that gets too long": (
-        {"name": LONG, "canary": {"model": "models:/fraud/8", "percent": 1}, "storage": {"strategy": "container"}},
+        {"name": LONG, "canary": {"model": "models:/fraud/8", "percent": 1, "by": "kserve"}, "storage": {"strategy": "container"}},
         "canary.name", "v8", {"name": "fraud"},
     ),
 }  # fmt: skip
@@ -160,7 +160,7 @@ NOTED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "gateway of a host": ({"exposure": {"host": "a.x.io"}}, "listener of the Gateway", {"exposure": {}}),
     "claim of a domain": ({**KNATIVE, "exposure": {"host": "a.x.io"}}, "ClusterDomainClaim", {"mode": "Standard"}),
     "canary with a host": (
-        {"exposure": {"host": "a.x.io"}, "canary": {"model": "models:/fraud/8", "percent": 1}, "storage": {"strategy": "container"}},
+        {"exposure": {"host": "a.x.io"}, "canary": {"model": "models:/fraud/8", "percent": 1, "by": "kserve"}, "storage": {"strategy": "container"}},
         "percent: 0", {"canary": None},
     ),
     "callers in Knative": ({**KNATIVE, **OPEN}, "kourier-system", {"mode": "Standard"}),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+import time
+from collections.abc import Callable
 
 import pytest
 
+from predictors.grpc.transport.work import ANSWER, MAX_BUDGET, RESET, SMALL_FRAME
 from predictors.protocol.grpc_status import GrpcStatus
 from tests.http2_frames import (
     ACK,
@@ -121,6 +124,9 @@ def test_trailers_for_a_call_that_has_ended(peer: Http2Peer) -> None:
 
 # -- floods -----------------------------------------------------------------------------------------------------------
 
+FRAMES = MAX_BUDGET // SMALL_FRAME + 10_000  # more than time gives back meanwhile
+MANY_STREAMS = b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, plain("/t/Wait")) for i in range(1000))
+
 
 @pytest.mark.parametrize(
     "sent",
@@ -138,41 +144,127 @@ def test_trailers_for_a_call_that_has_ended(peer: Http2Peer) -> None:
 )
 def test_floods(wire: Http2Wire, peer: Http2Peer, sent: bytes) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Wait")))
-    assert peer.flood(sent, 10_100) == ENHANCE_YOUR_CALM
+    assert peer.flood(sent, FRAMES) == ENHANCE_YOUR_CALM
     lives(wire)
 
 
 def test_empty_data_of_a_call_that_has_ended(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.send(frame(HEADERS, END_HEADERS, 1, plain("/t/Nothing")))
-    assert peer.flood(frame(DATA, 0, 1), 10_100) == ENHANCE_YOUR_CALM
+    assert peer.flood(frame(DATA, 0, 1), FRAMES) == ENHANCE_YOUR_CALM
 
 
 def test_rapid_resets(wire: Http2Wire, peer: Http2Peer) -> None:
     block = plain("/t/Wait")
-    peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, block) + reset(2 * i + 1) for i in range(2100)))
+    peer.send(
+        b"".join(
+            frame(HEADERS, END_HEADERS, 2 * i + 1, block) + reset(2 * i + 1) for i in range(MAX_BUDGET // RESET + 500)
+        )
+    )
     assert peer.goaway() == ENHANCE_YOUR_CALM
     lives(wire)
 
 
-def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_over_days_are_no_flood(wire: Http2Wire, peer: Http2Peer) -> None:
     peer.round_trip()
     for _ in range(4):
-        for _ in range(3):
-            peer.send(frame(PING, 0, 0, bytes(8)) * 1400)
-            peer.round_trip()
+        peer.send(frame(PING, 0, 0, bytes(8)) * (FRAMES // 2))
+        peer.round_trip()
         for connection in list(wire.server.connections):
-            connection.minute = 0.0  # over
+            connection.budget.grown_at -= 60.0
     peer.send(call(1))
     assert peer.reply(1).message == b"hello"
 
 
-def test_settings_cost_little(wire: Http2Wire, peer: Http2Peer) -> None:
-    """Many settings in one frame while many streams are open."""
-    peer.send(b"".join(frame(HEADERS, END_HEADERS, 2 * i + 1, plain("/t/Wait")) for i in range(1000)))
-    seen: list[float] = []
+def test_answers_pay_for_other_frames(wire: Http2Wire, peer: Http2Peer) -> None:
+    """Twice as many pings as without them."""
+    pings = frame(PING, 0, 0, bytes(8)) * (ANSWER // SMALL_FRAME)
+    for i in range(2 * MAX_BUDGET // ANSWER):
+        peer.send(pings + call(2 * i + 1))
+        assert peer.reply(2 * i + 1).message == b"hello"
+    assert peer.flood(pings, MAX_BUDGET // ANSWER + 20) == ENHANCE_YOUR_CALM
+
+
+def test_settings_are_counted_by_entry(wire: Http2Wire, peer: Http2Peer) -> None:
+    started = wire.run(time.thread_time)
+    peer.send(settings(*[(0xF000, i) for i in range(MAX_BUDGET + 1)]))
+    assert peer.goaway() == ENHANCE_YOUR_CALM
+    assert wire.run(time.thread_time) - started < 0.1
+
+
+def test_windows_that_change_are_counted_by_stream(wire: Http2Wire, peer: Http2Peer) -> None:
+    peer.send(MANY_STREAMS)
     peer.round_trip()
-    wire.run(lambda: seen.append(wire.loop.time()))
-    peer.send(settings(*[(INITIAL_WINDOW_SIZE, 65_535 + i % 2) for i in range(170_000)]))
-    peer.round_trip()
-    wire.run(lambda: seen.append(wire.loop.time()))
-    assert seen[1] - seen[0] < 2
+    both = settings((INITIAL_WINDOW_SIZE, 65_536)) + settings((INITIAL_WINDOW_SIZE, 65_535))
+    assert peer.flood(both, MAX_BUDGET // 400) == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(lambda stream: window_update(stream, 0), id="an increment of 0"),
+        pytest.param(lambda stream: frame(PRIORITY, 0, stream, struct.pack(">IB", stream, 0)), id="a priority over itself"),
+        pytest.param(lambda stream: frame(HEADERS, END_HEADERS, stream, b"\x00\x01x\x01y"), id="headers in the middle"),
+    ],
+)  # fmt: skip
+def test_calls_that_the_client_has_the_server_reset(
+    wire: Http2Wire, peer: Http2Peer, fault: Callable[[int], bytes]
+) -> None:
+    """They cost as much as those that it resets itself."""
+    block = plain("/t/Wait")
+    streams = range(1, 2 * (MAX_BUDGET // RESET + 500), 2)
+    peer.send(b"".join(frame(HEADERS, END_HEADERS, stream, block) + fault(stream) for stream in streams))
+    assert peer.goaway() == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+def test_windows_of_one_byte(wire: Http2Wire) -> None:
+    """A large reply that is taken byte by byte."""
+    with Http2Peer(wire.address, (INITIAL_WINDOW_SIZE, 0)) as peer:
+        peer.send(call(1, "/t/Big", b"1000000"))
+        assert peer.flood(window_update(1, 1), FRAMES) == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+def test_headers_that_cost_more_than_their_call(wire: Http2Wire, peer: Http2Peer) -> None:
+    churn = b"\x41\x00" * 700
+    calls = [
+        frame(HEADERS, END_HEADERS, 2 * i + 1, plain("/t/Nothing") + churn) + frame(DATA, END_STREAM, 2 * i + 1)
+        for i in range(200)
+    ]
+    peer.send(b"".join(calls))
+    assert peer.goaway() == ENHANCE_YOUR_CALM
+    lives(wire)
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+def test_others_have_their_turn(wire: Http2Wire, peer: Http2Peer) -> None:
+    """Calls of one connection are answered before all that came at once on another."""
+    many = b"".join(call(2 * i + 1, "/t/Quick") for i in range(1000))
+    with Http2Peer(wire.address) as other:
+        other.round_trip()
+        peer.round_trip()
+        order: list[int] = []
+
+        def both() -> None:
+            first, second = sorted(wire.server.connections, key=lambda one: one.transport.get_extra_info("peername")[1])
+            busy, idle = (first, second) if ports[0] < ports[1] else (second, first)
+            wire.loop.call_soon(lambda: order.append(busy.last))
+            busy.data_received(many)
+            idle.data_received(call(1, "/t/Quick"))
+
+        ports = peer.sock.getsockname()[1], other.sock.getsockname()[1]
+        wire.run(both)
+        assert other.reply(1).message == b"hello"
+        assert all(peer.reply(2 * i + 1).message == b"hello" for i in range(1000))
+        assert order[0] < 500
+
+
+def test_frames_in_many_turns_keep_their_order(wire: Http2Wire, peer: Http2Peer) -> None:
+    """Also what comes in crumbs while earlier frames wait for their turn."""
+    sent = b"".join(call(2 * i + 1, "/t/Quick", str(i).encode()) + window_update(0, 1) for i in range(3000))
+    for at in range(0, len(sent), 50_001):
+        peer.send(sent[at : at + 50_001])
+    assert [int(peer.reply(2 * i + 1).message) for i in range(3000)] == list(range(3000))

@@ -136,14 +136,14 @@ class Http2Peer:
 
     def first(self, kind: int, flags: int = 0) -> Frame:
         """The first frame of a kind, whether it is still to come or not."""
-        matches: list[Frame] = []
-
-        def there() -> bool:
-            matches[:] = [one for one in self.frames if one.kind == kind and one.flags & flags == flags][:1]
-            return bool(matches)
-
-        self.until(there)
-        return matches[0]
+        seen = 0
+        while True:
+            while seen < len(self.frames):
+                one = self.frames[seen]
+                if one.kind == kind and one.flags & flags == flags:
+                    return one
+                seen += 1
+            assert self.read() is not None, f"the connection ended: {self.frames[-3:]}"
 
     def reply(self, stream: int) -> Http2Reply:
         self.until(lambda: self.replies[stream].done)

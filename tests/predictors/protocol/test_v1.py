@@ -179,3 +179,22 @@ def test_what_a_model_answers_that_json_does_not_know(tmp_path: Path) -> None:
         failed = server.predict({"instances": [{"a": -1}]})
         assert failed.status_code == 500
         assert "cannot be written as JSON: a value of type lock" in failed.json()["error"]
+
+
+class EchoOfValues(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no types
+    """Answers what it was asked."""
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads type hints
+        return list(model_input["a"])
+
+
+def test_values_that_are_nested_too_deeply(tmp_path: Path) -> None:
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=EchoOfValues(), pip_requirements=[])
+    with in_thread(tmp_path / "m") as server:
+        for depth, status in ((50, 200), (800, 400)):
+            body = '{"instances":[{"a":' + "[" * depth + "]" * depth + "}]}"
+            response = server.post(
+                "/v1/models/model:predict", content=body.encode(), headers={"Content-Type": "application/json"}
+            )
+            assert response.status_code == status, response.text
+    assert response.json() == {"error": "the request is nested too deeply"}

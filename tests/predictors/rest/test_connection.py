@@ -24,6 +24,7 @@ from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.queueing.batching import MicroBatcher
 from predictors.rest.app import App
 from predictors.rest.connection import HttpConnection
+from predictors.rest.parsing import SHARE
 from tests.predictors.pipeline.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.telemetry.test_metrics import samples
 from tests.predictors.watched import SpiedBatcher
@@ -411,6 +412,78 @@ def test_both_ways_count_alike() -> None:
                 assert next((value for (one, _), value in quick.items() if one == name), None) == succeeded
         assert in_flight(server) == 0
         connection.close()
+
+
+# -- what a parser would get wrong -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", [0, 10, -5, -20, None])
+@pytest.mark.parametrize("framing", ["length", "chunked", "no body"])
+def test_a_request_for_another_protocol_keeps_its_body(raw: Raw, framing: str, split: int | None) -> None:
+    """As Java's client sends them. There is no other protocol; what follows is the body, then the next request."""
+    upgrade = {**JSON, "Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    if framing == "chunked":
+        content = json.dumps(GOOD).encode()
+        sent = text(
+            b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content), headers={**upgrade, "Transfer-Encoding": "chunked"}
+        )
+    else:
+        sent = (
+            text(headers=upgrade)
+            if framing == "length"
+            else HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        )
+    expected = plain(raw.ask(HEALTH if framing == "no body" else text()))
+    for _ in range(2):
+        if split is None:
+            raw.send(sent + text() + sent)
+        else:
+            raw.send(sent[:split])
+            raw.send(sent[split:] + text() + sent)
+        assert [plain(raw.reply())[0] for _ in range(3)] == [200, 200, 200]
+    assert plain(raw.ask(sent)) == expected
+
+
+def test_fields_after_a_body_are_ignored(raw: Raw) -> None:
+    """They would come too late for access control, and must not change how the body is read."""
+    content = json.dumps(GOOD).encode()
+    for field in ("Content-Encoding: gzip", "Host: other", "Content-Type: text/plain", "x: " + "y" * 60_000):
+        body = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(content), content, field.encode())
+        assert raw.ask(text(body, headers={**JSON, "Transfer-Encoding": "chunked"}))[0] == 200, field
+
+
+def test_requests_before_a_malformed_one_are_answered(raw: Raw) -> None:
+    raw.send(long(1) + quick(2) + long(3) + b"no request\r\n\r\n" + quick(4))
+    assert [raw.reply()[0] for _ in range(4)] == [200, 200, 200, 400]
+    assert raw.ended()
+
+
+def test_what_is_wrong_with_a_request_is_said(raw: Raw) -> None:
+    status, headers, body = raw.ask(b"GET /v2/health/live HTTP/1.1\r\n\r\n")
+    assert (status, headers["connection"], body) == (400, "close", b"expected exactly one Host header, got 0\n")
+    assert raw.ended()
+
+
+@pytest.mark.parametrize("size", [SHARE - 1, SHARE, SHARE + 1, 3 * SHARE, 150_000])
+def test_bodies_that_take_several_shares(raw: Raw, size: int) -> None:
+    body = json.dumps(GOOD).encode()
+    padded = body + b" " * (size - len(body))
+    expected = plain(raw.ask(text()))
+    raw.send((text(padded) + text()) * 3)
+    assert [plain(raw.reply()) for _ in range(6)] == [expected] * 6
+
+
+def test_requests_that_nobody_waits_for_are_not_read_ahead(demo: Running) -> None:
+    """As long as a reply is not read, neither are the requests behind it, beyond what fits into buffers."""
+    connection = Raw(demo, receive=4096)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection.socket.settimeout(3)
+    sent, requests = 0, HEALTH * 1000
+    with pytest.raises((TimeoutError, ConnectionResetError)):  # the server ends it after a while
+        while sent < 100_000_000:
+            sent += connection.socket.send(requests)
+    assert sent < 20_000_000
+    connection.close()
 
 
 def in_flight(server: Running) -> float:

@@ -145,6 +145,17 @@ def test_the_keyboards_signal_is_passed_on(zoo: Callable[[str], Path], tmp_path:
         assert "Traceback" not in server.log
 
 
+def test_a_hangup_is_passed_on(zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...]) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a-token-that-is-long")
+    flags = ("--model-uri", str(zoo("sklearn-logistic")), "--admin-token-file", str(tokens), *uv)
+    with cold_process(tmp_path, *flags) as server:
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "--admin-token-file: read again" in server.log, seconds=20)
+        assert server.running.predict(ROWS).status_code == 200
+        assert server.terminate() == 0
+
+
 def test_nobody_outlives_a_killed_launcher(zoo: Callable[[str], Path], tmp_path: Path, uv: tuple[str, ...]) -> None:
     with cold_process(tmp_path, "--model-uri", str(zoo("sklearn-logistic")), *uv) as server:
         (child,) = children(server.process.pid)

@@ -11,7 +11,7 @@ import yaml
 
 from generator import SpecError
 from generator.cli.main import main
-from generator.rollout import rollback
+from generator.rollout.planner import rollback
 from generator.specfile.load import read_spec
 
 SPEC = """\
@@ -50,7 +50,11 @@ def test_a_rollout_from_begin_to_end(file: Path, capsys: pytest.CaptureFixture[s
 
     assert main(["promote", str(file), "--type", "json", "--only", "patch", "--write"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"op": "remove", "path": "/spec/predictor/canaryTrafficPercent"}]
-    assert file.read_text() == SPEC.replace("models:/fraud/7", "models:/fraud/8")
+    before = "previous:\n  model: models:/fraud/7\n  flavor: sklearn\n"
+    assert file.read_text() == SPEC.replace("models:/fraud/7", "models:/fraud/8") + before
+
+    assert main(["undo", str(file), "--write"]) == 0
+    assert file.read_text() == SPEC
 
 
 def test_without_write_the_file_stays_and_the_change_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +77,7 @@ def test_an_environment_has_its_own_canary(file: Path, capsys: pytest.CaptureFix
 
 def test_a_canary_of_the_base_can_end_in_one_environment(file: Path) -> None:
     file.write_text(SPEC.replace("Knative", "Standard").replace("name: fraud\n", "name: fraud\npredictor: runtime\n"))
-    assert main(["canary", str(file), *CANARY, "--write"]) == 0
+    assert main(["canary", str(file), *CANARY, "--by", "kserve", "--write"]) == 0
     assert main(["rollback", str(file), "--env", "prod", "--write"]) == 0
     assert read_spec(file.read_text(), "prod").canary is None
     assert read_spec(file.read_text()).canary is not None
@@ -82,9 +86,9 @@ def test_a_canary_of_the_base_can_end_in_one_environment(file: Path) -> None:
 def test_files(file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "patches"
     assert main(["canary", str(file), *CANARY, "-o", str(folder)]) == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["inferenceservice-fraud.patch.json", "patch.sh"]
-    assert json.loads((folder / "inferenceservice-fraud.patch.json").read_text())["spec"]["predictor"]
-    assert "--patch-file inferenceservice-fraud.patch.json" in (folder / "patch.sh").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["1-inferenceservice-fraud.patch.json", "rollout.sh"]
+    assert json.loads((folder / "1-inferenceservice-fraud.patch.json").read_text())["spec"]["predictor"]
+    assert "--patch-file 1-inferenceservice-fraud.patch.json" in (folder / "rollout.sh").read_text()
 
 
 def test_no_patch_is_printed_if_the_spec_cannot_follow(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Canary, promotion, rollback: the patches of each step lead to what a fresh render of the new spec gives."""
+"""Where KServe splits the traffic: the patches of a plan lead to what a fresh render of the new spec gives."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator import Canary, ModelFacts, ServeSpec, SpecError, canary, promote, render, rollback
+from generator import Canary, ModelFacts, Patch, RolloutPlan, ServeSpec, SpecError, canary, promote, render, rollback
 from generator.patches import json_patch, merge_patch
-from generator.rollout import Patch, Step
 from tests.generator import kubectl
 
 FACTS = {
@@ -21,13 +20,13 @@ FACTS = {
     "models:/fraud/8": ModelFacts("xgboost", 900_000_000),
     "models:/fraud/9": ModelFacts("sklearn", 50_000),
 }
-EIGHT = Canary(model="models:/fraud/8", percent=10)
 MODES: dict[str, dict[str, Any]] = {
     "knative": {"mode": "Knative"},
     "standard-runtime": {"predictor": "runtime"},
     "standard-container": {"storage": {"strategy": "container"}},
     "standard-named": {"predictor": "runtime", "revision": "v7", "replicas": {"min": 4}},
 }
+BY = {mode: "route" if mode == "knative" else "kserve" for mode in MODES}
 modes = pytest.mark.parametrize("mode", MODES)
 types = pytest.mark.parametrize("type", ["merge", "json"])
 
@@ -36,6 +35,10 @@ def spec(mode: str, **more: Any) -> ServeSpec:
     return ServeSpec.model_validate(
         {"name": "fraud", "namespace": "ml", "model": "models:/fraud/7", **MODES[mode], **more}
     )
+
+
+def eight(mode: str, **more: Any) -> Canary:
+    return Canary.model_validate({"model": "models:/fraud/8", "percent": 10, "by": BY[mode], **more})
 
 
 def rfc_7386(target: Any, patch: Any) -> Any:
@@ -71,7 +74,7 @@ def service(one: ServeSpec) -> dict[str, Any]:
     return next(document for document in render(one, FACTS) if document["kind"] == "InferenceService")
 
 
-def leads_there(before: ServeSpec, step: Step) -> None:
+def leads_there(before: ServeSpec, step: RolloutPlan) -> None:
     assert step.patches
     assert applied(render(before, FACTS), step.patches) == render(step.spec, FACTS)
 
@@ -80,9 +83,9 @@ def leads_there(before: ServeSpec, step: Step) -> None:
 @types
 def test_each_step_leads_to_a_fresh_render(mode: str, type: Any) -> None:
     stable = spec(mode)
-    tenth = canary(stable, EIGHT, FACTS, type)
+    tenth = canary(stable, eight(mode), FACTS, type)
     leads_there(stable, tenth)
-    half = canary(tenth.spec, EIGHT.model_copy(update={"percent": 50}), FACTS, type)
+    half = canary(tenth.spec, eight(mode, percent=50), FACTS, type)
     leads_there(tenth.spec, half)
     promoted = promote(half.spec, FACTS, type)
     leads_there(half.spec, promoted)
@@ -91,15 +94,15 @@ def test_each_step_leads_to_a_fresh_render(mode: str, type: Any) -> None:
     back = rollback(half.spec, FACTS, type)
     leads_there(half.spec, back)
     assert back.spec.model == "models:/fraud/7"
-    other = canary(back.spec, Canary(model="models:/fraud/9", percent=5), FACTS, type)
+    other = canary(back.spec, eight(mode, model="models:/fraud/9", percent=5), FACTS, type)
     leads_there(back.spec, other)
-    again = canary(promoted.spec, Canary(model="models:/fraud/9", percent=5), FACTS, type)
+    again = canary(promoted.spec, eight(mode, model="models:/fraud/9", percent=5), FACTS, type)
     leads_there(promoted.spec, again)
 
 
 def test_knative_splits_by_canary_traffic_percent() -> None:
     stable = spec("knative")
-    step = canary(stable, EIGHT, FACTS)
+    step = canary(stable, eight("knative"), FACTS)
     assert [patch.kind for patch in step.patches] == ["InferenceService"]
     assert step.patches[0].content["spec"]["predictor"]["canaryTrafficPercent"] == 10
     assert promote(step.spec, FACTS).patches[0].content == {"spec": {"predictor": {"canaryTrafficPercent": None}}}
@@ -110,14 +113,14 @@ def test_knative_splits_by_canary_traffic_percent() -> None:
 
 
 def test_more_traffic_in_knative_is_a_number_and_no_new_pods() -> None:
-    tenth = canary(spec("knative"), EIGHT, FACTS)
-    step = canary(tenth.spec, EIGHT.model_copy(update={"percent": 50}), FACTS, "json")
+    tenth = canary(spec("knative"), eight("knative"), FACTS)
+    step = canary(tenth.spec, eight("knative", percent=50), FACTS, "json")
     assert step.patches[0].content == [{"op": "replace", "path": "/spec/predictor/canaryTrafficPercent", "value": 50}]
 
 
 def test_standard_gives_the_canary_a_predictor_of_its_own() -> None:
     stable = spec("standard-runtime")
-    step = canary(stable, EIGHT, FACTS)
+    step = canary(stable, eight("standard-runtime"), FACTS)
     (entry,) = step.patches[0].content["spec"]["canary"]
     assert entry["trafficPercent"] == 10
     assert entry["predictor"]["name"] == "v8"
@@ -135,7 +138,7 @@ def test_standard_gives_the_canary_a_predictor_of_its_own() -> None:
 @modes
 def test_the_promoted_pods_are_those_of_the_canary(mode: str) -> None:
     """Nothing about the container changes when it is promoted, so nothing is started anew."""
-    before = canary(spec(mode), EIGHT, FACTS).spec
+    before = canary(spec(mode), eight(mode), FACTS).spec
     after = promote(before, FACTS).spec
     old, new = service(before)["spec"], service(after)["spec"]
     canaries = old["predictor"] if mode == "knative" else old["canary"][0]["predictor"]
@@ -150,7 +153,7 @@ def test_the_promoted_pods_are_those_of_the_canary(mode: str) -> None:
 @pytest.mark.parametrize("own", [{}, {"flavor": "xgboost"}, {"image": "example/other:2"}])
 def test_what_is_said_of_the_canary_stays_with_it(mode: str, forced: dict[str, str], own: dict[str, str]) -> None:
     stable = spec(mode, **forced)
-    step = canary(stable, Canary(model="models:/fraud/8", percent=10, **own), FACTS)
+    step = canary(stable, eight(mode, **own), FACTS)
     if mode != "knative":
         assert set(step.patches[0].content["spec"]) == {"canary"}
     leads_there(step.spec, promote(step.spec, FACTS))
@@ -169,14 +172,14 @@ def test_the_patches_of_the_seeds_work() -> None:
 @modes
 @types
 def test_kubectl_makes_of_them_the_same(mode: str, type: Any) -> None:
-    before = canary(spec(mode), EIGHT, FACTS)
+    before = canary(spec(mode), eight(mode), FACTS)
     for step, start in ((before, spec(mode)), (promote(before.spec, FACTS, type), before.spec)):
         patch = next(each for each in step.patches if each.kind == "InferenceService")
         assert kubectl.patched(service(start), patch.content, patch.type) == service(step.spec)
 
 
 def test_the_command_is_what_a_shell_runs() -> None:
-    patch = canary(spec("knative", env={"QUOTE": "it's $HOME"}), EIGHT, FACTS).patches[0]
+    patch = canary(spec("knative", env={"QUOTE": "it's $HOME"}), eight("knative"), FACTS).patches[0]
     words = shlex.split(patch.command())
     assert words[:7] == ["kubectl", "patch", "inferenceservice", "fraud", "--namespace", "ml", "--type"]
     assert "it's $HOME" in words[-1]
