@@ -6,6 +6,8 @@ from typing import Any
 
 PROMETHEUS = "http://prometheus.monitoring:9090"
 WINDOW = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "timezone": "Europe/Berlin", "min": 3}
+CANARY = {"model": "models:/fraud/4", "percent": 20}
+HOSTS = {"domain_suffix": "example.com"}
 STANDARD: dict[str, dict[str, Any]] = {
     "plain": {},
     "runtime": {"predictor": "runtime"},
@@ -28,7 +30,11 @@ STANDARD: dict[str, dict[str, Any]] = {
     "hours by CronJobs": {"scaling": {"by": "hpa", "schedule": [WINDOW]}},
     "to zero": {"scaling": {"by": "keda", "schedule": [WINDOW]}, "replicas": {"min": 0, "max": 4}},
     "rolling": {"rolling": {"surge": "25%", "unavailable": 0}},
-    "canary": {"storage": {"strategy": "container"}, "canary": {"model": "models:/fraud/4", "percent": 20}},
+    "canary": {"canary": CANARY, "exposure": HOSTS},
+    "canary by KServe": {"canary": {**CANARY, "by": "kserve"}, "storage": {"strategy": "container"}},
+    "shadow": {"canary": {"model": "models:/fraud/4", "shadow": {"percent": 50}}, "exposure": HOSTS},
+    "testers": {"canary": {**CANARY, "testers": {"header": "x-tester"}}, "exposure": HOSTS},
+    "own route": {"exposure": {**HOSTS, "route": "own"}},
     "resources": {
         "resources": {"cores": "250m", "memory": "1.5Gi", "limits": {"cores": 0.5, "memory": "2G"}},
         "workers": 2,
@@ -104,7 +110,7 @@ KNATIVE: dict[str, dict[str, Any]] = {
     "concurrency": {"scaling": {"concurrency": 10, "target_utilization": 70, "window": "30s"}},
     "requests": {"scaling": {"rps": 10, "initial_scale": 1, "scale_down_delay": "1m"}},
     "to zero": {"replicas": {"min": 0, "max": 4}, "container_concurrency": 80},
-    "canary": {"canary": {"model": "models:/fraud/4", "percent": 20}},
+    "canary": {"canary": CANARY},
     "cluster-local": {"exposure": {"visibility": "cluster-local"}},
     "tokens": {"auth": {"tokens": {"secret": "tokens", "key": "t"}}},
     "server storage": {"storage": {"strategy": "server"}},

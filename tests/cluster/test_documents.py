@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from generator import ServeSpec, read_spec, render
 from tests.cluster.cases import SPECS
-from tests.cluster.live import NO_PODS, LiveCluster, placed
+from tests.cluster.live import NO_PODS, LiveCluster, as_list, placed
 from tests.cluster.stored import additions, changes, expected_addition
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.name.partition(".")[0]: path for path in sorted((ROOT / "kserve" / "examples").glob("*.spec.yaml"))}
+NAMES = [*EXAMPLES, *SPECS]
+SIDES = {"client-side": (), "server-side": ("--server-side", "--field-manager=mlflow-kserve")}
 Document = dict[str, Any]
-SERVER_SIDE = ("--server-side", "--field-manager=mlflow-kserve")
 
 
 def rendered(name: str) -> list[Document]:
@@ -23,22 +28,71 @@ def rendered(name: str) -> list[Document]:
     return [dict(one) for one in render(spec)]
 
 
-@pytest.mark.parametrize("server_side", [False, True], ids=["client-side", "server-side"])
-@pytest.mark.parametrize("name", [*EXAMPLES, *SPECS])
-def test_it_is_admitted_and_kept(cluster: LiveCluster, name: str, server_side: bool) -> None:
-    documents = rendered(name)
-    if lacking := cluster.lacks(documents):
-        pytest.skip(f"the cluster lacks {', '.join(lacking)}")
-    options = SERVER_SIDE if server_side else ()
-    with cluster.namespace("documents", NO_PODS) as namespace:
-        made = placed(documents, namespace)
-        cluster.apply(made, *options)
-        assert cluster.diff(made, *options) == "", "applying it again would change something"
-        again = cluster.apply(made, *options)
-        if not server_side:
-            assert {line.rpartition(" ")[2] for line in again.splitlines()} == {"unchanged"}, again
-        for document in made:
-            about = document["metadata"]
-            stored = cluster.get(document["kind"], about["name"], namespace)
-            assert list(changes(document, stored)) == []
-            assert [path for path in additions(document, stored) if not expected_addition(path)] == []
+def key_of(document: Document) -> tuple[str, str, str]:
+    about = document["metadata"]
+    return document["kind"], about["namespace"], about["name"]
+
+
+@dataclass(frozen=True)
+class AppliedDocuments:
+    """Documents of all specs, each spec's in a namespace of its own, and what became of them."""
+
+    made: dict[str, list[Document]]
+    refusals: str
+    differences: str
+    """What applying them again would change."""
+    second: dict[tuple[str, str, str], str]
+    """What kubectl said of each when they were applied again."""
+    stored: dict[tuple[str, str, str], Document]
+
+
+@pytest.fixture(scope="module", params=SIDES)
+def applied(cluster: LiveCluster, request: pytest.FixtureRequest) -> Iterator[AppliedDocuments]:
+    """All at once: kubectl takes longer to start than the API server to answer."""
+    options, run = SIDES[request.param], uuid4().hex[:5]
+    label = {"mlflow-kserve-tests": f"documents-{run}"}
+    made = {name: placed(rendered(name), f"documents-{run}-{number}") for number, name in enumerate(NAMES)}
+    made = {name: documents for name, documents in made.items() if not cluster.lacks(documents)}
+    spaces = [documents[0]["metadata"]["namespace"] for documents in made.values()]
+    every = [document for documents in made.values() for document in documents]
+    cluster.apply(
+        [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one, "labels": label}} for one in spaces]
+    )
+    try:
+        cluster.apply([one for space in spaces for one in placed([NO_PODS], space)])
+        refusals = cluster.attempt("apply", *options, "--filename", "-", given=as_list(every)).stderr
+        differences = cluster.diff(every, *options)
+        second = cluster.attempt("apply", *options, "--filename", "-", given=as_list(every)).stdout.splitlines()
+        kinds = ",".join(sorted({one["kind"].lower() for one in every}))
+        listed = json.loads(cluster.kubectl("get", kinds, "--all-namespaces", "--output", "json"))["items"]
+        yield AppliedDocuments(
+            made, refusals, differences,
+            {key_of(one): line.rpartition(" ")[2] for one, line in zip(every, second, strict=False)},
+            {key_of(one): one for one in listed if one["metadata"]["namespace"] in spaces},
+        )  # fmt: skip
+    finally:
+        cluster.kubectl(
+            "delete", "namespaces", "--selector", "mlflow-kserve-tests=" + label["mlflow-kserve-tests"], "--wait=false"
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_admitted_and_kept(cluster: LiveCluster, applied: AppliedDocuments, name: str) -> None:
+    if name not in applied.made:
+        pytest.skip(f"the cluster lacks {', '.join(cluster.lacks(rendered(name)))}")
+    for document in applied.made[name]:
+        key = key_of(document)
+        assert key in applied.stored, applied.refusals
+        assert list(changes(document, applied.stored[key])) == []
+        assert [path for path in additions(document, applied.stored[key]) if not expected_addition(path)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_second_time_nothing_changes(applied: AppliedDocuments, name: str) -> None:
+    if name not in applied.made:
+        pytest.skip("the cluster lacks a kind of it")
+    space = applied.made[name][0]["metadata"]["namespace"]
+    differences = [part for part in applied.differences.split("\ndiff ") if f".{space}." in part]
+    assert differences == []
+    for document in applied.made[name]:
+        assert applied.second[key_of(document)] in ("unchanged", "serverside-applied")
