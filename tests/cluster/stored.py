@@ -23,6 +23,19 @@ DEFAULTS = {
     r"metadata\.(annotations|labels)(\..*)?": "kubectl, webhooks and controllers note things there",
     r"metadata\.(creationTimestamp|uid|resourceVersion|generation|managedFields|finalizers|namespace)": "the API server",
     r"status(\..*)?": "controllers",
+    r"spec\.predictor\.model\.name": "KServe: the container's name",
+    r"spec\.volumeMode": "the API server, in a claim",
+    r"spec\.parentRefs\[\]\.(group|kind)": "the Gateway API",
+    r"spec\.rules\[\]\.(backendRefs\[\]|filters\[\]\.requestMirror\.backendRef)\.(group|kind|weight)": "the Gateway API",
+    r"spec\.(suspend|successfulJobsHistoryLimit|failedJobsHistoryLimit)": "the API server, in a CronJob",
+    r"spec\.jobTemplate\.metadata": "the API server, in a CronJob",
+    r"spec\.jobTemplate\.spec\.template\.metadata": "the API server, in a CronJob",
+    r"spec\.jobTemplate\.spec\.template\.spec\.(dnsPolicy|schedulerName|serviceAccount|terminationGracePeriodSeconds)": (
+        "the API server, in a pod"
+    ),
+    r"spec\.jobTemplate\.spec\.template\.spec\.containers\[\]\.(imagePullPolicy|terminationMessagePath|terminationMessagePolicy)": (
+        "the API server, in a container"
+    ),
 }
 """Paths that may be added to a document, and who adds them."""
 

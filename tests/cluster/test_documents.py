@@ -20,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.name.partition(".")[0]: path for path in sorted((ROOT / "kserve" / "examples").glob("*.spec.yaml"))}
 NAMES = [*EXAMPLES, *SPECS]
 SIDES = {"client-side": (), "server-side": ("--server-side", "--field-manager=mlflow-kserve")}
+ALWAYS_CONFIGURED = {
+    "PodDisruptionBudget": "kubectl sends its selector again each time",
+    "HTTPRoute": "kubectl sends lists again in which the API server has filled in defaults",
+}
+"""Kinds of which kubectl says `configured` though nothing changes; its `diff` knows better."""
 Document = dict[str, Any]
 
 
@@ -84,7 +89,8 @@ def test_it_is_admitted_and_kept(cluster: LiveCluster, applied: AppliedDocuments
         key = key_of(document)
         assert key in applied.stored, applied.refusals
         assert list(changes(document, applied.stored[key])) == []
-        assert [path for path in additions(document, applied.stored[key]) if not expected_addition(path)] == []
+        added = {path for path in additions(document, applied.stored[key]) if not expected_addition(path)}
+        assert added == set()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -95,4 +101,5 @@ def test_the_second_time_nothing_changes(applied: AppliedDocuments, name: str) -
     differences = [part for part in applied.differences.split("\ndiff ") if f".{space}." in part]
     assert differences == []
     for document in applied.made[name]:
-        assert applied.second[key_of(document)] in ("unchanged", "serverside-applied")
+        if document["kind"] not in ALWAYS_CONFIGURED:
+            assert applied.second[key_of(document)] in ("unchanged", "serverside-applied")
