@@ -132,6 +132,8 @@ def described(path: str, before: Any, after: Any) -> str:
     )
     if before is None:
         return f"{what} {shown(after)} (new)"
+    if after is None and path == "predictor.canaryTrafficPercent":
+        return f"{what} {shown(before)} (removed: `kubectl apply` leaves what a patch has set; use undo or promote)"
     if after is None:
         return f"{what} {shown(before)} (removed)"
     return f"{what} {shown(before)} → {shown(after)}"

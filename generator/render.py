@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from generator.facts import ModelFacts
 from generator.plan import ManifestPlan, decide
 from generator.problems import SpecError
-from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes, watching
+from generator.resources import accounts, cache, disruption, mesh, monitors, network, routes, services, watching
 from generator.resources.inference_service import inference_service
 from generator.resources.keda import scaled_object
 from generator.resources.meta import Resource
@@ -44,6 +44,7 @@ def resources(plan: ManifestPlan) -> list[Resource]:
         *schedule(plan),
         *disruption.resources_of(plan),
         *(each for canary in plan.behind for each in resources(canary)),
+        *services.resources_of(plan),
         *routes.resources_of(plan),
         *mesh.resources_of(plan),
         *monitors.resources_of(plan),

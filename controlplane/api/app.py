@@ -42,7 +42,7 @@ async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Res
     if request.url.path in OPEN:
         return await call_next(request)
     try:
-        refuse_large(request)
+        refuse_unreadable(request)
         guard = control_of(request).guard
         request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
     except ApiProblem as problem:
@@ -52,12 +52,16 @@ async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Res
     return await call_next(request)
 
 
-def refuse_large(request: Request) -> None:
+def refuse_unreadable(request: Request) -> None:
+    """A body is JSON of a length that is known; a page of another site could send other types unasked."""
     length = request.headers.get("content-length")
     if length is None and "transfer-encoding" in request.headers:
         raise ApiProblem(411, "the body has no content-length", way_out="send one")
     if length is not None and length.isdigit() and int(length) > MAX_BODY:
         raise ApiProblem(413, f"the body has {length} bytes", way_out=f"send at most {MAX_BODY}")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if length not in (None, "0") and kind != "application/json":
+        raise ApiProblem(415, f"the content-type is {kind[:60]!r}", way_out="send application/json")
 
 
 health = APIRouter(tags=["health"])

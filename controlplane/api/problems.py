@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -45,8 +46,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(DBAPIError)
     @app.exception_handler(PoolTimeout)
     def store_away(request: Request, error: Exception) -> JSONResponse:
-        log.error("the store does not answer: %s", getattr(error, "orig", error))
-        return response(unavailable("the store does not answer", "try again; what serves goes on serving"))
+        reason = getattr(error, "orig", None)
+        log.error("the store cannot be used: %s", reason or error)
+        # SQLite's own words name no host and no user: database is locked, database or disk is full.
+        detail = f"the store cannot be used: {reason}" if isinstance(reason, sqlite3.Error) else "the store is away"
+        return response(unavailable(detail, "nothing has been changed: try again; what serves goes on serving"))
 
     @app.exception_handler(BackendAway)
     def backend_away(request: Request, error: BackendAway) -> JSONResponse:

@@ -65,9 +65,9 @@ class Reconciler:
                     backend.promote(key, revision)
                 case Discard(revision):
                     self.fence(lease)
-                    failpoint("before_remove")
+                    failpoint("before_discard")
                     backend.discard(key, revision)
-                    failpoint("after_remove")
+                    failpoint("after_discard")
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from generator.plan import ManifestPlan
 from generator.spec.values import seconds
 
+MAX_CONCURRENCY = 1000
+"""What Knative allows as containerConcurrency, unless it is configured otherwise."""
+
 
 def notes_of(plan: ManifestPlan) -> list[str]:
     return [*knative(plan), *canary(plan)]
@@ -23,6 +26,8 @@ def knative(plan: ManifestPlan) -> Iterator[str]:
     claims = read_write or any(mount.pvc for mount in spec.volumes)
     writes = read_write or any(mount.pvc and not mount.read_only for mount in spec.volumes)
     for flag, used in (
+        # The downloader tells the cache which pod it is.
+        ("podspec-fieldref", plan.strategy == "pvc"),
         ("podspec-init-containers", plan.strategy in ("emptydir", "pvc")),
         ("podspec-persistent-volume-claim", claims),
         ("podspec-persistent-volume-write", writes),
@@ -35,6 +40,11 @@ def knative(plan: ManifestPlan) -> Iterator[str]:
     ):
         if used:
             yield f"needs kubernetes.{flag}: enabled in Knative's config-features"
+    if (spec.container_concurrency or 0) > MAX_CONCURRENCY:
+        yield (
+            f"needs container-concurrency-max-limit of {spec.container_concurrency} or more in Knative's "
+            f"config-defaults, where it is {MAX_CONCURRENCY}"
+        )
     if seconds(spec.timeout) > 600:
         yield "needs max-revision-timeout-seconds above 600 in Knative's config-defaults"
 

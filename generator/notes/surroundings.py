@@ -15,7 +15,16 @@ def notes_of(plan: ManifestPlan) -> list[str]:
 def hosts(plan: ManifestPlan) -> Iterator[str]:
     spec, exposure = plan.spec, plan.spec.exposure
     if exposure.visibility == "cluster-local":
+        if not plan.knative:
+            yield (
+                "KServe keeps the routes of a serve that was external before, and it stays reachable: kubectl delete "
+                f"httproute {spec.name} {plan.workload} --namespace {spec.namespace}"
+            )
         return
+    if exposure.retries == "envoy-gateway":
+        yield "the BackendTrafficPolicy needs Envoy Gateway 1.5 or newer"
+    elif exposure.retries == "route":
+        yield "the field retry needs the experimental HTTPRoute of the Gateway API, and a gateway that supports it"
     if exposure.domain_suffix:
         between = "." if plan.knative else "-"
         yield (

@@ -9,6 +9,7 @@ from generator.plan import ManifestPlan, Served
 from generator.resources import containers, monitors, placement, scaling
 from generator.resources.accounts import account
 from generator.resources.meta import Resource, compact, resource
+from generator.resources.overrides import overridden
 from generator.resources.runtimes import runtime_name
 from generator.resources.volumes import volumes
 from generator.spec.values import seconds
@@ -37,7 +38,7 @@ def inference_service(plan: ManifestPlan) -> Resource:
     isvc["metadata"]["labels"] |= visibility(plan)
     if plan.canary and not plan.knative:
         isvc["spec"]["canary"] = [canary(plan, plan.canary)]
-    return isvc
+    return overridden(isvc, plan)
 
 
 def visibility(plan: ManifestPlan) -> dict[str, str]:
@@ -85,7 +86,8 @@ def canary(plan: ManifestPlan, served: Served) -> dict[str, Any]:
     fields = {
         "name": served.name,
         "annotations": scaling.annotations_of_canary(plan),
-        "minReplicas": canary_spec.replicas,
+        # Without a share KServe would give it no pod at all, except with a HorizontalPodAutoscaler.
+        "minReplicas": canary_spec.replicas or (1 if canary_spec.percent == 0 else None),
         **implementation(plan, served),
     }
     if "model" in fields:

@@ -12,6 +12,7 @@ from generator.resources.meta import Resource, resource
 from generator.spec.values import seconds
 
 SERVICE_PORT = 80
+RETRIES = 2
 GRPC_CONTENT = {"type": "RegularExpression", "name": "content-type", "value": "^application/grpc.*"}
 Backends = Sequence[tuple[str, int | None]]
 """Services, with their weights if there is more than one."""
@@ -26,7 +27,20 @@ def resources_of(plan: ManifestPlan) -> list[Resource]:
     if plan.knative:
         return [mapping(plan, host)] if host else []
     own = [route(plan, own_route(plan), plan.hosts)] if plan.has_own_route else []
-    return own + ([route(plan, host_route(plan), [host])] if host else [])
+    return [*own, *([route(plan, host_route(plan), [host])] if host else []), *retry_policy(plan)]
+
+
+def retry_policy(plan: ManifestPlan) -> list[Resource]:
+    """Envoy Gateway's policy for all routes that lead to the serve, whoever made them; some are there at times only."""
+    if plan.spec.exposure.retries != "envoy-gateway" or plan.part_of is not None:
+        return []
+    names = [plan.spec.name, plan.workload, own_route(plan), *([host_route(plan)] if plan.spec.exposure.host else [])]
+    targets = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": name} for name in names]
+    never_arrived = ["connect-failure", "refused-stream", "reset-before-request"]
+    content = {
+        "spec": {"targetRefs": targets, "retry": {"numRetries": RETRIES, "retryOn": {"triggers": never_arrived}}}
+    }
+    return [resource(plan, "gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", plan.spec.name, content)]
 
 
 def own_route(plan: ManifestPlan) -> str:
@@ -106,6 +120,7 @@ def rule(
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}} | ({"headers": headers} if headers else {})],
         "filters": filters,
         "backendRefs": [{"name": name, "port": port, "weight": weight} for name, weight in backends],
+        **({"retry": {"attempts": RETRIES}} if plan.spec.exposure.retries == "route" else {}),
         "timeouts": {"request": f"{math.ceil(seconds(plan.spec.timeout))}s"},
     }
 

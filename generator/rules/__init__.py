@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from generator.plan import ManifestPlan
 from generator.problems import Problem
-from generator.rules import canary, mode, model, pods, prediction_log, scaling, schedule, surroundings
+from generator.rules import canary, mode, model, overrides, pods, prediction_log, scaling, schedule, surroundings
 
-SUBJECTS = (mode, canary, model, pods, surroundings, prediction_log, scaling, schedule)
+SUBJECTS = (mode, canary, model, pods, overrides, surroundings, prediction_log, scaling, schedule)
 
 
 def problems_of(plan: ManifestPlan) -> list[Problem]:

@@ -65,7 +65,7 @@ def by_route(plan: ManifestPlan) -> Iterator[Problem]:
     exposure = plan.spec.exposure
     wanted = bool(plan.behind) or exposure.route == "own"
     if plan.knative:
-        for name in ("hosts", "route"):
+        for name in ("hosts", "route", "retries", "service"):
             if name in exposure.model_fields_set:
                 yield problem(f"exposure.{name}", "is for mode: Standard; Knative makes its own routes: leave it out")
         return
@@ -81,6 +81,13 @@ def by_route(plan: ManifestPlan) -> Iterator[Problem]:
             "the route needs the host names that KServe gives the serve: expected KServe's ingressDomain here, or "
             "exposure.hosts; the commands of a rollout ask the cluster with --apply",
         )
+    if exposure.retries == "route" and not (wanted or exposure.host):
+        yield problem(
+            "exposure.retries",
+            "is a field of our routes, and KServe's leads to the serve: expected exposure.route: own, or envoy-gateway",
+        )
+    if exposure.service in (plan.spec.name, plan.workload):
+        yield problem("exposure.service", f"{exposure.service} is a name that KServe uses: expected another one")
     for (path, _), behind in zip(positions(plan), plan.behind, strict=False):
         yield from unchanged(plan, path, behind.stable)
 

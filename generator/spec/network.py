@@ -66,6 +66,16 @@ class Exposure(Part):
         description="whose HTTPRoute leads to the serve (Standard): KServe's, except while there is a canary, or "
         "always one of ours",
     )
+    retries: Literal["off", "route", "envoy-gateway"] = Field(
+        "off",
+        description="who sends a request to another pod when it never reached the first (Standard): 'route' is the "
+        "field retry of our HTTPRoutes, 'envoy-gateway' a BackendTrafficPolicy; Istio's gateway does it by itself",
+    )
+    service: Name | None = Field(
+        None,
+        description="name of a Service for callers inside the cluster (Standard), which stays when KServe renames its "
+        "own in a promotion by canary.by: kserve",
+    )
     host: Subdomain | None = Field(
         None, description="additional host name, by an HTTPRoute (Standard) or a DomainMapping (Knative)"
     )

@@ -27,6 +27,7 @@ from generator.spec.pods import (
     NodeCapacity,
     Placement,
     Probes,
+    Raw,
     Resources,
     Rolling,
     Security,
@@ -122,6 +123,9 @@ class ServeSpec(Part):
     """additional environment variables: text, {secret, key} or {config_map, key}"""
     env_from: list[Subdomain] = Field([], description="Secrets whose keys all become environment variables")
     args: list[str] = Field([], description="additional command-line flags of the predictor")
+
+    pod: Raw = Field({}, description="fields of the predictor as in Kubernetes, laid over what is rendered")
+    patch: Raw = Field({}, description="fields of the InferenceService, laid over what is rendered")
 
     labels: Labels = {}
     """additional labels of all resources"""

@@ -8,11 +8,10 @@ from typing import Any
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
-from predictors.protocol.tables import ANY, TableColumns, batch_of_frame
+from predictors.protocol.tables import ANY, TableColumns, batch_of_frame, is_sparse
 
 # The cells that stand for a missing number.
 NULL_CELLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
-MAX_ABSENT = 2**22  # cells that lines leave out
 BOM = b"\xef\xbb\xbf"
 # As pandas has it: quotes count only where a cell begins, and may hold commas and newlines.
 CELL = rb'(?:"(?:[^"]++|"")*+"?+)?+[^,\r\n]*+'
@@ -29,21 +28,23 @@ def decode_csv(body: bytes, columns: TableColumns = ANY) -> Batch:
     texts: dict[str, Any] = {"dtype": dict.fromkeys(columns.texts, "object")}
     try:
         names = pd.read_csv(io.BytesIO(body), nrows=1, encoding="utf-8", dtype="object").columns
-        columns.check([str(name) for name in names])
+        wanted = {*columns.select([str(name) for name in names])}
+        read = names if len(wanted) == len(names) else [name for name in names if str(name) in wanted]
         if columns.texts:
             texts |= {
-                "na_values": {name: [""] if name in columns.texts else NULL_CELLS for name in names},
+                "na_values": {name: [""] if name in columns.texts else NULL_CELLS for name in read},
                 "keep_default_na": False,
             }
         # The default parser of numbers is sometimes off by one unit in the last place.
-        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", **texts)
+        usecols = None if read is names else read
+        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", usecols=usecols, **texts)
     except UnicodeDecodeError:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
         raise InvalidInput("the body cannot be read as CSV with a header line") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas then uses the first values as row labels
         raise InvalidInput("the CSV has rows with more values than its header has names")
-    return batch_of_frame(frame, "CSV")
+    return batch_of_frame(frame, "CSV", columns.ignored)
 
 
 def check_shape(body: bytes, columns: TableColumns) -> None:
@@ -59,9 +60,9 @@ def check_shape(body: bytes, columns: TableColumns) -> None:
         raise InvalidInput("the CSV has rows with more values than its header has names")
     commas = body.count(b",", start)
     lines = body.count(b"\n", start) + body.count(b"\r", start) - body.count(b"\r\n", start) + 1
-    if lines * names - commas - lines > MAX_ABSENT and b'"' in body:  # there may be newlines in cells
+    if is_sparse(lines, names, commas + lines) and b'"' in body:  # there may be newlines in cells
         lines = sum(bool(line[0]) for line in LINE.finditer(body, start))
-    if lines * names - commas - lines > MAX_ABSENT:
+    if is_sparse(lines, names, commas + lines):
         raise InvalidInput(f"the CSV has {names} columns, and most of its {lines} rows have fewer values")
 
 

@@ -31,6 +31,7 @@ from tests.attack.attacked import (
     Attacked,
 )
 from tests.attack.http1 import RawResponse, request
+from tests.predictors.protocol.test_tables import nested_file
 from tests.serving import wait_for
 
 GROWTH = 64 * MIB
@@ -103,6 +104,7 @@ JSON_BODIES: dict[str, tuple[str, Callable[[], Any]]] = {
     "100,000 parameters": (INFER, lambda: {"inputs": inputs(1), "parameters": {f"k{i}": 1 for i in range(100_000)}}),
     "100,000 unknown keys": (PREDICT, lambda: {f"k{i}": 1 for i in range(100_000)}),
     "a shape of 100,000 dimensions": (INFER, lambda: {"inputs": [{"name": "x", "shape": [1] * 100_000, "datatype": "FP64", "data": [1]}]}),
+    "a text among 20,000 numbers": (INFER, lambda: {"inputs": [{"name": "x", "shape": [20_001], "datatype": "INT64", "data": ["v" * 10_000, *[1] * 20_000]}]}),
     "a shape that says too much": (INFER, lambda: {"inputs": [{"name": "x", "shape": [2**40, 2**22], "datatype": "FP64", "data": [1]}]}),
     "a shape of nothing": (INFER, lambda: {"inputs": [{"name": "x", "shape": [0, 2**62], "datatype": "FP64", "data": []}]}),
     "a negative shape": (INFER, lambda: {"inputs": [{"name": "x", "shape": [-1, -4], "datatype": "FP64", "data": ROW}]}),
@@ -212,6 +214,8 @@ FILES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "Parquet of 5,000 columns": (PARQUET, lambda: constant(1, tuple(f"k{i}" for i in range(5_000)))),
     "Parquet of long texts": (PARQUET, lambda: texts(2_000, 100_000)),
     "Parquet of long lists": (PARQUET, lambda: lists(3_000_000)),
+    "Parquet of columns in one another": (PARQUET, lambda: nested_file(9_000)),
+    "CSV of rows that leave everything out": (CSV, lambda: b",".join(b"k%d" % i for i in range(5_000)) + b"\n1" * MIB),
     "CSV of 20,000 columns": (CSV, lambda: b",".join(b"k%d" % i for i in range(20_000)) + b"\n" + b"1," * 19_999 + b"1\n"),
     "CSV of 10,000 names only": (CSV, lambda: b",".join(b"k%d" % i for i in range(10_000)) + b"\n"),
     "CSV of one long line": (CSV, lambda: b"x" * 4 * MIB),

@@ -67,11 +67,11 @@ class Plane:
         times = [self.reconciler.reconcile(key) for key in self.keys()]
         return min((time for time in times if time is not None), default=None)
 
-    def settle(self, seconds: float = 2000.0) -> None:
+    def settle(self, seconds: float = 2000.0, stride: float = 5.0) -> None:
         """Lets the loops act until nothing is left to do, and the time pass until then."""
         end = self.clock() + seconds
-        while (again_at := self.step()) is not None and again_at <= end:
-            self.clock.time = max(again_at, self.clock() + 5.0)  # a revision that starts is seen to often
+        while (again_at := self.step()) is not None and max(again_at, self.clock()) <= end:
+            self.clock.time = max(again_at, self.clock() + stride)  # a revision that starts is seen to often
 
     # -- requests -----------------------------------------------------------------------------------------------
 

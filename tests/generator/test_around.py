@@ -275,6 +275,25 @@ def test_the_route_splits_as_kserves_own_does() -> None:
     assert shares == [{"fraud-v7-predictor": 80, "fraud-v8-predictor": 20}] * 2
 
 
+def test_a_service_for_callers_inside_the_cluster_leads_to_the_stable_pods() -> None:
+    service = by_kind(exposure={"service": "fraud-stable"}, revision="v7")["Service"]
+    assert service["metadata"]["name"] == "fraud-stable"
+    assert service["spec"]["selector"] == {"app": "isvc.fraud-v7-predictor"}
+    ports = {(port["port"], port["targetPort"], port.get("appProtocol")) for port in service["spec"]["ports"]}
+    assert ports == {(80, 8080, None), (8081, 8081, "kubernetes.io/h2c")}
+
+
+def test_who_repeats_what_never_reached_a_pod() -> None:
+    routed = {"domain_suffix": "example.com", "route": "own"}
+    rules = by_kind(exposure={**routed, "retries": "route"})["HTTPRoute"]["spec"]["rules"]
+    assert [rule["retry"] for rule in rules] == [{"attempts": 2}] * 2
+    policy = by_kind(exposure={"retries": "envoy-gateway"})["BackendTrafficPolicy"]["spec"]
+    targets = [target["name"] for target in policy["targetRefs"]]
+    assert targets == ["fraud", "fraud-predictor", "fraud-route"]
+    triggers = policy["retry"]["retryOn"]["triggers"]
+    assert set(triggers) == {"connect-failure", "refused-stream", "reset-before-request"}
+
+
 def test_a_host_name_in_knative() -> None:
     resources = by_kind(**KNATIVE, exposure={"host": "fraud.example.com"})
     assert "HTTPRoute" not in resources

@@ -24,6 +24,7 @@ MODES: dict[str, dict[str, Any]] = {
     "knative": {"mode": "Knative"},
     "standard-runtime": {"predictor": "runtime"},
     "standard-container": {"storage": {"strategy": "container"}},
+    "standard-service": {"predictor": "runtime", "exposure": {"service": "fraud-stable"}},
     "standard-named": {"predictor": "runtime", "revision": "v7", "replicas": {"min": 4}},
 }
 BY = {mode: "route" if mode == "knative" else "kserve" for mode in MODES}

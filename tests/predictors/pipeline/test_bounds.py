@@ -18,11 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-from predictors.protocol import csv_table, grpc, invocations, v1, v2
+from predictors.protocol import grpc, invocations, tables, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import RequestError
 from predictors.protocol.tables import TableColumns
-from predictors.signature import fields, plan
+from predictors.signature import fields
 from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import SignaturePlan, compile_plan
 
@@ -115,7 +115,7 @@ SHAPES = st.lists(st.sampled_from([0, 1, 8, 1000, 2**40, -1]), max_size=3) | st.
 
 
 @st.composite
-def tensors(draw: st.DrawFn) -> dict[str, Any]:
+def tensor_requests(draw: st.DrawFn) -> dict[str, Any]:
     inputs = [
         {"name": draw(NAME), "shape": draw(SHAPES), "datatype": draw(DATATYPES), "data": draw(VALUES)}
         for _ in range(draw(st.integers(1, 3)))
@@ -160,7 +160,7 @@ def test_json(model: str, payload: Any) -> None:
 
 
 @LIMITS
-@given(model=MODEL, payload=tensors())
+@given(model=MODEL, payload=tensor_requests())
 @example(model="columns", payload={"inputs": [{"name": "x", "shape": [2**62] * 5000, "datatype": "FP64", "data": [1]}]})
 @example(
     model="no signature",
@@ -203,10 +203,10 @@ def test_messages(model: str, shape: list[int], datatype: str, raw: bytes, count
 def test_csv(model: str, names: list[str], columns: int, row: str, rows: int) -> None:
     header = ",".join([*names, *(f"own {i}" for i in range(columns))])
     body = "\n".join([header, *[row] * rows]).encode()
-    known = TableColumns(check=MODELS[model].check_table)
+    known = TableColumns(select=MODELS[model].select)
     # pandas does much for each column, of which there is a limited number.
     least_work = LEAST_WORK + 6000 * header.count(",")
-    check(model, body, lambda: invocations.decode(body, "text/csv", known), least_work)
+    check(model, body, lambda: invocations.decode_file(body, "text/csv", known), least_work)
 
 
 def test_what_is_not_linear_is_seen() -> None:
@@ -221,7 +221,7 @@ def test_what_is_not_linear_is_seen() -> None:
 def proportions() -> Iterator[None]:
     """What may be left out of a body, or added to it, is as small as the bodies are here."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((plan, "MAX_ABSENT"), (csv_table, "MAX_ABSENT"), (fields, "MAX_PADDED")):
+        for module, name in ((tables, "MAX_ABSENT"), (fields, "MAX_PADDED")):
             patch.setattr(module, name, 2**13)
         yield
 
@@ -229,6 +229,6 @@ def proportions() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
     """What is imported at the first request is no part of its cost."""
-    batch = invocations.decode(b"a\n2024-01-01\n", "text/csv")
+    batch = invocations.decode_file(b"a\n2024-01-01\n", "text/csv")
     MODELS["no signature"].conform(batch)
     MODELS["dates"].conform(Batch(columns={"column 0": ["2024-01-01"]}))
