@@ -84,7 +84,7 @@ def quantity(text: str) -> float:
 
 
 def canonical(text: str) -> str:
-    """The quantity as KServe stores it, in the largest unit without a fraction: another spelling looks like a change."""
+    """The quantity as KServe stores it, in the largest unit without a fraction: another spelling looks changed."""
     match = QUANTITY.fullmatch(text)
     if not match:
         return text

@@ -20,7 +20,7 @@ from tests.cluster.parts.table import DEBIAN, PARTS, USUAL, with_needs
 IMAGES = ("sklearn", "storage")
 
 
-class Missing(Exception):
+class PrerequisiteMissing(Exception):
     """The machine lacks what the cluster needs."""
 
 
@@ -41,7 +41,7 @@ def check(parts: Sequence[str]) -> None:
         if packages:
             lacking.append(f"programs that pods need: apt-get install {' '.join(packages)}")
     if lacking:
-        raise Missing("\n".join(["the cluster cannot run here. Missing:", *(f"  - {one}" for one in lacking)]))
+        raise PrerequisiteMissing("\n".join(["the cluster cannot run here. Missing:", *(f"  - {one}" for one in lacking)]))
 
 
 def modules_of(parts: Sequence[str]) -> list[str]:
@@ -129,5 +129,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (Missing, programs.BuildFailed, sandbox.SandboxError, ValueError) as error:
+    except (PrerequisiteMissing, programs.BuildFailed, sandbox.SandboxError, ValueError) as error:
         raise SystemExit(f"cluster: {error}") from None

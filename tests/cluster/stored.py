@@ -30,7 +30,7 @@ DEFAULTS = {
     r"spec\.(suspend|successfulJobsHistoryLimit|failedJobsHistoryLimit)": "the API server, in a CronJob",
     r"spec\.jobTemplate\.metadata": "the API server, in a CronJob",
     r"spec\.jobTemplate\.spec\.template\.metadata": "the API server, in a CronJob",
-    r"spec\.jobTemplate\.spec\.template\.spec\.(dnsPolicy|schedulerName|serviceAccount|terminationGracePeriodSeconds)": (
+    r"spec\.jobTemplate\.spec\.template\.spec\.(dnsPolicy|schedulerName|securityContext|serviceAccount|terminationGracePeriodSeconds)": (
         "the API server, in a pod"
     ),
     r"spec\.jobTemplate\.spec\.template\.spec\.containers\[\]\.(imagePullPolicy|terminationMessagePath|terminationMessagePolicy)": (

@@ -25,7 +25,7 @@ DEBIAN = {
 
 
 @dataclass(frozen=True)
-class Part:
+class ClusterPart:
     """One thing that is started, after what it needs."""
 
     start: Callable[[], None]
@@ -35,17 +35,17 @@ class Part:
 
 
 PARTS = {
-    "etcd": Part(etcd, ("etcd",)),
-    "kubernetes": Part(kubernetes, ("kubernetes",), ("etcd",)),
-    "crds": Part(crds, ("crds",), ("kubernetes",)),
-    "dns": Part(dns, ("dns",), ("kubernetes",)),
-    "node": Part(node, ("pause",), ("kubernetes",)),
-    "kserve": Part(kserve, ("kserve",), ("kubernetes",)),
-    "gateway": Part(gateway, ("gateway",), ("kserve",)),
-    "knative": Part(knative, ("knative",), ("node", "dns", "gateway")),
-    "keda": Part(keda, ("keda",), ("node", "kserve")),
-    "metrics": Part(metrics, ("metrics",), ("node",)),
-    "mlflow": Part(mlflow, (), ("kubernetes",)),
+    "etcd": ClusterPart(etcd, ("etcd",)),
+    "kubernetes": ClusterPart(kubernetes, ("kubernetes",), ("etcd",)),
+    "crds": ClusterPart(crds, ("crds",), ("kubernetes",)),
+    "dns": ClusterPart(dns, ("dns",), ("kubernetes",)),
+    "node": ClusterPart(node, ("pause",), ("kubernetes",)),
+    "kserve": ClusterPart(kserve, ("kserve",), ("kubernetes",)),
+    "gateway": ClusterPart(gateway, ("gateway",), ("kserve",)),
+    "knative": ClusterPart(knative, ("knative",), ("node", "dns", "gateway")),
+    "keda": ClusterPart(keda, ("keda",), ("node", "kserve")),
+    "metrics": ClusterPart(metrics, ("metrics",), ("node",)),
+    "mlflow": ClusterPart(mlflow, (), ("kubernetes",)),
 }
 """In the order in which they start."""
 USUAL = ("crds", "dns", "node", "kserve", "gateway", "mlflow")
