@@ -41,7 +41,9 @@ def check(parts: Sequence[str]) -> None:
         if packages:
             lacking.append(f"programs that pods need: apt-get install {' '.join(packages)}")
     if lacking:
-        raise PrerequisiteMissing("\n".join(["the cluster cannot run here. Missing:", *(f"  - {one}" for one in lacking)]))
+        raise PrerequisiteMissing(
+            "\n".join(["the cluster cannot run here. Missing:", *(f"  - {one}" for one in lacking)])
+        )
 
 
 def modules_of(parts: Sequence[str]) -> list[str]:

@@ -68,12 +68,6 @@ class LiveCluster:
     def apply(self, documents: Sequence[Document], *options: str) -> str:
         return self.kubectl("apply", *options, "--filename", "-", given=as_list(documents))
 
-    def diff(self, documents: Sequence[Document], *options: str) -> str:
-        """What applying the documents would change; nothing if it is empty."""
-        done = self.attempt("diff", *options, "--filename", "-", given=as_list(documents))
-        assert done.returncode in (0, 1), done.stderr
-        return done.stdout
-
     @cached_property
     def kinds(self) -> frozenset[tuple[str, str]]:
         """Pairs of apiVersion and kind that it knows."""
