@@ -40,6 +40,24 @@ class PredictionSettings:
 
 
 @dataclass(frozen=True)
+class LoadSettings:
+    load_timeout: float = setting(
+        1800.0,
+        "seconds after which a model that is still being loaded counts as failed, not counting its download; "
+        "0 for never",
+        seconds,
+        group="Loading",
+    )
+    load_trial: bool = setting(
+        True,
+        "load a new version in a process of its own before the server loads it, so that one that crashes or hangs "
+        "ends that process alone",
+        truth,
+        group="Loading",
+    )
+
+
+@dataclass(frozen=True)
 class ReloadSettings:
     reload_interval: float = setting(
         30.0,
@@ -62,7 +80,13 @@ class ReloadSettings:
 
 @dataclass(frozen=True)
 class ModelSettings(
-    ReloadSettings, FeatureSettings, PredictionSettings, EnvironmentSettings, SafetySettings, SourceSettings
+    ReloadSettings,
+    LoadSettings,
+    FeatureSettings,
+    PredictionSettings,
+    EnvironmentSettings,
+    SafetySettings,
+    SourceSettings,
 ):
     """All that concerns one model; `--help` lists the bases from the last to the first."""
 
