@@ -114,10 +114,16 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
                 "expected --admin-token-file or --jwt-jwks, or 127.0.0.1"
             )
         backend = LocalBackend(data, options.serve_ports)
-        loops = Loops(store, lambda environment: backend, leases.this_process())
+        loops = Loops(store, lambda environment: backend, leases.this_process(), data)
         control = Control(
-            store, lambda environment: backend, guard, loops.mark, lambda: loops.acts, loops.queue.__len__
-        )  # fmt: skip
+            store=store,
+            backend_of=lambda environment: backend,
+            guard=guard,
+            mark=loops.mark,
+            mark_artifacts=loops.artifacts_wanted.set,
+            acts=lambda: loops.acts,
+            waiting=loops.queue.__len__,
+        )
         server = ControlServer(uvicorn.Config(
             build(control), log_level="warning", loop="uvloop", lifespan="off",
             server_header=False,

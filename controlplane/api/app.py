@@ -32,6 +32,7 @@ def build(control: Control) -> FastAPI:
     api = APIRouter(prefix=PREFIX)
     for each in (environments, deployments, serves, artifacts, operations, tokens):
         api.include_router(each.router)
+    api.include_router(artifacts.jobs)
     app.include_router(api)
     app.include_router(health)
     return app

@@ -22,6 +22,8 @@ class Control:
     guard: CallerGuard
     mark: Callable[[Key], None]
     """Tells the loops that something is wanted."""
+    mark_artifacts: Callable[[], None]
+    """Tells them that an artifact is wanted."""
     acts: Callable[[], bool]
     waiting: Callable[[], int]
     """How many keys wait for the loops."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,6 +13,7 @@ from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import BackendOf
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import ApiProblem
+from controlplane.loops.artifacts import ArtifactFetcher
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
@@ -28,10 +30,12 @@ RETRY_INTERVAL = 1.0
 
 
 class Loops:
-    def __init__(self, store: Store, backend_of: BackendOf, holder: str) -> None:
+    def __init__(self, store: Store, backend_of: BackendOf, holder: str, data: Path) -> None:
         self.store, self.backend_of, self.holder = store, backend_of, holder
         self.queue: DelayQueue[Key] = DelayQueue(store.now)
         self.reconciler = Reconciler(store, backend_of, self.current_lease)
+        self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
+        self.artifacts_wanted = threading.Event()
         self.lease: Lease | None = None
         self.lease_until = 0.0
         """By the monotonic clock, which does not jump."""
@@ -40,6 +44,7 @@ class Loops:
         self.shared_changed = threading.Event()
         self.threads = [
             threading.Thread(target=self.lead, name="lease"),
+            threading.Thread(target=self.fetch, name="artifacts"),
             *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
         ]
 
@@ -51,6 +56,7 @@ class Loops:
         """Ends the loops once they have noted what they did, and lets another control plane act at once."""
         self.stop.set()
         self.shared_changed.set()
+        self.artifacts_wanted.set()
         self.queue.close()
         for thread in self.threads:
             thread.join()
@@ -134,6 +140,21 @@ class Loops:
             self.shared_changed.set()
         else:
             self.queue.add(key)
+
+    def fetch(self) -> None:
+        """Fetches artifacts when one is wanted, and those that another control plane left."""
+        while not self.stop.is_set():
+            try:
+                if self.acts:
+                    self.artifacts_wanted.clear()
+                    self.artifacts.fetch_all()
+            except FencedOff:
+                pass  # whoever acts fetches them
+            except DBAPIError as error:
+                log.error("the store does not answer, and artifacts wait: %s", error.orig)
+            except Exception:
+                log.exception("artifacts cannot be fetched")
+            self.artifacts_wanted.wait(RENEW_INTERVAL)
 
     def work(self) -> None:
         while (key := self.queue.get()) is not None:

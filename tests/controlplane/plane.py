@@ -16,6 +16,7 @@ from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.domain.environments import EnvironmentConfig
+from controlplane.loops.artifacts import ArtifactFetcher
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
 from controlplane.store.database import Store
@@ -46,8 +47,9 @@ class Plane:
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
-            lambda key: None, lambda: True, lambda: 0,
+            lambda key: None, lambda: None, lambda: True, lambda: 0,
         )  # fmt: skip
+        self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)
 
     def lease(self) -> Lease:
