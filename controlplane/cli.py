@@ -123,6 +123,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             mark_artifacts=loops.artifacts_wanted.set,
             acts=lambda: loops.acts,
             waiting=loops.queue.__len__,
+            metrics=loops.metrics.registry,
         )
         server = ControlServer(uvicorn.Config(
             build(control), log_level="warning", loop="uvloop", lifespan="off",

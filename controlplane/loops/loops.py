@@ -14,6 +14,7 @@ from controlplane.changes.context import BackendOf
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import ApiProblem
 from controlplane.loops.artifacts import ArtifactFetcher
+from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
@@ -33,7 +34,10 @@ class Loops:
     def __init__(self, store: Store, backend_of: BackendOf, holder: str, data: Path) -> None:
         self.store, self.backend_of, self.holder = store, backend_of, holder
         self.queue: DelayQueue[Key] = DelayQueue(store.now)
-        self.reconciler = Reconciler(store, backend_of, self.current_lease)
+        self.metrics = LoopMetrics()
+        self.metrics.waiting.set_function(self.queue.__len__)
+        self.metrics.acts.set_function(lambda: float(self.acts))
+        self.reconciler = Reconciler(store, backend_of, self.current_lease, self.metrics)
         self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
         self.artifacts_wanted = threading.Event()
         self.lease: Lease | None = None
@@ -158,23 +162,29 @@ class Loops:
 
     def work(self) -> None:
         while (key := self.queue.get()) is not None:
-            again_at: float | None = None
             try:
-                again_at = self.reconciler.reconcile(key)
-            except FencedOff:
-                pass  # whoever acts sees to it
-            except ApiProblem:
-                again_at = self.store.now()  # it was changed meanwhile: decide anew
-            except BackendAway as error:
-                log.error("%s: nothing is known, and nothing is decided: %s", key, error)
-                again_at = self.store.now() + RETRY_INTERVAL
-            except DBAPIError as error:
-                log.error("%s: the store does not answer: %s", key, error.orig)
-                again_at = self.store.now() + RETRY_INTERVAL
-            except Exception:
-                log.exception("%s: the loop failed and tries again", key)
-                again_at = self.store.now() + RETRY_INTERVAL * 10
+                with self.metrics.seconds.time():
+                    outcome, again_at = self.reconcile(key)
+                self.metrics.reconciled.labels(outcome).inc()
             finally:
                 self.queue.done(key)
             if again_at is not None and not self.stop.is_set():
                 self.queue.add(key, again_at)
+
+    def reconcile(self, key: Key) -> tuple[str, float | None]:
+        """What came of seeing to a key, and when to see again."""
+        try:
+            return "done", self.reconciler.reconcile(key)
+        except FencedOff:
+            return "fenced_off", None  # whoever acts sees to it
+        except ApiProblem:
+            return "changed_meanwhile", self.store.now()
+        except BackendAway as error:
+            log.error("%s: nothing is known, and nothing is decided: %s", key, error)
+            return "backend_away", self.store.now() + RETRY_INTERVAL
+        except DBAPIError as error:
+            log.error("%s: the store does not answer: %s", key, error.orig)
+            return "store_away", self.store.now() + RETRY_INTERVAL
+        except Exception:
+            log.exception("%s: the loop failed and tries again", key)
+            return "failed", self.store.now() + RETRY_INTERVAL * 10

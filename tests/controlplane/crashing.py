@@ -53,8 +53,9 @@ class Crashing:
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         guard = CallerGuard(ControlAccessSettings(), self.store)
         control = Control(
-            self.store, lambda config: self.backend, guard, lambda key: None, lambda: None, lambda: True, lambda: 0
-        )
+            self.store, lambda config: self.backend, guard, lambda key: None, lambda: None, lambda: True, lambda: 0,
+            self.reconciler.metrics.registry,
+        )  # fmt: skip
         self.client = TestClient(build(control), base_url="http://localhost/api/v1")
 
     def lease(self) -> Lease:

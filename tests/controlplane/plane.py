@@ -47,7 +47,7 @@ class Plane:
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
-            lambda key: None, lambda: None, lambda: True, lambda: 0,
+            lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
         )  # fmt: skip
         self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)
