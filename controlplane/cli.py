@@ -49,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=DEFAULT_DATA, metavar="DIR",
         help="folder of the database, the logs and the secrets (default: %(default)s)",
     )  # fmt: skip
-    result.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the database (default: SQLite in --data)")
+    result.add_argument(
+        "--database", metavar="URL", default=os.environ.get("MLFLOW_KSERVE_DATABASE"),
+        help="SQLAlchemy URL of the database; also MLFLOW_KSERVE_DATABASE (default: SQLite in --data)",
+    )  # fmt: skip
     result.add_argument(
         "--serve-ports", type=port_range, default=PortRange(), metavar="FIRST-LAST",
         help="ports of the serves on this machine (default: 20000-29999)",

@@ -36,9 +36,9 @@ class MovedClock:
 
 
 class Plane:
-    def __init__(self, folder: Path, access: ControlAccessSettings | None = None) -> None:
+    def __init__(self, folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> None:
         self.clock = MovedClock()
-        self.store = Store(f"sqlite:///{folder / 'plane.db'}", self.clock)
+        self.store = Store(url or f"sqlite:///{folder / 'plane.db'}", self.clock)
         self.store.migrate()
         with self.store.writing() as tx:
             if environments.find(tx, "local") is None:
@@ -112,8 +112,8 @@ def answered(response: httpx2.Response, status: int) -> Any:
 
 
 @contextmanager
-def opened(folder: Path, access: ControlAccessSettings | None = None) -> Iterator[Plane]:
-    plane = Plane(folder, access)
+def opened(folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> Iterator[Plane]:
+    plane = Plane(folder, access, url)
     try:
         yield plane
     finally:
