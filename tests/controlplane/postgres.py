@@ -42,7 +42,7 @@ def postgres() -> Iterator[str]:
             stderr=subprocess.DEVNULL, user=user, cwd="/",
         )  # fmt: skip
         try:
-            ready = [found / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q"]
+            ready: list[str | Path] = [found / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q"]
             wait_for(lambda: subprocess.run(ready).returncode == 0, seconds=60)
             yield f"postgresql+psycopg://plane@127.0.0.1:{port}/postgres"
         finally:
