@@ -31,6 +31,13 @@ class PredictionSettings:
         choice("auto", "native", "compiled"),
         group="Predictions",
     )
+    strict_input: bool = setting(
+        False,
+        "refuse at /invocations what MLflow's server ignores (columns, params and keys that the model does not have) "
+        "or casts (5 for a text)",
+        truth,
+        group="Predictions",
+    )
     nan: str = setting(
         "null",
         "NaN and infinity in JSON responses: 'null' writes null, 'error' answers 500",
