@@ -86,6 +86,7 @@ def objects_of(plan: ManifestPlan) -> list[tuple[str, str]]:
     serves = [plan, *plan.behind]
     return [
         *((ISVC, each.spec.name) for each in serves),
+        *((ISVC, name.removesuffix("-predictor")) for name in within),
         *(("Deployment", name) for name in [*(each.workload for each in serves), *within]),
         *((ROUTE, name) for name in (spec.name, plan.workload, own_route(plan), host_route(plan))),
     ]

@@ -138,6 +138,11 @@ def refuse(plan: ManifestPlan, observed: ObservedServe | None, force: bool) -> N
                     )
                 ]
             )
+    if plan.canary is not None and observed.get(ISVC, f"{plan.spec.name}-{plan.canary.name}") is not None:
+        name = f"{plan.spec.name}-{plan.canary.name}"
+        raise SpecError(
+            [problem("canary.name", f"KServe would name its Deployment like that of {name}: expected another name")]
+        )
     if force:
         return
     if traits.gateway_api is False:

@@ -97,6 +97,7 @@ class SimulatedCluster:
             self.time += 0.001
         elif there.get("spec") != document.get("spec"):
             about["generation"] = there["metadata"]["generation"] + 1
+        document.setdefault("apiVersion", "v1")
         self.objects[key] = document
 
     def delete(self, kind: str, name: str) -> None:
