@@ -220,7 +220,9 @@ def _standard(draw: st.DrawFn, low: int) -> dict[str, Any]:
         fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100)), "by": "kserve"}
         fields["storage"] = {"strategy": "container"}
     elif ways == 1:
-        extra = draw(st.sampled_from([{}, {"shadow": {"percent": 5}}, {"testers": {"header": "x-tester"}}]))
+        extra: dict[str, Any] = draw(
+            st.sampled_from([{}, {"shadow": {"percent": 5}}, {"testers": {"header": "x-tester"}}])
+        )
         fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 60)), **extra}
         fields["variants"] = draw(st.sampled_from([[], [{"model": "models:/fraud/9", "percent": 40, "name": "b"}]]))
         fields["exposure"] = {"domain_suffix": "example.com"}

@@ -75,6 +75,7 @@ def test_names_and_gateway_are_those_of_kserve(standard: Standard, file: Path) -
     assert parent == [{"namespace": "kserve", "name": "kserve-ingress-gateway"}]
     for name in ("fraud", "fraud-predictor", "fraud-route"):
         cluster.delete("HTTPRoute", name)
+    cluster.gateway()
     cluster.served = False  # the test takes the routes away, not the rollout
     file.write_text(SPEC)
     fake.others[CONFIG] = config_of_kserve(ingressDomain="example.org")
