@@ -62,6 +62,10 @@ class FakeKubectl:
                 stored = [self.cluster.objects.get((KINDS[kind], name)) for kind, name in pairs]
                 items = [each for each in stored if each is not None]
                 return 0, json.dumps(items[0] if len(items) == 1 else {"kind": "List", "items": items}), ""
+            case ["get", kind, "--namespace", "ml", "--selector", selector, "--output", "json"]:
+                key, value = selector.split("=")
+                items = [e for e in self.cluster.of_kind(KINDS[kind]) if e["metadata"]["labels"].get(key) == value]
+                return 0, json.dumps({"kind": "List", "items": items}), ""
             case ["apply", "--namespace", "ml", "--filename", "-"]:
                 self.cluster.carry_out(ApplyDocuments(tuple(yaml.safe_load_all(given))))
             case ["patch", kind, name, "--namespace", "ml", "--type", "merge", "--patch", content]:

@@ -107,6 +107,17 @@ def test_an_interrupted_run_is_resumed(standard: Standard, file: Path, capsys: p
     assert cluster.models() == {"models:/fraud/7": 90, "models:/fraud/8": 10}
 
 
+def test_what_a_run_left_behind_is_undone(standard: Standard, file: Path) -> None:
+    """The spec knows nothing of the canary."""
+    cluster, _ = standard
+    assert main(["canary", str(file), *EIGHT]) == 0
+    file.write_text(SPEC)
+    assert main(["undo", str(file), "--apply"]) == 0
+    assert cluster.models() == {"models:/fraud/7": 100}
+    assert not {("InferenceService", "fraud-next"), ("HTTPRoute", "fraud-route")} & set(cluster.objects)
+    assert ("HTTPRoute", "fraud") in cluster.objects
+
+
 def test_what_is_not_ready_is_not_promoted(
     standard: Standard, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
