@@ -198,6 +198,8 @@ class StandardCluster(SimulatedCluster):
         for name in set(self.live) - {each["metadata"]["name"] for each in self.of_kind("HTTPRoute")}:
             del self.live[name]
         for route in self.of_kind("HTTPRoute"):
+            if self.chance.random() < 0.5:
+                continue  # not noticed as yet
             names = {each["name"] for rule in route["spec"]["rules"] for each in rule["backendRefs"]}
             resolved = names <= set(self.pods)
             generation = route["metadata"]["generation"]
