@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Literal
+from collections import Counter
+from typing import Literal, get_args
 
 VARIABLE = "MLFLOW_KSERVE_FAILPOINT"
+"""A name, and which time it is reached: `after_spawn:2`."""
 Failpoint = Literal[
     "before_commit",
     "after_commit",
@@ -18,12 +20,18 @@ Failpoint = Literal[
     "after_route",
     "before_note",
     "after_note",
-    "before_remove",
-    "after_remove",
+    "before_discard",
+    "after_discard",
 ]
+FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
+
+reached: Counter[str] = Counter()
 
 
 def failpoint(name: Failpoint) -> None:
-    """Ends the process without any clean-up if the environment names this point."""
-    if os.environ.get(VARIABLE) == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Ends the process if the environment names this point."""
+    wanted, _, time = os.environ.get(VARIABLE, "").partition(":")
+    if wanted == name:
+        reached[name] += 1
+        if reached[name] == int(time or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

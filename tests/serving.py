@@ -62,6 +62,7 @@ def in_thread(
     """Serves a model from a thread: the same server, front and gRPC, without the cost of a process."""
     settings.setdefault("grace_period", DRAIN)
     settings.setdefault("engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"))  # all tests with another engine
+    settings.setdefault("grpc_server", os.environ.get("MLFLOW_KSERVE_GRPC_SERVER", "own"))
     server_settings = Settings(
         model_uri=None if model is None else str(model), host="127.0.0.1", http_port=0, grpc_port=0, **settings,
     )  # fmt: skip

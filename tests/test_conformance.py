@@ -16,10 +16,14 @@ SUITE = Path(__file__).parent / "conformance"
 
 
 @pytest.mark.parametrize(
-    "model", ["demo", "sklearn-tensor", "sklearn-no-signature", "pyfunc-named-tensors", "catboost-text-column"]
-)
-def test_the_server_conforms(model: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
-    with in_thread(None if model == "demo" else zoo(model), model_name="m") as server:
+    ("model", "grpc_server"),
+    [
+        ("demo", "own"), ("demo", "grpcio"), ("sklearn-tensor", "own"), ("sklearn-no-signature", "own"),
+        ("pyfunc-named-tensors", "own"), ("catboost-text-column", "own"),
+    ],
+)  # fmt: skip
+def test_the_server_conforms(model: str, grpc_server: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
+    with in_thread(None if model == "demo" else zoo(model), model_name="m", grpc_server=grpc_server) as server:
         version = server.get("/v2/models/m").json()["versions"][0]
         sample = tmp_path / "sample.json"
         sample.write_text(json.dumps(server.get("/schema").json()["samples"]["v2"]["body"]))

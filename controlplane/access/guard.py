@@ -112,12 +112,23 @@ def refused(error: RequestError) -> ApiProblem:
 def refuse_other_hosts(headers: Sequence[tuple[bytes, bytes]]) -> None:
     """A page in a browser of this machine could otherwise reach an open API under a name of its own."""
     host = next((value.decode("latin-1") for name, value in headers if name == b"host"), "")
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    if name.lower() not in LOCAL_NAMES:
+    origin = next((value.decode("latin-1") for name, value in headers if name == b"origin"), None)
+    if origin is not None and not is_local_name(origin.partition("://")[2]):
+        raise ApiProblem(
+            403, f"the API is open to this machine alone, and the request comes from a page of {origin[:100]!r}",
+            way_out="start the control plane with tokens",
+        )  # fmt: skip
+    if not is_local_name(host):
         raise ApiProblem(
             421, f"the API is open to this machine alone, and {host[:100]!r} is not a name of it",
             way_out="ask http://localhost, or start the control plane with tokens",
         )  # fmt: skip
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a host, with or without a port, is a name of this machine."""
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return name.lower() in LOCAL_NAMES
 
 
 def is_loopback(host: str) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import artifacts, deployments, environments, operations, problems, serves, tokens
-from controlplane.api.control import Control, control_of
+from controlplane.api.control import Control, caller_of, control_of
 from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
@@ -32,6 +33,7 @@ def build(control: Control) -> FastAPI:
     api = APIRouter(prefix=PREFIX)
     for each in (environments, deployments, serves, artifacts, operations, tokens):
         api.include_router(each.router)
+    api.include_router(artifacts.jobs)
     app.include_router(api)
     app.include_router(health)
     return app
@@ -42,7 +44,7 @@ async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Res
     if request.url.path in OPEN:
         return await call_next(request)
     try:
-        refuse_large(request)
+        refuse_unreadable(request)
         guard = control_of(request).guard
         request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
     except ApiProblem as problem:
@@ -52,12 +54,16 @@ async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Res
     return await call_next(request)
 
 
-def refuse_large(request: Request) -> None:
+def refuse_unreadable(request: Request) -> None:
+    """A body is JSON of a length that is known; a page of another site could send other types unasked."""
     length = request.headers.get("content-length")
     if length is None and "transfer-encoding" in request.headers:
         raise ApiProblem(411, "the body has no content-length", way_out="send one")
     if length is not None and length.isdigit() and int(length) > MAX_BODY:
         raise ApiProblem(413, f"the body has {length} bytes", way_out=f"send at most {MAX_BODY}")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if length not in (None, "0") and kind != "application/json":
+        raise ApiProblem(415, f"the content-type is {kind[:60]!r}", way_out="send application/json")
 
 
 health = APIRouter(tags=["health"])
@@ -76,3 +82,9 @@ def readycheck(request: Request) -> JSONResponse:
     except DBAPIError:
         return JSONResponse({"status": "unavailable", "store": "does not answer"}, 503)
     return JSONResponse({"status": "ok", "acts": control.acts(), "waiting": control.waiting()})
+
+
+@health.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    caller_of(request).require_somewhere("viewer")
+    return Response(generate_latest(control_of(request).metrics), media_type=CONTENT_TYPE_LATEST)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from controlplane.backends.backend import BackendAway
 from controlplane.domain.bodies import shown
-from controlplane.domain.problems import ApiProblem, FieldProblem
+from controlplane.domain.problems import ApiProblem, FieldProblem, conflict
 
 log = logging.getLogger("controlplane")
 
@@ -42,11 +43,18 @@ def install(app: FastAPI) -> None:
             ApiProblem(error.status_code, str(error.detail), way_out=ways.get(error.status_code), headers=headers)
         )
 
+    @app.exception_handler(IntegrityError)
+    def met_another(request: Request, error: IntegrityError) -> JSONResponse:
+        return response(conflict("another request made the same at the same moment", "repeat the request"))
+
     @app.exception_handler(DBAPIError)
     @app.exception_handler(PoolTimeout)
     def store_away(request: Request, error: Exception) -> JSONResponse:
-        log.error("the store does not answer: %s", getattr(error, "orig", error))
-        return response(unavailable("the store does not answer", "try again; what serves goes on serving"))
+        reason = getattr(error, "orig", None)
+        log.error("the store cannot be used: %s", reason or error)
+        # SQLite's own words name no host and no user: database is locked, database or disk is full.
+        detail = f"the store cannot be used: {reason}" if isinstance(reason, sqlite3.Error) else "the store is away"
+        return response(unavailable(detail, "nothing has been changed: try again; what serves goes on serving"))
 
     @app.exception_handler(BackendAway)
     def backend_away(request: Request, error: BackendAway) -> JSONResponse:

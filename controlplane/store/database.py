@@ -54,10 +54,20 @@ class Store:
                 failpoint("before_commit")
             failpoint("after_commit")
 
-    def migrate(self, revision: str = "head") -> None:
-        """Brings the tables to a revision; an older one takes migrations back."""
+    def migrate(self) -> None:
+        """Brings the tables to the newest revision."""
+        with self.migrating() as config:
+            command.upgrade(config, "head")
+
+    def migrate_back(self, revision: str = "base") -> None:
+        """Takes migrations back; `base` leaves no table."""
+        with self.migrating() as config:
+            command.downgrade(config, revision)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Config]:
         try:
-            with self.engine.connect() as connection:
+            with self.engine.connect().execution_options(**{WRITING: True}) as connection:
                 config = alembic_config(connection)
                 known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
                 current = MigrationContext.configure(connection).get_current_revision()
@@ -66,10 +76,7 @@ class Store:
                     raise UnusableDatabase(
                         f"the database is at revision {current}, which this version does not know: use a newer version"
                     )
-                if revision == "head" or revision > (current or ""):
-                    command.upgrade(config, revision)
-                else:
-                    command.downgrade(config, revision)
+                yield config
         except DBAPIError as error:
             raise UnusableDatabase(f"the database cannot be used: {error.orig}") from None
 
@@ -80,6 +87,11 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def writes(tx: Connection) -> bool:
+    """Whether a transaction is one that writes."""
+    return bool(tx.get_execution_options().get(WRITING))
 
 
 def options_of(url: str) -> dict[str, Any]:

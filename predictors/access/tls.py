@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from predictors.access.reloading_file import ReloadingFile, UnusableFile
 
 if TYPE_CHECKING:
     from predictors.access.settings import TlsSettings
+
+
+@dataclass(frozen=True)
+class PemFiles:
+    certificate: bytes
+    key: bytes
+    authorities: bytes | None
+
+
+TlsFiles: TypeAlias = "ReloadingFile[PemFiles]"
+
+
+def tls_files(settings: TlsSettings) -> TlsFiles | None:
+    """The files themselves, for a server that has an SSL library of its own; None without certificates."""
+    certificate, key, authorities = settings.ssl_certfile, settings.ssl_keyfile, settings.ssl_ca_certs
+    if not certificate or not key:
+        return None
+
+    def load() -> PemFiles:
+        server_context(settings, "h2")  # for its errors
+        return PemFiles(
+            Path(certificate).read_bytes(),
+            Path(key).read_bytes(),
+            Path(authorities).read_bytes() if authorities else None,
+        )
+
+    paths = [path for path in (certificate, key, authorities) if path]
+    return ReloadingFile(paths, "--ssl-certfile, --ssl-keyfile" + (", --ssl-ca-certs" if authorities else ""), load)
 
 
 def server_context(settings: TlsSettings, protocol: str) -> ssl.SSLContext | None:

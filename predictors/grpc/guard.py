@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from predictors.access.gate import Gate
 from predictors.access.jwts import KeysWanted
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
+from predictors.grpc.transport.calls import GrpcServer
+from predictors.grpc.transport.methods import Abort, Method, RpcCall
 from predictors.protocol.errors import RequestError
 
 Refusal: TypeAlias = Callable[[RequestError], Abort]
@@ -26,19 +27,19 @@ def kind_of(path: str) -> str:
 def guard_methods(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
     kinds = {path: kind_of(path) for path in server.methods}
 
-    def guard(call: GrpcCall) -> None:
+    def guard(call: RpcCall) -> None:
         try:
-            gate.admit(kinds[call.head.path], call.headers, call.connection.peer)
+            gate.admit(kinds[call.head.path], call.headers, call.peer)
         except KeysWanted:
             return  # the method waits for the keys
         except RequestError as error:
             raise refusal(error) from None
         call.admitted = True
 
-    async def wait(call: GrpcCall) -> None:
+    async def wait(call: RpcCall) -> None:
         if not call.admitted:
             try:
-                await gate.let_in(kinds[call.head.path], call.headers, call.connection.peer)
+                await gate.let_in(kinds[call.head.path], call.headers, call.peer)
             except RequestError as error:
                 raise refusal(error) from None
 
@@ -46,19 +47,19 @@ def guard_methods(server: GrpcServer, gate: Gate, refusal: Refusal) -> None:
     server.methods = {path: guarded(method, wait) for path, method in server.methods.items()}
 
 
-def guarded(method: Method, wait: Callable[[GrpcCall], Awaitable[None]]) -> Method:
+def guarded(method: Method, wait: Callable[[RpcCall], Awaitable[None]]) -> Method:
     unary, streaming, quick = method.unary, method.streaming, method.quick
 
-    async def answer(call: GrpcCall, message: bytes) -> bytes:
+    async def answer(call: RpcCall, message: bytes) -> bytes:
         await wait(call)
         return await unary(call, message)  # type: ignore[misc]  # only where there is one
 
-    async def stream(call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def stream(call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         await wait(call)
         async for reply in streaming(call, messages):  # type: ignore[misc]
             yield reply
 
-    def answer_quickly(call: GrpcCall, message: bytes) -> None:
+    def answer_quickly(call: RpcCall, message: bytes) -> None:
         if call.admitted:
             quick(call, message)  # type: ignore[misc]
         else:

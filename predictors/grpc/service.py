@@ -15,8 +15,9 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from predictors.grpc.guard import PROBES, guard_methods
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
+from predictors.grpc.transport.calls import GrpcServer
 from predictors.grpc.transport.fields import Headers
+from predictors.grpc.transport.methods import Abort, Method, RpcCall
 from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata
@@ -54,27 +55,27 @@ class InferenceService:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def ServerLive(self, request: Any, call: GrpcCall) -> Any:
+    async def ServerLive(self, request: Any, call: RpcCall) -> Any:
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: Any, call: GrpcCall) -> Any:
+    async def ServerReady(self, request: Any, call: RpcCall) -> Any:
         return pb.ServerReadyResponse(ready=self.pipeline.ready)
 
-    async def ModelReady(self, request: Any, call: GrpcCall) -> Any:
+    async def ModelReady(self, request: Any, call: RpcCall) -> Any:
         if request.name != self.pipeline.name or self.pipeline.ready:
             self.checked(request.name, request.version)
         return pb.ModelReadyResponse(ready=self.pipeline.ready)
 
-    async def ServerMetadata(self, request: Any, call: GrpcCall) -> Any:
+    async def ServerMetadata(self, request: Any, call: RpcCall) -> Any:
         return pb.ServerMetadataResponse(**server_metadata())
 
-    async def ModelMetadata(self, request: Any, call: GrpcCall) -> Any:
+    async def ModelMetadata(self, request: Any, call: RpcCall) -> Any:
         loaded = self.checked(request.name, request.version).loaded
         about = model_metadata(self.pipeline.name, loaded, self.pipeline.served_models.reload_properties())
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
-    async def ModelInfer(self, request: Any, call: GrpcCall) -> Any:
+    async def ModelInfer(self, request: Any, call: RpcCall) -> Any:
         served = self.checked(request.model_name, request.model_version)
         model, loaded = served.model, served.loaded
 
@@ -100,11 +101,11 @@ class InferenceService:
         except Exception as error:
             self.abort(request_error(error))
 
-    def infer_quickly(self, call: GrpcCall, message: bytes) -> None:
+    def infer_quickly(self, call: RpcCall, message: bytes) -> None:
         """Answers a call that may take the fast path."""
         answer(self.pipeline, InferReply(self.pipeline, call, message))
 
-    async def RepositoryModelLoad(self, request: Any, call: GrpcCall) -> Any:
+    async def RepositoryModelLoad(self, request: Any, call: RpcCall) -> Any:
         self.named(request.model_name)
         try:
             await self.pipeline.command("load")
@@ -112,7 +113,7 @@ class InferenceService:
             self.abort(error)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
 
-    async def RepositoryModelUnload(self, request: Any, call: GrpcCall) -> Any:
+    async def RepositoryModelUnload(self, request: Any, call: RpcCall) -> Any:
         self.named(request.model_name)
         self.pipeline.served_models.unload()
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
@@ -140,7 +141,7 @@ class InferReply:
     __slots__ = ("call", "exchange", "message", "pipeline", "request")
     admitted = True  # the guard keeps all others from the fast path
 
-    def __init__(self, pipeline: Pipeline, call: GrpcCall, message: bytes) -> None:
+    def __init__(self, pipeline: Pipeline, call: RpcCall, message: bytes) -> None:
         self.pipeline = pipeline
         self.call = call
         self.message = message
@@ -153,7 +154,7 @@ class InferReply:
 
     @property
     def peer(self) -> str:
-        return self.call.connection.peer
+        return self.call.peer
 
     @property
     def size(self) -> int:
@@ -197,12 +198,12 @@ class HealthService:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
 
-    async def Check(self, request: Any, call: GrpcCall) -> Any:
+    async def Check(self, request: Any, call: RpcCall) -> Any:
         if not self.knows(request.service):
             raise Abort(GrpcStatus.NOT_FOUND, f"unknown service '{request.service}'")
         return health_pb2.HealthCheckResponse(status=self.status())
 
-    async def Watch(self, request: Any, call: GrpcCall) -> Any:
+    async def Watch(self, request: Any, call: RpcCall) -> Any:
         """Sends each change of state, checked twice a second, until the server ends."""
         last, ended = None, False
         while not ended:
@@ -213,7 +214,7 @@ class HealthService:
                 last = status
             await asyncio.sleep(0 if ended else 0.5)
 
-    async def watch(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def watch(self, call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             async for state in self.Watch(parsed(health_pb2.HealthCheckRequest, message), call):
                 yield state.SerializeToString()
@@ -241,14 +242,14 @@ def build(pipeline: Pipeline) -> GrpcServer:
     methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest, True)
     methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch, probe=True)
 
-    async def reflect(call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def reflect(call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         requests = (parsed(reflection_pb2.ServerReflectionRequest, message) async for message in messages)
         async for response in reflection.ServerReflectionInfo(requests, call):
             yield response.SerializeToString()
 
     methods[path_of(REFLECTION.methods_by_name["ServerReflectionInfo"])] = Method(streaming=reflect, probe=True)
     admission, settings = pipeline.admission, pipeline.settings
-    server = GrpcServer(
+    server = server_class(settings.grpc_server)(
         methods,
         settings.max_body,
         pipeline.observer,
@@ -262,6 +263,14 @@ def build(pipeline: Pipeline) -> GrpcServer:
     return server
 
 
+def server_class(name: str) -> type[GrpcServer]:
+    if name == "own":
+        return GrpcServer
+    from predictors.grpc.grpcio_server import GrpcioServer
+
+    return GrpcioServer
+
+
 def aborted(error: RequestError) -> Abort:
     seconds = dict(error.headers).get("retry-after")
     return Abort(CODES.get(error.status, GrpcStatus.INTERNAL), str(error), None if seconds is None else float(seconds))
@@ -272,7 +281,7 @@ def path_of(method: Any) -> str:
 
 
 def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
-    async def answer(call: GrpcCall, message: bytes) -> bytes:
+    async def answer(call: RpcCall, message: bytes) -> bytes:
         request = parsed(request_type, message) if call.decoded is None else call.decoded[0]
         reply: bytes = (await handler(request, call)).SerializeToString()
         return reply

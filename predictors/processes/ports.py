@@ -33,18 +33,36 @@ class Ports:
                 listening.close()
 
 
-def bound(host: str, port: int, flag: str) -> socket.socket:
+def bound(host: str, port: int, flag: str, *, listens: bool = True) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(2048)
+        if listens:
+            listening.listen(2048)
     except OSError as error:
         listening.close()
         raise StartError(f"{flag} {port} on {host}: {error.strerror}") from error
     listening.set_inheritable(True)
     return listening
+
+
+def reserved(host: str, port: int, flag: str) -> socket.socket:
+    """A socket that keeps a port, for servers that bind it themselves, each process once."""
+    free = bound(host, port, flag, listens=False)
+    number = free.getsockname()[1]
+    reserving = socket.socket(free.family, socket.SOCK_STREAM)
+    free.close()
+    reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        reserving.bind((host, number))
+    except OSError as error:
+        reserving.close()
+        raise StartError(f"{flag} {port} on {host}: {error.strerror}") from error
+    reserving.set_inheritable(True)
+    return reserving
 
 
 def bound_ports(settings: ServerSettings) -> Ports:
@@ -57,7 +75,8 @@ def bound_ports(settings: ServerSettings) -> Ports:
     if not settings.enable_grpc:
         return Ports(http, None)
     try:
-        return Ports(http, bound(settings.host, settings.grpc_port, "--grpc-port"))
+        bind = reserved if settings.grpc_server == "grpcio" else bound
+        return Ports(http, bind(settings.host, settings.grpc_port, "--grpc-port"))
     except StartError:
         http.close()
         raise

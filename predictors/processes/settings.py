@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from predictors.settings.declare import SettingError, setting
-from predictors.settings.values import between, port, seconds, size, truth
+from predictors.settings.values import between, choice, port, seconds, size, truth
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,11 @@ class ServerSettings:
     http_port: int = setting(8080, "HTTP port; 0 picks a free one", port)
     grpc_port: int = setting(8081, "gRPC port; 0 picks a free one", port)
     enable_grpc: bool = setting(True, "serve gRPC", truth)
+    grpc_server: str = setting(
+        "own",
+        "gRPC server: the fast one of this project, or grpcio's, which is slower and more widely tested",
+        choice("own", "grpcio"),
+    )
     workers: int = setting(1, "number of server processes", between(1, 256))
     max_threads: int = setting(
         0, "threads that run predictions in each process", between(0), shown="the number of CPUs, at least 4"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from predictors.access.tls import server_context
+from predictors.access.tls import server_context, tls_files
 from predictors.grpc import service
 from predictors.grpc.transport import calls as rpc
 from predictors.pipeline.pipeline import Pipeline
@@ -29,7 +29,8 @@ class Listeners:
         grpc = None
         if ports.grpc is not None:
             grpc = service.build(pipeline)
-            await grpc.start(ports.grpc, server_context(settings, "h2"))
+            own = settings.grpc_server == "own"
+            await grpc.start(ports.grpc, server_context(settings, "h2") if own else tls_files(settings))
         return cls(web, asyncio.create_task(web.serve(sockets=[ports.http]), name="HTTP"), grpc)
 
     async def close(self, grace_period: float) -> None:

@@ -16,6 +16,7 @@ from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.domain.environments import EnvironmentConfig
+from controlplane.loops.artifacts import ArtifactFetcher
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
 from controlplane.store.database import Store
@@ -35,9 +36,9 @@ class MovedClock:
 
 
 class Plane:
-    def __init__(self, folder: Path, access: ControlAccessSettings | None = None) -> None:
+    def __init__(self, folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> None:
         self.clock = MovedClock()
-        self.store = Store(f"sqlite:///{folder / 'plane.db'}", self.clock)
+        self.store = Store(url or f"sqlite:///{folder / 'plane.db'}", self.clock)
         self.store.migrate()
         with self.store.writing() as tx:
             if environments.find(tx, "local") is None:
@@ -46,8 +47,9 @@ class Plane:
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
-            lambda key: None, lambda: True, lambda: 0,
+            lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
         )  # fmt: skip
+        self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)
 
     def lease(self) -> Lease:
@@ -67,11 +69,11 @@ class Plane:
         times = [self.reconciler.reconcile(key) for key in self.keys()]
         return min((time for time in times if time is not None), default=None)
 
-    def settle(self, seconds: float = 2000.0) -> None:
+    def settle(self, seconds: float = 2000.0, stride: float = 5.0) -> None:
         """Lets the loops act until nothing is left to do, and the time pass until then."""
         end = self.clock() + seconds
-        while (again_at := self.step()) is not None and again_at <= end:
-            self.clock.time = max(again_at, self.clock() + 5.0)  # a revision that starts is seen to often
+        while (again_at := self.step()) is not None and max(again_at, self.clock()) <= end:
+            self.clock.time = max(again_at, self.clock() + stride)  # a revision that starts is seen to often
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -110,8 +112,8 @@ def answered(response: httpx2.Response, status: int) -> Any:
 
 
 @contextmanager
-def opened(folder: Path, access: ControlAccessSettings | None = None) -> Iterator[Plane]:
-    plane = Plane(folder, access)
+def opened(folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> Iterator[Plane]:
+    plane = Plane(folder, access, url)
     try:
         yield plane
     finally:

@@ -161,9 +161,7 @@ class LocalBackend(Backend):
 
     def tend(self) -> None:
         gateway = self.routes.tend()
-        if self.watcher is None:
-            return
-        if gateway is not None:
+        if gateway is not None and self.watcher is not None:
             self.watcher.add(gateway, "")
         for key in self.records.known():
             for record in self.records.of(key):

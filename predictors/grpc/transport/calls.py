@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from math import ceil, inf
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
+from predictors.grpc.transport.methods import Abort, Guard, Method, Streaming, Unary, head_of
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import ByteBudget, NoRoom
@@ -24,84 +22,18 @@ from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation,
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import Exchange, Observer
-from predictors.telemetry.ids import Ids, new_id, valid_ids
+from predictors.telemetry.ids import Ids, new_id
 
 log = logging.getLogger("predictors")
 
 PREFIX = 5  # bytes before each message: whether it is compressed, and its length
 ENCODINGS = {b"identity", b"gzip", b"deflate"}
-CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
-TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
-SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
 MAX_DETAILS = 600  # characters: they travel in a header, of which clients accept 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
 CONTENT_TYPE = literal(b"content-type", b"application/grpc")
 ACCEPTED = literal(b"grpc-accept-encoding", b"identity,deflate,gzip")
 OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
 OK_TRAILERS = literal(b"grpc-status", b"0")
-
-
-class Abort(Exception):
-    """Ends a call with a status; `str(error)` is for the caller."""
-
-    def __init__(self, status: GrpcStatus, details: str, retry_after: float | None = None) -> None:
-        super().__init__(details)
-        self.status = status
-        self.retry_after = retry_after
-        """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
-
-
-Unary: TypeAlias = "Callable[[GrpcCall, bytes], Awaitable[bytes]]"
-Streaming: TypeAlias = "Callable[[GrpcCall, AsyncIterator[bytes]], AsyncIterator[bytes]]"
-Quick: TypeAlias = "Callable[[GrpcCall, bytes], None]"
-Guard: TypeAlias = "Callable[[GrpcCall], None]"
-"""Sees a call before its messages; raises Abort, or sets `admitted` if its method need not ask again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How calls of one method are answered: one message by one, or a stream by a stream."""
-
-    unary: Unary | None = None
-    streaming: Streaming | None = None
-    quick: Quick | None = None
-    """Answers without a task, now or later, or passes the call on to `unary`."""
-    ended: Callable[[str], None] = lambda status: None
-    """Called once with the status that a call ends with."""
-    probe: bool = False
-    """Asked again and again by machines: nothing to trace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    path: str
-    is_grpc: bool
-    encoding: bytes
-    timeout: float | None
-    """Seconds that the caller waits for the end of the call."""
-    metadata: tuple[tuple[str, str], ...]
-    request_id: bytes
-    traceparent: bytes
-
-
-@lru_cache(maxsize=256)
-def head_of(headers: Headers) -> Head:
-    fields = dict(headers)
-    metadata = tuple(
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in headers
-        if not name.startswith((b":", b"grpc-")) and name not in (b"te", b"content-type")
-    )
-    timeout = TIMEOUT.fullmatch(fields.get(b"grpc-timeout", b""))
-    return Head(
-        fields.get(b":path", b"").decode("latin-1"),
-        fields.get(b"content-type", b"").partition(b";")[0].strip().lower() in CONTENT_TYPES,
-        fields.get(b"grpc-encoding", b"identity"),
-        min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
-        metadata,
-        *valid_ids(headers),
-    )
 
 
 class GrpcCall(Stream):
@@ -220,6 +152,10 @@ class GrpcCall(Stream):
         self.server.refused()
         words = "the requests that are on their way hold too many bytes; try again later"
         return Abort(GrpcStatus.UNAVAILABLE, words)
+
+    @property
+    def peer(self) -> str:
+        return self.connection.peer
 
     @property
     def seconds_left(self) -> float:
@@ -455,7 +391,8 @@ class GrpcServer:
         self.tasks: set[asyncio.Task[None]] = set()
         self.listener: asyncio.Server | None = None
 
-    async def start(self, sock: Any, context: ssl.SSLContext | None = None) -> None:
+    async def start(self, sock: Any, tls: Any = None) -> None:
+        """Listens; `tls` is an SSL context."""
         # A whole message may be on its way at once, so that none ever waits for a window to open.
         window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
 
@@ -463,7 +400,7 @@ class GrpcServer:
             return GrpcCall(connection, number, headers, self)
 
         self.listener = await asyncio.get_running_loop().create_server(
-            lambda: Http2Connection(open_call, self.connections, window, self.room), sock=sock, ssl=context
+            lambda: Http2Connection(open_call, self.connections, window, self.room), sock=sock, ssl=tls
         )
         self.check_clients()
 

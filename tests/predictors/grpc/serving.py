@@ -12,7 +12,8 @@ from typing import Any
 
 import uvloop
 
-from predictors.grpc.transport.calls import Abort, GrpcCall, GrpcServer, Method
+from predictors.grpc.transport.calls import GrpcServer
+from predictors.grpc.transport.methods import Abort, Method, RpcCall
 from predictors.protocol.grpc_status import GrpcStatus
 from tests.serving import wait_for
 
@@ -24,7 +25,7 @@ class Service:
     """Methods that show what the server makes of a call."""
 
     def __init__(self) -> None:
-        self.started: list[GrpcCall] = []
+        self.started: list[RpcCall] = []
         self.cancelled = 0
         self.release = asyncio.Event()
 
@@ -43,16 +44,16 @@ class Service:
             "/t/BrokenChat": Method(streaming=self.broken_chat),
         }
 
-    async def echo(self, call: GrpcCall, message: bytes) -> bytes:
+    async def echo(self, call: RpcCall, message: bytes) -> bytes:
         return message
 
-    def quick(self, call: GrpcCall, message: bytes) -> None:
+    def quick(self, call: RpcCall, message: bytes) -> None:
         call.reply(message)
 
-    async def big(self, call: GrpcCall, message: bytes) -> bytes:
+    async def big(self, call: RpcCall, message: bytes) -> bytes:
         return bytes(int(message))
 
-    async def wait(self, call: GrpcCall, message: bytes) -> bytes:
+    async def wait(self, call: RpcCall, message: bytes) -> bytes:
         self.started.append(call)
         try:
             await self.release.wait()
@@ -61,27 +62,27 @@ class Service:
             raise
         return message
 
-    async def words(self, call: GrpcCall, message: bytes) -> bytes:
+    async def words(self, call: RpcCall, message: bytes) -> bytes:
         raise Abort(GrpcStatus.INVALID_ARGUMENT, message.decode("utf-8", "surrogateescape"))
 
-    async def broken(self, call: GrpcCall, message: bytes) -> bytes:
+    async def broken(self, call: RpcCall, message: bytes) -> bytes:
         raise RuntimeError("a secret of the server")
 
-    async def given_up(self, call: GrpcCall, message: bytes) -> bytes:
+    async def given_up(self, call: RpcCall, message: bytes) -> bytes:
         raise asyncio.CancelledError
 
-    async def metadata(self, call: GrpcCall, message: bytes) -> bytes:
+    async def metadata(self, call: RpcCall, message: bytes) -> bytes:
         return repr(call.head.metadata).encode()
 
-    async def chat(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def chat(self, call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield message
 
-    async def deaf(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def deaf(self, call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield await self.wait(call, message)
 
-    async def broken_chat(self, call: GrpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def broken_chat(self, call: RpcCall, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for message in messages:
             yield message
             raise RuntimeError("a secret of the server")

@@ -22,6 +22,13 @@ from tests.serving import Running, in_thread, wait_for
 ROW = [91.5, 1.05, 41.0, 0.9]
 
 
+@pytest.fixture(scope="module", params=["own", "grpcio"])
+def demo(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """Either gRPC server."""
+    with in_thread(None, max_body=200_000, grpc_server=request.param) as server:
+        yield server
+
+
 @pytest.fixture
 def channel(demo: Running) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(demo.grpc) as open_channel:

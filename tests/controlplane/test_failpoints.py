@@ -1,0 +1,47 @@
+"""The control plane is killed at every failpoint: the next one ends in the same state, nothing twice, no orphan."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controlplane.failpoints import FAILPOINTS, VARIABLE
+from controlplane.store.database import Store
+from loadtest.peers.ports import free_port
+from tests.controlplane.crashing import KEY, states
+from tests.controlplane.up import cleaned, processes_of
+from tests.serving import wait_for
+
+LATER = ("before_apply:2", "after_spawn:2", "after_route:2", "before_note:3", "after_note:2", "after_discard:2")
+"""While a revision serves, and while all is undeployed."""
+
+
+def run(data: Path, port: int, failpoint: str = "") -> int:
+    with (data / "run.log").open("ab") as log:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.controlplane.crashing", str(data), str(port)],
+            stdout=log, stderr=log, timeout=200, env={**os.environ, VARIABLE: failpoint},
+        ).returncode  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", [*FAILPOINTS, *LATER])
+def test_it_goes_on_where_it_was_killed(tmp_path: Path, failpoint: str) -> None:
+    port = free_port()
+    with cleaned(tmp_path):
+        assert run(tmp_path, port, failpoint) == -signal.SIGKILL, (tmp_path / "run.log").read_text()
+        assert run(tmp_path, port) == 0, (tmp_path / "run.log").read_text()
+        store = Store(f"sqlite:///{tmp_path / 'controlplane.db'}")
+        assert states(store) == [
+            ("deploy", 1, "SUCCEEDED"), ("deploy", 2, "SUCCEEDED"), ("undeploy", None, "SUCCEEDED"),
+        ]  # fmt: skip
+        for revision in (1, 2):
+            log = (tmp_path / "serves" / KEY.env / KEY.serve / f"{revision}.log").read_text().split()
+            assert log == ["started", "ended"], f"revision {revision} was started {log.count('started')} times"
+        wait_for(lambda: len(processes_of(tmp_path)) == 1, seconds=30)  # the gateway, once the servers have ended
+        assert not list((tmp_path / "serves").glob("*/*/*.json"))
