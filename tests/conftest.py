@@ -34,7 +34,7 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
-ON_REQUEST = [Path(__file__).parent / name for name in ("attack", "cluster", "conformance", "images")]
+ON_REQUEST = [Path(__file__).parent / name for name in ("cluster", "conformance", "images")]
 """Folders that need a server to ask, a cluster, or minutes."""
 
 
