@@ -46,7 +46,7 @@ def table(rows: Iterable[tuple[str, Measurement]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Report:
+class AttackReport:
     """Gathers the measurements of all tests, from whichever process ran them."""
 
     def __init__(self, *, write: bool) -> None:
