@@ -292,3 +292,14 @@ def test_the_store_is_away(plane: Plane) -> None:
         response = plane.client.request(method, url, json=BODY if method == "POST" else None)
         assert response.status_code == 503, response.text
     assert plane.client.get("http://localhost/healthcheck").status_code == 200
+
+
+def test_metrics(plane: Plane) -> None:
+    plane.deploy()
+    plane.backend.broken.add(TWO)
+    plane.deploy(uri=TWO)
+    text = plane.client.get("http://localhost/metrics").text
+    for state in ("SUCCEEDED", "FAILED"):
+        assert f'mlflow_kserve_controlplane_operations_total{{kind="deploy",state="{state}"}} 1.0' in text
+    plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)
+    assert plane.client.get("http://localhost/metrics").status_code == 401
