@@ -98,7 +98,7 @@ def decode_input(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     return name, tensors.from_base64(values, name) if kind and is_base64(kind, datatype) else values, binary[size:]
 
 
-def is_base64(content_type: Any, datatype: Any) -> bool:
+def is_base64(content_type: object, datatype: object) -> bool:
     return content_type == BASE64 and datatype == "BYTES"
 
 

@@ -87,5 +87,5 @@ def test_a_map_stays_a_map() -> None:
 
 
 def test_an_object_is_no_frame(demo: Running) -> None:
-    for record in ({"temperature": {"0": 1, "x": 2}}, {"temperature": {"1": 1}}, {"temperature": {}}):
-        assert demo.predict({"instances": [record]}).status_code == 400
+    for cell in ({"0": 1, "x": 2}, {"1": 1}, {}):
+        assert demo.predict({"instances": [{"temperature": cell}]}).status_code == 400
