@@ -7,7 +7,7 @@ COVERED := tests/generator tests/monitoring/test_rules.py tests/monitoring/test_
 	$(addprefix tests/predictors/,protocol signature model engines safety pipeline access drift rest/test_pages.py test_uris.py)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS)
 
-.PHONY: demo demo-feast test coverage lint bench costs overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
+.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -33,6 +33,9 @@ bench: .venv/test ## side by side with other servers; QUICK=1 for a short run wi
 
 costs: .venv/test ## what drift, the prediction log and features cost, side by side
 	$(BIN)/python -m tools.costs
+
+attack: .venv/test ## attack a server for minutes and write docs/attacks.md: what others saw of it meanwhile, and its memory
+	ATTACK_SECONDS=10 ATTACK_MUTATIONS=5000 ATTACK_FLIPS=50 $(BIN)/pytest tests/attack --write-docs
 
 overload: .venv/test ## a server at five times its capacity; QUICK=1 for a short run within a minute
 	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)

@@ -40,10 +40,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The conformance suite needs a server to ask, images and attacks need minutes: they run when their folder is named."""
+    """The conformance suite needs a server to ask, images need minutes: they run when their folder is named."""
     name = collection_path.name
     unasked = not any(name in argument for argument in config.args)
-    return True if name in ("attack", "conformance", "images") and unasked else None
+    return True if name in ("conformance", "images") and unasked else None
 
 
 TOGETHER = ("tests/predictors/features/",)
