@@ -7,7 +7,7 @@ COVERED := tests/generator tests/monitoring/test_rules.py tests/monitoring/test_
 	$(addprefix tests/predictors/,protocol signature model engines safety pipeline access drift rest/test_pages.py test_uris.py)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS)
 
-.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
+.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks cluster cluster-down cluster-demo cluster-test clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -71,6 +71,18 @@ images-test: .venv/test ## build images, run them and compare their numbers with
 
 image-locks: .venv/test ## write the versions and hashes that images are built with
 	$(BIN)/python -m tools.image_locks
+
+cluster: .venv/test ## a real Kubernetes with KServe in namespaces of its own, left running; root and Go; PARTS="kserve" for less
+	@$(BIN)/python -m tests.cluster up $(PARTS)
+
+cluster-down: .venv/test ## end that cluster; what was built stays
+	@$(BIN)/python -m tests.cluster down
+
+cluster-demo: .venv/test ## a serve on that cluster, callers, a canary that is promoted and one that is taken back, step by step
+	@$(BIN)/python -m tests.cluster.demo
+
+cluster-test: .venv/test ## tests on that cluster, or on yours: KUBECONFIG=… CLUSTER=yours REGISTRY=… GATEWAY=… MLFLOW_TRACKING_URI=…
+	$(BIN)/python -m pytest tests/cluster --timeout 1800
 
 clean:
 	rm -rf .venv
