@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
+import mlflow
 
 from loadtest.peers.ports import free_port
 from predictors.runtime.mlflow_plugins import leave_out_feast
@@ -61,3 +62,17 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
         if started.poll() is None:
             os.killpg(started.pid, signal.SIGTERM)
         started.wait(30)
+
+
+def register(tracking: str, folder: Path, name: str, alias: str | None = None) -> str:
+    """Logs a saved model as it is and registers it, as another version of what has the name; the version."""
+    client = mlflow.MlflowClient(tracking)
+    experiment = client.get_experiment_by_name(name)
+    run = client.create_run(experiment.experiment_id if experiment else client.create_experiment(name))
+    client.log_artifacts(run.info.run_id, str(folder), "model")
+    if experiment is None:
+        client.create_registered_model(name)
+    version = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id).version
+    if alias:
+        client.set_registered_model_alias(name, alias, version)
+    return str(version)

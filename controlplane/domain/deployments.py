@@ -15,6 +15,7 @@ from controlplane.domain.secrets import SecretReference
 
 WRAPPER = "api_serve_deployment_config"
 SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
+MAX_REVISION = 2**31 - 1  # what databases number rows with
 WORD_OF = {"node_capacity": "node_capacity_type"}
 """Fields of deploy-model that an infra-config calls otherwise."""
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -121,5 +122,5 @@ class RollBack(Body):
     """The body of `rollback`."""
 
     env: EnvironmentName
-    revision: Annotated[int, Field(strict=True, ge=1)]
+    revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
     reason: Annotated[str, Field(max_length=1000)] = ""

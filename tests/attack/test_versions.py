@@ -319,8 +319,8 @@ def test_a_registry_that_comes_back(following: Following, fault: str) -> None:
     assert "the registry answers again" in server.log
 
 
-FLIPS = 50
-BAD = ("raises", "exits", "does-not-fit", "reads-nothing", "hangs")
+FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))
+BAD = ("reads-nothing", "raises", "exits", "does-not-fit", "hangs")[: FLIPS // 10]
 
 
 @pytest.fixture(scope="module")
