@@ -24,6 +24,7 @@ from predictors.safety.checks import check
 from predictors.safety.model_files import Policy, UnsafeModel
 from predictors.safety.pickle_switch import PICKLE_SWITCH, guarded_load
 from predictors.safety.pt2 import is_arithmetic
+from tests.predictors.safety.two_faced import two_faced
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -639,6 +640,50 @@ def test_pt2_example_inputs_in_disguise(pt2: Path, marker: Path) -> None:
     torch.save((), harmless)
     rewritten(pt2, "sample_inputs/model.pt", lambda _: content.getvalue() + harmless.getvalue())
     Attack(pt2, "pytorch", marker).refused("torch may run it as Python: '(a pickle)'")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_with_two_faces(pt2: Path, marker: Path) -> None:
+    """torch reads the directory that the end record names, MLflow's proof the one before the end record."""
+    import torch
+
+    content = io.BytesIO()
+    torch.save(((Bomb(marker),), {}), content)
+    archive = pt2 / "data" / "model.pt2"
+    with zipfile.ZipFile(archive) as genuine:
+        shown = {info.filename: genuine.read(info) for info in genuine.infolist()}
+    (inputs,) = [name for name in shown if name.endswith("sample_inputs/model.pt")]
+    archive.write_bytes(two_faced(shown, {**shown, inputs: content.getvalue()}))
+    Attack(pt2, "pytorch", marker).refused("torch may read it in another way than its check")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_example_inputs_with_two_faces(pt2: Path, marker: Path) -> None:
+    import torch
+
+    code = f'x"+str(__import__("os").mkdir("{marker}"))+"'
+    faces = []
+    for name in ("x", code):
+        content = io.BytesIO()
+        torch.save((({name: torch.zeros(8, 3)},), {}), content)
+        with zipfile.ZipFile(content) as saved:
+            faces.append({info.filename: saved.read(info) for info in saved.infolist()})
+    rewritten(pt2, "sample_inputs/model.pt", lambda _: two_faced(*faces))
+    Attack(pt2, "pytorch", marker).refused("its files cannot be checked (BadZipFile")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_example_inputs_in_capitals(pt2: Path, marker: Path) -> None:
+    """torch compares names of records without regard to case."""
+    import torch
+
+    code = f'x"+str(__import__("os").mkdir("{marker}"))+"'
+    content = io.BytesIO()
+    torch.save((({code: torch.zeros(8, 3)},), {}), content)
+    rewritten(pt2, "sample_inputs/model.pt", lambda _: content.getvalue())
+    archive = pt2 / "data" / "model.pt2"
+    archive.write_bytes(archive.read_bytes().replace(b"sample_inputs/model.pt", b"sample_inputs/MODEL.PT"))
+    Attack(pt2, "pytorch", marker).refused("sample_inputs/MODEL.PT in file data/model.pt2")
     torch_works_if_allowed(pt2, marker)
 
 
