@@ -57,14 +57,19 @@ def read_requirements(mlmodel: MLmodel) -> ModelRequirements:
         read_lines(read_text(folder / REQUIREMENTS), folder, lines, constraints)
     else:
         for part in packages:
-            if isinstance(part, Mapping):
-                read_lines("\n".join(map(str, part.get("pip") or ())), folder, lines, constraints)
+            listed = part.get("pip") if isinstance(part, Mapping) else None
+            if isinstance(listed, list):
+                read_lines("\n".join(line for line in listed if isinstance(line, str)), folder, lines, constraints)
     named = {canonical(line) for line in lines}
     conda_lines = [line for line in map(from_conda, packages) if line and canonical(line) not in named]
     return ModelRequirements(folder, python_of(mlmodel, packages), (*lines, *conda_lines), tuple(constraints))
 
 
-def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0) -> None:
+def read_lines(
+    text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0, done: set[Path] | None = None
+) -> None:
+    """Adds the lines of a file, and those of each file that it includes, once."""
+    done = set() if done is None else done
     for line in logical_lines(text):
         included = INCLUDE.fullmatch(line)
         if included is None:
@@ -73,11 +78,14 @@ def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str]
         file = (folder / included[2].strip()).resolve()
         if not file.is_relative_to(folder.resolve()) or depth > 5:
             raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or includes itself")
+        if file in done:
+            continue
         content = read_text(file)
         if included[1] in ("-c", "--constraint"):
             constraints += logical_lines(content)
         else:
-            read_lines(content, folder, lines, constraints, depth + 1)
+            read_lines(content, folder, lines, constraints, depth + 1, done)
+            done.add(file)
 
 
 def read_text(file: Path) -> str:
@@ -125,6 +133,8 @@ def python_of(mlmodel: MLmodel, conda_packages: list[Any]) -> str | None:
     if version is None:
         specs = (spec for spec in conda_packages if isinstance(spec, str))
         version = next((m["spec"] for m in map(CONDA_SPEC.fullmatch, specs) if m and m["name"] == "python"), None)
+    if not isinstance(version, (str, float, int)):  # others may be huge, as YAML's aliases multiply them
+        version = None
     return str(version or mlmodel.pyfunc.get("python_version") or "").strip(" =") or None
 
 
@@ -133,6 +143,6 @@ def read_yaml(file: Path) -> Mapping[str, Any]:
         content = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both safe
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise RequirementsError(f"{file.name} cannot be read: {str(error).splitlines()[0]}") from None
     return content if isinstance(content, Mapping) else {}

@@ -971,6 +971,18 @@ def test_transformers_references(bert: Path) -> None:
     assert "attn_implementation 'someone/kernel'" in refusal(bert, "transformers")
 
 
+@pytest.mark.parametrize("nested", ["&a [*a]", "aliases"])
+def test_aliases_are_walked_once(bert: Path, nested: str) -> None:
+    """Ten aliases on each of twelve levels are 10 ** 12 values, written in a few lines."""
+    lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 13))]
+    with (bert / "MLmodel").open("a") as file:
+        file.write("\n".join(lines if nested == "aliases" else [f"x: {nested}"]))
+    check(bert, read(bert), "transformers", STRICT)
+    with (bert / "MLmodel").open("a") as file:
+        file.write("\ny: {auto_map: x}\n")
+    assert "auto_map" in refusal(bert, "transformers")
+
+
 def test_files_that_cannot_be_checked(bert: Path, keras_model: Path) -> None:
     (bert / "model" / "config.json").write_text("{")
     assert "its files cannot be checked (JSONDecodeError" in refusal(bert, "transformers")
