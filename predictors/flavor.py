@@ -103,6 +103,8 @@ class MLmodel:
 def read_mlmodel(folder: Path) -> MLmodel:
     """Reads the MLmodel file of a model folder."""
     file = folder / MLMODEL
+    if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
+        raise FlavorError(f"{file} is not a file")
     try:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:

@@ -14,7 +14,8 @@ from predictors.flavor import MLmodel
 
 REQUIREMENTS, PYTHON_ENV, CONDA = "requirements.txt", "python_env.yaml", "conda.yaml"
 COMMENT = re.compile(r"(^|\s)#.*$")
-INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=|(?=[^\s-]))(.+)")
+# pip also takes the beginnings of long options.
+INCLUDE = re.compile(r"(?:-(?P<short>[rc])(?:\s+|=|(?=[^\s-]))|--(?P<long>req\w*|cons\w*)(?:\s+|=))(?P<file>.+)")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 CONDA_SPEC = re.compile(r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<spec>\[.*|[=<>!~\s].*)?")
 # Conda has other packages than Python's, and other names for some Python packages.
@@ -66,26 +67,27 @@ def read_requirements(mlmodel: MLmodel) -> ModelRequirements:
 
 
 def read_lines(
-    text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0, done: set[Path] | None = None
+    text: str,
+    folder: Path,
+    lines: list[str],
+    constraints: list[str],
+    depth: int = 0,
+    done: set[tuple[bool, Path]] | None = None,
 ) -> None:
-    """Adds the lines of a file, and those of each file that it includes, once."""
+    """Adds the lines of a file, and those of the files that it includes: of each one once in each of the lists."""
     done = set() if done is None else done
     for line in logical_lines(text):
         included = INCLUDE.fullmatch(line)
         if included is None:
             lines.append(line)
             continue
-        file = (folder / included[2].strip()).resolve()
+        file = (folder / included["file"].strip()).resolve()
         if not file.is_relative_to(folder.resolve()) or depth > 5:
             raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or includes itself")
-        if file in done:
-            continue
-        content = read_text(file)
-        if included[1] in ("-c", "--constraint"):
-            constraints += logical_lines(content)
-        else:
-            read_lines(content, folder, lines, constraints, depth + 1, done)
-            done.add(file)
+        constrains = lines is constraints or (included["short"] or included["long"]).startswith("c")
+        if (constrains, file) not in done:
+            read_lines(read_text(file), folder, constraints if constrains else lines, constraints, depth + 1, done)
+            done.add((constrains, file))
 
 
 def read_text(file: Path) -> str:

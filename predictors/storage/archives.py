@@ -62,7 +62,7 @@ class BoundedHeader(tarfile.TarInfo):
     """The header of a member, whose size is checked before tarfile reads or skips that much."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or (header.type in EXTENDED_HEADERS and header.size > MAX_NAME_SIZE):
             raise UnsafeArchive(f"a header of the archive claims {header.size} bytes")

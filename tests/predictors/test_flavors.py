@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,12 @@ def test_folders_that_are_no_model(tmp_path: Path, content: str | None, message:
     if content is not None:
         (tmp_path / "MLmodel").write_text(content)
     with pytest.raises(FlavorError, match=message):
+        read_mlmodel(tmp_path)
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "MLmodel")
+    with pytest.raises(FlavorError, match="MLmodel is not a file"):
         read_mlmodel(tmp_path)
 
 

@@ -130,17 +130,25 @@ def test_requirements_in_included_files(save: Save) -> None:
     folder = save()
     (folder / "requirements.txt").write_text("-r more.txt\n-c limits.txt\n--extra-index-url https://127.0.0.1/simple\n")
     (folder / "more.txt").write_text("numpy==1.0.0 \\\n  --hash=sha256:00\nsix\n")
-    (folder / "limits.txt").write_text("pandas<3\n")
+    (folder / "limits.txt").write_text("pandas<3\n-r low.txt\n")
+    (folder / "low.txt").write_text("pandas>1\n")
     required = read_requirements(read_mlmodel(folder))
     assert required.requirements == ("numpy==1.0.0", "six")
-    assert required.constraints == ("pandas<3",)
+    assert required.constraints == ("pandas<3", "pandas>1")
     assert list(unmet(folder)) == ["numpy"]
 
 
-@pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"),
+        *("--requirem /etc/passwd", "--cons=/etc/passwd", "-c ../x", "-c limits.txt"),
+    ],
+)
 def test_includes_outside_the_model_are_refused(save: Save, line: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = save()
     (folder / "requirements.txt").write_text(line)
+    (folder / "limits.txt").write_text("-r /etc/passwd")
     mlmodel = read_mlmodel(folder)
     with pytest.raises(DependencyError, match="leads out of the model folder or includes itself"):
         preflight(mlmodel, "strict")

@@ -385,6 +385,14 @@ def test_links_out_of_the_folder(tmp_path: Path, marker: Path, policy: Policy) -
     attack.works_unchecked()
 
 
+@pytest.mark.parametrize("policy", [ALLOWED, STRICT])
+def test_pipes(tmp_path: Path, policy: Policy) -> None:
+    """Reading one would wait for its writer."""
+    os.mkfifo(tmp_path / "model.skops")
+    with pytest.raises(UnsafeModel, match=r"file model\.skops is refused: it is a pipe"):
+        check(tmp_path, {"flavors": {"sklearn": {"pickled_model": "model.skops"}}}, "sklearn", policy)
+
+
 def test_linked_folders(tmp_path: Path) -> None:
     """As volumes of ConfigMaps have them: the model folder and its files are links that stay inside."""
     real = save_sklearn(tmp_path / "real")
