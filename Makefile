@@ -7,7 +7,7 @@ COVERED := tests/generator tests/monitoring/test_rules.py tests/monitoring/test_
 	$(addprefix tests/predictors/,protocol signature model engines safety pipeline access drift rest/test_pages.py test_uris.py)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS)
 
-.PHONY: demo demo-feast test coverage lint bench costs overload format constraints manifests dashboards monitoring-demo images images-test image-locks clean
+.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks cluster cluster-down cluster-demo cluster-test clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -33,6 +33,9 @@ bench: .venv/test ## side by side with other servers; QUICK=1 for a short run wi
 
 costs: .venv/test ## what drift, the prediction log and features cost, side by side
 	$(BIN)/python -m tools.costs
+
+attack: .venv/test ## attack a server for minutes and write docs/attacks.md: what others saw of it meanwhile, and its memory
+	ATTACK_SECONDS=10 ATTACK_MUTATIONS=5000 ATTACK_FLIPS=50 $(BIN)/pytest tests/attack --write-docs
 
 overload: .venv/test ## a server at five times its capacity; QUICK=1 for a short run within a minute
 	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)
@@ -68,6 +71,18 @@ images-test: .venv/test ## build images, run them and compare their numbers with
 
 image-locks: .venv/test ## write the versions and hashes that images are built with
 	$(BIN)/python -m tools.image_locks
+
+cluster: .venv/test ## a real Kubernetes with KServe in namespaces of its own, left running; root and Go; PARTS="kserve" for less
+	@$(BIN)/python -m tests.cluster up $(PARTS)
+
+cluster-down: .venv/test ## end that cluster; what was built stays
+	@$(BIN)/python -m tests.cluster down
+
+cluster-demo: .venv/test ## a serve on that cluster, callers, a canary that is promoted and one that is taken back, step by step
+	@$(BIN)/python -m tests.cluster.demo
+
+cluster-test: .venv/test ## tests on that cluster, or on yours: KUBECONFIG=… CLUSTER=yours REGISTRY=… GATEWAY=… MLFLOW_TRACKING_URI=…
+	$(BIN)/python -m pytest tests/cluster --timeout 1800
 
 clean:
 	rm -rf .venv

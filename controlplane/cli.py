@@ -49,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=DEFAULT_DATA, metavar="DIR",
         help="folder of the database, the logs and the secrets (default: %(default)s)",
     )  # fmt: skip
-    result.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the database (default: SQLite in --data)")
+    result.add_argument(
+        "--database", metavar="URL", default=os.environ.get("MLFLOW_KSERVE_DATABASE"),
+        help="SQLAlchemy URL of the database; also MLFLOW_KSERVE_DATABASE (default: SQLite in --data)",
+    )  # fmt: skip
     result.add_argument(
         "--serve-ports", type=port_range, default=PortRange(), metavar="FIRST-LAST",
         help="ports of the serves on this machine (default: 20000-29999)",
@@ -114,10 +117,17 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
                 "expected --admin-token-file or --jwt-jwks, or 127.0.0.1"
             )
         backend = LocalBackend(data, options.serve_ports)
-        loops = Loops(store, lambda environment: backend, leases.this_process())
+        loops = Loops(store, lambda environment: backend, leases.this_process(), data)
         control = Control(
-            store, lambda environment: backend, guard, loops.mark, lambda: loops.acts, loops.queue.__len__
-        )  # fmt: skip
+            store=store,
+            backend_of=lambda environment: backend,
+            guard=guard,
+            mark=loops.mark,
+            mark_artifacts=loops.artifacts_wanted.set,
+            acts=lambda: loops.acts,
+            waiting=loops.queue.__len__,
+            metrics=loops.metrics.registry,
+        )
         server = ControlServer(uvicorn.Config(
             build(control), log_level="warning", loop="uvloop", lifespan="off",
             server_header=False,

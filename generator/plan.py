@@ -14,7 +14,7 @@ from generator.problems import SpecError, problem
 from generator.scaler import Clock, Maker, Scaler, clock_of, completed, maker_of, max_of, rule_of, scaler_of
 from generator.spec import Canary, ServeSpec
 from generator.spec.scaling import Scaling
-from generator.spec.values import quantity, seconds
+from generator.spec.values import canonical, quantity, seconds
 from predictors.flavor import image_of
 from predictors.uris import ModelURI
 
@@ -283,11 +283,11 @@ def memory_of(spec: ServeSpec, flavor: str, size: float | None) -> tuple[str, st
     log = math.ceil(spec.workers * spec.prediction_log.max_bytes / MIB) if spec.prediction_log else 0
     buffers = f"; and {log}Mi for the buffers of the prediction log" if log else ""
     if size is None:
-        return f"{base * 2 + log}Mi", f"for {flavor}, without knowing the size of the model{buffers}"
+        return canonical(f"{base * 2 + log}Mi"), f"for {flavor}, without knowing the size of the model{buffers}"
     need = base + 3 * 2 * size / MIB
     rounded = math.ceil((need + log) / 256) * 256
     return (
-        f"{rounded}Mi",
+        canonical(f"{rounded}Mi"),
         f"{base}Mi for {flavor}, and six times the model's {size / MIB:.1f} MiB: "
         f"it takes about twice its size in memory, and there may be three versions at a time{buffers}",
     )

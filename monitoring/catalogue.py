@@ -58,6 +58,10 @@ CATALOGUE = (
         "Prediction requests that were refused because the server is overloaded",
     ),
     Metric(
+        "model_requests_with_ignored_inputs_total", "counter", ("model_name", "kind"), "requests",
+        "Requests to /invocations with inputs that the model does not take, and that were ignored",
+    ),
+    Metric(
         "model_requests_waiting", "gauge", NAME, "requests",
         "Prediction requests that wait for a thread or for the next batch",
     ),

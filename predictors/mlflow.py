@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from predictors.processes.handover import receive_handover
 from predictors.runtime import garbage
 from predictors.runtime.cpus import limit_threads
-from predictors.runtime.lazy_imports import defer_import
+from predictors.runtime.lazy_imports import defer_server_imports
 from predictors.serving.startup import read_settings
 from predictors.telemetry import logs
 
@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
         from predictors.telemetry.metrics import share_between_processes
 
         share_between_processes()
-    for package in ("kserve", "fastapi", "fastapi.responses"):
-        defer_import(package)
+    defer_server_imports()
     with garbage.paused():
         from predictors.serving.process import Serving
     gc.freeze()  # modules stay: the collector need not look through them

@@ -7,7 +7,7 @@ from typing import ClassVar
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.methods import pyfunc_method
-from predictors.model.native import Method, Native, load_pyfunc
+from predictors.model.native import Method, Native, as_mlflow_has_them, load_pyfunc
 
 
 class PyFuncModel(MLflowModel):
@@ -23,7 +23,7 @@ class PyFuncModel(MLflowModel):
             predict = pyfunc_method(mlmodel, model._model_impl)
         else:
             # MLflow itself converts plain values to the type hints of the model.
-            predict = lambda data, params: model.predict(data, params=dict(params) or None)  # noqa: E731
+            predict = lambda data, params: model.predict(data, params=as_mlflow_has_them(params))  # noqa: E731
         return Native(methods={"predict": predict}, raw=model)
 
 

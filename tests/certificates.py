@@ -15,8 +15,9 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(self, folder: Path, name: str = "authority", lifetime: datetime.timedelta = DAY) -> None:
         self.folder = folder
+        self.lifetime = lifetime
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         builder = self.builder(self.name, self.key).add_extension(x509.BasicConstraints(True, None), critical=True)
@@ -27,7 +28,7 @@ class Authority:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + DAY)
+            .serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + self.lifetime)
         )  # fmt: skip
 
     def issue(self, name: str = "server", password: bytes | None = None) -> tuple[Path, Path]:

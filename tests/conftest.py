@@ -34,16 +34,21 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
+ON_REQUEST = [Path(__file__).parent / name for name in ("cluster", "conformance", "images")]
+"""Folders that need a server to ask, a cluster, or minutes."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="write the pages of docs/ that are made from tests")
     parser.addoption("--crds", type=Path, help="a folder with KServe's CRDs to hold the manifests against")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The conformance suite needs a server to ask, images and attacks need minutes: they run when their folder is named."""
-    name = collection_path.name
-    unasked = not any(name in argument for argument in config.args)
-    return True if name in ("attack", "conformance", "images") and unasked else None
+    """What is slow or needs more than this machine runs when its folder is named."""
+    if collection_path not in ON_REQUEST:
+        return None
+    named = (config.invocation_params.dir / argument.partition("::")[0] for argument in config.args)
+    return None if any(path.resolve().is_relative_to(collection_path) for path in named) else True
 
 
 TOGETHER = ("tests/predictors/features/",)

@@ -41,6 +41,7 @@ class Running:
     grpc: str
     name: str
     client: httpx.Client
+    grpc_options: tuple[tuple[str, str], ...] = ()
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(path, **options)

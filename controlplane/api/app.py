@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import artifacts, deployments, environments, operations, problems, serves, tokens
-from controlplane.api.control import Control, control_of
+from controlplane.api.control import Control, caller_of, control_of
+from controlplane.api.parameters import PROBLEMS
 from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
@@ -29,9 +31,10 @@ def build(control: Control) -> FastAPI:
     app.state.control = control
     problems.install(app)
     app.middleware("http")(guarded)
-    api = APIRouter(prefix=PREFIX)
+    api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
     for each in (environments, deployments, serves, artifacts, operations, tokens):
         api.include_router(each.router)
+    api.include_router(artifacts.jobs)
     app.include_router(api)
     app.include_router(health)
     return app
@@ -80,3 +83,9 @@ def readycheck(request: Request) -> JSONResponse:
     except DBAPIError:
         return JSONResponse({"status": "unavailable", "store": "does not answer"}, 503)
     return JSONResponse({"status": "ok", "acts": control.acts(), "waiting": control.waiting()})
+
+
+@health.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    caller_of(request).require_somewhere("viewer")
+    return Response(generate_latest(control_of(request).metrics), media_type=CONTENT_TYPE_LATEST)

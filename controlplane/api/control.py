@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
+from prometheus_client import CollectorRegistry
 
 from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
@@ -22,9 +23,12 @@ class Control:
     guard: CallerGuard
     mark: Callable[[Key], None]
     """Tells the loops that something is wanted."""
+    mark_artifacts: Callable[[], None]
+    """Tells them that an artifact is wanted."""
     acts: Callable[[], bool]
     waiting: Callable[[], int]
     """How many keys wait for the loops."""
+    metrics: CollectorRegistry
 
 
 def control_of(request: Request) -> Control:

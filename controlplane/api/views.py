@@ -10,6 +10,7 @@ from controlplane.changes.deploy import Begun
 from controlplane.decide import Instance, Observed
 from controlplane.domain.infra import in_words
 from controlplane.domain.revisions import in_sentences
+from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
@@ -69,6 +70,21 @@ def artifact(row: Artifact) -> dict[str, Any]:
         "model_uri": row.model_uri,
         "author": row.author,
         "created_at": when(row.created_at),
+    }
+
+
+def job(row: ArtifactJob) -> dict[str, Any]:
+    return {
+        "job_id": row.id,
+        "serve_name": row.serve,
+        "version": row.version,
+        "status": row.state,
+        "message": row.message,
+        "commit": row.revision or None,
+        **row.source,
+        "author": row.author,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
     }
 
 

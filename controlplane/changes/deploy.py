@@ -17,7 +17,7 @@ from controlplane.domain.problems import ApiProblem, conflict, unprocessable
 from controlplane.domain.quotas import exceeded, share_of
 from controlplane.domain.revisions import Content, changes
 from controlplane.domain.serves import NewServe
-from controlplane.store import artifacts, environments, operations, serves, targets
+from controlplane.store import artifact_jobs, artifacts, environments, operations, serves, targets
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
 from controlplane.store.serves import Infra
@@ -41,6 +41,13 @@ def deploy(context: ChangeContext, serve: str, body: Any) -> Begun:
     said = read(body, Deploy, [WRAPPER])
     environment = environments.get(context.tx, said.env)
     serves.get(context.tx, serve)
+    job = artifact_jobs.of_version(context.tx, serve, said.artifact_version)
+    if job is not None and job.state != "SUCCESSFUL":
+        raise conflict(
+            f"artifact {serve} {job.version} is not there: its job is {job.state} {job.message}".rstrip(),
+            f"GET /api/v1/artifact_builder_job/{job.id} shows how far it is; the same POST repeats one that failed",
+            job=job.id,
+        )
     artifact = artifacts.get(context.tx, serve, said.artifact_version)
     known = serves.infra(context.tx, serve, said.env)
     content = Content(

@@ -10,7 +10,8 @@ from controlplane.domain.artifacts import NewArtifact
 from controlplane.domain.bodies import read
 from controlplane.domain.problems import conflict
 from controlplane.domain.serves import NewServe, ServeChange
-from controlplane.store import artifacts, serves, targets
+from controlplane.store import artifact_jobs, artifacts, serves, targets
+from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.artifacts import Artifact
 from controlplane.store.serves import Serve
 
@@ -48,10 +49,25 @@ def delete(context: ChangeContext, old: Serve) -> None:
     context.note("serve.delete", serve=old.name, before=asdict(old))
 
 
-def create_artifact(context: ChangeContext, body: Any) -> Artifact:
+def create_artifact(context: ChangeContext, body: Any) -> Artifact | ArtifactJob:
+    """The artifact of a model, or the job that fetches it from a git repository."""
     said = read(body, NewArtifact)
     serves.get(context.tx, said.serve_name)
-    return ensured_artifact(context, said.serve_name, said.version, said.model_uri)
+    job = artifact_jobs.of_version(context.tx, said.serve_name, said.version)
+    if said.model_uri is not None and (job is None or job.state == "FAILED"):
+        return ensured_artifact(context, said.serve_name, said.version, said.model_uri)
+    if said.model_uri is None and job is not None and job.state != "FAILED" and job.source == said.source():
+        return job
+    if (job is not None and job.state != "FAILED") or artifacts.find(context.tx, said.serve_name, said.version):
+        raise conflict(
+            f"version {said.version} of {said.serve_name} has another source, and a version never changes",
+            f"choose another version, such as {artifacts.next_version(context.tx, said.serve_name)}",
+        )
+    job = artifact_jobs.add(
+        context.tx, context.now, said.serve_name, said.version, said.source(), context.actor.name
+    )  # fmt: skip
+    context.note("artifact.fetch", serve=said.serve_name, after={"version": said.version, **said.source()})
+    return job
 
 
 def ensured_artifact(context: ChangeContext, serve: str, version: str, model_uri: str) -> Artifact:

@@ -11,19 +11,14 @@ from pydantic import Field, field_validator, model_validator
 from controlplane.domain.artifacts import ModelUri
 from controlplane.domain.bodies import Body, Count, EnvironmentName, ServeName, VersionName
 from controlplane.domain.infra import in_spec, nested_words
+from controlplane.domain.secrets import SecretReference
 
 WRAPPER = "api_serve_deployment_config"
 SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
+MAX_REVISION = 2**31 - 1  # what databases number rows with
 WORD_OF = {"node_capacity": "node_capacity_type"}
 """Fields of deploy-model that an infra-config calls otherwise."""
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class SecretReference(Body):
-    """A key of a secret, whose value the control plane never stores."""
-
-    secret: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 
 
 Variables = dict[str, str | SecretReference]
@@ -127,5 +122,5 @@ class RollBack(Body):
     """The body of `rollback`."""
 
     env: EnvironmentName
-    revision: Annotated[int, Field(strict=True, ge=1)]
+    revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
     reason: Annotated[str, Field(max_length=1000)] = ""

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from controlplane.domain.deployments import DeploymentConfig, SecretReference
+from controlplane.domain.deployments import DeploymentConfig
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.overlays import differences, merged
+from controlplane.domain.secrets import SecretReference
 from generator import ServeSpec
 
 FEATURE_STORE, WORKFLOW = "FT_REDIS_URL", "WORKFLOW_URL"

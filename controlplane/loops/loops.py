@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,6 +13,8 @@ from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import BackendOf
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import ApiProblem
+from controlplane.loops.artifacts import ArtifactFetcher
+from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
@@ -28,10 +31,15 @@ RETRY_INTERVAL = 1.0
 
 
 class Loops:
-    def __init__(self, store: Store, backend_of: BackendOf, holder: str) -> None:
+    def __init__(self, store: Store, backend_of: BackendOf, holder: str, data: Path) -> None:
         self.store, self.backend_of, self.holder = store, backend_of, holder
         self.queue: DelayQueue[Key] = DelayQueue(store.now)
-        self.reconciler = Reconciler(store, backend_of, self.current_lease)
+        self.metrics = LoopMetrics()
+        self.metrics.waiting.set_function(self.queue.__len__)
+        self.metrics.acts.set_function(lambda: float(self.acts))
+        self.reconciler = Reconciler(store, backend_of, self.current_lease, self.metrics)
+        self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
+        self.artifacts_wanted = threading.Event()
         self.lease: Lease | None = None
         self.lease_until = 0.0
         """By the monotonic clock, which does not jump."""
@@ -40,6 +48,7 @@ class Loops:
         self.shared_changed = threading.Event()
         self.threads = [
             threading.Thread(target=self.lead, name="lease"),
+            threading.Thread(target=self.fetch, name="artifacts"),
             *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
         ]
 
@@ -51,6 +60,7 @@ class Loops:
         """Ends the loops once they have noted what they did, and lets another control plane act at once."""
         self.stop.set()
         self.shared_changed.set()
+        self.artifacts_wanted.set()
         self.queue.close()
         for thread in self.threads:
             thread.join()
@@ -135,25 +145,46 @@ class Loops:
         else:
             self.queue.add(key)
 
+    def fetch(self) -> None:
+        """Fetches artifacts when one is wanted, and those that another control plane left."""
+        while not self.stop.is_set():
+            try:
+                if self.acts:
+                    self.artifacts_wanted.clear()
+                    self.artifacts.fetch_all()
+            except FencedOff:
+                pass  # whoever acts fetches them
+            except DBAPIError as error:
+                log.error("the store does not answer, and artifacts wait: %s", error.orig)
+            except Exception:
+                log.exception("artifacts cannot be fetched")
+            self.artifacts_wanted.wait(RENEW_INTERVAL)
+
     def work(self) -> None:
         while (key := self.queue.get()) is not None:
-            again_at: float | None = None
             try:
-                again_at = self.reconciler.reconcile(key)
-            except FencedOff:
-                pass  # whoever acts sees to it
-            except ApiProblem:
-                again_at = self.store.now()  # it was changed meanwhile: decide anew
-            except BackendAway as error:
-                log.error("%s: nothing is known, and nothing is decided: %s", key, error)
-                again_at = self.store.now() + RETRY_INTERVAL
-            except DBAPIError as error:
-                log.error("%s: the store does not answer: %s", key, error.orig)
-                again_at = self.store.now() + RETRY_INTERVAL
-            except Exception:
-                log.exception("%s: the loop failed and tries again", key)
-                again_at = self.store.now() + RETRY_INTERVAL * 10
+                with self.metrics.seconds.time():
+                    outcome, again_at = self.reconcile(key)
+                self.metrics.reconciled.labels(outcome).inc()
             finally:
                 self.queue.done(key)
             if again_at is not None and not self.stop.is_set():
                 self.queue.add(key, again_at)
+
+    def reconcile(self, key: Key) -> tuple[str, float | None]:
+        """What came of seeing to a key, and when to see again."""
+        try:
+            return "done", self.reconciler.reconcile(key)
+        except FencedOff:
+            return "fenced_off", None  # whoever acts sees to it
+        except ApiProblem:
+            return "changed_meanwhile", self.store.now()
+        except BackendAway as error:
+            log.error("%s: nothing is known, and nothing is decided: %s", key, error)
+            return "backend_away", self.store.now() + RETRY_INTERVAL
+        except DBAPIError as error:
+            log.error("%s: the store does not answer: %s", key, error.orig)
+            return "store_away", self.store.now() + RETRY_INTERVAL
+        except Exception:
+            log.exception("%s: the loop failed and tries again", key)
+            return "failed", self.store.now() + RETRY_INTERVAL * 10

@@ -24,6 +24,7 @@ from controlplane.decide import (
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
+from controlplane.loops.metrics import LoopMetrics
 from controlplane.store import environments, events, leases, operations, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
@@ -38,9 +39,12 @@ MAX_STEPS = 20
 
 
 class Reconciler:
-    def __init__(self, store: Store, backend_of: BackendOf, lease: Callable[[], Lease]) -> None:
+    def __init__(
+        self, store: Store, backend_of: BackendOf, lease: Callable[[], Lease], metrics: LoopMetrics | None = None
+    ) -> None:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
+        self.metrics = metrics or LoopMetrics()
 
     def reconcile(self, key: Key) -> float | None:
         """Acts until nothing is left to do now; when to see again. Raises BackendAway, FencedOff."""
@@ -141,6 +145,7 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
+        self.metrics.operations.labels(operation.kind, state).inc()
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
             serve=target.serve, env=target.env, operation=operation.id, message=message,

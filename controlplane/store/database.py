@@ -89,6 +89,11 @@ class Store:
         self.engine.dispose()
 
 
+def writes(tx: Connection) -> bool:
+    """Whether a transaction is one that writes."""
+    return bool(tx.get_execution_options().get(WRITING))
+
+
 def options_of(url: str) -> dict[str, Any]:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":

@@ -10,6 +10,7 @@ import psutil
 from sqlalchemy import Connection, insert, select, update
 
 from controlplane.store import tables
+from controlplane.store.database import writes
 
 LEASE_SECONDS = 15.0
 
@@ -60,8 +61,9 @@ def acquire(tx: Connection, name: str, holder: str, now: float) -> Lease | None:
 
 def require(tx: Connection, lease: Lease) -> None:
     """Raises FencedOff unless the lease is still ours; in the same transaction as what it guards."""
-    row = tx.execute(select(tables.lease.c.token).where(tables.lease.c.name == lease.name).with_for_update())
-    if row.scalar_one_or_none() != lease.token:
+    query = select(tables.lease.c.token).where(tables.lease.c.name == lease.name)
+    token = tx.execute(query.with_for_update() if writes(tx) else query).scalar_one_or_none()
+    if token != lease.token:
         raise FencedOff(f"another control plane acts: the token {lease.token} is no longer current")
 
 

@@ -73,6 +73,23 @@ artifact = Table(
     Column("created_at", Double, nullable=False),
 )
 
+artifact_job = Table(
+    "artifact_job",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("serve", NAME, ForeignKey(serve.c.name), nullable=False),
+    Column("version", NAME, nullable=False),
+    Column("source", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("revision", DIGEST, nullable=False),
+    Column("author", ACTOR, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_artifact_job_state", "state"),
+    Index("ix_artifact_job_serve_version", "serve", "version"),
+)
+
 target = Table(
     "target",
     metadata,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from controlplane.domain.problems import not_found
 from controlplane.domain.revisions import Content
 from controlplane.store import tables
+from controlplane.store.database import writes
 from controlplane.store.generations import check_generation
 
 T, R, D = tables.target, tables.revision, tables.deployment
@@ -62,7 +63,9 @@ class Deployment:
 
 
 def find(tx: Connection, serve: str, env: str) -> ServeTarget | None:
-    row = tx.execute(select(T).where(T.c.serve == serve, T.c.env == env).with_for_update()).one_or_none()
+    """The target; a transaction that writes keeps others from changing it meanwhile."""
+    query = select(T).where(T.c.serve == serve, T.c.env == env)
+    row = tx.execute(query.with_for_update() if writes(tx) else query).one_or_none()
     return None if row is None else ServeTarget(**row._mapping)
 
 

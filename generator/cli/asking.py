@@ -35,9 +35,13 @@ def asked(request: ServeRequest, target: ServeSpec) -> Asked:
     objects = list(dict.fromkeys(each for plan in plans for each in objects_of(plan)))
     cluster = KubectlCluster(spec.namespace, request.file.layers.cluster, objects)
     ingress = cluster.ask()
-    needs_route = any(plan.has_own_route for plan in plans)
+    left = cluster.canaries_of(spec.name) if spec.mode == "Standard" else []
+    cluster.objects += [
+        (kind, name) for name in left for kind, name in ((ISVC, name), ("Deployment", f"{name}-predictor"))
+    ]
+    needs_route = bool(left) or any(plan.has_own_route for plan in plans)
     if not needs_route:
-        cluster.objects = [each for each in objects if each[0] != ROUTE]
+        cluster.objects = [each for each in cluster.objects if each[0] != ROUTE]
     observed = cluster.observe()
     if needs_route:
         spec = with_hosts(spec, plans[1], observed, ingress)

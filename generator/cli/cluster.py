@@ -13,7 +13,7 @@ from typing import Any
 from generator.cli.console import UNREACHABLE, Stop
 from generator.output import stream
 from generator.plan import ManifestPlan
-from generator.resources.meta import Resource
+from generator.resources.meta import CANARY_OF, Resource
 from generator.rollout.actions import Action, ApplyDocuments, Patch
 from generator.rollout.observed import KNATIVE_SERVICE, ClusterTraits, ObservedServe
 
@@ -72,6 +72,12 @@ class KubectlCluster:
         if reply is None:
             return []
         return list(reply["items"]) if reply["kind"] == "List" else [reply]
+
+    def canaries_of(self, serve: str) -> list[str]:
+        """The names of the serve's canaries with InferenceServices of their own."""
+        kind = resource_of("InferenceService")
+        reply = self.read(["get", kind, "--namespace", self.namespace, "--selector", f"{CANARY_OF}={serve}"])
+        return [each["metadata"]["name"] for each in reply["items"]] if reply else []
 
     def read(self, arguments: list[str]) -> Any:
         text = self.run([*arguments, "--output", "json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from generator.rollout.drive import StepProgress
 
@@ -29,13 +30,20 @@ class LiveProgress:
     def show(self, text: str) -> None:
         """A line that a later one replaces, if somebody looks at it."""
         if sys.stderr.isatty():
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            write(f"\r\033[K{text}")
             self.open = text
 
     def line(self, text: str) -> None:
-        print(f"\r\033[K{text}" if self.open else text, file=sys.stderr, flush=True)
+        write(f"\r\033[K{text}\n" if self.open else f"{text}\n")
         self.open = ""
 
     def end(self) -> None:
         if self.open:
-            print(file=sys.stderr)
+            write("\n")
+
+
+def write(text: str) -> None:
+    """A rollout goes on when nobody reads about it any more."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     request = step_request(args, "undo")
 
     def plan(spec: ServeSpec, observed: ObservedServe | None) -> RolloutPlan:
-        facts = request.facts if spec.canaries else request.facts | request.known_of(undone(spec))
+        facts = request.facts if spec.previous is None else request.facts | request.known_of(undone(spec))
         return planner.undo(spec, facts, args.type, observed)
 
     return finish(args, request, plan, request.spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from generator.patches import json_patch, merge_patch
@@ -17,6 +18,8 @@ from generator.rollout.observed import KNATIVE_SERVICE, ObservedServe, strings
 
 ISVC = "InferenceService"
 ROUTE = "HTTPRoute"
+MOST = 50
+"""Percent of the traffic from which the number of pods says something about all of it."""
 
 
 def marks(plan: ManifestPlan, served: Served) -> tuple[str, ...]:
@@ -46,12 +49,21 @@ def revision_ready(plan: ManifestPlan) -> RevisionReady:
 
 
 def running(plan: ManifestPlan, observed: ObservedServe | None) -> int:
-    """The number of pods that serve all of the traffic now; replicas.min where nobody asked."""
-    counted = sum(
-        observed.number("Deployment", each.workload, "status", "availableReplicas") if observed else 0
-        for each in (plan, *plan.behind)
-    )
-    return max(1, plan.spec.replicas.min, min(counted, plan.max_replicas))
+    """The number of pods that all of the traffic needs, by those that serve it now; replicas.min by default.
+
+    Whoever has most of the traffic tells it best: a small share is rounded up to a pod, and a serve has its minimum.
+    """
+    if observed is None:
+        return max(1, plan.spec.replicas.min)
+    serves = (plan, *plan.behind)
+    pods = [observed.number("Deployment", each.workload, "status", "availableReplicas") for each in serves]
+    percents = [each.percent for each in plan.spec.canaries] if plan.behind else []
+    estimates = [
+        math.ceil(100 * count / percent)
+        for count, percent in zip(pods, [100 - sum(percents), *percents], strict=True)
+        if percent >= MOST
+    ]
+    return max(1, plan.spec.replicas.min, min(max(*pods, min([sum(pods), *estimates])), plan.max_replicas))
 
 
 def patch(old: Resource, new: Resource, type: PatchType = "merge") -> Patch | None:
@@ -86,6 +98,7 @@ def objects_of(plan: ManifestPlan) -> list[tuple[str, str]]:
     serves = [plan, *plan.behind]
     return [
         *((ISVC, each.spec.name) for each in serves),
+        *((ISVC, name.removesuffix("-predictor")) for name in within),
         *(("Deployment", name) for name in [*(each.workload for each in serves), *within]),
         *((ROUTE, name) for name in (spec.name, plan.workload, own_route(plan), host_route(plan))),
     ]

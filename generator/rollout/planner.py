@@ -90,7 +90,12 @@ def rollback(
 def undo(
     spec: ServeSpec, facts: Facts = None, type: PatchType = "merge", observed: ObservedServe | None = None
 ) -> RolloutPlan:
-    """Ends a rollout with the model before it: takes the canaries away, or takes the last promotion back."""
+    """Ends a rollout with the model before it: takes the canaries away, or takes the last promotion back.
+
+    Canaries that only the cluster knows, from a run that did not end, are taken away as well.
+    """
+    if not spec.canaries and (left := leftovers(spec, observed)):
+        spec = spec.model_copy(update={"canary": left[0], "variants": left[1:]})
     goal = specs.undone(spec)
     before, after = planned(spec, facts), planned(goal, facts)
     note = f"all of the traffic goes to {goal.model}"
@@ -99,6 +104,20 @@ def undo(
     if before.canary is not None:
         return plan_of(goal, by_kserve.undo(before, after, type), [], note)
     return plan_of(goal, by_route.undo(before, after), [], note)
+
+
+def leftovers(spec: ServeSpec, observed: ObservedServe | None) -> list[Canary]:
+    """Canaries of the serve in the cluster; what they serve no longer matters."""
+    if observed is None or spec.mode == "Knative":
+        return []
+    names = [
+        name
+        for (kind, name), each in observed.objects.items()
+        if kind == ISVC and each["metadata"].get("labels", {}).get(CANARY_OF) == spec.name
+    ]
+    return [
+        Canary(model=f"models:/{name}/0", percent=0, name=name.removeprefix(f"{spec.name}-")) for name in sorted(names)
+    ]
 
 
 def plan_of(goal: ServeSpec, first: Iterable[Step], then: Iterable[Step], note: str) -> RolloutPlan:
@@ -138,6 +157,11 @@ def refuse(plan: ManifestPlan, observed: ObservedServe | None, force: bool) -> N
                     )
                 ]
             )
+    if plan.canary is not None and observed.get(ISVC, f"{plan.spec.name}-{plan.canary.name}") is not None:
+        name = f"{plan.spec.name}-{plan.canary.name}"
+        raise SpecError(
+            [problem("canary.name", f"KServe would name its Deployment like that of {name}: expected another name")]
+        )
     if force:
         return
     if traits.gateway_api is False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import (
@@ -22,11 +23,13 @@ from monitoring.values import DNS_1035, DNS_SUBDOMAIN, LABEL_KEY, LABEL_VALUE, d
 from monitoring.values import seconds as seconds  # the durations of the spec are read with it
 
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+DECIMAL = ("m", "", "k", "M", "G", "T", "P")
+BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi")
 FACTORS = {
     "": 1.0,
     "m": 1e-3,
     **{unit: 1e3**power for power, unit in enumerate("kMGTP", 1)},
-    **{unit: 1024.0**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)},
+    **{unit: 1024.0**power for power, unit in enumerate(BINARY, 1)},
 }
 
 
@@ -80,16 +83,33 @@ def quantity(text: str) -> float:
     return float(match[1]) * FACTORS[match[2] or ""]
 
 
+def canonical(text: str) -> str:
+    """The quantity as KServe stores it, in the largest unit without a fraction: another spelling looks changed."""
+    match = QUANTITY.fullmatch(text)
+    if not match:
+        return text
+    unit = match[2] or ""
+    units = BINARY if unit.endswith("i") else DECIMAL
+    scale = 1024 if unit.endswith("i") else 1000
+    number, place = Fraction(match[1]), units.index(unit)
+    while number.denominator > 1 and place > 0:
+        number, place = number * scale, place - 1
+    while number and number % scale == 0 and place + 1 < len(units):
+        number, place = number / scale, place + 1
+    return f"{number}{units[place]}" if number.denominator == 1 else text
+
+
 def checked_quantity(text: str) -> str:
     if quantity(text) <= 0:
         raise ValueError(f"{text!r} must be more than 0")
-    return text
+    return canonical(text)
 
 
 def memory_quantity(text: str) -> str:
-    if quantity(checked_quantity(text)) < 2**20:
+    checked = checked_quantity(text)
+    if quantity(text) < 2**20:
         raise ValueError(f"{text!r} is less than a mebibyte: is a unit missing, as in 4Gi?")
-    return text
+    return checked
 
 
 def checked_duration(text: str) -> str:

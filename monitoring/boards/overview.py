@@ -82,6 +82,10 @@ def overview() -> Any:
         ),
         graph("Bytes held", "bytes", Expr(f"sum by (pod) (model_requests_bytes{{{SERVES}}})", "{{pod}}"), width=6),
         graph("Refused", "reqps", Expr(per_second("model_requests_refused_total", "reason"), "{{reason}}"), width=6),
+        graph(
+            "Ignored inputs", "reqps", Expr(per_second("model_requests_with_ignored_inputs_total", "kind"), "{{kind}}"),
+            width=6, about="Requests to /invocations with columns, params or keys that the model does not take.",
+        ),
     ]  # fmt: skip
     names = {
         "namespace": "Namespace", "pod": "Pod", "model_name": "Serve", "model_version": "Version", "flavor": "Flavor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.model.blame import classify_failure
 from predictors.model.kserve_types import decode_payload, encode_reply
 from predictors.model.loaded import Loaded, LoadError, LoadingStatus, Tensor
-from predictors.model.native import Native
+from predictors.model.native import NO_PARAMS, Native
 from predictors.model.settings import ModelSettings
 from predictors.model.tensors import input_tensors, output_tensors
 from predictors.protocol.batch import Batch, Prediction
@@ -255,8 +255,11 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         method = loaded.native.methods.get(name)
         if method is None:
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
+        batch = loaded.plan.split_bare(batch)
         data = loaded.plan.conform(batch)
-        params = loaded.plan.conform_params(batch.params)
+        params: Mapping[str, Any] = loaded.plan.conform_params(batch.params, batch.ignored)
+        if not params and not batch.has_params:
+            params = NO_PARAMS
         stop_if_abandoned()
         probabilities = None
         try:

@@ -58,7 +58,7 @@ class Loaded:
 
     def engine_rows(self, batch: Batch) -> Array | None:
         """The rows of a request as the engine takes them; None if the request needs the model itself."""
-        if self.matrix is None or self.choice.proven is None or batch.params:
+        if self.matrix is None or self.choice.proven is None or batch.params or batch.ignored:
             return None
         return self.matrix.conform(batch) if batch.method in (None, "predict") else None
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from predictors.engines.classes import both_classes
 from predictors.flavor import MLmodel
-from predictors.model.native import Method
+from predictors.model.native import Method, as_mlflow_has_them
 
 
 def pyfunc_method(mlmodel: MLmodel, implementation: Any) -> Method:
@@ -18,7 +18,7 @@ def pyfunc_method(mlmodel: MLmodel, implementation: Any) -> Method:
     function = getattr(implementation, mlmodel.pyfunc.get("predict_fn", "predict"))
     params = inspect.signature(function).parameters.get("params")
     if params is not None and params.kind is not params.VAR_KEYWORD:
-        return lambda data, params: function(data, params=dict(params) or None)
+        return lambda data, params: function(data, params=as_mlflow_has_them(params))
     return lambda data, params: function(data)
 
 

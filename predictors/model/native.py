@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from predictors.flavor import MLmodel
 
 Method: TypeAlias = Callable[[Any, Mapping[str, Any]], Any]
 """Called with the model's input and its params."""
+NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
+"""The params of a caller who sent none, where the model has none either."""
+
+
+def as_mlflow_has_them(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    return None if params is NO_PARAMS else dict(params)
 
 
 @dataclass(frozen=True)

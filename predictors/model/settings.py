@@ -31,11 +31,36 @@ class PredictionSettings:
         choice("auto", "native", "compiled"),
         group="Predictions",
     )
+    strict_input: bool = setting(
+        False,
+        "refuse at /invocations what MLflow's server ignores (columns, params and keys that the model does not have) "
+        "or casts (5 for a text)",
+        truth,
+        group="Predictions",
+    )
     nan: str = setting(
         "null",
         "NaN and infinity in JSON responses: 'null' writes null, 'error' answers 500",
         choice("null", "error"),
         group="Predictions",
+    )
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    load_timeout: float = setting(
+        1800.0,
+        "seconds after which a model that is still being loaded counts as failed, not counting its download; "
+        "0 for never",
+        seconds,
+        group="Loading",
+    )
+    load_trial: bool = setting(
+        True,
+        "load a new version in a process of its own before the server loads it, so that one that crashes or hangs "
+        "ends that process alone",
+        truth,
+        group="Loading",
     )
 
 
@@ -62,7 +87,13 @@ class ReloadSettings:
 
 @dataclass(frozen=True)
 class ModelSettings(
-    ReloadSettings, FeatureSettings, PredictionSettings, EnvironmentSettings, SafetySettings, SourceSettings
+    ReloadSettings,
+    LoadSettings,
+    FeatureSettings,
+    PredictionSettings,
+    EnvironmentSettings,
+    SafetySettings,
+    SourceSettings,
 ):
     """All that concerns one model; `--help` lists the bases from the last to the first."""
 

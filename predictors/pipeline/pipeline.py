@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from predictors.access.gate import gate_of
 from predictors.pipeline.fast_path import MAX_FAST_BODY, FastPath
+from predictors.pipeline.ignored_log import IgnoredLog
 from predictors.pipeline.outcome import request_error
 from predictors.pipeline.served_models import ServedModel, ServedModels
 from predictors.pipeline.settings import Settings
@@ -60,6 +61,7 @@ class Pipeline:
         self.executor = PredictionThreads(threads)
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
+        self.ignored_log = IgnoredLog(settings.model_name)
         self.inflater = Inflater(settings.max_body, settings.max_inflation)
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
 

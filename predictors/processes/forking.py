@@ -69,8 +69,11 @@ class Interrupted(Exception):
     """A signal came before the work was done."""
 
 
-def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
-    """The result of the work, done in a thread that has ended by then; `stopped` ends the wait."""
+def in_thread(work: Callable[[], T], stopped: threading.Event, seconds: float = 0) -> T:
+    """The result of the work, done in a thread that has ended by then; `stopped` ends the wait.
+
+    `TimeoutError` after so many seconds; 0 for never.
+    """
     result: list[T] = []
     failure: list[BaseException] = []
     over = threading.Event()
@@ -85,9 +88,12 @@ def in_thread(work: Callable[[], T], stopped: threading.Event) -> T:
 
     thread = threading.Thread(target=run, daemon=True, name="load")
     thread.start()
+    deadline = time.monotonic() + seconds
     while not over.wait(0.05):  # signals are handled in between
         if stopped.is_set():
             raise Interrupted
+        if seconds and time.monotonic() > deadline:
+            raise TimeoutError
     thread.join()
     if failure:
         raise failure[0]

@@ -53,17 +53,22 @@ class Startup(ctypes.Structure):
 
 
 class ReloadState(ctypes.Structure):
-    """What the leader tries, for the next one if this one ends over it; and what became of the last attempt."""
+    """What the leader tries and what has failed, for the next one if this one ends; and the last attempt in words."""
 
     _fields_ = (
         ("trying_bytes", Text.field),
-        ("tries", ctypes.c_int64),  # how often the version in `trying` has been tried
+        ("failed_bytes", Text.field),
+        ("tries", ctypes.c_int64),  # how often the version in `failed` has been tried
+        ("retry_at", ctypes.c_double),  # on the monotonic clock: when it may be tried again
+        ("failing", ctypes.c_bool),  # whether the version that should be served is another one than is served
         ("left_bytes", Text.field),
         ("status_bytes", Text.field),
     )
     __slots__ = ()
     trying = Text()
     """The version that is being loaded because the model URI names it."""
+    failed = Text()
+    """The version that could not be served, of those that the model URI has named."""
     left = Text()
     """The version that somebody reverted from."""
     status = Text()

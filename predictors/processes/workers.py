@@ -131,6 +131,7 @@ class WorkerSupervisor:
             elif was_ready or self.shared.startup.complete:
                 self.replace(index, code, work)
             else:
+                log.error("worker %d ended with status %d before it was ready; the start has failed", index, code)
                 result = abs(code) or 1
                 self.stopped.set()
                 signal_all(self.running, signal.SIGTERM)

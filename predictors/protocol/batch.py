@@ -9,6 +9,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from predictors.protocol.ignored import Ignored
+
 Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
 
 
@@ -59,6 +61,13 @@ class Batch:
     """The body itself is the model's input (a chat request), not a protocol's envelope; the reply has none either."""
     frame: bool = False
     """The caller sent a table (`dataframe_split`, CSV, …): without a signature it stays a DataFrame."""
+    ignored: Ignored | None = None
+    """What is left out of the request, as far as is known; values are then cast as on MLflow's server. None if such a
+    request is refused."""
+    source: tuple[str, Any] | None = None
+    """The form and the value that MLflow's server hands a model without a signature."""
+    has_params: bool = False
+    """The caller sent params, if only an empty object: MLflow hands the model that rather than None."""
     entities: Mapping[str, Values] | None = None
     """The join keys, if the features of the request were looked up."""
 

@@ -227,7 +227,7 @@ def binaries(values: Values, name: str, expected: str) -> Array:
             cells.append(item)
         elif type(item) is str:
             try:
-                cells.append(base64.b64decode(item, validate=True))
+                cells.append(base64.b64decode("".join(item.split()), validate=True))  # MLflow writes it in lines
             except (binascii.Error, ValueError):
                 raise mismatch(name, row, expected, "a string that is not base64") from None
         else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch, Prediction
+from predictors.protocol.ignored import Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ V1 = Codec(
 V2 = Codec("v2", v2.decode, lambda prediction, batch, strict: v2.encode(prediction, batch, strict=strict), binary=True)
 INVOCATIONS = Codec(
     "invocations",
-    lambda body, split: invocations.decode(body, "application/json"),
+    lambda body, split: invocations.decode_json(body, Ignored()),
     lambda prediction, batch, strict: (invocations.encode(prediction, bare=batch.bare, strict=strict), None),
 )
+STRICT_INVOCATIONS = replace(INVOCATIONS, decode=lambda body, split: invocations.decode_json(body))

@@ -28,21 +28,23 @@ def decode_csv(body: bytes, columns: TableColumns = ANY) -> Batch:
     texts: dict[str, Any] = {"dtype": dict.fromkeys(columns.texts, "object")}
     try:
         names = pd.read_csv(io.BytesIO(body), nrows=1, encoding="utf-8", dtype="object").columns
-        columns.check([str(name) for name in names])
+        wanted = {*columns.select([str(name) for name in names])}
+        read = names if len(wanted) == len(names) else [name for name in names if str(name) in wanted]
         if columns.texts:
             texts |= {
-                "na_values": {name: [""] if name in columns.texts else NULL_CELLS for name in names},
+                "na_values": {name: [""] if name in columns.texts else NULL_CELLS for name in read},
                 "keep_default_na": False,
             }
         # The default parser of numbers is sometimes off by one unit in the last place.
-        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", **texts)
+        usecols = None if read is names else read
+        frame = pd.read_csv(io.BytesIO(body), encoding="utf-8", float_precision="round_trip", usecols=usecols, **texts)
     except UnicodeDecodeError:
         raise InvalidInput("the CSV is not UTF-8") from None
     except (ValueError, OverflowError):  # pandas' parser errors are ValueErrors
         raise InvalidInput("the body cannot be read as CSV with a header line") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas then uses the first values as row labels
         raise InvalidInput("the CSV has rows with more values than its header has names")
-    return batch_of_frame(frame, "CSV")
+    return batch_of_frame(frame, "CSV", columns.ignored)
 
 
 def check_shape(body: bytes, columns: TableColumns) -> None:

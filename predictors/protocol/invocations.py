@@ -10,7 +10,8 @@ from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import json_type
 from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput, UnsupportedMediaType
-from predictors.protocol.options import read_options
+from predictors.protocol.ignored import KEY, Ignored
+from predictors.protocol.options import Options, read_options
 from predictors.protocol.parquet_table import decode_parquet
 from predictors.protocol.tables import ANY, TableColumns
 
@@ -31,53 +32,70 @@ ERROR_CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-CHAT_KEYS = ("messages", "input")
+BARE_KEYS = ("messages", "prompt", "input")
+MAX_REPEATED = 2**22  # values that stand for more than one row
 
 
-def decode(body: bytes, content_type: str, columns: TableColumns = ANY) -> Batch:
-    """A request; `columns` are those of the model, if it is a table."""
-    if content_type == "application/json":
-        batch = decode_json(body)
-        batch.literals = jsontext.may_hold_literals(body)
-        return batch
+def decode_file(body: bytes, content_type: str, columns: TableColumns = ANY) -> Batch:
+    """A request in a file, which is read as far as its columns are those of the model."""
     if content_type == "text/csv":
         return decode_csv(body, columns)
     if content_type == PARQUET:
-        return decode_parquet(body)
+        return decode_parquet(body, columns)
     raise UnsupportedMediaType(f"unsupported content type; expected one of {', '.join(CONTENT_TYPES)}")
 
 
-def decode_json(body: bytes) -> Batch:
-    payload = jsontext.parse_object(body)
+def decode_json(body: bytes, ignored: Ignored | None = None) -> Batch:
+    """A request in JSON. What no model takes is noted in `ignored`, or refused if that is None."""
+    payload = jsontext.parse_object(body, nonfinite=ignored is not None)
+    batch = batch_of(payload, ignored)
+    batch.literals = jsontext.may_hold_literals(body)
+    batch.ignored = ignored
+    return batch
+
+
+def batch_of(payload: dict[str, Any], ignored: Ignored | None) -> Batch:
     forms = [form for form in FORMS if form in payload]
-    if not forms and any(key in payload for key in CHAT_KEYS):
-        return Batch(rows=[payload], bare=True)
+    if not forms and any(key in payload for key in BARE_KEYS):
+        return Batch(rows=[payload], bare=True, has_params=True)
     if len(forms) != 1:
         actual = " and ".join(f"'{form}'" for form in forms) or "none of them"
         raise InvalidInput(f"the request must have exactly one of {', '.join(FORMS)}; got {actual}")
-    unknown = [key for key in payload if key not in (forms[0], "params")]
-    if unknown:
-        raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{forms[0]}' and 'params'")
-    options = read_options(payload.get("params"), "params")
-    data = payload[forms[0]]
-    if forms[0] == "dataframe_split":
+    form = forms[0]
+    if len(payload) > 1 + ("params" in payload):
+        unknown = [key for key in payload if key not in (form, "params")]
+        if ignored is None:
+            raise InvalidInput(f"unknown key '{unknown[0]}'; expected '{form}' and 'params'")
+        ignored[KEY] = unknown
+    params = payload.get("params")
+    batch = batch_of_form(form, payload[form], read_options(params, "params"))
+    batch.has_params = params is not None
+    return batch
+
+
+def batch_of_form(form: str, data: Any, options: Options) -> Batch:
+    if form == "dataframe_split":
         return decode_split(data, v1.batch_of(options))
-    if forms[0] == "dataframe_records":
+    if form == "dataframe_records":
         if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
             raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
         batch = v1.batch_of(options, rows=data)
         batch.frame = True
         return batch
-    if forms[0] == "inputs":
-        return v1.decode_columns(with_lists(data), options)
-    return v1.decode_object({"instances": data, "parameters": payload.get("params")})
+    batch = v1.decode_columns(with_lists(data), options, form)
+    batch.source = form, data
+    return batch
 
 
 def with_lists(inputs: Any) -> Any:
-    """Scalars as lists of one: MLflow accepts a single row as an object of scalars, and a single value as a row."""
-    if isinstance(inputs, dict):
-        return {name: value if isinstance(value, list) else [value] for name, value in inputs.items()}
-    return inputs if isinstance(inputs, list) else [inputs]
+    """Scalars as lists: MLflow accepts a row as an object of scalars, a value as a row, and a scalar for all rows."""
+    if not isinstance(inputs, dict):
+        return inputs if isinstance(inputs, list) else [inputs]
+    scalars = sum(not isinstance(value, list) for value in inputs.values())
+    rows = max((len(value) for value in inputs.values() if isinstance(value, list)), default=1) if scalars else 1
+    if rows * scalars > MAX_REPEATED:
+        raise InvalidInput(f"{scalars} inputs have one value for {rows} rows: expected a list with a value per row")
+    return {name: value if isinstance(value, list) else [value] * rows for name, value in inputs.items()}
 
 
 def decode_split(data: Any, batch: Batch) -> Batch:
@@ -86,19 +104,25 @@ def decode_split(data: Any, batch: Batch) -> Batch:
     unknown = [key for key in data if key not in ("columns", "data", "index")]
     if unknown:
         raise InvalidInput(f"'dataframe_split': unknown key '{unknown[0]}'; expected columns, data, index")
-    rows, names = data["data"], data.get("columns")
+    rows, names, index = data["data"], data.get("columns"), data.get("index")
     if not rows:
         raise InvalidInput("'dataframe_split.data' is empty: expected at least one row")
+    if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
+        actual = f"{len(index)} labels" if isinstance(index, list) else json_type(index)
+        raise InvalidInput(f"'dataframe_split.index': expected a list of {len(rows)}, one for each row, got {actual}")
     batch.frame = True
     if names is None:
         batch.rows = rows
         return batch
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
         raise InvalidInput("'dataframe_split.columns' must be a list of different names")
-    for index, row in enumerate(rows):
+    if len(names) == 1 and not any(isinstance(row, list) for row in rows):
+        batch.columns = {str(names[0]): rows}
+        return batch
+    for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
             actual = f"{len(row)} values" if isinstance(row, list) else json_type(row)
-            raise InvalidInput(f"'dataframe_split.data', row {index}: expected {len(names)} values, got {actual}")
+            raise InvalidInput(f"'dataframe_split.data', row {number}: expected {len(names)} values, got {actual}")
     batch.columns = {str(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     return batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 from typing import Any
@@ -12,19 +13,36 @@ import orjson
 from predictors.protocol.errors import InvalidInput, ModelFailure
 
 
-def parse_object(body: bytes | memoryview) -> dict[str, Any]:
-    """The JSON object in a request body."""
+def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[str, Any]:
+    """The JSON object in a request body; with `nonfinite` it may hold NaN and Infinity, as Python writes them."""
     if not body:
         raise InvalidInput("the request body is empty: expected a JSON object")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        hint = " (JSON has no NaN or Infinity: send null)" if names_nonfinite(bytes(body), error.pos) else ""
+        value = parse_nonfinite(bytes(body)) if nonfinite else None
+        if isinstance(value, dict):
+            return value
+        named = not nonfinite and names_nonfinite(bytes(body), error.pos)
+        hint = " (JSON has no NaN or Infinity: send null)" if named else ""
         raise InvalidInput(
             f"the request body is not valid JSON: line {error.lineno}, column {error.colno}{hint}"
         ) from None
     if not isinstance(value, dict):
         raise InvalidInput("the request body must be a JSON object")
+    return value
+
+
+def parse_nonfinite(body: bytes) -> Any:
+    """JSON with NaN or Infinity; None if it is not JSON, or has neither."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        return None
+    try:
+        value = json.loads(body)
+        if b"\\u" in body:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no character
+    except (ValueError, RecursionError):
+        return None
     return value
 
 

@@ -6,13 +6,14 @@ A file of some kilobytes can hold gigabytes, as one value that is repeated takes
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput, RequestError, TooLarge, UnsupportedMediaType
 from predictors.protocol.parquet_layout import DELTA_BYTE_ARRAY, Chunk, Footer, Leaf, pages, read_footer
-from predictors.protocol.tables import TableColumns, batch_of_frame
+from predictors.protocol.tables import ANY, TableColumns, batch_of_frame
 
 MAX_PAGES = 20_000
 CELL = 8  # bytes of a value at least
@@ -31,16 +32,18 @@ class ColumnSize:
     """Whether its texts can be read without being unfolded."""
 
 
-def decode_parquet(body: bytes) -> Batch:
+def decode_parquet(body: bytes, columns: TableColumns = ANY) -> Batch:
     import pandas as pd
+    from pyarrow.parquet import read_schema
 
     try:
-        frame = pd.read_parquet(io.BytesIO(body))
-    except MemoryError:
+        wanted = list(columns.select(names_of(read_schema(io.BytesIO(body)))))
+        frame = pd.read_parquet(io.BytesIO(body), columns=wanted if columns.ignored else None)
+    except (RequestError, MemoryError):
         raise
     except Exception:  # reading a broken file raises all kinds
         raise InvalidInput("the body cannot be read as Parquet") from None
-    return batch_of_frame(frame, "Parquet")
+    return batch_of_frame(frame, "Parquet", columns.ignored)
 
 
 def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
@@ -54,13 +57,16 @@ def unfolded_size(body: bytes, columns: TableColumns, most: int) -> int:
         # pyarrow's own view of the footer is not used: it ends the process where a part of it is broken.
         footer = read_footer(body, columns.most)
         file = ParquetFile(BufferReader(body))
-        columns.check(names_of(file.schema_arrow))
-        sizes = column_sizes(body, footer, most)
+        names = names_of(file.schema_arrow)
+        places: Sequence[int] = range(len(footer.leaves))
+        if left_out := {*names} - {*columns.select(names)}:
+            places = [i for i in places if left_out.isdisjoint(prefixes(file.schema.column(i).path))]
+        sizes = column_sizes(body, footer, most, places)
         folded = {i for i, one in enumerate(sizes) if one.is_measurable and one.unfolded > max(one.stored, LITTLE)}
         size = sum(one.stored if i in folded else one.unfolded for i, one in enumerate(sizes))
         check_size(size, most)
         if folded:
-            paths = [file.schema.column(i).path for i in folded]
+            paths = [file.schema.column(places[i]).path for i in folded]
             file = ParquetFile(BufferReader(body), read_dictionary=paths)
             for group in range(len(footer.groups)):
                 table = file.read_row_group(group, columns=paths, use_threads=False)
@@ -79,14 +85,22 @@ def names_of(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in index]
 
 
-def column_sizes(body: bytes, footer: Footer, most: int) -> list[ColumnSize]:
-    """Of each leaf; a list or a structure has several."""
-    check_size(footer.rows * len(footer.leaves) * CELL, most)
-    sizes = [ColumnSize() for _ in footer.leaves]
+def prefixes(path: str) -> Iterator[str]:
+    """The names that the column of a leaf may have: a name may itself hold dots."""
+    position = -1
+    while (position := path.find(".", position + 1)) >= 0:
+        yield path[:position]
+    yield path
+
+
+def column_sizes(body: bytes, footer: Footer, most: int, places: Sequence[int]) -> list[ColumnSize]:
+    """Of the leaves in these places, which are those that are read; a list or a structure has several."""
+    check_size(footer.rows * len(places) * CELL, most)
+    sizes = [ColumnSize() for _ in places]
     left = MAX_PAGES
     for rows, chunks in footer.groups:
-        for column, chunk, leaf in zip(sizes, chunks, footer.leaves, strict=True):
-            left = add_chunk(column, body, chunk, leaf, rows, left)
+        for column, place in zip(sizes, places, strict=True):
+            left = add_chunk(column, body, chunks[place], footer.leaves[place], rows, left)
         check_size(sum(size.stored for size in sizes), most)
     return sizes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.ignored import Ignored
 
 MAX_COLUMNS = 10_000
 MAX_ABSENT = 2**20  # values that rows leave out; no bytes of the body pay for the memory that they take,
@@ -21,8 +22,8 @@ def is_sparse(rows: int, columns: int, values: int) -> bool:
     return rows * columns - values > MAX_ABSENT + MAX_SPARSITY * values
 
 
-def any_names(names: Iterable[str]) -> None:
-    """Accepts columns of all names."""
+def all_names(names: Iterable[str]) -> Collection[str]:
+    return list(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,10 @@ class TableColumns:
 
     texts: Sequence[str] = ()
     """Columns whose cells are not parsed as numbers: "007" stays "007"."""
-    check: Callable[[Iterable[str]], None] = any_names
-    """Refuses columns by their names, before their values are read."""
+    select: Callable[[Iterable[str]], Collection[str]] = all_names
+    """The names of the columns to read, before any value is read; columns that do not fit are refused."""
+    ignored: Ignored | None = None
+    """Where columns are noted that are not read; None if they are refused."""
     most: int = MAX_COLUMNS
 
     def check_number(self, number: int, form: str) -> None:
@@ -43,13 +46,13 @@ class TableColumns:
 ANY = TableColumns()
 
 
-def batch_of_frame(frame: Any, form: str) -> Batch:
+def batch_of_frame(frame: Any, form: str, ignored: Ignored | None = None) -> Batch:
     if frame.empty:
         raise InvalidInput(f"the {form} has no rows")
     columns = {str(name): column_values(frame.iloc[:, i]) for i, name in enumerate(frame)}
     if len(columns) < frame.shape[1]:
         raise InvalidInput(f"the {form} has several columns of one name")
-    return Batch(columns=columns, frame=True)
+    return Batch(columns=columns, frame=True, ignored=ignored)
 
 
 def column_values(series: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from predictors.protocol import jsontext, results
+from predictors.protocol.base64_values import may_hold_bytes, with_bytes
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
@@ -16,7 +17,10 @@ KEYS = ("instances", "inputs", "parameters", "signature_name")
 
 
 def decode(body: bytes) -> Batch:
-    batch = decode_object(jsontext.parse_object(body))
+    payload = jsontext.parse_object(body)
+    if may_hold_bytes(body):
+        payload = {key: with_bytes(value) for key, value in payload.items()}
+    batch = decode_object(payload)
     batch.literals = jsontext.may_hold_literals(body)
     return batch
 
@@ -43,19 +47,19 @@ def decode_object(payload: Mapping[str, Any]) -> Batch:
     return decode_columns(payload["inputs"], options)
 
 
-def decode_columns(inputs: Any, options: Options) -> Batch:
-    """The value of `inputs`: an object of columns, or one tensor as a nested list."""
+def decode_columns(inputs: Any, options: Options, key: str = "inputs") -> Batch:
+    """The value of `key`: an object of columns, or one tensor as a nested list."""
     if isinstance(inputs, dict):
         for name, values in inputs.items():
             if not isinstance(values, list):
                 raise InvalidInput(f"input '{name}': expected a list with a value per row, got {json_type(values)}")
         if not inputs or not all(inputs.values()):
-            raise InvalidInput("'inputs' is empty: expected at least one column with at least one row")
+            raise InvalidInput(f"'{key}' is empty: expected at least one column with at least one row")
         return batch_of(options, columns=inputs)
     if not isinstance(inputs, list):
-        raise InvalidInput(f"'inputs' must be an object of columns or a list of rows, got {json_type(inputs)}")
+        raise InvalidInput(f"'{key}' must be an object of columns or a list of rows, got {json_type(inputs)}")
     if not inputs:
-        raise InvalidInput("'inputs' is empty: expected at least one row")
+        raise InvalidInput(f"'{key}' is empty: expected at least one row")
     return batch_of(options, rows=inputs)
 
 

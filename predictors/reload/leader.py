@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from predictors.model.settings import ModelSettings
@@ -15,28 +15,20 @@ from predictors.reload.checks import check_dependencies, check_signature
 from predictors.reload.failures import ReloadRefused, in_short
 from predictors.reload.reloader import CHECK_INTERVAL, Reloader
 from predictors.reload.status import ReloadStatus
+from predictors.storage.failures import SourceError
 from predictors.storage.registry import resolve_version
 from predictors.storage.source import Source, is_moving, remote, resolve
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 
-MAX_POLL_PAUSE = 600.0  # seconds until a registry that fails is polled again
 MAX_RETRY_PAUSE = 3600.0  # seconds until a version that could not be served is tried again
+POLL_TIMEOUT = 10.0  # seconds for an answer of the registry; half of the interval if that is longer
 SWITCH_SECONDS = 1.0  # for the workers to notice that another model is served
 
 
 class Superseded(ReloadRefused):
     """Somebody has reverted while another version was being loaded, which is not wanted any more."""
-
-
-@dataclass(frozen=True)
-class FailedVersion:
-    """A version that could not be served, how often it was tried, and when it may be tried again."""
-
-    version: str
-    tries: int
-    retry_at: float
 
 
 class Leader:
@@ -53,11 +45,12 @@ class Leader:
         """Whether another server has taken over, in another environment."""
         self.launcher_busy = False
         """Whether the launcher is at work, which nobody can stop."""
-        self.registry_failures = 0
-        """How often in a row the registry has failed."""
         self.named: str | None = None
         """The version that the URI named at the last poll."""
-        self.failed: FailedVersion | None = None
+        self.replacing = False
+        """Whether another model is being loaded."""
+        self.superseded = False
+        """Whether a version was given up for a revert that has not been carried out yet."""
 
     async def run(self) -> None:
         """Until it is cancelled, or another server has taken over."""
@@ -83,11 +76,12 @@ class Leader:
             await asyncio.sleep(CHECK_INTERVAL)
 
     def recover(self) -> None:
-        """Takes over from a leader that has ended; the version that may have ended it is not tried again at once."""
+        """Takes over from a leader that has ended. What failed for it, or has ended it, is not tried again at once."""
         shared = self.shared
         shared.numbers.candidate = 0
         self.drop_old_sources()
         shared.sources.drop_unfinished_downloads()
+        self.status.resume()
         ended = ReloadRefused("the worker that led ended while it was loaded")
         if shared.commands.interrupted:
             shared.commands.finish({"failed": str(ended)})
@@ -128,6 +122,7 @@ class Leader:
         try:
             while not (await asyncio.wait({task}, timeout=CHECK_INTERVAL))[0]:
                 if "revert" in self.shared.commands.pending() and not self.launcher_busy:
+                    self.superseded = self.replacing
                     raise Superseded("the model was reverted meanwhile")
             return task.result()
         finally:
@@ -148,22 +143,34 @@ class Leader:
         """The source that the settings name; one that is here and cannot have changed is not downloaded again."""
         if self.settings.model_uri is None and self.settings.model_local_path is None:
             return self.source
-        return resolve(self.settings, log.info, self.shared.folder, current=self.source)
+        source = resolve(self.settings, log.info, self.shared.folder, current=self.source)
+        self.named = source.version
+        return source
 
     async def revert(self) -> str:
-        """Back to the previous version; the one that is left is not loaded again until the URI has named another."""
-        numbers, reload = self.shared.numbers, self.shared.reload
+        """Back to the previous version; the one that is left is not loaded again until the URI has named another.
+
+        Without a previous version it can still give up one that was being loaded.
+        """
+        numbers = self.shared.numbers
         previous = int(numbers.previous)
-        if not previous or not numbers.served:
+        superseded, self.superseded = self.superseded, False
+        if not numbers.served or not (previous or superseded):
             raise ReloadRefused("there is no version to go back to")
+        if not previous:
+            return self.reverted(self.named or "")
         left, source = self.source, self.shared.sources.get(previous)
         if await self.all_hold(previous):
             self.activate(previous)
         else:  # a worker that was replaced meanwhile does not have it
             await self.replace_model(lambda: source)
-        reload.left = self.named or left.version or ""
-        condition = f"; version {reload.left} is loaded again once the URI has named another" if self.polls else ""
-        self.succeed("reverted", f"reverted to version {self.status.version}{condition}")
+        return self.reverted(self.named or left.version or "")
+
+    def reverted(self, left: str) -> str:
+        """Remembers which version was left; the version that is served."""
+        self.shared.reload.left = left
+        condition = f"; version {left} is loaded again once the URI has named another" if self.polls and left else ""
+        self.status.succeeded("reverted", f"reverted to version {self.status.version}{condition}")
         return self.status.version
 
     async def all_hold(self, previous: int) -> bool:
@@ -178,10 +185,11 @@ class Leader:
     # -- the registry -------------------------------------------------------------------------------------------
 
     def poll_pause(self) -> float:
-        """Seconds to the next poll, with jitter so that pods do not poll in step; longer while the registry fails."""
-        interval = self.settings.reload_interval
-        pause = min(interval * 2.0**self.registry_failures, max(MAX_POLL_PAUSE, interval))
-        return pause * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
+        """Seconds to the next poll, with jitter so that pods do not poll in step.
+
+        It is not longer while the registry fails: what the registry names once it is back is not to wait for long.
+        """
+        return self.settings.reload_interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, not a secret
 
     async def poll_registry(self, *, retry_now: bool) -> None:
         """Serves the version that the URI names now, if it is another one and can be served."""
@@ -194,32 +202,39 @@ class Leader:
         if reload.left and version != reload.left:
             reload.left = reload.status = ""
         if version is None or self.shared.numbers.served == 0 or version in (self.source.version, reload.left):
-            if self.status.failing and version == self.source.version:
-                self.recovered()
+            if reload.failing and version == self.source.version:
+                self.status.recovered()
             return
-        failed = self.failed if self.failed and self.failed.version == version else None
-        if failed and self.now < failed.retry_at and not retry_now:
+        if version == reload.failed and time.monotonic() < reload.retry_at and not retry_now:
             return
-        await self.try_version(location, version, failed.tries if failed else 0)
+        await self.try_version(location, version)
 
     async def resolve_uri(self) -> tuple[str, str | None] | None:
         """Where the model lies and its version; None if the registry fails."""
         settings, uri = self.settings, self.settings.model_uri or ""
         try:
-            resolved = await self.reloader.in_thread(lambda: resolve_version(settings, uri))
+            resolved = await self.ask_registry(lambda: resolve_version(settings, uri))
         except Exception as error:
-            self.registry_failures += 1
             self.status.registry_failed(uri, error)
             return None
-        if self.registry_failures:
-            self.registry_failures = 0
-            self.status.registry_recovered()
+        self.status.registry_answered()
         return resolved
 
-    async def try_version(self, location: str, version: str, tries: int) -> None:
+    async def ask_registry(self, work: Callable[[], T]) -> T:
+        """Waits for the answer no longer than it makes sense to wait, though the client may do so."""
+        limit = asyncio.timeout(max(POLL_TIMEOUT, self.settings.reload_interval / 2))
+        try:
+            async with limit:
+                return await self.reloader.background.run(work)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise SourceError("the registry does not answer") from None
+
+    async def try_version(self, location: str, version: str) -> None:
         settings, uri, reload = self.settings, self.settings.model_uri or "", self.shared.reload
         log.info("%s is version %s now", uri, version)
-        reload.trying, reload.tries = version, tries
+        reload.trying = version
         try:
             await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, location, version))
         except Exception as error:
@@ -230,9 +245,9 @@ class Leader:
     def postpone(self, version: str, error: Exception) -> None:
         """Tries the version again later, and later each time."""
         reload = self.shared.reload
-        tries = int(reload.tries)
+        tries = int(reload.tries) if version == reload.failed else 0
         pause = min(self.settings.reload_interval * 2.0**tries, MAX_RETRY_PAUSE)
-        self.failed = FailedVersion(version, tries + 1, self.now + pause)
+        reload.failed, reload.tries, reload.retry_at = version, tries + 1, time.monotonic() + pause
         reload.trying = ""
         self.status.failed(f"version {version}", error)
 
@@ -240,9 +255,16 @@ class Leader:
 
     async def replace_model(self, resolve: Callable[[], Source]) -> str:
         """Serves another model in place of the one that answers, or raises why not; the version that is served then."""
+        self.replacing = True
+        try:
+            return await self.load_and_switch(resolve)
+        finally:
+            self.replacing = False
+
+    async def load_and_switch(self, resolve: Callable[[], Source]) -> str:
         numbers = self.shared.numbers
         unloads = numbers.unloads
-        source = await self.reloader.in_thread(resolve)
+        source = await self.reloader.background.run(resolve)
         numbers.newest += 1
         number = int(numbers.newest)
         try:
@@ -258,14 +280,14 @@ class Leader:
         self.activate(number)
         numbers.candidate = 0
         self.drop_old_sources()
-        self.succeed("loaded", f"serving version {self.status.version}")
+        self.status.succeeded("loaded", f"serving version {self.status.version}")
         return self.status.version
 
     async def move_to_other_environment(self, source: Source) -> bool:
         """Checks what can be known before loading; True if the launcher has another server serve the model."""
         self.launcher_busy = receive_handover() is not None
         try:
-            self.replaced = await self.reloader.in_thread(lambda: self.check_source(source))
+            self.replaced = await self.reloader.background.run(lambda: self.check_source(source))
         finally:
             self.launcher_busy = self.replaced
         return self.replaced
@@ -284,6 +306,7 @@ class Leader:
     async def propose(self, number: int, source: Source) -> None:
         """Has all workers load the candidate; raises if one of them cannot."""
         ends = [int(worker.ends) for worker in self.shared.worker_states]
+        await self.reloader.try_out(source)
         await self.reloader.prepare(number, source)  # here first: a failure here need not happen in all of them
         self.shared.numbers.candidate = number
         await self.all_votes(number, ends)
@@ -318,13 +341,5 @@ class Leader:
 
     def leave(self, source: Source) -> str:
         version = source.version or source.resolved_uri
-        self.succeed("loaded", f"another server serves version {version} in its own environment")
+        self.status.succeeded("loaded", f"another server serves version {version} in its own environment")
         return version
-
-    def succeed(self, outcome: str, text: str) -> None:
-        self.failed = None
-        self.status.succeeded(outcome, text)
-
-    def recovered(self) -> None:
-        self.failed = None
-        self.status.recovered()

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from predictors.model.base import MLflowModel
+from predictors.model.loading import load_in_time
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.processes.files import write
+from predictors.queueing.background import BackgroundWork
 from predictors.reload.checks import check_features
 from predictors.reload.failures import ReloadRefused, in_short
+from predictors.reload.trial import Trial
 from predictors.runtime import garbage
 from predictors.storage.source import Source
 
 log = logging.getLogger("predictors")
-T = TypeVar("T")
 
 CHECK_INTERVAL = 0.05  # seconds
 
@@ -40,23 +40,11 @@ class Reloader:
         self.open_next = open_next
         self.last_candidate = 0
         self.voting: asyncio.Task[None] | None = None
-        self.threads = ThreadPoolExecutor(2, thread_name_prefix="reload")
-        self.futures: set[Future[object]] = set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a thread is at work, which nobody can stop."""
-        return any(future.running() for future in self.futures)
+        self.background = BackgroundWork("reload")
 
     @property
     def served(self) -> ServedModel | None:
         return self.pipeline.served_models.active
-
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        future = self.threads.submit(work)
-        self.futures.add(future)  # type: ignore[arg-type]  # of any kind
-        future.add_done_callback(self.futures.discard)
-        return await asyncio.wrap_future(future)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -95,20 +83,32 @@ class Reloader:
         if candidate == self.last_candidate:  # else it was withdrawn meanwhile, and another one is proposed
             self.state.vote = vote
 
+    async def try_out(self, source: Source) -> None:
+        """Loads a model in a process of its own; raises `LoadError` if that process crashes or hangs."""
+        model = await self.background.run(lambda: self.open_next(source))
+        if not model.settings.load_trial:
+            return
+        trial = Trial(model, self.pipeline.settings.log_format, self.shared.folder)
+        try:
+            await self.background.run(lambda: trial.wait(model.settings.load_timeout))
+        except asyncio.CancelledError:
+            trial.kill()
+            raise
+
     async def prepare(self, number: int, source: Source) -> None:
         """Loads a model beside the one that answers; raises why it cannot replace it."""
-        model = await self.in_thread(lambda: self.load(source))
+        model = await self.background.run(lambda: self.open(source))
+        await load_in_time(model, self.background)
+        garbage.freeze()
         await model.open_features()
         await self.check(model)
         self.pipeline.served_models.add(number, model)
 
-    def load(self, source: Source) -> MLflowModel:
+    def open(self, source: Source) -> MLflowModel:
         model = self.open_next(source)
         model.executor = self.pipeline.executor
         if self.index == 0:
             model.status.listeners.append(lambda status: log.info("candidate: %s", status))
-        model.load()
-        garbage.freeze()
         return model
 
     async def check(self, model: MLflowModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from kserve.model import InferenceVerb, Model
 
@@ -13,6 +14,7 @@ from predictors.protocol import codecs, invocations
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.codecs import Codec
 from predictors.protocol.errors import NotSupported, UnsupportedMediaType
+from predictors.protocol.ignored import Ignored
 from predictors.protocol.parquet_table import unfolded_size
 from predictors.protocol.tables import MAX_COLUMNS, TableColumns
 from predictors.rest.asgi import JSON, Request, Response
@@ -20,12 +22,15 @@ from predictors.rest.connection import CALL
 from predictors.rest.fast_call import Encoded, FastCall
 from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, with_version
 from predictors.rest.routes import Route
-from predictors.signature.fields import TEXT_TYPES, check_names
+from predictors.signature.fields import TEXT_TYPES, wanted_names
+
+OTHER_TYPES = frozenset({BINARY, *invocations.CONTENT_TYPES, "multipart/form-data"} - {JSON})
 
 
 class Predictions:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.invocations_codec = codecs.STRICT_INVOCATIONS if pipeline.settings.strict_input else codecs.INVOCATIONS
 
     def routes(self) -> list[Route]:
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
@@ -43,7 +48,7 @@ class Predictions:
         return {
             f"/v1/models/{name}:predict": codecs.V1,
             f"/v2/models/{name}/infer": codecs.V2,
-            "/invocations": codecs.INVOCATIONS,
+            "/invocations": self.invocations_codec,
         }
 
     async def v1_predict(self, request: Request) -> Response:
@@ -87,11 +92,12 @@ class Predictions:
         body = await request.body()
         served = self.pipeline.serving()
         if content_type == JSON:
-            return await self.predict(request, served, codecs.INVOCATIONS, body)
-        columns = table_columns(served)
+            return await self.predict(request, served, self.invocations_codec, body)
+        columns = table_columns(served, None if self.pipeline.settings.strict_input else Ignored())
         if content_type == invocations.PARQUET:
             await self.hold_unfolded(request, body, columns)
-        codec = replace(codecs.INVOCATIONS, decode=lambda body, split: invocations.decode(body, content_type, columns))
+        decode = partial(invocations.decode_file, content_type=content_type, columns=columns)
+        codec = replace(self.invocations_codec, decode=lambda body, split: decode(body))
         return await self.predict(request, served, codec, body, inline=False)
 
     async def hold_unfolded(self, request: Request, body: bytes, columns: TableColumns) -> None:
@@ -113,29 +119,40 @@ class Predictions:
         def decode() -> Batch:
             return codec.decode(body, header_length)
 
+        ignored: Ignored | None = None
+
         def encode(prediction: Prediction, batch: Batch) -> Encoded:
+            nonlocal ignored
+            ignored = batch.ignored
             return codec.encode(prediction, batch, self.pipeline.strict)
 
         call: FastCall | None = request.scope.get(CALL)
         decoded = None if call is None else call.batch
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
-        return with_version(tensor_response(reply, split), served)
+        response = with_version(tensor_response(reply, split), served)
+        if ignored:
+            self.pipeline.ignored_log.note(ignored)
+            response.headers = (*response.headers, ("x-ignored", ignored.header))
+        return response
 
 
-def table_columns(served: ServedModel) -> TableColumns:
+def table_columns(served: ServedModel, ignored: Ignored | None) -> TableColumns:
     plan, features = served.loaded.plan, served.features
     texts = [field.name for field in plan.inputs if field.type in TEXT_TYPES]
     if features is None:
-        return TableColumns(texts, plan.check_table, max(MAX_COLUMNS, len(plan.inputs), plan.width or 0))
+        most = max(MAX_COLUMNS, len(plan.inputs), plan.width or 0)
+        return TableColumns(texts, partial(plan.select, ignored=ignored), ignored, most)
     known = [*(field.name for field in plan.inputs), *features.further_columns]
     return TableColumns(
         [*texts, *features.text_columns],
-        lambda names: check_names(dict.fromkeys(names), known, (), "", "input", "inputs"),
+        lambda names: wanted_names(dict.fromkeys(names), known, ignored),
+        ignored,
         max(MAX_COLUMNS, len(known)),
     )
 
 
 def require_json(request: Request) -> None:
-    kind = request.content_type
-    if kind not in (JSON, "") and not kind.endswith("+json"):
+    """Refuses a body that is said to be something else. Any other type is JSON, as on KServe's own servers: `curl -d`
+    calls it a form."""
+    if request.content_type in OTHER_TYPES:
         raise UnsupportedMediaType(f"unsupported content type; expected {JSON}")

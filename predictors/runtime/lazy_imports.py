@@ -162,6 +162,12 @@ def set_class(package: ModuleType, kind: type[ModuleType]) -> None:
     package.__class__ = kind
 
 
+def defer_server_imports() -> None:
+    """Defers what every server would import and hardly uses."""
+    for name in ("kserve", "fastapi", "fastapi.responses"):
+        defer_import(name)
+
+
 def defer_import(name: str) -> None:
     """Call it before the first import of the package; later it changes nothing."""
     parent, _, child = name.rpartition(".")

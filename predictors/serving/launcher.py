@@ -113,10 +113,16 @@ class Launcher:
             log.error("%s", in_short(error))
             return 1
         server = self.start(folder, source)
+        started = False
         while (message := server.channel.receive()) is not None:
+            started = True
             if "replace" in message:
                 server = self.replace(server, source_from_json(message["replace"]))
-        return exit_status(server.process.wait())
+        code = exit_status(server.process.wait())
+        if started or self.stopped:
+            return code
+        log.error("the server ended with status %d before it was ready, and has not said why", code)
+        return code or 1
 
     def forward(self, number: int, frame: object) -> None:
         """Passes a signal on to the servers; preparations end with it."""

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
 from predictors.model.base import MLflowModel
+from predictors.model.loading import load_in_time
 from predictors.model.open_model import open_model, open_next
 from predictors.pipeline.pipeline import Pipeline
 from predictors.pipeline.settings import Settings
 from predictors.processes.handover import first_source, receive_handover
+from predictors.queueing.background import BackgroundWork
 from predictors.runtime import garbage
 from predictors.serving.exporters import Exporters
 from predictors.serving.failures import report_load_failure
 
+STUCK_SECONDS = 10.0  # after the time limit for loading: then the process has not been able to act on it
+
 NumberedModel: TypeAlias = tuple[int, MLflowModel]
 Loading: TypeAlias = "asyncio.Task[NumberedModel | None]"
+
+
+@contextmanager
+def ended_if_stuck(load_timeout: float) -> Iterator[None]:
+    """Has the process end with status 1 and its stacks on stderr if a model hangs with the interpreter's lock."""
+    if load_timeout:
+        faulthandler.dump_traceback_later(load_timeout + STUCK_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class ModelLoader:
@@ -26,34 +44,31 @@ class ModelLoader:
         self, settings: Settings, opened: MLflowModel | None, pipeline: Pipeline, exporters: Exporters
     ) -> None:
         self.settings, self.opened, self.pipeline, self.exporters = settings, opened, pipeline, exporters
+        self.background = BackgroundWork("load")
 
     def start(self) -> Loading:
         return asyncio.create_task(self.load())
 
     async def load(self) -> NumberedModel | None:
         """The model and its number; None if the model was unloaded and there is none to serve."""
-        numbered = await asyncio.to_thread(self.load_in_thread)
-        if numbered is not None:
-            await numbered[1].open_features()
-        return numbered
-
-    def load_in_thread(self) -> NumberedModel | None:
-        pipeline, sources = self.pipeline, self.pipeline.shared.sources
-        self.exporters.start(pipeline)
-        number = int(pipeline.shared.numbers.served)
+        sources = self.pipeline.shared.sources
+        await self.background.run(lambda: self.exporters.start(self.pipeline))
+        number = int(self.pipeline.shared.numbers.served)
         if number == 0:
             return None
-        model = self.open(number)
-        model.executor = pipeline.executor
-        model.status.listeners.append(pipeline.note)
+        model = await self.background.run(lambda: self.open(number))
+        model.executor = self.pipeline.executor
+        model.status.listeners.append(self.pipeline.note)
         if model.loaded is None:
-            model.load()
+            with ended_if_stuck(model.settings.load_timeout):
+                await load_in_time(model, self.background)
         if number == 1:
-            sources.first(lambda: model.require_loaded().source)
+            await self.background.run(lambda: sources.first(lambda: model.require_loaded().source))
+        await model.open_features()
         return number, model
 
     def open(self, number: int) -> MLflowModel:
-        """The model that is served now, not loaded yet unless it was opened before."""
+        """The model that is served now: downloaded, and not loaded yet unless it was opened before."""
         sources = self.pipeline.shared.sources
         if number > 1:
             return open_next(self.settings, self.opened, sources.get(number))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from predictors.model.base import MLflowModel
+from predictors.model.loading import too_slow
 from predictors.model.open_model import open_model
 from predictors.processes import forking
 from predictors.processes.handover import first_source, receive_handover
@@ -15,6 +16,7 @@ from predictors.processes.shared_state import SharedState
 from predictors.processes.workers import WorkerSupervisor
 from predictors.runtime import garbage
 from predictors.serving.failures import AlreadyReported, report_load_failure
+from predictors.serving.loading import ended_if_stuck
 from predictors.storage.source import Source, is_local
 
 if TYPE_CHECKING:
@@ -82,8 +84,12 @@ class Prefork:
     def load(self, model: MLflowModel) -> str | None:
         """Loads the model; why this process may not be forked afterwards, if so."""
         model.status.listeners.append(self.note)
-        threads = forking.threads()
-        forking.in_thread(model.load, self.supervisor.stopped)
+        threads, seconds = forking.threads(), self.settings.load_timeout
+        try:
+            with ended_if_stuck(seconds):
+                forking.in_thread(model.load, self.supervisor.stopped, seconds)
+        except TimeoutError:
+            raise too_slow(seconds, model.status.text) from None
         model.status.listeners.remove(self.note)
         return forking.obstacle(threads)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
@@ -59,6 +60,7 @@ class Serving:
 
     def run(self) -> int:
         """Serves until a signal or a failure; the exit status of the process."""
+        faulthandler.enable()  # a crash in native code shows where it was
         give_back_large_blocks()
         raise_limit()
         try:
@@ -79,6 +81,8 @@ class Serving:
             self.handle_signals(stop, shared)
             if index == STARTUP_RESPONDER:
                 await respond_until_started(self.settings, ports, stop, shared)
+                if self.signal is None and not shared.startup.complete:
+                    log.error("the process that loads the model has ended; its last stage: %s", shared.startup.status)
                 return 0
             code = await self.serve(ports, stop, shared, index)
             if self.stuck:
@@ -220,8 +224,8 @@ class Worker:
         idle = await drain(self.pipeline, listeners, self.exporters, delayed=delayed)
         if self.following is not None:
             self.following.cancel()
-        reloading = self.reloader is not None and self.reloader.busy
-        self.stuck = not loading.done() or not idle or reloading
+        reloading = self.reloader is not None and self.reloader.background.busy
+        self.stuck = not loading.done() or self.loader.background.busy or not idle or reloading
 
 
 def exit_now(code: int, shared: SharedState) -> NoReturn:

@@ -16,6 +16,7 @@ from predictors.flavor import MLmodel
 from predictors.protocol import invocations, jsontext
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import RequestError
+from predictors.protocol.ignored import Ignored
 from predictors.protocol.results import jsonable
 from predictors.signature.fields import Field
 from predictors.signature.plan import SignaturePlan, columns_of_records, is_records
@@ -41,7 +42,7 @@ def read_example(mlmodel: MLmodel) -> Batch | None:
     info = mlmodel.content.get("saved_input_example_info") or {}
     try:
         if info.get("serving_input_path"):
-            return invocations.decode_json((mlmodel.path / info["serving_input_path"]).read_bytes())
+            return invocations.decode_json((mlmodel.path / info["serving_input_path"]).read_bytes(), Ignored())
         if info.get("artifact_path"):
             return read_mlflow2_example(json.loads((mlmodel.path / info["artifact_path"]).read_bytes()), info)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError) as error:

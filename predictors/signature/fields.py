@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +14,9 @@ import numpy as np
 from predictors.protocol import casting, tensors
 from predictors.protocol.batch import Values
 from predictors.protocol.errors import InvalidInput, TooLarge
+from predictors.protocol.ignored import COLUMN, Ignored
 from predictors.protocol.names import MAX_NAME, quoted, suggestion
+from predictors.signature.coercion import coerced
 
 Spec: TypeAlias = Mapping[str, Any]
 
@@ -32,6 +36,16 @@ TEXT_TYPES = frozenset({"string", "datetime", "binary"})
 """Types whose CSV cells stay text: pandas would parse some of them as numbers."""
 MAX_PADDED = 2**22  # characters of a tensor whose texts all take as many as the longest; or, if that is more,
 MAX_PADDING = 8  # times the characters that were sent
+
+
+class Cast(Enum):
+    """How far values are cast that are not of the type of the signature."""
+
+    NONE = 0
+    VALUES = 1
+    """As MLflow's server casts the values of `inputs` and `instances`."""
+    TABLE = 2
+    """As it casts those of a table: there, a column of texts holds anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +75,15 @@ class Field:
         """A value for each row, as the column or the tensor that the signature has."""
         return self.tensor(values) if self.type == "tensor" else self.column(values)
 
-    def column(self, values: Values) -> casting.Array:
+    def column(self, values: Values, cast: Cast = Cast.NONE) -> casting.Array:
         """The values of a column in the type of the signature."""
-        values = casting.fill_missing(values, self.name, required=self.required)
+        values = casting.fill_missing(values, self.name, required=self.required and cast is not Cast.TABLE)
         nullable = not self.required
+        if cast is not Cast.NONE and not isinstance(values, np.ndarray):
+            if self.type == "string" and cast is Cast.TABLE:
+                return casting.object_array(values)
+            if self.type in SCALARS:
+                values = coerced(values, self.dtype.kind)
         if self.type in NUMBER_TYPES:
             return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
         if self.type == "string":
@@ -83,9 +102,14 @@ class Field:
             [conform_value(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
         )
 
-    def tensor(self, values: Any) -> casting.Array:
+    def tensor(self, values: Any, cast: Cast = Cast.NONE) -> casting.Array:
         """The values as a tensor of the type and the shape of the signature."""
+        if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not casting.may_be_numbers(values):
+            objects = nested_objects(values, self.name)
+            values = casting.object_array(coerced(objects.reshape(-1).tolist(), self.dtype.kind)).reshape(objects.shape)
         array = as_tensor(values, self.dtype, self.name, self.expected)
+        if cast is Cast.TABLE and array.ndim == 2 and array.shape[1] == prod(self.shape[1:]):
+            array = array.reshape(len(array), *self.shape[1:])  # a cell of the table holds a row of the tensor
         if array.ndim == 1 and len(self.shape) == 2 and self.shape[1] == 1:
             array = array.reshape(-1, 1)  # scalars for a one-column model
         fits = array.ndim == len(self.shape) and all(
@@ -172,6 +196,24 @@ def check_names(
         )
     if problems:
         raise InvalidInput(where + "; ".join(problems))
+
+
+def wanted_names(
+    names: Mapping[str, Any], known: Sequence[str], ignored: Ignored | None, required: Sequence[str] = ()
+) -> list[str]:
+    """The known ones of the names of columns; the others are noted in `ignored`, or refused if that is None."""
+    if ignored is None:
+        check_names(names, known, required, "", "input", "inputs")
+        return list(names)
+    known_names = {*known}
+    wanted = [name for name in names if name in known_names]
+    if len(wanted) < len(names):
+        if any(name not in names for name in required):
+            check_names(names, known, required, "", "input", "inputs")
+        ignored[COLUMN] = [name for name in names if name not in known_names]
+    else:
+        check_names(names, known, required, "", "input", "inputs")
+    return wanted
 
 
 def as_tensor(values: Any, dtype: np.dtype[Any], name: str, expected: str) -> casting.Array:

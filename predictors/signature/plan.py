@@ -6,8 +6,9 @@ It is compiled from the JSON in the MLmodel file, without importing a framework.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,17 +17,21 @@ from predictors.flavor import MLMODEL, FlavorError, MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.ignored import COLUMN, PARAM, Ignored
 from predictors.protocol.names import quoted, suggestion
 from predictors.protocol.tables import is_sparse
 from predictors.signature.fields import (
     SCALARS,
+    Cast,
     Field,
     Param,
     check_names,
     field_of,
     nested_numbers,
     param_of,
+    wanted_names,
 )
+from predictors.signature.unsigned import input_without_signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +73,13 @@ class SignaturePlan:
         """The batch in exactly the shape and types of the signature; raises `InvalidInput` if it does not fit."""
         if self.from_type_hints:
             return plain_rows(batch)
+        if batch.ignored is not None and not self.inputs and self.width is None:
+            if batch.bare:
+                return batch.rows[0]
+            if batch.source is not None:
+                return input_without_signature(*batch.source)
         if is_records(batch.rows):
-            batch = replace(batch, columns=self.columns_of_records(batch.rows), rows=None)
+            batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
         if not self.inputs:
             return self.conform_untyped(batch)
         if self.tensors:
@@ -87,11 +97,9 @@ class SignaturePlan:
         ((name, values),) = batch.columns.items()
         return None if name in names else values
 
-    def columns_of_records(self, rows: list[Any]) -> dict[str, Values]:
+    def columns_of_records(self, rows: list[Any], ignored: Ignored | None = None) -> dict[str, Values]:
         """Records as columns; their names are checked before any column is made."""
-        names = names_of_records(rows)
-        self.check_table(names)
-        return columns_of_records(rows, names)
+        return columns_of_records(rows, partial(self.select, ignored=ignored))
 
     # -- models without a signature ---------------------------------------------------------------------------
 
@@ -138,23 +146,24 @@ class SignaturePlan:
     def conform_tensors(self, batch: Batch) -> ModelInput:
         names = [field.name for field in self.inputs]
         first = self.inputs[0]
+        cast = cast_of(batch)
         if batch.columns is None:
             if len(self.inputs) != 1:
                 raise InvalidInput(f"the model takes named inputs: {quoted(names)}")
-            return {first.name: first.tensor(batch.rows)} if first.name else first.tensor(batch.rows)
+            return {first.name: first.tensor(batch.rows, cast)} if first.name else first.tensor(batch.rows, cast)
         columns = batch.columns
         if not first.name:
             if len(columns) > 1:
                 self.require_order(batch)
-            return first.tensor(unnamed_tensor(columns))
+            return first.tensor(unnamed_tensor(columns), cast)
         if (
             len(self.inputs) == 1
             and first.name not in columns
             and (matrix := self.whole_matrix(batch, names)) is not None
         ):
             return {first.name: first.tensor(matrix)}
-        self.check_columns(columns)
-        return {field.name: field.tensor(columns[field.name]) for field in self.inputs if field.name in columns}
+        self.check_columns(columns, batch.ignored)
+        return {field.name: field.tensor(columns[field.name], cast) for field in self.inputs if field.name in columns}
 
     # -- column signatures --------------------------------------------------------------------------------------
 
@@ -162,20 +171,25 @@ class SignaturePlan:
         import pandas as pd
 
         columns: Mapping[Any, Values]
+        keys = self.keys
         if batch.columns is None:
             columns = self.columns_of_rows(batch.rows)
         elif (matrix := self.whole_matrix(batch, [field.name for field in self.inputs])) is not None:
             columns = self.columns_of_rows(matrix)
         elif self.named:
+            wanted = self.check_columns(batch.columns, batch.ignored)
+            columns = batch.columns if wanted is None else {name: batch.columns[name] for name in wanted}
+        elif batch.ignored is not None and batch.frame:  # in the order and under the names of the table
+            keys = [*self.select(batch.columns, batch.ignored)]
             columns = batch.columns
-            self.check_columns(columns)
         else:
             columns = self.columns_by_position(batch)
         check_lengths(columns)
+        cast = cast_of(batch)
         return pd.DataFrame(
             {
-                key: field.column(columns[key])
-                for key, field in zip(self.keys, self.inputs, strict=True)
+                key: field.column(columns[key], cast)
+                for key, field in zip(keys, self.inputs, strict=True)
                 if key in columns
             }
         )
@@ -185,21 +199,27 @@ class SignaturePlan:
         """The column labels of the DataFrame: the names, or 0, 1, … if the signature has none."""
         return [field.name for field in self.inputs] if self.named else range(len(self.inputs))
 
-    def check_table(self, names: Iterable[str]) -> None:
-        """Refuses a table by the names of its columns, if they do not fit."""
+    def select(self, names: Iterable[str], ignored: Ignored | None = None) -> Collection[str]:
+        """Those columns of a table that the model takes; refuses the table if the names do not fit."""
         columns = dict.fromkeys(names)
         if self.named:
-            self.check_columns(columns)
-        elif self.inputs and not self.tensors:
+            wanted = self.check_columns(columns, ignored)
+            return columns if wanted is None else wanted
+        if self.inputs and not self.tensors:
+            if ignored is not None and len(columns) > len(self.inputs):
+                ignored[COLUMN] = [*columns][len(self.inputs) :]
+                return [*columns][: len(self.inputs)]
             self.check_count(len(columns))
         elif not self.inputs and not self.from_type_hints:
             self.check_expected(columns)
+        return columns
 
-    def check_columns(self, columns: Mapping[str, Any]) -> None:
+    def check_columns(self, columns: Mapping[str, Any], ignored: Ignored | None = None) -> list[str] | None:
+        """The columns that the model takes, None for all: others are noted in `ignored`, or refused if that is None."""
         names = [field.name for field in self.inputs]
         if len(columns) == len(names) and all(name in columns for name in names):
-            return
-        check_names(columns, names, [field.name for field in self.inputs if field.required], "", "input", "inputs")
+            return None
+        return wanted_names(columns, names, ignored, [field.name for field in self.inputs if field.required])
 
     def columns_by_position(self, batch: Batch) -> dict[Any, Values]:
         """Columns for a signature without names: by number if the names are numbers, else in the order sent."""
@@ -259,17 +279,37 @@ class SignaturePlan:
 
     # -- params -------------------------------------------------------------------------------------------------
 
-    def conform_params(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The params of the signature: the caller's values, checked, and the defaults of the others."""
+    def split_bare(self, batch: Batch) -> Batch:
+        """A body without an envelope, such as a chat's, has its params beside its inputs: they are taken out."""
+        names = {param.name for param in self.params} if batch.bare else {}
+        if not names:
+            return batch
+        body = batch.rows[0]
+        rows = [{name: value for name, value in body.items() if name not in names}]
+        return replace(batch, rows=rows, params={name: body[name] for name in names if name in body})
+
+    def conform_params(self, values: Mapping[str, Any], ignored: Ignored | None = None) -> dict[str, Any]:
+        """The params of the signature: the caller's values, checked, and the defaults of the others.
+
+        Params that the signature does not have are noted in `ignored`, or refused if that is None.
+        """
         known = [param.name for param in self.params]
         unknown = [name for name in values if name not in known]
-        if unknown:
+        if unknown and ignored is not None:
+            ignored[PARAM] = unknown
+        elif unknown:
             hint = suggestion(unknown, known) if known else " (the model takes none)"
             raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
         return {
             param.name: param.conform(values[param.name]) if param.name in values else param.default
             for param in self.params
         }
+
+
+def cast_of(batch: Batch) -> Cast:
+    if batch.ignored is None:
+        return Cast.NONE
+    return Cast.TABLE if batch.frame or batch.bare else Cast.VALUES
 
 
 def is_records(rows: Any) -> bool:
@@ -287,10 +327,11 @@ def names_of_records(rows: list[Any]) -> dict[str, None]:
     return dict.fromkeys(name for row in rows for name in row)
 
 
-def columns_of_records(rows: list[Any], names: Mapping[str, None] | None = None) -> dict[str, Values]:
-    """Records as columns, with MISSING for a record that lacks a column."""
-    names = names_of_records(rows) if names is None else names
-    values = sum(map(len, rows))
+def columns_of_records(rows: list[Any], select: Callable[[Iterable[str]], Collection[str]] = list) -> dict[str, Values]:
+    """Records as those columns that `select` returns, with MISSING for a record that lacks a column."""
+    all_names = names_of_records(rows)
+    names = select(all_names)
+    values = sum(map(len, rows)) if len(names) == len(all_names) else sum(len(row.keys() & names) for row in rows)
     if values == len(rows) * len(names):
         return {name: [row[name] for row in rows] for name in names}
     if is_sparse(len(rows), len(names), values):

@@ -44,6 +44,7 @@ def configure_mlflow(settings: TrackingServer) -> None:
             os.environ[variable] = value
     # Our own retries are logged; MLflow's seven silent ones would take minutes before the first log line.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it would sleep for as long as it is told
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     leave_out_feast()
     if settings.tracking_uri:

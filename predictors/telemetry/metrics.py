@@ -109,6 +109,11 @@ class Metrics:
         "Prediction requests that were refused because the server is overloaded",
         (*NAME_LABEL, "reason"),
     )
+    ignored = counter(
+        "model_requests_with_ignored_inputs",
+        "Requests to /invocations with inputs that the model does not take, and that were ignored",
+        (*NAME_LABEL, "kind"),
+    )
     waiting = gauge(
         "model_requests_waiting",
         "Prediction requests that wait for a thread or for the next batch",
@@ -257,6 +262,11 @@ def request_counter(name: str, protocol: str, status: int | str) -> Any:
 @cache
 def refusal_counter(name: str, reason: str) -> Any:
     return metrics().refused.labels(name, reason)
+
+
+@cache
+def ignored_counter(name: str, kind: str) -> Any:
+    return metrics().ignored.labels(name, kind)
 
 
 @cache

@@ -19,6 +19,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from tests.attack import http1, prober
+from tests.attack.report import Measurement, measurements
 from tests.serving import Process, children, process
 
 MIB = 1024**2
@@ -146,12 +147,19 @@ class Attacked:
         command = [sys.executable, "-S", str(Path(prober.__file__)), str(self.http[1]), str(self.grpc[1])]
         started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert started.stdout is not None
+        self.forget_peak()
+        memory = self.memory
         try:
             assert started.stdout.readline() == "ready\n"
             time.sleep(0.2)
             yield health
             output, _ = started.communicate(timeout=30)
             health.durations = [float(word) for word in output.split()]
+            growth = self.peak - memory if self.server.process.poll() is None else 0
+            failures = health.durations.count(prober.PATIENCE)
+            measurements.append(
+                Measurement(len(health.durations), failures, health.p99, health.slowest, max(0, growth))
+            )
         finally:
             started.kill()
             started.wait()

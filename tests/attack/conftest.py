@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.attack.attacked import MAX_BODY, READ_TIMEOUT, SECRET, Attacked, attacked
+from tests.attack.report import AttackReport, measured
 from tests.serving import answers, wait_for
+
+__all__ = ["measured"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(AttackReport(write=config.getoption("--write-docs")))
 
 
 @pytest.fixture(scope="session")

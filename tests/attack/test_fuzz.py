@@ -18,7 +18,7 @@ from tests.attack.attacked import GOOD_BODY, INFER, INVOCATIONS, MIB, PREDICT, R
 from tests.attack.http1 import request
 
 SEED = int(os.environ.get("ATTACK_SEED", "20"))
-SECONDS = float(os.environ.get("ATTACK_SECONDS", "8"))  # for each protocol
+SECONDS = float(os.environ.get("ATTACK_SECONDS", "4"))  # for each protocol
 MUTATIONS = int(os.environ.get("ATTACK_MUTATIONS", "300"))
 SILENCE = 0.015  # seconds
 BATCH = 50  # after which the server is looked at

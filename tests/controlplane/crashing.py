@@ -52,7 +52,10 @@ class Crashing:
         self.backend = LocalBackend(data, PortRange(first_port, first_port + 200))
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         guard = CallerGuard(ControlAccessSettings(), self.store)
-        control = Control(self.store, lambda config: self.backend, guard, lambda key: None, lambda: True, lambda: 0)
+        control = Control(
+            self.store, lambda config: self.backend, guard, lambda key: None, lambda: None, lambda: True, lambda: 0,
+            self.reconciler.metrics.registry,
+        )  # fmt: skip
         self.client = TestClient(build(control), base_url="http://localhost/api/v1")
 
     def lease(self) -> Lease:

@@ -16,6 +16,7 @@ from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.domain.environments import EnvironmentConfig
+from controlplane.loops.artifacts import ArtifactFetcher
 from controlplane.loops.reconciler import Reconciler
 from controlplane.store import environments, leases, targets
 from controlplane.store.database import Store
@@ -35,9 +36,9 @@ class MovedClock:
 
 
 class Plane:
-    def __init__(self, folder: Path, access: ControlAccessSettings | None = None) -> None:
+    def __init__(self, folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> None:
         self.clock = MovedClock()
-        self.store = Store(f"sqlite:///{folder / 'plane.db'}", self.clock)
+        self.store = Store(url or f"sqlite:///{folder / 'plane.db'}", self.clock)
         self.store.migrate()
         with self.store.writing() as tx:
             if environments.find(tx, "local") is None:
@@ -46,8 +47,9 @@ class Plane:
         self.reconciler = Reconciler(self.store, lambda environment: self.backend, self.lease)
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
-            lambda key: None, lambda: True, lambda: 0,
+            lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
         )  # fmt: skip
+        self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)
 
     def lease(self) -> Lease:
@@ -110,8 +112,8 @@ def answered(response: httpx2.Response, status: int) -> Any:
 
 
 @contextmanager
-def opened(folder: Path, access: ControlAccessSettings | None = None) -> Iterator[Plane]:
-    plane = Plane(folder, access)
+def opened(folder: Path, access: ControlAccessSettings | None = None, url: str | None = None) -> Iterator[Plane]:
+    plane = Plane(folder, access, url)
     try:
         yield plane
     finally:

@@ -173,6 +173,7 @@ ROUTE = fields(
                     type=TEXT,
                     requestHeaderModifier=HEADERS,
                     responseHeaderModifier=HEADERS,
+                    requestMirror=fields("backendRef", backendRef=BACKEND, percent=NUMBER),
                     urlRewrite=fields(
                         hostname=TEXT, path=fields("type", type=TEXT, replaceFullPath=TEXT, replacePrefixMatch=TEXT)
                     ),
@@ -180,6 +181,7 @@ ROUTE = fields(
             ),
             backendRefs=each(BACKEND),
             timeouts=fields(request=TIMEOUT, backendRequest=TIMEOUT),
+            retry=fields(attempts=NUMBER),
         )
     ),
 )

@@ -215,9 +215,17 @@ def _standard(draw: st.DrawFn, low: int) -> dict[str, Any]:
     fields: dict[str, Any] = {"scaling": draw(st.sampled_from(choices))}
     if draw(st.booleans()):
         fields["rolling"] = {"surge": draw(st.sampled_from([1, "25%"])), "unavailable": 0}
-    if low and draw(st.integers(0, 2)) == 0:
-        fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100))}
+    ways = draw(st.integers(0, 5))
+    if low and ways == 0:
+        fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 100)), "by": "kserve"}
         fields["storage"] = {"strategy": "container"}
+    elif ways == 1:
+        extra: dict[str, Any] = draw(
+            st.sampled_from([{}, {"shadow": {"percent": 5}}, {"testers": {"header": "x-tester"}}])
+        )
+        fields["canary"] = {"model": draw(OTHER_URIS), "percent": draw(st.integers(0, 60)), **extra}
+        fields["variants"] = draw(st.sampled_from([[], [{"model": "models:/fraud/9", "percent": 40, "name": "b"}]]))
+        fields["exposure"] = {"domain_suffix": "example.com"}
     elif draw(st.booleans()):
         fields["storage"] = {"strategy": draw(st.sampled_from(["emptydir", "pvc", "server", "container"]))}
     return fields

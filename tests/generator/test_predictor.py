@@ -275,3 +275,21 @@ def test_knative_waits_as_long_as_the_startup_probe(within: str, deadline: str |
         document["metadata"]["annotations"] for document in documents if document["kind"] == "InferenceService"
     )
     assert notes.get("serving.knative.dev/progress-deadline") == deadline
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("0.5Gi", "512Mi"), ("1000Mi", "1000Mi"), ("1.5G", "1500M"), ("2G", "2G")],
+)
+def test_sizes_are_spelled_as_a_cluster_stores_them(written: str, stored: str) -> None:
+    """Otherwise each `kubectl apply` would say that it changed something."""
+    spec = {"name": "fraud", "model": "models:/fraud/3", "flavor": "sklearn", "resources": {"memory": written}}
+    (serve,) = render(ServeSpec.model_validate(spec))
+    assert serve["spec"]["predictor"]["containers"][0]["resources"]["requests"]["memory"] == stored
+
+
+@pytest.mark.parametrize(("written", "stored"), [(0.5, "500m"), ("1000m", "1"), ("1500m", "1500m"), (4, "4")])
+def test_cores_are_spelled_as_a_cluster_stores_them(written: Any, stored: str) -> None:
+    spec = {"name": "fraud", "model": "models:/fraud/3", "flavor": "sklearn", "resources": {"cores": written}}
+    (serve,) = render(ServeSpec.model_validate(spec))
+    assert serve["spec"]["predictor"]["containers"][0]["resources"]["requests"]["cpu"] == stored

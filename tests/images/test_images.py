@@ -12,30 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 
 from predictors.flavor import BY_NAME
 from tests.images.containers import TMP, Container, Containers
 from tests.images.needed import MODELS
 from tests.predictors.parity import WAYS, assert_same, own_answer, ways_of
+from tests.registry import register
 from tests.zoo import ZooModel
 from tools.images import pip_settings
 
 NOT_IN_THEM = {"/invocations Parquet"}  # pyarrow is larger than the rest of most images
 TOOLS = {"gcc", "cc", "c++", "g++", "clang", "tcc", "as", "ld", "make", "cmake", "protoc", "rustc", "go"}
 OPENSHIFT = ("--user=1000720000:0",)
-
-
-def register(tracking: str, folder: Path, name: str) -> None:
-    """Logs a model as it is and registers it with an alias."""
-    client = mlflow.MlflowClient(tracking)
-    run = client.create_run(client.create_experiment(name))
-    client.log_artifacts(run.info.run_id, str(folder), "model")
-    client.create_registered_model(name)
-    source = f"{run.info.artifact_uri}/model"
-    version = client.create_model_version(name, source, run.info.run_id)
-    client.set_registered_model_alias(name, "champion", version.version)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +36,7 @@ def fetched(
 
     def fetch(model: str) -> Path:
         if model not in done:
-            register(tracking, zoo(model), model)
+            register(tracking, zoo(model), model, "champion")
             volume = volumes(model)
             options = [*TMP, f"--volume={volume}:/mnt/models", f"--env=MLFLOW_TRACKING_URI={tracking}"]
             storage = containers.run(images["storage"], f"models:/{model}@champion", "/mnt/models", options=options)

@@ -157,7 +157,7 @@ def grpc_raw(server: Running, sample: Any) -> Any:
     for name, array in tensors(sample):
         request.inputs.add(name=name, datatype=datatype(array), shape=array.shape)
         request.raw_input_contents.append(raw(array))
-    with grpc.insecure_channel(server.grpc) as channel:
+    with grpc.insecure_channel(server.grpc, server.grpc_options) as channel:
         reply = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
     pairs = zip(reply.outputs, reply.raw_output_contents, strict=True)
     return Tensors({one.name: unpacked(content, one.datatype) for one, content in pairs})

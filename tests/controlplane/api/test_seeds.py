@@ -169,3 +169,15 @@ def test_the_body_of_the_code_is_taken_as_well(standard: Plane) -> None:
 def test_health_and_pages(plane: Plane) -> None:
     for path in ("/healthcheck", "/readycheck", "/docs", "/redoc", "/openapi.json"):
         assert plane.client.get(f"http://localhost{path}").status_code == 200
+
+
+def test_the_artifact_of_a_repository(standard: Plane) -> None:
+    artifact = {
+        "serve_name": "my-model-serve",
+        "version": "v2.0.0",
+        "github_repo_url": "https://github.com/myorg/my-model",
+        "branch": "main",
+    }
+    job = standard.post("/artifact", artifact, 201)
+    assert artifact.items() <= job.items()
+    assert standard.get(f"/artifact_builder_job/{job['job_id']}/status")["status"] == "PENDING"

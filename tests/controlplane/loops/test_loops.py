@@ -52,9 +52,9 @@ def state(store: Store, operation: str) -> str:
         return operations.get(tx, operation).state
 
 
-def test_one_of_two_acts_and_the_other_takes_over(store: Store) -> None:
+def test_one_of_two_acts_and_the_other_takes_over(store: Store, tmp_path: Path) -> None:
     backend = MemoryBackend(time.time)
-    first, second = (Loops(store, lambda environment: backend, name) for name in ("first", "second"))
+    first, second = (Loops(store, lambda environment: backend, name, tmp_path) for name in ("first", "second"))
     first.start()
     wait_for(lambda: first.acts, seconds=20)
     second.start()
@@ -72,19 +72,19 @@ def test_one_of_two_acts_and_the_other_takes_over(store: Store) -> None:
     second.close()
 
 
-def test_what_was_wanted_before_the_start_is_carried_out(store: Store) -> None:
+def test_what_was_wanted_before_the_start_is_carried_out(store: Store, tmp_path: Path) -> None:
     backend = MemoryBackend(time.time)
     operation = deployed(store, backend)
-    loops = Loops(store, lambda environment: backend, "one")
+    loops = Loops(store, lambda environment: backend, "one", tmp_path)
     loops.start()
     wait_for(lambda: state(store, operation) == "SUCCEEDED", seconds=20)
     loops.close()
 
 
-def test_what_nobody_wants_is_ended(store: Store) -> None:
+def test_what_nobody_wants_is_ended(store: Store, tmp_path: Path) -> None:
     backend = MemoryBackend(time.time)
     operation = deployed(store, backend)
-    loops = Loops(store, lambda environment: backend, "one")
+    loops = Loops(store, lambda environment: backend, "one", tmp_path)
     orphan = Key("local", "orphan")
     with store.reading() as tx:
         assert operations.get(tx, operation).state == "RUNNING"
@@ -94,10 +94,10 @@ def test_what_nobody_wants_is_ended(store: Store) -> None:
     loops.close()
 
 
-def test_nothing_is_decided_while_the_back_end_is_away(store: Store) -> None:
+def test_nothing_is_decided_while_the_back_end_is_away(store: Store, tmp_path: Path) -> None:
     backend = MemoryBackend(time.time)
     backend.away = True
-    loops = Loops(store, lambda environment: backend, "one")
+    loops = Loops(store, lambda environment: backend, "one", tmp_path)
     loops.start()
     wait_for(lambda: loops.acts, seconds=20)
     operation = deployed(store, backend)
@@ -109,9 +109,9 @@ def test_nothing_is_decided_while_the_back_end_is_away(store: Store) -> None:
     loops.close()
 
 
-def test_the_loops_go_on_when_the_store_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loops_go_on_when_the_store_is_back(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = MemoryBackend(time.time)
-    loops = Loops(store, lambda environment: backend, "one")
+    loops = Loops(store, lambda environment: backend, "one", tmp_path)
     loops.start()
     wait_for(lambda: loops.acts, seconds=20)
     failures: list[str] = []

@@ -97,6 +97,7 @@ class SimulatedCluster:
             self.time += 0.001
         elif there.get("spec") != document.get("spec"):
             about["generation"] = there["metadata"]["generation"] + 1
+        document.setdefault("apiVersion", "v1")
         self.objects[key] = document
 
     def delete(self, kind: str, name: str) -> None:
@@ -197,6 +198,8 @@ class StandardCluster(SimulatedCluster):
         for name in set(self.live) - {each["metadata"]["name"] for each in self.of_kind("HTTPRoute")}:
             del self.live[name]
         for route in self.of_kind("HTTPRoute"):
+            if self.chance.random() < 0.5:
+                continue  # not noticed as yet
             names = {each["name"] for rule in route["spec"]["rules"] for each in rule["backendRefs"]}
             resolved = names <= set(self.pods)
             generation = route["metadata"]["generation"]

@@ -28,7 +28,7 @@ from predictors.settings.declare import env_of
 from predictors.storage.cache import User, key_of, locked, mark_used, partial, publish
 from predictors.storage.checksums import checksums
 from predictors.storage.provenance import provenance_of
-from tests.cluster import TOKEN, Api, api, kubeconfig, pod
+from tests.kubernetes_api import TOKEN, Api, api, kubeconfig, pod
 from tests.serving import wait_for
 
 HOUR, DAY = 3600.0, 86400.0

@@ -10,7 +10,7 @@ import pytest
 from loadtest.peers.ports import free_port
 from predictors.cleanup.pods import EVERYWHERE, Cluster, ClusterRefused
 from predictors.cluster import MAX_ATTEMPTS, ClusterError
-from tests.cluster import TOKEN, Api, api, kubeconfig, pod
+from tests.kubernetes_api import TOKEN, Api, api, kubeconfig, pod
 
 
 @pytest.fixture

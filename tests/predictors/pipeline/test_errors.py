@@ -125,7 +125,7 @@ INVOCATION_MISTAKES: list[tuple[str, Any, str]] = [
     ("records of a wrong type", {"dataframe_records": [SECRET]}, "'dataframe_records' must be a list"),
     ("missing column", {"dataframe_records": [{"temperature": 1}]}, "missing required inputs"),
     ("string in a number", {"dataframe_records": [columns(load=SECRET)]}, "input 'load', row 0: expected a number (double)"),
-    ("unknown param", {**GOOD, "params": {"x": SECRET}}, "unknown parameter 'x'"),
+    ("params of a wrong type", {**GOOD, "params": [SECRET]}, "'params' must be an object"),
 ]  # fmt: skip
 
 ALL = [
@@ -173,8 +173,8 @@ def test_mistakes_are_named_and_the_connection_goes_on(wire: RawWire, path: str,
         ("GET", V2, JSON, 405),
         ("PUT", INVOCATIONS, JSON, 405),
         ("DELETE", "/v2/health/live", JSON, 405),
-        ("POST", V1, {"Content-Type": "text/plain"}, 415),
-        ("POST", V2, {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ("POST", V1, {"Content-Type": "text/csv"}, 415),
+        ("POST", V2, {"Content-Type": "application/octet-stream"}, 415),
         ("POST", INVOCATIONS, {"Content-Type": "image/png"}, 415),
         ("POST", V1, {"Content-Type": "application/json; charset=latin-1"}, 415),
         ("POST", V1, {**JSON, "Content-Encoding": "br"}, 415),

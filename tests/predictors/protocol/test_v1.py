@@ -148,6 +148,26 @@ def test_content_types(demo: Running, content_type: str | None) -> None:
     assert demo.post(path, content=json.dumps({"instances": [ROW]}).encode(), headers=headers).status_code == 200
 
 
+def test_a_first_curl(demo: Running) -> None:
+    """`curl -d` calls its body a form, and people leave the header out."""
+    body = json.dumps({"instances": [ROW]}).encode()
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        for path in ("/v1/models/model:predict", "/v1/models/model:predict/"):
+            assert demo.post(path, content=body, headers={"Content-Type": kind}).json()["predictions"] == [1]
+
+
+def test_bytes_as_in_tensorflow_serving(moments: Running) -> None:
+    at = "2024-01-01T00:00:00"
+    records = [{"at": at, "data": {"b64": "AP9h"}}, {"at": {"b64": "MjAyNC0wMS0wMQ=="}, "data": "AAE="}]
+    reply = moments.predict({"instances": records}).json()["predictions"]
+    assert [row["size"] for row in reply] == [3, 2]
+    assert moments.predict({"inputs": {"at": [at], "data": [{"b64": "AP9h"}]}}).json()["predictions"][0]["size"] == 3
+    refused = moments.predict({"instances": [{"at": at, "data": {"b64": "?"}}]})
+    assert (refused.status_code, refused.json()["error"]) == (400, "'b64': expected bytes as base64")
+    deep = b'{"instances": [' + b"[" * 900 + b'{"b64": "AP9h"}' + b"]" * 900 + b"]}"
+    assert moments.post("/v1/models/moments:predict", content=deep).status_code == 400
+
+
 def test_compressed_bodies(demo: Running) -> None:
     body = gzip.compress(json.dumps({"instances": [ROW]}).encode())
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}

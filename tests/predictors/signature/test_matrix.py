@@ -129,13 +129,12 @@ def v1_body(draw: Any, width: int) -> Batch:
 def invocations_body(draw: Any, width: int) -> Batch:
     form, text = draw(table(width))
     if form == "records" and draw(st.booleans()):
-        return invocations.decode(f'{{"dataframe_records": {text}}}'.encode(), "application/json")
+        return invocations.decode_json(f'{{"dataframe_records": {text}}}'.encode())
     if form == "rows" and draw(st.booleans()):
         names = json.dumps(draw(names_of(width)))
         head = f'"columns": {names}, ' if draw(st.booleans()) else ""
-        return invocations.decode(f'{{"dataframe_split": {{{head}"data": {text}}}}}'.encode(), "application/json")
-    return invocations.decode(f'{{"{"inputs" if form == "columns" else "instances"}": {text}}}'.encode(),
-                              "application/json")  # fmt: skip
+        return invocations.decode_json(f'{{"dataframe_split": {{{head}"data": {text}}}}}'.encode())
+    return invocations.decode_json(f'{{"{"inputs" if form == "columns" else "instances"}": {text}}}'.encode())  # fmt: skip
 
 
 DATATYPES = st.sampled_from(["FP64", "FP64", "FP32", "INT64", "INT32", "UINT64", "UINT8", "FP16", "BOOL", "BYTES"])
@@ -242,7 +241,7 @@ UNSIGNED, UNSIGNED_NAMED = SignaturePlan(width=2), SignaturePlan(width=2, names=
 def decoded(body: str, protocol: str = "v1") -> Batch:
     if protocol == "v2":
         return v2.decode(body.encode())
-    return v1.decode(body.encode()) if protocol == "v1" else invocations.decode(body.encode(), "application/json")
+    return v1.decode(body.encode()) if protocol == "v1" else invocations.decode_json(body.encode())
 
 
 def tensor(datatype: str, shape: str, data: str, name: str = "x") -> str:

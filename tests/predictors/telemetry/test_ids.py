@@ -110,7 +110,7 @@ REQUESTS = {
     "unknown path": text(GOOD, "/nowhere"),
     "wrong verb": text(GOOD, V1, verb="PUT"),
     "too large": text(b" " * 300_000),
-    "wrong type": text(b"x", V1, {"Content-Type": "text/plain"}),
+    "wrong type": text(b"x", V1, {"Content-Type": "text/csv"}),
     "health": text(b"", "/v2/health/ready", {}, verb="GET"),
     "metrics": text(b"", "/metrics", {}, verb="GET"),
 }

@@ -1,0 +1,49 @@
+"""The cluster of the tests. That of `make cluster` is started if it does not run, and is left running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from uuid import uuid4
+
+import pytest
+
+from tests.cluster.live import LiveCluster, local, yours
+from tests.cluster.parts.places import ROOT
+from tests.cluster.serves import register_versions
+
+
+@pytest.fixture(scope="session")
+def cluster() -> LiveCluster:
+    if os.environ.get("CLUSTER", "local") != "local":
+        made = yours()
+    else:
+        up = [sys.executable, "-m", "tests.cluster", "up", *os.environ.get("PARTS", "").split()]
+        done = subprocess.run(up, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            pytest.exit(done.stderr, returncode=1)
+        made = local()
+    if ("serving.kserve.io/v1beta1", "InferenceService") not in made.kinds:
+        pytest.exit("the cluster has no KServe: its API knows no InferenceService", returncode=1)
+    made.install_platform()
+    return made
+
+
+@pytest.fixture(scope="session")
+def with_pods(cluster: LiveCluster) -> LiveCluster:
+    """A cluster whose serves can fetch models and be asked."""
+    lacking = {"GATEWAY": cluster.gateway, "MLFLOW_TRACKING_URI": cluster.tracking}
+    names = [name for name, value in lacking.items() if not value]
+    if names:
+        pytest.skip(f"serves cannot be asked: set {' and '.join(names)}")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def versions(with_pods: LiveCluster) -> str:
+    """A registered model; version N of it answers N."""
+    assert with_pods.tracking
+    name = f"constant-{uuid4().hex[:6]}"
+    register_versions(with_pods.tracking, name)
+    return name

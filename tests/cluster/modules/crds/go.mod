@@ -1,0 +1,8 @@
+module mlflow-kserve/tests/cluster/crds
+
+go 1.25.0
+
+require (
+	github.com/prometheus-operator/prometheus-operator v0.85.0
+	istio.io/api v1.32.0
+)

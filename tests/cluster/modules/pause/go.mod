@@ -1,0 +1,3 @@
+module mlflow-kserve/tests/cluster/pause
+
+go 1.25.0

@@ -1,0 +1,94 @@
+"""The same store on PostgreSQL: its migrations, its rules, and requests that meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import delete, inspect, update
+from sqlalchemy.exc import DBAPIError
+
+from controlplane.store import leases, tables
+from controlplane.store.database import Store
+from tests.controlplane.plane import HEALTHY, Plane, opened
+from tests.controlplane.postgres import postgres, programs
+
+pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgres() as made:
+        yield made
+
+
+@pytest.fixture
+def shared(url: str, tmp_path: Path) -> Iterator[Plane]:
+    with opened(tmp_path, url=url) as plane:
+        yield plane
+        plane.store.migrate_back()
+
+
+def test_migrations(url: str) -> None:
+    store = Store(url)
+    store.migrate()
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    store.migrate_back()
+    assert inspect(store.engine).get_table_names() == ["alembic_version"]
+    store.close()
+
+
+def test_a_story(shared: Plane) -> None:
+    shared.deploy(cores=2)
+    shared.patch("/serve/fraud/infra-config/local", {"cores": 4}, 202)
+    shared.settle()
+    shared.backend.broken.add("models:/fraud/9")
+    shared.deploy(uri="models:/fraud/9")
+    shared.post("/serve/fraud/rollback", {"env": "local", "revision": 1})
+    shared.settle()
+    status = shared.status()
+    assert (status["status"], status["revision"], status["model_uri"]) == ("READY", 4, HEALTHY)
+    listed = shared.get("/serve/fraud/deployments")["items"]
+    assert [each["status"] for each in listed] == ["ACTIVE", "FAILED", "ENDED", "ENDED"]
+    shared.post("/serve/undeploy-model", {"serve_name": "fraud", "env": "local"})
+    shared.settle()
+    assert shared.send("DELETE", "/serve/fraud").status_code == 204
+    assert len(shared.get("/event?limit=200")["items"]) > 10
+
+
+def test_what_never_changes(shared: Plane) -> None:
+    shared.deploy()
+    for statement in (
+        update(tables.revision).values(reason="another"), update(tables.event).values(actor="nobody"),
+        delete(tables.event),
+    ):  # fmt: skip
+        with pytest.raises(DBAPIError, match="never changes|only added"), shared.store.writing() as tx:
+            tx.execute(statement)
+
+
+def test_requests_that_meet_make_one_change(shared: Plane) -> None:
+    body = {"serve_name": "fraud", "model_uri": HEALTHY, "env": "local"}
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: shared.send("POST", "/serve/deploy-model", body).status_code, range(8)))
+    assert sorted(statuses) == [202, *[409] * 7]
+    shared.settle()
+    assert shared.status()["revision"] == 1
+
+
+def test_one_of_many_gets_the_lease(shared: Plane) -> None:
+    def acquire(holder: int) -> bool:
+        with shared.store.writing() as tx:
+            return leases.acquire(tx, "one", f"holder {holder}", 1000.0) is not None
+
+    assert acquire(99)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(acquire, range(8))) == [False] * 8
+
+
+def test_names_that_it_cannot_store(shared: Plane) -> None:
+    assert shared.send("GET", "/serve/%00").status_code == 422
