@@ -24,7 +24,8 @@ from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, wi
 from predictors.rest.routes import Route
 from predictors.signature.fields import TEXT_TYPES, wanted_names
 
-OTHER_TYPES = frozenset({BINARY, *invocations.CONTENT_TYPES, "multipart/form-data"} - {JSON})
+OTHER_TYPES = frozenset({BINARY, "text/csv", invocations.PARQUET, "multipart/form-data", "application/xml", "text/xml"})
+"""Types of bodies that are not JSON."""
 
 
 class Predictions:
