@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
+from controlplane.api.pinning import pinned
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
@@ -21,7 +22,7 @@ from controlplane.domain.bodies import read
 from controlplane.domain.deployments import MAX_REVISION, WRAPPER, Deploy, DeployModel, RollBack, UndeployModel
 from controlplane.domain.problems import conflict
 from controlplane.domain.revisions import changes, in_sentences
-from controlplane.store import environments, operations, serves, targets
+from controlplane.store import artifacts, environments, operations, serves, targets
 
 router = APIRouter(prefix="/serve", tags=["deployments"])
 
@@ -38,7 +39,9 @@ Environment = Annotated[str | None, Query(max_length=40, description="only in th
 )
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
-    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body))
+    caller_of(request).require("deployer", said.env)
+    uri = pinned(request, said.serve_name, said.env, said.model_uri, said.follow)
+    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, uri))
 
 
 @router.post(
@@ -63,8 +66,12 @@ def undeploy_model(request: Request, body: JsonBody) -> Response:
     openapi_extra=documented(Deploy, WRAPPER),
 )
 def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
-    env = read(body, Deploy, [WRAPPER]).env
-    return begin(request, body, name, env, lambda context: deploy.deploy(context, name, body))
+    said = read(body, Deploy, [WRAPPER])
+    caller_of(request).require("deployer", said.env)
+    with control_of(request).store.reading() as tx:
+        artifact = artifacts.find(tx, name, said.artifact_version)
+    uri = pinned(request, name, said.env, artifact.model_uri, said.follow) if artifact else None
+    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, uri))
 
 
 @router.post(

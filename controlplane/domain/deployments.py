@@ -24,6 +24,9 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Variables = dict[str, str | SecretReference]
 
 
+Follow = Literal["hot", "off"]
+
+
 class RollingUpdate(Body):
     """How pods are replaced."""
 
@@ -37,6 +40,8 @@ class DeploymentConfig(Body):
     deployment_strategy: Literal["rolling"] = "rolling"
     deployment_strategy_config: RollingUpdate = RollingUpdate()
     environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
+    follow: Follow = "hot"
+    """a model URI that moves: 'hot' has the server load what it names, 'off' serves what it named at deployment"""
 
     @field_validator("environment_variables")
     @classmethod
@@ -77,6 +82,8 @@ class DeployModel(Body):
     min_replicas: Count = 1
     max_replicas: Count = 1
     environment_variables: Variables | None = None
+    follow: Follow | None = None
+    """default: as before, and 'hot' at first"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     @field_validator("environment_variables")

@@ -18,7 +18,7 @@ from predictors.protocol.ignored import Ignored
 from predictors.protocol.parquet_table import unfolded_size
 from predictors.protocol.tables import MAX_COLUMNS, TableColumns
 from predictors.rest.asgi import JSON, Request, Response
-from predictors.rest.connection import CALL
+from predictors.rest.connection import CALL_KEY
 from predictors.rest.fast_call import Encoded, FastCall
 from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, with_version
 from predictors.rest.routes import Route
@@ -127,7 +127,7 @@ class Predictions:
             ignored = batch.ignored
             return codec.encode(prediction, batch, self.pipeline.strict)
 
-        call: FastCall | None = request.scope.get(CALL)
+        call: FastCall | None = request.scope.get(CALL_KEY)
         decoded = None if call is None else call.batch
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
         response = with_version(tensor_response(reply, split), served)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from predictors.flavor import MLmodel
+from predictors.flavor import MLMODEL, FlavorError, MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
@@ -439,9 +439,13 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
 
 
 def read_plan(mlmodel: MLmodel) -> SignaturePlan:
-    """The plan of a model's signature; the model itself need not be loaded."""
+    """The plan of a model's signature; the model itself need not be loaded. Raises `FlavorError` if it has no form."""
     content = mlmodel.content
-    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    try:
+        return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise FlavorError(f"the signature in {mlmodel.path / MLMODEL} cannot be read ({reason})") from error
 
 
 def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> SignaturePlan:
