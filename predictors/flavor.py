@@ -103,14 +103,19 @@ class MLmodel:
 def read_mlmodel(folder: Path) -> MLmodel:
     """Reads the MLmodel file of a model folder."""
     file = folder / MLMODEL
+    if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
+        raise FlavorError(f"{file} is not a file")
     try:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         raise FlavorError(f"{folder} is not an MLflow model: it has no file named {MLMODEL}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: an impossible date, for one
         raise FlavorError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
         raise FlavorError(f"{file} is not an MLmodel file: it has no 'flavors'")
+    for name, config in content["flavors"].items():
+        if not isinstance(name, str) or not isinstance(config, dict):
+            raise FlavorError(f"{file} is not an MLmodel file: expected a mapping under 'flavors.{name}'")
     return MLmodel(folder, content)
 
 

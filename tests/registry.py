@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import mlflow
+import psutil
 
 from loadtest.peers.ports import free_port
 from predictors.runtime.mlflow_plugins import leave_out_feast
+from tests import spawner
 from tests.serving import answers, wait_for
+from tests.spawner import Forked
 
 # The settings go into MLflow's own variables.
 MLFLOW_VARIABLES = (
@@ -37,20 +38,18 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
     """Its URI, while it runs; what it stores stays in the folder."""
     port = port or free_port()
     uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/store.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
+    options = {
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": "1",
+        "--backend-store-uri": f"sqlite:///{folder}/store.db",
+        "--artifacts-destination": str(folder / "artifacts"),
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "log").open("wb") as log:
-        started = subprocess.Popen(
-            [*command, *store],
-            stdout=log, stderr=log, env={**os.environ, **WITHOUT_JOBS, "PATH": path, **(env or {})}, cwd=folder,
-            start_new_session=True,
-        )  # fmt: skip
+        variables = {**os.environ, **WITHOUT_JOBS, "PATH": path, **(env or {})}
+        arguments = [part for option in options.items() for part in option]
+        started = spawner.start("mlflow", "server", *arguments, output=log, env=variables, folder=folder)
     try:
         with httpx.Client(base_url=uri) as client:
             wait_for(
@@ -59,9 +58,18 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
             )
         yield uri
     finally:
-        if started.poll() is None:
-            os.killpg(started.pid, signal.SIGTERM)
+        for process in processes_of(started):
+            process.terminate()
         started.wait(30)
+
+
+def processes_of(started: Forked) -> list[psutil.Process]:
+    """MLflow's command and the web server that it starts, which does not end with it."""
+    try:
+        command = psutil.Process(started.pid)
+        return [command, *command.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def register(tracking: str, folder: Path, name: str, alias: str | None = None) -> str:

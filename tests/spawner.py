@@ -70,9 +70,16 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def start(module: str, *args: str, output: IO[bytes], env: Mapping[str, str] | None = None) -> Forked:
-    """Does `python -m module …` in this process's folder, with another environment if one is given."""
-    task = {"module": module, "args": args, "env": dict(os.environ if env is None else env), "folder": str(Path.cwd())}
+def start(
+    module: str,
+    *args: str,
+    output: IO[bytes],
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Forked:
+    """Does `python -m module …` in this process's folder and environment, if no others are given."""
+    variables = dict(os.environ if env is None else env)
+    task = {"module": module, "args": args, "env": variables, "folder": str(folder or Path.cwd())}
     status, reported = os.pipe()
     try:
         socket.send_fds(spawner(), [json.dumps(task).encode()], [output.fileno(), reported])

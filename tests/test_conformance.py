@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import spawner
 from tests.serving import in_thread
 
 SUITE = Path(__file__).parent / "conformance"
@@ -27,29 +26,17 @@ def test_the_server_conforms(model: str, grpc_server: str, zoo: Callable[[str], 
         version = server.get("/v2/models/m").json()["versions"][0]
         sample = tmp_path / "sample.json"
         sample.write_text(json.dumps(server.get("/schema").json()["samples"]["v2"]["body"]))
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            str(SUITE),
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-n",
-            "0",
-            "--destructive",
-        ]
-        where = [
-            "--url",
-            server.url,
-            "--grpc",
-            server.grpc,
-            "--model",
-            "m",
-            "--model-version",
-            version,
-            "--input",
-            str(sample),
-        ]
-        done = subprocess.run([*command, *where], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        options = {
+            "-p": "no:cacheprovider",
+            "-n": "0",
+            "--url": server.url,
+            "--grpc": server.grpc,
+            "--model": "m",
+            "--model-version": version,
+            "--input": str(sample),
+        }
+        arguments = [part for option in options.items() for part in option]
+        report = tmp_path / "report"
+        with report.open("wb") as output:
+            code = spawner.start("pytest", str(SUITE), "-q", "--destructive", *arguments, output=output).wait(240)
+    assert code == 0, report.read_text()[-6000:]

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import artifacts, deployments, environments, operations, problems, serves, tokens
 from controlplane.api.control import Control, caller_of, control_of
+from controlplane.api.parameters import PROBLEMS
 from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
@@ -30,7 +31,7 @@ def build(control: Control) -> FastAPI:
     app.state.control = control
     problems.install(app)
     app.middleware("http")(guarded)
-    api = APIRouter(prefix=PREFIX)
+    api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
     for each in (environments, deployments, serves, artifacts, operations, tokens):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)

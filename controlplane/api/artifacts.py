@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
+from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
 from controlplane.api.reply import ApiReply, carry_out
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.changes import serves as changes
@@ -22,7 +22,7 @@ from controlplane.store.artifact_jobs import ArtifactJob
 router = APIRouter(prefix="/artifact", tags=["artifacts"])
 
 
-@router.post("", status_code=201, summary="Make an artifact", openapi_extra=documented(NewArtifact))
+@router.post("", status_code=201, responses=DRY, summary="Make an artifact", openapi_extra=documented(NewArtifact))
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 

@@ -5,40 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
-from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
+from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
+from controlplane.api.pinning import pinned
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes import deploy
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.bodies import read
-from controlplane.domain.deployments import WRAPPER, Deploy, DeployModel, RollBack, UndeployModel
+from controlplane.domain.deployments import MAX_REVISION, WRAPPER, Deploy, DeployModel, RollBack, UndeployModel
 from controlplane.domain.problems import conflict
 from controlplane.domain.revisions import changes, in_sentences
-from controlplane.store import environments, operations, serves, targets
+from controlplane.store import artifacts, environments, operations, serves, targets
 
 router = APIRouter(prefix="/serve", tags=["deployments"])
 
+RevisionNumber = Annotated[int, Path(ge=1, le=MAX_REVISION)]
 Environment = Annotated[str | None, Query(max_length=40, description="only in this environment")]
 
 
 @router.post(
-    "/deploy-model", status_code=202, summary="Deploy a model in one step", openapi_extra=documented(DeployModel)
+    "/deploy-model",
+    status_code=202,
+    responses=DRY,
+    summary="Deploy a model in one step",
+    openapi_extra=documented(DeployModel),
 )
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
-    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body))
+    caller_of(request).require("deployer", said.env)
+    uri = pinned(request, said.serve_name, said.env, said.model_uri, said.follow)
+    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, uri))
 
 
 @router.post(
-    "/undeploy-model", status_code=202, summary="Undeploy a model", openapi_extra=documented(UndeployModel)
-)  # fmt: skip
+    "/undeploy-model",
+    status_code=202,
+    responses=DRY,
+    summary="Undeploy a model",
+    openapi_extra=documented(UndeployModel),
+)
 def undeploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, UndeployModel)
     return begin(
@@ -47,20 +59,34 @@ def undeploy_model(request: Request, body: JsonBody) -> Response:
 
 
 @router.post(
-    "/{name}/deploy", status_code=202, summary="Deploy an artifact", openapi_extra=documented(Deploy, WRAPPER)
-)  # fmt: skip
+    "/{name}/deploy",
+    status_code=202,
+    responses=DRY,
+    summary="Deploy an artifact",
+    openapi_extra=documented(Deploy, WRAPPER),
+)
 def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
-    env = read(body, Deploy, [WRAPPER]).env
-    return begin(request, body, name, env, lambda context: deploy.deploy(context, name, body))
+    said = read(body, Deploy, [WRAPPER])
+    caller_of(request).require("deployer", said.env)
+    with control_of(request).store.reading() as tx:
+        artifact = artifacts.find(tx, name, said.artifact_version)
+    uri = pinned(request, name, said.env, artifact.model_uri, said.follow) if artifact else None
+    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, uri))
 
 
-@router.post("/{name}/undeploy/{env}", status_code=202, summary="Undeploy a serve", openapi_extra=documented())
+@router.post(
+    "/{name}/undeploy/{env}", status_code=202, responses=DRY, summary="Undeploy a serve", openapi_extra=documented()
+)
 def undeploy(request: Request, name: str, env: str) -> Response:
     return begin(request, None, name, env, lambda context: deploy.undeploy(context, name, env))
 
 
 @router.post(
-    "/{name}/rollback", status_code=202, summary="Go back to an earlier revision", openapi_extra=documented(RollBack)
+    "/{name}/rollback",
+    status_code=202,
+    responses=DRY,
+    summary="Go back to an earlier revision",
+    openapi_extra=documented(RollBack),
 )
 def roll_back(request: Request, name: str, body: JsonBody) -> Response:
     env = read(body, RollBack).env
@@ -119,7 +145,7 @@ def logs(
     request: Request,
     name: str,
     env: str,
-    revision: Annotated[int | None, Query(ge=1, description="default: the newest")] = None,
+    revision: Annotated[int | None, Query(ge=1, le=MAX_REVISION, description="default: the newest")] = None,
     lines: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> PlainTextResponse:
     caller_of(request).require("viewer", env)
@@ -167,7 +193,7 @@ def revisions(
 
 
 @router.get("/{name}/revisions/{env}/{number}", summary="Get a revision")
-def revision(request: Request, name: str, env: str, number: int) -> dict[str, Any]:
+def revision(request: Request, name: str, env: str, number: RevisionNumber) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
     with control_of(request).store.reading() as tx:
         serves.get(tx, name)
@@ -175,7 +201,7 @@ def revision(request: Request, name: str, env: str, number: int) -> dict[str, An
 
 
 @router.get("/{name}/revisions/{env}/{number}/diff/{other}", summary="What differs between two revisions")
-def diff(request: Request, name: str, env: str, number: int, other: int) -> dict[str, Any]:
+def diff(request: Request, name: str, env: str, number: RevisionNumber, other: RevisionNumber) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
     with control_of(request).store.reading() as tx:
         serves.get(tx, name)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import JsonBody, documented
+from controlplane.api.parameters import DRY, JsonBody, documented
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.changes import environments as changes
 from controlplane.changes.context import ChangeContext
@@ -19,7 +19,9 @@ from controlplane.store import environments
 router = APIRouter(prefix="/environment", tags=["environments"])
 
 
-@router.post("", status_code=201, summary="Make an environment", openapi_extra=documented(NewEnvironment, WRAPPER))
+@router.post(
+    "", status_code=201, responses=DRY, summary="Make an environment", openapi_extra=documented(NewEnvironment, WRAPPER)
+)
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
 
@@ -60,7 +62,7 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
     return carry_out(request, body, change)
 
 
-@router.delete("/{name}", status_code=204, summary="Delete an environment", openapi_extra=documented())
+@router.delete("/{name}", status_code=204, responses=DRY, summary="Delete an environment", openapi_extra=documented())
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("admin", name)
 

@@ -19,6 +19,8 @@ from controlplane.store import events, operations
 
 router = APIRouter(tags=["operations"])
 
+MAX_ID = 2**63 - 1  # what databases count to
+
 
 @router.get("/operation/{id}", summary="How far a change is")
 async def get(request: Request, id: str, wait: Wait = 0) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def listed(
     request: Request,
     serve: Annotated[str | None, Query(max_length=63)] = None,
     env: Annotated[str | None, Query(max_length=63)] = None,
-    after: Annotated[int, Query(ge=0, description="only events after this id")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_ID, description="only events after this id")] = 0,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)

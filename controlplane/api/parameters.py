@@ -56,3 +56,49 @@ def inlined(schema: Any, model: type[BaseModel]) -> Any:
         return [resolve(each) for each in part] if isinstance(part, list) else part
 
     return resolve(schema)
+
+
+PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what is wrong"},
+        "way_out": {"type": "string", "description": "what can be done"},
+        "errors": {
+            "type": "array",
+            "description": "all wrong fields at once",
+            "items": {
+                "type": "object",
+                "required": ["field", "reason"],
+                "properties": {name: {"type": "string"} for name in ("field", "reason", "expected")},
+            },
+        },
+    },
+}
+REASONS = {
+    400: "the request cannot be read",
+    401: "a token is needed",
+    403: "the token has no such role",
+    404: "there is none of that name",
+    409: "it conflicts with what is there, or with a change under way",
+    411: "the body has no length",
+    412: "it is not in the state that If-Match names",
+    413: "the body is too large",
+    415: "the body is no JSON",
+    421: "the API is open to this machine alone",
+    422: "some fields are wrong; errors names all of them",
+    503: "the store or the back end is away",
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": reason, "content": {"application/problem+json": {"schema": PROBLEM}}}
+    for status, reason in REASONS.items()
+}
+DRY: dict[int | str, dict[str, Any]] = {
+    200: {"description": "with dry_run=true: what would change", "content": {"application/json": {"schema": {}}}}
+}
+STARTED: dict[int | str, dict[str, Any]] = {
+    202: {"description": "it is deployed again with the change", "content": {"application/json": {"schema": {}}}}
+}

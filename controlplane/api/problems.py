@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -46,6 +46,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(IntegrityError)
     def met_another(request: Request, error: IntegrityError) -> JSONResponse:
         return response(conflict("another request made the same at the same moment", "repeat the request"))
+
+    @app.exception_handler(DataError)
+    def not_storable(request: Request, error: DataError) -> JSONResponse:
+        return response(ApiProblem(422, "a name or a value holds what the database cannot store", way_out="correct it"))
 
     @app.exception_handler(DBAPIError)
     @app.exception_handler(PoolTimeout)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import JsonBody, Limit, PageNumber, documented
+from controlplane.api.parameters import DRY, STARTED, JsonBody, Limit, PageNumber, documented
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.changes import deploy
 from controlplane.changes import serves as changes
@@ -22,7 +22,7 @@ from controlplane.store import environments, serves, targets
 router = APIRouter(prefix="/serve", tags=["serves"])
 
 
-@router.post("", status_code=201, summary="Make a serve", openapi_extra=documented(NewServe))
+@router.post("", status_code=201, responses=DRY, summary="Make a serve", openapi_extra=documented(NewServe))
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require_somewhere("deployer")
 
@@ -71,7 +71,7 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
     return carry_out(request, body, change)
 
 
-@router.delete("/{name}", status_code=204, summary="Delete a serve", openapi_extra=documented())
+@router.delete("/{name}", status_code=204, responses=DRY, summary="Delete a serve", openapi_extra=documented())
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("deployer")
 
@@ -99,6 +99,7 @@ def get_infra(request: Request, name: str, env: str) -> Response:
 @router.post(
     "/{name}/infra-config/{env}",
     status_code=201,
+    responses=STARTED | DRY,
     summary="Say the infrastructure of a serve in an environment",
     openapi_extra=documented(InfraConfig, WRAPPERS[0]),
 )
@@ -117,6 +118,7 @@ def create_infra(request: Request, name: str, env: str, body: JsonBody) -> Respo
 
 @router.patch(
     "/{name}/infra-config/{env}",
+    responses=STARTED,
     summary="Change the infrastructure; what is deployed is deployed again, as a revision",
     openapi_extra=documented(InfraConfig, WRAPPERS[0]),
 )

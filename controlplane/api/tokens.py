@@ -11,7 +11,7 @@ from controlplane.access import issuing
 from controlplane.access.issuing import NewToken
 from controlplane.api import views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import JsonBody, documented
+from controlplane.api.parameters import DRY, JsonBody, documented
 from controlplane.api.reply import ApiReply, carry_out
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.problems import ApiProblem
@@ -28,7 +28,9 @@ def require_no_key(request: Request) -> None:
         )  # fmt: skip
 
 
-@router.post("", status_code=201, summary="Make a token; it is shown once", openapi_extra=documented(NewToken))
+@router.post(
+    "", status_code=201, responses=DRY, summary="Make a token; it is shown once", openapi_extra=documented(NewToken)
+)
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
     require_no_key(request)
@@ -62,7 +64,7 @@ def rotate(request: Request, name: str) -> Response:
     return carry_out(request, None, change)
 
 
-@router.delete("/{name}", status_code=204, summary="Withdraw a token", openapi_extra=documented())
+@router.delete("/{name}", status_code=204, responses=DRY, summary="Withdraw a token", openapi_extra=documented())
 def delete(request: Request, name: str) -> Response:
     caller_of(request).require("admin")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
 from controlplane.changes.serves import ensured_artifact
@@ -36,8 +38,8 @@ class Begun:
     changes: list[dict[str, Any]]
 
 
-def deploy(context: ChangeContext, serve: str, body: Any) -> Begun:
-    """Deploys an artifact with the infrastructure of the environment."""
+def deploy(context: ChangeContext, serve: str, body: Any, pinned: str | None = None) -> Begun:
+    """Deploys an artifact with the infrastructure of the environment; `pinned` is the version that it names."""
     said = read(body, Deploy, [WRAPPER])
     environment = environments.get(context.tx, said.env)
     serves.get(context.tx, serve)
@@ -52,7 +54,7 @@ def deploy(context: ChangeContext, serve: str, body: Any) -> Begun:
     known = serves.infra(context.tx, serve, said.env)
     content = Content(
         artifact_version=artifact.version,
-        model_uri=artifact.model_uri,
+        model_uri=pinned or artifact.model_uri,
         infra=known.overlay if known else {},
         deployment=said.config(),
         environment=environment.config,
@@ -60,8 +62,8 @@ def deploy(context: ChangeContext, serve: str, body: Any) -> Begun:
     return begin(context, "deploy", serve, environment, content, said.reason)
 
 
-def deploy_model(context: ChangeContext, body: Any) -> Begun:
-    """Deploys a model in one step; makes the serve, its infrastructure and the artifact where they are new."""
+def deploy_model(context: ChangeContext, body: Any, pinned: str | None = None) -> Begun:
+    """Deploys a model in one step, or the version of it in `pinned`; makes what is new of serve and artifact."""
     said = read(body, DeployModel)
     environment = environments.get(context.tx, said.env)
     serve = said.serve_name
@@ -79,12 +81,14 @@ def deploy_model(context: ChangeContext, body: Any) -> Begun:
         version = newest.version
     version = version or artifacts.next_version(context.tx, serve)
     artifact = ensured_artifact(context, serve, version, said.model_uri)
-    deployment = last_deployment(context, serve, said.env)
+    deployment = deployment_before(context.tx, serve, said.env)
     if said.environment_variables is not None:
         deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
+    if said.follow is not None:
+        deployment = deployment.model_copy(update={"follow": said.follow})
     content = Content(
         artifact_version=artifact.version,
-        model_uri=artifact.model_uri,
+        model_uri=pinned or artifact.model_uri,
         infra=overlay,
         deployment=deployment,
         environment=environment.config,
@@ -92,12 +96,12 @@ def deploy_model(context: ChangeContext, body: Any) -> Begun:
     return begin(context, "deploy", serve, environment, content, said.reason)
 
 
-def last_deployment(context: ChangeContext, serve: str, env: str) -> DeploymentConfig:
+def deployment_before(tx: Connection, serve: str, env: str) -> DeploymentConfig:
     """How the wanted revision is rolled out, with its variables."""
-    target = targets.find(context.tx, serve, env)
+    target = targets.find(tx, serve, env)
     if target is None or target.wanted is None:
         return DeploymentConfig()
-    return targets.revision(context.tx, serve, env, target.wanted).content.deployment
+    return targets.revision(tx, serve, env, target.wanted).content.deployment
 
 
 def set_infra(context: ChangeContext, serve: str, env: str, body: Any, old: Infra | None) -> tuple[Infra, Begun | None]:

@@ -53,6 +53,8 @@ def read(body: Any, model: type[B], wrappers: Sequence[str] = ()) -> B:
     """The body as the model; fields may lie in one of the wrappers, or flat beside it. Raises ApiProblem (422)."""
     if not isinstance(body, dict):
         raise ApiProblem(422, "the body is not a JSON object", way_out=f"send an object with {fields_of(model)}")
+    if place := unstorable(body):
+        raise unprocessable([FieldProblem(place, "holds a character that no database stores", "text in Unicode")])
     flat, places, problems = unwrapped(body, wrappers)
     try:
         result = model.model_validate(flat)
@@ -112,6 +114,22 @@ def problems_of(error: ValidationError, model: type[BaseModel], places: Mapping[
             yield FieldProblem(field, f"is {shown(each['input'])}", KINDS[kind])
         else:
             yield FieldProblem(field, str(context.get("error", each["msg"])))
+
+
+def unstorable(value: Any, path: str = "") -> str | None:
+    """The path of a text with NUL or half a character in it, if there is one."""
+    if isinstance(value, str):
+        return (path or "body") if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value) else None
+    if isinstance(value, dict):
+        items: list[tuple[str, Any]] = list(value.items())
+        if any(unstorable(str(key)) for key in value):
+            return path or "body"
+    elif isinstance(value, list):
+        items = [(str(number), each) for number, each in enumerate(value)]
+    else:
+        return None
+    places = (unstorable(each, f"{path}.{key}" if path else key) for key, each in items)
+    return next((place for place in places if place), None)
 
 
 def fields_of(model: type[BaseModel]) -> str:

@@ -15,12 +15,16 @@ from controlplane.domain.secrets import SecretReference
 
 WRAPPER = "api_serve_deployment_config"
 SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
+MAX_REVISION = 2**31 - 1  # what databases number rows with
 WORD_OF = {"node_capacity": "node_capacity_type"}
 """Fields of deploy-model that an infra-config calls otherwise."""
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 Variables = dict[str, str | SecretReference]
+
+
+Follow = Literal["hot", "off"]
 
 
 class RollingUpdate(Body):
@@ -36,6 +40,8 @@ class DeploymentConfig(Body):
     deployment_strategy: Literal["rolling"] = "rolling"
     deployment_strategy_config: RollingUpdate = RollingUpdate()
     environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
+    follow: Follow = "hot"
+    """a model URI that moves: 'hot' has the server load what it names, 'off' serves what it named at deployment"""
 
     @field_validator("environment_variables")
     @classmethod
@@ -76,6 +82,8 @@ class DeployModel(Body):
     min_replicas: Count = 1
     max_replicas: Count = 1
     environment_variables: Variables | None = None
+    follow: Follow | None = None
+    """default: as before, and 'hot' at first"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     @field_validator("environment_variables")
@@ -121,5 +129,5 @@ class RollBack(Body):
     """The body of `rollback`."""
 
     env: EnvironmentName
-    revision: Annotated[int, Field(strict=True, ge=1)]
+    revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
     reason: Annotated[str, Field(max_length=1000)] = ""

@@ -94,14 +94,18 @@ class Loops:
         look_at = 0.0
         while not self.stop.is_set():
             acted = self.acts
-            self.renew()
-            if self.acts:
-                if not acted:
-                    log.info("this control plane acts (%s)", self.holder)
-                if not acted or self.shared_changed.is_set() or time.monotonic() >= look_at:
-                    self.shared_changed.clear()
-                    self.resync()
-                    look_at = time.monotonic() + FULL_LOOK_INTERVAL
+            try:
+                self.renew()
+                if self.acts:
+                    if not acted:
+                        log.info("this control plane acts (%s)", self.holder)
+                    if not acted or self.shared_changed.is_set() or time.monotonic() >= look_at:
+                        look_at = 0.0  # until it is through: a full disk may end it half-way
+                        self.shared_changed.clear()
+                        self.resync()
+                        look_at = time.monotonic() + FULL_LOOK_INTERVAL
+            except Exception:
+                log.exception("the full look failed and is tried again")
             self.shared_changed.wait(RENEW_INTERVAL)
 
     def renew(self) -> None:

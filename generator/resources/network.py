@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from generator.destinations import destinations
@@ -15,6 +15,7 @@ Rule = dict[str, Any]
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Label that Kubernetes puts on every namespace."""
 DNS_PORT = 53
+BOTH = ("UDP", "TCP")
 AGENT_PORT = 9081
 # Ports of Knative's proxy in front of the predictor, which the autoscaler scrapes.
 QUEUE_HTTP, QUEUE_HTTP2, QUEUE_TLS = 8012, 8013, 8112
@@ -53,7 +54,8 @@ def ingress(plan: ManifestPlan) -> Iterable[Rule]:
 def egress(plan: ManifestPlan) -> Iterable[Rule]:
     policy = plan.spec.network_policy
     assert policy is not None  # noqa: S101 - checked by resources_of
-    yield rule("to", [namespace("kube-system")], [DNS_PORT])
+    for peer in policy.dns or [Peer(namespace="kube-system", ports=[DNS_PORT])]:
+        yield rule("to", [selector(peer)], peer.ports or [DNS_PORT], BOTH)
     for known in destinations(plan):
         if known.namespace:
             yield rule("to", [namespace(known.namespace)], known.ports)
@@ -74,9 +76,10 @@ def serving(plan: ManifestPlan) -> list[int]:
     return [port["containerPort"] for port in containers.ports(plan)] + agent
 
 
-def rule(direction: str, peers: list[Rule], ports: Iterable[int]) -> Rule:
-    both = ("UDP", "TCP")
-    listed = [{"protocol": way, "port": port} for port in ports for way in (both if port == DNS_PORT else both[1:])]
+def rule(direction: str, peers: list[Rule], ports: Iterable[int], protocols: Sequence[str] = ("TCP",)) -> Rule:
+    listed = [
+        {"protocol": protocol, "port": port} for port in ports for protocol in (BOTH if port == DNS_PORT else protocols)
+    ]
     return {direction: peers} | ({"ports": listed} if listed else {})
 
 

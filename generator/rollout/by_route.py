@@ -19,7 +19,7 @@ from generator.rollout.observed import ObservedServe
 from generator.rollout.parts import ISVC, ROUTE, described, keyed, patch, predictor_patch, ready, running
 from generator.rollout.steps import Step
 from generator.rollout.takeover import give_back, kserve_routes, take_over
-from generator.rollout.weights import accepted, all_to, all_to_serve, in_words, split_patches, weights
+from generator.rollout.weights import accepted, all_to, all_to_serve, in_words, split_patches, weights, without_winner
 
 
 def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
@@ -97,9 +97,9 @@ def promote(
     )
     yield Step(
         f"give the traffic back to {name}",
-        split_patches(after) if after.behind else split_patches(before, all_to_serve(before)),
+        split_patches(before, without_winner(before, after)),
         requires=(ready(after, pods_of_serve),),
-        waits=(*accepted(before), *(weights(after) if after.behind else weights(before, all_to_serve(before)))),
+        waits=(*accepted(before), *weights(before, without_winner(before, after))),
         moot=over,
         back=split_patches(before, all_to(before, winner)),
     )

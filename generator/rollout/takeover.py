@@ -11,7 +11,7 @@ from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from generator.rollout.conditions import Accepted, Exists, Gone
 from generator.rollout.parts import ISVC, ROUTE
 from generator.rollout.steps import Step
-from generator.rollout.weights import accepted, all_to_serve, names, routes, split_patches, with_shares
+from generator.rollout.weights import accepted, names, only_serve, routes, split_patches, with_shares
 
 SETTLE_SECONDS = 2.0
 """Time in which KServe would make a route again that it should leave alone."""
@@ -23,7 +23,7 @@ def take_over(after: ManifestPlan) -> Iterator[Step]:
     While both are there, KServe's comes first, since it is older.
     """
     spec = after.spec
-    ours = tuple(with_shares(each, all_to_serve(after)) for each in routes(after))
+    ours = tuple(with_shares(each, only_serve(after)) for each in routes(after))
     gone = tuple(Gone(ROUTE, name) for name in kserve_routes(after))
     yield Step(
         f"make the route {own_route(after)}, with all of the traffic to {spec.name}",

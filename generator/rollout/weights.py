@@ -44,6 +44,17 @@ def with_shares(route: Resource, split: Split) -> Resource:
 
 
 def all_to_serve(plan: ManifestPlan) -> Split:
+    """All to the serve itself. Canaries stay on the route, since some gateways forget a Service before its share."""
+    return [*only_serve(plan), *((each.workload, 0) for each in plan.behind)]
+
+
+def without_winner(before: ManifestPlan, after: ManifestPlan) -> Split:
+    """The shares after a promotion on the routes before it, where the winner gets nothing more."""
+    new = {name: 100 if share is None else share for name, share in shares(after)}
+    return [(name, new.get(name, 0)) for name, _ in shares(before)]
+
+
+def only_serve(plan: ManifestPlan) -> Split:
     return [(plan.workload, 100)]
 
 

@@ -88,6 +88,13 @@ def by_route(plan: ManifestPlan) -> Iterator[Problem]:
         )
     if exposure.service in (plan.spec.name, plan.workload):
         yield problem("exposure.service", f"{exposure.service} is a name that KServe uses: expected another one")
+    components = plan.spec.patch.get("spec") or {}
+    for name in ("transformer", "explainer"):
+        if wanted and name in components:
+            yield Problem(
+                ("patch", "spec", name),
+                "a route of ours leads to the predictor, past it: expected canary.by and exposure.route: kserve",
+            )
     for (path, _), behind in zip(positions(plan), plan.behind, strict=False):
         yield from unchanged(plan, path, behind.stable)
 

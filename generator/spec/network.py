@@ -47,6 +47,11 @@ class NetworkPolicy(Part):
         [], description="namespaces whose pods may call; calls through a gateway come from its pods"
     )
     allow_from: list[Peer] = Field([], description="other callers: pods by label, or networks outside the cluster")
+    dns: list[Peer] = Field(
+        [],
+        description="where names are resolved, over UDP and TCP, such as openshift-dns with port 5353; default: "
+        "kube-system, port 53",
+    )
     allow_to: list[Peer] = Field([], description="object stores and other destinations that the pods need")
 
 

@@ -17,6 +17,7 @@ log = logging.getLogger("predictors")
 
 CHECK, STRICT, IGNORE = "check", "strict", "ignore"
 NOT_INSTALLED = "not installed"
+MAX_SHOWN = 200  # characters of a requirement in a message
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(?:\s*==\s*([\w.!+-]+))?")
 DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
 LOCAL_LABEL = re.compile(r"(?<=[\w.])\+[\w.]+")
@@ -58,7 +59,7 @@ class UnmetRequirement:
 
     def __str__(self) -> str:
         actual = "but it is not installed" if self.installed == NOT_INSTALLED else f"found {self.installed}"
-        return f"{self.package}: the model requires {self.required}, {actual}"
+        return f"{self.package[:MAX_SHOWN]}: the model requires {self.required[:MAX_SHOWN]}, {actual}"
 
 
 def differences(mlmodel: MLmodel) -> list[UnmetRequirement]:
@@ -67,7 +68,7 @@ def differences(mlmodel: MLmodel) -> list[UnmetRequirement]:
     frameworks = {package for flavor in mlmodel.flavors for package in FRAMEWORKS.get(flavor, (flavor,))}
     installed = Installed()
     python = python_difference(required.python) if required.python else None
-    unmet = [python, *(difference(line, frameworks, installed) for line in required.requirements)]
+    unmet = [python, *(readable_difference(line, frameworks, installed) for line in required.requirements)]
     return sorted((item for item in unmet if item is not None), key=lambda item: not item.critical)
 
 
@@ -103,6 +104,15 @@ def python_difference(required: str) -> UnmetRequirement | None:
     else:
         met = fits(running, required)
     return None if met else UnmetRequirement("python", required, running, critical=True)
+
+
+def readable_difference(line: str, frameworks: set[str], installed: Installed) -> UnmetRequirement | None:
+    try:
+        return difference(line, frameworks, installed)
+    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits, and deep markers
+        raise RequirementsError(
+            f"the requirement {line[:MAX_SHOWN]!r} cannot be read ({type(error).__name__})"
+        ) from None
 
 
 def difference(line: str, frameworks: set[str], installed: Installed) -> UnmetRequirement | None:

@@ -14,7 +14,8 @@ from predictors.flavor import MLmodel
 
 REQUIREMENTS, PYTHON_ENV, CONDA = "requirements.txt", "python_env.yaml", "conda.yaml"
 COMMENT = re.compile(r"(^|\s)#.*$")
-INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=|(?=[^\s-]))(.+)")
+# pip also takes the beginnings of long options.
+INCLUDE = re.compile(r"(?:-(?P<short>[rc])(?:\s+|=|(?=[^\s-]))|--(?P<long>req\w*|cons\w*)(?:\s+|=))(?P<file>.+)")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 CONDA_SPEC = re.compile(r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<spec>\[.*|[=<>!~\s].*)?")
 # Conda has other packages than Python's, and other names for some Python packages.
@@ -57,27 +58,36 @@ def read_requirements(mlmodel: MLmodel) -> ModelRequirements:
         read_lines(read_text(folder / REQUIREMENTS), folder, lines, constraints)
     else:
         for part in packages:
-            if isinstance(part, Mapping):
-                read_lines("\n".join(map(str, part.get("pip") or ())), folder, lines, constraints)
+            listed = part.get("pip") if isinstance(part, Mapping) else None
+            if isinstance(listed, list):
+                read_lines("\n".join(line for line in listed if isinstance(line, str)), folder, lines, constraints)
     named = {canonical(line) for line in lines}
     conda_lines = [line for line in map(from_conda, packages) if line and canonical(line) not in named]
     return ModelRequirements(folder, python_of(mlmodel, packages), (*lines, *conda_lines), tuple(constraints))
 
 
-def read_lines(text: str, folder: Path, lines: list[str], constraints: list[str], depth: int = 0) -> None:
+def read_lines(
+    text: str,
+    folder: Path,
+    lines: list[str],
+    constraints: list[str],
+    depth: int = 0,
+    done: set[tuple[bool, Path]] | None = None,
+) -> None:
+    """Adds the lines of a file, and those of the files that it includes: of each one once in each of the lists."""
+    done = set() if done is None else done
     for line in logical_lines(text):
         included = INCLUDE.fullmatch(line)
         if included is None:
             lines.append(line)
             continue
-        file = (folder / included[2].strip()).resolve()
+        file = (folder / included["file"].strip()).resolve()
         if not file.is_relative_to(folder.resolve()) or depth > 5:
             raise RequirementsError(f"{REQUIREMENTS}: {line!r} leads out of the model folder or includes itself")
-        content = read_text(file)
-        if included[1] in ("-c", "--constraint"):
-            constraints += logical_lines(content)
-        else:
-            read_lines(content, folder, lines, constraints, depth + 1)
+        constrains = lines is constraints or (included["short"] or included["long"]).startswith("c")
+        if (constrains, file) not in done:
+            read_lines(read_text(file), folder, constraints if constrains else lines, constraints, depth + 1, done)
+            done.add((constrains, file))
 
 
 def read_text(file: Path) -> str:
@@ -125,6 +135,8 @@ def python_of(mlmodel: MLmodel, conda_packages: list[Any]) -> str | None:
     if version is None:
         specs = (spec for spec in conda_packages if isinstance(spec, str))
         version = next((m["spec"] for m in map(CONDA_SPEC.fullmatch, specs) if m and m["name"] == "python"), None)
+    if not isinstance(version, (str, float, int)):  # others may be huge, as YAML's aliases multiply them
+        version = None
     return str(version or mlmodel.pyfunc.get("python_version") or "").strip(" =") or None
 
 
@@ -133,6 +145,6 @@ def read_yaml(file: Path) -> Mapping[str, Any]:
         content = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both safe
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise RequirementsError(f"{file.name} cannot be read: {str(error).splitlines()[0]}") from None
     return content if isinstance(content, Mapping) else {}

@@ -37,7 +37,7 @@ class GrpcioServer(GrpcServer):
         """Listens on the address of a socket that only keeps the port: grpcio binds one of its own beside it."""
         options = {
             "grpc.so_reuseport": 1,
-            "grpc.max_receive_message_length": self.most_message,
+            "grpc.max_receive_message_length": self.max_message,
             "grpc.max_send_message_length": -1,
             "grpc.max_metadata_size": MAX_HEADERS,
             "grpc.absolute_max_metadata_size": MAX_HEADERS,

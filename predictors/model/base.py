@@ -108,7 +108,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.loaded = replace(loaded, load_seconds=time.perf_counter() - started)
         self.ready = True
         self.status.note(
-            f"serving {self.name} version {loaded.version} ({source.resolved_uri}) "
+            f"loaded {self.name} version {loaded.version} ({source.resolved_uri}) "
             f"with the {self.flavor} flavor after {self.loaded.load_seconds:.1f} s"
         )
         return True
@@ -257,7 +257,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
         batch = loaded.plan.split_bare(batch)
         data = loaded.plan.conform(batch)
-        params: Mapping[str, Any] = loaded.plan.conform_params(batch.params, batch.ignored)
+        params: Mapping[str, Any] = loaded.plan.conform_params(batch.params, batch.ignored, as_text=batch.tensors)
         if not params and not batch.has_params:
             params = NO_PARAMS
         stop_if_abandoned()

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from predictors.model.loaded import Loaded
+from predictors.model.reasons import is_raised_by_mlflow, reason
 from predictors.protocol.errors import InvalidInput, ModelFailure, RequestError
 
 
 def classify_failure(error: BaseException, loaded: Loaded, data: Any) -> RequestError:
-    """The error to answer. It never quotes the model's message, which may contain data."""
+    """The error to answer. It quotes nothing of the model's message that may be data."""
     kind, native, signed = type(error).__name__, loaded.native, loaded.plan.has_signature
     if isinstance(error, ValueError) and native.blames_input and has_nulls(data):
         return InvalidInput("the model does not take null or NaN, and the input holds some")
     about_values = isinstance(error, (ValueError, TypeError, KeyError))
     about_shape = isinstance(error, (RuntimeError, IndexError))
-    if is_client_error(error) or (native.blames_input and about_values):
-        return InvalidInput(f"the model refused the input ({kind})")
+    if is_client_error(error) or (native.blames_input and about_values) or is_raised_by_mlflow(error):
+        return InvalidInput(f"the model refused the input: {reason(error, data) or kind}")
     if not signed and (about_values or about_shape):
-        return InvalidInput(f"the model refused the input ({kind}); it has no signature that says what it takes")
+        words = reason(error, data) or f"{kind}; it has no signature that says what it takes"
+        return InvalidInput(f"the model refused the input: {words}")
     return ModelFailure(f"the model failed on this input ({kind}); the server's log has the details")
 
 

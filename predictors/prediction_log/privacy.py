@@ -13,6 +13,7 @@ import numpy as np
 from predictors.prediction_log.table import JSON, Table, json_text
 from predictors.protocol import results
 from predictors.protocol.casting import Array
+from predictors.protocol.jsontext import is_missing
 
 log = logging.getLogger("predictors")
 
@@ -79,11 +80,11 @@ class Privacy:
 def plain_values(values: Array) -> list[Any]:
     """Python values; None for missing ones."""
     cells: list[Any] = results.json_array(values) if values.dtype.kind == "M" else values.tolist()
-    return [None if is_missing(cell) else cell for cell in cells]
+    return [None if is_null(cell) else cell for cell in cells]
 
 
-def is_missing(cell: Any) -> bool:
-    return cell is None or results.is_missing(cell) or (isinstance(cell, float) and cell != cell)
+def is_null(cell: Any) -> bool:
+    return cell is None or is_missing(cell) or (isinstance(cell, float) and cell != cell)
 
 
 def is_named(column: str, names: Collection[str]) -> bool:

@@ -217,22 +217,27 @@ def decode_text(item: bytes, name: str, row: int) -> str:
         raise mismatch(name, row, "a string", "bytes that are not UTF-8") from None
 
 
-def binaries(values: Values, name: str, expected: str) -> Array:
-    """Bytes: those of tensors as they are, text of JSON decoded from base64, as MLflow does."""
+def binaries(values: Values, name: str, expected: str, *, text: bool = False) -> Array:
+    """Bytes: those of tensors as they are, unless they are `text`; text is decoded from base64, as MLflow does."""
     values = column_of(values, name)
     items = values.tolist() if isinstance(values, np.ndarray) else values
     cells: list[bytes | None] = []
     for row, item in enumerate(items):
-        if item is None or type(item) is bytes:
+        if item is None or (type(item) is bytes and not text):
             cells.append(item)
-        elif type(item) is str:
+        elif isinstance(item, (str, bytes)):
             try:
-                cells.append(base64.b64decode("".join(item.split()), validate=True))  # MLflow writes it in lines
+                lines = ascii_bytes(item).split()  # as MLflow writes it
+                cells.append(base64.b64decode(b"".join(lines), validate=True))
             except (binascii.Error, ValueError):
                 raise mismatch(name, row, expected, "a string that is not base64") from None
         else:
             raise mismatch(name, row, expected, json_type(item))
     return object_array(cells)
+
+
+def ascii_bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("ascii")
 
 
 def datetimes(values: Values, name: str, expected: str) -> Array:
@@ -261,7 +266,9 @@ def datetimes(values: Values, name: str, expected: str) -> Array:
             stamp = pd.Timestamp(item)
             stamp = stamp if stamp.tzinfo is None else stamp.tz_convert("UTC").tz_localize(None)
             cells.append(stamp.as_unit("ns"))
-        except (ValueError, OverflowError):  # OutOfBoundsDatetime is a ValueError
+        except (pd.errors.OutOfBoundsDatetime, OverflowError):
+            raise mismatch(name, row, expected, "a date out of range (1677-09-22 to 2262-04-11)") from None
+        except ValueError:
             raise mismatch(name, row, expected, "text that is not an ISO 8601 date and time") from None
     return np.array([cell.to_datetime64() for cell in cells], dtype="datetime64[ns]")
 

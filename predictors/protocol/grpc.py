@@ -12,7 +12,7 @@ from predictors.protocol import casting, tensors
 from predictors.protocol.batch import Batch, OutputRequest, Prediction
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.options import read_options
-from predictors.protocol.v2 import PROTOCOL_PARAMETERS, different, select
+from predictors.protocol.v2 import PROTOCOL_PARAMETERS, different, is_base64, select
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -34,7 +34,10 @@ def decode(request: Any) -> Batch:
             raise InvalidInput(f"inputs[{index}]: 'name' must be a non-empty string")
         if tensor.name in columns:
             raise InvalidInput(f"input '{tensor.name}' is given twice")
-        columns[tensor.name] = decode_input(tensor, raw[index] if raw else None)
+        values = decode_input(tensor, raw[index] if raw else None)
+        if tensor.parameters and is_base64(parameters_of(tensor.parameters).get("content_type"), tensor.datatype):
+            values = tensors.from_base64(values, tensor.name)
+        columns[tensor.name] = values
     options = read_options(parameters_of(request.parameters), "parameters", PROTOCOL_PARAMETERS)
     return Batch(
         columns=columns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import orjson
 
 from predictors.protocol.errors import InvalidInput, ModelFailure
+
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
 def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[str, Any]:
@@ -61,9 +64,26 @@ def dump(value: Any, *, strict: bool = False) -> bytes:
     if strict and not is_finite(value):
         raise ModelFailure("the prediction holds NaN or infinity, which JSON cannot express")
     try:
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS, default=builtin)
+        return orjson.dumps(value, option=OPTIONS, default=builtin)
     except TypeError as error:
+        with suppress(TypeError, ValueError, RecursionError):
+            if "64-bit" in str(error):
+                return orjson.dumps(with_wide_integers(value), option=OPTIONS, default=builtin)
         raise ModelFailure(f"the prediction cannot be written as JSON: {error.__cause__ or error}") from error
+
+
+def with_wide_integers(value: Any) -> Any:
+    """The value with integers that orjson does not write as text that it copies."""
+    if type(value) is int:
+        return value if -(2**63) <= value < 2**64 else orjson.Fragment(str(value))
+    if isinstance(value, dict):
+        return {name: with_wide_integers(item) for name, item in value.items()}
+    return [with_wide_integers(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def is_missing(item: Any) -> bool:
+    """Whether it is one of pandas' missing values."""
+    return type(item).__name__ in ("NaTType", "NAType")
 
 
 def is_finite(value: Any) -> bool:
@@ -79,6 +99,8 @@ def is_finite(value: Any) -> bool:
 
 def builtin(value: Any) -> Any:
     """A value that orjson does not know, as one that it does."""
+    if is_missing(value):
+        return None
     if hasattr(value, "tolist"):  # numpy scalars and arrays that orjson cannot write, pandas arrays
         return value.tolist()
     if isinstance(value, Decimal):

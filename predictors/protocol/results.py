@@ -10,6 +10,7 @@ import numpy as np
 
 from predictors.protocol import jsontext
 from predictors.protocol.batch import Prediction
+from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 
 PREDICTIONS = "predictions"
 PROBABILITIES = "probabilities"
@@ -51,7 +52,7 @@ def json_array(array: np.ndarray[Any, Any]) -> Any:
     if kind in "iub":
         return np.ascontiguousarray(array)
     if kind == "O":
-        return [jsonable(item) if not is_missing(item) else None for item in array.tolist()]
+        return [jsonable(item) if not jsontext.is_missing(item) else None for item in array.tolist()]
     if kind == "M":
         return [iso_text(moment) for moment in array] if array.ndim == 1 else [json_array(row) for row in array]
     return array.tolist()
@@ -69,8 +70,15 @@ def iso_text(moment: np.datetime64) -> str | None:
     return text
 
 
-def is_missing(item: Any) -> bool:
-    return type(item).__name__ in ("NaTType", "NAType")
+def numbers_with_gaps(cells: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Numbers and pandas' missing values as doubles, with NaN for these; None if a double does not hold them all."""
+    kinds = (int, float, np.integer, np.floating)
+    numbers = [np.nan if jsontext.is_missing(cell) else cell for cell in cells]
+    if any(not isinstance(cell, kinds) or isinstance(cell, bool) for cell in numbers):
+        return None
+    if any(isinstance(cell, (int, np.integer)) and abs(int(cell)) > MAX_EXACT_IN_DOUBLE for cell in numbers):
+        return None
+    return np.array(numbers, dtype=np.float64)
 
 
 def is_frame(value: Any) -> bool:
@@ -115,11 +123,21 @@ def tensor_of(result: Any) -> np.ndarray[Any, Any]:
         return tensor_of(array_of_list([jsonable(row) for row in rows]))
     if result.dtype.kind == "O":
         return text_tensor(result)
-    if result.dtype.kind in "US":
+    if result.dtype.kind == "S":
+        return bytes_tensor(result)
+    if result.dtype.kind == "U":
         return result.astype(object)
     if result.dtype.kind == "M":
         return array_of_list([iso_text(moment) for moment in result.reshape(-1)]).reshape(result.shape)
     return result
+
+
+def bytes_tensor(result: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """numpy's byte strings are text, if they can be."""
+    try:
+        return np.char.decode(result, "utf-8").astype(object)
+    except UnicodeDecodeError:
+        return result.astype(object)
 
 
 def as_array(result: Any) -> np.ndarray[Any, Any]:
@@ -156,6 +174,8 @@ def text_tensor(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return flat.astype(np.bool_).reshape(array.shape)
     if kinds <= {str, bytes, np.str_}:
         return array
+    if any(map(jsontext.is_missing, flat)) and (numbers := numbers_with_gaps(flat)) is not None:
+        return numbers.reshape(array.shape)
     cells = np.empty(flat.shape, dtype=object)
     for i, item in enumerate(flat):
         cells[i] = item if isinstance(item, (str, bytes)) else jsontext.dump(jsonable(item)).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -49,6 +50,8 @@ def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
         elements *= size or 1
+    if shape and shape[0] == 0:
+        raise InvalidInput(f"input '{name}' is empty: expected at least one row, got shape {shape}")
     if elements > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)
@@ -149,6 +152,15 @@ def split_elements(buffer: bytes | memoryview, count: int, name: str) -> Sequenc
     if len(elements) != count:
         raise InvalidInput(f"input '{name}': shape asks for {count} elements, binary data has {len(elements)}")
     return elements
+
+
+def from_base64(array: Array, name: str) -> Array:
+    """The bytes of a tensor whose `content_type` says that it holds them as base64."""
+    return casting.binaries(array.reshape(-1), name, "base64 (its content_type)", text=True).reshape(array.shape)
+
+
+def to_base64(array: Array) -> list[str]:
+    return [base64.b64encode(as_bytes(item)).decode() for item in array.reshape(-1)]
 
 
 def to_raw(array: Array) -> bytes:

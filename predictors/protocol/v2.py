@@ -16,6 +16,7 @@ from predictors.protocol.options import read_options
 REQUEST_KEYS = dict.fromkeys(("id", "parameters", "inputs", "outputs", "model_name", "model_version"))
 INPUT_KEYS = dict.fromkeys(("name", "shape", "datatype", "parameters", "data"))
 # Parameters of the protocol and of well-known clients, which are not for the model.
+BASE64 = "base64"  # the content type, of MLServer, of bytes in JSON
 PROTOCOL_PARAMETERS = frozenset(
     {"binary_data_output", "content_type", "headers", "priority", "timeout"}
     | {"sequence_id", "sequence_start", "sequence_end"}
@@ -79,20 +80,26 @@ def decode_input(tensor: Any, index: int, binary: memoryview, literals: bool) ->
         raise InvalidInput(f"input '{name}': unknown key '{unknown[0]}'; expected {', '.join(INPUT_KEYS)}")
     datatype = tensor.get("datatype")
     shape = tensors.parse_shape(tensor.get("shape"), name)
-    size = None
+    size = kind = None
     if parameters := tensor.get("parameters"):
         if not isinstance(parameters, dict):
             raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {json_type(parameters)}")
-        size = parameters.get("binary_data_size")
+        size, kind = parameters.get("binary_data_size"), parameters.get("content_type")
     if size is None:
         if "data" not in tensor:
             raise InvalidInput(f"input '{name}': missing 'data'")
-        return name, tensors.from_json(tensor["data"], datatype, shape, name, literals), binary
+        values = tensors.from_json(tensor["data"], datatype, shape, name, literals)
+        return name, tensors.from_base64(values, name) if kind and is_base64(kind, datatype) else values, binary
     if "data" in tensor:
         raise InvalidInput(f"input '{name}': 'data' and 'binary_data_size' exclude each other")
     if type(size) is not int or not 0 <= size <= len(binary):
         raise InvalidInput(f"input '{name}': binary_data_size must be 0 to {len(binary)}, the bytes that are left")
-    return name, tensors.from_raw(binary[:size], datatype, shape, name), binary[size:]
+    values = tensors.from_raw(binary[:size], datatype, shape, name)
+    return name, tensors.from_base64(values, name) if kind and is_base64(kind, datatype) else values, binary[size:]
+
+
+def is_base64(content_type: object, datatype: object) -> bool:
+    return content_type == BASE64 and datatype == "BYTES"
 
 
 def decode_outputs(outputs: Any) -> list[OutputRequest] | None:
@@ -138,10 +145,20 @@ def select(prediction: Prediction, batch: Batch) -> list[tuple[OutputRequest, te
     named = results.named_tensors(prediction)
     if batch.outputs is None:
         return [(default_output(name), tensor) for name, tensor in named.items()]
-    for output in batch.outputs:
-        if output.name not in named:
-            raise InvalidInput(f"unknown output '{output.name}'; the model has {', '.join(named)}")
-    return [(output, named[output.name]) for output in batch.outputs]
+    return [(output, named[known_name(output.name, named)]) for output in batch.outputs]
+
+
+def known_name(name: str, named: Mapping[str, Any]) -> str:
+    """The name of an output that a caller asks for under its name on KServe's or MLServer's servers."""
+    if name in named:
+        return name
+    first = next(iter(named), name)
+    aliases = dict.fromkeys(("output-0", "output_0", "output-1", "predict"), first)  # MLServer counts from 1
+    aliases["predict_proba"] = results.PROBABILITIES
+    known = aliases.get(name)
+    if known is None or known not in named:
+        raise InvalidInput(f"unknown output '{name}'; the model has {', '.join(named)}")
+    return known
 
 
 def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tuple[bytes, int | None]:
@@ -157,8 +174,13 @@ def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tup
         if batch.binary_output if output.binary is None else output.binary:
             chunks.append(tensors.to_raw(tensor))
             entry["parameters"] = {"binary_data_size": len(chunks[-1])}
+        elif tensor.dtype.kind != "O":
+            entry["data"] = results.json_array(tensor.reshape(-1))
+        elif holds_bytes(tensor):
+            entry["parameters"] = {"content_type": BASE64}
+            entry["data"] = tensors.to_base64(tensor)
         else:
-            entry["data"] = results.json_array(tensor.reshape(-1)) if tensor.dtype.kind != "O" else text_values(tensor)
+            entry["data"] = text_values(tensor)
         outputs.append(entry)
     reply: dict[str, Any] = {"model_name": prediction.model_name, "model_version": prediction.model_version}
     if batch.id is not None:
@@ -168,5 +190,9 @@ def encode(prediction: Prediction, batch: Batch, *, strict: bool = False) -> tup
     return (head, None) if not chunks else (b"".join([head, *chunks]), len(head))
 
 
+def holds_bytes(tensor: tensors.Array) -> bool:
+    return bytes in set(map(type, tensor.reshape(-1)))
+
+
 def text_values(tensor: tensors.Array) -> list[Any]:
-    return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in tensor.reshape(-1)]
+    return [item if isinstance(item, str) or item is None else str(item) for item in tensor.reshape(-1)]

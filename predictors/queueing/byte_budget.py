@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 
-class NoRoom(Exception):
+class BudgetExhausted(Exception):
     """All requests together would hold too many bytes."""
 
 

@@ -233,7 +233,7 @@ class Leader:
 
     async def try_version(self, location: str, version: str) -> None:
         settings, uri, reload = self.settings, self.settings.model_uri or "", self.shared.reload
-        log.info("%s is version %s now", uri, version)
+        log.info("%s moved from version %s to %s", uri, self.source.version, version)
         reload.trying = version
         try:
             await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, location, version))

@@ -9,9 +9,9 @@ from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import Pipeline
 from predictors.protocol.errors import NotReady, RequestError
-from predictors.queueing.byte_budget import NoRoom
+from predictors.queueing.byte_budget import BudgetExhausted
 from predictors.rest.asgi import ClientGone, Receive, Request, Response, Scope, Send, peer_of
-from predictors.rest.connection import CALL, GIVE_UP, give_up_with_client, has_left
+from predictors.rest.connection import CALL_KEY, GIVE_UP, give_up_with_client, has_left
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.operations import Operations
 from predictors.rest.predictions import Predictions
@@ -57,7 +57,7 @@ class App:
                 return
             response = self.refuse(request, exchange, self.given_up())
         except Exception as error:
-            known_error = self.admission.out_of_bytes() if isinstance(error, NoRoom) else request_error(error)
+            known_error = self.admission.out_of_bytes() if isinstance(error, BudgetExhausted) else request_error(error)
             response = self.refuse(request, exchange, known_error)
         finally:
             request.release()
@@ -68,7 +68,7 @@ class App:
 
     def exchange(self, scope: Scope) -> Exchange:
         """The one that began on the fast path, or a new one."""
-        call: FastCall | None = scope.get(CALL)
+        call: FastCall | None = scope.get(CALL_KEY)
         if call is not None and call.exchange is not None:
             return call.exchange
         observer = self.pipeline.observer
@@ -86,7 +86,7 @@ class App:
 
     async def authorize(self, route: Route, request: Request) -> None:
         scope = request.scope
-        if self.gate is not None and not (CALL in scope and scope[CALL].admitted):
+        if self.gate is not None and not (CALL_KEY in scope and scope[CALL_KEY].admitted):
             await self.gate.let_in(route.kind, scope["headers"], peer_of(scope))
 
     def admit(self, route: Route, request: Request) -> None:

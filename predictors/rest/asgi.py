@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from predictors.protocol.errors import InvalidInput, TooLarge, UnsupportedMediaType
-from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.byte_budget import BudgetExhausted, ByteBudget
 from predictors.queueing.inflation import InflatedTooLarge, Inflater, InflationFailed
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -78,7 +78,7 @@ class Request:
 
     def hold(self, size: int) -> None:
         if size > 0 and not self.room.has(size):
-            raise NoRoom
+            raise BudgetExhausted
         self.room.held += size
         self.held += size
 
@@ -115,7 +115,7 @@ class Request:
         if declared > self.max_body:
             raise self.too_large()
         if not self.room.has(declared):
-            raise NoRoom
+            raise BudgetExhausted
         chunks: list[bytes] = []
         length = 0
         while True:

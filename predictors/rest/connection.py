@@ -28,15 +28,15 @@ from predictors.telemetry import ids
 log = logging.getLogger("predictors")
 
 MAX_IGNORED = 16 * 2**20  # bytes that are still read from a connection that ends
-LINGER = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
+LINGER_SECONDS = 2.0  # seconds that a client may go on sending to a connection that ends, so that it reads its reply
 MAX_HEADERS = 64 * 1024  # bytes after what arrives together with the first of them, which may be other requests
-BEGUN = -1
+HEAD_BEGUN = -1
 # Headers that mean more work than the fast path does.
-UNUSUAL = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
-NOTED = UNUSUAL | ids.NAMES | {b"host"}
+UNUSUAL_HEADERS = frozenset({b"expect", b"upgrade", b"content-encoding", b"transfer-encoding"})
+NOTED_HEADERS = UNUSUAL_HEADERS | ids.NAMES | {b"host"}
 MAX_DIGITS = 20  # of a body's length
 NOTHING = memoryview(b"")
-CALL = "mlflow_kserve.call"
+CALL_KEY = "mlflow_kserve.call"
 """The key in an ASGI scope of the call that began on the fast path, whose work there is not repeated."""
 
 
@@ -147,7 +147,7 @@ class HttpConnection(HttpToolsProtocol):
             self.end_with_fault(reason)
             return
         if self.heading:
-            self.head_size = self.head_size + len(data) if self.head_size != BEGUN else 0
+            self.head_size = self.head_size + len(data) if self.head_size != HEAD_BEGUN else 0
             if self.head_size > MAX_HEADERS:
                 self.end_with_fault(MalformedRequest("the headers are too long", 431))
         elif self.head_size:
@@ -197,7 +197,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
-        self.heading, self.head_size = True, BEGUN
+        self.heading, self.head_size = True, HEAD_BEGUN
         self.arrival.begin()
         self.url = b""
         self.headers = []
@@ -220,7 +220,7 @@ class HttpConnection(HttpToolsProtocol):
                     raise MalformedRequest("the content-length has too many digits")
             elif not value.isdigit() or int(value) > MAX_FAST_BODY:
                 self.unusual = True
-        elif name in NOTED:
+        elif name in NOTED_HEADERS:
             if name == b"host":
                 self.hosts += 1
                 if value != self.host:
@@ -357,12 +357,12 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.set_protocol(Deaf(self))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER, self.transport.abort)
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def pass_on(self, call: FastCall) -> None:
         """Starts uvicorn's own cycle for a request that has arrived whole."""
         scope = self.new_scope(call.headers)
-        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path, CALL: call}
+        scope |= {"method": "POST", "path": unquote(call.path.decode("ascii")), "raw_path": call.path, CALL_KEY: call}
         cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,

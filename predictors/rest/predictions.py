@@ -18,13 +18,14 @@ from predictors.protocol.ignored import Ignored
 from predictors.protocol.parquet_table import unfolded_size
 from predictors.protocol.tables import MAX_COLUMNS, TableColumns
 from predictors.rest.asgi import JSON, Request, Response
-from predictors.rest.connection import CALL
+from predictors.rest.connection import CALL_KEY
 from predictors.rest.fast_call import Encoded, FastCall
 from predictors.rest.responses import BINARY, HEADER_LENGTH, tensor_response, with_version
 from predictors.rest.routes import Route
 from predictors.signature.fields import TEXT_TYPES, wanted_names
 
-OTHER_TYPES = frozenset({BINARY, *invocations.CONTENT_TYPES, "multipart/form-data"} - {JSON})
+OTHER_TYPES = frozenset({BINARY, "text/csv", invocations.PARQUET, "multipart/form-data", "application/xml", "text/xml"})
+"""Types of bodies that are not JSON."""
 
 
 class Predictions:
@@ -126,7 +127,7 @@ class Predictions:
             ignored = batch.ignored
             return codec.encode(prediction, batch, self.pipeline.strict)
 
-        call: FastCall | None = request.scope.get(CALL)
+        call: FastCall | None = request.scope.get(CALL_KEY)
         decoded = None if call is None else call.batch
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
         response = with_version(tensor_response(reply, split), served)

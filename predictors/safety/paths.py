@@ -24,10 +24,13 @@ def check_paths(folder: Path, mlmodel: Mapping[str, Any]) -> None:
 
 
 def check_links(folder: Path) -> None:
+    """Also refuses pipes and devices: reading one could block, or never end."""
     for parent, folders, files in os.walk(folder):
         for entry in (Path(parent, name) for name in (*folders, *files)):
             if entry.is_symlink() and not entry.resolve().is_relative_to(folder):
                 refuse(f"link {entry.relative_to(folder)}", "it leads out of the model folder", NEVER)
+            if entry.exists() and not (entry.is_file() or entry.is_dir()):
+                refuse(f"file {entry.relative_to(folder)}", "it is a pipe, a socket or a device", NEVER)
 
 
 def paths_in(mlmodel: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

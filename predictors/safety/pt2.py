@@ -8,10 +8,11 @@ import pickletools
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from zipfile import ZipFile
 
 from predictors.safety.json_entries import walk_entries
+from predictors.safety.zip_layout import open_strictly
 
+ZIP_MARK = b"PK\3\4"
 PLAIN_TEXT = re.compile(r"(?!__)[\w .,<>+*/|-]*", re.ASCII)
 OPERATOR = re.compile(
     r"torch\.ops\.aten\.(?!(from_file|save)\b)\w+(\.\w+)?|torch\.sym_\w+|math\.\w+"
@@ -38,7 +39,7 @@ def unsafe_texts(record: str, content: bytes) -> Iterator[str]:
     """The texts of a record in a pt2 archive that are not known to be harmless."""
     if "aotinductor" in record:
         yield "compiled code"
-    if record.endswith(".pt"):
+    if record.lower().endswith(".pt") or content.startswith(ZIP_MARK):  # torch compares names without regard to case
         yield from (text for text in texts_of_pickles(content) if not PLAIN_TEXT.fullmatch(text))
         return
     try:
@@ -54,12 +55,12 @@ def unsafe_texts(record: str, content: bytes) -> Iterator[str]:
 
 def texts_of_pickles(content: bytes) -> Iterator[str]:
     """The names in a program's example inputs, which torch writes into the guards that it compiles."""
-    if not content.startswith(b"PK"):
+    if not content.startswith(ZIP_MARK):
         yield "(a pickle)"
         return
-    with ZipFile(BytesIO(content)) as archive:
+    with open_strictly(BytesIO(content)) as archive:
         for record in archive.infolist():
-            if record.filename.endswith("data.pkl"):
+            if record.filename.lower().endswith(".pkl"):
                 yield from (text for _, text, _ in pickletools.genops(archive.read(record)) if isinstance(text, str))
 
 

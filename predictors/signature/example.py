@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import math
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -23,6 +24,7 @@ from predictors.signature.plan import SignaturePlan, columns_of_records, is_reco
 log = logging.getLogger("predictors")
 
 SAMPLE_ROWS = 2
+MAX_PLACEHOLDER = 2**22  # numbers in a placeholder: a signature may declare a tensor of any size
 PLACEHOLDERS: dict[str, Any] = {
     "boolean": False,
     "integer": 0,
@@ -43,7 +45,7 @@ def read_example(mlmodel: MLmodel) -> Batch | None:
             return invocations.decode_json((mlmodel.path / info["serving_input_path"]).read_bytes(), Ignored())
         if info.get("artifact_path"):
             return read_mlflow2_example(json.loads((mlmodel.path / info["artifact_path"]).read_bytes()), info)
-    except (OSError, ValueError, KeyError, TypeError, RequestError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, RequestError) as error:
         log.warning("the model's input example cannot be read: %s", error)
     return None
 
@@ -63,6 +65,8 @@ def placeholder(plan: SignaturePlan) -> Batch | None:
     if plan.from_type_hints:
         return None
     if plan.tensors:
+        if sum(math.prod(map(abs, field.shape)) for field in plan.inputs) > MAX_PLACEHOLDER:
+            return None
         columns = {field.name: zeros(field) for field in plan.inputs}
         return Batch(columns=columns) if plan.named else Batch(rows=columns[""])
     if plan.inputs:

@@ -95,8 +95,13 @@ class Field:
         if self.type == "binary":
             return casting.binaries(values, self.name, self.expected)
         cells = values
-        if isinstance(values, np.ndarray) and values.dtype.kind == "O":
-            cells = [parse_json_cell(cell, self.name, row) for row, cell in enumerate(values.tolist())]
+        if isinstance(values, np.ndarray):
+            texts = values.dtype.kind == "O"
+            if values.ndim == 2 and values.shape[1] == 1 and (texts or self.type == "any"):
+                values = values[:, 0]
+            cells = values.tolist()
+            if texts:
+                cells = [parse_json_cell(cell, self.name, row) for row, cell in enumerate(cells)]
         where = f"input '{self.name}', row"
         return casting.object_array(
             [conform_value(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
@@ -289,6 +294,15 @@ class Param:
     default: Any
     shape: tuple[int, ...] | None
     spec: Spec
+
+    def parsed(self, value: Any) -> Any:
+        """The value from its string form: gRPC has no parameters of other types than integers and booleans."""
+        if not isinstance(value, str) or (self.shape is None and self.type in ("string", "datetime")):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
 
     def conform(self, value: Any) -> Any:
         where = f"parameter '{self.name}'"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from predictors.flavor import MLmodel
+from predictors.flavor import MLMODEL, FlavorError, MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
 from predictors.protocol.errors import InvalidInput
@@ -31,6 +31,7 @@ from predictors.signature.fields import (
     param_of,
     wanted_names,
 )
+from predictors.signature.frames import with_frames_opened
 from predictors.signature.unsigned import input_without_signature
 
 if TYPE_CHECKING:
@@ -65,9 +66,16 @@ class SignaturePlan:
         return bool(self.inputs) and all(field.name for field in self.inputs)
 
     @property
+    def takes_cells(self) -> bool:
+        """Whether no column holds objects, as far as the model says what its columns hold."""
+        if not self.inputs:
+            return self.width is not None
+        return all(field.type in SCALARS for field in self.inputs)
+
+    @property
     def copies_input(self) -> bool:
         """Whether `conform` copies the values, so that a model that writes to its input leaves the batch alone."""
-        return self.has_signature and not self.from_type_hints and all(field.type in SCALARS for field in self.inputs)
+        return self.has_signature and not self.from_type_hints and self.takes_cells
 
     def conform(self, batch: Batch) -> ModelInput:
         """The batch in exactly the shape and types of the signature; raises `InvalidInput` if it does not fit."""
@@ -79,6 +87,8 @@ class SignaturePlan:
             if batch.source is not None:
                 return input_without_signature(*batch.source)
         if is_records(batch.rows):
+            if self.takes_cells:
+                batch = replace(batch, rows=with_frames_opened(batch.rows))
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
         if not self.inputs:
             return self.conform_untyped(batch)
@@ -288,11 +298,17 @@ class SignaturePlan:
         rows = [{name: value for name, value in body.items() if name not in names}]
         return replace(batch, rows=rows, params={name: body[name] for name in names if name in body})
 
-    def conform_params(self, values: Mapping[str, Any], ignored: Ignored | None = None) -> dict[str, Any]:
+    def conform_params(
+        self, values: Mapping[str, Any], ignored: Ignored | None = None, *, as_text: bool = False
+    ) -> dict[str, Any]:
         """The params of the signature: the caller's values, checked, and the defaults of the others.
 
-        Params that the signature does not have are noted in `ignored`, or refused if that is None.
+        Params that the signature does not have are noted in `ignored`, or refused if that is None. `as_text`: values of
+        any type may be texts, in JSON.
         """
+        if as_text:
+            params = {param.name: param for param in self.params}
+            values = {name: params[name].parsed(value) if name in params else value for name, value in values.items()}
         known = [param.name for param in self.params]
         unknown = [name for name in values if name not in known]
         if unknown and ignored is not None:
@@ -423,9 +439,13 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
 
 
 def read_plan(mlmodel: MLmodel) -> SignaturePlan:
-    """The plan of a model's signature; the model itself need not be loaded."""
+    """The plan of a model's signature; the model itself need not be loaded. Raises `FlavorError` if it has no form."""
     content = mlmodel.content
-    return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    try:
+        return compile_plan(content.get("signature"), from_type_hints=bool(content.get("is_signature_from_type_hint")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise FlavorError(f"the signature in {mlmodel.path / MLMODEL} cannot be read ({reason})") from error
 
 
 def compile_plan(signature: Mapping[str, Any] | None, *, from_type_hints: bool = False) -> SignaturePlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -11,12 +12,21 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from predictors.storage.failures import UnsafeArchive, VolumeError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_MEMBERS = 1_000_000
+MAX_NAME_SIZE = 1 << 20  # bytes of a member's extended header in a tar file, which is read into memory
+EXTENDED_HEADERS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+# Python inflates members of other methods without a limit on memory.
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+CONTROL_CHARACTER = re.compile(r"[\x01-\x1f\x7f]")
+GZIP_MARK = b"\x1f\x8b"
 TOP = PurePosixPath()
 
 
@@ -36,6 +46,8 @@ class Allowance:
     used: int = 0
 
     def add(self, size: int) -> None:
+        if size < 0:
+            raise UnsafeArchive(f"{self.name} holds a file with a negative size")
         self.members += 1
         self.used += size
         if self.members > MAX_MEMBERS:
@@ -44,6 +56,17 @@ class Allowance:
             raise UnsafeArchive(f"{self.name} unpacks to more than {self.max_bytes} bytes (MAX_UNPACKED_SIZE)")
         if self.used > self.free:
             raise VolumeError(f"{self.name} unpacks to more than the {self.free} bytes that are free on the volume")
+
+
+class BoundedHeader(tarfile.TarInfo):
+    """The header of a member, whose size is checked before tarfile reads or skips that much."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in EXTENDED_HEADERS and header.size > MAX_NAME_SIZE):
+            raise UnsafeArchive(f"a header of the archive claims {header.size} bytes")
+        return header
 
 
 def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
@@ -68,6 +91,8 @@ def unpack_zip(archive: Path, folder: Path, allowance: Allowance) -> None:
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise UnsafeArchive(f"{allowance.name}: {member.filename!r} is a link or a device")
+            if member.compress_type not in ZIP_METHODS:
+                raise UnsafeArchive(f"{allowance.name}: {member.filename!r} is not compressed with deflate")
             target = folder / path_inside(member.filename, allowance.name)
             allowance.add(member.file_size)
             if member.is_dir():
@@ -78,8 +103,10 @@ def unpack_zip(archive: Path, folder: Path, allowance: Allowance) -> None:
 
 
 def unpack_tar(archive: Path, folder: Path, allowance: Allowance) -> None:
-    with tarfile.open(archive, "r:*") as packed:
-        links = []
+    with archive.open("rb") as file:
+        gzipped = file.read(len(GZIP_MARK)) == GZIP_MARK
+    with tarfile.open(archive, "r:gz" if gzipped else "r:", tarinfo=BoundedHeader) as packed:
+        links: dict[PurePosixPath, PurePosixPath] = {}
         for member in packed:
             name = path_inside(member.name, allowance.name)
             allowance.add(member.size)
@@ -89,25 +116,22 @@ def unpack_tar(archive: Path, folder: Path, allowance: Allowance) -> None:
                 write(cast(IO[bytes], packed.extractfile(member)), folder / name)
             elif member.issym() or member.islnk():
                 start = TOP if member.islnk() else name.parent
-                links.append((name, path_inside(member.linkname, allowance.name, start, member.name)))
+                links[name] = path_inside(member.linkname, allowance.name, start, member.name)
             else:
                 raise UnsafeArchive(f"{allowance.name}: {member.name!r} is a device or a pipe")
-        for name, target in links:
-            copy_link_target(folder, name, target, dict(links), allowance)
+        for name in links:
+            copy_link_target(folder, name, links, allowance)
 
 
 def copy_link_target(
-    folder: Path,
-    name: PurePosixPath,
-    target: PurePosixPath,
-    links: dict[PurePosixPath, PurePosixPath],
-    allowance: Allowance,
+    folder: Path, name: PurePosixPath, links: dict[PurePosixPath, PurePosixPath], allowance: Allowance
 ) -> None:
     """Replaces a link by a copy of its target: the unpacked tree holds only files and folders."""
-    seen = {name}
+    seen, target = {name}, links[name]
     while target in links and target not in seen:
         seen.add(target)
         target = links[target]
+    links.update(dict.fromkeys(seen, target))  # a long chain is followed once
     path = folder / target
     if not path.is_file():
         raise UnsafeArchive(f"{allowance.name}: the link {str(name)!r} does not lead to a file in the archive")
@@ -118,6 +142,8 @@ def copy_link_target(
 
 def path_inside(name: str, archive: str, start: PurePosixPath = TOP, link: str | None = None) -> PurePosixPath:
     """A member's path below the folder, or that of a link's target; refused if it leads outside."""
+    if CONTROL_CHARACTER.search(name):
+        raise UnsafeArchive(f"{archive}: the name {name!r} holds a control character")
     path = PurePosixPath(name)
     parts: list[str] = list(start.parts)
     for part in path.parts:

@@ -80,6 +80,8 @@ def copy_local(source: Path, folder: Path) -> None:
 
 def copy_file(source: str | Path, target: str | Path) -> None:
     """Shares the data instead of copying them if the file system can."""
+    if not Path(source).is_file():
+        raise UnsafeArchive(f"{source} is a pipe, a socket or a device")
     with Path(source).open("rb") as original, Path(target).open("xb") as copy:
         try:
             fcntl.ioctl(copy.fileno(), FICLONE, original.fileno())

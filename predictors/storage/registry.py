@@ -69,6 +69,8 @@ def pinned_uri(uri: str) -> tuple[str, str | None]:
         version = latest(client, model.name, None if model.is_latest else model.stage)
     if version is None:
         raise SourceError(f"{uri}: the registry has no such version of '{model.name}'")
+    if not str(version).isdecimal():
+        raise SourceError(f"{uri}: expected a number as the version, the registry answers {str(version)[:100]!r}")
     return f"models:/{model.name}/{version}", str(version)
 
 

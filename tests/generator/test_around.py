@@ -91,6 +91,14 @@ def test_only_the_named_namespaces_may_call() -> None:
     assert not lets(network_policy, "from", "shop", 22)
 
 
+def test_names_may_be_resolved_elsewhere() -> None:
+    dns = [{"namespace": "openshift-dns", "ports": [5353]}]
+    elsewhere = policy(network_policy={"from_namespaces": ["shop"], "dns": dns})
+    assert lets(elsewhere, "to", "openshift-dns", 5353, "UDP")
+    assert lets(elsewhere, "to", "openshift-dns", 5353)
+    assert not lets(elsewhere, "to", "kube-system", 53)
+
+
 def test_only_dns_and_the_tracking_server_are_called() -> None:
     network_policy = policy()
     assert lets(network_policy, "to", "kube-system", 53, "UDP")

@@ -73,6 +73,13 @@ def test_a_canary_behind_the_route_has_them_too() -> None:
         ({"pod": {"minReplicas": 3}}, "pod.minReplicas: cannot be set here: set replicas.min instead"),
         ({"patch": {"metadata": {"name": "x"}}}, "patch.metadata.name: cannot be set here: set name instead"),
         ({"patch": {"spec": {"predictor": {"canaryTrafficPercent": 5}}}}, "set canary instead"),
+        (
+            {
+                "patch": {"spec": {"transformer": {"containers": []}}},
+                "exposure": {"route": "own", "domain_suffix": "example.com"},
+            },
+            "patch.spec.transformer: a route of ours leads to the predictor, past it",
+        ),
         ({"patch": {"spec": {"canary": []}}}, "patch.spec.canary: cannot be set here"),
     ],
 )

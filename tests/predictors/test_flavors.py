@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,12 +105,27 @@ def test_images_are_named_in_one_place() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "has no file named MLmodel"), ("a: [", "cannot be read"), ("run_id: x", "has no 'flavors'")],
+    [
+        (None, "has no file named MLmodel"),
+        ("a: [", "cannot be read"),
+        ("run_id: x", "has no 'flavors'"),
+        ("utc_time_created: 2024-13-45", "cannot be read: month must be in 1..12"),
+        ("x: " + "1" * 6000, "cannot be read: Exceeds the limit"),
+        ("x: " + "[" * 5000, "cannot be read: maximum recursion depth"),
+        ("flavors: {sklearn: }", "expected a mapping under 'flavors.sklearn'"),
+        ("flavors: {1: {}}", "expected a mapping under 'flavors.1'"),
+    ],
 )
 def test_folders_that_are_no_model(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "MLmodel").write_text(content)
     with pytest.raises(FlavorError, match=message):
+        read_mlmodel(tmp_path)
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "MLmodel")
+    with pytest.raises(FlavorError, match="MLmodel is not a file"):
         read_mlmodel(tmp_path)
 
 

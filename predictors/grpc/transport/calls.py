@@ -17,7 +17,7 @@ from predictors.grpc.transport.frames import literal
 from predictors.grpc.transport.methods import Abort, Guard, Method, Streaming, Unary, head_of
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
-from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.byte_budget import BudgetExhausted, ByteBudget
 from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation, InflationFailed
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.runtime.garbage import forget_frames
@@ -100,7 +100,7 @@ class GrpcCall(Stream):
             self.arrived.set()
         elif len(self.buffer) >= PREFIX:
             size = self.size
-            if size > self.server.most_message:
+            if size > self.server.max_message:
                 self.refuse(self.too_large())
             elif len(self.buffer) > PREFIX + size:
                 self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
@@ -145,7 +145,7 @@ class GrpcCall(Stream):
         if not self.streaming:
             self.fail(GrpcStatus.DEADLINE_EXCEEDED, "the message takes too long to arrive (--read-timeout)")
 
-    def no_room(self) -> None:
+    def budget_exhausted(self) -> None:
         self.refuse(self.overloaded())
 
     def overloaded(self) -> Abort:
@@ -206,7 +206,7 @@ class GrpcCall(Stream):
             raise Abort(GrpcStatus.RESOURCE_EXHAUSTED, f"the message {error}") from None
         except InflationFailed as error:
             raise Abort(GrpcStatus.INTERNAL, f"the compressed message {error}") from None
-        except NoRoom:
+        except BudgetExhausted:
             raise self.overloaded() from None
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -219,7 +219,7 @@ class GrpcCall(Stream):
                 yield message
                 if compressed:
                     self.connection.hold(self, -len(message))
-            if len(self.buffer) >= PREFIX and self.size > self.server.most_message:
+            if len(self.buffer) >= PREFIX and self.size > self.server.max_message:
                 raise self.too_large()
             if self.ended:
                 break
@@ -239,7 +239,7 @@ class GrpcCall(Stream):
         return message, compressed
 
     def too_large(self) -> Abort:
-        most = self.server.most_message
+        most = self.server.max_message
         return Abort(GrpcStatus.RESOURCE_EXHAUSTED, f"the message is larger than {most} bytes (--max-body)")
 
     # -- answers ------------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ class GrpcServer:
     def __init__(
         self,
         methods: dict[str, Method],
-        most_message: int,
+        max_message: int,
         observer: Observer | None = None,
         room: ByteBudget | None = None,
         read_timeout: float = 0,
@@ -379,9 +379,9 @@ class GrpcServer:
         self.methods = methods
         self.observer = observer or Observer("")
         self.guard: Guard | None = None
-        self.most_message = most_message
+        self.max_message = max_message
         self.room = room or ByteBudget()
-        self.inflater = inflater or Inflater(most_message)
+        self.inflater = inflater or Inflater(max_message)
         self.read_timeout = read_timeout
         """Seconds for a message to arrive, and more for a large one; 0 for any time."""
         self.refused = refused
@@ -394,7 +394,7 @@ class GrpcServer:
     async def start(self, sock: Any, tls: Any = None) -> None:
         """Listens; `tls` is an SSL context."""
         # A whole message may be on its way at once, so that none ever waits for a window to open.
-        window = min(max(self.most_message + 64 * 1024, 2**20), 2**31 - 1)
+        window = min(max(self.max_message + 64 * 1024, 2**20), 2**31 - 1)
 
         def open_call(connection: Http2Connection, number: int, headers: Headers) -> Stream:
             return GrpcCall(connection, number, headers, self)

@@ -14,15 +14,15 @@ from predictors.grpc.transport.fields import Headers, Malformed, check_trailers
 from predictors.grpc.transport.frames import ConnectionFault, frame
 from predictors.grpc.transport.headers import HeaderBlock, HeaderBlocks
 from predictors.grpc.transport.stream import Stream
-from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.byte_budget import BudgetExhausted, ByteBudget
 from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 
 log = logging.getLogger("predictors")
 
 MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
-ENOUGH = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
-LAST_WORDS = 1.0  # seconds for a peer to hear that the connection will end
-FAREWELL = b"farewell"
+WINDOW_STEP = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
+CLOSE_SECONDS = 1.0  # seconds for a peer to hear that the connection will end
+LAST_PING = b"farewell"
 SELF_DEPENDENT = 0x100  # a flag of our own: the headers say that their stream depends on itself
 HTTP1_REPLY = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 34\r\n\r\n"
@@ -73,7 +73,7 @@ class Http2Connection(asyncio.Protocol):
         self.received = 0
         self.held = 0
         """Bytes that all open streams hold."""
-        self.most_held = max(MAX_HELD, 4 * window)
+        self.max_held = max(MAX_HELD, 4 * window)
         self.budget = work.WorkBudget()
         self.left_of_turn = work.TURN
         self.interrupted = False
@@ -145,7 +145,7 @@ class Http2Connection(asyncio.Protocol):
     def interrupt(self) -> None:
         """Other connections have their turn before the frames that wait."""
         self.interrupted = True
-        self.needed = frames.HEAD
+        self.needed = frames.HEADER_SIZE
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
@@ -218,11 +218,11 @@ class Http2Connection(asyncio.Protocol):
                 self.buffer += data
                 return
         size, left = len(data), self.left_of_turn
-        while size - at >= frames.HEAD:
+        while size - at >= frames.HEADER_SIZE:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
-            if length > frames.OUR_FRAME:
+            if length > frames.MAX_RECEIVED_FRAME:
                 raise ConnectionFault(frames.FRAME_SIZE_ERROR, "a frame is too long")
-            start = at + frames.HEAD
+            start = at + frames.HEADER_SIZE
             end = start + length
             if end > size:
                 self.needed = end - at
@@ -240,7 +240,7 @@ class Http2Connection(asyncio.Protocol):
                 self.interrupt()
                 break
         else:
-            self.needed = frames.HEAD
+            self.needed = frames.HEADER_SIZE
         if at < size:
             self.buffer += data[at:]
         if left < work.TURN - work.UNCOUNTED:
@@ -332,7 +332,7 @@ class Http2Connection(asyncio.Protocol):
         stream.begin()
         if flags & frames.END_STREAM:
             stream.end()
-            cost += work.CALL
+            cost += work.CALL_COST
         return cost
 
     def refuse(self, number: int, flags: int, code: int) -> int:
@@ -354,7 +354,7 @@ class Http2Connection(asyncio.Protocol):
             return self.end_faulty(stream, frames.PROTOCOL_ERROR)
         stream.ended = True
         stream.end()
-        return work.CALL
+        return work.CALL_COST
 
     def end_faulty(self, stream: Stream, code: int) -> int:
         """Ends a stream on which the peer broke the protocol; others go on."""
@@ -395,10 +395,10 @@ class Http2Connection(asyncio.Protocol):
         stream.received = received = stream.received + length
         if received > self.window:
             return self.end_faulty(stream, frames.FLOW_CONTROL_ERROR)
-        if self.held > self.most_held:
+        if self.held > self.max_held:
             return self.end_faulty(stream, frames.ENHANCE_YOUR_CALM)
         if not self.room.has(0):
-            stream.no_room()
+            stream.budget_exhausted()
             return work.SMALL_FRAME
         if stream.content_left is not None:
             stream.content_left -= len(payload)
@@ -411,7 +411,7 @@ class Http2Connection(asyncio.Protocol):
         if ends and not stream.ended:
             stream.ended = True
             stream.end()
-            return work.CALL + (length >> work.DATA_SHIFT)
+            return work.CALL_COST + (length >> work.DATA_SHIFT)
         return work.SMALL_FRAME + (length >> work.DATA_SHIFT)
 
     def is_idle(self, number: int) -> bool:
@@ -419,9 +419,9 @@ class Http2Connection(asyncio.Protocol):
         return number > self.last or number % 2 == 0
 
     def hold(self, stream: Stream, size: int) -> None:
-        """Counts bytes that a stream holds beside those that it received; raises NoRoom."""
+        """Counts bytes that a stream holds beside those that it received; raises BudgetExhausted."""
         if size > 0 and not self.room.has(size):
-            raise NoRoom
+            raise BudgetExhausted
         stream.inflated += size
         self.held += size
         self.room.held += size
@@ -429,7 +429,7 @@ class Http2Connection(asyncio.Protocol):
     def allow(self, stream: Stream, size: int) -> None:
         """Returns bytes that have been consumed to the window of a stream."""
         stream.consumed += size
-        if stream.consumed > ENOUGH and not stream.ended:
+        if stream.consumed > WINDOW_STEP and not stream.ended:
             self.write(frames.window_update(stream.number, stream.consumed))
             stream.received -= stream.consumed
             self.held -= stream.consumed
@@ -519,7 +519,7 @@ class Http2Connection(asyncio.Protocol):
         cost = self.budget.charge(work.SMALL_FRAME)
         if not flags & frames.ACK:
             self.write(frame(frames.PING, frames.ACK, 0, payload))
-        elif payload == FAREWELL:
+        elif payload == LAST_PING:
             self.leave()
         return cost
 
@@ -660,15 +660,15 @@ class Http2Connection(asyncio.Protocol):
         else:
             self.transport.close()
         # The peer may not read even this.
-        self.loop.call_later(LAST_WORDS, self.transport.abort)
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def prepare_to_leave(self) -> None:
         """Tells the peer to open no more streams; those that are on their way by then are still answered."""
         if not self.begun or self.failed:
             self.transport.close()
             return
-        self.write(frames.goaway(frames.MAX_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, FAREWELL))
-        self.loop.call_later(LAST_WORDS, self.leave)
+        self.write(frames.goaway(frames.MAX_WINDOW, frames.NO_ERROR) + frame(frames.PING, 0, 0, LAST_PING))
+        self.loop.call_later(CLOSE_SECONDS, self.leave)
 
     def leave(self) -> None:
         """No more streams; the connection ends with the last that is open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEAD = 9  # bytes before the payload of a frame
+HEADER_SIZE = 9  # bytes before the payload of a frame
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0, 1, 2, 3, 5
@@ -17,7 +17,7 @@ DEFAULT_WINDOW, DEFAULT_FRAME, MAX_FRAME, MAX_WINDOW = 65_535, 16_384, 2**24 - 1
 MAX_STREAMS = 1024  # of one connection at a time
 MAX_HEADERS = 32 * 1024  # bytes of the headers of one request
 MAX_BLOCK = 2 * MAX_HEADERS  # bytes of headers that are decoded at all; beyond it the connection ends
-OUR_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
+MAX_RECEIVED_FRAME = 2**20  # bytes of a frame: large messages come in few pieces
 
 HEAD_FORMAT = struct.Struct(">HBBBL")
 
@@ -40,7 +40,7 @@ def settings(window: int) -> bytes:
     values = (
         (MAX_CONCURRENT_STREAMS, MAX_STREAMS),
         (INITIAL_WINDOW_SIZE, window),
-        (MAX_FRAME_SIZE, OUR_FRAME),
+        (MAX_FRAME_SIZE, MAX_RECEIVED_FRAME),
         (MAX_HEADER_LIST_SIZE, MAX_HEADERS),
     )
     return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HL", *pair) for pair in values))

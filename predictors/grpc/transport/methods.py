@@ -16,7 +16,7 @@ from predictors.telemetry.ids import valid_ids
 CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-LONGEST = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
+MAX_DEADLINE = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
 
 
 class Abort(Exception):
@@ -113,7 +113,7 @@ def head_of(headers: Headers) -> Head:
         fields.get(b":path", b"").decode("latin-1"),
         fields.get(b"content-type", b"").partition(b";")[0].strip().lower() in CONTENT_TYPES,
         fields.get(b"grpc-encoding", b"identity"),
-        min(int(timeout[1]) * SECONDS[timeout[2]], LONGEST) if timeout else None,
+        min(int(timeout[1]) * SECONDS[timeout[2]], MAX_DEADLINE) if timeout else None,
         metadata,
         *valid_ids(headers),
     )

@@ -57,7 +57,7 @@ class Stream:
     def too_slow(self) -> None:
         """It has been arriving for too long."""
 
-    def no_room(self) -> None:
+    def budget_exhausted(self) -> None:
         """All requests together hold too many bytes."""
         raise NotImplementedError
 

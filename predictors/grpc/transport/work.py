@@ -21,7 +21,7 @@ MESSAGE = 20  # with each message that is sent
 EARNING_SHIFT = 8  # and with each 256 bytes of data that the peer takes
 
 # What it costs
-CALL = 20  # to answer; from the limit of a turn alone
+CALL_COST = 20  # to answer; from the limit of a turn alone
 SMALL_FRAME = 2  # control frames, and data that says nothing
 FIELD = 4  # to decode and to check
 BLOCK_SHIFT = 2  # and for each 4 bytes of a block, which may be Huffman coded

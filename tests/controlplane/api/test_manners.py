@@ -303,3 +303,39 @@ def test_metrics(plane: Plane) -> None:
         assert f'mlflow_kserve_controlplane_operations_total{{kind="deploy",state="{state}"}} 1.0' in text
     plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)
     assert plane.client.get("http://localhost/metrics").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("POST", "/serve", b'{"name": "fraud", "description": "\\ud800"}'),
+        ("POST", "/serve", b'{"name": "fraud", "description": "\\u0000"}'),
+        ("POST", "/serve", b"[" * 100_000),
+        ("POST", "/serve", b'{"name": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001),
+        ("POST", "/environment", b'{"name": "a", "spec": {"env": {"A\\ud800": "b"}}}'),
+        ("PATCH", "/environment/local", b'{"spec": {"env": {"A": "\\u0000"}}}'),
+        ("POST", "/serve/deploy-model", b'{"serve_name": "a", "env": "local", "model_uri": "/a", "cores": 1e999}'),
+        ("POST", "/serve/deploy-model", b'{"serve_name": "a", "env": "local", "model_uri": "/a", "cores": ' + b"9" * 400 + b"}"),
+        ("POST", "/serve/fraud/rollback", b'{"env": "local", "revision": 99999999999999999999}'),
+        ("GET", "/event?after=99999999999999999999", b""),
+        ("GET", "/serve/fraud/revisions/local/99999999999999999999", b""),
+        ("GET", "/serve/fraud/logs/local?revision=99999999999999999999", b""),
+        ("GET", "/serve/%00/status/%ff", b""),
+        ("GET", "/serve?name=%00", b""),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_what_no_database_stores_is_the_callers_mistake(plane: Plane, method: str, path: str, content: bytes) -> None:
+    headers = {"content-type": "application/json"} if content else {}
+    response = plane.client.request(method, path, content=content, headers=headers)
+    assert response.status_code in (400, 404, 422) or (method, response.status_code) == ("GET", 200), response.text
+    assert len(response.content) < 3000
+
+
+def test_every_problem_is_in_the_openapi_document(plane: Plane) -> None:
+    paths = plane.client.get("http://localhost/openapi.json").json()["paths"]
+    listed = [each for path, methods in paths.items() if path.startswith("/api/") for each in methods.values()]
+    assert len(listed) > 30
+    for each in listed:
+        assert {"400", "401", "403", "404", "409", "412", "415", "422", "503"} <= each["responses"].keys()
+        assert "application/problem+json" in each["responses"]["422"]["content"]

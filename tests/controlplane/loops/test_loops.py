@@ -127,3 +127,22 @@ def test_the_loops_go_on_when_the_store_is_back(store: Store, tmp_path: Path, mo
     operation = deployed(store, backend)
     wait_for(lambda: state(store, operation) == "SUCCEEDED", seconds=20)
     loops.close()
+
+
+def test_a_full_disk_ends_no_thread(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = MemoryBackend(time.time)
+    failures: list[str] = []
+
+    def full() -> None:
+        failures.append("tend")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backend, "tend", full)
+    loops = Loops(store, lambda environment: backend, "one", tmp_path)
+    loops.start()
+    wait_for(lambda: len(failures) > 1, seconds=20)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "RENEW_INTERVAL", 0.05)
+    operation = deployed(store, backend)
+    wait_for(lambda: state(store, operation) == "SUCCEEDED", seconds=20)
+    loops.close()

@@ -88,3 +88,7 @@ def test_one_of_many_gets_the_lease(shared: Plane) -> None:
     assert acquire(99)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(acquire, range(8))) == [False] * 8
+
+
+def test_names_that_it_cannot_store(shared: Plane) -> None:
+    assert shared.send("GET", "/serve/%00").status_code == 422

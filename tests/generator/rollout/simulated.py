@@ -240,6 +240,8 @@ class StandardCluster(SimulatedCluster):
         shares = self.shares()
         percents: dict[str, int] = {}
         for name, weight in shares.items():
+            if not weight:
+                continue
             uris = {uri for pod in self.pods[name] for uri in strings(pod["template"]) if uri.startswith("models:/")}
             percents |= {
                 uri: percents.get(uri, 0) + round(100 * weight / sum(shares.values())) for uri in uris if weight

@@ -113,7 +113,7 @@ def without_pods(content: Any) -> Any:
     return result
 
 
-few = settings(max_examples=25)
+few = settings(max_examples=15)
 interrupted = st.lists(st.integers(1, 12), max_size=4)
 modes = pytest.mark.parametrize("mode", ["Standard", "Knative"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from predictors.environments.dependencies import (
     preflight,
 )
 from predictors.environments.requirements import RequirementsError, canonical, from_conda, read_lines, read_requirements
-from predictors.flavor import read_mlmodel
+from predictors.flavor import MLmodel, read_mlmodel
 from tests.serving import in_thread, process
 from tests.zoo.case import labels, numbers
 
@@ -129,17 +130,25 @@ def test_requirements_in_included_files(save: Save) -> None:
     folder = save()
     (folder / "requirements.txt").write_text("-r more.txt\n-c limits.txt\n--extra-index-url https://127.0.0.1/simple\n")
     (folder / "more.txt").write_text("numpy==1.0.0 \\\n  --hash=sha256:00\nsix\n")
-    (folder / "limits.txt").write_text("pandas<3\n")
+    (folder / "limits.txt").write_text("pandas<3\n-r low.txt\n")
+    (folder / "low.txt").write_text("pandas>1\n")
     required = read_requirements(read_mlmodel(folder))
     assert required.requirements == ("numpy==1.0.0", "six")
-    assert required.constraints == ("pandas<3",)
+    assert required.constraints == ("pandas<3", "pandas>1")
     assert list(unmet(folder)) == ["numpy"]
 
 
-@pytest.mark.parametrize("line", ["-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-r ../../secret.txt", "-r requirements.txt", "--requirement=/etc/passwd"),
+        *("--requirem /etc/passwd", "--cons=/etc/passwd", "-c ../x", "-c limits.txt"),
+    ],
+)
 def test_includes_outside_the_model_are_refused(save: Save, line: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = save()
     (folder / "requirements.txt").write_text(line)
+    (folder / "limits.txt").write_text("-r /etc/passwd")
     mlmodel = read_mlmodel(folder)
     with pytest.raises(DependencyError, match="leads out of the model folder or includes itself"):
         preflight(mlmodel, "strict")
@@ -154,6 +163,49 @@ def test_unreadable_files_are_logged(save: Save, content: bytes, caplog: pytest.
     (folder / "conda.yaml").write_bytes(content)
     assert preflight(read_mlmodel(folder), "check") is None
     assert "dependencies cannot be checked: conda.yaml cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["numpy==" + "1" * 6000, "numpy; " + "(" * 20_000, "numpy>=" + "1" * 5000 + "!1"],
+    ids=["digits", "deep", "epoch"],
+)
+def test_unreadable_requirements_are_logged(tmp_path: Path, line: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "requirements.txt").write_text(line)
+    assert preflight(MLmodel(tmp_path), "check") is None
+    assert "dependencies cannot be checked: the requirement 'numpy" in caplog.text
+    assert len(caplog.text) < 1000
+    with pytest.raises(DependencyError, match=r"--dependencies=strict: the requirement 'numpy"):
+        preflight(MLmodel(tmp_path), "strict")
+
+
+@pytest.mark.parametrize("python", ["1" * 6000, "2024-99-99", "[" * 5000])
+def test_unreadable_environments_are_logged(tmp_path: Path, python: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "python_env.yaml").write_text(f"python: {python}")
+    assert preflight(MLmodel(tmp_path), "check") is None
+    assert "dependencies cannot be checked: python_env.yaml cannot be read" in caplog.text
+
+
+def test_values_of_other_types_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "conda.yaml").write_text("dependencies: [{pip: 5}, {pip: [numpy, {a: b}]}, {1: 2}, 3]")
+    (tmp_path / "python_env.yaml").write_text("python: [3, 11]")
+    assert read_requirements(MLmodel(tmp_path)).lines == ("numpy",)
+    assert read_requirements(MLmodel(tmp_path)).python is None
+
+
+def test_a_long_requirement_is_cut_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "requirements.txt").write_text("a" * 100_000)
+    assert len(preflight(MLmodel(tmp_path), "check") or ()) == 1
+    assert len(caplog.text) < 1000
+
+
+def test_included_files_are_read_once(tmp_path: Path) -> None:
+    """60 lines that each include the next file 60 times would otherwise be read 60 ** 5 times."""
+    names = ["requirements.txt", "b.txt", "c.txt", "d.txt", "e.txt"]
+    for name, included in itertools.pairwise(names):
+        (tmp_path / name).write_text(f"-r {included}\n" * 60)
+    (tmp_path / "e.txt").write_text("numpy\n")
+    assert read_requirements(MLmodel(tmp_path)).lines == ("numpy",)
 
 
 def test_check_logs_and_serves(save: Save, caplog: pytest.LogCaptureFixture) -> None:

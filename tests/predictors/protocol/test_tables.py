@@ -21,7 +21,7 @@ from predictors.protocol.parquet_layout import pages
 from predictors.protocol.parquet_table import decode_parquet, unfolded_size
 from predictors.protocol.tables import ANY, MAX_COLUMNS, TableColumns
 
-MOST = 16 * 2**20
+MAX_SIZE = 16 * 2**20
 
 
 def parquet(columns: Any, **options: Any) -> bytes:
@@ -106,7 +106,7 @@ def test_names_are_checked_before_values() -> None:
     body = bytearray(parquet({"b": [1.0] * 1000}, compression="none", use_dictionary=False))
     body[100:4000] = bytes(3900)
     with pytest.raises(NotThese, match="b"):
-        unfolded_size(bytes(body), columns, MOST)
+        unfolded_size(bytes(body), columns, MAX_SIZE)
 
 
 # -- Parquet ----------------------------------------------------------------------------------------------------------
@@ -143,10 +143,10 @@ def test_a_small_file_that_unfolds(name: str, writer: str) -> None:
     if len(BOMBS[name]) == ROWS and "row_group_size" in options:
         options = {"row_group_size": 500_000}
     body = parquet({"a": BOMBS[name]}, **options)
-    assert len(body) < MOST / 4
+    assert len(body) < MAX_SIZE / 4
     before = pa.total_allocated_bytes()
     with pytest.raises(TooLarge, match="once it is read"):
-        unfolded_size(body, ANY, MOST)
+        unfolded_size(body, ANY, MAX_SIZE)
     assert pa.total_allocated_bytes() <= before
 
 
@@ -154,8 +154,8 @@ def test_a_small_file_that_unfolds(name: str, writer: str) -> None:
 def test_texts_that_repeat_the_one_before(encoding: str) -> None:
     options = {"use_dictionary": False, "column_encoding": {"a": encoding}}
     with pytest.raises(TooLarge):
-        unfolded_size(parquet({"a": BOMBS["texts"]}, **options), ANY, MOST)
-    assert unfolded_size(parquet({"a": ["a", "ab", "abc"]}, **options), ANY, MOST) < 1000
+        unfolded_size(parquet({"a": BOMBS["texts"]}, **options), ANY, MAX_SIZE)
+    assert unfolded_size(parquet({"a": ["a", "ab", "abc"]}, **options), ANY, MAX_SIZE) < 1000
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -163,7 +163,7 @@ def test_what_a_file_takes(writer: str) -> None:
     """About what its values take: a file within the limit is never refused."""
     words = [f"word {i % 1000}" * 10 for i in range(20_000)]
     table = {"a": np.arange(20_000.0), "b": words, "c": [["x", word] for word in words], "d": [1, None] * 10_000}
-    size = unfolded_size(parquet(table, **WRITERS[writer]), ANY, MOST)
+    size = unfolded_size(parquet(table, **WRITERS[writer]), ANY, MAX_SIZE)
     assert 0.9 < size / pa.table(table).nbytes < 2.5
 
 
@@ -174,7 +174,7 @@ def test_a_footer_that_lies() -> None:
     lie = body[:footer] + body[footer:].replace(zigzag(ROWS), zigzag(ROWS // 2))
     assert pq.ParquetFile(pa.BufferReader(lie)).metadata.row_group(0).column(0).num_values == ROWS // 2
     with pytest.raises(TooLarge, match=str(8 * ROWS)):
-        unfolded_size(lie, ANY, MOST)
+        unfolded_size(lie, ANY, MAX_SIZE)
 
 
 def zigzag(number: int) -> bytes:
@@ -201,14 +201,14 @@ def nested_file(depth: int, columns: int = 1, name: bytes = b"a") -> bytes:
 
 
 def test_a_schema_that_no_library_survives() -> None:
-    assert unfolded_size(nested_file(20), ANY, MOST) == 0
+    assert unfolded_size(nested_file(20), ANY, MAX_SIZE) == 0
     for depth in (40, 9_000):
         with pytest.raises(InvalidInput, match="nested too deeply"):
-            unfolded_size(nested_file(depth), ANY, MOST)
+            unfolded_size(nested_file(depth), ANY, MAX_SIZE)
     with pytest.raises(InvalidInput, match="more than 10000 columns"):
-        unfolded_size(nested_file(100_000), ANY, MOST)
+        unfolded_size(nested_file(100_000), ANY, MAX_SIZE)
     with pytest.raises(InvalidInput, match="too long names"):
-        unfolded_size(nested_file(1, columns=5_000, name=b"a" * 10_000), ANY, MOST)
+        unfolded_size(nested_file(1, columns=5_000, name=b"a" * 10_000), ANY, MAX_SIZE)
 
 
 def test_a_schema_behind_another() -> None:
@@ -217,7 +217,7 @@ def test_a_schema_behind_another() -> None:
     footer = good[4:-9] + b"\x29" + bad[7:-13].partition(b"\x19")[2] + b"\0"
     body = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
     with pytest.raises(InvalidInput):
-        unfolded_size(body, ANY, MOST)
+        unfolded_size(body, ANY, MAX_SIZE)
 
 
 @settings(max_examples=300, deadline=None)
@@ -229,7 +229,7 @@ def test_a_broken_file_is_refused(data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(body)))
     for broken in (bytes(body), bytes(body[:cut]), bytes(body[cut:])):
         with contextlib.suppress(InvalidInput, TooLarge):
-            unfolded_size(broken, ANY, MOST)
+            unfolded_size(broken, ANY, MAX_SIZE)
             decode_parquet(broken)
 
 
@@ -262,7 +262,7 @@ def test_an_index_is_no_column() -> None:
     frame, file = pd.DataFrame({"x": [1.5, 2.5], "y": ["a", None]}, index=pd.Index([5, 7], name="row")), io.BytesIO()
     frame.to_parquet(file)
     with pytest.raises(NotThese, match=r"\['x', 'y'\]"):
-        unfolded_size(file.getvalue(), TableColumns(select=refuse), MOST)
+        unfolded_size(file.getvalue(), TableColumns(select=refuse), MAX_SIZE)
     assert list(decode_parquet(file.getvalue()).columns or {}) == ["x", "y"]
 
 
@@ -272,7 +272,7 @@ def test_a_footer_of_which_a_byte_is_wrong(changed: int) -> None:
     body = bytearray(SMALL_FILE)
     body[changed] ^= 2
     with contextlib.suppress(InvalidInput, TooLarge):
-        unfolded_size(bytes(body), ANY, MOST)
+        unfolded_size(bytes(body), ANY, MAX_SIZE)
         decode_parquet(bytes(body))
 
 

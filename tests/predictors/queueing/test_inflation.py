@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from predictors.queueing.byte_budget import ByteBudget, NoRoom
+from predictors.queueing.byte_budget import BudgetExhausted, ByteBudget
 from predictors.queueing.inflation import (
     ANY_RATIO,
     SMALL_STEP,
@@ -37,7 +37,7 @@ class CountedBudget:
 
     def __call__(self, size: int) -> None:
         if size > 0 and not self.bytes.has(size):
-            raise NoRoom
+            raise BudgetExhausted
         self.bytes.held += size
         self.changes.append(size)
 
@@ -85,7 +85,7 @@ def test_room_is_held_before_a_step() -> None:
     budget, packed = CountedBudget(3 * STEP + 10), zlib.compress(bytes(MAX))
     tracemalloc.start()
     try:
-        with pytest.raises(NoRoom):
+        with pytest.raises(BudgetExhausted):
             inflate(packed, budget)
         _, peak = tracemalloc.get_traced_memory()
     finally:

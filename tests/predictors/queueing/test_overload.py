@@ -137,13 +137,13 @@ def test_what_is_too_much_is_refused_and_the_rest_is_answered(gated: Path, gate:
 
 
 def test_what_would_wait_too_long_is_refused(gated: Path, gate: FileGate) -> None:
-    """Once it is known how long the model takes: the first 32 may always wait."""
+    """Once it is known how long the model takes: the first 64 may always wait."""
     with in_thread(gated, max_threads=1, max_wait=0.001) as server:
         gate.event.clear()
-        clients = [Raw(server) for _ in range(60)]
+        clients = [Raw(server) for _ in range(80)]
         for client in clients:
             client.send(ask(1))
-        wait_for(lambda: busy(server) == 60)
+        wait_for(lambda: busy(server) == 80)
         wait_for(lambda: count(server, "model_expected_wait_seconds") > 1)
         status, headers, body = answer(server, ask(2))
         assert status == 503
@@ -154,6 +154,22 @@ def test_what_would_wait_too_long_is_refused(gated: Path, gate: FileGate) -> Non
         assert {client.reply()[0] for client in clients} == {200}
         assert 2 not in gate.asked
         assert answer(server, ask(3))[0] == 200
+        for client in clients:
+            client.close()
+
+
+def test_fifty_callers_may_wait_for_a_slow_model(gated: Path, gate: FileGate) -> None:
+    """As many as people's first load tests have."""
+    with in_thread(gated, max_threads=1) as server:
+        gate.event.clear()
+        clients = [Raw(server) for _ in range(50)]
+        for client in clients[:-1]:
+            client.send(ask(1))
+        wait_for(lambda: count(server, "model_expected_wait_seconds") > 1)
+        clients[-1].send(ask(1))
+        wait_for(lambda: busy(server) == 50)
+        gate.event.set()
+        assert {client.reply()[0] for client in clients} == {200}
         for client in clients:
             client.close()
 

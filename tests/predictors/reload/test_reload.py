@@ -265,6 +265,11 @@ def test_a_version_that_does_not_fit_is_refused(registry: RealRegistry, tmp_path
         wait_for(lambda: served(server.running) == "2")
         assert metric(server.running, 'model_reload_failing{model_name="model"}') == 0
         assert properties(server.running)["reload"] == "serving version 2"
+        assert (
+            0
+            < server.log.index("models:/m@careful moved from version 1 to 2")
+            < server.log.index(": serving version 2")
+        )
     with process(tmp_path, *flags, "--allow-signature-change") as server:
         registry.alias("careful", other)
         wait_for(lambda: served(server.running) == other)

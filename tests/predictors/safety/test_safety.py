@@ -24,6 +24,7 @@ from predictors.safety.checks import check
 from predictors.safety.model_files import Policy, UnsafeModel
 from predictors.safety.pickle_switch import PICKLE_SWITCH, guarded_load
 from predictors.safety.pt2 import is_arithmetic
+from tests.predictors.safety.two_faced import two_faced
 
 # The frameworks' own warnings, while models are saved, are not what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -384,6 +385,14 @@ def test_links_out_of_the_folder(tmp_path: Path, marker: Path, policy: Policy) -
     attack.works_unchecked()
 
 
+@pytest.mark.parametrize("policy", [ALLOWED, STRICT])
+def test_pipes(tmp_path: Path, policy: Policy) -> None:
+    """Reading one would wait for its writer."""
+    os.mkfifo(tmp_path / "model.skops")
+    with pytest.raises(UnsafeModel, match=r"file model\.skops is refused: it is a pipe"):
+        check(tmp_path, {"flavors": {"sklearn": {"pickled_model": "model.skops"}}}, "sklearn", policy)
+
+
 def test_linked_folders(tmp_path: Path) -> None:
     """As volumes of ConfigMaps have them: the model folder and its files are links that stay inside."""
     real = save_sklearn(tmp_path / "real")
@@ -639,6 +648,50 @@ def test_pt2_example_inputs_in_disguise(pt2: Path, marker: Path) -> None:
     torch.save((), harmless)
     rewritten(pt2, "sample_inputs/model.pt", lambda _: content.getvalue() + harmless.getvalue())
     Attack(pt2, "pytorch", marker).refused("torch may run it as Python: '(a pickle)'")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_with_two_faces(pt2: Path, marker: Path) -> None:
+    """torch reads the directory that the end record names, MLflow's proof the one before the end record."""
+    import torch
+
+    content = io.BytesIO()
+    torch.save(((Bomb(marker),), {}), content)
+    archive = pt2 / "data" / "model.pt2"
+    with zipfile.ZipFile(archive) as genuine:
+        shown = {info.filename: genuine.read(info) for info in genuine.infolist()}
+    (inputs,) = [name for name in shown if name.endswith("sample_inputs/model.pt")]
+    archive.write_bytes(two_faced(shown, {**shown, inputs: content.getvalue()}))
+    Attack(pt2, "pytorch", marker).refused("torch may read it in another way than its check")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_example_inputs_with_two_faces(pt2: Path, marker: Path) -> None:
+    import torch
+
+    code = f'x"+str(__import__("os").mkdir("{marker}"))+"'
+    faces = []
+    for name in ("x", code):
+        content = io.BytesIO()
+        torch.save((({name: torch.zeros(8, 3)},), {}), content)
+        with zipfile.ZipFile(content) as saved:
+            faces.append({info.filename: saved.read(info) for info in saved.infolist()})
+    rewritten(pt2, "sample_inputs/model.pt", lambda _: two_faced(*faces))
+    Attack(pt2, "pytorch", marker).refused("its files cannot be checked (BadZipFile")
+    torch_works_if_allowed(pt2, marker)
+
+
+def test_pt2_example_inputs_in_capitals(pt2: Path, marker: Path) -> None:
+    """torch compares names of records without regard to case."""
+    import torch
+
+    code = f'x"+str(__import__("os").mkdir("{marker}"))+"'
+    content = io.BytesIO()
+    torch.save((({code: torch.zeros(8, 3)},), {}), content)
+    rewritten(pt2, "sample_inputs/model.pt", lambda _: content.getvalue())
+    archive = pt2 / "data" / "model.pt2"
+    archive.write_bytes(archive.read_bytes().replace(b"sample_inputs/model.pt", b"sample_inputs/MODEL.PT"))
+    Attack(pt2, "pytorch", marker).refused("sample_inputs/MODEL.PT in file data/model.pt2")
     torch_works_if_allowed(pt2, marker)
 
 
@@ -924,6 +977,18 @@ def test_transformers_references(bert: Path) -> None:
     (bert / "components" / "inference_config.txt").unlink()
     json_edited(bert / "model" / "config.json", lambda config: config.update(attn_implementation="someone/kernel"))
     assert "attn_implementation 'someone/kernel'" in refusal(bert, "transformers")
+
+
+@pytest.mark.parametrize("nested", ["&a [*a]", "aliases"])
+def test_aliases_are_walked_once(bert: Path, nested: str) -> None:
+    """Ten aliases on each of twelve levels are 10 ** 12 values, written in a few lines."""
+    lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 13))]
+    with (bert / "MLmodel").open("a") as file:
+        file.write("\n".join(lines if nested == "aliases" else [f"x: {nested}"]))
+    check(bert, read(bert), "transformers", STRICT)
+    with (bert / "MLmodel").open("a") as file:
+        file.write("\ny: {auto_map: x}\n")
+    assert "auto_map" in refusal(bert, "transformers")
 
 
 def test_files_that_cannot_be_checked(bert: Path, keras_model: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
 def test_certificates_are_read_again(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue()
     with process(tmp_path, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key), ready=False) as server:
-        wait_for(lambda: lines(server, "serving model version"), seconds=60)
+        wait_for(lambda: lines(server, "loaded model version"), seconds=60)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: lines(server, "--ssl-certfile, --ssl-keyfile: read again") == 2, seconds=10)  # HTTP and gRPC
         assert server.terminate() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from mlflow.models.utils import _enforce_params_schema, _enforce_schema
 from mlflow.types import ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import ColSpec, TensorSpec
 
+from predictors.flavor import FlavorError, MLmodel
 from predictors.protocol import invocations, v1, v2
 from predictors.protocol.batch import Batch
 from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.parquet_table import decode_parquet
 from predictors.protocol.tables import TableColumns
-from predictors.signature.plan import SignaturePlan, compile_plan
+from predictors.signature.example import MAX_PLACEHOLDER, placeholder, read_example
+from predictors.signature.plan import SignaturePlan, compile_plan, read_plan
 from tests.predictors.parity import records
 from tests.zoo.case import mixed
 
@@ -31,6 +34,30 @@ from tests.zoo.case import mixed
 def plan_of(inputs: Any = None, params: Any = None) -> SignaturePlan:
     entry = {"inputs": inputs and json.dumps(inputs.to_dict()), "params": params and json.dumps(params.to_dict())}
     return compile_plan(entry)
+
+
+@pytest.mark.parametrize(
+    "signature", [1, [1], "text", {"inputs": 1}, {"inputs": "{"}, {"inputs": "[" * 20_000}, {"outputs": [1]}]
+)
+def test_a_signature_without_a_form_is_named(tmp_path: Path, signature: Any) -> None:
+    with pytest.raises(FlavorError, match="the signature in .*MLmodel cannot be read") as refused:
+        read_plan(MLmodel(tmp_path, {"signature": signature}))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 20_000, "[" + "9" * 100_000 + "]", "{"], ids=["deep", "digits", "cut"])
+def test_an_example_without_a_form_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "example.json").write_text(content)
+    for key in ("artifact_path", "serving_input_path"):
+        info = {key: "example.json", "type": "dataframe"}
+        assert read_example(MLmodel(tmp_path, {"saved_input_example_info": info})) is None
+    assert read_example(MLmodel(tmp_path, {"saved_input_example_info": 1})) is None
+
+
+def test_no_placeholder_for_a_huge_tensor() -> None:
+    for rows, expected in ((4, True), (MAX_PLACEHOLDER, False)):
+        plan = plan_of(Schema([TensorSpec(np.dtype("float32"), (-1, rows, 2))]))
+        assert (placeholder(plan) is not None) is expected
 
 
 def encoded(value: Any) -> bytes:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import os
 import tarfile
 import tempfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predictors.storage.archives import replace_links, unpack
+from predictors.storage.archives import Allowance, copy_link_target, replace_links, unpack
 from predictors.storage.failures import UnsafeArchive, VolumeError
 
 NO_LIMIT = 1 << 30
@@ -119,6 +120,83 @@ def test_links_outside_and_devices_are_refused(
     with pytest.raises(UnsafeArchive, match=words):
         unpack(tar(tmp_path / "m.tar", *members), folder, NO_LIMIT)
     assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_names_with_control_characters_are_refused(tmp_path: Path, folder: Path, suffix: str) -> None:
+    """A line break could make a line of its own in a log, or in what the digest of a model is computed from."""
+    archive, name = tmp_path / f"m.{suffix}", "a\nb"
+    zipped(archive, **{name: b"x"}) if suffix == "zip" else tar(archive, member(name, size=1))
+    with pytest.raises(UnsafeArchive, match=r"'a\\nb' holds a control character"):
+        unpack(archive, folder, NO_LIMIT)
+
+
+def test_a_long_chain_of_links_is_followed_once(tmp_path: Path, folder: Path) -> None:
+    class CountedLinks(dict[PurePosixPath, PurePosixPath]):
+        steps = 0
+
+        def __getitem__(self, key: PurePosixPath) -> PurePosixPath:
+            self.steps += 1
+            return super().__getitem__(key)
+
+    (folder / "f").write_bytes(b"x")
+    names = [PurePosixPath(f"l{number}") for number in range(200)]
+    links = CountedLinks(zip(names, [*names[1:], PurePosixPath("f")], strict=True))
+    for name in links:
+        copy_link_target(folder, name, links, Allowance("m.tar", NO_LIMIT, NO_LIMIT))
+    assert tree(folder) == {"f": b"x"} | {str(name): b"x" for name in names}
+    assert links.steps < 4 * len(links)
+
+
+def with_size(header: bytes, size: int) -> bytes:
+    """The header of a tar member with another size, in GNU's binary form, and the checksum for it."""
+    changed = bytearray(header)
+    changed[124:136] = size.to_bytes(12, "big", signed=True) if size < 0 else b"%011o\0" % size
+    changed[148:156] = b"%06o\0 " % (256 + sum(changed[:148]) + sum(changed[156:512]))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "words"),
+    [
+        (tarfile.REGTYPE, -1024, "claims -1024 bytes"),
+        (tarfile.XHDTYPE, 1 << 30, f"claims {1 << 30} bytes"),
+        (tarfile.XGLTYPE, 1 << 30, f"claims {1 << 30} bytes"),
+        (tarfile.GNUTYPE_LONGNAME, 1 << 30, f"claims {1 << 30} bytes"),
+        (tarfile.GNUTYPE_LONGLINK, -1, "claims -1 bytes"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_headers_of_a_tar_file_are_bounded(
+    tmp_path: Path, folder: Path, kind: bytes, size: int, words: str, first: bool
+) -> None:
+    """tarfile would read an extended header of any size into memory, and go backwards for a negative size."""
+    header = with_size(member("a", kind).tobuf(tarfile.GNU_FORMAT), size)
+    archive = tmp_path / "m.tar"
+    archive.write_bytes((b"" if first else member("b").tobuf()) + header + bytes(10240))
+    with pytest.raises(UnsafeArchive, match=words):
+        unpack(archive, folder, NO_LIMIT)
+
+
+def test_a_negative_size_in_an_extended_header(tmp_path: Path, folder: Path) -> None:
+    info = member("a")
+    info.pax_headers = {"size": "-1024"}
+    with pytest.raises(UnsafeArchive, match="a file with a negative size"):
+        unpack(tar(tmp_path / "m.tar", info, member("b")), folder, NO_LIMIT)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_python_inflates_at_once_are_refused(tmp_path: Path, folder: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w", method) as archive:
+        archive.writestr("a", bytes(1 << 20))
+    with pytest.raises(UnsafeArchive, match="'a' is not compressed with deflate"):
+        unpack(tmp_path / "m.zip", folder, NO_LIMIT)
+
+
+def test_a_tar_file_of_another_compression_is_refused(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "m.tar.gz").write_bytes(bz2.compress(tar(tmp_path / "m.tar", member("a")).read_bytes()))
+    with pytest.raises(UnsafeArchive, match=r"m\.tar\.gz cannot be read as an archive"):
+        unpack(tmp_path / "m.tar.gz", folder, NO_LIMIT)
 
 
 def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:

@@ -207,6 +207,42 @@ def test_retries_are_limited(proxy: Any, registered: dict[str, str], monkeypatch
         resolve(settings)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "words"),
+    [
+        (200, {}, b"<html>\n<body>Please log in</body>", "not in a valid JSON format"),
+        (200, {}, b"[1, 2]", "not in a valid JSON format"),
+        (200, {}, b"[" * 100_000, "not in a valid JSON format"),
+        (200, {}, b"{}", "expected a number as the version"),
+        (200, {}, b'{"model_version": {"version": {"a": 1}}}', "ParseError"),
+        (
+            200,
+            {},
+            b'{"model_version": {"version": "../../x"}}',
+            "expected a number as the version, the registry answers",
+        ),
+        (302, {"Location": "file:///etc/passwd"}, b"", "No connection adapters"),
+        (302, {"Location": "/"}, b"", "redirects"),
+    ],
+)
+def test_a_registry_that_answers_nonsense(status: int, headers: dict[str, str], body: bytes, words: str) -> None:
+    class Nonsense(QuietHandler):
+        def do_GET(self) -> None:
+            self.reply(status, body, **headers)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Nonsense)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        with pytest.raises(SourceError, match=words) as refused:
+            resolve(Settings(model_uri="models:/fraud@champion", tracking_uri=address, download_retries=0))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(str(refused.value).splitlines()) == 1
+    assert len(str(refused.value)) < 1000
+
+
 def test_user_and_password_are_sent(proxy: Any, registered: dict[str, str]) -> None:
     settings = Settings(
         model_uri="models:/fraud@champion", tracking_uri=proxy.address, tracking_username="ada", tracking_password="pw"
