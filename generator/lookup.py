@@ -37,6 +37,7 @@ def fetch_facts(uri: str, tracking_uri: str | None = None, timeout: float = TIME
         raise unreachable(uri, f"it {mistake}")
     if model.is_mlflow and not tracking_uri and not knows_mlflow():
         raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
+    import_mlflow()  # which may take longer than the lookup, and is not to be counted
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
         run_with_timeout(lambda: download(model.text, tracking_uri, target), uri, timeout)
         return read(Path(target), uri)
@@ -53,6 +54,12 @@ def read(folder: Path, uri: str) -> ModelFacts:
         return ModelFacts.of(read_mlmodel(folder).content, uri)
     except FlavorError as error:
         raise unreachable(uri, str(error).replace(str(folder), uri)) from None
+
+
+def import_mlflow() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.store.artifact.artifact_repository_registry  # noqa: F401
 
 
 def download(uri: str, tracking_uri: str | None, target: str) -> None:

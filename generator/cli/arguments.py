@@ -6,10 +6,12 @@ import argparse
 import re
 import shlex
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path as File
 from typing import Any
 
 from generator.cli.console import Stop
+from generator.lookup import TIMEOUT
 from generator.problems import Path, SpecError, path_text
 from generator.specfile.yaml_text import Position, YamlDocument, read
 
@@ -77,6 +79,20 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
 
 def add_lookup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mlmodel", metavar="FOLDER", help="folder with a copy of the model, read instead of --model")
+    parser.add_argument(
+        "--lookup-timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"how long MLflow may take to describe the model [{TIMEOUT:g}]",
+    )
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < inf:
+        raise ValueError(text)
+    return value
 
 
 def layers_of(args: argparse.Namespace) -> list[YamlDocument]:

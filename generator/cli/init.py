@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from generator.cli.arguments import add_lookup
 from generator.cli.console import OK, UNREACHABLE, Stop
 from generator.cli.files import write
 from generator.facts import ModelFacts
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="default", metavar="NAME", help="namespace of all resources [default]")
     parser.add_argument("--flavor", metavar="FLAVOR", help="flavor of the model, which is then not looked up")
     parser.add_argument("--tracking-uri", metavar="URL", help="MLflow's address [MLFLOW_TRACKING_URI]")
-    parser.add_argument("--mlmodel", metavar="FOLDER", help="folder with a copy of the model, read instead of --model")
+    add_lookup(parser)
     parser.add_argument("--schema", metavar="PATH", help="path of the JSON Schema for editors, written as a comment")
     parser.add_argument("-o", "--output", default="-", metavar="FILE", help="file to write; - is stdout [default]")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
@@ -56,7 +57,7 @@ def facts(args: argparse.Namespace) -> ModelFacts | None:
     if args.flavor:
         return None
     try:
-        return fetch_facts(args.mlmodel or args.model, args.tracking_uri)
+        return fetch_facts(args.mlmodel or args.model, args.tracking_uri, args.lookup_timeout)
     except LookupFailed as error:
         raise Stop(str(error), UNREACHABLE) from None
 

@@ -13,7 +13,7 @@ from generator.cli.arguments import command_line, layers_of
 from generator.cli.console import UNREACHABLE, Stop
 from generator.cli.main import release
 from generator.facts import ModelFacts
-from generator.lookup import LookupFailed, fetch_facts
+from generator.lookup import TIMEOUT, LookupFailed, fetch_facts
 from generator.notes import notes_of
 from generator.plan import ManifestPlan
 from generator.problems import Problem, SpecError
@@ -35,6 +35,7 @@ class ServeRequest:
     command: str
     tracking_uri: str | None = None
     mlmodel: str | None = None
+    lookup_timeout: float = TIMEOUT
     remarks: list[str] = field(default_factory=list)
     """Notes about the arguments."""
 
@@ -55,7 +56,7 @@ class ServeRequest:
             if canary.flavor is None:
                 sources.setdefault(canary.model, canary.model)
         try:
-            return {uri: fetch_facts(where, self.tracking_uri) for uri, where in sources.items()}
+            return {uri: fetch_facts(where, self.tracking_uri, self.lookup_timeout) for uri, where in sources.items()}
         except LookupFailed as error:
             raise Stop(str(error), UNREACHABLE) from None
 
@@ -96,7 +97,13 @@ def requested(args: argparse.Namespace, command: str) -> ServeRequest:
     shared = read_document(args.environments) if getattr(args, "environments", None) else None
     parsed = spec_file(file, args.env, shared, flags)
     tracking_uri = local_tracking_uri(parsed.spec, getattr(args, "field_tracking_uri", None))
-    request = ServeRequest(parsed, command_line(args, command), tracking_uri, getattr(args, "mlmodel", None))
+    request = ServeRequest(
+        parsed,
+        command_line(args, command),
+        tracking_uri,
+        getattr(args, "mlmodel", None),
+        getattr(args, "lookup_timeout", TIMEOUT),
+    )
     known = dict.fromkeys(name for each in (shared, file) if each for name in environments_of(each))
     if args.env is None and known:
         request.remarks.append(

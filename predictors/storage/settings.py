@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from predictors.flavor import FLAVORS
 from predictors.settings.declare import SettingError, parser, read_values, setting
 from predictors.settings.values import between, choice, seconds, size, truth
 from predictors.telemetry.logs import FORMATS
 from predictors.telemetry.settings import refuse
-from predictors.uris import mlflow_spelling
+from predictors.uris import MLFLOW_SCHEMES, mlflow_spelling, scheme_of
 
+NO_SCHEME = re.compile(r"[\w.-]+:\d+(/.*)?")
 PROG = "python -m predictors.storage"
 
 
@@ -86,7 +89,13 @@ class SourceSettings(NameSettings, LocationSettings):
     )
 
 
-def check(settings: NameSettings) -> None:
+def check(settings: SourceSettings) -> None:
+    if NO_SCHEME.fullmatch(settings.tracking_uri or ""):
+        raise SettingError(f"--tracking-uri: expected a scheme, such as http://{settings.tracking_uri}")
+    scheme = scheme_of(settings.model_uri or "")
+    meant = get_close_matches(scheme, MLFLOW_SCHEMES, n=1) if scheme not in MLFLOW_SCHEMES else []
+    if meant and "://" not in (settings.model_uri or ""):
+        raise SettingError(f"--model-uri: unknown scheme '{scheme}:' (did you mean '{meant[0]}:'?)")
     for flag, text in (("--model-name", settings.model_name), ("--model-version", settings.model_version)):
         if text is not None and (not text or any(char in text for char in "/:?# ")):
             raise SettingError(f"{flag}: expected a name that can be part of a URL, without / : ? # or spaces")

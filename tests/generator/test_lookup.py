@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from generator import ModelFacts
+from generator.cli.console import UNREACHABLE, USAGE
 from generator.cli.main import main
 from generator.lookup import LookupFailed, fetch_facts
 from tests.registry import MLFLOW_VARIABLES, mlflow_server
@@ -106,6 +107,31 @@ def test_a_server_that_does_not_answer() -> None:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(LookupFailed, match="no response within 0.5 s"):
             fetch_facts("models:/fraud/1", address, timeout=0.5)
+
+
+def test_imports_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def timed(action: Callable[[], None], uri: str, timeout: float) -> None:
+        steps.append("timed")
+        raise LookupFailed(uri)
+
+    monkeypatch.setattr("generator.lookup.import_mlflow", lambda: steps.append("imported"))
+    monkeypatch.setattr("generator.lookup.run_with_timeout", timed)
+    with pytest.raises(LookupFailed):
+        fetch_facts("models:/fraud/1", "http://127.0.0.1:1")
+    assert steps == ["imported", "timed"]
+
+
+def test_the_flag_for_the_limit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        arguments = ["--model", "models:/fraud@champion", "--name", "fraud", "--lookup-timeout", "0.4"]
+        for command in ("init", "render"):
+            assert main([command, *arguments]) == UNREACHABLE
+            assert "no response within 0.4 s" in capsys.readouterr().err
+    assert main(["init", *arguments[:-1], "0"]) == USAGE
+    assert "--lookup-timeout: invalid seconds value: '0'" in capsys.readouterr().err
 
 
 def test_a_server_that_is_not_there() -> None:

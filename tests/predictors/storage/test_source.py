@@ -269,6 +269,21 @@ def test_kserves_spelling(uri: str, expected: str) -> None:
     assert read_settings(["--model-uri", uri]).model_uri == expected
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--tracking-uri", "localhost:5000"], "--tracking-uri: expected a scheme, such as http://localhost:5000"),
+        (["--model-uri", "modles:/fraud/3"], "--model-uri: unknown scheme 'modles:' (did you mean 'models:'?)"),
+        (["--model-uri", "run:/0123/model"], "--model-uri: unknown scheme 'run:' (did you mean 'runs:'?)"),
+    ],
+)
+def test_misspelt_addresses(capsys: pytest.CaptureFixture[str], flags: list[str], words: str) -> None:
+    """Nothing is tried: it could not succeed."""
+    with pytest.raises(SystemExit) as ended:
+        read_settings(flags, prog="python -m predictors.mlflow", description="")
+    assert (ended.value.code, words in capsys.readouterr().err) == (2, True)
+
+
 def test_an_unknown_spelling(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         read_settings([], {"MODEL_URI": "mlflow://fraud/3"})
