@@ -62,10 +62,11 @@ def build(parts: Sequence[str]) -> None:
         images.build(IMAGES, say)
 
 
-def up(names: Sequence[str]) -> None:
+def up(names: Sequence[str], with_build: bool = True) -> None:
     parts = with_needs(names or USUAL)
     check(parts)
-    build(parts)
+    if with_build:
+        build(parts)
     began = time.monotonic()
     if sandbox.init() is None:
         shutil.rmtree(STATE, ignore_errors=True)
@@ -106,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, text in (("build", "build what parts need"), ("up", "build and start parts, and leave them running")):
         made = commands.add_parser(name, help=text)
         made.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, with what they need [{', '.join(USUAL)}]")
+    commands.choices["up"].add_argument("--no-build", action="store_true", help="start what was built before")
     commands.add_parser("status", help="say what runs, and where")
     commands.add_parser("down", help="end the cluster; what was built stays")
     inside = commands.add_parser("inside", help="run a command in the cluster's namespaces")
@@ -113,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     os.chdir(ROOT)
     if options.command == "up":
-        up(options.parts)
+        up(options.parts, not options.no_build)
     elif options.command == "build":
         parts = with_needs(options.parts or USUAL)
         check(parts)

@@ -37,6 +37,7 @@ class Rollout:
 
     def run(self, command: str, *arguments: str) -> str:
         done = self.attempt(command, *arguments)
+        print(f"{command} {' '.join(arguments)}: done after {len(self.traffic.answered)} requests\n{done.stderr}")
         assert done.returncode == 0, f"{command}: {done.stderr}\n{self.traffic.failures()[:5]}"
         return done.stderr
 

@@ -45,7 +45,10 @@ class Traffic:
         return [one for one in self.answered if one.at >= moment]
 
     def failures(self) -> list[str]:
-        return [f"{one.protocol}: {one.error}" for one in self.answered if one.answer is None]
+        first = self.answered[0].at if self.answered else 0
+        return [
+            f"{one.protocol} after {one.at - first:.1f} s: {one.error}" for one in self.answered if one.answer is None
+        ]
 
     def shares(self, moment: float = 0) -> dict[float, float]:
         """Per cent of the answers since then by the number that the model gave."""
@@ -139,6 +142,8 @@ class Callers:
         at = time.monotonic()
         try:
             answer, error = await call(), ""
+        except grpc.aio.AioRpcError as failed:
+            answer, error = None, f"{failed.code().name} {failed.details()} {failed.trailing_metadata()}"
         except Exception as failed:  # each is a request that somebody lost
             answer, error = None, f"{type(failed).__name__}: {failed}"
         traffic.answered.append(Answered(at, protocol, answer, error))
