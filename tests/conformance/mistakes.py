@@ -192,6 +192,7 @@ def elsewhere(path: str) -> Callable[[Sequence[RequestTensor]], MistakenCall]:
 
 REQUESTS = [
     Mistake("text/csv", of_type("text/csv"), (415,)),
+    Mistake("application/xml", of_type("application/xml"), (415,)),
     Mistake("GET on infer", call("GET", "infer"), (405,)),
     Mistake("PUT on infer", call("PUT", "infer"), (405,)),
     Mistake("POST on model metadata", call("POST", ""), (405,)),
