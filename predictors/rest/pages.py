@@ -229,6 +229,8 @@ def openapi(
         "/v2/repository/index": post("Models and their state", "Repository", None, None),
         f"/v2/repository/models/{name}/load": post("Load the model again", "Repository", None, None),
         f"/v2/repository/models/{name}/unload": post("Unload the model", "Repository", None, None),
+        f"/v2/repository/models/{name}/revert": post("Return to the previous version", "Repository", None, None),
+        "/hooks/mlflow": post("MLflow's webhook: polls the registry at once", "Repository", None, None),
         "/": get("Liveness", "Health"),
         "/health": get("Liveness", "Health"),
         "/health/live": get("Liveness", "Health"),

@@ -88,6 +88,7 @@ def test_the_json_schema_refuses_what_the_server_refuses(demo: Running, instance
 def test_openapi_lists_the_routes_that_there_are(demo: Running) -> None:
     document = demo.get("/openapi.json").json()
     assert document["openapi"] == "3.0.3"
+    assert {"/v2/repository/models/model/revert", "/hooks/mlflow"} <= set(document["paths"])
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             assert {"200", "400"} <= set(operation["responses"])
