@@ -60,7 +60,8 @@ def rollout(with_pods: LiveCluster, versions: str, tmp_path: Path) -> Iterator[R
     """Version 1 on two pods, called over V1, V2 and gRPC."""
     assert with_pods.gateway
     with with_pods.namespace("rollout", tracking_secret(with_pods)) as namespace:
-        spec = spec_of(with_pods, namespace, f"models:/{versions}/1")
+        # A promotion has twice the pods, and one more: each asks for a quarter of a core, and there may be two cores.
+        spec = spec_of(with_pods, namespace, f"models:/{versions}/1", replicas={"min": 2, "max": 2})
         with_pods.apply(documents_of(spec))
         file = tmp_path / "serve.yaml"
         file.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_unset=True)))
