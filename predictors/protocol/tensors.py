@@ -50,8 +50,8 @@ def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
         if type(size) is not int or size < 0:
             raise InvalidInput(f"input '{name}': 'shape' must be a list of non-negative integers")
         elements *= size or 1
-    if shape and shape[0] == 0:
-        raise InvalidInput(f"input '{name}' is empty: expected at least one row, got shape {shape}")
+    if shape == [0]:
+        raise InvalidInput(f"input '{name}' is empty: expected at least one row, got shape [0]")
     if elements > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
     return tuple(shape)

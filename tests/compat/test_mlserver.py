@@ -156,9 +156,9 @@ def test_outputs_by_the_names_of_other_servers(demo: Running, asked: str, named:
     assert theirs == [{**ours, "name": asked}]
 
 
-@pytest.mark.parametrize("shape", [[0], [0, 4]])
-def test_no_rows(demo: Running, shape: list[int]) -> None:
-    response = demo.infer({"inputs": [{"name": "x", "shape": shape, "datatype": "FP64", "data": []}]})
+def test_no_rows(demo: Running) -> None:
+    """A tensor of shape [0, 4] goes to the model: some take no rows."""
+    response = demo.infer({"inputs": [{"name": "x", "shape": [0], "datatype": "FP64", "data": []}]})
     assert (response.status_code, "input 'x' is empty" in response.json()["error"]) == (400, True)
 
 

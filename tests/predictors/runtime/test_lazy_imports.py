@@ -132,10 +132,10 @@ def test_a_registry_is_asked_without_feast() -> None:
 import sys
 from importlib.metadata import entry_points
 from predictors.pipeline.settings import Settings
-from predictors.storage.source import pinned
+from predictors.storage.source import resolve_version
 assert any(one.value.startswith("feast.") for one in entry_points(group="mlflow.request_header_provider"))
 try:
-    pinned(Settings(tracking_uri="http://127.0.0.1:9"), "models:/fraud@champion")
+    resolve_version(Settings(tracking_uri="http://127.0.0.1:9"), "models:/fraud@champion")
 except Exception as error:
     assert "/registered-models/alias" in str(error), error
 from mlflow.tracking.request_header.registry import _request_header_provider_registry as providers

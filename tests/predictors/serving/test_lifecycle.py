@@ -452,7 +452,7 @@ def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path
 def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
     with cold_process(tmp_path, "--workers", "2") as server:
         for _ in range(4):
-            assert httpx.post(f"{server.running.url}/v2/repository/models/model/load").status_code == 200
+            assert httpx.post(f"{server.running.url}/v2/repository/models/model/load", timeout=60).status_code == 200
         url = f"{server.running.url}/v1/models/model:predict"
         assert [httpx.post(url, json=ROWS).status_code for _ in range(12)] == [200] * 12
         assert server.log.count("loading the demo model") == 5
