@@ -20,6 +20,7 @@ from predictors.runtime import garbage
 from predictors.serving.exporters import Exporters
 from predictors.serving.failures import report_load_failure
 
+STDERR = 2  # sys.stderr may have no descriptor, as in a notebook
 STUCK_SECONDS = 10.0  # after the time limit for loading: then the process has not been able to act on it
 
 NumberedModel: TypeAlias = tuple[int, MLflowModel]
@@ -30,7 +31,7 @@ Loading: TypeAlias = "asyncio.Task[NumberedModel | None]"
 def ended_if_stuck(load_timeout: float) -> Iterator[None]:
     """Has the process end with status 1 and its stacks on stderr if a model hangs with the interpreter's lock."""
     if load_timeout:
-        faulthandler.dump_traceback_later(load_timeout + STUCK_SECONDS, exit=True)
+        faulthandler.dump_traceback_later(load_timeout + STUCK_SECONDS, exit=True, file=STDERR)
     try:
         yield
     finally:

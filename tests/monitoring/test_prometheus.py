@@ -88,6 +88,7 @@ def traffic(caller: Caller) -> None:
         assert send([[0.0], [0.01]]), name
         assert not send([[-1.0]]), name
     assert not caller.wrong()
+    assert caller.superfluous([[0.0]])
     # Two are answered at a time, so that some of these are refused.
     with ThreadPoolExecutor(6) as pool:
         assert not all(pool.map(lambda _: caller.v1([[0.3]]), range(6)))

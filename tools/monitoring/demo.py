@@ -86,6 +86,7 @@ def load(callers: Sequence[Caller], stop: threading.Event) -> None:
         send = chance.choice(list(well.protocols.values()))
         if chance.random() < 0.02:
             well.wrong()
+            well.superfluous([ROW])
         else:
             send([ROW] * chance.choice((1, 1, 1, 2, 5, 20)))
 

@@ -76,6 +76,10 @@ class Caller:
         """Sends an invalid request."""
         return self.post(f"/v1/models/{self.model}:predict", {"instances": "none"})
 
+    def superfluous(self, rows: list[list[float]]) -> bool:
+        """Sends a column that the model does not take."""
+        return self.post("/invocations", {"dataframe_records": [{**row, "note": "x"} for row in self.records(rows)]})
+
     def post(self, path: str, json: Any = None, **sent: Any) -> bool:
         try:
             return httpx.post(f"{self.url}{path}", json=json, timeout=30, **sent).is_success
