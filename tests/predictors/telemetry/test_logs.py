@@ -283,7 +283,7 @@ def test_who_leaves_is_logged(
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:  # before the request was complete
             client.sendall(
-                b"POST /invocations HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n{"
+                b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 90000\r\n\r\n{"
             )
         wait_for(lambda: left() == ["/invocations"], seconds=60)
         monkeypatch.setattr(watched, "note", declines)
