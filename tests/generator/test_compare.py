@@ -26,7 +26,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, bool, bool]] = {
     "variable that goes": ({"env": {"A": "1"}}, {}, "variable A 1 (removed)", True, True),
     "label": ({}, {"labels": {"team": "ml"}}, "label team ml (new)", True, True),
     "annotation": ({}, {"annotations": {"a": "b"}}, "annotation a b (new)", True, True),
-    "memory": ({}, {"resources": {"memory": "2Gi"}}, "memory request 1024Mi → 2Gi", True, True),
+    "memory": ({}, {"resources": {"memory": "2Gi"}}, "memory request 1Gi → 2Gi", True, True),
     "model": ({}, {"model": "models:/fraud/4"}, "models:/fraud/3 → models:/fraud/4", True, True),
 }
 

@@ -134,7 +134,7 @@ def test_numbers_are_taken_as_they_were_written() -> None:
     )
     assert (spec.kserve, spec.image_tag, spec.timeout) == ("0.20", "1.10", "90s")
     assert spec.labels == {"version": "1.10", "build": "007", "on": "off"}
-    assert (spec.resources.cores, spec.resources.memory) == ("0.50", "8589934592")
+    assert (spec.resources.cores, spec.resources.memory) == ("500m", "8589934592")
     assert (spec.replicas.min, spec.disruption_budget) == (12, "off")
     assert spec.env == {
         "A": "1e3", "B": "0x10", "C": "yes", "D": "0.20", "E": "true", "F": "1234567.5", "G": "12:30", "H": "2026-01-01",
