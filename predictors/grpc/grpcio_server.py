@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator
-from math import ceil, inf
+from math import inf
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,10 +19,10 @@ from predictors.access.tls import TlsFiles
 from predictors.grpc.transport.calls import MAX_DETAILS, GrpcServer
 from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import MAX_HEADERS, MAX_STREAMS
-from predictors.grpc.transport.methods import Abort, Head, Method, head_of
+from predictors.grpc.transport.methods import INTERNAL_ERROR, NO_SUCH_METHOD, PUSHBACK, Abort, Method, head_of
+from predictors.grpc.transport.observed_call import ObservedCall
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import Exchange
-from predictors.telemetry.ids import Ids, new_id
 
 log = logging.getLogger("predictors")
 
@@ -87,19 +87,16 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no
         return grpc.unary_unary_rpc_method_handler(unary)
 
 
-class GrpcioCall:
+class GrpcioCall(ObservedCall):
     """One gRPC call to grpcio's server."""
 
     def __init__(self, server: GrpcioServer, path: str, method: Method | None, context: Any) -> None:
         self.server, self.method, self.context = server, method, context
         self.headers = headers_of(path, context.invocation_metadata())
-        self.head: Head = head_of(self.headers)
-        self.exchange: Exchange | None = None
+        self.head = head_of(self.headers)
         self.decoded: Any = None
         self.admitted = False
         self.closed = False
-        self.over = False
-        """Whether it has ended with a status; there is no second one."""
         self.outcome: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         """The reply of the fast path; None for a call that it passes on."""
 
@@ -115,13 +112,7 @@ class GrpcioCall:
     # -- what methods do ------------------------------------------------------------------------------------------
 
     def observe(self) -> Exchange:
-        """Begins the exchange and keeps it."""
-        client = address_of(self.context.peer())
-        self.exchange = exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
-        exchange.protocol = "grpc"
-        if self.method is not None and self.method.probe:
-            exchange.leave_trace()
-        return exchange
+        return self.begin_exchange(self.server.observer, address_of(self.context.peer()))
 
     def reply(self, message: bytes) -> None:
         if not self.outcome.done():
@@ -183,11 +174,12 @@ class GrpcioCall:
             self.observe()
         try:
             if self.method is None:
-                raise Abort(GrpcStatus.UNIMPLEMENTED, "no such method; reflection lists them all")
+                raise Abort(GrpcStatus.UNIMPLEMENTED, NO_SUCH_METHOD)
             if self.server.guard is not None:
                 self.server.guard(self)
         finally:
-            await self.context.send_initial_metadata(self.ids)
+            ids = tuple((name.decode(), value.decode()) for name, value in self.reply_ids.fields)
+            await self.context.send_initial_metadata(ids)
 
     def check_room(self, size: int) -> None:
         if not self.server.room.has(size):
@@ -216,33 +208,10 @@ class GrpcioCall:
             return
         if not isinstance(error, Abort):
             log.error("a gRPC call failed in the server", exc_info=error)
-            error = Abort(GrpcStatus.INTERNAL, "internal error; the server's log has the details")
+            error = Abort(GrpcStatus.INTERNAL, INTERNAL_ERROR)
         self.ended_with(error.status.name)
-        pushback: tuple[tuple[str, str], ...] = ()
-        if error.retry_after is not None:
-            pushback = (("grpc-retry-pushback-ms", str(ceil(error.retry_after * 1000))),)
+        pushback = () if error.pushback is None else ((PUSHBACK, error.pushback),)
         await self.context.abort(CODES[int(error.status)], str(error)[:MAX_DETAILS], pushback)
-
-    # -- observation ----------------------------------------------------------------------------------------------
-
-    @property
-    def ids(self) -> tuple[tuple[str, str], ...]:
-        head = self.head
-        ids = Ids(head.request_id or new_id(), head.traceparent) if self.exchange is None else self.exchange.ids
-        return tuple((name.decode(), value.decode()) for name, value in ids.fields)
-
-    def enter(self) -> None:
-        if self.exchange is not None:
-            self.exchange.enter()
-
-    def ended_with(self, status: str, size: int = 0) -> None:
-        if self.over:
-            return
-        self.over = True
-        if self.method is not None:
-            self.method.ended(status)
-        if self.exchange is not None:
-            self.exchange.end(status, size)
 
 
 def headers_of(path: str, metadata: Any) -> Headers:

@@ -7,14 +7,25 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
-from math import ceil, inf
+from math import inf
 from typing import Any
 from urllib.parse import quote
 
 from predictors.grpc.transport.connection import Http2Connection
 from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import literal
-from predictors.grpc.transport.methods import Abort, Guard, Method, Streaming, Unary, head_of
+from predictors.grpc.transport.methods import (
+    INTERNAL_ERROR,
+    NO_SUCH_METHOD,
+    PUSHBACK,
+    Abort,
+    Guard,
+    Method,
+    Streaming,
+    Unary,
+    head_of,
+)
+from predictors.grpc.transport.observed_call import ObservedCall
 from predictors.grpc.transport.stream import Stream
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.queueing.byte_budget import BudgetExhausted, ByteBudget
@@ -22,7 +33,6 @@ from predictors.queueing.inflation import InflatedTooLarge, Inflater, Inflation,
 from predictors.queueing.slow_clients import CHECK_INTERVAL, close_slow
 from predictors.runtime.garbage import forget_frames
 from predictors.telemetry.exchange import Exchange, Observer
-from predictors.telemetry.ids import Ids, new_id
 
 log = logging.getLogger("predictors")
 
@@ -36,7 +46,7 @@ OK_HEADERS = STATUS_200 + CONTENT_TYPE + ACCEPTED
 OK_TRAILERS = literal(b"grpc-status", b"0")
 
 
-class GrpcCall(Stream):
+class GrpcCall(ObservedCall, Stream):
     """One gRPC call."""
 
     arrived: asyncio.Event
@@ -54,13 +64,9 @@ class GrpcCall(Stream):
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.admitted = False
-        self.over = False
-        """Whether it has ended with a status; there is no second one."""
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         """Ends it at its deadline, once it has a task."""
-        self.exchange: Exchange | None = None
-        """Set where requests are observed, and for calls that run in a task."""
 
     # -- from the stream ----------------------------------------------------------------------------------------
 
@@ -71,7 +77,7 @@ class GrpcCall(Stream):
             self.ended_with("UNKNOWN")
             self.connection.send_trailers(self, STATUS_415 + literal(b"content-type", b"text/plain"))
         elif self.method is None:
-            self.fail(GrpcStatus.UNIMPLEMENTED, "no such method; reflection lists them all")
+            self.fail(GrpcStatus.UNIMPLEMENTED, NO_SUCH_METHOD)
         elif self.head.encoding not in ENCODINGS:
             self.fail(GrpcStatus.UNIMPLEMENTED, "unknown message encoding; expected identity, deflate or gzip")
         elif self.server.guard is not None and not self.passes(self.server.guard):
@@ -306,13 +312,13 @@ class GrpcCall(Stream):
 
     def refuse(self, abort: Abort) -> None:
         pushback = b""
-        if abort.retry_after is not None:
-            pushback = literal(b"grpc-retry-pushback-ms", str(ceil(abort.retry_after * 1000)).encode())
+        if abort.pushback is not None:
+            pushback = literal(PUSHBACK.encode(), abort.pushback.encode())
         self.fail(abort.status, str(abort), pushback)
 
     def broken(self) -> None:
         log.exception("a gRPC call failed in the server")
-        self.fail(GrpcStatus.INTERNAL, "internal error; the server's log has the details")
+        self.fail(GrpcStatus.INTERNAL, INTERNAL_ERROR)
 
     def fail(self, status: GrpcStatus, details: str, more: bytes = b"") -> None:
         """Ends a call with a status in place of its reply, or of the rest of its replies."""
@@ -326,31 +332,11 @@ class GrpcCall(Stream):
     @property
     def ok_headers(self) -> bytes:
         """The header block that a reply begins with."""
-        exchange, head = self.exchange, self.head
-        ids = Ids(head.request_id or new_id(), head.traceparent) if exchange is None else exchange.ids
-        return OK_HEADERS + b"".join([literal(*field) for field in ids.fields])
+        return OK_HEADERS + b"".join([literal(*field) for field in self.reply_ids.fields])
 
     def observe(self) -> Exchange:
-        """Begins the exchange and keeps it."""
         client = self.connection.transport.get_extra_info("peername")
-        self.exchange = exchange = self.server.observer.begin("GRPC", self.head.path, self.headers, client)
-        exchange.protocol = "grpc"
-        if self.method is not None and self.method.probe:
-            exchange.leave_trace()
-        return exchange
-
-    def enter(self) -> None:
-        if self.exchange is not None:
-            self.exchange.enter()
-
-    def ended_with(self, status: str, size: int = 0) -> None:
-        if self.over:
-            return
-        self.over = True
-        if self.method is not None:
-            self.method.ended(status)
-        if self.exchange is not None:
-            self.exchange.end(status, size)
+        return self.begin_exchange(self.server.observer, client)
 
 
 def packed(message: bytes) -> bytes:

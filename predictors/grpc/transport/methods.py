@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from typing import Any, Protocol, TypeAlias
 
 from predictors.grpc.transport.fields import Headers
@@ -16,6 +17,9 @@ from predictors.telemetry.ids import valid_ids
 CONTENT_TYPES = {b"application/grpc", b"application/grpc+proto"}
 TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+NO_SUCH_METHOD = "no such method; reflection lists them all"
+INTERNAL_ERROR = "internal error; the server's log has the details"
+PUSHBACK = "grpc-retry-pushback-ms"
 MAX_DEADLINE = 30 * 24 * 3600.0  # seconds: event loops have no timers for ten thousand years
 
 
@@ -27,6 +31,11 @@ class Abort(Exception):
         self.status = status
         self.retry_after = retry_after
         """Seconds until another try makes sense; gRPC's clients heed it when they retry."""
+
+    @property
+    def pushback(self) -> str | None:
+        """`retry_after` as the field PUSHBACK has it."""
+        return None if self.retry_after is None else str(ceil(self.retry_after * 1000))
 
 
 class RpcCall(Protocol):
