@@ -41,11 +41,16 @@ def parse_nonfinite(body: bytes) -> Any:
     if b"NaN" not in body and b"Infinity" not in body:
         return None
     try:
-        value = json.loads(body)
-        if b"\\u" in body:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no character
+        return parse_as_python(body)
     except (ValueError, RecursionError):
         return None
+
+
+def parse_as_python(text: bytes | str) -> Any:
+    """JSON as Python's own parser has it; raises ValueError, or RecursionError if it is nested too deeply."""
+    value = json.loads(text)
+    if b"\\u" in text if isinstance(text, bytes) else "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no character
     return value
 
 

@@ -18,8 +18,9 @@ def shortened(message: str) -> str:
     return f"{message[:end]} … {len(message) - MAX_MESSAGE} characters … {message[-MAX_END:]}"
 
 
-def quoted(names: Sequence[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:MAX_LISTED])
+def quoted(names: Sequence[str], length: int | None = None) -> str:
+    """The first of the names, each cut to a length if one is given."""
+    listed = ", ".join(f"'{name[:length]}'" for name in names[:MAX_LISTED])
     return listed + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from predictors.protocol import casting, tensors
+from predictors.protocol import casting, jsontext, tensors
 from predictors.protocol.batch import Values
 from predictors.protocol.errors import InvalidInput, TooLarge
 from predictors.protocol.ignored import COLUMN, Ignored
@@ -139,12 +139,9 @@ def parse_json_cell(cell: Any, name: str, row: int) -> Any:
     if not isinstance(cell, (bytes, str)):
         return cell
     try:
-        value = json.loads(cell)
-        if b"\\u" in cell if isinstance(cell, bytes) else "\\u" in cell:
-            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate is no character
+        return jsontext.parse_as_python(cell)
     except (ValueError, RecursionError):
         raise casting.mismatch(name, row, "a JSON document in a string", "text that is not JSON") from None
-    return value
 
 
 def conform_value(value: Any, spec: Spec, where: str, nullable: bool) -> Any:
