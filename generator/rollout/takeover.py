@@ -1,4 +1,8 @@
-"""The hand-over of host names between KServe's routes and ours, without a request lost."""
+"""The hand-over of host names between KServe's routes and ours, without a request lost.
+
+A gateway may forget the pods behind a deleted route before it forgets the route. So a route that goes gets no requests
+any more: ours comes before KServe's while both are there, and leads nobody's path any more before it is deleted.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,16 @@ from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from generator.rollout.conditions import Accepted, Exists, Gone
 from generator.rollout.parts import ISVC, ROUTE
 from generator.rollout.steps import Step
-from generator.rollout.weights import accepted, names, only_serve, routes, split_patches, with_shares
+from generator.rollout.weights import accepted, all_to_serve, names, only_serve, routes, split_patches, with_shares
 
 SETTLE_SECONDS = 2.0
-"""Time in which KServe would make a route again that it should leave alone."""
+"""Time for a gateway to follow a route that it has accepted, and for KServe to make one again that it should not."""
+NOBODYS_PATH = {"type": "Exact", "value": "/released-route"}
+"""What a route still leads when it is about to go."""
 
 
 def take_over(after: ManifestPlan) -> Iterator[Step]:
-    """Our route takes the place of KServe's, with all of the traffic to the serve at first.
-
-    While both are there, KServe's comes first, since it is older.
-    """
+    """Our route takes the place of KServe's, with all of the traffic to the serve at first."""
     spec = after.spec
     ours = tuple(with_shares(each, only_serve(after)) for each in routes(after))
     gone = tuple(Gone(ROUTE, name) for name in kserve_routes(after))
@@ -30,6 +33,7 @@ def take_over(after: ManifestPlan) -> Iterator[Step]:
         (ApplyDocuments(ours),),
         waits=accepted(after),
         moot=(*(Exists(ROUTE, name) for name in names(after)), *gone),
+        settle=SETTLE_SECONDS,
         back=tuple(Delete(ROUTE, each["metadata"]["name"], spec.namespace) for each in ours),
     )
     yield Step(
@@ -47,7 +51,8 @@ def take_over(after: ManifestPlan) -> Iterator[Step]:
 
 
 def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
-    """KServe makes its routes again, and ours goes when they lead to the serve."""
+    """KServe makes its routes again. When they lead to the serve, ours leaves the paths to them, and then goes."""
+    ours = own_route(before)
     theirs = tuple(Accepted(name) for name in kserve_routes(after))
     yield Step(
         "let KServe make its routes again",
@@ -56,11 +61,28 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
         back=(visibility(after, "cluster-local"),),
     )
     yield Step(
-        f"delete the route {own_route(before)}",
-        (Delete(ROUTE, own_route(before), before.spec.namespace), *split_patches(after)),
+        f"leave the paths to KServe's routes rather than {ours}",
+        (released(before),),
         requires=theirs,
-        waits=(Gone(ROUTE, own_route(before)), *accepted(after)),
+        waits=(Accepted(ours),),
+        moot=(Gone(ROUTE, ours),),
+        settle=SETTLE_SECONDS,
+        back=split_patches(before, all_to_serve(before)),
     )
+    yield Step(
+        f"delete the route {ours}",
+        (Delete(ROUTE, ours, before.spec.namespace), *split_patches(after)),
+        requires=theirs,
+        waits=(Gone(ROUTE, ours), *accepted(after)),
+    )
+
+
+def released(plan: ManifestPlan) -> Patch:
+    """The patch after which our route for KServe's host names leads no path that anybody asks for."""
+    route = next(each for each in routes(plan) if each["metadata"]["name"] == own_route(plan))
+    rules = with_shares(route, all_to_serve(plan))["spec"]["rules"]
+    rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in rules]
+    return Patch(ROUTE, own_route(plan), plan.spec.namespace, {"spec": {"rules": rules}})
 
 
 def visibility(plan: ManifestPlan, value: str | None) -> Patch:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.certificates import Authority
-from tests.cluster.parts.places import API_PORT, INSIDE, KUBECONFIG, NODE, SERVICE_RANGE, STATE
+from tests.cluster.parts.places import API_PORT, CERTIFICATES, INSIDE, KUBECONFIG, NODE, SERVICE_RANGE, STATE
 from tests.cluster.parts.processes import start, wait_ready
 from tests.cluster.parts.programs import program
 from tests.cluster.parts.sandbox import address
@@ -25,7 +25,6 @@ USERS = {
 """Names and groups by the kubeconfig that they use."""
 KEY = STATE / "service-accounts.key"
 PUBLIC_KEY = STATE / "service-accounts.pub"
-CERTIFICATES = STATE / "certificates"
 FRESH = datetime.timedelta(days=90)
 """How long the certificates of a cluster that is left running are good."""
 
@@ -40,7 +39,6 @@ def etcd() -> None:
 
 
 def kubernetes() -> None:
-    _service_account_keys()
     tokens = {name: secrets.token_urlsafe(24) for name in USERS}
     lines = [f'{tokens[name]},{user},{user},"{group}"\n' for name, (user, group) in USERS.items()]
     (STATE / "tokens.csv").write_text("".join(lines))
@@ -57,6 +55,9 @@ def kubernetes() -> None:
     for name, token in tokens.items():
         kubeconfig(STATE / f"{name}.kubeconfig", f"127.0.0.1:{API_PORT}", token)
     kubeconfig(KUBECONFIG, address("api"), tokens["admin"])
+
+
+def controllers() -> None:
     start(
         "kube-controller-manager", program("kubernetes", "kube-controller-manager"), f"--kubeconfig={INSIDE}",
         f"--service-account-private-key-file={KEY}", f"--root-ca-file={CERTIFICATES / 'apiserver.crt'}",
