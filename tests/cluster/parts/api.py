@@ -91,7 +91,8 @@ def _known(version: str, kind: str) -> bool:
     if kind not in KINDS.get(version, {}):
         reply = client().get(_root(version))
         described = [] if reply.is_error else reply.json()["resources"]
-        KINDS[version] = {one["kind"]: (one["name"], one["namespaced"]) for one in described if "/" not in one["name"]}
+        named = {one["kind"]: (one["name"], one["namespaced"]) for one in described if "/" not in one["name"]}
+        KINDS.setdefault(version, {}).update(named)
     return kind in KINDS[version]
 
 

@@ -39,6 +39,7 @@ def etcd() -> None:
 
 
 def kubernetes() -> None:
+    _service_account_keys()
     tokens = {name: secrets.token_urlsafe(24) for name in USERS}
     lines = [f'{tokens[name]},{user},{user},"{group}"\n' for name, (user, group) in USERS.items()]
     (STATE / "tokens.csv").write_text("".join(lines))

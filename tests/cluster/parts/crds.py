@@ -5,8 +5,14 @@ from __future__ import annotations
 from tests.cluster.parts.api import apply, documents
 from tests.cluster.parts.programs import folder
 
+GATEWAY_API = "sigs.k8s.io/gateway-api"
 MONITORS = ("podmonitors", "prometheusrules", "servicemonitors")
 MESH = "security.istio.io"
+
+
+def gateway_api() -> None:
+    """What KServe does not start without; Envoy Gateway wants the experimental ones as well."""
+    apply(documents(*(folder("crds", GATEWAY_API) / "config" / "crd" / "experimental").glob("gateway*.yaml")))
 
 
 def crds() -> None:

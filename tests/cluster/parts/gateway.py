@@ -7,7 +7,7 @@ import subprocess
 from base64 import b64encode
 from pathlib import Path
 
-from tests.cluster.parts.api import Document, apply, documents, established, namespace
+from tests.cluster.parts.api import Document, apply, documents, namespace
 from tests.cluster.parts.envoy import ENVOY, VERSION
 from tests.cluster.parts.places import GATEWAY_PORT, INSIDE, LOCAL_GATEWAY_PORT, STATE
 from tests.cluster.parts.processes import PartFailed, start, wait_ready
@@ -23,13 +23,14 @@ MOUNTED = Path("/certs")
 ADMIN_PORT = 19003
 
 
-def gateway() -> None:
+def certificates() -> None:
     _envoy_where_it_is_expected()
     _certificates()
+
+
+def gateway() -> None:
     crds = folder("gateway", MODULE) / "charts" / "gateway-helm" / "charts" / "crds" / "crds" / "generated"
-    apply([namespace(SPACE), *documents(*sorted(crds.glob("*.yaml")))])
-    established()
-    apply([*_secrets(), *_gateway()])
+    apply([namespace(SPACE), namespace("kserve"), *documents(*sorted(crds.glob("*.yaml"))), *_secrets(), *_gateway()])
     (HOME / "gateway.yaml").write_text(json.dumps(_settings()))
     start(
         "envoy-gateway", program("gateway", "envoy-gateway"), "server", "--config-path", HOME / "gateway.yaml",

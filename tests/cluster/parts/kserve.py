@@ -6,7 +6,7 @@ import json
 from base64 import b64encode
 
 from tests.certificates import Authority
-from tests.cluster.parts.api import Document, apply, documents, established, namespace
+from tests.cluster.parts.api import CRD, Document, apply, documents, namespace
 from tests.cluster.parts.control_plane import FRESH
 from tests.cluster.parts.places import INSIDE, STATE
 from tests.cluster.parts.processes import start, wait_ready
@@ -24,9 +24,16 @@ def kserve() -> None:
     authority = _certificates()
     first, manifests, last = _release(authority)
     theirs = [folder("kserve", MODULE) / "test" / "crds" / f"{name}.yaml" for name in ASKED_FOR_AT_START]
-    apply([namespace("kserve"), namespace("knative-serving"), _autoscaler_settings(), *first, *documents(*theirs)])
-    established()
-    apply(manifests)
+    apply(
+        [
+            namespace("kserve"),
+            namespace("knative-serving"),
+            _autoscaler_settings(),
+            *first,
+            *documents(*theirs),
+            *manifests,
+        ]
+    )
     start(
         "kserve", program("kserve", "manager"), "-metrics-addr=:8085", f"-health-probe-addr=:{HEALTH_PORT}",
         f"-webhook-port={WEBHOOK_PORT}",
@@ -34,12 +41,6 @@ def kserve() -> None:
     )  # fmt: skip
     wait_ready("kserve", f"http://127.0.0.1:{HEALTH_PORT}/readyz")
     apply(last)
-
-
-def gateway_api() -> list[Document]:
-    """The CRDs of the Gateway API, as its implementation has them: KServe does not start without."""
-    charts = folder("gateway", "github.com/envoyproxy/gateway") / "charts" / "gateway-helm" / "charts" / "crds" / "crds"
-    return documents(charts / "gatewayapi-crds.yaml")
 
 
 def _certificates() -> Authority:
@@ -54,10 +55,10 @@ def _certificates() -> Authority:
 def _release(authority: Authority) -> tuple[list[Document], list[Document], list[Document]]:
     """The manifests of the release: CRDs, then what the manager needs, then what needs the manager."""
     release = folder("kserve", MODULE) / "install" / version("kserve", MODULE)
-    crds, manifests, last = gateway_api(), [], []
+    crds, manifests, last = [], [], []
     for one in documents(release / "kserve.yaml", release / "kserve-cluster-resources.yaml"):
         kind, name = one["kind"], one["metadata"]["name"]
-        if kind == "CustomResourceDefinition" and not _left_out(name):
+        if kind == CRD and not _left_out(name):
             one["spec"].pop("conversion", None)
             crds.append(one)
         elif kind in ("DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):

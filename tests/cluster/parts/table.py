@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.cluster.parts.control_plane import etcd, kubernetes
-from tests.cluster.parts.crds import crds
+from tests.cluster.parts.control_plane import controllers, etcd, kubernetes
+from tests.cluster.parts.crds import crds, gateway_api
 from tests.cluster.parts.dns import dns
-from tests.cluster.parts.gateway import gateway
+from tests.cluster.parts.gateway import certificates, gateway
 from tests.cluster.parts.keda import keda
 from tests.cluster.parts.knative import knative
 from tests.cluster.parts.kserve import kserve
 from tests.cluster.parts.metrics import metrics
-from tests.cluster.parts.mlflow import mlflow
-from tests.cluster.parts.node import node
+from tests.cluster.parts.mlflow import mlflow, serve
+from tests.cluster.parts.node import containerd, node
 
 DEBIAN = {
     "containerd": "containerd", "runc": "runc", "/usr/lib/cni/bridge": "containernetworking-plugins",
@@ -24,30 +24,38 @@ DEBIAN = {
 """Programs of Debian's that pods need, and their packages."""
 
 
+def nothing() -> None:
+    """There is nothing to prepare."""
+
+
 @dataclass(frozen=True)
 class ClusterPart:
-    """One thing that is started, after what it needs."""
+    """One thing that is started, as soon as what it needs is there."""
 
     start: Callable[[], None]
     modules: tuple[str, ...] = ()
     """Folders of `modules/` whose programs it runs."""
     needs: tuple[str, ...] = ()
+    prepare: Callable[[], None] = nothing
+    """What can be done before that."""
 
 
 PARTS = {
     "etcd": ClusterPart(etcd, ("etcd",)),
     "kubernetes": ClusterPart(kubernetes, ("kubernetes",), ("etcd",)),
+    "controllers": ClusterPart(controllers, ("kubernetes",), ("kubernetes",)),
+    "gateway-api": ClusterPart(gateway_api, ("crds",), ("kubernetes",)),
     "crds": ClusterPart(crds, ("crds",), ("kubernetes",)),
     "dns": ClusterPart(dns, ("dns",), ("kubernetes",)),
-    "node": ClusterPart(node, ("pause",), ("kubernetes",)),
-    "kserve": ClusterPart(kserve, ("kserve",), ("kubernetes",)),
-    "gateway": ClusterPart(gateway, ("gateway",), ("kserve",)),
-    "knative": ClusterPart(knative, ("knative",), ("node", "dns", "gateway")),
+    "node": ClusterPart(node, ("pause",), ("controllers",), containerd),
+    "kserve": ClusterPart(kserve, ("kserve",), ("controllers", "gateway-api")),
+    "gateway": ClusterPart(gateway, ("gateway",), ("gateway-api",), certificates),
+    "knative": ClusterPart(knative, ("knative",), ("node", "dns", "kserve", "gateway")),
     "keda": ClusterPart(keda, ("keda",), ("node", "kserve")),
     "metrics": ClusterPart(metrics, ("metrics",), ("node",)),
-    "mlflow": ClusterPart(mlflow, (), ("kubernetes",)),
+    "mlflow": ClusterPart(mlflow, (), ("kubernetes",), serve),
 }
-"""In the order in which they start."""
+"""Each after those that it needs."""
 USUAL = ("crds", "dns", "node", "kserve", "gateway", "mlflow")
 
 
