@@ -14,8 +14,8 @@ from generator.spec.values import seconds
 SERVICE_PORT = 80
 RETRIES = 2
 EVERY_PATH = {"type": "PathPrefix", "value": "/"}
-BEFORE_KSERVE = {"type": "RegularExpression", "value": "^(/.*)$"}
-"""Every path too. For a host name that KServe's route has as well, gateways prefer the longer one; its is ^/.*$."""
+BEFORE_KSERVE = {"type": "RegularExpression", "value": r"^/(inference\.GRPCInferenceService/.*|.*)$"}
+"""Every path too. Of routes for a host name, gateways prefer the longer expression; this is longer than KServe's."""
 GRPC_CONTENT = {"type": "RegularExpression", "name": "content-type", "value": "^application/grpc.*"}
 Backends = Sequence[tuple[str, int | None]]
 """Services, with their weights if there is more than one."""

@@ -46,7 +46,7 @@ def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | N
         elif pods[name] > pods_of(old[name], observed):
             yield scale(each, pods[name])
     if not before.has_own_route or has_kserve_routes(after, observed):
-        yield from take_over(after)
+        yield from take_over(after, observed)
     yield Step(
         f"split the traffic: {in_words(shares(after))}",
         split_patches(after),

@@ -1,7 +1,7 @@
 """The hand-over of host names between KServe's routes and ours, without a request lost.
 
-A gateway may forget the pods behind a deleted route before it forgets the route. So a route that goes gets no requests
-any more: ours comes before KServe's while both are there, and leads nobody's path any more before it is deleted.
+A gateway may follow a route before it knows the pods behind it, and forget the pods of a deleted one before it forgets
+the route. So ours leads nobody's path when it is made and when it is deleted, and comes before KServe's in between.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 from generator.plan import ManifestPlan
 from generator.resources.inference_service import VISIBILITY
+from generator.resources.meta import Resource
 from generator.resources.routes import own_route
 from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from generator.rollout.conditions import Accepted, Exists, Gone
+from generator.rollout.observed import ObservedServe
 from generator.rollout.parts import ISVC, ROUTE
 from generator.rollout.steps import Step
 from generator.rollout.weights import accepted, all_to_serve, names, only_serve, routes, split_patches, with_shares
@@ -20,21 +22,32 @@ from generator.rollout.weights import accepted, all_to_serve, names, only_serve,
 SETTLE_SECONDS = 2.0
 """Time for a gateway to follow a route that it has accepted, and for KServe to make one again that it should not."""
 NOBODYS_PATH = {"type": "Exact", "value": "/released-route"}
-"""What a route still leads when it is about to go."""
+"""What a route leads that has just been made, or is about to go."""
 
 
-def take_over(after: ManifestPlan) -> Iterator[Step]:
+def take_over(after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
     """Our route takes the place of KServe's, with all of the traffic to the serve at first."""
     spec = after.spec
-    ours = tuple(with_shares(each, only_serve(after)) for each in routes(after))
-    gone = tuple(Gone(ROUTE, name) for name in kserve_routes(after))
+    ours, name = tuple(with_shares(each, only_serve(after)) for each in routes(after)), own_route(after)
+    gone = tuple(Gone(ROUTE, each) for each in kserve_routes(after))
+    over = (*(Exists(ROUTE, each) for each in names(after)), *gone)
+    if observed is None or observed.get(ROUTE, name) is None:
+        yield Step(
+            f"make the route {name}, which leads no traffic as yet",
+            (ApplyDocuments(tuple(leading_nobody(each) for each in ours if each["metadata"]["name"] == name)),),
+            waits=(Accepted(name),),
+            done=(Exists(ROUTE, name),),
+            moot=over,
+            settle=SETTLE_SECONDS,
+            back=(Delete(ROUTE, name, spec.namespace),),
+        )
     yield Step(
-        f"make the route {own_route(after)}, with all of the traffic to {spec.name}",
+        f"send all of the traffic to {spec.name} by {name}",
         (ApplyDocuments(ours),),
         waits=accepted(after),
-        moot=(*(Exists(ROUTE, name) for name in names(after)), *gone),
+        moot=over,
         settle=SETTLE_SECONDS,
-        back=tuple(Delete(ROUTE, each["metadata"]["name"], spec.namespace) for each in ours),
+        back=(released(after),),
     )
     yield Step(
         "tell KServe to make no routes for the serve",
@@ -58,6 +71,7 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
         "let KServe make its routes again",
         (visibility(after, None),),
         waits=theirs,
+        settle=SETTLE_SECONDS,
         back=(visibility(after, "cluster-local"),),
     )
     yield Step(
@@ -80,9 +94,13 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
 def released(plan: ManifestPlan) -> Patch:
     """The patch after which our route for KServe's host names leads no path that anybody asks for."""
     route = next(each for each in routes(plan) if each["metadata"]["name"] == own_route(plan))
-    rules = with_shares(route, all_to_serve(plan))["spec"]["rules"]
-    rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in rules]
+    rules = leading_nobody(with_shares(route, all_to_serve(plan)))["spec"]["rules"]
     return Patch(ROUTE, own_route(plan), plan.spec.namespace, {"spec": {"rules": rules}})
+
+
+def leading_nobody(route: Resource) -> Resource:
+    rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in route["spec"]["rules"]]
+    return {**route, "spec": {**route["spec"], "rules": rules}}
 
 
 def visibility(plan: ManifestPlan, value: str | None) -> Patch:

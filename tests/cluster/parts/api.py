@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.cluster.parts.places import API_PORT, CERTIFICATES, INSIDE, NODE
+from tests.cluster.parts.places import API_PORT, CERTIFICATES, INSIDE, NODE, PARSED
 from tests.cluster.parts.processes import PartFailed, wait_until
 from tests.cluster.parts.programs import program
 
@@ -24,8 +25,19 @@ CRD = "CustomResourceDefinition"
 
 
 def documents(*files: Path) -> list[Document]:
-    """The documents of YAML files; the CRDs are large, so the parser is the one in C."""
-    return [one for file in files for one in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader) if one]
+    """The documents of YAML files. Parsing takes seconds, and a module's files never change: it is done once."""
+    return [one for file in files for one in _parsed(file)]
+
+
+def _parsed(file: Path) -> list[Document]:
+    kept = PARSED / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
+    if not kept.exists():
+        read = [one for one in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader) if one]
+        PARSED.mkdir(parents=True, exist_ok=True)
+        kept.with_suffix(".new").write_text(json.dumps(read, default=str))
+        kept.with_suffix(".new").replace(kept)
+    made: list[Document] = json.loads(kept.read_text())
+    return made
 
 
 def kubectl(*arguments: str, given: str | None = None) -> str:
@@ -70,7 +82,7 @@ def _apply(document: Document) -> None:
 
 
 def _established(crd: Document) -> bool:
-    conditions = crd.get("status", {}).get("conditions", [])
+    conditions = crd.get("status", {}).get("conditions") or []
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 

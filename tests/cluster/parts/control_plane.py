@@ -23,6 +23,7 @@ USERS = {
     "proxy": ("system:kube-proxy", ""),
 }
 """Names and groups by the kubeconfig that they use."""
+ETCD = STATE / "etcd"
 KEY = STATE / "service-accounts.key"
 PUBLIC_KEY = STATE / "service-accounts.pub"
 FRESH = datetime.timedelta(days=90)
@@ -31,7 +32,7 @@ FRESH = datetime.timedelta(days=90)
 
 def etcd() -> None:
     start(
-        "etcd", program("etcd", "server"), "--data-dir", STATE / "etcd", "--unsafe-no-fsync", "--log-level", "warn",
+        "etcd", program("etcd", "server"), "--data-dir", ETCD, "--unsafe-no-fsync", "--log-level", "warn",
         "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
         "--listen-peer-urls", "http://127.0.0.1:2380",
     )  # fmt: skip

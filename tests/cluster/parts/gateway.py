@@ -29,14 +29,18 @@ def certificates() -> None:
 
 
 def gateway() -> None:
-    crds = folder("gateway", MODULE) / "charts" / "gateway-helm" / "charts" / "crds" / "crds" / "generated"
-    apply([namespace(SPACE), namespace("kserve"), *documents(*sorted(crds.glob("*.yaml"))), *_secrets(), *_gateway()])
+    apply([namespace(SPACE), namespace("kserve"), *_secrets(), *_gateway()])
     (HOME / "gateway.yaml").write_text(json.dumps(_settings()))
     start(
         "envoy-gateway", program("gateway", "envoy-gateway"), "server", "--config-path", HOME / "gateway.yaml",
         env={"KUBECONFIG": str(INSIDE), "ENVOY_GATEWAY_NAMESPACE": SPACE},
     )  # fmt: skip
     wait_ready("envoy-gateway", f"http://127.0.0.1:{ADMIN_PORT}/ready")
+
+
+def kinds() -> list[Document]:
+    crds = folder("gateway", MODULE) / "charts" / "gateway-helm" / "charts" / "crds" / "crds" / "generated"
+    return documents(*sorted(crds.glob("*.yaml")))
 
 
 def _envoy_where_it_is_expected() -> None:

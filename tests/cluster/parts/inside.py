@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from tests.cluster.parts.api import apply
+from tests.cluster.parts.kinds import are_there
 from tests.cluster.parts.places import STATE
 from tests.cluster.parts.processes import PartFailed
 from tests.cluster.parts.table import PARTS
@@ -25,6 +27,8 @@ def start(name: str, needs: Mapping[str, Future[None]]) -> None:
         if need in needs:
             needs[need].result()
     began = time.monotonic()
+    if not are_there(name):
+        apply(part.kinds())
     part.start()
     with STARTED.open("a") as file:
         file.write(f"{name}\n")

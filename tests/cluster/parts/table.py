@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tests.cluster.parts import gateway, kserve
+from tests.cluster.parts.api import Document
 from tests.cluster.parts.control_plane import controllers, etcd, kubernetes
-from tests.cluster.parts.crds import crds, gateway_api
+from tests.cluster.parts.crds import mesh_and_monitors
 from tests.cluster.parts.dns import dns
-from tests.cluster.parts.gateway import certificates, gateway
 from tests.cluster.parts.keda import keda
 from tests.cluster.parts.knative import knative
-from tests.cluster.parts.kserve import kserve
 from tests.cluster.parts.metrics import metrics
 from tests.cluster.parts.mlflow import mlflow, serve
 from tests.cluster.parts.node import containerd, node
@@ -25,31 +25,36 @@ DEBIAN = {
 
 
 def nothing() -> None:
-    """There is nothing to prepare."""
+    """Nothing has to be done."""
+
+
+def no_kinds() -> list[Document]:
+    return []
 
 
 @dataclass(frozen=True)
 class ClusterPart:
     """One thing that is started, as soon as what it needs is there."""
 
-    start: Callable[[], None]
+    start: Callable[[], None] = nothing
     modules: tuple[str, ...] = ()
     """Folders of `modules/` whose programs it runs."""
     needs: tuple[str, ...] = ()
     prepare: Callable[[], None] = nothing
     """What can be done before that."""
+    kinds: Callable[[], list[Document]] = no_kinds
+    """CRDs that the API server knows before the part starts."""
 
 
 PARTS = {
     "etcd": ClusterPart(etcd, ("etcd",)),
     "kubernetes": ClusterPart(kubernetes, ("kubernetes",), ("etcd",)),
     "controllers": ClusterPart(controllers, ("kubernetes",), ("kubernetes",)),
-    "gateway-api": ClusterPart(gateway_api, ("crds",), ("kubernetes",)),
-    "crds": ClusterPart(crds, ("crds",), ("kubernetes",)),
+    "crds": ClusterPart(modules=("crds",), needs=("kubernetes",), kinds=mesh_and_monitors),
     "dns": ClusterPart(dns, ("dns",), ("kubernetes",)),
     "node": ClusterPart(node, ("pause",), ("controllers",), containerd),
-    "kserve": ClusterPart(kserve, ("kserve",), ("controllers", "gateway-api")),
-    "gateway": ClusterPart(gateway, ("gateway",), ("gateway-api",), certificates),
+    "kserve": ClusterPart(kserve.kserve, ("kserve", "crds"), ("controllers",), kinds=kserve.kinds),
+    "gateway": ClusterPart(gateway.gateway, ("gateway",), ("kubernetes",), gateway.certificates, gateway.kinds),
     "knative": ClusterPart(knative, ("knative",), ("node", "dns", "kserve", "gateway")),
     "keda": ClusterPart(keda, ("keda",), ("node", "kserve")),
     "metrics": ClusterPart(metrics, ("metrics",), ("node",)),

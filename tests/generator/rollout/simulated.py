@@ -228,7 +228,11 @@ class StandardCluster(SimulatedCluster):
                 for kind, status in (("Accepted", "True"), ("ResolvedRefs", "True" if resolved else "False"))
             ]
             route["status"] = {"parents": [{"conditions": conditions}]}
-            self.live[route["metadata"]["name"]] = {**route}
+            name, followed = route["metadata"]["name"], self.leading()
+            is_new = name not in self.live
+            self.live[name] = {**route}
+            # It may follow a route before it knows the pods behind it.
+            assert not (is_new and followed and self.leading() is self.live[name]), f"{name} is followed at once"
 
     def leading(self) -> Resource | None:
         """The route that everybody's requests follow: the one with the longest expression, and then the oldest."""

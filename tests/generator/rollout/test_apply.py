@@ -56,7 +56,7 @@ def test_a_rollout_from_begin_to_end(standard: Standard, file: Path, capsys: pyt
     cluster, _ = standard
     assert main(["canary", str(file), *EIGHT]) == 0
     told = capsys.readouterr().err
-    assert "1/5 start fraud-next with models:/fraud/8: " in told
+    assert "1/6 start fraud-next with models:/fraud/8: " in told
     assert cluster.models() == {"models:/fraud/7": 90, "models:/fraud/8": 10}
     written = yaml.safe_load(file.read_text())
     assert written["exposure"]["hosts"] == ["fraud-ml.example.com", "fraud-predictor-ml.example.com"]
