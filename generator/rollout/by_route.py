@@ -78,7 +78,8 @@ def promote(
     pods_of_serve = pods if holds_pods(after) else max(1, after.spec.replicas.min)
     over = (updated, over_when(before, after))
     requires = () if force else (ready(winner, winner.spec.replicas.min),)
-    yield scale(winner, pods, requires, (updated,))
+    if observed is None or pods_of(winner, observed) < pods:
+        yield scale(winner, pods, requires, (updated,))
     yield Step(
         f"send all of the serve's traffic to {winner.spec.name}: {in_words(all_to(before, winner))}",
         split_patches(before, all_to(before, winner)),

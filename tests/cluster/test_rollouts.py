@@ -83,11 +83,10 @@ class Rollout:
 
 @pytest.fixture
 def rollout(with_pods: LiveCluster, versions: str, tmp_path: Path) -> Iterator[Rollout]:
-    """Version 1 on two pods, called over V1, V2 and gRPC."""
+    """Version 1 on a pod, called over V1, V2 and gRPC. There may be two cores, and a promotion has three pods."""
     assert with_pods.gateway
     with with_pods.namespace("rollout", tracking_secret(with_pods)) as namespace:
-        # A promotion has twice the pods, and one more: each asks for a tenth of a core, and there may be two cores.
-        spec = spec_of(with_pods, namespace, f"models:/{versions}/1", replicas={"min": 2, "max": 2})
+        spec = spec_of(with_pods, namespace, f"models:/{versions}/1", replicas={"min": 1, "max": 2})
         with_pods.apply(documents_of(spec))
         file = tmp_path / "serve.yaml"
         file.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_unset=True)))

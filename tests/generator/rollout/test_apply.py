@@ -67,6 +67,18 @@ def test_a_rollout_from_begin_to_end(standard: Standard, file: Path, capsys: pyt
     assert yaml.safe_load(file.read_text())["model"] == "models:/fraud/7"
 
 
+def test_a_canary_that_has_its_pods_is_promoted(standard: Standard, file: Path) -> None:
+    """One pod is enough for any share: that it is there does not say that a promotion has begun."""
+    cluster, _ = standard
+    file.write_text(SPEC.replace("min: 2", "min: 1"))
+    deployed(cluster, file)
+    assert main(["canary", str(file), *EIGHT]) == 0
+    assert main(["rollback", str(file), "--apply", "--write"]) == 0
+    assert cluster.models() == {"models:/fraud/7": 100}
+    assert main(["promote", str(file), "--apply", "--write"]) == 0
+    assert cluster.models() == {"models:/fraud/8": 100}
+
+
 def test_names_and_gateway_are_those_of_kserve(standard: Standard, file: Path) -> None:
     """From its route, if there is one, or else from its ConfigMap."""
     cluster, fake = standard
