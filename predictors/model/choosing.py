@@ -13,7 +13,7 @@ from predictors.engines.probes import Probing
 from predictors.model.loaded import Loaded
 from predictors.model.native import Native
 from predictors.protocol.mixed_rows import ColumnType
-from predictors.signature.columns import ColumnPlan, compile_columns
+from predictors.signature.columns import compile_columns
 from predictors.signature.matrix import MatrixPlan, compile_matrix
 
 ColumnEngines: TypeAlias = Callable[[Native, Sequence[ColumnType]], list[EngineCandidate]]
@@ -30,7 +30,9 @@ def with_engine(
         return replace(loaded, choice=EngineChoice(reasons={"engine": reason}))
     choice = EngineChoice(reasons={"engine": "it takes one matrix of numbers"})
     if matrix is not None:
-        choice = choose(engines(loaded.native), mode, matrix_probing(loaded, matrix), run_of(loaded, plan.conform_matrix))
+        choice = choose(
+            engines(loaded.native), mode, matrix_probing(loaded, matrix), run_of(loaded, plan.conform_matrix)
+        )
     columns = compile_columns(plan) if choice.proven is None else None
     candidates = [] if columns is None else column_engines(loaded.native, columns.types)
     if columns is None or not candidates:

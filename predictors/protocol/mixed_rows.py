@@ -20,7 +20,7 @@ class ColumnType:
     dtype: np.dtype[Any]
     """Of the model's input; objects for text."""
     place: int
-    """The column of the matrix, or the list; -1 for dates, which are checked and left out."""
+    """The column of the matrix, or the list of texts."""
     nullable: bool = False
     """Whether a number may be null."""
 
@@ -46,7 +46,7 @@ class MixedRows:
         self.numbers = numbers
         """As doubles, in which every number of a signature is exact; a null is NaN."""
         self.texts = texts
-        """A list for each column of text."""
+        """A list for each column of text or of dates, which are as they were sent."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -56,6 +56,13 @@ class MixedRows:
 
     def copy(self) -> MixedRows:
         return MixedRows(self.numbers.copy(order="K"), self.texts)
+
+    def cells(self, column: ColumnType) -> Sequence[str | None] | Array:
+        """The texts or numbers of a column; booleans as such."""
+        if not column.is_number:
+            return self.texts[column.place]
+        numbers = self.numbers[:, column.place]
+        return numbers.astype(np.bool_) if column.dtype.kind == "b" else numbers
 
 
 def join_rows(parts: Sequence[Any]) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, count
 from math import nan
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -20,13 +20,14 @@ import numpy as np
 from predictors.protocol.batch import Batch, Values
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array, object_array, pack_doubles, types_of
 from predictors.protocol.mixed_rows import ColumnType, MixedRows
-from predictors.signature.fields import NUMBER_TYPES, Field
+from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
 Cells: TypeAlias = "Sequence[Any]"
 
 NULL = type(None)
 NUMBERS = {int, float}
+TEXTS = {"string", "datetime"}
 # Of the dates that the signature takes, those that Python's parser reads in the same way.
 PLAIN_DATE = re.compile(
     r"(1[7-9]|2[01])\d\d-\d\d-\d\d([T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,9})?)?)?\Z", re.ASCII
@@ -49,13 +50,10 @@ class ColumnPlan:
         return itemgetter(*self.names)
 
     @cached_property
-    def texts(self) -> list[int]:
-        """The positions of the columns of text."""
-        return [position for position, column in enumerate(self.types) if column.is_text]
-
-    @cached_property
-    def dates(self) -> list[int]:
-        return [position for position, column in enumerate(self.types) if column.is_date]
+    def texts(self) -> list[tuple[int, Callable[[Values], Cells]]]:
+        """The positions of columns of text and of dates, and the functions that check what was sent."""
+        texts = [(position, column) for position, column in enumerate(self.types) if not column.is_number]
+        return [(position, dates_of if column.is_date else texts_of) for position, column in texts]
 
     @cached_property
     def numbers(self) -> list[tuple[int, Callable[[Values], Cells]]]:
@@ -76,7 +74,7 @@ class ColumnPlan:
         except (TypeError, OverflowError, ValueError, KeyError):
             return None
 
-    def columns_of(self, batch: Batch) -> Sequence[Values] | None:
+    def columns_of(self, batch: Batch) -> Sequence[Any] | None:
         """The columns as they were sent, in the order of the signature."""
         columns, rows, width = batch.columns, batch.rows, len(self.types)
         if columns is not None:
@@ -92,22 +90,21 @@ class ColumnPlan:
             return None
         return list(zip(*rows, strict=True))
 
-    def from_columns(self, columns: Sequence[Values]) -> MixedRows | None:
-        count = len(columns[0])
-        if not count or any(len(values) != count for values in columns):
+    def from_columns(self, columns: Sequence[Any]) -> MixedRows | None:
+        rows = len(columns[0])
+        if not rows or any(len(values) != rows for values in columns):
             return None
-        for position in self.dates:
-            check_dates(columns[position])
-        return MixedRows(self.matrix_of(columns, count), [texts_of(columns[position]) for position in self.texts])
+        numbers = self.matrix_of(columns, rows)
+        return MixedRows(numbers, [cells_of(columns[position]) for position, cells_of in self.texts])
 
-    def matrix_of(self, columns: Sequence[Values], count: int) -> Array:
+    def matrix_of(self, columns: Sequence[Any], rows: int) -> Array:
         """The numbers, column after column in memory. Raises for what is no number of the type."""
         if self.all_doubles:
             cells = list(chain.from_iterable([columns[position] for position, _ in self.numbers]))
             if set(map(type, cells)) <= NUMBERS:
-                return pack_doubles(cells, len(cells)).reshape(len(self.numbers), count).T
+                return pack_doubles(cells, len(cells)).reshape(len(self.numbers), rows).T
         cells = list(chain.from_iterable([numbers(columns[position]) for position, numbers in self.numbers]))
-        return pack_doubles(cells, len(cells)).reshape(len(self.numbers), count).T
+        return pack_doubles(cells, len(cells)).reshape(len(self.numbers), rows).T
 
     def batch_of(self, rows: MixedRows) -> Batch:
         """The request that has these rows."""
@@ -125,10 +122,11 @@ def flat(values: Values) -> Cells:
         values = values[:, 0]
     if values.ndim != 1:
         raise ValueError
-    return values.tolist()
+    cells: list[Any] = values.tolist()
+    return cells
 
 
-def texts_of(values: Values) -> Sequence[str | None]:
+def texts_of(values: Values) -> Cells:
     cells = flat(values)
     kinds = set(map(type, cells))
     if kinds == {bytes}:
@@ -138,12 +136,14 @@ def texts_of(values: Values) -> Sequence[str | None]:
     return cells
 
 
-def check_dates(values: Values) -> None:
-    for cell in texts_of(values):
+def dates_of(values: Values) -> Cells:
+    cells = texts_of(values)
+    for cell in cells:
         if cell is not None:
             if not PLAIN_DATE.match(cell):
                 raise ValueError
             datetime.fromisoformat(cell)
+    return cells
 
 
 def numbers_as(column: ColumnType) -> Callable[[Values], Cells]:
@@ -200,7 +200,8 @@ def singles(values: Values) -> Cells:
     exact = np.array(doubles(values), dtype=np.float64)
     if not (np.abs(exact[~np.isnan(exact)]) < MAX_EXACT_IN_DOUBLE).all():  # integers would be rounded twice
         raise OverflowError
-    return exact.astype(np.float32).tolist()
+    rounded: list[float] = exact.astype(np.float32).tolist()
+    return rounded
 
 
 # -- the way back, for the proof of an engine ----------------------------------------------------------------------
@@ -208,14 +209,13 @@ def singles(values: Values) -> Cells:
 
 def values_of(column: ColumnType, rows: MixedRows) -> Values:
     """The values of a column as the signature plan takes them."""
-    if column.is_date:
-        return ["2024-02-29T12:00:00"] * len(rows)
-    if column.is_text:
+    if not column.is_number:
         return object_array(list(rows.texts[column.place]))
     numbers = rows.numbers[:, column.place]
     if column.dtype.kind == "i":
         return [None if cell != cell else int(cell) for cell in numbers.tolist()]
-    return numbers.astype(column.dtype)
+    cells: Array = numbers.astype(column.dtype)
+    return cells
 
 
 def compile_columns(plan: SignaturePlan) -> ColumnPlan | None:
@@ -223,16 +223,12 @@ def compile_columns(plan: SignaturePlan) -> ColumnPlan | None:
     fields = plan.inputs
     if plan.from_type_hints or plan.tensors or not plan.named or len({field.name for field in fields}) != len(fields):
         return None
-    kinds = NUMBER_TYPES | {"boolean", "string", "datetime"}
-    if not all(field.type in kinds for field in fields):
+    if not all(field.type in NUMBER_TYPES | TEXTS | {"boolean"} for field in fields):
         return None
-    texts = [field.name for field in fields if field.type == "string"]
-    numbers = [field.name for field in fields if field.type not in ("string", "datetime")]
-    return ColumnPlan(tuple(column_type(field, texts, numbers) for field in fields))
-
-
-def column_type(field: Field, texts: Sequence[str], numbers: Sequence[str]) -> ColumnType:
-    if field.type == "datetime":
-        return ColumnType(field.name, field.dtype, -1)
-    place = (texts if field.type == "string" else numbers).index(field.name)
-    return ColumnType(field.name, field.dtype, place, nullable=not field.required)
+    places = {True: count(), False: count()}  # in the texts, and in the matrix
+    return ColumnPlan(
+        tuple(
+            ColumnType(field.name, field.dtype, next(places[field.type in TEXTS]), nullable=not field.required)
+            for field in fields
+        )
+    )

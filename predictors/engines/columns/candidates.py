@@ -1,4 +1,4 @@
-"""The engines for pipelines of scikit-learn on columns of several types: their preprocessing, then a model of numbers."""
+"""The engines for pipelines of scikit-learn on columns of several types: preprocessing, then a model of numbers."""
 
 from __future__ import annotations
 
@@ -55,8 +55,6 @@ class ColumnPipeline:
         return chain_of(self.steps, self.columns)
 
     def features(self, rows: MixedRows) -> Features:
-        if np.isinf(rows.numbers).any():
-            raise Declined  # scikit-learn refuses it, unless no step sees it
         return self.preprocessing.run(rows)
 
     def finite_features(self, rows: MixedRows) -> Features:

@@ -10,14 +10,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from predictors.engines.columns.categories import CategoryTable, Codes, category_table
-from predictors.engines.columns.features import Features, regular
+from predictors.engines.columns.features import Features, with_equal_rows
 from predictors.engines.columns.frames import Cell, frame_of
-from predictors.engines.engine import Unsuited
+from predictors.engines.engine import Declined, Unsuited
 from predictors.protocol.casting import Array
 from predictors.protocol.mixed_rows import ColumnType, MixedRows
 
@@ -46,7 +47,7 @@ class Encoding:
         count, columns = len(rows), self.columns
         found = chain.from_iterable([map(codes.__getitem__, cells_of(column, rows)) for column, codes in columns])
         chosen = np.fromiter(found, np.intp, count * len(columns)).reshape(len(columns), count).T
-        entries = regular(
+        entries = with_equal_rows(
             self.indices.take(chosen, axis=0).reshape(count, -1),
             self.values.take(chosen, axis=0).reshape(count, -1),
             self.width,
@@ -57,7 +58,10 @@ class Encoding:
 def cells_of(column: ColumnType, rows: MixedRows) -> Sequence[Cell]:
     if column.is_text:
         return rows.texts[column.place]
-    return [None if cell != cell else cell for cell in rows.numbers[:, column.place].tolist()]
+    numbers = rows.numbers[:, column.place].tolist()
+    if inf in numbers or -inf in numbers:
+        raise Declined
+    return [None if number != number else number for number in numbers]
 
 
 def encoding_of(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from predictors.engines.columns.encoding import encoding_of
-from predictors.engines.columns.features import Features, SparseRows, from_scipy, side_by_side
+from predictors.engines.columns.features import Features, SparseRows, beside, from_scipy
 from predictors.engines.columns.frames import Cell
 from predictors.engines.engine import Unsuited
 from predictors.engines.steps import step_of
@@ -76,7 +76,9 @@ def numbers_of(columns: Sequence[ColumnType], step: str = "the model") -> Prepro
     """The matrix of columns of numbers, as scikit-learn makes it of a DataFrame: column by column in memory."""
     for column in columns:
         if column.is_text or column.is_date:
-            raise Unsuited(f"input '{column.name}' is {'text' if column.is_text else 'a date'}, which {step} gets as it is")
+            raise Unsuited(
+                f"input '{column.name}' is {'text' if column.is_text else 'a date'}, which {step} gets as it is"
+            )
     places = [column.place for column in columns]
     single = bool(columns) and all(column.dtype == np.float32 for column in columns)
 
@@ -98,7 +100,7 @@ def columns_apart(transformer: Any, columns: Sequence[ColumnType]) -> Preprocess
     parts = []
     for name, fitted, selected in transformer.transformers_:
         positions = transformer._transformer_to_input_indices[name]
-        if isinstance(fitted, str) and fitted == "drop" or not len(positions):
+        if (isinstance(fitted, str) and fitted == "drop") or not len(positions):
             continue
         if isinstance(selected, str):
             raise Unsuited(f"the step '{name}' takes a single column as a list")
@@ -107,7 +109,7 @@ def columns_apart(transformer: Any, columns: Sequence[ColumnType]) -> Preprocess
             parts.append(preprocessing_of(fitted, own) if not isinstance(fitted, str) else numbers_of(own))
         except Unsuited as unsuited:
             raise Unsuited(f"step '{name}': {unsuited}") from None
-    return beside(parts, sparse=bool(transformer.sparse_output_))
+    return side_by_side(parts, sparse=bool(transformer.sparse_output_))
 
 
 def union_of(union: Any, columns: Sequence[ColumnType]) -> Preprocessing:
@@ -118,10 +120,10 @@ def union_of(union: Any, columns: Sequence[ColumnType]) -> Preprocessing:
         for _, step in union.transformer_list
         if not (isinstance(step, str) and step == "drop")
     ]
-    return beside(parts, sparse=None)
+    return side_by_side(parts, sparse=None)
 
 
-def beside(parts: Sequence[Preprocessing], *, sparse: bool | None) -> Preprocessing:
+def side_by_side(parts: Sequence[Preprocessing], *, sparse: bool | None) -> Preprocessing:
     """`sparse`: None where the output is sparse if one of the parts is."""
     if not parts:
         raise Unsuited("its preprocessing has no output")
@@ -129,7 +131,7 @@ def beside(parts: Sequence[Preprocessing], *, sparse: bool | None) -> Preprocess
     def run(rows: MixedRows) -> Features:
         blocks = [part.run(rows) for part in parts]
         as_sparse = any(isinstance(block, SparseRows) for block in blocks) if sparse is None else sparse
-        return side_by_side(blocks, sparse=as_sparse)
+        return beside(blocks, sparse=as_sparse)
 
     categories: dict[str, list[Cell]] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""Rows that test an engine of columns: texts that are categories, nearly categories or none, and numbers as elsewhere."""
+"""Rows that test an engine of columns: texts that are categories, nearly so or not at all, and numbers as elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,23 @@ from predictors.protocol.mixed_rows import ColumnType, MixedRows
 
 ORDINARY_ROWS, OTHER_ROWS, MAX_CATEGORY_ROWS = 500, 200, 2000
 TEXTS = ("text", "other text", "café", "1", "1.0", "true", "nan", "None", "a b c", "日本語")
-UNUSUAL = ("", " ", "\n", "x" * 5000, "wörter " * 500, "e\u0301", "\u00e9", "\ufb01", "ﬀ", "ß", "İ", "\u200b", "😀", "\x00")
+UNUSUAL = (
+    "",
+    " ",
+    "\n",
+    "x" * 5000,
+    "wörter " * 500,
+    "e\u0301",
+    "\u00e9",
+    "\ufb01",
+    "ﬀ",
+    "ß",
+    "İ",
+    "\u200b",
+    "😀",
+    "\x00",
+)
+DATES = ("2024-02-29", "2024-02-29T12:30:00", "1700-01-01T00:00", "2199-12-31 23:59:59.999999999", None)
 MISSING_SHARE = 0.3
 
 
@@ -39,6 +55,8 @@ class ProbeMaker:
         self.random = np.random.default_rng(22)
         self.columns, self.example = probing.columns, probing.example
         self.texts = [column for column in self.columns if column.is_text]
+        self.lists = [column for column in self.columns if not column.is_number]
+        """The columns of text and of dates, in the order of their places."""
         self.numeric = [column for column in self.columns if column.is_number]
         self.known = {name: list(cells) for name, cells in engine.categories.items()}
 
@@ -63,7 +81,7 @@ class ProbeMaker:
         return groups
 
     def rows(self, count: int) -> MixedRows:
-        texts = [self.choices(self.known_texts(column), count) for column in self.texts]
+        texts = [self.choices(DATES if column.is_date else self.known_texts(column), count) for column in self.lists]
         return MixedRows(self.of_types(self.ordinary_numbers(count)), texts)
 
     def choices(self, cells: Sequence[str | None], count: int) -> list[str | None]:
@@ -93,7 +111,10 @@ class ProbeMaker:
     def with_texts(self, cells_of: Any) -> MixedRows:
         """Ordinary rows of which every column of text has one of `cells_of(column)`."""
         rows = self.rows(OTHER_ROWS)
-        return MixedRows(rows.numbers, [self.choices(cells_of(column), OTHER_ROWS) for column in self.texts])
+        texts = [*rows.texts]
+        for column in self.texts:
+            texts[column.place] = self.choices(cells_of(column), OTHER_ROWS)
+        return MixedRows(rows.numbers, texts)
 
     def every_category(self) -> MixedRows:
         sizes = [len(self.known.get(column.name, ())) for column in self.columns]
