@@ -30,6 +30,8 @@ BOOSTING: dict[str, Callable[[Any], EngineCandidate]] = {
 def column_candidates(model: Any, columns: Sequence[ColumnType]) -> list[EngineCandidate]:
     """The engines for a model that takes these columns as a DataFrame, the most promising first."""
     pipeline = ColumnPipeline(model, columns)
+    if not pipeline.selects_columns and all(column.dtype.kind in "if" for column in columns):
+        return []  # a matrix would do
     library = type(pipeline.last).__module__.partition(".")[0]
     candidates = [
         EngineCandidate("onnxruntime", pipeline.compiled_engine, compiled=True),
@@ -49,6 +51,14 @@ class ColumnPipeline:
 
         *self.steps, self.last = [step for _, step in model.steps] if type(model) is Pipeline else [model]
         self.columns = columns
+
+    @property
+    def selects_columns(self) -> bool:
+        """Whether its first step may treat columns differently."""
+        from sklearn.compose import ColumnTransformer
+        from sklearn.pipeline import FeatureUnion, Pipeline
+
+        return bool(self.steps) and isinstance(self.steps[0], (ColumnTransformer, FeatureUnion, Pipeline))
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

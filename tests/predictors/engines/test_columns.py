@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
+from predictors.engines import timing
 from predictors.engines.choice import EngineChoice, choose
 from predictors.engines.columns.candidates import column_candidates
 from predictors.engines.columns.probes import ColumnProbing
@@ -137,7 +138,8 @@ def test_the_engine_gives_the_very_bits_of_the_model(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["dense", "sparse", "forest"])
-def test_rows_of_several_requests_get_the_bits_that_they_get_alone(name: str) -> None:
+def test_rows_of_several_requests_get_the_bits_that_they_get_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "MIN_SAVING", -1.0)  # on a busy machine none may be seen
     model, target, _ = MODELS[name]
     choice, _, columns = chosen(model.fit(DATA, target))
     assert choice.proven is not None
