@@ -241,8 +241,8 @@ class Pipeline:
                 raise failure from error
             if isinstance(error, ModelFailure):
                 log.error("the model failed", exc_info=error.__cause__)
-            elif error.__cause__ is not None:
-                log.warning("%s", failure)
+            elif error.__cause__ is not None or failure.logged:
+                log.warning("%s", failure.logged or failure)
             raise
         finally:
             counters.in_flight.dec()
