@@ -229,4 +229,4 @@ def test_callers_learn_the_value_and_the_log_does_not(tmp_path: Path, caplog: py
             assert (response.status_code, f"'{UNSEEN}' (expected 'Ulm', 'Bonn', '007')" in response.text) == (400, True)
         assert server.predict({"instances": [{"x": 0.0, "kind": None}]}).status_code == 200
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["input 'kind', row 0: the model was not trained with this category"] * 3
+    assert told == ["input 'kind', row 0: the model was not trained with this category"]  # one line a minute
