@@ -34,7 +34,7 @@ class EngineChoice:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
-class Probes(Protocol):
+class ProbeSource(Protocol):
     """What is known of the rows that a model accepts."""
 
     @property
@@ -45,7 +45,7 @@ class Probes(Protocol):
         """Groups of rows by their description for messages. They are the same on every call."""
 
 
-def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probes, native: Run) -> EngineChoice:
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSource, native: Run) -> EngineChoice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:
