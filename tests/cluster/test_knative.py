@@ -13,6 +13,8 @@ from tests.cluster.serves import spec_of, tracking_secret
 
 PROTOCOLS = ("v1", "v2")
 """A Knative Service has one port."""
+RATE = 50
+"""Each request passes the queue-proxy, which wants a core as well."""
 
 
 @pytest.fixture
@@ -22,8 +24,9 @@ def rollout(with_pods: LiveCluster, versions: str, tmp_path: Path) -> Iterator[R
     with with_pods.namespace("knative", tracking_secret(with_pods)) as namespace:
         spec = spec_of(
             with_pods, namespace, f"models:/{versions}/1", mode="Knative", replicas={"min": 1, "max": 2},
+            scaling={"concurrency": 50},
         )  # fmt: skip
-        with rollout_of(with_pods, spec, versions, tmp_path, PROTOCOLS) as made:
+        with rollout_of(with_pods, spec, versions, tmp_path, PROTOCOLS, RATE) as made:
             yield made
 
 
