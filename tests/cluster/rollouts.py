@@ -19,7 +19,7 @@ from tests.cluster.traffic import PROTOCOLS, Callers, Traffic, calling
 COUNTED = 2000
 """Requests that a share is counted over: even by chance it is within three points then, and a gateway leaves less to it."""
 POINTS = 3
-RATE = 120
+RATE = 90
 ENOUGH = 5000
 
 

@@ -31,6 +31,8 @@ MISSING = 99
 """A version that is not there."""
 SIZE = {"cores": "100m", "memory": "512Mi", "limits": {"cores": "2", "memory": "1Gi"}}
 """Of a pod: several must fit on a small machine, and start soon."""
+PATIENT = ["--max-wait=20"]
+"""Flags of a server that refuses nobody because a busy machine stalls for a second."""
 SECRET = "mlflow-tracking"
 
 

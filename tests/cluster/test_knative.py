@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.live import LiveCluster
 from tests.cluster.rollouts import Rollout, rollout_of
-from tests.cluster.serves import spec_of, tracking_secret
+from tests.cluster.serves import PATIENT, spec_of, tracking_secret
 
 PROTOCOLS = ("v1", "v2")
 """A Knative Service has one port."""
@@ -24,7 +24,7 @@ def rollout(with_pods: LiveCluster, versions: str, tmp_path: Path) -> Iterator[R
     with with_pods.namespace("knative", tracking_secret(with_pods)) as namespace:
         spec = spec_of(
             with_pods, namespace, f"models:/{versions}/1", mode="Knative", replicas={"min": 1, "max": 2},
-            scaling={"concurrency": 50},
+            scaling={"concurrency": 50}, args=PATIENT,
         )  # fmt: skip
         with rollout_of(with_pods, spec, versions, tmp_path, PROTOCOLS, RATE) as made:
             yield made

@@ -10,14 +10,14 @@ import yaml
 
 from tests.cluster.live import LiveCluster
 from tests.cluster.rollouts import Rollout, rollout_of
-from tests.cluster.serves import CRASHES, MISSING, spec_of, tracking_secret
+from tests.cluster.serves import CRASHES, MISSING, PATIENT, spec_of, tracking_secret
 
 
 @pytest.fixture
 def rollout(with_pods: LiveCluster, versions: str, tmp_path: Path) -> Iterator[Rollout]:
     """Version 1 on a pod, called over V1, V2 and gRPC. There may be two cores, and a promotion has three pods."""
     with with_pods.namespace("rollout", tracking_secret(with_pods)) as namespace:
-        spec = spec_of(with_pods, namespace, f"models:/{versions}/1", replicas={"min": 1, "max": 2})
+        spec = spec_of(with_pods, namespace, f"models:/{versions}/1", replicas={"min": 1, "max": 2}, args=PATIENT)
         with rollout_of(with_pods, spec, versions, tmp_path) as made:
             yield made
 
