@@ -27,8 +27,7 @@ SERVES: dict[str, tuple[str, dict[str, Any]]] = {
     "the image downloads": (MIXED, {"storage": {"strategy": "emptydir"}}),
     "KServe's storage container downloads": (TEXTS, {"storage": {"strategy": "container"}}),
     "the server downloads": (MIXED, {"storage": {"strategy": "server"}}),
-    "runtime": (TEXTS, {"predictor": "runtime", "storage": {"strategy": "emptydir"}}),
-    "runtime with KServe's storage container": (MIXED, {"predictor": "runtime", "storage": {"strategy": "container"}}),
+    "runtime": (TEXTS, {"predictor": "runtime"}),
     "V1 alone": (MIXED, {"protocol": "v1"}),
 }
 """Ways from a registry into a pod: models, and fields of their specs."""
