@@ -96,9 +96,9 @@ def released(plan: ManifestPlan) -> Patch:
 
 
 def nobodys_route(plan: ManifestPlan) -> Resource:
-    """Our route for KServe's host names, with the pods behind it, but no path that anybody asks for."""
+    """Our route for KServe's host names with the serve behind it, but no path that anybody asks for."""
     ours = next(each for each in routes(plan) if each["metadata"]["name"] == own_route(plan))
-    route = with_shares(ours, all_to_serve(plan))
+    route = with_shares(ours, only_serve(plan))
     rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in route["spec"]["rules"]]
     return {**route, "spec": {**route["spec"], "rules": rules}}
 

@@ -171,7 +171,7 @@ def test_a_serve_outlives_the_registry(with_pods: LiveCluster, serve: ServeSpec,
     first, *_ = with_pods.pods_of(serve)
     with with_pods.without_mlflow():
         with_pods.kubectl("delete", "pod", first, "--namespace", serve.namespace)
-        with_pods.wait_described(serve.namespace, "MLflow")
+        with_pods.wait_described(serve.namespace, "no connection")
         traffic.more(200)
         assert traffic.failures() == []
     with_pods.wait_rolled_out(serve)
