@@ -1,7 +1,4 @@
-"""`python -m loadtest run | report | compare | capacity`.
-
-Exit codes: 0 if the SLO was met (or B is not worse than A), 1 if not, and 2 if the test could not run.
-"""
+"""`python -m loadtest run | report | compare | capacity`."""
 
 from __future__ import annotations
 
@@ -20,6 +17,9 @@ from loadtest.profiles import PROFILES
 from loadtest.target import Target, UnusableTarget
 
 PROG = "python -m loadtest"
+DESCRIPTION = """Sends load to a server, compares runs, and finds what it can take.
+
+Exit codes: 0 if the SLO was met (or B is not worse than A), 1 if not, and 2 if the test could not run."""
 STDOUT = Path("-")
 STOPPED = 130
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None, prog: str = PROG) -> int:
 
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog=prog, description=__doc__)
+    root = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="send requests at a given rate and check the latencies against an SLO")
     add_test_options(run)

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
 
 
 def parser(prog: str = PROG) -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog=prog, description=__doc__)
+    root = argparse.ArgumentParser(prog=prog, description="Writes rules, scrape configs and dashboards.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     render = commands.add_parser("render", help="write rules, scrape configs and dashboards")
     render.add_argument("--spec", type=Path, metavar="serve.yaml", help="render for this serve only [default: for all]")

@@ -11,8 +11,7 @@ import click
 from mlflow_kserve.cli.fields import flag, stated
 from mlflow_kserve.cli.following import WAIT_SECONDS
 from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options, shows
-from mlflow_kserve.client import calls
-from mlflow_kserve.client import flows
+from mlflow_kserve.client import calls, flows
 from mlflow_kserve.client.flows import all_pages
 from mlflow_kserve.client.replies import ArtifactJobReply
 
@@ -63,8 +62,9 @@ def create_artifact(session: Session, serve: str, version: str, wait: bool, **so
 
 def say_artifact(session: Session, fields: dict[str, Any], wait: bool) -> None:
     reply = session.send(calls.create_artifact(fields))
-    if "job_id" in reply and wait:
-        show_job(session, reply["job_id"], WAIT_SECONDS)
+    job = reply.get("job_id")
+    if wait and job is not None:
+        show_job(session, str(job), WAIT_SECONDS)
     else:
         session.show(reply)
 

@@ -23,8 +23,13 @@ INDEX_SECONDS = 10
 @click.option("--model", metavar="NAME", help="name of the model [default: the one of the server's repository index]")
 @click.option("--grpc", metavar="HOST:PORT", help="also check gRPC")
 @click.option("--model-version", metavar="V", help="a version of the model that the server has")
-@click.option("--input", "sample", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-              help="a V2 request whose inputs the model accepts")
+@click.option(
+    "--input",
+    "sample",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="a V2 request whose inputs the model accepts",
+)
 @click.option("--destructive", is_flag=True, help="also unload and load the model")
 @click.argument("pytest_flags", nargs=-1, type=click.UNPROCESSED)
 def conformance(

@@ -12,70 +12,48 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class JsonObject(click.ParamType):
-    """A JSON object, as text."""
-
-    name = "json"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if isinstance(value, Mapping):
-            return value
-        try:
-            content = json.loads(value)
-        except ValueError as error:
-            self.fail(f"is not JSON: {error}", parameter, context)
-        if not isinstance(content, dict):
-            self.fail("is not a JSON object: expected such as '{\"cores\": 2}'", parameter, context)
-        return content
-
-
-class ObjectFile(click.ParamType):
-    """A YAML or JSON file that holds an object; - is stdin."""
-
-    name = "file"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if isinstance(value, Mapping):
-            return value
-        return self.parsed(value, parameter, context)
-
-    def parsed(self, name: str, parameter: click.Parameter | None, context: click.Context | None) -> Mapping[str, Any]:
-        import yaml
-
-        try:
-            text = click.get_text_stream("stdin").read() if name == "-" else Path(name).read_text()
-            content = yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError) as error:
-            self.fail(f"{name}: {getattr(error, 'strerror', None) or error}", parameter, context)
-        except yaml.YAMLError as error:
-            self.fail(f"{name} is neither YAML nor JSON: {error}", parameter, context)
-        if not isinstance(content, dict):
-            self.fail(f"{name} does not hold an object", parameter, context)
-        return content
-
-
-class Assignment(click.ParamType):
-    """NAME=VALUE; the value is JSON, or else text."""
-
-    name = "name=value"
-
-    def __init__(self, as_text: bool = False) -> None:
-        self.as_text = as_text
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = value.partition("=")
-        if not equals or not name:
-            self.fail(f"{value!r} is not NAME=VALUE", parameter, context)
-        return name, text if self.as_text else json_or_text(text)
-
-
-def json_or_text(text: str) -> Any:
+def json_object(text: str) -> Mapping[str, Any]:
+    """The object that a text is in JSON."""
     try:
-        return json.loads(text)
+        content = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise click.BadParameter("is not a JSON object: expected such as '{\"cores\": 2}'")
+    return content
+
+
+def object_file(name: str) -> Mapping[str, Any]:
+    """The object in a YAML or JSON file; - is stdin."""
+    import yaml
+
+    try:
+        text = click.get_text_stream("stdin").read() if name == "-" else Path(name).read_text()
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"{name} is neither YAML nor JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise click.BadParameter(f"{name} does not hold an object")
+    return content
+
+
+def text_assignment(text: str) -> tuple[str, str]:
+    """The two sides of NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """The same; the value is JSON, or else text."""
+    name, value = text_assignment(text)
+    try:
+        return name, json.loads(value)
     except ValueError:
-        return text
+        return name, value
 
 
 def flag(name: str, help: str, type: Any = str, **options: Any) -> Callable[[F], F]:
@@ -84,14 +62,14 @@ def flag(name: str, help: str, type: Any = str, **options: Any) -> Callable[[F],
 
 
 def option_file(command: F) -> F:
-    return click.option("-f", "--file", type=ObjectFile(), metavar="FILE", help="YAML or JSON with fields; - is stdin")(
+    return click.option("-f", "--file", type=object_file, metavar="FILE", help="YAML or JSON with fields; - is stdin")(
         command
     )
 
 
 def option_set(command: F) -> F:
     return click.option(
-        "--set", "assigned", type=Assignment(), multiple=True, metavar="FIELD=VALUE",
+        "--set", "assigned", type=assignment, multiple=True, metavar="FIELD=VALUE",
         help="any field of the API, as JSON or text",
     )(command)  # fmt: skip
 
@@ -120,7 +98,7 @@ def resource_flags(command: F) -> F:
 
 
 option_variables = click.option(
-    "--variable", "variables", type=Assignment(as_text=True), multiple=True, metavar="NAME=VALUE",
+    "--variable", "variables", type=text_assignment, multiple=True, metavar="NAME=VALUE",
     help="environment variable of the server; a secret is NAME=secret:SECRET/KEY",
 )  # fmt: skip
 

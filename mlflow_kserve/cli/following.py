@@ -57,14 +57,12 @@ def follow(session: Session, begun: BegunReply, wait: bool, watch: bool, timeout
         session.show(begun, BEGUN)
         return
     operation = begun["operation"]
-    if watch:
-        operation = watched(session, operation, timeout)
-    else:
-        operation = session.follow(wait_for(operation, timeout))
+    operation = watched(session, operation, timeout) if watch else session.follow(wait_for(operation, timeout))
     session.show(session.send(calls.get_status(operation["serve"], operation["env"])), ENDED)
     if operation["state"] == "RUNNING":
         click.echo(
-            f"error: still under way after {timeout:g} s: mlflow-kserve operation get {operation['id']} --wait", err=True
+            f"error: still under way after {timeout:g} s: mlflow-kserve operation get {operation['id']} --wait",
+            err=True,
         )
         raise SystemExit(UNDER_WAY)
     if operation["state"] != "SUCCEEDED":

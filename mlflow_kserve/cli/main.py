@@ -12,10 +12,29 @@ from mlflow_kserve.cli.lazy import CommandEntry, LazyGroup
 
 NAME = "mlflow-kserve"
 OWN_FLAGS = ("--help", "-h", "--version")
+ONE_STEP = {
+    name: CommandEntry(f"mlflow_kserve.cli.one_step:{name.replace('-', '_')}", help)
+    for name, help in {
+        "deploy-model": "deploy a model: makes its serve and its artifact",
+        "undeploy-model": "undeploy a model",
+        "create-environment": "make an environment",
+        "create-serve-repo": "make a starter repository for a serve",
+        "create-serve": "make a serve",
+        "create-serve-config": "say the infrastructure of a serve",
+        "update-serve-config": "change it; what is deployed is deployed again",
+        "create-artifact": "make a version, of a model or of a git repository",
+        "deploy-artifact": "deploy a version",
+        "get-serve-status": "what is wanted, what is there, and since when",
+        "get-artifact-status": "how far the job of an artifact is",
+    }.items()
+} | {"configure": CommandEntry("mlflow_kserve.cli.logins:configure", "keep a token")}
+"""The words of Darwin ML Serve's command line."""
 SECTIONS = {
     "Models": {
         "serve": CommandEntry("mlflow_kserve.cli.serves:serve", "serve a model; list, create and delete serves"),
-        "load": CommandEntry("mlflow_kserve.cli.programs:load", "send load to a server, compare runs, find its capacity"),
+        "load": CommandEntry(
+            "mlflow_kserve.cli.programs:load", "send load to a server, compare runs, find its capacity"
+        ),
         "conformance": CommandEntry(
             "mlflow_kserve.cli.conformance:conformance", "check any server against the Open Inference Protocol"
         ),
@@ -36,22 +55,7 @@ SECTIONS = {
         "event": CommandEntry("mlflow_kserve.cli.operations:event", "who did what"),
         "token": CommandEntry("mlflow_kserve.cli.tokens:token", "who may ask"),
     },
-    "In one step": {
-        "configure": CommandEntry("mlflow_kserve.cli.logins:configure", "keep a token"),
-        **{name: CommandEntry(f"mlflow_kserve.cli.one_step:{name.replace('-', '_')}", help) for name, help in {
-            "deploy-model": "deploy a model: makes its serve and its artifact",
-            "undeploy-model": "undeploy a model",
-            "create-environment": "make an environment",
-            "create-serve-repo": "make a starter repository for a serve",
-            "create-serve": "make a serve",
-            "create-serve-config": "say the infrastructure of a serve",
-            "update-serve-config": "change it; what is deployed is deployed again",
-            "create-artifact": "make a version, of a model or of a git repository",
-            "deploy-artifact": "deploy a version",
-            "get-serve-status": "what is wanted, what is there, and since when",
-            "get-artifact-status": "how far the job of an artifact is",
-        }.items()},
-    },  # fmt: skip
+    "In one step": ONE_STEP,
     "Shell": {
         "completion": CommandEntry("mlflow_kserve.cli.completion:completion", "completion for bash, zsh and fish"),
     },

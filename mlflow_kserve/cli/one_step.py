@@ -16,10 +16,10 @@ from mlflow_kserve.cli import starter
 from mlflow_kserve.cli.artifacts import say_artifact, show_job, source_flags
 from mlflow_kserve.cli.environments import environment_flags
 from mlflow_kserve.cli.fields import (
-    JsonObject,
-    ObjectFile,
     body,
     flag,
+    json_object,
+    object_file,
     option_variables,
     resource_flags,
     stated,
@@ -55,8 +55,7 @@ def deploy_file() -> Mapping[str, Any]:
     """What the deploy.yaml of this folder says; nothing, if there is none."""
     if not Path(DEPLOY_FILE).is_file():
         return {}
-    content: Mapping[str, Any] = ObjectFile().convert(DEPLOY_FILE, None, None)
-    return content
+    return object_file(DEPLOY_FILE)
 
 
 def part(*path: str) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def create_environment(
 @flag("type", "kind of serve", click.Choice(["api"]))
 @flag("space", "the team, or whatever else serves are grouped by")
 @flag("description", "what it is for")
-@click.option("--filename", "file", type=ObjectFile(), metavar="FILE", help="YAML or JSON with these fields")
+@click.option("--filename", "file", type=object_file, metavar="FILE", help="YAML or JSON with these fields")
 @api_options
 def create_serve(session: Session, file: Mapping[str, Any] | None, **flags: Any) -> None:
     fields = {**part("serve"), **(file or {}), **stated(**flags)}
@@ -137,8 +136,8 @@ def config_command(name: str, help: str) -> click.Command:
     @click.command(name, help=help)
     @option_serve
     @option_env
-    @flag("api-config", "fields as JSON, such as '{\"cores\": 2, \"memory\": 4}'", JsonObject(), metavar="JSON")
-    @click.option("--filename", "file", type=ObjectFile(), metavar="FILE", help="YAML or JSON with these fields")
+    @flag("api-config", 'fields as JSON, such as \'{"cores": 2, "memory": 4}\'', json_object, metavar="JSON")
+    @click.option("--filename", "file", type=object_file, metavar="FILE", help="YAML or JSON with these fields")
     @resource_flags
     @click.option("--dry-run", is_flag=True, help="show what would change, and change nothing")
     @follow_options
@@ -180,7 +179,7 @@ def create_artifact(session: Session, serve_name: str | None, version: str, wait
 @option_serve
 @click.option("--artifact-version", required=True, metavar="VERSION", help="label of the version")
 @option_env
-@flag("api-serve-deployment-config", "strategy and variables as JSON", JsonObject(), metavar="JSON")
+@flag("api-serve-deployment-config", "strategy and variables as JSON", json_object, metavar="JSON")
 @changes
 def deploy_artifact(
     session: Session, serve_name: str | None, artifact_version: str, env: str,
@@ -209,8 +208,11 @@ def get_artifact_status(session: Session, job_id: str, wait: bool) -> None:
 
 @click.command("create-serve-repo", help="Make a starter repository for a serve.")
 @flag("name", "name of the serve", metavar="NAME")
-@flag("template", "folder of a template of your own", click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--filename", "-f", "file", type=ObjectFile(), metavar="FILE", help="YAML with values for the template")
+@click.option(
+    "--template", "-t", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="folder of a template of your own",
+)  # fmt: skip
+@click.option("--filename", "-f", "file", type=object_file, metavar="FILE", help="YAML with values for the template")
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="DIR", help="folder [default: the name]")
 def create_serve_repo(
     name: str | None, template: Path | None, file: Mapping[str, Any] | None, output: Path | None

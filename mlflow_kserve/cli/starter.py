@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 DEPLOY_FILE = "deploy.yaml"
-DEFAULTS = {
+DEFAULTS: Mapping[str, Any] = {
     "name": "my-model",
     "space": "",
     "description": "",

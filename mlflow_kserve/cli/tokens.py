@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import Assignment, stated
+from mlflow_kserve.cli.fields import stated, text_assignment
 from mlflow_kserve.cli.session import Session, api_options, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.flows import all_pages
@@ -27,7 +27,7 @@ def list_tokens(session: Session) -> Any:
 @token.command("create", help="Make a token; it is shown once.")
 @click.argument("name")
 @click.option(
-    "--role", "roles", type=Assignment(as_text=True), multiple=True, required=True, metavar="ENV=ROLE",
+    "--role", "roles", type=text_assignment, multiple=True, required=True, metavar="ENV=ROLE",
     help="a role in an environment, such as local=deployer; * stands for all",
 )  # fmt: skip
 @click.option("--days", type=float, metavar="N", help="until it expires [default: 90]")

@@ -52,7 +52,9 @@ class CallSender:
         self.url, self.token, self.timeout = login.url.rstrip("/"), login.token, timeout
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UnusableLogin(f"{self.url!r} is not the URL of a control plane: expected such as http://127.0.0.1:8007")
+            raise UnusableLogin(
+                f"{self.url!r} is not the URL of a control plane: expected such as http://127.0.0.1:8007"
+            )
         self.trusts_proxies = not is_loopback(parts.hostname)
 
     def request(self, call: ApiCall[Any]) -> HttpRequest:

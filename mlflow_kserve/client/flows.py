@@ -1,4 +1,4 @@
-"""What takes several calls, each step as a call that waits for its reply: `send` and `await send` both carry them out."""
+"""What takes several calls, as steps that yield a call and get its reply: both clients carry them out."""
 
 from __future__ import annotations
 
