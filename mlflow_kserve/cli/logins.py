@@ -29,14 +29,14 @@ def login(url: str | None, token_file: Path | None, env: str | None) -> None:
         token = read_token(token_file) if token_file else None
         if token is None and where == kept.url:
             token = kept.token
-        client = ApiClient(where, token)
+        client = ApiClient(Login(where, token))
         try:
             client.send(calls.list_environments())
         except ApiRefused as error:
             if error.status != 401 or token_file:
                 raise
             token = asked_token()
-            client = ApiClient(where, token)
+            client = ApiClient(Login(where, token))
             client.send(calls.list_environments())
         if env is not None:
             client.send(calls.get_environment(env))

@@ -19,7 +19,7 @@ from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiUnreachable
 from mlflow_kserve.client.flows import Steps
-from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, UnusableLogin, current_env, read_token
+from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, UnusableLogin, current_env, current_login, read_token
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Session:
 
     @cached_property
     def client(self) -> ApiClient:
-        return ApiClient(self.url, read_token(self.token_file) if self.token_file else None)
+        return ApiClient(current_login(self.url, read_token(self.token_file) if self.token_file else None))
 
     def send(self, call: ApiCall[T]) -> T:
         return self.client.send(call)

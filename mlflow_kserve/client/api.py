@@ -1,8 +1,7 @@
-"""Sends calls to a control plane, synchronously or not."""
+"""Sends calls to a control plane, and blocks until the reply."""
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import ipaddress
 import json
@@ -14,17 +13,14 @@ import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.errors import ApiUnreachable, error_of
 from mlflow_kserve.client.flows import Steps
-from mlflow_kserve.client.login import Login, UnusableLogin, current_login
-
-if TYPE_CHECKING:
-    import httpx
+from mlflow_kserve.client.login import Login, UnusableLogin
 
 T = TypeVar("T")
 PREFIX = "/api/v1"
@@ -46,9 +42,7 @@ class HttpRequest:
 class CallSender:
     """What both clients share: how a call becomes a request, and a reply its result."""
 
-    def __init__(self, url: str | None = None, token: str | None = None, *, timeout: float = TIMEOUT_SECONDS) -> None:
-        """Without a URL it is the control plane of `mlflow-kserve login`, or this machine's."""
-        login = Login(url, token) if url and token else current_login(url, token)
+    def __init__(self, login: Login, *, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url, self.token, self.timeout = login.url.rstrip("/"), login.token, timeout
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -156,59 +150,3 @@ class ApiClient(CallSender):
         except StopIteration as end:
             value: T = end.value
             return value
-
-
-class AsyncApiClient(CallSender):
-    """The same for asyncio; close it, or use it as a context."""
-
-    @cached_property
-    def http(self) -> httpx.AsyncClient:
-        import httpx
-
-        return httpx.AsyncClient(trust_env=self.trusts_proxies)
-
-    async def send(self, call: ApiCall[T]) -> T:
-        """Raises ApiError."""
-        import httpx
-
-        request = self.request(call)
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                response = await self.http.request(
-                    request.method, request.url, headers=request.headers, content=request.content,
-                    timeout=request.timeout,
-                )  # fmt: skip
-                reply: T = result(response.status_code, response.headers.get("content-type", ""), response.content)
-                return reply
-            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
-                if pause is None or not call.repeatable:
-                    raise self.unreachable(error) from None
-            except httpx.TransportError as error:
-                raise self.unreachable(error) from None
-            await asyncio.sleep(pause)
-        raise AssertionError("the last try ends in a reply or an error")
-
-    async def follow(self, steps: Steps[T]) -> T:
-        """Sends one call after the other; raises ApiError."""
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    reply = await self.send(call)
-                except Exception as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(reply)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-    async def close(self) -> None:
-        if "http" in self.__dict__:
-            await self.http.aclose()
-
-    async def __aenter__(self) -> AsyncApiClient:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()

@@ -113,7 +113,7 @@ def test_completion_is_a_script_of_the_shell(run: Shell, shell: str) -> None:
 def completed(words: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "mlflow_kserve"], capture_output=True, text=True, check=True,
-        env={"_MLFLOW_KSERVE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()))},
+        env={"_MLFLOW_KSERVE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
     )  # fmt: skip
     return re.findall(r"^plain,(.*)$", done.stdout, re.MULTILINE)
 
