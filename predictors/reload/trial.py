@@ -45,7 +45,7 @@ class Trial:
         folders = [
             str(package_name.ROOT),
             *filter(None, sys.path),
-        ]  # ours first: a model may have a package of its name
+        ]  # ours first: a model may have its name
         environ |= {"TMPDIR": str(self.folder), "PYTHONPATH": os.pathsep.join(folders)}
         with tempfile.TemporaryFile(dir=self.folder) as task:
             task.write(pickled(model))

@@ -1,0 +1,103 @@
+"""Projects and functions: `Project("fraud").new_function(…).run(…)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow_kserve.client.api import ApiClient
+from mlflow_kserve.client.login import current_login
+from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions
+from mlflow_kserve.sdk.local import LocalServer
+from mlflow_kserve.sdk.run import Run
+from mlflow_kserve.sdk.status import UnusableFunction
+from mlflow_kserve.sdk.targets import DeployedServe, Target
+
+SERVE = "serve"
+DEFAULT_PROJECT = "default"
+
+
+def checked_action(action: str) -> None:
+    if action != SERVE:
+        raise UnusableFunction(f"action is {action!r}: expected {SERVE!r}")
+
+
+def target_of(spec: FunctionSpec, options: ServeOptions, env: str, local_execution: bool) -> Target:
+    """Where it is served; raises UnusableFunction."""
+    return LocalServer(spec, options) if local_execution else DeployedServe(spec, options, env)
+
+
+class Client:
+    """A control plane: the one at the URL, or else that of `mlflow-kserve login`, or this machine's.
+
+    Nothing is asked of it until something is run there.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, env: str | None = None) -> None:
+        login = current_login(url, token)
+        self.api = ApiClient(login)
+        self.env = env or login.env or "local"
+        """The environment that functions run in."""
+
+    def project(self, name: str) -> Project:
+        return Project(name, self)
+
+    def new_function(self, name: str, kind: Kind, path: str, **more: Any) -> Function:
+        """A function of the project `default`; see `Project.new_function`."""
+        return self.project(DEFAULT_PROJECT).new_function(name, kind, path, **more)
+
+
+class Project:
+    """A name that groups functions: the space of their serves."""
+
+    def __init__(self, name: str, client: Client | None = None) -> None:
+        self.name = name
+        self._client = client
+
+    @property
+    def client(self) -> Client:
+        self._client = self._client or Client()
+        return self._client
+
+    def new_function(
+        self,
+        name: str,
+        kind: Kind,
+        path: str,
+        *,
+        model_name: str = DEFAULT_MODEL_NAME,
+        image: str | None = None,
+        description: str = "",
+    ) -> Function:
+        """A function that serves a model: a folder of this machine, or a URI. Raises UnusableFunction."""
+        return Function(FunctionSpec(name, kind, path, model_name, image, self.name, description), self)
+
+
+@dataclass(frozen=True)
+class Function:
+    spec: FunctionSpec
+    project: Project = field(repr=False)
+
+    def run(
+        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Any
+    ) -> Run:  # fmt: skip
+        """Begins to serve the function: as a process of this machine, or in an environment of the control plane.
+
+        `options` are those of ServeOptions: replicas, resources, envs, secrets, volumes, node_selector, affinity,
+        tolerations, service_type, profile. On this machine only envs matter. Raises UnusableFunction, and ApiError if the
+        control plane refuses it.
+        """
+        checked_action(action)
+        client = None if local_execution else self.project.client
+        target = target_of(self.spec, options_of(options), env or (client.env if client else ""), local_execution)
+        return Run(self.spec, target, client.api if client else None).resume()
+
+
+def options_of(options: dict[str, Any]) -> ServeOptions:
+    """Raises UnusableFunction for an option that there is not."""
+    ignored = {name: options.pop(name) for name in ("backoff_limit",) if name in options}
+    del ignored  # jobs have it; a service is started again for as long as it is wanted
+    if unknown := set(options) - set(ServeOptions.__dataclass_fields__):
+        known = ", ".join(ServeOptions.__dataclass_fields__)
+        raise UnusableFunction(f"run has no option {', '.join(sorted(unknown))}: expected {known}")
+    return ServeOptions(**options)
