@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from mlflow_kserve.client.async_api import AsyncApiClient
 from mlflow_kserve.client.flows import Steps
 from mlflow_kserve.client.login import current_login
-from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind
+from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions
 from mlflow_kserve.sdk.payloads import infer_request
-from mlflow_kserve.sdk.project import DEFAULT_PROJECT, SERVE, checked_action, options_of, target_of
+from mlflow_kserve.sdk.project import DEFAULT_PROJECT, SERVE, checked_action, target_of
 from mlflow_kserve.sdk.run import OBSERVE_SECONDS, WAIT_SECONDS, RunBase, at_once
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ class AsyncFunction:
     project: AsyncProject = field(repr=False)
 
     async def run(
-        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Any
+        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Unpack[ServeOptions]
     ) -> AsyncRun:  # fmt: skip
         """See `Function.run`."""
         checked_action(action)
         client = None if local_execution else self.project.client
-        target = target_of(self.spec, options_of(options), env or (client.env if client else ""), local_execution)
+        target = target_of(self.spec, options, env or (client.env if client else ""), local_execution)
         return await AsyncRun(self.spec, target, client.api if client else None).resume()
 
 

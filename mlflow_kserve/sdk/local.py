@@ -15,7 +15,7 @@ from collections import deque
 from pathlib import Path
 
 from mlflow_kserve.client.flows import Steps
-from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions
+from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions, variables_of
 from mlflow_kserve.sdk.status import RunStatus, UnusableFunction
 
 HOST = "127.0.0.1"
@@ -33,8 +33,8 @@ class LocalServer:
         """Raises UnusableFunction."""
         self.served_name = spec.model_name
         self.model_uri = spec.model_uri()
-        self.variables = options.variables()
-        if options.secrets or not all(isinstance(value, str) for value in self.variables.values()):
+        self.variables = variables_of(options)
+        if options.get("secrets") or not all(isinstance(value, str) for value in self.variables.values()):
             raise UnusableFunction("secrets are those of a control plane: expected envs with values, or no local run")
         self.process: subprocess.Popen[bytes] | None = None
         self.stopped = False

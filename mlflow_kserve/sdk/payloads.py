@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from math import isnan
 from typing import Any
 
 Tensor = dict[str, Any]
@@ -37,7 +38,7 @@ def infer_request(inputs: Any) -> Request:
             return columns(by_column(inputs))
         return {"inputs": [rows(inputs)]}
     raise UnusableInputs(
-        f"inputs are {type(inputs).__name__}: expected a DataFrame, an array, records, rows, or the body of a V2 request"
+        f"inputs are {type(inputs).__name__}: expected a DataFrame, an array, records, rows, or a body of V2"
     )
 
 
@@ -116,14 +117,16 @@ def text(value: Any) -> str | None:
 
 def finite(values: list[Any]) -> list[Any]:
     """Null for what is no number: JSON has no NaN."""
-    return [None if each != each else each for each in values]
+    return [None if is_nan(each) else each for each in values]
 
 
 def is_missing(value: Any) -> bool:
     """Whether a frame has no value there: None, NaN, NaT, or pandas' NA."""
-    return (
-        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
-    )
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or is_nan(value)
+
+
+def is_nan(value: Any) -> bool:
+    return isinstance(value, float) and isnan(value)
 
 
 def listed(values: Any) -> list[Any]:

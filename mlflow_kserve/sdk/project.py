@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.login import current_login
-from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions
+from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions, check_options
 from mlflow_kserve.sdk.local import LocalServer
 from mlflow_kserve.sdk.run import Run
 from mlflow_kserve.sdk.status import UnusableFunction
@@ -24,6 +24,7 @@ def checked_action(action: str) -> None:
 
 def target_of(spec: FunctionSpec, options: ServeOptions, env: str, local_execution: bool) -> Target:
     """Where it is served; raises UnusableFunction."""
+    check_options(options)
     return LocalServer(spec, options) if local_execution else DeployedServe(spec, options, env)
 
 
@@ -79,25 +80,14 @@ class Function:
     project: Project = field(repr=False)
 
     def run(
-        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Any
+        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Unpack[ServeOptions]
     ) -> Run:  # fmt: skip
         """Begins to serve the function: as a process of this machine, or in an environment of the control plane.
 
-        `options` are those of ServeOptions: replicas, resources, envs, secrets, volumes, node_selector, affinity,
-        tolerations, service_type, profile. On this machine only envs matter. Raises UnusableFunction, and ApiError if the
-        control plane refuses it.
+        The options are those of ServeOptions; all but envs are about pods, and change nothing on this machine. Raises
+        UnusableFunction, and ApiError if the control plane refuses it.
         """
         checked_action(action)
         client = None if local_execution else self.project.client
-        target = target_of(self.spec, options_of(options), env or (client.env if client else ""), local_execution)
+        target = target_of(self.spec, options, env or (client.env if client else ""), local_execution)
         return Run(self.spec, target, client.api if client else None).resume()
-
-
-def options_of(options: dict[str, Any]) -> ServeOptions:
-    """Raises UnusableFunction for an option that there is not."""
-    ignored = {name: options.pop(name) for name in ("backoff_limit",) if name in options}
-    del ignored  # jobs have it; a service is started again for as long as it is wanted
-    if unknown := set(options) - set(ServeOptions.__dataclass_fields__):
-        known = ", ".join(ServeOptions.__dataclass_fields__)
-        raise UnusableFunction(f"run has no option {', '.join(sorted(unknown))}: expected {known}")
-    return ServeOptions(**options)

@@ -89,8 +89,10 @@ class Run(RunBase):
             json = infer_request(inputs)
         if url is None and self.status.service is None:
             self.refresh()
-        requests_kwargs.setdefault("timeout", WAIT_SECONDS)
-        return requests.request(method, url or self._address(model_name), json=json, **requests_kwargs)
+        options = {"timeout": WAIT_SECONDS} | requests_kwargs
+        return requests.request(  # noqa: S113 - the options have one
+            method, url or self._address(model_name), json=json, **options
+        )
 
     def logs(self, lines: int = 100) -> str:
         """The last lines that the server has written."""

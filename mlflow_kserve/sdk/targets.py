@@ -8,7 +8,7 @@ from mlflow_kserve.client import calls
 from mlflow_kserve.client.errors import ApiConflict
 from mlflow_kserve.client.flows import Steps, deploy_with, wait_for
 from mlflow_kserve.client.replies import OperationReply, StatusReply
-from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions
+from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions, overlay_of, variables_of
 from mlflow_kserve.sdk.status import RunStatus
 
 CHANGE_SECONDS = 660.0
@@ -39,12 +39,12 @@ class DeployedServe:
         """Raises UnusableFunction."""
         self.served_name, self.env = spec.name, env
         self.serve = {"name": spec.name, "space": spec.project, "description": spec.description}
-        self.infra = {"spec": options.overlay(spec.image)}
+        self.infra = {"spec": overlay_of(options, spec.image)}
         self.model = {
             "serve_name": spec.name,
             "model_uri": spec.model_uri(),
             "env": env,
-            "environment_variables": options.variables(),
+            "environment_variables": variables_of(options),
         }
         self.operation: OperationReply | None = None
 
