@@ -20,8 +20,8 @@ class UnusableLogin(ValueError):
 class Login:
     url: str = LOCAL_URL
     token: str | None = None
-    env: str | None = None
-    """The environment that is meant if none is named."""
+    env: str = ""
+    """The environment that is meant if none is named; empty for none."""
 
 
 def login_file() -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from mlflow_kserve.client.async_api import AsyncApiClient
 from mlflow_kserve.client.flows import Steps
 from mlflow_kserve.client.login import current_login
-from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions
+from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, RunOptions
 from mlflow_kserve.sdk.payloads import infer_request
 from mlflow_kserve.sdk.project import DEFAULT_PROJECT, SERVE, checked_action, target_of
 from mlflow_kserve.sdk.run import OBSERVE_SECONDS, WAIT_SECONDS, RunBase, at_once
@@ -18,7 +18,7 @@ from mlflow_kserve.sdk.run import OBSERVE_SECONDS, WAIT_SECONDS, RunBase, at_onc
 if TYPE_CHECKING:
     import httpx
 
-    from mlflow_kserve.sdk.targets import Target
+    from mlflow_kserve.sdk.targets import RunTarget
 
 T = TypeVar("T")
 LOCAL_OBSERVE_SECONDS = 1.0
@@ -31,7 +31,7 @@ class AsyncClient:
     def __init__(self, url: str | None = None, token: str | None = None, *, env: str | None = None) -> None:
         login = current_login(url, token)
         self.api = AsyncApiClient(login)
-        self.env = env or login.env or "local"
+        self.env = env or login.env
 
     def project(self, name: str) -> AsyncProject:
         return AsyncProject(name, self)
@@ -81,8 +81,13 @@ class AsyncFunction:
     project: AsyncProject = field(repr=False)
 
     async def run(
-        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Unpack[ServeOptions]
-    ) -> AsyncRun:  # fmt: skip
+        self,
+        action: str = SERVE,
+        *,
+        local_execution: bool = False,
+        env: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncRun:
         """See `Function.run`."""
         checked_action(action)
         client = None if local_execution else self.project.client
@@ -93,7 +98,7 @@ class AsyncFunction:
 class AsyncRun(RunBase):
     """A function that is served; see `Run`."""
 
-    def __init__(self, spec: FunctionSpec, target: Target, client: AsyncApiClient | None) -> None:
+    def __init__(self, spec: FunctionSpec, target: RunTarget, client: AsyncApiClient | None) -> None:
         super().__init__(spec, target)
         self._client = client
 

@@ -59,7 +59,7 @@ Envs = Mapping[str, Any] | list[Mapping[str, Any]]
 Named = Mapping[str, str] | list[Mapping[str, str]]
 
 
-class ServeOptions(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """How a function is run; what is absent is left to the control plane."""
 
     replicas: int
@@ -82,19 +82,19 @@ class ServeOptions(TypedDict, total=False):
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raises UnusableFunction for an option that there is not."""
-    if unknown := set(options) - set(ServeOptions.__annotations__):
-        known = ", ".join(ServeOptions.__annotations__)
+    if unknown := set(options) - set(RunOptions.__annotations__):
+        known = ", ".join(RunOptions.__annotations__)
         raise UnusableFunction(f"run has no option {', '.join(sorted(unknown))}: expected {known}")
 
 
-def variables_of(options: ServeOptions) -> dict[str, Any]:
+def variables_of(options: RunOptions) -> dict[str, Any]:
     envs = options.get("envs") or {}
     if isinstance(envs, Mapping):
         return {str(name): plain(value) for name, value in envs.items()}
     return {str(each["name"]): plain(each["value"]) for each in envs}
 
 
-def overlay_of(options: ServeOptions, image: str | None) -> dict[str, Any]:
+def overlay_of(options: RunOptions, image: str | None) -> dict[str, Any]:
     """What is said of pods, in the words of the spec; raises UnusableFunction."""
     service_type = options.get("service_type")
     if service_type not in (None, "ClusterIP", "NodePort"):

@@ -15,7 +15,7 @@ from collections import deque
 from pathlib import Path
 
 from mlflow_kserve.client.flows import Steps
-from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions, variables_of
+from mlflow_kserve.sdk.functions import FunctionSpec, RunOptions, variables_of
 from mlflow_kserve.sdk.status import RunStatus, UnusableFunction
 
 HOST = "127.0.0.1"
@@ -29,7 +29,7 @@ ERROR_MARK = " ERROR predictors: "
 class LocalServer:
     """A predictor as a process of this machine."""
 
-    def __init__(self, spec: FunctionSpec, options: ServeOptions) -> None:
+    def __init__(self, spec: FunctionSpec, options: RunOptions) -> None:
         """Raises UnusableFunction."""
         self.served_name = spec.model_name
         self.model_uri = spec.model_uri()

@@ -7,11 +7,11 @@ from typing import Any, Unpack
 
 from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.login import current_login
-from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, ServeOptions, check_options
+from mlflow_kserve.sdk.functions import DEFAULT_MODEL_NAME, FunctionSpec, Kind, RunOptions, check_options
 from mlflow_kserve.sdk.local import LocalServer
 from mlflow_kserve.sdk.run import Run
 from mlflow_kserve.sdk.status import UnusableFunction
-from mlflow_kserve.sdk.targets import DeployedServe, Target
+from mlflow_kserve.sdk.targets import DeployedServe, RunTarget
 
 SERVE = "serve"
 DEFAULT_PROJECT = "default"
@@ -22,7 +22,7 @@ def checked_action(action: str) -> None:
         raise UnusableFunction(f"action is {action!r}: expected {SERVE!r}")
 
 
-def target_of(spec: FunctionSpec, options: ServeOptions, env: str, local_execution: bool) -> Target:
+def target_of(spec: FunctionSpec, options: RunOptions, env: str, local_execution: bool) -> RunTarget:
     """Where it is served; raises UnusableFunction."""
     check_options(options)
     return LocalServer(spec, options) if local_execution else DeployedServe(spec, options, env)
@@ -37,7 +37,7 @@ class Client:
     def __init__(self, url: str | None = None, token: str | None = None, *, env: str | None = None) -> None:
         login = current_login(url, token)
         self.api = ApiClient(login)
-        self.env = env or login.env or "local"
+        self.env = env or login.env
         """The environment that functions run in."""
 
     def project(self, name: str) -> Project:
@@ -80,11 +80,16 @@ class Function:
     project: Project = field(repr=False)
 
     def run(
-        self, action: str = SERVE, *, local_execution: bool = False, env: str | None = None, **options: Unpack[ServeOptions]
-    ) -> Run:  # fmt: skip
+        self,
+        action: str = SERVE,
+        *,
+        local_execution: bool = False,
+        env: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Run:
         """Begins to serve the function: as a process of this machine, or in an environment of the control plane.
 
-        The options are those of ServeOptions; all but envs are about pods, and change nothing on this machine. Raises
+        The options are those of RunOptions; all but envs are about pods, and change nothing on this machine. Raises
         UnusableFunction, and ApiError if the control plane refuses it.
         """
         checked_action(action)

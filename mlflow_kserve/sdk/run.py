@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mlflow_kserve.client.api import ApiClient
     from mlflow_kserve.sdk.functions import FunctionSpec
-    from mlflow_kserve.sdk.targets import Target
+    from mlflow_kserve.sdk.targets import RunTarget
 
 T = TypeVar("T")
 WAIT_SECONDS = 300.0
@@ -26,7 +26,7 @@ OBSERVE_SECONDS = 30.0
 class RunBase:
     """What runs have in common, whether they block or not."""
 
-    def __init__(self, spec: FunctionSpec, target: Target) -> None:
+    def __init__(self, spec: FunctionSpec, target: RunTarget) -> None:
         self.id = uuid.uuid4().hex
         self.name = spec.name
         self.status = RunStatus("CREATED")
@@ -48,7 +48,7 @@ class RunBase:
 class Run(RunBase):
     """A function that is served; every method blocks until it is done."""
 
-    def __init__(self, spec: FunctionSpec, target: Target, client: ApiClient | None) -> None:
+    def __init__(self, spec: FunctionSpec, target: RunTarget, client: ApiClient | None) -> None:
         super().__init__(spec, target)
         self._client = client
 

@@ -8,14 +8,14 @@ from mlflow_kserve.client import calls
 from mlflow_kserve.client.errors import ApiConflict
 from mlflow_kserve.client.flows import Steps, deploy_with, wait_for
 from mlflow_kserve.client.replies import OperationReply, StatusReply
-from mlflow_kserve.sdk.functions import FunctionSpec, ServeOptions, overlay_of, variables_of
+from mlflow_kserve.sdk.functions import FunctionSpec, RunOptions, overlay_of, variables_of
 from mlflow_kserve.sdk.status import RunStatus
 
 CHANGE_SECONDS = 660.0
 """Longer than a change may take until the control plane ends it."""
 
 
-class Target(Protocol):
+class RunTarget(Protocol):
     """A place that serves one function."""
 
     served_name: str
@@ -35,7 +35,7 @@ class Target(Protocol):
 class DeployedServe:
     """A serve of a control plane."""
 
-    def __init__(self, spec: FunctionSpec, options: ServeOptions, env: str) -> None:
+    def __init__(self, spec: FunctionSpec, options: RunOptions, env: str) -> None:
         """Raises UnusableFunction."""
         self.served_name, self.env = spec.name, env
         self.serve = {"name": spec.name, "space": spec.project, "description": spec.description}
