@@ -36,6 +36,7 @@ UNKNOWN = "unknown"
 BODIES = {"inputs", "instances", "dataframe_split", "dataframe_records", "messages", "prompt", "input"}
 """Fields by which the server knows a body that is complete."""
 NUMBERS = {"cores", "memory", "min_replicas", "max_replicas"}
+FLAGS = {"wait", "forget"}
 JSON_FIELDS = {"environment_variables", "spec", "quotas"}
 HELP = f"""\
 Targets
@@ -47,9 +48,13 @@ Settings of create and update (-C NAME=VALUE)
   artifact_version, follow (hot, off), reason
   environment_variables   a JSON object
   spec                    a JSON object in the words of the spec, such as {{"workers": 2}}
-  wait=false              returns once the change has begun; timeout=SECONDS is how long it is waited for ({WAIT_SECONDS:g})
+  wait=false              returns once the change has begun
+  timeout=SECONDS         how long it is waited for ({WAIT_SECONDS:g})
 
-An endpoint is an environment. Its settings are those of the API: namespace, cluster_name, domain_suffix, tracking_uri, …
+Settings of delete
+  forget=true             deletes the serve with its history too, if it is deployed nowhere else
+
+An endpoint is an environment. Its settings are those of the API, such as namespace, domain_suffix and tracking_uri.
 run-local serves the model on this machine, in the foreground; its settings are flags of the server: -C http_port=8080
 """
 
@@ -72,7 +77,7 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-class KServeDeploymentClient(BaseDeploymentClient):
+class KServeDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLflow's types are not read
     """Deploys to an environment of a control plane."""
 
     def __init__(self, target_uri: str) -> None:
@@ -145,6 +150,8 @@ class KServeDeploymentClient(BaseDeploymentClient):
             begun = self.client.send(calls.undeploy(name, env))
             if settings.get("wait", True):
                 self.client.follow(wait_for(begun["operation"], float(settings.get("timeout", WAIT_SECONDS))))
+            if settings.get("forget", False):
+                self.client.send(calls.delete_serve(name))
 
     def list_deployments(self, endpoint: str | None = None) -> list[dict[str, Any]]:
         env = endpoint or self.env
@@ -247,7 +254,7 @@ def typed(name: str, value: Any) -> Any:
         return value
     if name in NUMBERS and value.isdigit():
         return int(value)
-    if name == "wait":
+    if name in FLAGS:
         return value.lower() not in ("false", "0", "no")
     if name in JSON_FIELDS:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ def object_file(name: str) -> Mapping[str, Any]:
     import yaml
 
     try:
-        text = click.get_text_stream("stdin").read() if name == "-" else Path(name).read_text()
+        text = sys.stdin.read() if name == "-" else Path(name).read_text()
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{name}: {getattr(error, 'strerror', None) or error}") from None

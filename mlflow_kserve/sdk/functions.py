@@ -149,7 +149,7 @@ def amounts(resources: Mapping[str, Any]) -> dict[str, Any]:
         if unknown := set(parts) - {"requests", "limits"}:
             raise UnusableFunction(f"resources.{name} has {', '.join(sorted(unknown))}: expected requests and limits")
         if word == "gpu":
-            requests["gpu"] = int(parts.get("requests", parts.get("limits")))
+            requests["gpu"] = int(parts["requests"] if "requests" in parts else parts["limits"])
             continue
         if "requests" in parts:
             requests[word] = str(parts["requests"])

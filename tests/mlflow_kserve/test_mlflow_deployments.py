@@ -132,7 +132,9 @@ def test_an_endpoint_is_an_environment(client: BaseDeploymentClient) -> None:
     assert made == {"name": "moose", "flavor": "unknown", "endpoint": "canada"}  # its server has another model
     assert client.get_deployment("moose", endpoint="canada")["status"] == "READY"
     assert client.predict(inputs=[list(ROW.values())], endpoint="canada")["predictions"] == [1]
-    client.delete_deployment("moose", endpoint="canada")
+    with pytest.raises(MlflowException, match="environment 'canada' is used by moose"):
+        client.delete_endpoint("canada")
+    client.delete_deployment("moose", config={"forget": "true"}, endpoint="canada")
     with pytest.raises(MlflowException, match="canada has 0 deployments: expected --name"):
         client.predict(inputs=[], endpoint="canada")
     client.delete_endpoint("canada")

@@ -171,8 +171,7 @@ def test_the_same_without_blocking(client: Client, plane: ServedPlane) -> None:
             served = await run.invoke([ROW], url=f"{plane.backend.address}/v2/models/served/infer")
             assert answers(served) == [1]
             assert await run.logs(1) == "a line\n"
-            await run.stop()
-            assert run.status.state == "STOPPED"
+            assert (await run.stop()).status.state == "STOPPED"
             assert (await (await run.resume()).wait(60)).status.state == "RUNNING"
             with pytest.raises(ApiRefused):
                 await asynchronous.new_function("Not_a_name", "mlflowserve", "models:/fraud/1").run()
