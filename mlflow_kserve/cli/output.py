@@ -57,7 +57,7 @@ def at(value: Any, path: str) -> Any:
 
 
 def cell(value: Any) -> str:
-    if value is None:
+    if value in (None, ""):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

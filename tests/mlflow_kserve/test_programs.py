@@ -85,6 +85,18 @@ def test_flags_alone_are_the_servers(run: Shell, arguments: tuple[str, ...]) -> 
     assert "http-port: 'many'" in run(*arguments, status=2).err
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--model-uri {model} --env-manager local --host 127.0.0.1 --port many --log-level info",  # mlflow-adsp
+        "--model-uri {model} --model-name predictive_maintenance --model-version 1.0 --host 0.0.0.0 --port many",
+    ],
+)
+def test_flags_of_other_servers_are_understood(run: Shell, flags: str) -> None:
+    """They are all read: only the port is no number here, so that nothing is started."""
+    assert "http-port: 'many' is not usable" in run("serve", *flags.format(model="models:/m/1").split(), status=2).err
+
+
 def test_a_misspelt_command_is_told_what_was_meant(run: Shell) -> None:
     assert "no command 'deploy-modle': did you mean deploy-model?" in run("deploy-modle", status=2).err
 
