@@ -12,7 +12,7 @@ from predictors.pipeline.served_models import ServedModel
 from predictors.protocol.errors import NotFound
 from predictors.rest import pages
 from predictors.rest.asgi import Request, Response, peer_of
-from predictors.rest.openapi.document import Document
+from predictors.rest.openapi.document import OpenAPIDocument
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
 from predictors.rest.webhook import Webhook, may_move
@@ -149,7 +149,7 @@ class Operations:
         loaded, features = (served.loaded, described(served)) if served else (None, None)
         if gate is not None and not await gate.knows(request.scope["headers"], peer_of(request.scope)):
             loaded = None  # the routes are no secret, the inputs of the model may be
-        document = Document(
+        document = OpenAPIDocument(
             self.pipeline.name,
             loaded,
             features,

@@ -87,7 +87,7 @@ SPLIT = {
 
 
 @dataclass(frozen=True)
-class Operation:
+class RouteDescription:
     verb: str
     path: str
     summary: str
@@ -116,7 +116,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Document:
+class OpenAPIDocument:
     name: str
     loaded: Loaded | None = None
     """None if it is not loaded, or not for the reader's eyes."""
@@ -152,7 +152,7 @@ class Document:
             "InvocationsRequest": invocations_request(self.loaded, self.features, strict=self.strict_input),
         }
 
-    def predictions(self) -> list[Operation]:
+    def predictions(self) -> list[RouteDescription]:
         examples = samples(self.loaded.plan, self.loaded.example, self.name) if self.loaded else {}
 
         def body(form: str, schema: str) -> dict[str, Any]:
@@ -169,9 +169,9 @@ class Document:
         predict, model, split = f"/v1/models/{self.name}", f"/v2/models/{self.name}", (SPLIT,)
         explain = "Explain, if the model has an explainer"
         return [
-            Operation("post", f"{predict}:predict", "Predict (V1)", "V1", PREDICT, v1, {JSON: refer("V1Reply")}),
-            Operation("post", f"{predict}:explain", explain, "V1", PREDICT, {JSON: {"schema": OBJECT}}),
-            Operation(
+            RouteDescription("post", f"{predict}:predict", "Predict (V1)", "V1", PREDICT, v1, {JSON: refer("V1Reply")}),
+            RouteDescription("post", f"{predict}:explain", explain, "V1", PREDICT, {JSON: {"schema": OBJECT}}),
+            RouteDescription(
                 "post",
                 f"{model}/infer",
                 "Infer (Open Inference Protocol)",
@@ -181,10 +181,10 @@ class Document:
                 tensors,
                 parameters=split,
             ),
-            Operation(
+            RouteDescription(
                 "post", f"{self.versioned}/infer", "Infer with a version", "V2", PREDICT, v2, tensors, parameters=split
             ),
-            Operation(
+            RouteDescription(
                 "post",
                 "/invocations",
                 "Predict as with `mlflow models serve`",
@@ -199,43 +199,45 @@ class Document:
     def versioned(self) -> str:
         return f"/v2/models/{self.name}/versions/{self.loaded.version if self.loaded else '1'}"
 
-    def operations(self) -> list[Operation]:
+    def operations(self) -> list[RouteDescription]:
         v1, v2, repository = f"/v1/models/{self.name}", f"/v2/models/{self.name}", f"/v2/repository/models/{self.name}"
         hook = "MLflow's webhook: polls the registry at once"
         asset = {"name": "asset", "in": "path", "required": True, "schema": {**TEXT, "enum": [*ASSETS, SCRIPT_NAME]}}
         return [
-            Operation("get", "/v1/models", "Names of the models", "V1"),
-            Operation("get", v1, "Whether the model is ready", "V1", MODEL),
-            Operation("get", "/v2", "Server metadata", "V2"),
-            Operation("get", "/v2/models", "Names of the models", "V2"),
-            Operation("get", v2, "Model metadata: inputs, outputs, versions", "V2", MODEL),
-            Operation("get", f"{v2}/ready", "Whether the model is ready", "V2", MODEL),
-            Operation("get", self.versioned, "Metadata of a version", "V2", MODEL),
-            Operation("get", f"{self.versioned}/ready", "Whether a version is ready", "V2", MODEL),
-            Operation(
+            RouteDescription("get", "/v1/models", "Names of the models", "V1"),
+            RouteDescription("get", v1, "Whether the model is ready", "V1", MODEL),
+            RouteDescription("get", "/v2", "Server metadata", "V2"),
+            RouteDescription("get", "/v2/models", "Names of the models", "V2"),
+            RouteDescription("get", v2, "Model metadata: inputs, outputs, versions", "V2", MODEL),
+            RouteDescription("get", f"{v2}/ready", "Whether the model is ready", "V2", MODEL),
+            RouteDescription("get", self.versioned, "Metadata of a version", "V2", MODEL),
+            RouteDescription("get", f"{self.versioned}/ready", "Whether a version is ready", "V2", MODEL),
+            RouteDescription(
                 "post",
                 "/v2/repository/index",
                 "Models and their state",
                 "Repository",
                 reply={JSON: {"schema": list_of(OBJECT)}},
             ),
-            Operation("post", f"{repository}/load", "Load the model again", "Repository", COMMAND),
-            Operation("post", f"{repository}/unload", "Unload the model", "Repository", COMMAND),
-            Operation("post", f"{repository}/revert", "Return to the previous version", "Repository", COMMAND),
-            Operation(
+            RouteDescription("post", f"{repository}/load", "Load the model again", "Repository", COMMAND),
+            RouteDescription("post", f"{repository}/unload", "Unload the model", "Repository", COMMAND),
+            RouteDescription("post", f"{repository}/revert", "Return to the previous version", "Repository", COMMAND),
+            RouteDescription(
                 "post", "/hooks/mlflow", hook, "Repository", HOOK, {JSON: {"schema": OBJECT}}, statuses=(200, 202)
             ),
-            *(Operation("get", path, "Liveness", "Health") for path in LIVE),
-            *(Operation("get", path, "Readiness", "Health", READY) for path in PREPARED),
-            Operation("get", "/ping", "Readiness, as MLflow has it", "MLflow", READY, reply={JSON: {}}),
-            Operation("get", "/version", "Version of MLflow", "MLflow", reply={"text/plain": {"schema": TEXT}}),
-            Operation(
+            *(RouteDescription("get", path, "Liveness", "Health") for path in LIVE),
+            *(RouteDescription("get", path, "Readiness", "Health", READY) for path in PREPARED),
+            RouteDescription("get", "/ping", "Readiness, as MLflow has it", "MLflow", READY, reply={JSON: {}}),
+            RouteDescription("get", "/version", "Version of MLflow", "MLflow", reply={"text/plain": {"schema": TEXT}}),
+            RouteDescription(
                 "get", "/schema", "Inputs, outputs, params, samples and JSON Schema of the model", "Model", MODEL
             ),
-            Operation("get", "/metrics", "Prometheus metrics", "Metrics", reply=METRICS),
-            Operation("get", "/openapi.json", "This document", "Model"),
-            Operation("get", "/docs", "This document as a page", "Model", reply={"text/html": {"schema": TEXT}}),
-            Operation("get", "/docs/{asset}", "Files of the page", "Model", (404,), reply=FILES, parameters=(asset,)),
+            RouteDescription("get", "/metrics", "Prometheus metrics", "Metrics", reply=METRICS),
+            RouteDescription("get", "/openapi.json", "This document", "Model"),
+            RouteDescription("get", "/docs", "This document as a page", "Model", reply={"text/html": {"schema": TEXT}}),
+            RouteDescription(
+                "get", "/docs/{asset}", "Files of the page", "Model", (404,), reply=FILES, parameters=(asset,)
+            ),
         ]
 
 
