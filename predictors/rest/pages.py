@@ -10,7 +10,7 @@ from typing import Any
 from predictors.features.lookup import Description
 from predictors.model.loaded import Loaded
 from predictors.model.tensors import input_tensors
-from predictors.rest.openapi.bodies import v1_request
+from predictors.rest.openapi.bodies import v1_instances
 from predictors.signature.example import samples
 from predictors.signature.fields import SCALARS, Field, Param
 
@@ -75,7 +75,7 @@ def schema(name: str, loaded: Loaded, features: Description | None = None) -> di
         "v2_outputs": list(loaded.outputs),
         "samples": samples(plan, loaded.example, name),
         **({} if features is None else {"features": asdict(features)}),
-        "json_schema": strict(v1_request(loaded, features)),
+        "json_schema": strict(v1_instances(loaded, features)),
     }
 
 

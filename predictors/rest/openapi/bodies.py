@@ -31,15 +31,23 @@ def parameters(loaded: Loaded, more: Schema | bool = False) -> Schema:
 
 
 def v1_request(loaded: Loaded, features: Description | None) -> Schema:
+    return union([v1_instances(loaded, features), v1_inputs(loaded, features)])
+
+
+def v1_instances(loaded: Loaded, features: Description | None) -> Schema:
+    """The usual form of a V1 request: rows or records."""
+    rows = union(RowSchemas(loaded.plan, features, b64=True).lists())
+    return object_of({"instances": rows, **v1_options(loaded)}, ["instances"])
+
+
+def v1_inputs(loaded: Loaded, features: Description | None) -> Schema:
+    """The other one: columns, or again rows."""
     rows = RowSchemas(loaded.plan, features, b64=True)
-    common = {"parameters": parameters(loaded), "signature_name": ANYTHING}
-    lists = rows.lists()
-    return union(
-        [
-            object_of({"instances": union(lists), **common}, ["instances"]),
-            object_of({"inputs": union([rows.columns(), *lists]), **common}, ["inputs"]),
-        ]
-    )
+    return object_of({"inputs": union([rows.columns(), *rows.lists()]), **v1_options(loaded)}, ["inputs"])
+
+
+def v1_options(loaded: Loaded) -> Schema:
+    return {"parameters": parameters(loaded), "signature_name": ANYTHING}
 
 
 def invocations_request(loaded: Loaded, features: Description | None, *, strict: bool) -> Schema:
