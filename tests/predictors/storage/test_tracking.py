@@ -108,7 +108,7 @@ def test_a_database_needs_the_full_mlflow(folder: Path, monkeypatch: pytest.Monk
         assert "secret" not in words
 
 
-class Store(QuietHandler):
+class SameAnswer(QuietHandler):
     """A server that answers everything alike."""
 
     status: int
@@ -122,7 +122,7 @@ class Store(QuietHandler):
 
 @pytest.fixture
 def store() -> Iterator[Callable[[int, bytes], str]]:
-    class Alike(Store):
+    class Alike(SameAnswer):
         requests = 0
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Alike)
