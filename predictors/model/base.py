@@ -245,7 +245,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def predict_natively(self, loaded: Loaded, batch: Batch, *, with_probabilities: bool) -> Prediction:
         """Predicts a batch with the model itself. Raises `RequestError`, whatever the model raises."""
-        name = batch.method or loaded.native.default
+        name = loaded.native.default if batch.method is None else batch.method
         method = loaded.native.methods.get(name)
         if method is None:
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")
