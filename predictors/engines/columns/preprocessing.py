@@ -49,7 +49,7 @@ def chain_of(steps: Sequence[Any], columns: Sequence[ColumnType]) -> Preprocessi
 
     steps = [step for step in steps if step is not None and not (isinstance(step, str) and step == "passthrough")]
     if not steps:
-        return numbers_of(columns)
+        return numbers_of(columns, rowwise=all(column.dtype.kind in "ib" for column in columns))
     if type(steps[0]) in (ColumnTransformer, FeatureUnion, Pipeline):
         return followed_by(preprocessing_of(steps[0], columns), steps[1:])
     encoders = encoding_steps(steps)
@@ -72,8 +72,11 @@ def followed_by(first: Preprocessing, steps: Sequence[Any]) -> Preprocessing:
     return Preprocessing(run, first.categories)
 
 
-def numbers_of(columns: Sequence[ColumnType], step: str = "the model") -> Preprocessing:
-    """The matrix of columns of numbers, as scikit-learn makes it of a DataFrame: column by column in memory."""
+def numbers_of(columns: Sequence[ColumnType], step: str = "the model", *, rowwise: bool = False) -> Preprocessing:
+    """The matrix of columns of numbers, as scikit-learn makes it of a DataFrame: column by column in memory.
+
+    `rowwise`: row by row, as numpy copies one of integers or booleans when it multiplies it by doubles.
+    """
     for column in columns:
         if column.is_text or column.is_date:
             raise Unsuited(
@@ -86,6 +89,8 @@ def numbers_of(columns: Sequence[ColumnType], step: str = "the model") -> Prepro
         matrix = rows.numbers
         if places != list(range(matrix.shape[1])):
             matrix = matrix.T[places].T
+        if rowwise:
+            return np.ascontiguousarray(matrix)
         return matrix.astype(np.float32) if single else matrix
 
     return Preprocessing(numbers)

@@ -7,7 +7,6 @@ from typing import Any
 
 import mlflow.sklearn
 import numpy as np
-import pandas as pd
 import pytest
 from mlflow.models import infer_signature
 from sklearn.compose import ColumnTransformer, make_column_transformer
@@ -18,17 +17,11 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from predictors.engines import timing
-from predictors.engines.choice import EngineChoice, choose
-from predictors.engines.columns.candidates import column_candidates
-from predictors.engines.columns.probes import ColumnProbing
-from predictors.engines.engine import Answer
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
 from predictors.protocol.batch import Batch
-from predictors.protocol.mixed_rows import MixedRows
-from predictors.signature.columns import ColumnPlan, compile_columns
-from predictors.signature.plan import SignaturePlan
-from tests.predictors.engines.tables import plan_of, table
+from tests.predictors.engines.choosing import chosen
+from tests.predictors.engines.tables import table
 from tests.predictors.parity import WAYS, assert_same
 from tests.serving import in_thread
 
@@ -38,24 +31,6 @@ DATA = table()
 TWO = (DATA.amount + (DATA.city == "Ulm") > 0).astype(int).to_numpy()
 THREE = np.digitize(DATA.amount + (DATA.street == "a"), [0, 1])
 NUMBER = DATA.amount * 3 + (DATA.city == "Ulm")
-
-
-def chosen(model: Any, data: pd.DataFrame = DATA) -> tuple[EngineChoice, SignaturePlan, ColumnPlan]:
-    plan = plan_of(data)
-    columns = compile_columns(plan)
-    assert columns is not None
-    example = columns.conform(Batch(rows=data.head(3).to_dict("records")))
-
-    def native(rows: MixedRows, probabilities: bool) -> Answer:
-        frame = plan.conform(columns.batch_of(rows))
-        proba = model.predict_proba(frame) if probabilities and hasattr(model, "predict_proba") else None
-        return model.predict(frame), proba
-
-    return (
-        choose(column_candidates(model, columns.types), "auto", ColumnProbing(columns.types, example), native),
-        plan,
-        columns,
-    )
 
 
 def prepared(*parts: Any, **options: Any) -> ColumnTransformer:
@@ -123,7 +98,7 @@ MODELS: dict[str, tuple[Any, Any, str]] = {
 def test_the_engine_gives_the_very_bits_of_the_model(name: str) -> None:
     model, target, expected = MODELS[name]
     model.fit(DATA, target)
-    choice, plan, columns = chosen(model)
+    choice, plan, columns = chosen(model, DATA)
     assert choice.name == expected, choice.reason
     assert choice.proven is not None
     for rows in (table(1, 5), table(2, 6), table(150, 7)):
@@ -141,7 +116,7 @@ def test_the_engine_gives_the_very_bits_of_the_model(name: str) -> None:
 def test_rows_of_several_requests_get_the_bits_that_they_get_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "MIN_SAVING", -1.0)  # on a busy machine none may be seen
     model, target, _ = MODELS[name]
-    choice, _, columns = chosen(model.fit(DATA, target))
+    choice, _, columns = chosen(model.fit(DATA, target), DATA)
     assert choice.proven is not None
     assert choice.proven.joint is not None
     tables = [table(size, seed) for seed, size in enumerate((1, 3, 1, 20))]
@@ -156,7 +131,7 @@ def test_what_stands_in_the_way_is_named() -> None:
         return np.array([[len(text)] for text in np.asarray(texts)[:, 0]])
 
     parts = prepared((FunctionTransformer(lengths), ["city"]), SCALED)
-    choice, _, _ = chosen(make_pipeline(parts, LogisticRegression()).fit(DATA, TWO))
+    choice, _, _ = chosen(make_pipeline(parts, LogisticRegression()).fit(DATA, TWO), DATA)
     assert choice.name == "native"
     assert choice.reasons["sklearn"] == (
         "step 'functiontransformer': input 'city' is text, which FunctionTransformer gets as it is"
