@@ -84,6 +84,7 @@ option_serve = flag(
 @option_env
 @flag("artifact-version", "label of the version [default: v1, v2, …]", metavar="VERSION")
 @resource_flags
+@flag("flavor", "flavor of the model, where the control plane cannot read its MLmodel file")
 @flag("storage-strategy", "how the model reaches a pod", click.Choice(["auto", "emptydir", "pvc"]))
 @option_variables
 @flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))

@@ -51,12 +51,6 @@ class Session:
         click.echo(rendered(value, self.form, columns))
 
 
-def option_url(command: F) -> F:
-    return click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]")(
-        command
-    )
-
-
 def api_options(command: F) -> F:
     """The flags of a Session; the command gets it as its first argument."""
 
@@ -70,7 +64,7 @@ def api_options(command: F) -> F:
                      help="how replies are shown [default: table]"),
         click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
                      help=f"file with the token [{TOKEN_FILE}; default: that of login]"),
-        option_url,
+        click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]"),
     ):  # fmt: skip
         with_session = option(with_session)
     return with_session  # type: ignore[return-value]  # it takes other options

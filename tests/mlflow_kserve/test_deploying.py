@@ -140,6 +140,19 @@ def test_environments(run: Shell, tmp_path: Path) -> None:
     assert "no environment 'staging'" in run("environment", "get", "staging", status=3).err
 
 
+def test_a_spec_is_applied_any_number_of_times(run: Shell, tmp_path: Path) -> None:
+    spec = tmp_path / "serve.yaml"
+    spec.write_text("name: applied\nmodel: models:/fraud/1\nresources: {cores: 2}\n")
+    assert run.json("apply", "-f", spec, "--wait")["status"] == "READY"
+    assert run.json("apply", "-f", spec, "--wait")["operation"] is None
+    spec.write_text(spec.read_text().replace("cores: 2", "cores: 3"))
+    assert run.json("apply", "-f", spec, "--reason", "slow", "--wait")["revision"] == 2
+    assert "kind: InferenceService" in run("deployment", "export", "applied", "--revision", 1).out
+    assert "error:" in run("deployment", "adopt", "applied", status=4).err
+    assert "error:" in run("deployment", "take-over", "applied", status=4).err
+    assert run.json("environment", "adopt", "local")["serves"] == []
+
+
 def test_a_repository_is_fetched_or_says_why_not(run: Shell, tmp_path: Path) -> None:
     run("serve", "create", "fetched")
     away = f"file://{tmp_path / 'nowhere'}"
