@@ -12,6 +12,7 @@ from controlplane.domain.artifacts import ModelUri
 from controlplane.domain.bodies import Body, Count, EnvironmentName, ServeName, VersionName
 from controlplane.domain.infra import in_spec, nested_words
 from controlplane.domain.secrets import SecretReference
+from generator import FlavorName
 
 WRAPPER = "api_serve_deployment_config"
 SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
@@ -59,10 +60,12 @@ class Deploy(DeploymentConfig):
 
     env: EnvironmentName
     artifact_version: VersionName
+    flavor: FlavorName | None = None
+    """flavor of the model, for a cluster whose models the control plane cannot read; default: from its MLmodel file"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     def config(self) -> DeploymentConfig:
-        return DeploymentConfig(**self.model_dump(exclude={"env", "artifact_version", "reason"}))
+        return DeploymentConfig(**self.model_dump(exclude={"env", "artifact_version", "flavor", "reason"}))
 
 
 class DeployModel(Body):
@@ -84,6 +87,8 @@ class DeployModel(Body):
     environment_variables: Variables | None = None
     follow: Follow | None = None
     """default: as before, and 'hot' at first"""
+    flavor: FlavorName | None = None
+    """flavor of the model, for a cluster whose models the control plane cannot read; default: from its MLmodel file"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     @field_validator("environment_variables")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from controlplane.backends.backend import Backend, BackendAway, Key
+from controlplane.backends.backend import Backend, BackendAway, DeployedServe, Key
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -34,12 +35,14 @@ class MemoryBackend(Backend):
     def problems(self, serve: str, content: Content) -> list[FieldProblem]:
         return []
 
-    def observe(self, key: Key) -> Observed:
+    def observe(
+        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
+    ) -> Observed:
         self.answer()
         listed = tuple(self.instances.get(key, {}).values())
         return Observed(listed, self.serving.get(key), f"http://{key.serve}.{key.env}" if key in self.serving else None)
 
-    def apply(self, key: Key, revision: int, content: Content) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
         self.answer()
         self.before_apply(key, revision)
         self.calls.append(("apply", key, revision))
@@ -70,6 +73,12 @@ class MemoryBackend(Backend):
         """The process of a revision ends by itself."""
         old = self.instances[key][revision]
         self.instances[key][revision] = replace(old, phase="failed", starts=1, due_at=self.now() + BACKOFF)
+
+    def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
+        return None
+
+    def deployed(self, env: str) -> list[DeployedServe]:
+        return []
 
     def logs(self, key: Key, revision: int, lines: int) -> str:
         return "a line\n" * lines
