@@ -63,7 +63,7 @@ class FieldConflict:
     manager: str
     theirs: Any
     ours: Any
-    overlay: Mapping[str, Any] = field(default_factory=dict)
+    overlay: Mapping[str, Any]
     """The object with nothing but their value."""
 
     def __str__(self) -> str:
@@ -155,8 +155,9 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     if desired.change is None:
         return kept(desired.wanted, observed, now)
     decision = rolled_out(desired.wanted, desired.change, observed, now)
-    replaces = observed.in_place or desired.active is None or desired.active == desired.wanted
-    if replaces or isinstance(decision.action, Succeed | Fail):
+    if desired.active is None or desired.active == desired.wanted or isinstance(decision.action, Succeed | Fail):
+        return decision
+    if observed.in_place:
         return decision
     if decision.action is None or isinstance(decision.action, Apply):
         meanwhile = kept_up(desired.active, observed, now)

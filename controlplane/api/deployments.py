@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
-from controlplane.api.pinning import pinned
+from controlplane.api.models import known_model
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
@@ -40,8 +40,8 @@ Environment = Annotated[str | None, Query(max_length=40, description="only in th
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
     caller_of(request).require("deployer", said.env)
-    uri = pinned(request, said.serve_name, said.env, said.model_uri, said.follow)
-    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, uri))
+    model = known_model(request, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
+    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, model))
 
 
 @router.post(
@@ -70,8 +70,10 @@ def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
     caller_of(request).require("deployer", said.env)
     with control_of(request).store.reading() as tx:
         artifact = artifacts.find(tx, name, said.artifact_version)
-    uri = pinned(request, name, said.env, artifact.model_uri, said.follow) if artifact else None
-    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, uri))
+    model = None
+    if artifact is not None:
+        model = known_model(request, name, said.env, artifact.model_uri, said.follow, said.flavor)
+    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, model))
 
 
 @router.post(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
 from controlplane.changes.serves import ensured_artifact
-from controlplane.domain.artifacts import folder_of
+from controlplane.domain.artifacts import KnownModel, folder_of
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import WRAPPER, Deploy, DeploymentConfig, DeployModel, RollBack
 from controlplane.domain.infra import WRAPPERS, InfraConfig, patched
@@ -38,8 +38,8 @@ class Begun:
     changes: list[dict[str, Any]]
 
 
-def deploy(context: ChangeContext, serve: str, body: Any, pinned: str | None = None) -> Begun:
-    """Deploys an artifact with the infrastructure of the environment; `pinned` is the version that it names."""
+def deploy(context: ChangeContext, serve: str, body: Any, model: KnownModel | None = None) -> Begun:
+    """Deploys an artifact with the infrastructure of the environment; `model` is what is known of what it names."""
     said = read(body, Deploy, [WRAPPER])
     environment = environments.get(context.tx, said.env)
     serves.get(context.tx, serve)
@@ -52,18 +52,21 @@ def deploy(context: ChangeContext, serve: str, body: Any, pinned: str | None = N
         )
     artifact = artifacts.get(context.tx, serve, said.artifact_version)
     known = serves.infra(context.tx, serve, said.env)
+    model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
-        model_uri=pinned or artifact.model_uri,
+        model_uri=model.uri,
         infra=known.overlay if known else {},
         deployment=said.config(),
         environment=environment.config,
+        flavor=model.flavor,
+        model_size=model.size,
     )
     return begin(context, "deploy", serve, environment, content, said.reason)
 
 
-def deploy_model(context: ChangeContext, body: Any, pinned: str | None = None) -> Begun:
-    """Deploys a model in one step, or the version of it in `pinned`; makes what is new of serve and artifact."""
+def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = None) -> Begun:
+    """Deploys a model in one step; makes what is new of serve and artifact."""
     said = read(body, DeployModel)
     environment = environments.get(context.tx, said.env)
     serve = said.serve_name
@@ -86,12 +89,15 @@ def deploy_model(context: ChangeContext, body: Any, pinned: str | None = None) -
         deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
     if said.follow is not None:
         deployment = deployment.model_copy(update={"follow": said.follow})
+    model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
-        model_uri=pinned or artifact.model_uri,
+        model_uri=model.uri,
         infra=overlay,
         deployment=deployment,
         environment=environment.config,
+        flavor=model.flavor,
+        model_size=model.size,
     )
     return begin(context, "deploy", serve, environment, content, said.reason)
 

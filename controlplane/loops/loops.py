@@ -141,10 +141,13 @@ class Loops:
         except DBAPIError as error:
             log.error("the store does not answer, and the loops wait: %s", error.orig)
             return
-        for backend in {
-            id(backend): backend for backend in map(self.backend_of, configs or [EnvironmentConfig()])
-        }.values():
+        seen: set[int] = set()
+        for config in configs or [EnvironmentConfig()]:
             try:
+                backend = self.backend_of(config)
+                if id(backend) in seen:
+                    continue
+                seen.add(id(backend))
                 if id(backend) not in self.watched:
                     backend.watch(self.changed)
                     self.watched.add(id(backend))

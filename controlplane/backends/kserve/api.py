@@ -129,9 +129,8 @@ class KubernetesApi:
         following: str | None = ""
         while following is not None:
             try:
-                reply = self.request(
-                    "GET", kind.path(namespace), labelSelector=selector, limit=PAGE, **{"continue": following or None}
-                )
+                query: dict[str, Any] = {"labelSelector": selector, "limit": PAGE, "continue": following or None}
+                reply = self.request("GET", kind.path(namespace), **query)
             except ApiStatus as error:
                 raise ClusterAway(str(error)) from None  # not allowed, or its list has expired
             items += ({**each, "apiVersion": kind.api_version, "kind": kind.kind} for each in reply["items"])
