@@ -20,6 +20,7 @@ from controlplane.domain.quotas import exceeded, share_of
 from controlplane.domain.revisions import Content, changes
 from controlplane.domain.serves import NewServe
 from controlplane.store import artifact_jobs, artifacts, environments, operations, serves, targets
+from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
 from controlplane.store.serves import Infra
@@ -78,12 +79,7 @@ def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = N
     overlay = patched(known.overlay, said.named_overlay()) if known else patched({}, said.overlay())
     if known is None or known.overlay != overlay:
         serves.set_infra(context.tx, context.now, serve, said.env, overlay, known)
-    newest = artifacts.newest(context.tx, serve)
-    version = said.artifact_version
-    if version is None and newest is not None and newest.model_uri == said.model_uri:
-        version = newest.version
-    version = version or artifacts.next_version(context.tx, serve)
-    artifact = ensured_artifact(context, serve, version, said.model_uri)
+    artifact = artifact_of(context, serve, said.model_uri, said.artifact_version)
     deployment = deployment_before(context.tx, serve, said.env)
     if said.environment_variables is not None:
         deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
@@ -100,6 +96,14 @@ def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = N
         model_size=model.size,
     )
     return begin(context, "deploy", serve, environment, content, said.reason)
+
+
+def artifact_of(context: ChangeContext, serve: str, uri: str, version: str | None) -> Artifact:
+    """The version that was said, or that of the newest artifact if it has the same model, or the next one."""
+    newest = artifacts.newest(context.tx, serve)
+    if version is None and newest is not None and newest.model_uri == uri:
+        version = newest.version
+    return ensured_artifact(context, serve, version or artifacts.next_version(context.tx, serve), uri)
 
 
 def deployment_before(tx: Connection, serve: str, env: str) -> DeploymentConfig:
@@ -209,6 +213,7 @@ def begin(
         before={"revision": target.wanted}, after={"revision": revision.number, "sha256": revision.sha256},
     )  # fmt: skip
     context.dirty.append(Key(target.env, serve))
+    context.revisions.append(revision)
     return Begun(operation, revision, listed)
 
 

@@ -73,7 +73,6 @@ class EnvironmentConfig(Body):
             raise ValueError("; ".join(f"{each.field}: {each.reason}" for each in problems))
         return spec
 
-
     @model_validator(mode="after")
     def can_be_rendered(self) -> EnvironmentConfig:
         if self.backend != "kserve":

@@ -1,4 +1,4 @@
-"""The threads: one holds the lease, one looks at everything once a minute, and a few reconcile what may have changed."""
+"""The threads: one holds the lease, one looks at everything each minute, a few reconcile what may have changed."""
 
 from __future__ import annotations
 

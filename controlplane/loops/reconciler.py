@@ -15,7 +15,6 @@ from controlplane.decide import (
     Desired,
     Discard,
     Fail,
-    Instance,
     Observed,
     Promote,
     Succeed,

@@ -1,4 +1,4 @@
-"""The API of a cluster. The only module that knows the client library, of which it uses configuration and connections."""
+"""The API of a cluster. No other module knows the client library; its configuration and connections are used."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ class KubernetesApi:
         self.known: dict[str, set[str]] = {}
         self.known_at = -KINDS_SECONDS
 
-    def request(
-        self, method: str, path: str, body: Any = None, kind: str = "application/json", **query: Any
-    ) -> Any:
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json", **query: Any) -> Any:
         """The reply as JSON."""
         response = self.send(method, path, body, kind, query)
         return orjson.loads(response.data) if response.data else None

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, DeployedServe, Key
@@ -75,9 +74,7 @@ class KServeBackend(Backend):
             expected = self.yielding(self.manifests(key, wanted, content, revision_labels(live.service)), live.service)
         return observed(live, expected, self.now(), self.tried_at.get(key, 0.0), self.dropped.get(key, ()))
 
-    def manifests(
-        self, key: Key, revision: int, content: Content, labels: Mapping[str, str] | None
-    ) -> list[Resource]:
+    def manifests(self, key: Key, revision: int, content: Content, labels: Mapping[str, str] | None) -> list[Resource]:
         known = key, revision, content.sha256, (labels or {}).get(REVISION, "")
         found = self.rendered.get(known)
         if found is None:

@@ -31,7 +31,8 @@ def is_ours(live: Mapping[str, Any]) -> bool:
     about = live["metadata"]
     controlled = any(owner.get("controller") for owner in about.get("ownerReferences", ()))
     applied = any(
-        entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in about.get("managedFields", ())
+        entry.get("manager") == MANAGER and entry.get("operation") == "Apply"
+        for entry in about.get("managedFields", ())
     )
     return applied and not controlled
 
