@@ -59,6 +59,8 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+            if target is None and key not in backend.keys():
+                return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
             if observed is None:
                 continue

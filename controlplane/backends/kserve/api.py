@@ -56,7 +56,7 @@ class KubernetesApi:
                 )
         except Exception as error:  # the file may be broken in any way
             raise ClusterAway(f"the cluster {context or 'of the kubeconfig'} is not configured: {error}") from None
-        self.configuration = configuration
+        self.configuration, self.host = configuration, configuration.host
         self.pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
         self.away_until = 0.0
         """By the monotonic clock: what waits for other clusters is not kept waiting for this one."""
@@ -78,7 +78,7 @@ class KubernetesApi:
             if setting["in"] == "header":
                 headers[setting["key"]] = setting["value"]
         asked = urlencode({name: value for name, value in query.items() if value is not None})
-        url = f"{self.configuration.host}{path}" + (f"?{asked}" if asked else "")
+        url = f"{self.host}{path}" + (f"?{asked}" if asked else "")
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS + (WATCH_SECONDS if stream else 0))
         try:
             response = self.pool.request(

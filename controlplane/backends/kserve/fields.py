@@ -55,10 +55,10 @@ def differing(
         if ours is MISSING or theirs is MISSING or name is None:
             continue
         place = f"{path}.{name}" if path and not name.startswith("[") else path + name
-        if any(each != "." for each in below):
+        if below:  # `.` alone is a claim to the object or list, and to nothing in it
             for field, said, is_there, overlay in differing(below, ours, theirs, place):
                 yield field, said, is_there, around(key, overlay)
-        elif not same(ours, theirs) and not isinstance(ours, dict):
+        elif not same(ours, theirs):
             yield place, ours, theirs, around(key, theirs)
 
 
