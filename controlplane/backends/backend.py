@@ -85,7 +85,11 @@ class Backend(Protocol):
         ...
 
     def keys(self) -> list[Key]:
-        """What it has and is this control plane's alone, wanted or not: what nobody wants of it is ended."""
+        """Everything that it has and is this control plane's alone, wanted or not."""
+        ...
+
+    def owns(self, key: Key) -> bool:
+        """Whether what it has of a key is this control plane's alone, so that it is ended if nobody wants it."""
         ...
 
     def tend(self) -> None:

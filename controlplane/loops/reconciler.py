@@ -59,7 +59,7 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
-            if target is None and key not in backend.keys():
+            if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
             if observed is None:

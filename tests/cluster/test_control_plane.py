@@ -59,7 +59,7 @@ def live(api: KubernetesApi, namespace: str, stand_in: StandIn, tmp_path: Path) 
 
 class TestKServe(DeploymentContract):
     @pytest.fixture
-    def live(self, live: LivePlane) -> LivePlane:  # type: ignore[override]
+    def live(self, live: LivePlane) -> LivePlane:
         return live
 
 

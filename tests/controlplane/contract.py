@@ -68,8 +68,13 @@ class DeploymentContract:
     def test_what_is_not_ready_is_not_called_ready(self, live: LivePlane) -> None:
         body = {"serve_name": "slow", "model_uri": BROKEN, "env": live.env, "flavor": "sklearn"}
         live.send("POST", "/serve/deploy-model", body)
-        statuses = {live.status("slow")["status"]}
-        live.act_until("slow", lambda: statuses.add(live.status("slow")["status"]) or not live.under_way("slow"))
+        statuses = [live.status("slow")["status"]]
+
+        def ended() -> bool:
+            statuses.append(live.status("slow")["status"])
+            return not live.under_way("slow")
+
+        live.act_until("slow", ended)
         assert "READY" not in statuses
 
     def test_an_abort_goes_back(self, live: LivePlane) -> None:
@@ -90,11 +95,11 @@ class DeploymentContract:
         assert live.backend.observe(live.key("dry")).instances == ()
 
     def test_a_spec_can_be_applied_any_number_of_times(self, live: LivePlane) -> None:
-        spec = {"name": "spec", "model": GOOD, "resources": {"cores": 1}, "replicas": {"min": 1, "max": 2}}
-        body = {"env": live.env, "spec": {**spec, "flavor": "sklearn"}}
+        spec = {"name": "spec", "model": GOOD, "flavor": "sklearn", "replicas": {"min": 1, "max": 2}}
+        body = {"env": live.env, "spec": spec}
         assert live.settled("spec", live.send("POST", "/serve/apply", body))["state"] == "SUCCEEDED"
         assert live.send("POST", "/serve/apply", body, 200)["operation"] is None
-        changed = {**body, "spec": {**body["spec"], "model": BETTER}}
+        changed = {**body, "spec": {**spec, "model": BETTER}}
         reply = live.send("POST", "/serve/apply", changed)
         assert reply["changes"] == ["artifact_version: v1 → v2", f"model_uri: {GOOD} → {BETTER}"]
         live.settle("spec")

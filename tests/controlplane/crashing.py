@@ -19,8 +19,8 @@ from tests.controlplane.live_plane import LivePlane
 
 KEY = Key("local", "fraud")
 REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("/serve/deploy-model", "models:/fraud/1", {"cores": 1}),
-    ("/serve/deploy-model", "models:/fraud/2", {}),
+    ("/serve/deploy-model", "models:/fraud/1", {"flavor": "sklearn"}),
+    ("/serve/deploy-model", "models:/fraud/2", {"flavor": "sklearn"}),
     ("/serve/undeploy-model", "", {}),
 )
 

@@ -87,6 +87,9 @@ class MemoryBackend(Backend):
         self.answer()
         return [key for key, listed in self.instances.items() if listed]
 
+    def owns(self, key: Key) -> bool:
+        return True
+
     def tend(self) -> None:
         self.answer()
 

@@ -125,7 +125,10 @@ class KServeBackend(Backend):
         return {key: LiveServe(listed, workloads.get(key), pods[key]) for key, listed in objects.items()}
 
     def keys(self) -> list[Key]:
-        return []  # another store may know what this one does not: that is adopted, and never ended
+        return []
+
+    def owns(self, key: Key) -> bool:
+        return False  # another store may know what this one does not: that is adopted, and never ended
 
     def deployed(self, env: str) -> list[DeployedServe]:
         records = self.api.listed(CONFIG_MAP, self.namespace, f"{ENVIRONMENT}={env},{SERVE}")

@@ -86,6 +86,9 @@ class LocalBackend(Backend):
     def keys(self) -> list[Key]:
         return self.records.known()
 
+    def owns(self, key: Key) -> bool:
+        return True
+
     def logs(self, key: Key, revision: int, lines: int) -> str:
         return "".join(f"{line}\n" for line in tail(self.records.log_file(key, revision), 1 << 20)[-lines:])
 
