@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from predictors.access.limits import Limiter
 from predictors.access.reloading_file import ReloadingFile
 from predictors.access.tokens import MAX_TOKEN, Tokens, digest_of, token_file
 from predictors.protocol.errors import RequestError
+from predictors.runtime.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from predictors.access.settings import AccessSettings
@@ -27,7 +27,6 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Names in lower case."""
 Files: TypeAlias = tuple[ReloadingFile[Tokens], ...]
 
-REPORT_INTERVAL = 60.0  # seconds
 CLOSED_ROUTE = "this route is for operators: --admin-token-file or --jwt-admin-scope opens it, and neither is set"
 
 
@@ -70,7 +69,7 @@ class Gate:
         if settings.rate_limit is not None:
             self.limiter = Limiter(settings.rate_limit, settings.rate_burst or settings.rate_limit.count, rates)
         self.addresses = Addresses(settings.trusted_proxies, settings.forwarded_header)
-        self.refused, self.report_at = 0, 0.0
+        self.refused = LogThrottle()
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -133,11 +132,8 @@ class Gate:
     def report(self, kind: str, error: RequestError, peer: str) -> None:
         """Logs a summary of refusals, at most once a minute."""
         log.debug("refused a request (%s) from %s: %d %s", kind, peer, error.status, error)
-        self.refused += 1
-        now = time.monotonic()
-        if now >= self.report_at:
-            log.info("refused %d requests; the last one (%s) from %s: %s", self.refused, kind, peer, error)
-            self.refused, self.report_at = 0, now + REPORT_INTERVAL
+        if refused := self.refused.due():
+            log.info("refused %d requests; the last one (%s) from %s: %s", refused, kind, peer, error)
 
 
 def bearer(headers: Headers) -> bytes:

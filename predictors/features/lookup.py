@@ -19,12 +19,13 @@ from predictors.protocol.batch import Batch
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE
 from predictors.protocol.errors import FeatureMissing, FeaturesUnavailable, InvalidInput
 from predictors.protocol.names import quoted
+from predictors.runtime.log_throttle import LogThrottle
 from predictors.signature.fields import TEXT_TYPES, Field
 
 log = logging.getLogger("predictors")
 T = TypeVar("T")
 RunInThread: TypeAlias = "Callable[[Callable[[], Any]], Awaitable[Any]]"
-LOG_INTERVAL = 10.0  # seconds between log lines about failed lookups
+FAILURE_LOG_INTERVAL = 10.0  # seconds
 REASONS = {
     "timeout": "Feast did not answer in time",
     "unreachable": "Feast cannot be reached",
@@ -74,7 +75,7 @@ class Features:
         self.plan = plan
         self.store = store
         self.counters = counters
-        self.next_log = 0.0
+        self.failures = LogThrottle(FAILURE_LOG_INTERVAL)
         self.active = 0
         by_name = {field.name: field for field in fields}
         self.checked_fields = {
@@ -128,8 +129,7 @@ class Features:
 
     def log_failure(self, error: FeastUnavailable) -> None:
         """Logs Feast's message, which callers must not see: it may hold addresses."""
-        if time.monotonic() >= self.next_log:
-            self.next_log = time.monotonic() + LOG_INTERVAL
+        if self.failures.due():
             log.warning("a feature lookup failed: %s", error)
 
     def apply_policies(self, lookup: Lookup, fetched: Fetched) -> dict[str, Sequence[Any]]:

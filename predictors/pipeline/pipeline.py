@@ -30,6 +30,7 @@ from predictors.queueing.admission import Admission
 from predictors.queueing.inflation import Inflater
 from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime.cpus import cpu_limit
+from predictors.runtime.log_throttle import LogThrottle
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
 
@@ -62,6 +63,8 @@ class Pipeline:
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.admission = Admission(settings, threads, self.queued)
         self.ignored_log = IgnoredLog(settings.model_name)
+        self.refusals = LogThrottle()
+        """Inputs that the model itself refuses."""
         self.inflater = Inflater(settings.max_body, settings.max_inflation)
         self.served_models = ServedModels(settings, shared, index, self.executor, self.admission, lambda: self.draining)
 
@@ -241,8 +244,9 @@ class Pipeline:
                 raise failure from error
             if isinstance(error, ModelFailure):
                 log.error("the model failed", exc_info=error.__cause__)
-            elif error.__cause__ is not None:
-                log.warning("%s", failure)
+            elif (error.__cause__ is not None or failure.logged) and (refusals := self.refusals.due()):
+                more = f" (and {refusals - 1} more refusals before it)" if refusals > 1 else ""
+                log.warning("%s%s", failure.logged or failure, more)
             raise
         finally:
             counters.in_flight.dec()

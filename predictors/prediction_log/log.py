@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from predictors.prediction_log.privacy import Privacy
 from predictors.prediction_log.record import Record, record_of
 from predictors.prediction_log.settings import PredictionLogSettings
-from predictors.prediction_log.sink import LOG_INTERVAL, Sink, SinkReport
+from predictors.prediction_log.sink import Sink, SinkReport
 from predictors.prediction_log.table import Table, tables
 from predictors.prediction_log.targets import hash_key, target_of
 from predictors.processes.files import locked
 from predictors.processes.shared_state import SharedState
+from predictors.runtime.log_throttle import LogThrottle
 from predictors.storage.failures import one_line
 from predictors.storage.redaction import without_secrets
 from predictors.telemetry.exchange import Exchange
@@ -48,10 +49,9 @@ class PredictionLogger:
         self.waiting = registry.log_queue.labels(name)
         self.max_records, self.max_bytes = settings.prediction_log_queue, settings.prediction_log_queue_bytes
         self.queue: deque[Record] = deque()
-        self.added = self.added_bytes = self.dropped = self.dropped_logged = 0
+        self.added = self.added_bytes = 0
         """Written by the event loop only."""
-        self.last_logged = -LOG_INTERVAL
-        """When dropped records were last logged."""
+        self.dropped = LogThrottle()
         self.removed_bytes = self.settled = 0
         """Written by the thread only: bytes that have left the queue, and records whose result is known."""
         self.outcome = SinkReport(self.count)
@@ -82,16 +82,12 @@ class PredictionLogger:
             self.waiting.set(len(self.queue))
 
     def drop(self) -> None:
-        self.dropped += 1
         self.counters["dropped"].inc()
-        now = time.monotonic()
-        if now - self.last_logged >= LOG_INTERVAL:
-            self.last_logged = now
+        if dropped := self.dropped.due():
             self.waiting.set(len(self.queue))
-            self.log_dropped()
+            self.log_dropped(dropped)
 
-    def log_dropped(self) -> None:
-        dropped, self.dropped_logged = self.dropped - self.dropped_logged, self.dropped
+    def log_dropped(self, dropped: int) -> None:
         log.warning("prediction log: the queue is full (--prediction-log-queue); records dropped: %d", dropped)
 
     def close(self, seconds: float) -> bool:
@@ -101,8 +97,8 @@ class PredictionLogger:
         self.closing = True
         self.awake.set()
         self.thread.join(seconds + 2 * CLOSE_INTERVAL)
-        if self.dropped > self.dropped_logged:
-            self.log_dropped()
+        if self.dropped.count:
+            self.log_dropped(self.dropped.count)
         lost = self.added - self.settled
         if lost:
             self.counters["failed"].inc(lost)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
 from predictors.prediction_log.table import Table
+from predictors.runtime.log_throttle import LogThrottle
 
 log = logging.getLogger("predictors")
-
-LOG_INTERVAL = 60.0  # seconds between two log lines about the same problem
 
 
 class Sink(Protocol):
@@ -35,7 +33,7 @@ class SinkReport:
         self.count = count
         self.deadline = inf
         """When the process ends, by the monotonic clock."""
-        self.last_logged = -LOG_INTERVAL
+        self.errors = LogThrottle()
 
     def written(self, requests: int) -> None:
         self.count("written", requests)
@@ -44,7 +42,5 @@ class SinkReport:
         self.count("failed", requests)
 
     def log_error(self, message: str, *arguments: object) -> None:
-        now = time.monotonic()
-        if now - self.last_logged >= LOG_INTERVAL:
-            self.last_logged = now
+        if self.errors.due():
             log.error("prediction log: " + message, *arguments)

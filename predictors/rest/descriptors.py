@@ -7,9 +7,10 @@ import logging
 import os
 import resource
 
+from predictors.runtime.log_throttle import LogThrottle
+
 log = logging.getLogger("predictors")
 
-REPORT_INTERVAL = 60.0  # seconds
 MAX_WANTED = 65_536  # more is of no use to one process
 
 
@@ -25,14 +26,13 @@ class DescriptorWatch:
     """Looks whether there is one left, and says so if not."""
 
     def __init__(self) -> None:
-        self.report_at = 0.0
+        self.refused = LogThrottle()
 
-    def check(self, now: float) -> None:
+    def check(self) -> None:
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE) and now >= self.report_at:
-                self.report_at = now + REPORT_INTERVAL
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self.refused.due():
                 self.report(error.errno)
 
     def report(self, code: int) -> None:

@@ -40,11 +40,10 @@ class WebServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % (CHECK_INTERVAL * TICKS_PER_SECOND) == 0:
-            now = asyncio.get_running_loop().time()
-            self.descriptors.check(now)
+            self.descriptors.check()
             if self.read_timeout:
                 connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
-                close_slow(connections, now, self.read_timeout)
+                close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
         return await super().on_tick(counter)
 
     async def finish(self, seconds: float) -> None:

@@ -1,1 +1,1 @@
-"""The interpreter and the machine: CPUs, garbage, imports."""
+"""The interpreter and the machine: CPUs, garbage, imports, and lines of the log that come too often."""

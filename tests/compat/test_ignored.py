@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from predictors.pipeline.ignored_log import LOG_INTERVAL, IgnoredLog
+from predictors.pipeline.ignored_log import IgnoredLog
 from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.ignored import Ignored
 from predictors.protocol.parquet_table import decode_parquet, unfolded_size
 from predictors.protocol.tables import TableColumns
+from predictors.runtime.log_throttle import LOG_INTERVAL
 from tests.serving import Running, in_thread
 
 ROW = [91.5, 1.05, 41, 0.9]
@@ -97,7 +98,7 @@ def test_it_is_counted(demo: Running) -> None:
 
 def test_one_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("predictors.pipeline.ignored_log.time.monotonic", lambda: now)
+    monkeypatch.setattr("predictors.runtime.log_throttle.time.monotonic", lambda: now)
     ignored_log = IgnoredLog("quiet")
     with caplog.at_level(logging.WARNING, "predictors"):
         for _ in range(3):
