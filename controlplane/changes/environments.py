@@ -8,7 +8,7 @@ from typing import Any
 from controlplane.backends.backend import DeployedServe
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.bodies import read, unstorable, unwrapped
-from controlplane.domain.environments import WRAPPER, EnvironmentConfig, NewEnvironment
+from controlplane.domain.environments import WRAPPER, EnvironmentConfig, NewEnvironment, config_problems
 from controlplane.domain.overlays import merged
 from controlplane.domain.problems import ApiProblem, conflict, unprocessable, wrong_field
 from controlplane.domain.serves import NewServe
@@ -20,6 +20,7 @@ def create(context: ChangeContext, body: Any) -> Environment:
     said = read(body, NewEnvironment, [WRAPPER])
     if environments.find(context.tx, said.name) is not None:
         raise conflict(f"there is an environment '{said.name}' already", "PATCH changes it; choose another name")
+    refuse_unusable(said.config())
     environment = environments.add(context.tx, context.now, said.name, said.config())
     context.note("environment.create", env=said.name, after=stored(environment.config))
     return environment
@@ -37,6 +38,7 @@ def patch(context: ChangeContext, old: Environment, body: Any) -> Environment:
     if flat.pop("name", old.name) != old.name:
         raise wrong_field("name", "cannot be changed", old.name)
     config = read(merged(stored(old.config), flat), EnvironmentConfig)
+    refuse_unusable(config)
     if config.place != old.config.place and (users := deployed_in(context, old.name)):
         raise conflict(
             f"environment '{old.name}' cannot move while {', '.join(users[:10])} run there",
@@ -46,6 +48,12 @@ def patch(context: ChangeContext, old: Environment, body: Any) -> Environment:
     environment = environments.change(context.tx, context.now, old, config)
     context.note("environment.change", env=old.name, before=stored(old.config), after=stored(config))
     return environment
+
+
+def refuse_unusable(config: EnvironmentConfig) -> None:
+    """Raises ApiProblem (422)."""
+    if problems := config_problems(config):
+        raise unprocessable(problems)
 
 
 def deployed_in(context: ChangeContext, env: str) -> list[str]:

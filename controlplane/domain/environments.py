@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from controlplane.domain.bodies import Body, EnvironmentName, Text
 from controlplane.domain.infra import STAND_IN, overlay_problems, spec_problems
 from controlplane.domain.overlays import merged
+from controlplane.domain.problems import FieldProblem
 
 WRAPPER = "environment_configs"
 
@@ -66,23 +67,6 @@ class EnvironmentConfig(Body):
             raise ValueError("holds a password, which is not stored: name a secret in the serve's variables instead")
         return url
 
-    @field_validator("spec")
-    @classmethod
-    def valid_spec(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        if problems := overlay_problems(spec):
-            raise ValueError("; ".join(f"{each.field}: {each.reason}" for each in problems))
-        return spec
-
-    @model_validator(mode="after")
-    def can_be_rendered(self) -> EnvironmentConfig:
-        if self.backend != "kserve":
-            return self
-        if not self.namespace:
-            raise ValueError("namespace is missing: serves of the back end kserve need one")
-        if problems := list(spec_problems({**STAND_IN, **spec_of_environment(self)})):
-            raise ValueError("; ".join(f"{each.field.removeprefix('spec.')} {each.reason}" for each in problems))
-        return self
-
     @property
     def place(self) -> tuple[str, str, str]:
         """Where its serves are; it cannot change while there are any."""
@@ -111,6 +95,29 @@ def load_balancer(config: EnvironmentConfig) -> dict[str, str]:
         return {}
     said = {"security-groups": config.security_group, "subnets": config.subnets}
     return {f"alb.ingress.kubernetes.io/{name}": value for name, value in said.items() if value}
+
+
+WORDS = {
+    "tracking.uri": "tracking_uri",
+    "tracking.secret": "tracking_secret",
+    "exposure.domain_suffix": "domain_suffix",
+}
+"""Fields that the spec calls otherwise."""
+
+
+def config_problems(config: EnvironmentConfig) -> list[FieldProblem]:
+    """What no serve could be rendered with. Asked once, when it is said: what is stored has been asked."""
+    listed = [
+        FieldProblem(f"spec.{each.field.removeprefix('spec.')}", each.reason) for each in overlay_problems(config.spec)
+    ]
+    if config.backend != "kserve" or listed:
+        return listed
+    if not config.namespace:
+        return [FieldProblem("namespace", "is missing", "the namespace that serves of the back end kserve are in")]
+    for each in spec_problems({**STAND_IN, **spec_of_environment(config)}):
+        word = each.field.removeprefix("spec.")
+        listed.append(FieldProblem(WORDS.get(word, word), each.reason))
+    return listed
 
 
 class NewEnvironment(EnvironmentConfig):

@@ -117,7 +117,6 @@ class Loops:
                     look_at = time.monotonic() + FULL_LOOK_INTERVAL
             except Exception:
                 log.exception("the full look failed and is tried again")
-                self.stop.wait(RENEW_INTERVAL)
             self.shared_changed.wait(RENEW_INTERVAL)
 
     def renew(self) -> None:

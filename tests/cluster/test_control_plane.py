@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from controlplane.backends.kserve.api import KubernetesApi
 from controlplane.backends.kserve.kinds import APPLIED
 from controlplane.backends.kserve.manifests import REVISION, SERVE
 from controlplane.failpoints import VARIABLE
-from tests.cluster.crashing import ENV, cluster_plane
+from controlplane.loops.loops import FULL_LOOK_INTERVAL
+from tests.cluster.crashing import ENV, cluster_plane, environment
 from tests.cluster.live import LiveCluster
 from tests.cluster.stand_in import StandIn
 from tests.controlplane.contract import BETTER, GOOD, DeploymentContract
 from tests.controlplane.live_plane import LivePlane, states
+from tests.controlplane.up import cleaned, up
 from tests.serving import wait_for
 
 FAILPOINTS = (
@@ -302,3 +305,26 @@ def test_it_goes_on_where_it_was_killed(
     ]  # fmt: skip
     plane.store.close()
     wait_for(lambda: left_in(api, namespace) == [])
+
+
+def test_the_command_serves_a_cluster(
+    cluster: LiveCluster, api: KubernetesApi, namespace: str, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """With its loops and its watch: what is deleted by hand is back long before the next full look."""
+    config = environment(namespace).model_dump(exclude_defaults=True)
+    with cleaned(tmp_path), up(tmp_path, env={"KUBECONFIG": str(cluster.kubeconfig)}) as plane:
+        plane.post("/environment", {"name": ENV, **config}, 201)
+        body = {"serve_name": "fraud", "model_uri": GOOD, "env": ENV, "flavor": "sklearn"}
+        plane.post("/serve/deploy-model", body)
+        path = f"/serve/fraud/status/{ENV}"
+        assert plane.get(f"{path}?wait=120")["status"] == "READY"
+        wait_for(lambda: plane.get("/event?serve=fraud")["items"])
+        uid = service(cluster, namespace)["metadata"]["uid"]
+        cluster.kubectl("delete", "inferenceservice", "fraud", "--namespace", namespace)
+        began = time.monotonic()
+        wait_for(lambda: cluster.listed("inferenceservice", namespace) != [], seconds=120)
+        wait_for(lambda: plane.get(path)["status"] == "READY", seconds=120)
+        assert service(cluster, namespace)["metadata"]["uid"] != uid
+        assert time.monotonic() - began < FULL_LOOK_INTERVAL
+        refused = plane.client.patch(f"/environment/{ENV}", json={"namespace": "elsewhere"})
+        assert (refused.status_code, refused.json()["serves"]) == (409, ["fraud"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.backends.backend import Backend, BackendAway, DeployedServe, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, DeployedServe, Key
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -25,6 +25,8 @@ class MemoryBackend(Backend):
         """URIs of models that never start."""
         self.slow: set[str] = set()
         """URIs of models that start and are never ready."""
+        self.refused: set[str] = set()
+        """URIs of models that it does not take."""
         self.away = False
         self.before_apply: Callable[[Key, int], None] = lambda key, revision: None
 
@@ -44,6 +46,8 @@ class MemoryBackend(Backend):
 
     def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
         self.answer()
+        if content.model_uri in self.refused:
+            raise ApplyRefused("not that one")
         self.before_apply(key, revision)
         self.calls.append(("apply", key, revision))
         self.contents[key, revision] = content
