@@ -33,7 +33,7 @@ class ApplyRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class DeployedServe:
+class FoundServe:
     """A serve that the back end has, with all that is needed to know it again."""
 
     key: Key
@@ -68,7 +68,7 @@ class Backend(Protocol):
         """What the back end says to a revision, without it being applied; None if it has nothing to say."""
         ...
 
-    def deployed(self, env: str) -> list[DeployedServe]:
+    def deployed(self, env: str) -> list[FoundServe]:
         """What it has of an environment, for a store that has lost it."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from controlplane.backends.backend import DeployedServe
+from controlplane.backends.backend import FoundServe
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.bodies import read, unstorable, unwrapped
 from controlplane.domain.environments import WRAPPER, EnvironmentConfig, NewEnvironment, config_problems
@@ -62,12 +62,12 @@ def deployed_in(context: ChangeContext, env: str) -> list[str]:
     return [row.serve for row in rows if (row.wanted, row.active, row.operation) != (None, None, None)]
 
 
-def adopt(context: ChangeContext, environment: Environment, found: Sequence[DeployedServe]) -> list[dict[str, Any]]:
+def adopt(context: ChangeContext, environment: Environment, found: Sequence[FoundServe]) -> list[dict[str, Any]]:
     """Brings back what a back end has and the store has lost; what the store knows stays as it is."""
     return [adopted(context, environment, each) for each in found]
 
 
-def adopted(context: ChangeContext, environment: Environment, there: DeployedServe) -> dict[str, Any]:
+def adopted(context: ChangeContext, environment: Environment, there: FoundServe) -> dict[str, Any]:
     serve, env, content = there.key.serve, environment.name, there.content
     outcome = {"serve": serve, "revision": there.revision, "sha256": content.sha256}
     known = targets.find(context.tx, serve, env)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, DeployedServe, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -81,7 +81,7 @@ class MemoryBackend(Backend):
     def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
         return None
 
-    def deployed(self, env: str) -> list[DeployedServe]:
+    def deployed(self, env: str) -> list[FoundServe]:
         return []
 
     def logs(self, key: Key, revision: int, lines: int) -> str:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, DeployedServe, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
 from controlplane.backends.kserve.api import ApiStatus, KubernetesApi
 from controlplane.backends.kserve.fields import SCHEDULE, absent, is_ours
 from controlplane.backends.kserve.kinds import (
@@ -130,7 +130,7 @@ class KServeBackend(Backend):
     def owns(self, key: Key) -> bool:
         return False  # another store may know what this one does not: that is adopted, and never ended
 
-    def deployed(self, env: str) -> list[DeployedServe]:
+    def deployed(self, env: str) -> list[FoundServe]:
         records = self.api.listed(CONFIG_MAP, self.namespace, f"{ENVIRONMENT}={env},{SERVE}")
         found = (recorded(each) for each in records if is_ours(each))
         return [each for each in found if each is not None]

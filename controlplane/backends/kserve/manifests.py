@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controlplane.backends.backend import DeployedServe, Key
+from controlplane.backends.backend import FoundServe, Key
 from controlplane.backends.kserve.kinds import CLAIM, CONFIG_MAP, INFERENCE_SERVICE, Resource
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -80,14 +80,14 @@ def record_name(serve: str) -> str:
     return f"{serve}-mlflow-kserve"
 
 
-def recorded(record: Mapping[str, Any]) -> DeployedServe | None:
+def recorded(record: Mapping[str, Any]) -> FoundServe | None:
     """The revision that a record is of; None if it is not as it was written."""
     labels = record["metadata"].get("labels", {})
     try:
         content = Content.model_validate_json(record["data"][CONTENT])
         if not content.sha256.startswith(labels[DIGEST]):
             return None
-        return DeployedServe(Key(labels[ENVIRONMENT], labels[SERVE]), int(labels[REVISION]), content)
+        return FoundServe(Key(labels[ENVIRONMENT], labels[SERVE]), int(labels[REVISION]), content)
     except (KeyError, ValueError):
         return None
 

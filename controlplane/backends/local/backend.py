@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from controlplane.backends.backend import Backend, DeployedServe, Key
+from controlplane.backends.backend import Backend, FoundServe, Key
 from controlplane.backends.local.command import MissingSecret, command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
@@ -100,7 +100,7 @@ class LocalBackend(Backend):
     def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
         return None
 
-    def deployed(self, env: str) -> list[DeployedServe]:
+    def deployed(self, env: str) -> list[FoundServe]:
         return []  # processes say which revision they are, and not all that it says
 
     # -- what is done -------------------------------------------------------------------------------------------
