@@ -65,6 +65,8 @@ def test_exit_codes_tell_the_ends_apart(run: Shell, monkeypatch: pytest.MonkeyPa
     refused = run("deploy-model", "--serve-name", "Ends!", "--model-uri", "fraud", "--cores", 65, status=3).err
     assert refused.splitlines()[0].startswith("error: serve_name is 'Ends!': expected small letters")
     assert "cores is 65: expected 64 or less" in refused
+    problem = json.loads(run("serve", "get", "nobody", "-o", "json", status=3).err)
+    assert (problem["status"], problem["detail"]) == (404, "there is no serve 'nobody'")
     begun = run.json("deploy-model", "--serve-name", "ends", "--model-uri", SLOW)
     assert begun["operation"]["state"] == "RUNNING"
     conflict = run("deploy-model", "--serve-name", "ends", "--model-uri", "models:/fraud/1", status=4)
