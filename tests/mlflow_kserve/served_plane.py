@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -18,7 +19,6 @@ from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.cli import ensure_local, listening
 from controlplane.decide import Observed
-from controlplane.domain.revisions import Content
 from controlplane.loops.loops import Loops
 from controlplane.store.database import Store
 from tests.controlplane.memory_backend import MemoryBackend
@@ -30,10 +30,8 @@ class AddressedBackend(MemoryBackend):
 
     address = "http://127.0.0.1:9"
 
-    def observe(
-        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
-    ) -> Observed:
-        observed = super().observe(key, wanted, content, closely)
+    def observe(self, key: Key, *more: Any, **options: Any) -> Observed:
+        observed = super().observe(key, *more, **options)
         return replace(observed, url=self.address) if observed.url else observed
 
 
