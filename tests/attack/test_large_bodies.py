@@ -61,9 +61,7 @@ JSON_BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "tensors": (INFER, v2_body),
     "split": (
         INVOCATIONS,
-        lambda: filled(
-            b'{"dataframe_split":{"columns":%b,"data":[' % orjson.dumps(COLUMNS), orjson.dumps(ROW), b"]}}"
-        ),
+        lambda: filled(b'{"dataframe_split":{"columns":%b,"data":[' % orjson.dumps(COLUMNS), orjson.dumps(ROW), b"]}}"),
     ),
     "rows that end with a text": (PREDICT, lambda: filled(b'{"instances":[', orjson.dumps(ROW), b',[1,1,1,"1"]]}')),
     "rows that are not closed": (PREDICT, lambda: filled(b'{"instances":[', orjson.dumps(ROW), b"")),
