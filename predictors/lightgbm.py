@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
+from predictors.model.lightgbm_text import check_text
 from predictors.model.methods import class_probabilities, native_methods, pyfunc_method, with_categories
 from predictors.model.native import Native, implementation_of
 from predictors.runtime.cpus import cpu_limit
 
+BOOSTER = "lightgbm.basic.Booster"
 PROBABILITIES = ("binary", "multiclass", "multiclassova", "cross_entropy")
 
 
@@ -18,6 +20,7 @@ class LightGBMModel(MLflowModel):
     flavor: ClassVar[str] = "lightgbm"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
+        check_file(mlmodel)
         implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = getattr(raw, "booster_", raw)
@@ -41,6 +44,14 @@ class LightGBMModel(MLflowModel):
         from predictors.engines.boosting import lightgbm
 
         return [lightgbm(native.raw, native.probabilities is not None)]
+
+
+def check_file(mlmodel: MLmodel) -> None:
+    """Only a Booster is a text; the scikit-learn interface is pickled, or in a skops file."""
+    config = mlmodel.config("lightgbm")
+    file = mlmodel.path / str(config.get("data", mlmodel.pyfunc.get("data", "")))
+    if config.get("model_class", BOOSTER) == BOOSTER and file.is_file():
+        check_text(file)
 
 
 def objective_of(booster: Any) -> str:

@@ -24,12 +24,14 @@ from tests.attack.attacked import (
     good_message,
 )
 from tests.attack.http1 import RawResponse, request
+from tests.http2_frames import INITIAL_WINDOW_SIZE, window_update
 
 COUNT = 30
 SECONDS = 120.0  # for all of them, on a busy machine
-HEALTH_SECONDS = 0.5
-"""The bar is 100 ms on an idle machine."""
+HEALTH_SECONDS = 1.5
+"""The bar is 100 ms on an idle machine; the clients of this test keep theirs busy."""
 OVERLOADED = {429, 503}
+DEFAULT_WINDOW = 65_535
 
 
 def filled(before: bytes, row: bytes, after: bytes) -> bytes:
@@ -113,7 +115,8 @@ def test_large_messages(server: Attacked, name: str) -> None:
     sent = MESSAGES[name]().SerializeToString()
 
     def ask(_: int) -> str:
-        with http2.client(server.grpc, timeout=SECONDS) as peer:
+        with http2.client(server.grpc, (INITIAL_WINDOW_SIZE, http2.MAX_WINDOW), timeout=SECONDS) as peer:
+            peer.send(window_update(0, http2.MAX_WINDOW - DEFAULT_WINDOW))  # for the reply, which is as large
             peer.send(http2.call(1, http2.INFER, sent))
             return peer.outcome(1, wait=True)
 
