@@ -46,7 +46,7 @@ def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | N
         elif pods[name] > pods_of(old[name], observed):
             yield scale(each, pods[name])
     if not before.has_own_route or has_kserve_routes(after, observed):
-        yield from take_over(after)
+        yield from take_over(after, observed)
     yield Step(
         f"split the traffic: {in_words(shares(after))}",
         split_patches(after),
@@ -78,7 +78,8 @@ def promote(
     pods_of_serve = pods if holds_pods(after) else max(1, after.spec.replicas.min)
     over = (updated, over_when(before, after))
     requires = () if force else (ready(winner, winner.spec.replicas.min),)
-    yield scale(winner, pods, requires, (updated,))
+    if observed is None or pods_of(winner, observed) < pods:
+        yield scale(winner, pods, requires, (updated,))
     yield Step(
         f"send all of the serve's traffic to {winner.spec.name}: {in_words(all_to(before, winner))}",
         split_patches(before, all_to(before, winner)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
-from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Run, Unsuited
-from predictors.engines.probes import ORDINARY, Probing, probe_groups
+from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Rows, Run, Unsuited
+from predictors.engines.probes import ORDINARY
 from predictors.engines.proof import limit_probes, prove
 from predictors.engines.timing import MAX_TIMED_ROWS, measure
 
@@ -33,7 +34,18 @@ class EngineChoice:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
-def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> EngineChoice:
+class ProbeSource(Protocol):
+    """What is known of the rows that a model accepts."""
+
+    @property
+    def columnwise(self) -> bool:
+        """Whether the model gets the matrix of the rows as it lies in a DataFrame, column by column."""
+
+    def groups(self, engine: Engine) -> Mapping[str, Rows]:
+        """Groups of rows by their description for messages. They are the same on every call."""
+
+
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSource, native: Run) -> EngineChoice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:
@@ -42,7 +54,7 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, n
             continue
         try:
             engine = in_layout_of_model(candidate.build(), columnwise=probing.columnwise)
-            groups = limit_probes(probe_groups(probing, engine.thresholds), native)
+            groups = limit_probes(probing.groups(engine), native)
             prove(engine, native, groups)
             return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
         except Unsuited as unsuited:

@@ -283,8 +283,9 @@ class Pipeline:
                 raise failure from error
             if isinstance(error, ModelFailure):
                 log.error("the model failed", exc_info=error.__cause__)
-            elif error.__cause__ is not None and (refusals := self.refusals.due()):
-                log.warning("%s%s", failure, f" (and {refusals - 1} more refusals before it)" if refusals > 1 else "")
+            elif (error.__cause__ is not None or failure.logged) and (refusals := self.refusals.due()):
+                more = f" (and {refusals - 1} more refusals before it)" if refusals > 1 else ""
+                log.warning("%s%s", failure.logged or failure, more)
             raise
         finally:
             counters.in_flight.dec()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -133,12 +134,37 @@ class LiveCluster:
         (status,) = self.get("pod", pod, namespace)["status"]["containerStatuses"]
         kill_task(status["containerID"].rpartition("/")[2])
 
+    @contextmanager
+    def without_mlflow(self) -> Iterator[None]:
+        """Takes the registry away, and brings it back as it was."""
+        if self.kubeconfig != KUBECONFIG:
+            pytest.skip("MLflow can be taken away on the cluster of `make cluster` only")
+        command = sandbox.entering(sys.executable, "-m", "tests.cluster.parts.mlflow")
+        subprocess.run([*command, "stop"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*command, "start"], check=True)
+
+    def inside_pod(self, pod: str, namespace: str, *command: str) -> str:
+        """What a command in the first container of a pod prints."""
+        return self.kubectl("exec", pod, "--namespace", namespace, "--", *command)
+
     def wait_restarted(self, pod: str, namespace: str, seconds: float = READY_SECONDS) -> None:
         def restarted() -> bool:
             (status,) = self.get("pod", pod, namespace)["status"]["containerStatuses"]
             return bool(status["restartCount"] and status["ready"])
 
         wait_for(restarted, seconds=seconds)
+
+    def wait_described(self, namespace: str, *texts: str, seconds: float = READY_SECONDS) -> None:
+        """Waits until what a person would look at has all of the texts."""
+
+        def described() -> bool:
+            story = self.story(namespace)
+            return all(text in story for text in texts)
+
+        wait_for(described, seconds=seconds)
 
     def story(self, namespace: str) -> str:
         """What a person would look at: the serves, the pods, the last events, and the ends of logs."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pickle
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,10 @@ from tests.serving import Running
 
 ROW = [1.0, 2.0, 3.0]
 VERSIONS = 3
+CRASHES = VERSIONS + 1
+"""The version that ends the process which loads it."""
+MISSING = 99
+"""A version that is not there."""
 SIZE = {"cores": "100m", "memory": "512Mi", "limits": {"cores": "2", "memory": "1Gi"}}
 """Of a pod: several must fit on a small machine, and start soon."""
 SECRET = "mlflow-tracking"
@@ -43,6 +49,22 @@ def save_constant(folder: Path, answer: float) -> None:
     model = DummyRegressor(strategy="constant", constant=answer).fit(np.zeros((1, len(ROW))), [answer])
     signature = ModelSignature(Schema([TensorSpec(np.dtype("float64"), (-1, len(ROW)))]))
     mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=["scikit-learn"])
+
+
+class EndsProcess:
+    """What ends the process that reads it."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (3,)
+
+
+def register_crash(tracking: str, name: str) -> None:
+    """Registers one more version: native code that crashes could not be worse."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "model")
+        save_constant(model, CRASHES)
+        (model / "model.pkl").write_bytes(pickle.dumps(EndsProcess()))
+        assert register(tracking, model, name) == str(CRASHES)
 
 
 def register_versions(tracking: str, name: str, count: int = VERSIONS) -> None:
