@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from math import inf
 from typing import TypeVar
 
+import numpy as np
+
 from predictors.access.gate import gate_of
 from predictors.pipeline.fast_path import MAX_FAST_BODY, FastPath
 from predictors.pipeline.ignored_log import IgnoredLog
@@ -32,6 +34,7 @@ from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, sto
 from predictors.runtime import garbage
 from predictors.runtime.cpus import cpu_limit
 from predictors.runtime.log_throttle import LogThrottle
+from predictors.signature.matrix import MatrixPlan
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
 
@@ -211,8 +214,9 @@ class Pipeline:
         def prepare() -> Batch:
             batch = decode()
             stop_if_abandoned()
-            rows = loaded.engine_rows(batch) if large and not kept else None
-            return batch if rows is None else batch.with_matrix(rows)
+            is_matrix = isinstance(loaded.rows_plan, MatrixPlan)
+            rows = loaded.engine_rows(batch) if large and is_matrix and not kept else None
+            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch
 
         def predict(batch: Batch) -> tuple[Prediction, Batch]:
             model_input = batch.copy() if kept and not loaded.plan.copies_input else batch
