@@ -93,6 +93,13 @@ class MLmodel:
                 return self.flavors[name]
         return {}
 
+    @property
+    def code(self) -> Path | None:
+        """The folder of the code that it brings along."""
+        sections = [self.pyfunc, *self.flavors.values()]
+        names = [section.get("code") for section in sections if isinstance(section, Mapping)]
+        return next((self.path / name for name in names if isinstance(name, str)), None)
+
     def detect(self) -> Flavor:
         """The first flavor of ours, in order, that the file has."""
         present = {ALIASES.get(name, name) for name in self.flavors}
@@ -133,4 +140,4 @@ def require_modules(flavor: Flavor) -> None:
 
 def import_flavor(name: str) -> Any:
     """The module of this package that serves the flavor."""
-    return import_module(f"predictors.{name}")
+    return import_module(f"{__package__}.{name}")

@@ -29,6 +29,9 @@ sys.dont_write_bytecode = False
 # PyTorch imports Triton where it is installed, and after TensorFlow that ends the process. Only GPUs need it.
 sys.modules["triton"] = None  # type: ignore[assignment]  # Python lets None forbid an import
 
+# kserve would parse pytest's options when it is imported, and has other flags.
+sys.argv = sys.argv[:1]
+
 # A busy machine is no finding.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")

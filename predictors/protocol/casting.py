@@ -33,6 +33,7 @@ JSON_TYPES = {
 }
 NO_NUMBERS = frozenset({bool, str, bytes})
 MAX_EXACT_IN_DOUBLE = 2**53
+MIN_LONG = -(2**63)
 MAX_DATE = 100  # characters
 BLOCK = 2**16  # values that are converted at a time: other threads have their turn in between
 # pandas also parses words such as "now"; here only a written-out date is one.
@@ -139,7 +140,7 @@ def number_array(values: list[Any], dtype: np.dtype[Any], name: str, expected: s
     # Large integers, or integers beside floats: numpy would round them.
     limits = np.iinfo(dtype)
     for row, value in enumerate(values):
-        if not limits.min <= value <= limits.max:
+        if not limits.min <= value <= limits.max or (value == MIN_LONG and type(value) is float):
             raise mismatch(name, row, expected, "a number out of its range")
         if value != int(value):
             raise mismatch(name, row, expected, "a number with a fraction")
@@ -186,6 +187,8 @@ def cast_exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, 
     # Python integers compare exactly with any array; float bounds are powers of two and exact as well.
     low, high = (float(limits.min), float(limits.max) + 1) if array.dtype.kind == "f" else (limits.min, limits.max)
     outside = (array < low) | ((array >= high) if array.dtype.kind == "f" else (array > high))
+    if array.dtype.kind == "f" and limits.min == MIN_LONG and not typed:
+        outside |= array == low  # integers of JSON beyond 64 bits have become this number
     if outside.any():
         raise mismatch(name, int(outside.argmax()), expected, "a number out of its range")
     return array.astype(dtype)
@@ -209,6 +212,8 @@ def booleans(values: Values, name: str, expected: str, *, nullable: bool) -> Arr
         return object_array(values)
     if types <= {bool, int, float} and all(value in (0, 1) for value in values):
         return np.array(values, dtype=np.bool_)
+    if types <= {bool, int, float, type(None)} and nullable and all(value in (None, 0, 1) for value in values):
+        return object_array([None if value is None else bool(value) for value in values])
     row, value = first_invalid(
         values, lambda v: type(v) is not bool and (v is not None or not nullable) and v not in (0, 1)
     )
