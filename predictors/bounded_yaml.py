@@ -20,7 +20,7 @@ class BoundedLoader(yaml.SafeLoader):
     def fetch_flow_collection_start(self, kind: Any) -> None:
         if self.flow_level > MAX_NESTING:
             raise yaml.YAMLError(f"its brackets are nested more than {MAX_NESTING} deep")
-        super().fetch_flow_collection_start(kind)  # type: ignore[no-untyped-call]
+        super().fetch_flow_collection_start(kind)
 
 
 def load_yaml(file: Path) -> Any:

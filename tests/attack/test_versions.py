@@ -336,8 +336,8 @@ def test_a_registry_that_drips_at_the_start(
     env = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with process(tmp_path, *flags, "--download-retries", "0", env=env, ready=False) as server:
         assert server.process.wait(LOAD_SECONDS) == 1
-    line = "resolving models:/m@champion failed: the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)"
-    assert f"ERROR predictors: {line}" in server.log
+    assert "ERROR predictors: resolving models:/m@champion failed: " in server.log
+    assert "the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)" in server.log
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))
