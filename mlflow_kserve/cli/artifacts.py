@@ -10,7 +10,7 @@ import click
 
 from mlflow_kserve.cli.fields import flag, stated
 from mlflow_kserve.cli.following import WAIT_SECONDS
-from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options, shows
+from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options, argument_serve, shows
 from mlflow_kserve.client import calls, flows
 from mlflow_kserve.client.flows import all_pages
 from mlflow_kserve.client.replies import ArtifactJobReply
@@ -36,14 +36,14 @@ def artifact() -> None: ...
 
 
 @artifact.command("list", help="List the versions of a serve.")
-@click.argument("serve")
+@argument_serve
 @shows(*COLUMNS)
 def list_artifacts(session: Session, serve: str) -> Any:
     return session.follow(all_pages(calls.list_artifacts(serve)))
 
 
 @artifact.command("get", help="Show a version.")
-@click.argument("serve")
+@argument_serve
 @click.argument("version")
 @shows()
 def get_artifact(session: Session, serve: str, version: str) -> Any:
@@ -51,7 +51,7 @@ def get_artifact(session: Session, serve: str, version: str) -> Any:
 
 
 @artifact.command("create", help="Make a version, of a model or of a git repository.")
-@click.argument("serve")
+@argument_serve
 @click.argument("version")
 @source_flags
 @click.option("--wait", is_flag=True, help="wait until the repository is fetched")

@@ -8,7 +8,7 @@ import click
 
 from mlflow_kserve.cli.fields import flag, option_variables, stated, variables_of
 from mlflow_kserve.cli.following import ENDED, changes
-from mlflow_kserve.cli.session import Session, option_env, shows
+from mlflow_kserve.cli.session import Session, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.flows import all_pages
@@ -23,7 +23,7 @@ def deployment() -> None: ...
 
 
 @deployment.command("create", help="Deploy a version of a serve.")
-@click.argument("serve")
+@argument_serve
 @click.argument("version")
 @option_env
 @option_variables
@@ -36,7 +36,7 @@ def create(session: Session, serve: str, version: str, env: str, variables: Any,
 
 
 @deployment.command("delete", help="Undeploy a serve.")
-@click.argument("serve")
+@argument_serve
 @option_env
 @changes
 def delete(session: Session, serve: str, env: str) -> ApiCall[BegunReply]:
@@ -44,7 +44,7 @@ def delete(session: Session, serve: str, env: str) -> ApiCall[BegunReply]:
 
 
 @deployment.command("list", help="List deployments of a serve, the newest first.")
-@click.argument("serve")
+@argument_serve
 @flag("env", "only in this environment")
 @flag("status", "only with this status", STATUSES)
 @shows(*COLUMNS)
@@ -53,7 +53,7 @@ def list_deployments(session: Session, serve: str, env: str | None, status: str 
 
 
 @deployment.command("status", help="Show what is wanted, what is there, and since when.")
-@click.argument("serve")
+@argument_serve
 @option_env
 @shows(*ENDED, "replicas.ready", "operation.state", "since")
 def status(session: Session, serve: str, env: str) -> Any:
@@ -61,7 +61,7 @@ def status(session: Session, serve: str, env: str) -> Any:
 
 
 @deployment.command("logs", help="Show the last lines of a revision's log.")
-@click.argument("serve")
+@argument_serve
 @option_env
 @click.option("--revision", type=int, metavar="N", help="default: the newest")
 @click.option("--lines", type=click.IntRange(1, 10_000), default=100, show_default=True)

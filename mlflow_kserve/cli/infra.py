@@ -9,7 +9,7 @@ import click
 
 from mlflow_kserve.cli.fields import body, option_file, option_set, resource_flags
 from mlflow_kserve.cli.following import follow, follow_options
-from mlflow_kserve.cli.session import Session, api_options, option_env, shows
+from mlflow_kserve.cli.session import Session, api_options, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.flows import set_infra
 
@@ -19,7 +19,7 @@ def infra() -> None: ...
 
 
 @infra.command("get", help="Show the infrastructure of a serve.")
-@click.argument("serve")
+@argument_serve
 @option_env
 @shows()
 def get_infra(session: Session, serve: str, env: str) -> Any:
@@ -27,7 +27,7 @@ def get_infra(session: Session, serve: str, env: str) -> Any:
 
 
 @infra.command("set", help="Say or change it. What is not named stays; what is deployed is deployed again.")
-@click.argument("serve")
+@argument_serve
 @option_env
 @resource_flags
 @option_file

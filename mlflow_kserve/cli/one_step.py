@@ -27,7 +27,7 @@ from mlflow_kserve.cli.fields import (
 )
 from mlflow_kserve.cli.following import ENDED, WAIT_SECONDS, changes, follow_options
 from mlflow_kserve.cli.infra import say_infra
-from mlflow_kserve.cli.session import Session, api_options, shows
+from mlflow_kserve.cli.session import Session, api_options, complete_env, complete_serve, shows
 from mlflow_kserve.cli.starter import DEPLOY_FILE
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
@@ -41,7 +41,7 @@ SEED_ENV = "ENV"
 
 def option_env(command: F) -> F:
     return click.option(
-        "--env", default=seed_env, metavar="NAME",
+        "--env", default=seed_env, metavar="NAME", shell_complete=complete_env,
         help=f"environment [{ENV}; default: that of login, else {SEED_ENV}, else local]",
     )(command)  # fmt: skip
 
@@ -73,11 +73,13 @@ def named_serve(name: str | None) -> str:
     return str(known)
 
 
-option_serve = flag("serve-name", f"name of the serve [default: that of {DEPLOY_FILE}]", metavar="NAME")
+option_serve = flag(
+    "serve-name", f"name of the serve [default: that of {DEPLOY_FILE}]", metavar="NAME", shell_complete=complete_serve
+)
 
 
 @click.command("deploy-model", help="Deploy a model in one step.")
-@click.option("--serve-name", required=True, metavar="NAME", help="name of the serve")
+@click.option("--serve-name", required=True, metavar="NAME", shell_complete=complete_serve, help="name of the serve")
 @click.option("--model-uri", required=True, metavar="URI", help="URI of the model, or a folder of this machine")
 @option_env
 @flag("artifact-version", "label of the version [default: v1, v2, …]", metavar="VERSION")
@@ -98,7 +100,7 @@ def absolute(uri: str) -> str:
 
 
 @click.command("undeploy-model", help="Undeploy a model.")
-@click.option("--serve-name", required=True, metavar="NAME", help="name of the serve")
+@click.option("--serve-name", required=True, metavar="NAME", shell_complete=complete_serve, help="name of the serve")
 @flag("artifact-version", "is not needed: a serve has one version in an environment", metavar="VERSION")
 @option_env
 @changes

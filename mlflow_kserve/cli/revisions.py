@@ -8,7 +8,7 @@ import click
 
 from mlflow_kserve.cli.fields import flag, stated
 from mlflow_kserve.cli.following import changes
-from mlflow_kserve.cli.session import Session, option_env, shows
+from mlflow_kserve.cli.session import Session, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.flows import all_pages
@@ -22,7 +22,7 @@ def revision() -> None: ...
 
 
 @revision.command("list", help="List the revisions of a serve, the newest first.")
-@click.argument("serve")
+@argument_serve
 @flag("env", "only in this environment")
 @shows(*COLUMNS)
 def list_revisions(session: Session, serve: str, env: str | None) -> Any:
@@ -30,7 +30,7 @@ def list_revisions(session: Session, serve: str, env: str | None) -> Any:
 
 
 @revision.command("get", help="Show a revision.")
-@click.argument("serve")
+@argument_serve
 @click.argument("number", type=int)
 @option_env
 @shows(watch=False)
@@ -39,7 +39,7 @@ def get_revision(session: Session, serve: str, number: int, env: str) -> Any:
 
 
 @revision.command("diff", help="Show what differs between two revisions.")
-@click.argument("serve")
+@argument_serve
 @click.argument("number", type=int)
 @click.argument("other", type=int)
 @option_env
@@ -50,7 +50,7 @@ def compare(session: Session, serve: str, number: int, other: int, env: str) -> 
 
 
 @revision.command("rollback", help="Go back to a revision: a new one with its content.")
-@click.argument("serve")
+@argument_serve
 @click.argument("number", type=int)
 @option_env
 @flag("reason", "why, for the history")

@@ -8,7 +8,7 @@ import click
 
 from mlflow_kserve.cli.fields import flag, stated
 from mlflow_kserve.cli.programs import Program, serve_model
-from mlflow_kserve.cli.session import Session, api_options, shows
+from mlflow_kserve.cli.session import Session, api_options, complete_serve, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.flows import all_pages
 
@@ -42,7 +42,7 @@ def list_serves(session: Session, space: str | None, name: str | None) -> Any:
 
 
 @serve.command("get", help="Show a serve.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_serve)
 @shows()
 def get_serve(session: Session, name: str) -> Any:
     return session.send(calls.get_serve(name))
@@ -59,7 +59,7 @@ def create_serve(session: Session, **fields: str | None) -> None:
 
 
 @serve.command("update", help="Change the description or the space of a serve.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_serve)
 @flag("description", "what it is for")
 @flag("space", "the team, or whatever else serves are grouped by")
 @api_options
@@ -68,7 +68,7 @@ def change_serve(session: Session, name: str, **fields: str | None) -> None:
 
 
 @serve.command("delete", help="Delete a serve that is deployed nowhere, with its history.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_serve)
 @api_options
 def delete_serve(session: Session, name: str) -> None:
     session.send(calls.delete_serve(name))

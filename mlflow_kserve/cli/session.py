@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import click
 
 from mlflow_kserve.cli.output import Format, rendered
+from mlflow_kserve.client import calls
 from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.calls import ApiCall
-from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiUnreachable
+from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiRefused, ApiUnreachable
 from mlflow_kserve.client.flows import Steps
 from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, UnusableLogin, current_env, current_login, read_token
 
@@ -25,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 FAILED, UNUSABLE, REFUSED, CONFLICT, UNREACHABLE, UNDER_WAY = range(1, 7)
 WATCH_INTERVAL = 1.0
+COMPLETION_SECONDS = 2.0
 
 
 @dataclass
@@ -60,7 +62,7 @@ def api_options(command: F) -> F:
 
     @functools.wraps(command)
     def with_session(url: str | None, token_file: Path | None, output: Format, **options: Any) -> Any:
-        with exit_codes():
+        with exit_codes(output):
             return command(Session(url, token_file, output), **options)
 
     for option in (
@@ -74,10 +76,31 @@ def api_options(command: F) -> F:
     return with_session  # type: ignore[return-value]  # it takes other options
 
 
+def completed(call: Callable[[], ApiCall[Any]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the names that a control plane lists, if it answers at once."""
+
+    def names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            listed = ApiClient(current_login(), timeout=COMPLETION_SECONDS).send(call())["items"]
+        except (ApiError, UnusableLogin):
+            return []
+        return [each["name"] for each in listed if each["name"].startswith(incomplete)]
+
+    return names
+
+
+complete_serve, complete_env = completed(calls.list_serves), completed(calls.list_environments)
+
+
+def argument_serve(command: F) -> F:
+    return click.argument("serve", shell_complete=complete_serve)(command)
+
+
 def option_env(command: F) -> F:
     return click.option(
-        "--env", default=current_env, metavar="NAME", help=f"environment [{ENV}; default: that of login, or local]"
-    )(command)
+        "--env", default=current_env, metavar="NAME", shell_complete=complete_env,
+        help=f"environment [{ENV}; default: that of login, or local]",
+    )(command)  # fmt: skip
 
 
 def shows(*columns: str, watch: bool = True) -> Callable[[F], Callable[..., Any]]:
@@ -104,12 +127,13 @@ def shows(*columns: str, watch: bool = True) -> Callable[[F], Callable[..., Any]
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Ends the process with a line and a status where the control plane does not do what was asked."""
+def exit_codes(form: Format = "table") -> Iterator[None]:
+    """Ends the process with a message and a status where the control plane does not do what was asked."""
     try:
         yield
     except (ApiError, UnusableLogin) as error:
-        click.echo(f"error: {error}", err=True)
+        problem = error.problem if isinstance(error, ApiRefused) else {"detail": str(error)}
+        click.echo(f"error: {error}" if form == "table" else rendered(problem, form), err=True)
         raise SystemExit(status_of(error)) from None
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from predictors.flavor import MLmodel
+from predictors.storage.tracking import has_no_store
 
 Method: TypeAlias = Callable[[Any, Mapping[str, Any]], Any]
 """Called with the model's input and its params."""
@@ -44,6 +45,8 @@ def load_pyfunc(mlmodel: MLmodel) -> Any:
     """The model as `mlflow.pyfunc` loads it."""
     import mlflow.pyfunc
 
+    if has_no_store():  # the traces of agents would begin one
+        mlflow.tracing.disable()
     return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
 
 

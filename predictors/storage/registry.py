@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from predictors.storage.failures import SourceError
 from predictors.storage.fetching import progress_logged
+from predictors.storage.tracking import named_tracking, require_tracking
 from predictors.uris import ModelURI
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class TrackingServer(Protocol):
 
 def resolve_version(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
     """Resolves a URI on the tracking server that the settings name."""
+    require_tracking(uri, settings.tracking_uri)
     configure_mlflow(settings)
     return answered_in_time(lambda: pinned_uri(uri))
 
@@ -65,7 +67,7 @@ def answered_in_time(ask: Callable[[], T]) -> T:
 def configure_mlflow(settings: TrackingServer) -> None:
     """Sets the environment variables that MLflow reads, here and in the processes that it starts."""
     for variable, value in (
-        ("MLFLOW_TRACKING_URI", settings.tracking_uri),
+        ("MLFLOW_TRACKING_URI", named_tracking(settings.tracking_uri)),
         ("MLFLOW_TRACKING_USERNAME", settings.tracking_username),
         ("MLFLOW_TRACKING_PASSWORD", settings.tracking_password),
     ):
@@ -75,6 +77,7 @@ def configure_mlflow(settings: TrackingServer) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it would sleep for as long as it is told
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it is only read
     leave_out_feast()
     if settings.tracking_uri:
         import mlflow

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,3 +44,14 @@ class Shell:
 
     def json(self, *arguments: object, status: int = 0) -> Any:
         return self(*arguments, "-o", "json", status=status).json
+
+
+def completed(words: str) -> list[str]:
+    """What a shell offers for the last of the words."""
+    variables = {
+        "_MLFLOW_KSERVE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow_kserve"], capture_output=True, text=True, check=True, env={**os.environ, **variables},
+    )  # fmt: skip
+    return re.findall(r"^plain,(.*)$", done.stdout, re.MULTILINE)

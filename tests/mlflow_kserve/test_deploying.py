@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.mlflow_kserve.commands import Shell
+from tests.mlflow_kserve.commands import Shell, completed
 from tests.mlflow_kserve.served_plane import ServedPlane
-from tests.serving import wait_for
 
 BROKEN, SLOW = "models:/broken/1", "models:/slow/1"
 
@@ -62,6 +65,8 @@ def test_exit_codes_tell_the_ends_apart(run: Shell, monkeypatch: pytest.MonkeyPa
     refused = run("deploy-model", "--serve-name", "Ends!", "--model-uri", "fraud", "--cores", 65, status=3).err
     assert refused.splitlines()[0].startswith("error: serve_name is 'Ends!': expected small letters")
     assert "cores is 65: expected 64 or less" in refused
+    problem = json.loads(run("serve", "get", "nobody", "-o", "json", status=3).err)
+    assert (problem["status"], problem["detail"]) == (404, "there is no serve 'nobody'")
     begun = run.json("deploy-model", "--serve-name", "ends", "--model-uri", SLOW)
     assert begun["operation"]["state"] == "RUNNING"
     conflict = run("deploy-model", "--serve-name", "ends", "--model-uri", "models:/fraud/1", status=4)
@@ -86,9 +91,6 @@ def test_progress_is_shown_while_it_happens(run: Shell, plane: ServedPlane) -> N
 
 
 def test_a_list_is_shown_again_when_it_changes(run: Shell, plane: ServedPlane) -> None:
-    import subprocess
-    import sys
-
     with subprocess.Popen(
         [sys.executable, "-m", "mlflow_kserve", "serve", "list", "--space", "watchers", "--watch"],
         stdout=subprocess.PIPE, text=True,
@@ -147,28 +149,42 @@ def test_a_repository_is_fetched_or_says_why_not(run: Shell, tmp_path: Path) -> 
     assert json.loads(run("artifact", "status", job["job_id"], "-o", "json", status=1).out)["version"] == "v1"
 
 
-def test_a_connection_that_breaks_is_tried_again(
+def test_a_change_whose_reply_is_lost_is_not_made_twice(
     run: Shell, plane: ServedPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first connection is cut before the reply; nothing is made twice."""
-    import socket
+    """The first connection is cut once the change is made, so that it is sent again with its key."""
+    address = ("127.0.0.1", int(plane.url.rpartition(":")[2]))
+    keys = []
 
-    with socket.create_server(("127.0.0.1", 0)) as broken:
-        port = broken.getsockname()[1]
+    def exchanged(caller: socket.socket) -> bytes:
+        request = caller.recv(65536)
+        while not request.endswith(b"}"):
+            request += caller.recv(65536)
+        keys.append(re.findall(rb"(?i)idempotency-key: (\w+)", request))
+        with socket.create_connection(address) as behind:
+            behind.sendall(request)
+            return b"".join(iter(lambda: behind.recv(65536), b""))
 
-        def cut_then_pass() -> None:
-            first, _ = broken.accept()
-            first.recv(65536)
+    with socket.create_server(("127.0.0.1", 0)) as between:
+
+        def lose_the_first_reply() -> None:
+            first, _ = between.accept()
+            exchanged(first)
             first.close()
-            second, _ = broken.accept()
-            with second, socket.create_connection(("127.0.0.1", int(plane.url.rpartition(":")[2]))) as behind:
-                behind.sendall(second.recv(65536))
-                while data := behind.recv(65536):
-                    second.sendall(data)
+            second, _ = between.accept()
+            second.sendall(exchanged(second))
+            second.close()
 
-        thread = threading.Thread(target=cut_then_pass)
+        thread = threading.Thread(target=lose_the_first_reply)
         thread.start()
-        monkeypatch.setenv("MLFLOW_KSERVE_URL", f"http://127.0.0.1:{port}")
-        assert run.json("serve", "get", "shown")["name"] == "shown"
+        monkeypatch.setenv("MLFLOW_KSERVE_URL", f"http://127.0.0.1:{between.getsockname()[1]}")
+        assert run.json("serve", "create", "repeated")["name"] == "repeated"
         thread.join(10)
-    wait_for(lambda: not thread.is_alive())
+    assert len(keys) == 2
+    assert keys[0] == keys[1] != []
+
+
+def test_names_are_completed(run: Shell, plane: ServedPlane) -> None:
+    run("serve", "create", "completed")
+    assert "completed" in completed("mlflow-kserve deployment status comp")
+    assert completed("mlflow-kserve deployment status x --env lo") == ["local"]

@@ -68,8 +68,10 @@ def test_variables_win(run: Shell, guarded: ServedPlane, monkeypatch: pytest.Mon
 
 
 def test_configure_keeps_a_token(run: Shell, guarded: ServedPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("configure", "--token", TOKEN, "--url", guarded.url)
+    assert run("configure", "--token", TOKEN, "--url", guarded.url).err == ""
     run("serve", "list")
+    assert "not encrypted" in run("configure", "--token", TOKEN, "--url", "http://models.example.com").err
+    run("configure", "--token", TOKEN, "--url", guarded.url)
     monkeypatch.setenv("HERMES_USER_TOKEN", "another")
     run("configure")
     assert kept_login() == Login(guarded.url, "another")

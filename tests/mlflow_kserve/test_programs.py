@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tomllib
@@ -16,7 +15,7 @@ import pytest
 
 from mlflow_kserve.cli import main, programs
 from mlflow_kserve.cli.main import SECTIONS, command
-from tests.mlflow_kserve.commands import Shell
+from tests.mlflow_kserve.commands import Shell, completed
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -120,14 +119,6 @@ def test_nothing_heavy_is_imported_to_start(argument: str) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_a_script_of_the_shell(run: Shell, shell: str) -> None:
     assert "_MLFLOW_KSERVE_COMPLETE" in run("completion", shell).out
-
-
-def completed(words: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mlflow_kserve"], capture_output=True, text=True, check=True,
-        env={"_MLFLOW_KSERVE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
-    )  # fmt: skip
-    return re.findall(r"^plain,(.*)$", done.stdout, re.MULTILINE)
 
 
 def test_commands_and_flags_are_completed() -> None:

@@ -15,7 +15,7 @@ import pytest
 import mlflow_kserve
 import predictors
 from mlflow_kserve import AsyncClient, AsyncProject, Client, Function, NotServing, Project, UnusableFunction
-from mlflow_kserve.client.errors import ApiRefused
+from mlflow_kserve.client.errors import ApiRefused, ApiUnreachable
 from mlflow_kserve.sdk.local import LocalServer
 from tests.mlflow_kserve.served_plane import ServedPlane
 from tests.serving import Running, in_thread
@@ -149,6 +149,18 @@ def test_what_a_control_plane_cannot_serve(client: Client) -> None:
     with pytest.raises(ApiRefused, match="serve_name is 'Not_a_name'|name is 'Not_a_name'"):
         function_of(client, "Not_a_name").run()
     assert run.stop().status.state == "ERROR"  # nothing was ever active
+
+
+def test_a_control_plane_that_is_away() -> None:
+    with pytest.raises(ApiUnreachable, match="http://127.0.0.1:9 does not answer: Connection refused"):
+        Client("http://127.0.0.1:9").new_function("f", "mlflowserve", "models:/m/1").run()
+
+    async def ask() -> None:
+        async with AsyncClient("http://127.0.0.1:9") as away:
+            await away.new_function("f", "mlflowserve", "models:/m/1").run()
+
+    with pytest.raises(ApiUnreachable, match="http://127.0.0.1:9 does not answer"):
+        asyncio.run(ask())
 
 
 def test_the_same_without_blocking(client: Client, plane: ServedPlane) -> None:
