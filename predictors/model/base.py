@@ -37,6 +37,7 @@ from predictors.protocol.errors import (
 )
 from predictors.protocol.mixed_rows import ColumnType
 from predictors.queueing.thread_slots import stop_if_abandoned
+from predictors.runtime.package_name import yield_to
 from predictors.safety import checks
 from predictors.safety.model_files import Policy, UnsafeModel
 from predictors.safety.pickle_switch import guarded_load
@@ -146,6 +147,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
             checks.check(mlmodel.path, mlmodel.content, self.flavor, policy)
+            yield_to(mlmodel.code)
             with guarded_load(self.flavor, policy):
                 native = self.load_native(mlmodel)
         except UnsafeModel as error:
@@ -159,7 +161,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             ) from error
         plan = read_plan(mlmodel)
         if not plan.has_signature:
-            plan = replace(plan, width=native.width, names=native.names)
+            plan = replace(plan, width=native.width, names=native.names, fills_missing=native.fills_missing)
         try:
             declaration = declaration_of(mlmodel.content, self.settings)
         except FeastError as error:
@@ -243,7 +245,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def predict_natively(self, loaded: Loaded, batch: Batch, *, with_probabilities: bool) -> Prediction:
         """Predicts a batch with the model itself. Raises `RequestError`, whatever the model raises."""
-        name = batch.method or loaded.native.default
+        name = loaded.native.default if batch.method is None else batch.method
         method = loaded.native.methods.get(name)
         if method is None:
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")

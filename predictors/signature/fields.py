@@ -82,7 +82,7 @@ class Field:
         if cast is not Cast.NONE and not isinstance(values, np.ndarray):
             if self.type == "string" and cast is Cast.TABLE:
                 return casting.object_array(values)
-            if self.type in SCALARS:
+            if self.type in SCALARS and self.type != "binary":
                 values = coerced(values, self.dtype.kind)
         if self.type in NUMBER_TYPES:
             return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
@@ -107,9 +107,13 @@ class Field:
             [conform_value(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
         )
 
+    def are_numbers(self, values: Any) -> bool:
+        """Whether a nested list is for a tensor of numbers and has no other values, as far as can be seen fast."""
+        return self.dtype.kind not in "OUS" and casting.may_be_numbers(values)
+
     def tensor(self, values: Any, cast: Cast = Cast.NONE) -> casting.Array:
         """The values as a tensor of the type and the shape of the signature."""
-        if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not casting.may_be_numbers(values):
+        if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not self.are_numbers(values):
             objects = nested_objects(values, self.name)
             values = casting.object_array(coerced(objects.reshape(-1).tolist(), self.dtype.kind)).reshape(objects.shape)
         array = as_tensor(values, self.dtype, self.name, self.expected)
