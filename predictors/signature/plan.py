@@ -88,7 +88,7 @@ class SignaturePlan:
                 return batch.rows[0]
             if batch.source is not None:
                 return input_without_signature(*batch.source)
-        if type(batch.rows) is list and self.takes_cells:
+        if batch.ignored is None and type(batch.rows) is list and self.takes_cells:
             batch = replace(batch, rows=with_frames_opened(batch.rows))
         if is_records(batch.rows):
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
@@ -279,7 +279,7 @@ class SignaturePlan:
                 raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.json_type(row)}")
             if len(row) != count:
                 raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.columns_hint}")
-        return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
+        return {key: [row[i] for row in rows] for i, key in enumerate(self.keys)}
 
     def rows_are_cells(self, rows: list[Any]) -> bool:
         """Whether each row is the only cell of its row: a list for a column of lists, without the list around it."""
