@@ -21,6 +21,8 @@ from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
 MAX_EXACT_IN_SINGLE = 2**24
+MAX_SINGLE = float(np.finfo(np.float32).max)
+MAX_FEW = 64  # values that Python compares faster than numpy
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -135,11 +137,13 @@ class MatrixPlan:
 
     def pack(self, values: Iterable[Any], count: int) -> Array:
         """Numbers of JSON. Raises OverflowError for large ones if it matters whether they were written as integers."""
-        numbers = pack_doubles(values, count)
-        if not self.columnwise or self.singles is not None or self.dtype == SINGLE:
-            limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
-            if not (np.abs(numbers) < limit).all():
-                raise OverflowError
+        if self.columnwise and self.singles is None and self.dtype == DOUBLE:
+            return pack_doubles(values, count)
+        cells = list(values)
+        numbers, limit = pack_doubles(cells, count), MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
+        few = count <= MAX_FEW
+        if not (-limit < min(cells) <= max(cells) < limit if few else (np.abs(numbers) < limit).all()):
+            raise OverflowError
         return numbers
 
     def is_lossless(self, values: Array) -> bool:
@@ -161,15 +165,15 @@ class MatrixPlan:
             whole += 0.0  # no negative zero
             if not (np.abs(whole) < self.integer_limits).all() or whole.tobytes() != columns.tobytes():
                 return None
-        if self.singles is None and self.dtype == DOUBLE:
-            return rows
-        with np.errstate(over="ignore"):
-            if self.dtype == SINGLE:
-                rows = rows.astype(SINGLE)
-            else:
-                rows = rows.copy()  # the caller may own it
-                rows[:, self.singles] = rows[:, self.singles].astype(SINGLE)
-        return rows if np.isfinite(rows).all() else None
+        if self.dtype == SINGLE:
+            return rows.astype(SINGLE) if np.abs(rows).max() < MAX_SINGLE else None
+        if self.singles is not None:
+            columns = rows[:, self.singles]
+            if not np.abs(columns).max() < MAX_SINGLE:
+                return None
+            rows = rows.copy()  # the caller may own it
+            rows[:, self.singles] = columns.astype(SINGLE)
+        return rows
 
 
 def nan_for_null(values: Values) -> Values:
