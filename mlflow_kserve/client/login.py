@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LOCAL_URL = "http://127.0.0.1:8007"
-URL, TOKEN, TOKEN_FILE, ENV = (f"MLFLOW_KSERVE_{name}" for name in ("URL", "TOKEN", "TOKEN_FILE", "ENV"))
+URL, TOKEN, TOKEN_FILE, ENV = (f"MLFLOW_KSERVE_API_{name}" for name in ("URL", "TOKEN", "TOKEN_FILE", "ENV"))
+"""Variables; MLFLOW_KSERVE_TOKEN_FILE and the like are settings of the server."""
 DEFAULT_ENV = "local"
 
 
@@ -58,7 +59,7 @@ def current_login(url: str | None = None, token: str | None = None) -> Login:
     token = token or token_of_environment()
     if token is None and where.rstrip("/") == kept.url.rstrip("/"):
         token = kept.token
-    return Login(where, token, current_env(kept))
+    return Login(where, token, os.environ.get(ENV) or kept.env or DEFAULT_ENV)
 
 
 def token_of_environment() -> str | None:
@@ -77,7 +78,3 @@ def read_token(file: Path) -> str:
     if not token or not token.isascii() or any(char.isspace() for char in token):
         raise UnusableLogin(f"{file} does not hold a token")
     return token
-
-
-def current_env(kept: Login | None = None) -> str:
-    return os.environ.get(ENV) or (kept or kept_login()).env or DEFAULT_ENV

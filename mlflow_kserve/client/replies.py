@@ -58,6 +58,19 @@ class BegunReply(TypedDict):
     changes: list[str]
 
 
+class UnchangedReply(TypedDict):
+    """What was applied is there already."""
+
+    operation: None
+    serve: str
+    env: str
+    changes: list[str]
+
+
+class AdoptedReply(TypedDict):
+    serves: list[str]
+
+
 class InfraReply(TypedDict):
     serve: str
     env: str
@@ -93,7 +106,8 @@ class ArtifactJobReply(TypedDict):
 class StatusReply(TypedDict):
     serve: str
     env: str
-    status: Literal["READY", "NOT_READY", "STOPPED", "UNKNOWN"]
+    status: Literal["READY", "IDLE", "NOT_READY", "STOPPED", "UNKNOWN"]
+    """IDLE is scaled to zero: it answers once it is asked."""
     url: str | None
     desired_revision: int | None
     active_revision: int | None

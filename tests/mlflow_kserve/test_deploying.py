@@ -21,7 +21,7 @@ BROKEN, SLOW = "models:/broken/1", "models:/slow/1"
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], plane: ServedPlane, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", plane.url)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     plane.backend.broken, plane.backend.slow = {BROKEN}, {SLOW}
     return Shell(capsys)
 
@@ -78,9 +78,9 @@ def test_exit_codes_tell_the_ends_apart(run: Shell, monkeypatch: pytest.MonkeyPa
     late = run("deploy-model", "--serve-name", "ends", "--model-uri", SLOW, "--wait", "--timeout", 0.1, status=6)
     assert "still under way after 0.1 s" in late.err
     run("operation", "abort", run.json("deployment", "status", "ends")["operation"]["id"])
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", "http://127.0.0.1:9")
     assert "does not answer: Connection refused" in run("serve", "list", status=5).err
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", "127.0.0.1:8007")
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", "127.0.0.1:8007")
     assert "is not the URL of a control plane" in run("serve", "list", status=2).err
 
 
@@ -140,6 +140,22 @@ def test_environments(run: Shell, tmp_path: Path) -> None:
     assert "no environment 'staging'" in run("environment", "get", "staging", status=3).err
 
 
+def test_a_spec_is_applied_any_number_of_times(run: Shell, tmp_path: Path) -> None:
+    made = run.json("environment", "create", "cluster", "--backend", "kserve", "--namespace", "ml", "--mode", "Knative")
+    assert made["environment_configs"]["mode"] == "Knative"
+    spec = tmp_path / "serve.yaml"
+    spec.write_text("name: applied\nmodel: models:/fraud/1\nflavor: sklearn\nresources: {cores: 2}\n")
+    apply = ("apply", "-f", spec, "--env", "cluster", "--wait")
+    assert run.json(*apply)["status"] == "READY"
+    assert run.json(*apply)["operation"] is None
+    spec.write_text(spec.read_text().replace("cores: 2", "cores: 3"))
+    assert run.json(*apply, "--reason", "slow")["revision"] == 2
+    assert "kind: InferenceService" in run("deployment", "export", "applied", "--env", "cluster", "--revision", 1).out
+    assert "error: " in run("deployment", "adopt", "applied", "--env", "cluster", status=4).err
+    assert run.json("deployment", "take-over", "applied", "--env", "cluster", "--dry-run")["dry_run"]
+    assert run.json("environment", "adopt", "cluster")["serves"] == []
+
+
 def test_a_repository_is_fetched_or_says_why_not(run: Shell, tmp_path: Path) -> None:
     run("serve", "create", "fetched")
     away = f"file://{tmp_path / 'nowhere'}"
@@ -177,7 +193,7 @@ def test_a_change_whose_reply_is_lost_is_not_made_twice(
 
         thread = threading.Thread(target=lose_the_first_reply)
         thread.start()
-        monkeypatch.setenv("MLFLOW_KSERVE_URL", f"http://127.0.0.1:{between.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_KSERVE_API_URL", f"http://127.0.0.1:{between.getsockname()[1]}")
         assert run.json("serve", "create", "repeated")["name"] == "repeated"
         thread.join(10)
     assert len(keys) == 2
