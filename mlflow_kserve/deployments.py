@@ -40,7 +40,7 @@ FLAGS = {"wait", "forget"}
 JSON_FIELDS = {"environment_variables", "spec", "quotas"}
 HELP = f"""\
 Targets
-  kserve          the control plane of `mlflow-kserve login` or MLFLOW_KSERVE_URL, and its environment
+  kserve          the control plane of `mlflow-kserve login` or MLFLOW_KSERVE_API_URL, and its environment
   kserve:/ENV     an environment of it; --endpoint ENV says the same for one command
 
 Settings of create and update (-C NAME=VALUE)

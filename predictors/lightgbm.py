@@ -41,6 +41,7 @@ class LightGBMModel(MLflowModel):
             probabilities=methods.get("predict_proba"),
             width=int(booster.num_feature()),
             names=trained_names(booster),
+            fills_missing=True,
             blames_input=True,
         )
 

@@ -90,6 +90,7 @@ def progress(status: StatusReply) -> list[str]:
     for pod in status["pods"] or []:
         starts = f", start {pod['starts']}" if pod.get("starts", 1) > 1 else ""
         serving = ", serving" if pod.get("serving") else ""
-        message = f": {pod['message']}" if pod.get("message") and pod["phase"] == "failed" else ""
-        lines.append(f"revision {pod['revision']}: {pod['phase']}{starts}{serving}{message}")
+        message = f": {pod['message']}" if pod.get("message") and pod["phase"] != "ready" else ""
+        place = pod.get("name") or f"revision {pod['revision']}"
+        lines.append(f"{place}: {pod['phase']}{starts}{serving}{message}")
     return lines

@@ -6,12 +6,13 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from mlflow_kserve.cli.session import exit_codes
 from mlflow_kserve.client import calls
-from mlflow_kserve.client.api import ApiClient
+from mlflow_kserve.client.api import ApiClient, is_loopback
 from mlflow_kserve.client.errors import ApiRefused
 from mlflow_kserve.client.login import TOKEN, Login, UnusableLogin, keep, kept_login, read_token
 
@@ -75,4 +76,7 @@ def asked_token() -> str:
 
 
 def report(file: Path, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        click.echo("warning: this address is not encrypted: whoever is on the way can read the token", err=True)
     click.echo(f"Commands now speak to {url}; {file} keeps it.")

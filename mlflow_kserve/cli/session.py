@@ -18,7 +18,7 @@ from mlflow_kserve.cli.output import Format, rendered
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.calls import ApiCall
-from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiUnreachable
+from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiRefused, ApiUnreachable
 from mlflow_kserve.client.flows import Steps
 from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, UnusableLogin, current_env, current_login, read_token
 
@@ -62,7 +62,7 @@ def api_options(command: F) -> F:
 
     @functools.wraps(command)
     def with_session(url: str | None, token_file: Path | None, output: Format, **options: Any) -> Any:
-        with exit_codes():
+        with exit_codes(output):
             return command(Session(url, token_file, output), **options)
 
     for option in (
@@ -127,12 +127,13 @@ def shows(*columns: str, watch: bool = True) -> Callable[[F], Callable[..., Any]
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Ends the process with a line and a status where the control plane does not do what was asked."""
+def exit_codes(form: Format = "table") -> Iterator[None]:
+    """Ends the process with a message and a status where the control plane does not do what was asked."""
     try:
         yield
     except (ApiError, UnusableLogin) as error:
-        click.echo(f"error: {error}", err=True)
+        problem = error.problem if isinstance(error, ApiRefused) else {"detail": str(error)}
+        click.echo(f"error: {error}" if form == "table" else rendered(problem, form), err=True)
         raise SystemExit(status_of(error)) from None
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LOCAL_URL = "http://127.0.0.1:8007"
-URL, TOKEN, TOKEN_FILE, ENV = (f"MLFLOW_KSERVE_{name}" for name in ("URL", "TOKEN", "TOKEN_FILE", "ENV"))
+URL, TOKEN, TOKEN_FILE, ENV = (f"MLFLOW_KSERVE_API_{name}" for name in ("URL", "TOKEN", "TOKEN_FILE", "ENV"))
+"""Variables; MLFLOW_KSERVE_TOKEN_FILE and the like are settings of the server."""
 DEFAULT_ENV = "local"
 
 

@@ -93,7 +93,8 @@ class ArtifactJobReply(TypedDict):
 class StatusReply(TypedDict):
     serve: str
     env: str
-    status: Literal["READY", "NOT_READY", "STOPPED", "UNKNOWN"]
+    status: Literal["READY", "IDLE", "NOT_READY", "STOPPED", "UNKNOWN"]
+    """IDLE is scaled to zero: it answers once it is asked."""
     url: str | None
     desired_revision: int | None
     active_revision: int | None

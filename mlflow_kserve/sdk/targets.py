@@ -88,10 +88,11 @@ def status_of(operation: OperationReply, status: StatusReply) -> RunStatus:
         return RunStatus("ERROR", message=operation["message"] or f"the deployment is {operation['state'].lower()}")
     if status["desired_revision"] is None:
         return RunStatus("STOPPED")
-    if status["status"] == "READY" and status["url"]:
+    if status["status"] in ("READY", "IDLE") and status["url"]:
         return RunStatus("RUNNING", {"url": status["url"]})
     return RunStatus("PENDING", message=status["last_error"] or progress(status))
 
 
 def progress(status: StatusReply) -> str:
-    return ", ".join(f"revision {pod['revision']} is {pod['phase']}" for pod in status["pods"] or [])
+    names = ((pod.get("name") or f"revision {pod['revision']}", pod["phase"]) for pod in status["pods"] or [])
+    return ", ".join(f"{name} is {phase}" for name, phase in names)

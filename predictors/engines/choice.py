@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,8 +39,8 @@ class ProbeSource(Protocol):
     """What is known of the rows that a model accepts."""
 
     @property
-    def columnwise(self) -> bool:
-        """Whether the model gets the matrix of the rows as it lies in a DataFrame, column by column."""
+    def layouts(self) -> Sequence[bool]:
+        """Whether the model's library has their matrix column by column in memory; both where that may be."""
 
     def groups(self, engine: Engine) -> Mapping[str, Rows]:
         """Groups of rows by their description for messages. They are the same on every call."""
@@ -53,9 +54,9 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSourc
             reasons[candidate.name] = f"--engine={mode}"
             continue
         try:
-            engine = in_layout_of_model(candidate.build(), columnwise=probing.columnwise)
-            groups = limit_probes(probing.groups(engine), native)
-            prove(engine, native, groups)
+            built = candidate.build()
+            groups = limit_probes(probing.groups(built), native)
+            engine = proven_in_a_layout(built, probing.layouts, native, groups)
             return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
         except Unsuited as unsuited:
             reasons[candidate.name] = str(unsuited)
@@ -65,6 +66,16 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSourc
             log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
             reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
     return EngineChoice(None, reasons)
+
+
+def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, groups: Mapping[str, Rows]) -> Engine:
+    """The engine in the first layout of its rows in which it proves itself."""
+    for columnwise in layouts[:-1]:
+        with contextlib.suppress(Unsuited):
+            prove(laid_out := in_layout_of_model(engine, columnwise=columnwise), native, groups)
+            return laid_out
+    prove(laid_out := in_layout_of_model(engine, columnwise=layouts[-1]), native, groups)
+    return laid_out
 
 
 def in_layout_of_model(engine: Engine, *, columnwise: bool) -> Engine:

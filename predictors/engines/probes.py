@@ -28,6 +28,12 @@ class Probing:
     """Whether the model's library gets the rows from a DataFrame, which lies in memory column by column."""
     example: Array | None = None
 
+    @property
+    def layouts(self) -> Sequence[bool]:
+        """A DataFrame of integers is also copied row by row, when it is multiplied by doubles."""
+        integers = self.columnwise and self.integers is not None and len(self.integers) == self.width
+        return (self.columnwise, False) if integers else (self.columnwise,)
+
     def groups(self, engine: Engine) -> dict[str, Array]:
         """Groups of rows by their description for messages. They are the same on every call."""
         width, example, thresholds = self.width, self.example, engine.thresholds

@@ -161,7 +161,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             ) from error
         plan = read_plan(mlmodel)
         if not plan.has_signature:
-            plan = replace(plan, width=native.width, names=native.names)
+            plan = replace(plan, width=native.width, names=native.names, fills_missing=native.fills_missing)
         try:
             declaration = declaration_of(mlmodel.content, self.settings)
         except FeastError as error:

@@ -15,6 +15,7 @@ from predictors.model.native import Native
 from predictors.protocol.mixed_rows import ColumnType
 from predictors.signature.columns import compile_columns
 from predictors.signature.matrix import MatrixPlan, compile_matrix
+from predictors.signature.texts import compile_texts
 
 ColumnEngines: TypeAlias = Callable[[Native, Sequence[ColumnType]], list[EngineCandidate]]
 
@@ -33,7 +34,7 @@ def with_engine(
         choice = choose(
             engines(loaded.native), mode, matrix_probing(loaded, matrix), run_of(loaded, plan.conform_matrix)
         )
-    columns = compile_columns(plan) if choice.proven is None else None
+    columns = compile_columns(plan) or compile_texts(plan) if choice.proven is None else None
     candidates = [] if columns is None else column_engines(loaded.native, columns.types)
     if columns is None or not candidates:
         return replace(loaded, choice=choice)

@@ -35,6 +35,8 @@ class Native:
     """The number of columns that the model expects, if it knows."""
     names: tuple[str, ...] = ()
     """The column names that the model expects; empty if it knows none."""
+    fills_missing: bool = False
+    """Whether a column that is not there is one of missing values to the model."""
     default: str = "predict"
     """The method for requests that name none."""
     blames_input: bool = False

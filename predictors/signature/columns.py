@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from itertools import chain, count
+from itertools import chain
 from math import nan
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ import numpy as np
 from predictors.protocol.batch import Batch, Values
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array, object_array, pack_doubles, types_of
 from predictors.protocol.mixed_rows import ColumnType, MixedRows
-from predictors.signature.fields import NUMBER_TYPES
+from predictors.signature.fields import NUMBER_TYPES, Field
 from predictors.signature.plan import SignaturePlan
 
 Cells: TypeAlias = "Sequence[Any]"
@@ -56,15 +56,14 @@ class ColumnPlan:
         return [(position, dates_of if column.is_date else texts_of) for position, column in texts]
 
     @cached_property
-    def numbers(self) -> list[tuple[int, Callable[[Values], Cells]]]:
-        """The positions of all others, and the functions from what was sent to numbers of the type."""
-        numbers = [(position, column) for position, column in enumerate(self.types) if column.is_number]
-        return [(position, numbers_as(column)) for position, column in numbers]
-
-    @cached_property
-    def all_doubles(self) -> bool:
-        """Whether all columns of numbers are doubles."""
-        return all(self.types[position].dtype == np.float64 for position, _ in self.numbers)
+    def numbers(self) -> list[tuple[list[int], Callable[[Values], Cells]]]:
+        """The positions of all others, in groups of a type, and the functions from what was sent to its numbers."""
+        columns = sorted(((column, position) for position, column in enumerate(self.types) if column.is_number),
+                         key=lambda one: one[0].place)  # fmt: skip
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for column, position in columns:
+            groups.setdefault(kind_of(column), []).append(position)
+        return [(positions, numbers_as(self.types[positions[0]])) for positions in groups.values()]
 
     def conform(self, batch: Batch) -> MixedRows | None:
         """The rows in the types of the columns; None if the signature plan has to convert or refuse them."""
@@ -99,12 +98,14 @@ class ColumnPlan:
 
     def matrix_of(self, columns: Sequence[Any], rows: int) -> Array:
         """The numbers, column after column in memory. Raises for what is no number of the type."""
-        if self.all_doubles:
-            cells = list(chain.from_iterable([columns[position] for position, _ in self.numbers]))
-            if set(map(type, cells)) <= NUMBERS:
-                return pack_doubles(cells, len(cells)).reshape(len(self.numbers), rows).T
-        cells = list(chain.from_iterable([numbers(columns[position]) for position, numbers in self.numbers]))
-        return pack_doubles(cells, len(cells)).reshape(len(self.numbers), rows).T
+        cells: list[Any] = []
+        for positions, numbers in self.numbers:
+            values = [columns[position] for position in positions]
+            if any(isinstance(one, np.ndarray) for one in values):
+                cells += chain.from_iterable(map(numbers, values))
+            else:
+                cells += numbers(list(chain.from_iterable(values)))
+        return pack_doubles(cells, len(cells)).reshape(-1, rows).T if cells else np.empty((rows, 0))
 
     def batch_of(self, rows: MixedRows) -> Batch:
         """The request that has these rows."""
@@ -225,10 +226,16 @@ def compile_columns(plan: SignaturePlan) -> ColumnPlan | None:
         return None
     if not all(field.type in NUMBER_TYPES | TEXTS | {"boolean"} for field in fields):
         return None
-    places = {True: count(), False: count()}  # in the texts, and in the matrix
-    return ColumnPlan(
-        tuple(
-            ColumnType(field.name, field.dtype, next(places[field.type in TEXTS]), nullable=not field.required)
-            for field in fields
-        )
-    )
+    numbers = sorted((field for field in fields if field.type not in TEXTS), key=lambda field: kind_of(type_of(field)))
+    texts = [field for field in fields if field.type in TEXTS]
+    places = {field.name: place for group in (numbers, texts) for place, field in enumerate(group)}
+    return ColumnPlan(tuple(type_of(field, places[field.name]) for field in fields))
+
+
+def type_of(field: Field, place: int = 0) -> ColumnType:
+    return ColumnType(field.name, field.dtype, place, nullable=not field.required)
+
+
+def kind_of(column: ColumnType) -> tuple[str, bool]:
+    """Columns of one kind stand beside each other in the matrix."""
+    return column.dtype.str, column.nullable and column.dtype.kind == "i"

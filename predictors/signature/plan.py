@@ -52,6 +52,8 @@ class SignaturePlan:
     """Without a signature: the number of columns that the model itself expects."""
     names: tuple[str, ...] = ()
     """Without a signature: the column names that the model itself expects."""
+    fills_missing: bool = False
+    """Without a signature: whether the model takes a column that is not there for one of missing values."""
 
     @property
     def has_signature(self) -> bool:
@@ -86,9 +88,9 @@ class SignaturePlan:
                 return batch.rows[0]
             if batch.source is not None:
                 return input_without_signature(*batch.source)
+        if type(batch.rows) is list and self.takes_cells:
+            batch = replace(batch, rows=with_frames_opened(batch.rows))
         if is_records(batch.rows):
-            if self.takes_cells:
-                batch = replace(batch, rows=with_frames_opened(batch.rows))
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
         if not self.inputs:
             return self.conform_untyped(batch)
@@ -118,7 +120,7 @@ class SignaturePlan:
             matrix = self.whole_matrix(batch, self.names)
             if matrix is not None:
                 return self.untyped_input(plain_text(matrix))
-            self.check_expected(batch.columns)
+            self.check_expected(batch.columns, fill=not batch.tensors and batch.ignored is None)
             return untyped_columns(batch.columns, self.names)
         if batch.frame:
             import pandas as pd
@@ -128,10 +130,14 @@ class SignaturePlan:
             return self.untyped_input(untyped_matrix(batch.rows))
         return batch.rows
 
-    def check_expected(self, columns: Mapping[str, Any]) -> None:
-        """Refuses columns that differ from those that the model itself expects, if it has names for them."""
+    def check_expected(self, columns: Mapping[str, Any], *, fill: bool) -> None:
+        """Refuses columns that differ from those that the model itself expects, if it has names for them.
+
+        `fill`: some may be missing if the model has an answer then.
+        """
         if self.names and set(columns) != set(self.names):
-            check_names(columns, self.names, self.names, "", "input", "inputs")
+            required = () if fill and self.fills_missing and columns else self.names
+            check_names(columns, self.names, required, "", "input", "inputs")
 
     def untyped_input(self, rows: casting.Array) -> ModelInput:
         if self.width is None:
@@ -221,7 +227,7 @@ class SignaturePlan:
                 return [*columns][: len(self.inputs)]
             self.check_count(len(columns))
         elif not self.inputs and not self.from_type_hints:
-            self.check_expected(columns)
+            self.check_expected(columns, fill=ignored is None)
         return columns
 
     def check_columns(self, columns: Mapping[str, Any], ignored: Ignored | None = None) -> list[str] | None:
@@ -432,9 +438,16 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
         return {name: np.asarray(values) for name, values in columns.items()}
     check_lengths(columns)
     cells: dict[str, Any] = {}
+    nothing = np.full(len(next(iter(columns.values()), ())), np.nan)
     for name in order or columns:
+        if name not in columns:
+            cells[name] = nothing
+            continue
         values = casting.fill_missing(columns[name], name, required=False)
-        cells[name] = plain_text(values.reshape(-1)) if isinstance(values, np.ndarray) else values
+        if isinstance(values, np.ndarray):
+            cells[name] = plain_text(values.reshape(-1))
+        else:  # pandas would make objects of nulls alone, and models that know names take numbers
+            cells[name] = nothing if order and all(value is None for value in values) else values
     return pd.DataFrame(cells)
 
 

@@ -16,7 +16,7 @@ VARIABLES = ("URL", "TOKEN", "TOKEN_FILE", "ENV")
 def no_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in VARIABLES:
-        monkeypatch.delenv(f"MLFLOW_KSERVE_{name}", raising=False)
+        monkeypatch.delenv(f"MLFLOW_KSERVE_API_{name}", raising=False)
     monkeypatch.delenv("ENV", raising=False)
 
 

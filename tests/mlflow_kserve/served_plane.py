@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -29,8 +30,8 @@ class AddressedBackend(MemoryBackend):
 
     address = "http://127.0.0.1:9"
 
-    def observe(self, key: Key) -> Observed:
-        observed = super().observe(key)
+    def observe(self, key: Key, *more: Any, **options: Any) -> Observed:
+        observed = super().observe(key, *more, **options)
         return replace(observed, url=self.address) if observed.url else observed
 
 

@@ -21,7 +21,7 @@ BROKEN, SLOW = "models:/broken/1", "models:/slow/1"
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], plane: ServedPlane, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", plane.url)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     plane.backend.broken, plane.backend.slow = {BROKEN}, {SLOW}
     return Shell(capsys)
 
@@ -65,6 +65,8 @@ def test_exit_codes_tell_the_ends_apart(run: Shell, monkeypatch: pytest.MonkeyPa
     refused = run("deploy-model", "--serve-name", "Ends!", "--model-uri", "fraud", "--cores", 65, status=3).err
     assert refused.splitlines()[0].startswith("error: serve_name is 'Ends!': expected small letters")
     assert "cores is 65: expected 64 or less" in refused
+    problem = json.loads(run("serve", "get", "nobody", "-o", "json", status=3).err)
+    assert (problem["status"], problem["detail"]) == (404, "there is no serve 'nobody'")
     begun = run.json("deploy-model", "--serve-name", "ends", "--model-uri", SLOW)
     assert begun["operation"]["state"] == "RUNNING"
     conflict = run("deploy-model", "--serve-name", "ends", "--model-uri", "models:/fraud/1", status=4)
@@ -76,9 +78,9 @@ def test_exit_codes_tell_the_ends_apart(run: Shell, monkeypatch: pytest.MonkeyPa
     late = run("deploy-model", "--serve-name", "ends", "--model-uri", SLOW, "--wait", "--timeout", 0.1, status=6)
     assert "still under way after 0.1 s" in late.err
     run("operation", "abort", run.json("deployment", "status", "ends")["operation"]["id"])
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", "http://127.0.0.1:9")
     assert "does not answer: Connection refused" in run("serve", "list", status=5).err
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", "127.0.0.1:8007")
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", "127.0.0.1:8007")
     assert "is not the URL of a control plane" in run("serve", "list", status=2).err
 
 
@@ -175,7 +177,7 @@ def test_a_change_whose_reply_is_lost_is_not_made_twice(
 
         thread = threading.Thread(target=lose_the_first_reply)
         thread.start()
-        monkeypatch.setenv("MLFLOW_KSERVE_URL", f"http://127.0.0.1:{between.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_KSERVE_API_URL", f"http://127.0.0.1:{between.getsockname()[1]}")
         assert run.json("serve", "create", "repeated")["name"] == "repeated"
         thread.join(10)
     assert len(keys) == 2

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from controlplane.access.settings import ControlAccessSettings
-from mlflow_kserve.client.login import Login, keep, kept_login, login_file
+from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, Login, keep, kept_login, login_file
+from mlflow_kserve.client.login import TOKEN as TOKEN_OF
+from predictors.pipeline.settings import Settings
+from predictors.settings.declare import env_of
 from tests.mlflow_kserve.commands import Shell
 from tests.mlflow_kserve.served_plane import ServedPlane, served_plane
 
@@ -58,18 +62,25 @@ def test_a_kept_token_goes_to_its_control_plane_alone(run: Shell, guarded: Serve
 
 def test_variables_win(run: Shell, guarded: ServedPlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     keep(Login(guarded.url, "old"))
-    monkeypatch.setenv("MLFLOW_KSERVE_TOKEN", TOKEN)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_TOKEN", TOKEN)
     run("serve", "list")
-    monkeypatch.delenv("MLFLOW_KSERVE_TOKEN")
+    monkeypatch.delenv("MLFLOW_KSERVE_API_TOKEN")
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    monkeypatch.setenv("MLFLOW_KSERVE_TOKEN_FILE", str(file))
+    monkeypatch.setenv("MLFLOW_KSERVE_API_TOKEN_FILE", str(file))
     run("serve", "list")
+
+
+def test_no_variable_is_one_of_the_servers() -> None:
+    settings = {name for field in fields(Settings) for name in env_of(field)}
+    assert settings.isdisjoint((URL, TOKEN_OF, TOKEN_FILE, ENV))
 
 
 def test_configure_keeps_a_token(run: Shell, guarded: ServedPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("configure", "--token", TOKEN, "--url", guarded.url)
+    assert run("configure", "--token", TOKEN, "--url", guarded.url).err == ""
     run("serve", "list")
+    assert "not encrypted" in run("configure", "--token", TOKEN, "--url", "http://models.example.com").err
+    run("configure", "--token", TOKEN, "--url", guarded.url)
     monkeypatch.setenv("HERMES_USER_TOKEN", "another")
     run("configure")
     assert kept_login() == Login(guarded.url, "another")
@@ -82,9 +93,9 @@ def test_tokens(run: Shell, guarded: ServedPlane, monkeypatch: pytest.MonkeyPatc
     assert "ci" in run("token", "list").out
     rotated = run.json("token", "rotate", "ci")["token"]
     assert rotated != made["token"]
-    monkeypatch.setenv("MLFLOW_KSERVE_TOKEN", rotated)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_TOKEN", rotated)
     assert "is not admin" in run("token", "delete", "ci", status=3).err
-    monkeypatch.delenv("MLFLOW_KSERVE_TOKEN")
+    monkeypatch.delenv("MLFLOW_KSERVE_API_TOKEN")
     run("token", "delete", "ci")
 
 

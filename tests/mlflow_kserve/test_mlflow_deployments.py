@@ -40,7 +40,7 @@ def server() -> Iterator[Running]:
 @pytest.fixture
 def served(plane: ServedPlane, server: Running, monkeypatch: pytest.MonkeyPatch) -> ServedPlane:
     plane.backend.address, plane.backend.broken = server.url, {BROKEN}
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", plane.url)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     return plane
 
 
@@ -116,7 +116,7 @@ def test_errors_are_mlflows(client: BaseDeploymentClient, monkeypatch: pytest.Mo
     client.delete_deployment("nowhere")
     with pytest.raises(MlflowException, match=r"there refuses the request \(400\).*temperature"):
         client.predict("there", [{"load": 1}])
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", "http://127.0.0.1:9")
     with pytest.raises(MlflowException, match="does not answer") as away:
         get_deploy_client("kserve").list_deployments()
     assert away.value.error_code == "TEMPORARILY_UNAVAILABLE"

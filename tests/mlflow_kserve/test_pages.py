@@ -20,7 +20,7 @@ NAMED = re.compile(r"`(tests/\S+?\.py)::(\w+)`")
 def test_the_examples_of_the_command_say_what_is_shown(
     capsys: pytest.CaptureFixture[str], plane: ServedPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", plane.url)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     plane.backend.address = "http://127.0.0.1:20000"
     run = Shell(capsys)
     examples = EXAMPLE.findall((ROOT / "docs" / "command.md").read_text())

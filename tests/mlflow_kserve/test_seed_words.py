@@ -15,7 +15,7 @@ from tests.mlflow_kserve.served_plane import ServedPlane
 
 @pytest.fixture
 def hermes(capsys: pytest.CaptureFixture[str], plane: ServedPlane, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setenv("MLFLOW_KSERVE_URL", plane.url)
+    monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     return Shell(capsys)
 
 

@@ -17,7 +17,7 @@ from predictors.engines.forests import run_trees
 from predictors.engines.linear import finish_of, multiply_parts
 from predictors.engines.onnx_trees import onnx_runtime_engine
 from predictors.engines.probes import Probing
-from predictors.engines.proof import prove
+from predictors.engines.proof import limit_probes, prove
 from predictors.protocol.mixed_rows import ColumnType, MixedRows, join_rows
 
 BOOSTING: dict[str, Callable[[Any], EngineCandidate]] = {
@@ -125,4 +125,5 @@ class ColumnPipeline:
     def prove_alone(self, engine: Engine) -> None:
         """Compares the engine of the last step at its own thresholds, which probes before the preprocessing miss."""
         native = without_checks(self.last)
-        prove(engine, native, Probing(self.last.n_features_in_, np.dtype(np.float64)).groups(engine))
+        probing = Probing(self.last.n_features_in_, np.dtype(np.float64))
+        prove(engine, native, limit_probes(probing.groups(engine), native))

@@ -12,6 +12,7 @@ import numpy as np
 from predictors.engines.columns.encoding import encoding_of
 from predictors.engines.columns.features import Features, SparseRows, beside, from_scipy
 from predictors.engines.columns.frames import Cell
+from predictors.engines.columns.vectorizers import is_vectorizer, probe_texts, vectorizing_of, weighting_of
 from predictors.engines.engine import Unsuited
 from predictors.engines.steps import step_of
 from predictors.protocol.casting import Array
@@ -49,9 +50,12 @@ def chain_of(steps: Sequence[Any], columns: Sequence[ColumnType]) -> Preprocessi
 
     steps = [step for step in steps if step is not None and not (isinstance(step, str) and step == "passthrough")]
     if not steps:
-        return numbers_of(columns)
+        return numbers_of(columns, rowwise=all(column.dtype.kind in "ib" for column in columns))
     if type(steps[0]) in (ColumnTransformer, FeatureUnion, Pipeline):
         return followed_by(preprocessing_of(steps[0], columns), steps[1:])
+    if is_vectorizer(steps[0]) and len(columns) == 1 and columns[0].is_text:
+        vectorizing = vectorizing_of(steps[0], columns[0])
+        return followed_by(Preprocessing(vectorizing, {columns[0].name: probe_texts(steps[0])}), steps[1:])
     encoders = encoding_steps(steps)
     if encoders:
         return followed_by(encoder_of(steps[:encoders], columns), steps[encoders:])
@@ -72,8 +76,11 @@ def followed_by(first: Preprocessing, steps: Sequence[Any]) -> Preprocessing:
     return Preprocessing(run, first.categories)
 
 
-def numbers_of(columns: Sequence[ColumnType], step: str = "the model") -> Preprocessing:
-    """The matrix of columns of numbers, as scikit-learn makes it of a DataFrame: column by column in memory."""
+def numbers_of(columns: Sequence[ColumnType], step: str = "the model", *, rowwise: bool = False) -> Preprocessing:
+    """The matrix of columns of numbers, as scikit-learn makes it of a DataFrame: column by column in memory.
+
+    `rowwise`: row by row, as numpy copies one of integers or booleans when it multiplies it by doubles.
+    """
     for column in columns:
         if column.is_text or column.is_date:
             raise Unsuited(
@@ -86,6 +93,8 @@ def numbers_of(columns: Sequence[ColumnType], step: str = "the model") -> Prepro
         matrix = rows.numbers
         if places != list(range(matrix.shape[1])):
             matrix = matrix.T[places].T
+        if rowwise:
+            return np.ascontiguousarray(matrix)
         return matrix.astype(np.float32) if single else matrix
 
     return Preprocessing(numbers)
@@ -98,12 +107,10 @@ def columns_apart(transformer: Any, columns: Sequence[ColumnType]) -> Preprocess
     if names is None:
         raise Unsuited("its ColumnTransformer was trained on columns without names")
     parts = []
-    for name, fitted, selected in transformer.transformers_:
+    for name, fitted, _ in transformer.transformers_:
         positions = transformer._transformer_to_input_indices[name]
         if (isinstance(fitted, str) and fitted == "drop") or not len(positions):
             continue
-        if isinstance(selected, str):
-            raise Unsuited(f"the step '{name}' takes a single column as a list")
         own = [by_name[names[position]] for position in positions]
         try:
             parts.append(preprocessing_of(fitted, own) if not isinstance(fitted, str) else numbers_of(own))
@@ -205,7 +212,12 @@ def cells_of_type(column: ColumnType, cells: Sequence[Any]) -> list[Cell]:
 
 def feature_step(transformer: Any) -> FeatureStep:
     """A transformation of features: that of a matrix, or scikit-learn's own of a sparse matrix."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
     dense = step_of(transformer)
+    if type(transformer) is TfidfTransformer:
+        weigh = weighting_of(transformer)
+        return lambda features: weigh(features) if isinstance(features, SparseRows) else dense(features)
 
     def step(features: Features) -> Features:
         if not isinstance(features, SparseRows):

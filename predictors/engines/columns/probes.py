@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class ColumnProbing:
 
     columns: Sequence[ColumnType]
     example: MixedRows | None = None
-    columnwise: bool = False
+    layouts: ClassVar[Sequence[bool]] = (False,)  # the engine's own steps decide
 
     def groups(self, engine: Engine) -> dict[str, MixedRows]:
         return ProbeMaker(self, engine).groups()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
@@ -10,6 +12,7 @@ from predictors.signature.plan import SignaturePlan, compile_plan
 
 CITIES = ["Ulm", "Köln", "München", "007", "New York", ""]
 STREETS = ["a", "b", "c", "d", "e\u0301", "\u00e9", "A"]
+WORDS = ["Größe", "größe", "it", "works", "not", "really", "7", "e\u0301", "日本"]
 
 
 def table(rows: int = 400, seed: int = 3) -> pd.DataFrame:
@@ -22,10 +25,11 @@ def table(rows: int = 400, seed: int = 3) -> pd.DataFrame:
             "count": random.integers(0, 9, rows),
             "rate": random.normal(size=rows) * 100,
             "member": random.integers(0, 2, rows).astype(bool),
+            "note": [" ".join(words) for words in random.choice(WORDS, (rows, 6))],
             "code": random.integers(1, 5, rows).astype(np.int32),
         }
     )
 
 
-def plan_of(data: pd.DataFrame) -> SignaturePlan:
+def plan_of(data: Any) -> SignaturePlan:
     return compile_plan(infer_signature(data).to_dict())

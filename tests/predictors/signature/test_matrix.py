@@ -378,9 +378,11 @@ def test_tensors_of_columns_have_a_value_per_row(shape: str, odd: int) -> None:
     assert fast_path(DOUBLES).conform(batch) is None
 
 
-def test_a_scalar_is_no_column() -> None:
+def test_a_scalar_is_one_row() -> None:
     scalar, row = tensor("FP64", "[]", "[1]", "b"), tensor("FP64", "[1]", "[1]", "a")
-    assert fast_path(DOUBLES).conform(decoded(f'{{"inputs": [{row}, {scalar}]}}', "v2")) is None
+    matrix = fast_path(DOUBLES).conform(decoded(f'{{"inputs": [{row}, {scalar}]}}', "v2"))
+    assert matrix is not None
+    assert matrix.tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("plan", [SignaturePlan(width=3, names=("a", "b")), SignaturePlan(width=2, names=("a", "a"))])
