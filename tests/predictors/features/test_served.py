@@ -203,7 +203,13 @@ def test_what_the_model_does_not_take_is_ignored_visibly_at_invocations(server: 
     split = {"columns": [*row], "data": [[*row.values()]]}
     csv = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
     expected = seen(server.predict({"instances": [ADA | {"trips": 9}]}))
-    for body in ({"dataframe_records": [row]}, {"dataframe_split": split}, {"inputs": [row]}, {"instances": [row]}, csv):
+    for body in (
+        {"dataframe_records": [row]},
+        {"dataframe_split": split},
+        {"inputs": [row]},
+        {"instances": [row]},
+        csv,
+    ):
         kind, content = ("text/csv", csv) if body is csv else ("application/json", json.dumps(body))
         response = server.post("/invocations", content=content, headers={"Content-Type": kind})
         assert (response.status_code, response.headers.get("x-ignored")) == (200, "column=rider"), response.text
