@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
+
 MLMODEL = "MLmodel"
 
 
@@ -113,7 +115,7 @@ def read_mlmodel(folder: Path) -> MLmodel:
     if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
         raise FlavorError(f"{file} is not a file")
     try:
-        content = yaml.safe_load(file.read_text())
+        content = load_yaml(file)
     except FileNotFoundError:
         raise FlavorError(f"{folder} is not an MLflow model: it has no file named {MLMODEL}") from None
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: an impossible date, for one

@@ -9,6 +9,7 @@ from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.categories import Categories, CategoryColumn, converting, to_categories
+from predictors.model.lightgbm_text import check_text
 from predictors.model.methods import class_probabilities, native_methods, pyfunc_method
 from predictors.model.native import Native, implementation_of
 from predictors.runtime.cpus import cpu_limit
@@ -17,6 +18,7 @@ from predictors.signature.plan import read_plan
 if TYPE_CHECKING:
     import pandas as pd
 
+BOOSTER = "lightgbm.basic.Booster"
 PROBABILITIES = ("binary", "multiclass", "multiclassova", "cross_entropy")
 
 
@@ -24,6 +26,7 @@ class LightGBMModel(MLflowModel):
     flavor: ClassVar[str] = "lightgbm"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
+        check_file(mlmodel)
         implementation = implementation_of(mlmodel, self.flavor)
         raw = implementation.get_raw_model()
         booster = getattr(raw, "booster_", raw)
@@ -58,6 +61,14 @@ class LightGBMModel(MLflowModel):
         from predictors.engines.boosting import lightgbm
 
         return [lightgbm(native.raw, native.probabilities is not None)]
+
+
+def check_file(mlmodel: MLmodel) -> None:
+    """Only a Booster is a text; the scikit-learn interface is pickled, or in a skops file."""
+    config = mlmodel.config("lightgbm")
+    file = mlmodel.path / str(config.get("data", mlmodel.pyfunc.get("data", "")))
+    if config.get("model_class", BOOSTER) == BOOSTER and file.is_file():
+        check_text(file)
 
 
 def words_of(booster: Any, key: str) -> list[str]:

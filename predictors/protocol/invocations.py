@@ -123,7 +123,7 @@ def decode_split(data: Any, batch: Batch) -> Batch:
         if not isinstance(row, list) or len(row) != len(names):
             actual = f"{len(row)} values" if isinstance(row, list) else json_type(row)
             raise InvalidInput(f"'dataframe_split.data', row {number}: expected {len(names)} values, got {actual}")
-    batch.columns = {str(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    batch.columns = {str(name): [row[i] for row in rows] for i, name in enumerate(names)}
     return batch
 
 

@@ -104,7 +104,7 @@ def array_of_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
     if dtype.kind not in "iuf" or not casting.may_be_numbers(data):
         return None
     try:
-        array = np.array(data)
+        array = casting.array_of(data)
     except ValueError:  # ragged
         return None
     return array if array.dtype.kind in "iu" or (array.dtype.kind == dtype.kind == "f") else None

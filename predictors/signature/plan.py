@@ -279,7 +279,7 @@ class SignaturePlan:
                 raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.json_type(row)}")
             if len(row) != count:
                 raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.columns_hint}")
-        return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
+        return {key: [row[i] for row in rows] for i, key in enumerate(self.keys)}
 
     def rows_are_cells(self, rows: list[Any]) -> bool:
         """Whether each row is the only cell of its row: a list for a column of lists, without the list around it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
 from predictors.flavor import MLMODEL, MLmodel
 from predictors.storage.cache import ENTRY, MODEL
 from predictors.storage.failures import SourceError, classified
@@ -102,8 +103,8 @@ def linked_cache_entry(folder: Path, provenance: Provenance) -> Path | None:
 def version_in(folder: Path) -> str | None:
     """The version that MLflow writes next to a model downloaded from a registry."""
     try:
-        content = yaml.safe_load((folder / REGISTERED_META).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = load_yaml(folder / REGISTERED_META)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return None
     version = content.get("model_version") if isinstance(content, dict) else None
     return None if version is None else str(version)
