@@ -88,7 +88,7 @@ class SignaturePlan:
                 return batch.rows[0]
             if batch.source is not None:
                 return input_without_signature(*batch.source)
-        if type(batch.rows) is list and self.takes_cells and not batch.bare:
+        if batch.ignored is None and type(batch.rows) is list and self.takes_cells:
             batch = replace(batch, rows=with_frames_opened(batch.rows))
         if is_records(batch.rows):
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
