@@ -18,6 +18,7 @@ from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.app import build
 from controlplane.api.control import Control
+from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
 from controlplane.domain.environments import EnvironmentConfig
@@ -117,10 +118,11 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
                 "expected --admin-token-file or --jwt-jwks, or 127.0.0.1"
             )
         backend = LocalBackend(data, options.serve_ports)
-        loops = Loops(store, lambda environment: backend, leases.this_process(), data)
+        backends = Backends(backend)
+        loops = Loops(store, backends.of, leases.this_process(), data)
         control = Control(
             store=store,
-            backend_of=lambda environment: backend,
+            backend_of=backends.of,
             guard=guard,
             mark=loops.mark,
             mark_artifacts=loops.artifacts_wanted.set,
@@ -140,7 +142,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             loops.close()
             if options.stop_serves:
                 backend.stop_all()
-            backend.close()
+            backends.close()
             report_left(backend, options.stop_serves)
         return 0 if server.started else 1
     finally:

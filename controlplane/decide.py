@@ -13,7 +13,11 @@ from typing import Any, Literal, TypeAlias
 MAX_STARTS = 3
 """How often a revision may fail to start before its change fails."""
 
-Phase = Literal["starting", "ready", "unready", "failed", "stopping"]
+POLL_INTERVAL = 0.1
+"""Seconds between looks at a revision that is starting."""
+
+Phase = Literal["starting", "ready", "unready", "incomplete", "failed", "stopping"]
+"""Of an incomplete revision something is missing that was applied, or was to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class ChangeUnderWay:
     """A change under way."""
 
     deadline: float
+    takes_over: bool = False
+    """Whether fields that others have set are overwritten: a person has said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,28 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that somebody else has set to another value than the wanted revision says."""
+
+    resource: str
+    field: str
+    manager: str
+    theirs: Any
+    ours: Any
+    overlay: Mapping[str, Any]
+    """The object with nothing but their value."""
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.field} is {self.theirs!r}, set by {self.manager}, and not {self.ours!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCount:
+    desired: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What is there of a target."""
 
@@ -56,6 +84,16 @@ class Observed:
     serving: int | None = None
     """The revision that requests go to."""
     url: str | None = None
+    in_place: bool = False
+    """Whether a revision replaces the one before: the back end keeps that one's pods until the new ones are ready."""
+    conflicts: tuple[FieldConflict, ...] = ()
+    replicas: ReplicaCount | None = None
+    """None where an instance is one process."""
+    pods: tuple[Mapping[str, Any], ...] | None = None
+    """For people; None where an instance is one process."""
+    others: Mapping[str, list[str]] = field(default_factory=dict)
+    """Fields that others have added, by manager; they are left alone."""
+    poll_interval: float = POLL_INTERVAL
 
     def instance(self, revision: int | None) -> Instance | None:
         return next((each for each in self.instances if each.revision == revision), None)
@@ -105,10 +143,6 @@ class Decision:
     """When to decide again, at the latest; None: when something happens."""
 
 
-POLL_INTERVAL = 0.1
-"""Seconds between looks at a revision that is starting."""
-
-
 def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     """The next action for a target, or when to see again."""
     overdue = [each for each in observed.instances if each.phase == "stopping" and now >= each.due_at]
@@ -116,10 +150,14 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
         return Decision(Discard(overdue[0].revision))
     if desired.wanted is None:
         return stopped(desired, observed)
+    if observed.conflicts and not (desired.change and desired.change.takes_over):
+        return paused(desired, observed)
     if desired.change is None:
         return kept(desired.wanted, observed, now)
     decision = rolled_out(desired.wanted, desired.change, observed, now)
     if desired.active is None or desired.active == desired.wanted or isinstance(decision.action, Succeed | Fail):
+        return decision
+    if observed.in_place:
         return decision
     if decision.action is None or isinstance(decision.action, Apply):
         meanwhile = kept_up(desired.active, observed, now)
@@ -135,6 +173,13 @@ def stopped(desired: Desired, observed: Observed) -> Decision:
     if observed.instances:
         return Decision(again_at=min(each.due_at for each in observed.instances))
     return Decision(Succeed() if desired.change else None)
+
+
+def paused(desired: Desired, observed: Observed) -> Decision:
+    """Somebody else has set fields to other values: nothing is done until a person has said whose are right."""
+    if desired.change is None:
+        return Decision()
+    return Decision(Fail(f"others have changed what revision {desired.wanted} says: {observed.conflicts[0]}"))
 
 
 def rolled_out(wanted: int, change: ChangeUnderWay, observed: Observed, now: float) -> Decision:
@@ -171,11 +216,11 @@ def kept_up(revision: int, observed: Observed, now: float) -> Decision:
     instance = observed.instance(revision)
     if instance is None:
         return Decision(Apply(revision))
-    if instance.phase == "failed":
+    if instance.phase == "incomplete" or (instance.phase == "failed" and not observed.in_place):
         return Decision(Apply(revision)) if now >= instance.due_at else Decision(again_at=instance.due_at)
     if instance.phase == "ready":
         return Decision()
-    return Decision(again_at=now + POLL_INTERVAL)
+    return Decision(again_at=now + observed.poll_interval)
 
 
 def earliest(*times: float | None) -> float | None:

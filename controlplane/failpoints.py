@@ -16,6 +16,8 @@ Failpoint = Literal[
     "before_spawn",
     "after_spawn",
     "after_record",
+    "after_first_object",
+    "after_last_object",
     "before_promote",
     "after_route",
     "before_note",

@@ -2,6 +2,7 @@
 
 from generator.compare import Change, compare
 from generator.facts import ModelFacts
+from generator.lookup import LookupFailed, fetch_facts
 from generator.output import stream as to_yaml
 from generator.problems import Problem, SpecError
 from generator.render import render
@@ -11,6 +12,7 @@ from generator.rollout.planner import canary, promote, rollback, undo
 from generator.rollout.steps import RolloutPlan, Step
 from generator.schema import json_schema
 from generator.spec import Canary, ServeSpec
+from generator.spec.canary import FlavorName
 from generator.specfile.load import read_spec
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "Change",
     "ClusterTraits",
     "Delete",
+    "FlavorName",
+    "LookupFailed",
     "ModelFacts",
     "ObservedServe",
     "Patch",
@@ -29,6 +33,7 @@ __all__ = [
     "Step",
     "canary",
     "compare",
+    "fetch_facts",
     "json_schema",
     "promote",
     "read_spec",

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from generator.facts import ModelFacts, mistake_in
 from predictors.flavor import FLAVORS, MLMODEL, FlavorError, read_mlmodel
-from predictors.uris import ModelURI
+from predictors.uris import DEFAULT_STORES, ModelURI, local_store
 
 TIMEOUT = 30.0
 """Seconds for the tracking server to respond."""
 STORES = ("s3", "gs", "abfss", "wasbs", "hdfs", "dbfs")
 """Object stores that MLflow can read, if the client library is installed."""
-LOCAL_STORES = ("mlflow.db", "mlruns")
 
 
 class LookupFailed(Exception):
@@ -35,18 +34,27 @@ def fetch_facts(uri: str, tracking_uri: str | None = None, timeout: float = TIME
         raise unreachable(uri, f"only the cluster can read {model.scheme}://")
     if mistake := mistake_in(uri):
         raise unreachable(uri, f"it {mistake}")
-    if model.is_mlflow and not tracking_uri and not knows_mlflow():
-        raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
+    if model.is_mlflow:
+        require_store(uri, tracking_uri)
     import_mlflow()  # which may take longer than the lookup, and is not to be counted
     with tempfile.TemporaryDirectory(prefix="mlflow-kserve-") as target:
         run_with_timeout(lambda: download(model.text, tracking_uri, target), uri, timeout)
         return read(Path(target), uri)
 
 
-def knows_mlflow() -> bool:
-    """Whether MLflow has a configured store; otherwise it would create one in this folder."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
-    return bool(uri) or any(Path(name).exists() for name in LOCAL_STORES)
+def require_store(uri: str, tracking_uri: str | None) -> None:
+    """Raises LookupFailed if no store of MLflow's is named, or none is there: MLflow would begin one in this folder."""
+    named = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("MLFLOW_REGISTRY_URI")
+    if not named:
+        if not any(Path(name).exists() for name in DEFAULT_STORES):
+            raise unreachable(uri, "no tracking server is named, neither by MLFLOW_TRACKING_URI nor by --tracking-uri")
+        import_mlflow()
+        import mlflow
+
+        named = mlflow.get_tracking_uri()
+    store = local_store(named)
+    if store is not None and not store.exists():
+        raise unreachable(uri, f"there is no {store}, which is to be MLflow's store: set MLFLOW_TRACKING_URI")
 
 
 def read(folder: Path, uri: str) -> ModelFacts:
@@ -68,6 +76,7 @@ def download(uri: str, tracking_uri: str | None, target: str) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it is only read
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

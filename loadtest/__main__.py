@@ -1,7 +1,4 @@
-"""`python -m loadtest run | report | compare | capacity`.
-
-Exit codes: 0 if the SLO was met (or B is not worse than A), 1 if not, and 2 if the test could not run.
-"""
+"""`python -m loadtest run | report | compare | capacity`."""
 
 from __future__ import annotations
 
@@ -19,6 +16,10 @@ from loadtest.payloads import PROTOCOLS
 from loadtest.profiles import PROFILES
 from loadtest.target import Target, UnusableTarget
 
+PROG = "python -m loadtest"
+DESCRIPTION = """Sends load to a server, compares runs, and finds what it can take.
+
+Exit codes: 0 if the SLO was met (or B is not worse than A), 1 if not, and 2 if the test could not run."""
 STDOUT = Path("-")
 STOPPED = 130
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -26,8 +27,8 @@ HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 """Values that every protocol can carry in a header."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = PROG) -> int:
+    options = parser(prog).parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -42,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+def parser(prog: str = PROG) -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="send requests at a given rate and check the latencies against an SLO")
     add_test_options(run)

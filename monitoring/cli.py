@@ -19,13 +19,14 @@ from monitoring.scrape import annotated_job, monitor_of_all, prometheus, static_
 from monitoring.specfile import ServeOptions, read
 from monitoring.values import DNS_1123, LABEL_KEY, LABEL_VALUE
 
+PROG = "python -m monitoring"
 OPERATOR = {"release": "prometheus"}
 TARGET = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<port>[0-9]{1,5})")
 PORTS = range(1, 65536)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
+    args = parser(prog).parse_args(argv)
     try:
         check(args)
         serve = read(args.spec, args.namespace) if args.spec else ServeOptions(Scope(args.namespace))
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="python -m monitoring", description=__doc__)
+def parser(prog: str = PROG) -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog=prog, description="Writes rules, scrape configs and dashboards.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
     render = commands.add_parser("render", help="write rules, scrape configs and dashboards")
     render.add_argument("--spec", type=Path, metavar="serve.yaml", help="render for this serve only [default: for all]")

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
+
 MLMODEL = "MLmodel"
 
 
@@ -91,6 +93,13 @@ class MLmodel:
                 return self.flavors[name]
         return {}
 
+    @property
+    def code(self) -> Path | None:
+        """The folder of the code that it brings along."""
+        sections = [self.pyfunc, *self.flavors.values()]
+        names = [section.get("code") for section in sections if isinstance(section, Mapping)]
+        return next((self.path / name for name in names if isinstance(name, str)), None)
+
     def detect(self) -> Flavor:
         """The first flavor of ours, in order, that the file has."""
         present = {ALIASES.get(name, name) for name in self.flavors}
@@ -106,7 +115,7 @@ def read_mlmodel(folder: Path) -> MLmodel:
     if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
         raise FlavorError(f"{file} is not a file")
     try:
-        content = yaml.safe_load(file.read_text())
+        content = load_yaml(file)
     except FileNotFoundError:
         raise FlavorError(f"{folder} is not an MLflow model: it has no file named {MLMODEL}") from None
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: an impossible date, for one
@@ -131,4 +140,4 @@ def require_modules(flavor: Flavor) -> None:
 
 def import_flavor(name: str) -> Any:
     """The module of this package that serves the flavor."""
-    return import_module(f"predictors.{name}")
+    return import_module(f"{__package__}.{name}")

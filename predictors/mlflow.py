@@ -15,7 +15,9 @@ from predictors.serving.startup import read_settings
 from predictors.telemetry import logs
 
 
-def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) -> None:
+def main(
+    argv: Sequence[str] | None = None, forced_flavor: str | None = None, prog: str | None = None
+) -> None:  # fmt: skip
     """The command; the process ends with the server's exit status."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None, forced_flavor: str | None = None) ->
     model = f"a {forced_flavor} model" if forced_flavor else "an MLflow model"
     settings = read_settings(
         arguments,
-        prog=f"python -m predictors.{module}",
+        prog=prog or f"python -m predictors.{module}",
         description=f"Serve {model} over V1, V2 (REST and gRPC) and MLflow's /invocations.",
         forced_flavor=forced_flavor,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from predictors.cluster import CONNECT, READ, ClusterError, address, connect, one_line, reason
 
+MANAGER = "mlflow-kserve-scale"
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 
 
@@ -58,6 +59,7 @@ def scale(name: str, namespace: str, minimum: int, maximum: int | None) -> None:
     try:
         CustomObjectsApi(client).patch_namespaced_custom_object(
             group=GROUP,
+            field_manager=MANAGER,  # the control plane knows it, and leaves its numbers alone
             version=VERSION,
             namespace=namespace,
             plural=PLURAL,

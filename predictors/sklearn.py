@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from predictors.engines.engine import EngineCandidate
@@ -11,6 +12,7 @@ from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
 from predictors.model.methods import native_methods, pyfunc_method
 from predictors.model.native import Native, implementation_of
+from predictors.protocol.mixed_rows import ColumnType
 
 METHODS = (
     "predict_proba", "predict_log_proba", "predict_joint_log_proba", "decision_function",
@@ -46,6 +48,11 @@ class SklearnModel(MLflowModel):
         from predictors.engines.estimators import engine_candidates
 
         return engine_candidates(native.raw)
+
+    def column_engines(self, native: Native, columns: Sequence[ColumnType]) -> list[EngineCandidate]:
+        from predictors.engines.columns.candidates import column_candidates
+
+        return column_candidates(native.raw, columns)
 
 
 def known_names(raw: Any) -> tuple[str, ...]:

@@ -10,8 +10,11 @@ from urllib.parse import unquote, urlparse
 KSERVE_SCHEME = "mlflow://"
 SPELLINGS = {"models": "models:/", "runs": "runs:/", "artifacts": "mlflow-artifacts:/"}
 MLFLOW_SCHEMES = ("models", "runs", "mlflow-artifacts")
+DEFAULT_STORES = ("mlflow.db", "mlruns")
+"""What MLflow begins in the working folder if no tracking server is named."""
 LATEST = "latest"
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):/")
+RUN = re.compile(r"runs:/+([^/]+)(/.*)?")
 LOGGED_MODEL = re.compile(r"models:/(m-[^/]+)(/.*)?")
 # MLflow writes the artifacts of a run once, and a commit of Hugging Face stays what it is.
 IMMUTABLE = re.compile(r"runs:/.+|mlflow-artifacts:/.+|hf://.+:[0-9a-f]{40}")
@@ -33,6 +36,7 @@ class ModelURI:
     """A stage, or `latest`."""
     model_id: str | None = None
     """The id of a logged model, m-…"""
+    run_id: str | None = None
 
     @classmethod
     def parse(cls, uri: str) -> ModelURI:
@@ -44,6 +48,8 @@ class ModelURI:
         scheme = scheme_of(text)
         if logged := LOGGED_MODEL.fullmatch(text):
             return cls(text, scheme, model_id=logged[1])
+        if run := RUN.fullmatch(text):
+            return cls(text, scheme, run_id=run[1])
         if not text.startswith("models:/") or text.startswith("models://"):  # models://PROFILE names another registry
             return cls(text, scheme)
         path = text.removeprefix("models:/")
@@ -118,3 +124,12 @@ def kserve_spelling(uri: str) -> str | None:
 def scheme_of(uri: str) -> str:
     match = SCHEME.match(uri)
     return match[1] if match else ""
+
+
+def local_store(tracking_uri: str) -> Path | None:
+    """The file or folder of a store of MLflow's on this machine."""
+    if tracking_uri.startswith("sqlite:///"):
+        return Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0])
+    if "://" in tracking_uri.removeprefix("file://") or tracking_uri in ("databricks", "databricks-uc", "uc"):
+        return None
+    return ModelURI.parse(tracking_uri).local_folder

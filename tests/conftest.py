@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
+from predictors.uris import DEFAULT_STORES
 from tests.zoo import BY_ID
 
 # Hundreds of processes import the same modules: they are compiled once, also where an image says not to.
@@ -28,6 +29,9 @@ sys.dont_write_bytecode = False
 
 # PyTorch imports Triton where it is installed, and after TensorFlow that ends the process. Only GPUs need it.
 sys.modules["triton"] = None  # type: ignore[assignment]  # Python lets None forbid an import
+
+# kserve would parse pytest's options when it is imported, and has other flags.
+sys.argv = sys.argv[:1]
 
 # A busy machine is no finding.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -105,6 +109,14 @@ class DurationsOfGroups:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
         config.pluginmanager.register(DurationsOfGroups(config))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_store_of_mlflow() -> Iterator[None]:
+    """Neither the product nor a test begins a store of MLflow's in the folder of the repository."""
+    stores = [Path(name).absolute() for name in DEFAULT_STORES if not Path(name).exists()]
+    yield
+    assert [str(store) for store in stores if store.exists()] == []
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,23 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
+from controlplane.api.models import known_model
 from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
-from controlplane.api.pinning import pinned
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
-from controlplane.changes import deploy
+from controlplane.changes import deploy, specs
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.bodies import read
-from controlplane.domain.deployments import MAX_REVISION, WRAPPER, Deploy, DeployModel, RollBack, UndeployModel
+from controlplane.domain.deployments import (
+    MAX_REVISION,
+    WRAPPER,
+    AppliedSpec,
+    Deploy,
+    DeployModel,
+    RollBack,
+    UndeployModel,
+)
 from controlplane.domain.problems import conflict
 from controlplane.domain.revisions import changes, in_sentences
 from controlplane.store import artifacts, environments, operations, serves, targets
@@ -40,8 +48,8 @@ Environment = Annotated[str | None, Query(max_length=40, description="only in th
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
     caller_of(request).require("deployer", said.env)
-    uri = pinned(request, said.serve_name, said.env, said.model_uri, said.follow)
-    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, uri))
+    model = known_model(request, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
+    return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, model))
 
 
 @router.post(
@@ -59,6 +67,27 @@ def undeploy_model(request: Request, body: JsonBody) -> Response:
 
 
 @router.post(
+    "/apply",
+    status_code=202,
+    responses=DRY,
+    summary="Make a serve what a spec says; 200 if it is that already",
+    openapi_extra=documented(AppliedSpec),
+)
+def apply_spec(request: Request, body: JsonBody) -> Response:
+    said = read(body, AppliedSpec)
+    caller_of(request).require("deployer", said.env)
+    model = known_model(request, said.name, said.env, said.model, None, said.flavor)
+
+    def carried(context: ChangeContext) -> ApiReply:
+        begun = specs.apply_spec(context, body, model)
+        if begun is None:
+            return ApiReply(200, {"serve": said.name, "env": said.env, "operation": None, "changes": []})
+        return ApiReply(202, views.begun(begun), {"location": f"/api/v1/operation/{begun.operation.id}"})
+
+    return carry_out(request, body, carried)
+
+
+@router.post(
     "/{name}/deploy",
     status_code=202,
     responses=DRY,
@@ -70,8 +99,10 @@ def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
     caller_of(request).require("deployer", said.env)
     with control_of(request).store.reading() as tx:
         artifact = artifacts.find(tx, name, said.artifact_version)
-    uri = pinned(request, name, said.env, artifact.model_uri, said.follow) if artifact else None
-    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, uri))
+    model = None
+    if artifact is not None:
+        model = known_model(request, name, said.env, artifact.model_uri, said.follow, said.flavor)
+    return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, model))
 
 
 @router.post(
@@ -130,8 +161,9 @@ def status_now(control: Control, name: str, env: str) -> Response:
         revision = targets.revision(tx, name, env, target.wanted) if target and target.wanted else None
     if target is None:
         target = targets.ServeTarget(name, env, None, None, 0, None, 0, None, None, environment.created_at)
+    content = revision.content if revision else None
     try:
-        observed = control.backend_of(environment.config).observe(Key(env, name))
+        observed = control.backend_of(environment.config).observe(Key(env, name), target.wanted, content, closely=True)
     except BackendAway:
         observed = None
     body = views.status(target, current, revision, observed)

@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from controlplane.api.control import actor_of, control_of
+from controlplane.api.control import Control, actor_of, control_of
+from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.problems import ApiProblem
 from controlplane.store import idempotency
@@ -55,14 +56,28 @@ def carry_out(request: Request, body: Any, change: Callable[[ChangeContext], Api
             transaction = tx.get_transaction()
             if transaction is not None:
                 transaction.rollback()
-            return ApiReply(200, {"dry_run": True, "would": reply.body}).response()
-        if key:
+        elif key:
             idempotency.keep(
                 tx, actor.name, key, context.now, KeptReply(sha256, reply.status, reply.headers, reply.body)
             )
+    if dry_run:
+        return ApiReply(200, {"dry_run": True, "would": reply.body, **cluster_says(control, context)}).response()
     for each in context.dirty:
         control.mark(each)
     return reply.response()
+
+
+def cluster_says(control: Control, context: ChangeContext) -> dict[str, Any]:
+    """The back end's own dry run of what was not stored, where it has one."""
+    for each in context.revisions:
+        try:
+            backend = control.backend_of(each.content.environment)
+            said = backend.dry_run(Key(each.env, each.serve), each.number, each.content)
+        except BackendAway as error:
+            said = {"accepted": None, "refusals": [str(error)]}
+        if said is not None:
+            return {"cluster": dict(said)}
+    return {}
 
 
 def is_dry_run(request: Request) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from controlplane.changes.deploy import Begun
-from controlplane.decide import Instance, Observed
+from controlplane.decide import FieldConflict, Instance, Observed, ReplicaCount
 from controlplane.domain.infra import in_words
 from controlplane.domain.revisions import in_sentences
 from controlplane.store.artifact_jobs import ArtifactJob
@@ -172,16 +173,44 @@ def instance(each: Instance, observed: Observed) -> dict[str, Any]:
     }
 
 
+def replica_count(target: ServeTarget, observed: Observed | None) -> ReplicaCount:
+    """Of a back end whose instances are processes: one process is one replica."""
+    if observed is not None and observed.replicas is not None:
+        return observed.replicas
+    serving = observed.instance(observed.serving) if observed else None
+    ready = serving is not None and serving.phase == "ready"
+    return ReplicaCount(0 if target.wanted is None else 1, 1 if ready else 0)
+
+
+def pods(observed: Observed) -> list[Any]:
+    if observed.pods is not None:
+        return list(observed.pods)
+    return [instance(each, observed) for each in observed.instances]
+
+
+def conflict(each: FieldConflict) -> dict[str, Any]:
+    """A field that others have changed; adopt and take-over are the ways out."""
+    return {
+        "resource": each.resource,
+        "field": each.field,
+        "manager": each.manager,
+        "theirs": each.theirs,
+        "ours": each.ours,
+    }
+
+
 def status(
     target: ServeTarget, current: Operation | None, revision: Revision | None, observed: Observed | None
 ) -> dict[str, Any]:
     """The state of a serve in an environment; `observed` is None if nothing is known of it."""
     serving = observed.instance(observed.serving) if observed else None
-    ready = serving is not None and serving.phase == "ready"
+    replicas = replica_count(target, observed)
     if observed is None:
         state = "UNKNOWN"
-    elif ready:
+    elif replicas.ready > 0:
         state = "READY"
+    elif serving is not None and serving.phase == "ready":
+        state = "IDLE"  # scaled to zero
     else:
         state = "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
     return {
@@ -194,8 +223,10 @@ def status(
         "revision": observed.serving if observed else None,
         "artifact_version": revision.content.artifact_version if revision else None,
         "model_uri": revision.content.model_uri if revision else None,
-        "replicas": {"desired": 0 if target.wanted is None else 1, "ready": 1 if ready else 0},
-        "pods": [instance(each, observed) for each in observed.instances] if observed else None,
+        "replicas": asdict(replicas),
+        "pods": pods(observed) if observed else None,
+        "conflicts": [conflict(each) for each in observed.conflicts] if observed else [],
+        "others": dict(observed.others) if observed else {},
         "operation": operation(current) if current else None,
         "last_error": target.last_error,
         "last_error_at": when(target.last_error_at),

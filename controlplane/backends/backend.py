@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from controlplane.decide import Observed
 from controlplane.domain.problems import FieldProblem
@@ -25,6 +25,21 @@ class Key:
 class BackendAway(Exception):
     """The back end does not answer: nothing is known, and nothing is decided."""
 
+    retry_seconds = 1.0
+
+
+class ApplyRefused(Exception):
+    """The back end refuses a revision, and would refuse it again; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundServe:
+    """A serve that the back end has, with all that is needed to know it again."""
+
+    key: Key
+    revision: int
+    content: Content
+
 
 class Backend(Protocol):
     """Raises BackendAway from any of its functions."""
@@ -33,12 +48,28 @@ class Backend(Protocol):
         """Why it could not run the content; checked before anything is stored."""
         ...
 
-    def observe(self, key: Key) -> Observed:
-        """What is there now; changes nothing."""
+    def observe(
+        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
+    ) -> Observed:
+        """What is there now, compared with the content of the wanted revision; changes nothing.
+
+        `closely` shows what people want to know and no decision needs, too.
+        """
         ...
 
-    def apply(self, key: Key, revision: int, content: Content) -> None:
-        """Brings a revision up beside what serves, or up again."""
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+        """Brings a revision up beside what serves, or up again. Raises ApplyRefused.
+
+        Fields that others have set are overwritten only with `take_over`.
+        """
+        ...
+
+    def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
+        """What the back end says to a revision, without it being applied; None if it has nothing to say."""
+        ...
+
+    def deployed(self, env: str) -> list[FoundServe]:
+        """What it has of an environment, for a store that has lost it."""
         ...
 
     def promote(self, key: Key, revision: int) -> None:
@@ -54,7 +85,11 @@ class Backend(Protocol):
         ...
 
     def keys(self) -> list[Key]:
-        """Everything that it has, wanted or not."""
+        """Everything that it has and is this control plane's alone, wanted or not."""
+        ...
+
+    def owns(self, key: Key) -> bool:
+        """Whether what it has of a key is this control plane's alone, so that it is ended if nobody wants it."""
         ...
 
     def tend(self) -> None:

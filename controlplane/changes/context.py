@@ -12,6 +12,7 @@ from controlplane.backends.backend import Backend, Key
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.store import events
 from controlplane.store.events import Actor
+from controlplane.store.targets import Revision
 
 BackendOf = Callable[[EnvironmentConfig], Backend]
 
@@ -24,6 +25,8 @@ class ChangeContext:
     backend_of: BackendOf
     dirty: list[Key] = field(default_factory=list)
     """What the loops should see to once this is committed."""
+    revisions: list[Revision] = field(default_factory=list)
+    """The revisions that are wanted now, for a dry run."""
 
     def note(
         self,

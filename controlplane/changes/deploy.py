@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
 from controlplane.changes.serves import ensured_artifact
-from controlplane.domain.artifacts import folder_of
+from controlplane.domain.artifacts import KnownModel, folder_of
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import WRAPPER, Deploy, DeploymentConfig, DeployModel, RollBack
 from controlplane.domain.infra import WRAPPERS, InfraConfig, patched
@@ -20,6 +20,7 @@ from controlplane.domain.quotas import exceeded, share_of
 from controlplane.domain.revisions import Content, changes
 from controlplane.domain.serves import NewServe
 from controlplane.store import artifact_jobs, artifacts, environments, operations, serves, targets
+from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
 from controlplane.store.serves import Infra
@@ -38,8 +39,8 @@ class Begun:
     changes: list[dict[str, Any]]
 
 
-def deploy(context: ChangeContext, serve: str, body: Any, pinned: str | None = None) -> Begun:
-    """Deploys an artifact with the infrastructure of the environment; `pinned` is the version that it names."""
+def deploy(context: ChangeContext, serve: str, body: Any, model: KnownModel | None = None) -> Begun:
+    """Deploys an artifact with the infrastructure of the environment; `model` is what is known of what it names."""
     said = read(body, Deploy, [WRAPPER])
     environment = environments.get(context.tx, said.env)
     serves.get(context.tx, serve)
@@ -52,18 +53,21 @@ def deploy(context: ChangeContext, serve: str, body: Any, pinned: str | None = N
         )
     artifact = artifacts.get(context.tx, serve, said.artifact_version)
     known = serves.infra(context.tx, serve, said.env)
+    model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
-        model_uri=pinned or artifact.model_uri,
+        model_uri=model.uri,
         infra=known.overlay if known else {},
         deployment=said.config(),
         environment=environment.config,
+        flavor=model.flavor,
+        model_size=model.size,
     )
     return begin(context, "deploy", serve, environment, content, said.reason)
 
 
-def deploy_model(context: ChangeContext, body: Any, pinned: str | None = None) -> Begun:
-    """Deploys a model in one step, or the version of it in `pinned`; makes what is new of serve and artifact."""
+def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = None) -> Begun:
+    """Deploys a model in one step; makes what is new of serve and artifact."""
     said = read(body, DeployModel)
     environment = environments.get(context.tx, said.env)
     serve = said.serve_name
@@ -75,25 +79,31 @@ def deploy_model(context: ChangeContext, body: Any, pinned: str | None = None) -
     overlay = patched(known.overlay, said.named_overlay()) if known else patched({}, said.overlay())
     if known is None or known.overlay != overlay:
         serves.set_infra(context.tx, context.now, serve, said.env, overlay, known)
-    newest = artifacts.newest(context.tx, serve)
-    version = said.artifact_version
-    if version is None and newest is not None and newest.model_uri == said.model_uri:
-        version = newest.version
-    version = version or artifacts.next_version(context.tx, serve)
-    artifact = ensured_artifact(context, serve, version, said.model_uri)
+    artifact = artifact_of(context, serve, said.model_uri, said.artifact_version)
     deployment = deployment_before(context.tx, serve, said.env)
     if said.environment_variables is not None:
         deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
     if said.follow is not None:
         deployment = deployment.model_copy(update={"follow": said.follow})
+    model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
-        model_uri=pinned or artifact.model_uri,
+        model_uri=model.uri,
         infra=overlay,
         deployment=deployment,
         environment=environment.config,
+        flavor=model.flavor,
+        model_size=model.size,
     )
     return begin(context, "deploy", serve, environment, content, said.reason)
+
+
+def artifact_of(context: ChangeContext, serve: str, uri: str, version: str | None) -> Artifact:
+    """The version that was said, or that of the newest artifact if it has the same model, or the next one."""
+    newest = artifacts.newest(context.tx, serve)
+    if version is None and newest is not None and newest.model_uri == uri:
+        version = newest.version
+    return ensured_artifact(context, serve, version or artifacts.next_version(context.tx, serve), uri)
 
 
 def deployment_before(tx: Connection, serve: str, env: str) -> DeploymentConfig:
@@ -203,6 +213,7 @@ def begin(
         before={"revision": target.wanted}, after={"revision": revision.number, "sha256": revision.sha256},
     )  # fmt: skip
     context.dirty.append(Key(target.env, serve))
+    context.revisions.append(revision)
     return Begun(operation, revision, listed)
 
 

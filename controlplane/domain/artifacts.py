@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlparse
@@ -37,6 +38,17 @@ def git_url(url: str) -> str:
     if ":" in url.partition("://")[2].partition("/")[0].partition("@")[0] and "@" in url:
         raise ValueError("holds a password, which is not stored: expected git_token: {secret: NAME, key: KEY}")
     return url
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """What was found of a model before its deployment."""
+
+    uri: str
+    """of a version, if its deployment follows none"""
+    flavor: str | None = None
+    size: int | None = None
+    """bytes"""
 
 
 class NewArtifact(Body):

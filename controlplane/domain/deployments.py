@@ -6,12 +6,14 @@ import re
 from collections.abc import Set
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from typing_extensions import TypedDict
 
 from controlplane.domain.artifacts import ModelUri
 from controlplane.domain.bodies import Body, Count, EnvironmentName, ServeName, VersionName
 from controlplane.domain.infra import in_spec, nested_words
 from controlplane.domain.secrets import SecretReference
+from generator import FlavorName
 
 WRAPPER = "api_serve_deployment_config"
 SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|api_?key|access_?key|private_?key|credential")
@@ -59,10 +61,12 @@ class Deploy(DeploymentConfig):
 
     env: EnvironmentName
     artifact_version: VersionName
+    flavor: FlavorName | None = None
+    """flavor of the model, for a cluster whose models the control plane cannot read; default: from its MLmodel file"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     def config(self) -> DeploymentConfig:
-        return DeploymentConfig(**self.model_dump(exclude={"env", "artifact_version", "reason"}))
+        return DeploymentConfig(**self.model_dump(exclude={"env", "artifact_version", "flavor", "reason"}))
 
 
 class DeployModel(Body):
@@ -84,6 +88,8 @@ class DeployModel(Body):
     environment_variables: Variables | None = None
     follow: Follow | None = None
     """default: as before, and 'hot' at first"""
+    flavor: FlavorName | None = None
+    """flavor of the model, for a cluster whose models the control plane cannot read; default: from its MLmodel file"""
     reason: Annotated[str, Field(max_length=1000)] = ""
 
     @field_validator("environment_variables")
@@ -116,6 +122,51 @@ class DeployModel(Body):
         said = {WORD_OF.get(word, word): value for word, value in words.items() if word in names and value is not None}
         patch = nested_words({word: in_spec(word, value) for word, value in said.items()})
         return patch | ({"storage": {"strategy": self.storage_strategy}} if "storage_strategy" in names else {})
+
+
+class AppliedSpec(Body):
+    """The body of `apply`: a spec as in a file, which says all of a serve."""
+
+    env: EnvironmentName
+    spec: dict[str, Any]
+    """the spec in its own words; namespace, canaries and images are those of the environment"""
+    artifact_version: VersionName | None = None
+    """default: v1, v2, … and the same as before for the same model"""
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+    @field_validator("spec")
+    @classmethod
+    def names_a_serve(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        try:
+            NAMED_MODEL.validate_python({"name": spec.get("name"), "model": spec.get("model")})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"{first['loc'][0]}: {first.get('ctx', {}).get('error', first['msg'])}") from None
+        return spec
+
+    @property
+    def name(self) -> str:
+        return str(self.spec["name"])
+
+    @property
+    def model(self) -> str:
+        return str(self.spec["model"])
+
+    @property
+    def flavor(self) -> Any:
+        return self.spec.get("flavor")
+
+    def overlay(self) -> dict[str, Any]:
+        """The infrastructure."""
+        return {name: value for name, value in self.spec.items() if name not in ("name", "model", "flavor")}
+
+
+class NamedModel(TypedDict):
+    name: ServeName
+    model: ModelUri
+
+
+NAMED_MODEL = TypeAdapter(NamedModel)
 
 
 class UndeployModel(Body):

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from controlplane.domain.deployments import DeploymentConfig
-from controlplane.domain.environments import EnvironmentConfig
+from controlplane.domain.environments import EnvironmentConfig, spec_of_environment
 from controlplane.domain.overlays import differences, merged
 from controlplane.domain.secrets import SecretReference
-from generator import ServeSpec
+from generator import ModelFacts, ServeSpec
 
 FEATURE_STORE, WORKFLOW = "FT_REDIS_URL", "WORKFLOW_URL"
 
@@ -30,6 +30,10 @@ class Content(BaseModel):
     deployment: DeploymentConfig
     environment: EnvironmentConfig
     """the environment as it was"""
+    flavor: str | None = None
+    """of the model, as it was found at deployment; a process of this machine finds it by itself"""
+    model_size: int | None = None
+    """bytes"""
 
     def as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -41,11 +45,9 @@ class Content(BaseModel):
 
     def spec(self, serve: str) -> dict[str, Any]:
         """The spec of the serve, as the generator takes it."""
-        environment, rolling = self.environment, self.deployment.deployment_strategy_config
-        spec = merged(environment.spec, self.infra)
+        rolling = self.deployment.deployment_strategy_config
+        spec = merged(spec_of_environment(self.environment), self.infra)
         spec |= {"name": serve, "model": self.model_uri, "env": {**self.variables(), **spec.get("env", {})}}
-        if environment.namespace:
-            spec["namespace"] = environment.namespace
         shares = {"surge": rolling.max_surge, "unavailable": rolling.max_unavailable}
         if said := {name: value for name, value in shares.items() if value is not None}:
             spec["rolling"] = said
@@ -63,6 +65,10 @@ class Content(BaseModel):
 
     def serve_spec(self, serve: str) -> ServeSpec:
         return ServeSpec.model_validate(self.spec(serve))
+
+    def facts(self) -> dict[str, ModelFacts]:
+        """What is known of the model, as the generator takes it."""
+        return {} if self.flavor is None else {self.model_uri: ModelFacts(self.flavor, self.model_size)}
 
 
 def changes(old: Content | None, new: Content) -> list[dict[str, Any]]:

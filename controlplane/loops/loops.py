@@ -1,4 +1,4 @@
-"""The threads: one holds the lease, one sees to everything once a minute, and a few reconcile what may have changed."""
+"""The threads: one holds the lease, one looks at everything each minute, a few reconcile what may have changed."""
 
 from __future__ import annotations
 
@@ -44,10 +44,13 @@ class Loops:
         self.lease_until = 0.0
         """By the monotonic clock, which does not jump."""
         self.watched: set[int] = set()
+        self.away: set[Key] = set()
+        """Keys whose back end did not answer when they were seen to last."""
         self.stop = threading.Event()
         self.shared_changed = threading.Event()
         self.threads = [
             threading.Thread(target=self.lead, name="lease"),
+            threading.Thread(target=self.survey, name="survey"),
             threading.Thread(target=self.fetch, name="artifacts"),
             *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
         ]
@@ -90,20 +93,28 @@ class Loops:
     # -- threads ------------------------------------------------------------------------------------------------
 
     def lead(self) -> None:
-        """Holds the lease, and looks at everything: when it is acquired, and every minute."""
-        look_at = 0.0
+        """Holds the lease."""
         while not self.stop.is_set():
             acted = self.acts
             try:
                 self.renew()
-                if self.acts:
-                    if not acted:
-                        log.info("this control plane acts (%s)", self.holder)
-                    if not acted or self.shared_changed.is_set() or time.monotonic() >= look_at:
-                        look_at = 0.0  # until it is through: a full disk may end it half-way
-                        self.shared_changed.clear()
-                        self.resync()
-                        look_at = time.monotonic() + FULL_LOOK_INTERVAL
+            except Exception:
+                log.exception("the lease cannot be renewed")
+            if self.acts and not acted:
+                log.info("this control plane acts (%s)", self.holder)
+                self.shared_changed.set()
+            self.stop.wait(RENEW_INTERVAL)
+
+    def survey(self) -> None:
+        """Looks at everything: when the lease is acquired, and every minute."""
+        look_at = 0.0
+        while not self.stop.is_set():
+            try:
+                if self.acts and (self.shared_changed.is_set() or time.monotonic() >= look_at):
+                    look_at = 0.0  # until it is through: a full disk may end it half-way
+                    self.shared_changed.clear()
+                    self.resync()
+                    look_at = time.monotonic() + FULL_LOOK_INTERVAL
             except Exception:
                 log.exception("the full look failed and is tried again")
             self.shared_changed.wait(RENEW_INTERVAL)
@@ -129,10 +140,13 @@ class Loops:
         except DBAPIError as error:
             log.error("the store does not answer, and the loops wait: %s", error.orig)
             return
-        for backend in {
-            id(backend): backend for backend in map(self.backend_of, configs or [EnvironmentConfig()])
-        }.values():
+        seen: set[int] = set()
+        for config in configs or [EnvironmentConfig()]:
             try:
+                backend = self.backend_of(config)
+                if id(backend) in seen:
+                    continue
+                seen.add(id(backend))
                 if id(backend) not in self.watched:
                     backend.watch(self.changed)
                     self.watched.add(id(backend))
@@ -178,14 +192,18 @@ class Loops:
     def reconcile(self, key: Key) -> tuple[str, float | None]:
         """What came of seeing to a key, and when to see again."""
         try:
-            return "done", self.reconciler.reconcile(key)
+            again_at = self.reconciler.reconcile(key)
+            self.away.discard(key)
+            return "done", again_at
         except FencedOff:
             return "fenced_off", None  # whoever acts sees to it
         except ApiProblem:
             return "changed_meanwhile", self.store.now()
         except BackendAway as error:
-            log.error("%s: nothing is known, and nothing is decided: %s", key, error)
-            return "backend_away", self.store.now() + RETRY_INTERVAL
+            if key not in self.away:
+                log.error("%s: nothing is known, and nothing is decided: %s", key, error)
+            self.away.add(key)
+            return "backend_away", self.store.now() + error.retry_seconds
         except DBAPIError as error:
             log.error("%s: the store does not answer: %s", key, error.orig)
             return "store_away", self.store.now() + RETRY_INTERVAL

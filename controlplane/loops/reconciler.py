@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from controlplane.backends.backend import Backend, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
 from controlplane.changes.context import BackendOf
 from controlplane.decide import (
     Apply,
@@ -15,7 +15,6 @@ from controlplane.decide import (
     Desired,
     Discard,
     Fail,
-    Instance,
     Observed,
     Promote,
     Succeed,
@@ -34,6 +33,9 @@ from controlplane.store.targets import ServeTarget
 log = logging.getLogger("controlplane")
 
 ACTOR = Actor("controlplane", "loop")
+TAKE_OVER = "take-over"
+REFUSED_SECONDS = 60.0
+"""Between two attempts to apply what was refused while nobody changes it."""
 MAX_STEPS = 20
 """Actions for one key in a row; the others are not kept waiting for ever."""
 
@@ -45,6 +47,8 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.away_since: dict[Key, float] = {}
+        """When a back end did not answer first, or the time since then was last given to the change."""
 
     def reconcile(self, key: Key) -> float | None:
         """Acts until nothing is left to do now; when to see again. Raises BackendAway, FencedOff."""
@@ -54,15 +58,22 @@ class Reconciler:
                 target = targets.find(tx, key.serve, key.env)
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
-            observed = backend.observe(key)
+                content = content_of(tx, target)
+            if target is None and not backend.owns(key):
+                return None  # it may be another store's
+            observed = self.observe(lease, key, target, backend, content)
+            if observed is None:
+                continue
+            if observed.conflicts and target is not None and desired.change is None:
+                self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
                 return decision.again_at
             log.debug("%s: %s", key, decision.action)
             match decision.action:
                 case Apply(revision):
-                    if target is not None:
-                        self.apply(lease, target, backend, key, revision, observed.instance(revision))
+                    if target is not None and not self.apply(lease, target, backend, key, revision, observed):
+                        return self.store.now() + REFUSED_SECONDS
                 case Promote(revision):
                     self.fence(lease)
                     failpoint("before_promote")
@@ -80,6 +91,33 @@ class Reconciler:
                         self.note_failure(lease, target, reason, observed)
         return self.store.now()
 
+    def observe(
+        self, lease: Lease, key: Key, target: ServeTarget | None, backend: Backend, content: Content | None
+    ) -> Observed | None:
+        """What is there. While nothing can be known, the time of a change does not pass; None if it was just given."""
+        try:
+            observed = backend.observe(key, target.wanted if target else None, content)
+        except BackendAway:
+            self.postpone(lease, key, target)
+            raise
+        if key in self.away_since:
+            self.postpone(lease, key, target)
+            del self.away_since[key]
+            return None
+        return observed
+
+    def postpone(self, lease: Lease, key: Key, target: ServeTarget | None) -> None:
+        now = self.store.now()
+        since = self.away_since.setdefault(key, now)
+        if target is None or target.operation is None or now <= since:
+            return
+        self.away_since[key] = now
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            operation = operations.find(tx, target.operation)
+            if operation is not None:
+                operations.postpone(tx, now, operation, now - since)
+
     def environment(self, tx: Connection, key: Key, target: ServeTarget | None) -> EnvironmentConfig:
         known = environments.find(tx, key.env)
         return known.config if known is not None else EnvironmentConfig()
@@ -90,25 +128,49 @@ class Reconciler:
             leases.require(tx, lease)
 
     def apply(
-        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, instance: Instance | None
-    ) -> None:
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, observed: Observed
+    ) -> bool:
+        """Whether the back end has accepted the revision."""
         with self.store.reading() as tx:
             leases.require(tx, lease)
             content: Content = targets.revision(tx, key.serve, key.env, revision).content
-        if instance is not None and target.active == revision:
-            self.note_restart(lease, target, revision, instance)
+            operation = operations.find(tx, target.operation or "")
+        if target.active == revision:
+            target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
-        backend.apply(key, revision, content)
+        try:
+            backend.apply(key, revision, content, operation is not None and operation.kind == TAKE_OVER)
+        except ApplyRefused as error:
+            if operation is None:
+                self.note_error(lease, target, "refused", f"revision {revision} cannot be applied: {error}")
+                return False
+            self.note_failure(lease, target, f"revision {revision} was refused: {error}", observed)
+        return True
 
-    def note_restart(self, lease: Lease, target: ServeTarget, revision: int, instance: Instance) -> None:
-        """An active revision ended by itself, and is started again."""
-        message = f"revision {revision} ended and is started again: {instance.message}"
+    def note_repair(self, lease: Lease, target: ServeTarget, revision: int, observed: Observed) -> ServeTarget:
+        """An active revision ended by itself or was deleted by somebody, and is started or made again."""
+        instance = observed.instance(revision)
+        if instance is None:
+            if observed.instances or target.operation is not None:
+                return target  # it takes the place of one that has failed
+            action, message = "repair", f"revision {revision} was gone and is made again"
+        elif instance.phase == "incomplete":
+            action, message = "repair", f"revision {revision} is completed: {instance.message}"
+        else:
+            action, message = "restart", f"revision {revision} ended and is started again: {instance.message}"
+        return self.note_error(lease, target, action, message)
+
+    def note_error(self, lease: Lease, target: ServeTarget, action: str, message: str) -> ServeTarget:
+        """Notes what has gone wrong with what is active, if it is not the last thing that was noted."""
+        if target.last_error == message and action not in ("repair", "restart"):
+            return target
         log.warning("%s/%s: %s", target.env, target.serve, message)
         with self.store.writing() as tx:
             leases.require(tx, lease)
             now = self.store.now()
-            targets.change(tx, now, target, last_error=message, last_error_at=now)
-            events.add(tx, now, ACTOR, "restart", serve=target.serve, env=target.env, message=message)
+            changed = targets.change(tx, now, target, last_error=message, last_error_at=now)
+            events.add(tx, now, ACTOR, action, serve=target.serve, env=target.env, message=message)
+        return changed
 
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
@@ -158,4 +220,12 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     if target is None:
         return Desired(None)
     operation = operations.find(tx, target.operation) if target.operation else None
-    return Desired(target.wanted, target.active, ChangeUnderWay(operation.deadline) if operation else None)
+    change = ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER) if operation else None
+    return Desired(target.wanted, target.active, change)
+
+
+def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:
+    """What the wanted revision says."""
+    if target is None or target.wanted is None:
+        return None
+    return targets.revision(tx, target.serve, target.env, target.wanted).content

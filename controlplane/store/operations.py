@@ -12,7 +12,7 @@ from controlplane.domain.problems import not_found
 from controlplane.store import tables
 
 T = tables.operation
-Kind = Literal["deploy", "redeploy", "rollback", "undeploy"]
+Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over"]
 State = Literal["RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
 
 
@@ -59,6 +59,12 @@ def add(
     )  # fmt: skip
     tx.execute(insert(T).values({name: getattr(operation, name) for name in Operation.__slots__}))
     return operation
+
+
+def postpone(tx: Connection, now: float, operation: Operation, seconds: float) -> None:
+    """Gives an operation the time that it could do nothing in."""
+    values = {"deadline": operation.deadline + seconds, "updated_at": now}
+    tx.execute(update(T).where(T.c.id == operation.id, T.c.state == "RUNNING").values(values))
 
 
 def end(tx: Connection, now: float, operation: Operation, state: State, message: str = "") -> None:

@@ -56,8 +56,8 @@ def with_hosts(spec: ServeSpec, plan: ManifestPlan, observed: ObservedServe, ing
     """The spec with host names and gateway as KServe's own routes have them, unless it has its own."""
     exposure = spec.exposure
     there = [route for name in [*kserve_routes(plan), own_route(plan)] if (route := observed.get(ROUTE, name))]
-    for route in there:
-        refuse_paths(route)
+    for name in kserve_routes(plan):
+        refuse_paths(observed.get(ROUTE, name) or {"spec": {}})
     fields: dict[str, Any] = {}
     if not plan.hosts:
         hosts = [host for route in there for host in route["spec"].get("hostnames", [])] or ingress.hosts(plan)

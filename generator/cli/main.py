@@ -38,13 +38,13 @@ class CommandParser(argparse.ArgumentParser):
         raise Stop(f"{self.prog}: {message}\nTry {self.prog} --help.")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROG) -> int:
     """Runs a command, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):  # the same bytes in every locale
         sys.stdout.reconfigure(encoding="utf-8")
     try:
-        status = run(arguments)
+        status = run(arguments, prog)
         sys.stdout.flush()
         return status
     except Stop as stop:
@@ -69,10 +69,10 @@ def forget_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str], prog: str) -> int:
     first = argv[0] if argv else "--help"
     if first in ("--help", "-h"):
-        print(overview())
+        print(overview(prog))
         return OK if argv else USAGE
     if first == "--version":
         print(f"mlflow-kserve {release()}")
@@ -82,10 +82,10 @@ def run(argv: list[str]) -> int:
     if first not in COMMANDS:
         close = difflib.get_close_matches(first, COMMANDS, n=1)
         guess = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(COMMANDS)}"
-        raise Stop(f"{PROG}: there is no command {first!r}: {guess}")
+        raise Stop(f"{prog}: there is no command {first!r}: {guess}")
     command = import_module(f"generator.cli.{first}")
     parser = CommandParser(
-        prog=f"{PROG} {first}",
+        prog=f"{prog} {first}",
         description=(command.__doc__ or "").strip(),
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
@@ -95,14 +95,14 @@ def run(argv: list[str]) -> int:
     return status
 
 
-def overview() -> str:
+def overview(prog: str) -> str:
     listed = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
     return f"""Renders everything that KServe needs to serve a model.
 
-  {PROG} --model models:/fraud@champion --name fraud --namespace ml | kubectl apply -f -
-  {PROG} render serve.yaml --env prod -o manifests/
+  {prog} --model models:/fraud@champion --name fraud --namespace ml | kubectl apply -f -
+  {prog} render serve.yaml --env prod -o manifests/
 
-Commands ({PROG} COMMAND --help for details):
+Commands ({prog} COMMAND --help for details):
 {listed}
 
 Exit codes: 0, or 1 for problems in the spec (diff: for differences), {USAGE} for unusable flags or files, and

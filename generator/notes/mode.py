@@ -53,7 +53,7 @@ def canary(plan: ManifestPlan) -> Iterator[str]:
     if plan.behind:
         name, namespace = plan.spec.name, plan.spec.namespace
         yield (
-            "KServe keeps the routes that it made for the serve before, and they come first: delete them "
+            "KServe keeps the routes that it made for the serve before, and some gateways prefer them: delete them "
             f"(kubectl delete httproute {name} {plan.workload} --namespace {namespace}), or let the command canary "
             "do it with --apply"
         )

@@ -14,6 +14,7 @@ from predictors.uris import ModelURI
 MODEL_DIR = "/mnt/models"
 CACHE_DIR = "/model-cache"
 SECRETS_DIR = "/etc/mlflow-kserve"
+LOAD_SHARE = 0.9  # of the time within which a pod has to start
 
 
 def variable(name: str, value: EnvValue) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
         env["MLFLOW_KSERVE_WORKERS"] = spec.workers
     if spec.protocol != "grpc" and plan.knative:
         env["MLFLOW_KSERVE_ENABLE_GRPC"] = False  # Knative routes to one port
+    # A first model that hangs is given up, with the reason in the log, before the startup probe ends its container.
+    env["MLFLOW_KSERVE_LOAD_TIMEOUT"] = math.floor(LOAD_SHARE * seconds(spec.probes.start_within))
     env["MLFLOW_KSERVE_REQUEST_TIMEOUT"] = seconds(spec.timeout)
     # Knative's proxy stops sending requests to a pod before the pod ends.
     env["MLFLOW_KSERVE_DRAIN_DELAY"] = 0 if plan.knative else seconds(spec.drain_delay)

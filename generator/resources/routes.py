@@ -13,6 +13,9 @@ from generator.spec.values import seconds
 
 SERVICE_PORT = 80
 RETRIES = 2
+EVERY_PATH = {"type": "PathPrefix", "value": "/"}
+BEFORE_KSERVE = {"type": "RegularExpression", "value": r"^/(inference\.GRPCInferenceService/.*|.*)$"}
+"""Every path too. Of routes for a host name, gateways prefer the longer expression; this is longer than KServe's."""
 GRPC_CONTENT = {"type": "RegularExpression", "name": "content-type", "value": "^application/grpc.*"}
 Backends = Sequence[tuple[str, int | None]]
 """Services, with their weights if there is more than one."""
@@ -66,39 +69,46 @@ def route(plan: ManifestPlan, name: str, hosts: list[str]) -> Resource:
         "spec": {
             "parentRefs": [{"namespace": namespace, "name": gateway}],
             "hostnames": hosts,
-            "rules": rules(plan),
+            "rules": rules(plan, BEFORE_KSERVE if name == own_route(plan) else EVERY_PATH),
         }
     }
     return resource(plan, "gateway.networking.k8s.io/v1", "HTTPRoute", name, content)
 
 
-def rules(plan: ManifestPlan) -> list[dict[str, Any]]:
+def rules(plan: ManifestPlan, path: dict[str, str]) -> list[dict[str, Any]]:
     """Testers first, then everybody; gRPC before REST."""
     canaries = list(zip(plan.spec.canaries, plan.behind, strict=True)) if plan.behind else []
     testers = [
         each
         for canary, behind in canaries
         if canary.testers
-        for each in protocols(plan, [(behind.workload, None)], header(canary.testers.header, canary.testers.value))
+        for each in protocols(
+            plan, path, [(behind.workload, None)], header(canary.testers.header, canary.testers.value)
+        )
     ]
     mirrors = [(behind.workload, canary.shadow.percent) for canary, behind in canaries if canary.shadow]
-    return testers + protocols(plan, shares(plan), None, mirrors)
+    return testers + protocols(plan, path, shares(plan), None, mirrors)
 
 
 def protocols(
-    plan: ManifestPlan, backends: Backends, match: dict[str, Any] | None, mirrors: Sequence[tuple[str, int]] = ()
+    plan: ManifestPlan,
+    path: dict[str, str],
+    backends: Backends,
+    match: dict[str, Any] | None,
+    mirrors: Sequence[tuple[str, int]] = (),
 ) -> list[dict[str, Any]]:
     """A rule for gRPC, which content types tell, and one for all the rest."""
     wanted = [match] if match else []
     return [
-        rule(plan, containers.GRPC, backends, [*wanted, GRPC_CONTENT], mirrors),
-        rule(plan, containers.HTTP, backends, wanted, mirrors),
+        rule(plan, containers.GRPC, path, backends, [*wanted, GRPC_CONTENT], mirrors),
+        rule(plan, containers.HTTP, path, backends, wanted, mirrors),
     ]
 
 
 def rule(
     plan: ManifestPlan,
     pod_port: int,
+    path: dict[str, str],
     backends: Backends,
     headers: list[dict[str, Any]],
     mirrors: Sequence[tuple[str, int]],
@@ -117,7 +127,7 @@ def rule(
         copied = {"backendRef": {"name": service, "port": port}} | ({"percent": percent} if percent < 100 else {})
         filters.append({"type": "RequestMirror", "requestMirror": copied})
     return {
-        "matches": [{"path": {"type": "PathPrefix", "value": "/"}} | ({"headers": headers} if headers else {})],
+        "matches": [{"path": path} | ({"headers": headers} if headers else {})],
         "filters": filters,
         "backendRefs": [{"name": name, "port": port, "weight": weight} for name, weight in backends],
         **({"retry": {"attempts": RETRIES}} if plan.spec.exposure.retries == "route" else {}),

@@ -46,7 +46,7 @@ def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | N
         elif pods[name] > pods_of(old[name], observed):
             yield scale(each, pods[name])
     if not before.has_own_route or has_kserve_routes(after, observed):
-        yield from take_over(after)
+        yield from take_over(after, observed)
     yield Step(
         f"split the traffic: {in_words(shares(after))}",
         split_patches(after),
@@ -78,7 +78,8 @@ def promote(
     pods_of_serve = pods if holds_pods(after) else max(1, after.spec.replicas.min)
     over = (updated, over_when(before, after))
     requires = () if force else (ready(winner, winner.spec.replicas.min),)
-    yield scale(winner, pods, requires, (updated,))
+    if observed is None or pods_of(winner, observed) < pods:
+        yield scale(winner, pods, requires, (updated,))
     yield Step(
         f"send all of the serve's traffic to {winner.spec.name}: {in_words(all_to(before, winner))}",
         split_patches(before, all_to(before, winner)),
@@ -112,7 +113,7 @@ def promote(
         )
 
 
-def undo(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
+def undo(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
     """The canaries go; without any, the serve goes back to its model before by a rolling update."""
     if not before.behind:
         yield Step(
@@ -123,22 +124,28 @@ def undo(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
             back=update(after, before, 0),
         )
         return
-    yield Step(
-        f"send all of the traffic to {after.spec.name}",
-        split_patches(before, all_to_serve(before)),
-        requires=(ready(before, 1),),
-        waits=(*accepted(before), *weights(before, all_to_serve(before))),
-        moot=(over_when(before, after),),
-        back=split_patches(before),
-    )
-    yield from end(before, after)
+    routed = observed is None or observed.get(ROUTE, own_route(before)) is not None
+    if routed:
+        yield Step(
+            f"send all of the traffic to {after.spec.name}",
+            split_patches(before, all_to_serve(before)),
+            requires=(ready(before, 1),),
+            waits=(*accepted(before), *weights(before, all_to_serve(before))),
+            moot=(over_when(before, after),),
+            back=split_patches(before),
+        )
+    yield from end(before, after, routed)
 
 
-def end(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
-    """Canaries that have left the plan are deleted; without any, KServe's routes come back first, and ours goes."""
+def end(before: ManifestPlan, after: ManifestPlan, routed: bool = True) -> Iterator[Step]:
+    """Canaries that have left the plan are deleted; without any, KServe's routes come back first, and ours goes.
+
+    A canary that never got ready was never routed to.
+    """
     gone = leaving(before, after)
     if before.has_own_route and not after.has_own_route:
-        yield from give_back(before, after)
+        if routed:
+            yield from give_back(before, after)
     elif gone:
         yield Step(
             f"take {', '.join(each.spec.name for each in gone)} off the route",

@@ -152,7 +152,9 @@ class Probes(Part):
     timeout: Duration = "2s"
     """time limit for a response"""
     start_within: Duration = Field(
-        "10m", description="time limit for loading the model, after which the pod is restarted"
+        "10m",
+        description="time limit for loading the model, after which the pod is restarted; a model that hangs is given "
+        "up a little earlier, so that the log has the reason",
     )
 
 

@@ -15,7 +15,7 @@ from loadtest.peers import load, payloads
 from loadtest.peers.cases import IN_PROCESS, BenchmarkCase
 from loadtest.peers.client import PeerClient
 from loadtest.peers.load import Burst, LoadedPort
-from loadtest.peers.models import Saved, rows
+from loadtest.peers.models import Saved
 from loadtest.peers.pace import BenchmarkPace
 from loadtest.peers.place import APPS, PYTHON, cores
 from loadtest.peers.process import BenchmarkFailed, environment
@@ -50,7 +50,7 @@ class _Turns:
         self._pace = pace
         self._work = work
         # Different rows in turn, so that a server cannot gain by caching its last response.
-        self._batches = [rows(self._case.rows, seed) for seed in range(10, 10 + _BODIES[self._case.kind])]
+        self._batches = [model.rows(self._case.rows, seed) for seed in range(10, 10 + _BODIES[self._case.kind])]
         self._labels = [model.labels(batch) for batch in self._batches]
         self._posts = {
             who: [self._case.payload_for(who, batch) for batch in self._batches] for who in self._case.contenders

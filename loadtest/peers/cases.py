@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from loadtest.peers import payloads
-from loadtest.peers.payloads import PeerPayload, Rows
-from loadtest.peers.servers import ECHO, MLFLOW, MLSERVER, OURS, OURS_NATIVE, OURS_PROBABILITIES, STOCK, TUNED
+from loadtest.peers.payloads import PeerPayload
+from loadtest.peers.servers import (
+    ECHO,
+    MLFLOW,
+    MLSERVER,
+    OURS,
+    OURS_DOUBLES,
+    OURS_NATIVE,
+    OURS_PROBABILITIES,
+    STOCK,
+    TUNED,
+)
 
 Kind = Literal["throughput", "grpc", "latency", "tail", "start", "memory", "workers", "big"]
-MakePayload = Callable[[Rows], PeerPayload]
+MakePayload = Callable[[Any], PeerPayload]
 
 IN_PROCESS = "parse + predict + dump"
 
@@ -51,7 +61,7 @@ class BenchmarkCase:
         named = [who for bar in self.bars for who in (bar.ours, bar.peer) if who]
         return list(dict.fromkeys(named))
 
-    def payload_for(self, who: str, rows: Rows) -> PeerPayload:
+    def payload_for(self, who: str, rows: Any) -> PeerPayload:
         return self.payload_of.get(who, self.payload)(rows)
 
 
@@ -144,6 +154,66 @@ CASES = (
         "rf",
         (Bar(OURS, STOCK, 12, 18),),
         rows=100,
+    ),
+    BenchmarkCase(
+        "text-lr-1",
+        "A column of text, LogisticRegression, 1 row",
+        "throughput",
+        "text-lr",
+        (Bar(OURS, MLFLOW, 40, 100),),
+        payload=payloads.v1_table,
+        payload_of={MLFLOW: payloads.invocations_table},
+        quick=True,
+    ),
+    BenchmarkCase(
+        "text-lr-100",
+        "A column of text, LogisticRegression, 100 rows",
+        "throughput",
+        "text-lr",
+        (Bar(OURS, MLFLOW, 10, 25),),
+        rows=100,
+        payload=payloads.invocations_table,
+    ),
+    BenchmarkCase(
+        "text-rf-1",
+        "A column of text, RandomForest 100 × depth 8, 1 row",
+        "throughput",
+        "text-rf",
+        (Bar(OURS, MLFLOW, 40, 100),),
+        payload=payloads.v1_table,
+        payload_of={MLFLOW: payloads.invocations_table},
+    ),
+    *(
+        BenchmarkCase(
+            f"{kind}-lr-1",
+            f"LogisticRegression on columns of {title}, 1 row",
+            "throughput",
+            f"{kind}-lr",
+            (Bar(OURS, OURS_DOUBLES, 0.9, 1.0),),
+            payload=payloads.v1_table,
+            payload_of={OURS_DOUBLES: payloads.v1_table_as_doubles},
+        )
+        for kind, title in (("integers", "integers"), ("booleans", "booleans"), ("singles", "single precision"))
+    ),
+    *(
+        BenchmarkCase(
+            f"real-{kind}-1",
+            f"20 columns (text, numbers, nulls, a date), {title}, 1 row",
+            "throughput",
+            f"real-{kind}",
+            (Bar(OURS, MLFLOW, 40, 80),),
+            payload=payloads.invocations_table,
+        )
+        for kind, title in (("hgb", "HistGradientBoosting"), ("lgb", "LightGBM"))
+    ),
+    BenchmarkCase(
+        "tfidf-lr-1",
+        "TfidfVectorizer, LogisticRegression, 1 sentence",
+        "throughput",
+        "tfidf-lr",
+        (Bar(OURS, STOCK, 5, 10), Bar(OURS, MLFLOW)),
+        payload=payloads.v1_texts,
+        payload_of={MLFLOW: payloads.invocations_texts},
     ),
     BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
     BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),

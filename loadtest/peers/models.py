@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loadtest.peers.tables import TABLES, model_of, target_of
+
+DOUBLES = "-doubles"
 FEATURES = 10
 COLUMNS = [f"feature_{number}" for number in range(FEATURES)]
 _TRAINING_ROWS = 5_000
@@ -29,15 +32,24 @@ class Saved:
     native: Any
     named: bool
 
-    def labels(self, rows: npt.NDArray[np.float64]) -> list[int]:
+    def rows(self, count: int, seed: int) -> Any:
+        """A matrix, or a table for a model that has one."""
+        return TABLES[self.name](count, seed) if self.name in TABLES else rows(count, seed)
+
+    def labels(self, rows: Any) -> list[int]:
         import pandas as pd
 
         data = pd.DataFrame(rows, columns=COLUMNS) if self.named else rows
-        return [int(label) for label in self.native.predict(data)]
+        return [int(label) for label in self.native.predict(input_of(data))]
 
 
 def rows(count: int, seed: int = 7) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).normal(size=(count, FEATURES)).round(_DECIMALS)
+
+
+def input_of(data: Any) -> Any:
+    """What a model is given: a table of one column of text is a list of texts."""
+    return data["text"].to_numpy() if "text" in getattr(data, "columns", ()) else data
 
 
 class Models:
@@ -65,6 +77,8 @@ class Models:
         from sklearn.linear_model import LogisticRegression
         from xgboost import XGBClassifier
 
+        if name in TABLES:
+            return self._train_on_table(name)
         x = rows(_TRAINING_ROWS, seed=1)
         noise = np.random.default_rng(2).normal(scale=0.5, size=_TRAINING_ROWS)
         # Two products keep a linear model from being perfect and give the trees something to split on.
@@ -98,6 +112,26 @@ class Models:
             **({"serialization_format": "cloudpickle"} if argument != "xgb_model" else {}),
         )
         return Saved(name, folder, model, named)
+
+    def _train_on_table(self, name: str) -> Saved:
+        import mlflow.sklearn
+        from mlflow.models import infer_signature
+
+        table = TABLES[name](_TRAINING_ROWS, 1)
+        model = model_of(name).fit(input_of(table), target_of(name, table))
+        folder = self._folder / name
+        options = {"pip_requirements": [], "serialization_format": "cloudpickle"}
+        for data, path in ((table, folder), (_as_doubles(table), folder.with_name(f"{name}{DOUBLES}"))):
+            if data is None:
+                continue
+            signature = infer_signature(input_of(data), np.array([0]))
+            mlflow.sklearn.save_model(model, path=str(path), signature=signature, **options)
+        return Saved(name, folder, model, False)
+
+
+def _as_doubles(table: Any) -> Any:
+    """The same numbers as doubles, for the server that the others are compared with; None for a table with text."""
+    return None if any(table[name].dtype == object for name in table) else table.astype(np.float64)
 
 
 @contextlib.contextmanager

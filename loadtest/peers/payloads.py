@@ -54,6 +54,28 @@ def invocations_split(rows: Rows) -> PeerPayload:
     return PeerPayload(INVOCATIONS_PATH, _dump({"dataframe_split": split}), _predictions)
 
 
+def v1_table(table: Any) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": [dict(zip(table, row, strict=True)) for row in _cells(table)]}),
+                       _predictions)  # fmt: skip
+
+
+def v1_table_as_doubles(table: Any) -> PeerPayload:
+    return v1_table(table.astype(np.float64))
+
+
+def invocations_table(table: Any) -> PeerPayload:
+    split = {"columns": [*table], "data": _cells(table)}
+    return PeerPayload(INVOCATIONS_PATH, _dump({"dataframe_split": split}), _predictions)
+
+
+def v1_texts(table: Any) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": table["text"].tolist()}), _predictions)
+
+
+def invocations_texts(table: Any) -> PeerPayload:
+    return PeerPayload(INVOCATIONS_PATH, _dump({"inputs": table["text"].tolist()}), _predictions)
+
+
 def v2(rows: Rows) -> PeerPayload:
     return PeerPayload(V2_PATH, _dump({"inputs": [_tensor(rows)]}), _v2_json)
 
@@ -111,6 +133,12 @@ def _tensor(rows: Rows) -> dict[str, Any]:
 
 def _records(rows: Rows) -> list[dict[str, float]]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows.tolist()]
+
+
+def _cells(table: Any) -> list[list[Any]]:
+    """The rows of a table as JSON has them."""
+    plain = table.assign(**{name: table[name].dt.strftime("%Y-%m-%d") for name in table.select_dtypes("datetime")})
+    return [[None if cell != cell else cell for cell in row] for row in plain.astype(object).to_numpy().tolist()]
 
 
 def _dump(value: Any) -> bytes:

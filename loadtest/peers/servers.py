@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loadtest.peers import envs
 from loadtest.peers.client import status
-from loadtest.peers.models import Saved
+from loadtest.peers.models import DOUBLES, Saved
 from loadtest.peers.payloads import MODEL
 from loadtest.peers.place import APPS, PYTHON, ROOT, cores
 from loadtest.peers.ports import free_port
@@ -24,6 +24,7 @@ _POLL = 0.005
 OURS = "ours"
 OURS_NATIVE = "ours, native engine"
 OURS_PROBABILITIES = "ours, with probabilities"
+OURS_DOUBLES = "ours, doubles"
 STOCK = "stock KServe"
 TUNED = "stock KServe, tuned"
 MLFLOW = "mlflow serve"
@@ -88,8 +89,9 @@ class Starter:
         http, grpc, spare = free_port(), free_port(), free_port()
         extra: dict[str, str] = {}
         cwd = self._work
-        if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES):
-            argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={model.folder}", f"--model-name={MODEL}"]
+        if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES, OURS_DOUBLES):
+            folder = model.folder.with_name(model.folder.name + DOUBLES) if who == OURS_DOUBLES else model.folder
+            argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={folder}", f"--model-name={MODEL}"]
             argv += [f"--http-port={http}", f"--grpc-port={grpc}", "--host=127.0.0.1", f"--workers={workers}"]
             # The peers return labels only, so the comparison uses labels only.
             argv += [] if who == OURS_PROBABILITIES else ["--probabilities=false"]

@@ -9,6 +9,8 @@ from typing import Any
 
 from predictors.drift import PROFILE_FILE
 from predictors.drift.profiles import ProfileError, parse_profile
+from predictors.storage.failures import Misconfigured
+from predictors.storage.tracking import require_tracking
 
 
 def attach(profile: dict[str, Any], model: str) -> None:
@@ -20,6 +22,10 @@ def attach(profile: dict[str, Any], model: str) -> None:
             raise ProfileError(f"{model} is no folder of a model: it has no file named MLmodel")
         (Path(model) / PROFILE_FILE).write_text(text)
         return
+    try:
+        require_tracking(model, None)
+    except Misconfigured as error:
+        raise ProfileError(str(error)) from None
     from mlflow import MlflowClient
 
     kind, _, rest = model.partition(":/")

@@ -14,7 +14,9 @@ from predictors.drift.profiles import split_columns
 from predictors.drift.tap import MAX_REQUEST_ROWS, FastSample, SlowSample
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
+from predictors.protocol.mixed_rows import MixedRows, join_rows
 from predictors.protocol.results import PREDICTIONS, PROBABILITIES, named_tensors
+from predictors.signature.columns import ColumnPlan
 from predictors.signature.plan import columns_of_records, is_records
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class ColumnReader:
         self.output_names = loaded.output_names
         self.names = plan.names if not plan.inputs else tuple(field.name for field in plan.inputs if field.name)
         self.matrix_names = loaded.matrix.names if loaded.matrix is not None else ()
+        self.types = loaded.rows_plan.types if isinstance(loaded.rows_plan, ColumnPlan) else ()
         self.failed = False
         """Whether a failure has been logged."""
 
@@ -61,7 +64,7 @@ class ColumnReader:
         for wanted in (True, False):
             group = [sample for sample in samples if (sample[1][1] is not None) is wanted]
             if group:
-                rows = np.concatenate([rows for rows, _ in group])
+                rows = join_rows([rows for rows, _ in group])
                 answers = np.concatenate([predictions for _, (predictions, _) in group])
                 parts = [probabilities for _, (_, probabilities) in group if probabilities is not None]
                 probabilities = np.concatenate(parts) if parts else None
@@ -69,7 +72,9 @@ class ColumnReader:
                 tables.append(SampledColumns(len(rows), self.by_position(rows), outputs))
         return tables
 
-    def by_position(self, rows: Array) -> dict[str, Any]:
+    def by_position(self, rows: Array | MixedRows) -> dict[str, Any]:
+        if isinstance(rows, MixedRows):
+            return {column.name: rows.cells(column) for column in self.types}
         names = self.matrix_names or self.names
         if len(names) != rows.shape[1]:
             names = tuple(map(str, range(rows.shape[1])))

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from itertools import cycle, repeat
 from typing import TypeAlias
 
-from predictors.engines.engine import Answer
+from predictors.engines.engine import Answer, Rows
 from predictors.protocol.batch import Batch, Prediction
-from predictors.protocol.casting import Array
 
 MAX_REQUESTS, MAX_ROWS = 250, 5000
 """About the size of the sample per second: a larger one would cost more and show no more."""
 MAX_REQUEST_ROWS = 1000  # sampled from a single request
 DRAWN_SKIPS = 509  # random numbers drawn at a time
 
-FastSample: TypeAlias = "tuple[Array, Answer]"
+FastSample: TypeAlias = "tuple[Rows, Answer]"
 SlowSample: TypeAlias = "tuple[Batch, Prediction]"
 
 
@@ -37,7 +36,7 @@ class Tap:
         self.missed = 0
         """Requests that were not sampled for lack of capacity."""
 
-    def sample_rows(self, rows: Array, answer: Answer) -> None:
+    def sample_rows(self, rows: Rows, answer: Answer) -> None:
         """Called on the fast path, so the most frequent case comes first: a request that is skipped."""
         if self.to_skip > 0:
             self.to_skip -= 1

@@ -24,6 +24,8 @@ def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
     def build() -> Engine:
         wrapped = hasattr(raw, "get_booster")
         booster = raw.get_booster() if wrapped else raw
+        if hasattr(booster, "get_categories") and not booster.get_categories().empty():
+            raise Unsuited("it has categories")
         single = booster.copy()
         single.set_param({"nthread": 1})
         options = {"missing": getattr(raw, "missing", np.nan), "validate_features": False}
@@ -48,6 +50,8 @@ def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
 def lightgbm(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
     def build() -> Engine:
         booster = getattr(raw, "booster_", raw)
+        if booster.pandas_categorical:
+            raise Unsuited("it has categories")
 
         def values(rows: Array) -> Array:
             threads = 1 if len(rows) <= MAX_SINGLE_THREAD_ROWS else cpu_limit()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
-from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Run, Unsuited
-from predictors.engines.probes import ORDINARY, Probing, probe_groups
+from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Rows, Run, Unsuited
+from predictors.engines.probes import ORDINARY
 from predictors.engines.proof import limit_probes, prove
 from predictors.engines.timing import MAX_TIMED_ROWS, measure
 
@@ -33,7 +35,18 @@ class EngineChoice:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
-def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, native: Run) -> EngineChoice:
+class ProbeSource(Protocol):
+    """What is known of the rows that a model accepts."""
+
+    @property
+    def layouts(self) -> Sequence[bool]:
+        """Whether the model's library has their matrix column by column in memory; both where that may be."""
+
+    def groups(self, engine: Engine) -> Mapping[str, Rows]:
+        """Groups of rows by their description for messages. They are the same on every call."""
+
+
+def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSource, native: Run) -> EngineChoice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:
@@ -41,9 +54,9 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, n
             reasons[candidate.name] = f"--engine={mode}"
             continue
         try:
-            engine = in_layout_of_model(candidate.build(), columnwise=probing.columnwise)
-            groups = limit_probes(probe_groups(probing, engine.thresholds), native)
-            prove(engine, native, groups)
+            built = candidate.build()
+            groups = limit_probes(probing.groups(built), native)
+            engine = proven_in_a_layout(built, probing.layouts, native, groups)
             return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
         except Unsuited as unsuited:
             reasons[candidate.name] = str(unsuited)
@@ -53,6 +66,16 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: Probing, n
             log.debug("the engine %s cannot be used", candidate.name, exc_info=True)
             reasons[candidate.name] = f"it cannot be built ({type(error).__name__})"
     return EngineChoice(None, reasons)
+
+
+def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, groups: Mapping[str, Rows]) -> Engine:
+    """The engine in the first layout of its rows in which it proves itself."""
+    for columnwise in layouts[:-1]:
+        with contextlib.suppress(Unsuited):
+            prove(laid_out := in_layout_of_model(engine, columnwise=columnwise), native, groups)
+            return laid_out
+    prove(laid_out := in_layout_of_model(engine, columnwise=layouts[-1]), native, groups)
+    return laid_out
 
 
 def in_layout_of_model(engine: Engine, *, columnwise: bool) -> Engine:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from predictors.protocol.casting import Array
 
 Answer: TypeAlias = "tuple[Array, Array | None]"
 """Predictions, and class probabilities if they are wanted and the model has them."""
-Run: TypeAlias = Callable[[Array, bool], Answer]
-"""Called with a matrix of numbers, and whether probabilities are wanted."""
-RunJoint: TypeAlias = Callable[[Sequence[Array], bool], Answer]
-"""Called with the matrices of several requests; the answer is for all their rows, in order."""
+Rows: TypeAlias = Any
+"""A matrix of numbers, or `MixedRows` for an engine of columns of several types."""
+Run: TypeAlias = Callable[[Rows, bool], Answer]
+"""Called with rows, and whether probabilities are wanted."""
+RunJoint: TypeAlias = Callable[[Sequence[Rows], bool], Answer]
+"""Called with the rows of several requests; the answer is for all of them, in order."""
 MAX_BATCH_SECONDS = 0.05  # bounds how long the next batch waits for a thread
 
 
@@ -27,12 +29,14 @@ class Unsuited(Exception):
 
 @dataclass(frozen=True)
 class Engine:
-    """A model as a function from a matrix to predictions."""
+    """A model as a function from rows to predictions."""
 
     name: str
     run: Run
     thresholds: Sequence[Array] = ()
     """For each column, the values at which predictions change, if they are known: they make good probes."""
+    categories: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """By column, the values that the model distinguishes, for the same reason."""
     joint: RunJoint | None = None
     """`run` for several requests, if the last bits of a row would depend on the other rows of its matrix."""
     compiled: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate,
 from predictors.engines.forests import ensemble_of, run_trees
 from predictors.engines.linear import finish_of, multiply_parts
 from predictors.engines.onnx_trees import onnx_runtime_engine
+from predictors.engines.steps import Step, step_of
 from predictors.protocol.casting import Array
-
-Step = Callable[[Array], Array]
 
 
 def engine_candidates(model: Any) -> list[EngineCandidate]:
@@ -93,55 +92,3 @@ def without_checks(model: Any) -> Run:
             return predict(rows), predict_proba(rows) if probabilities and predict_proba else None
 
     return run
-
-
-def step_of(transformer: Any) -> Step:
-    """A transformation as a function: scalers by their operations in numpy, any other by its `transform`."""
-    from sklearn import config_context
-    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-
-    kind = type(transformer)
-    if kind is StandardScaler:
-        return standardize(transformer.mean_ if transformer.with_mean else None, transformer.scale_)
-    if kind is RobustScaler:
-        return apply_in_place(
-            (np.subtract, transformer.center_ if transformer.with_centering else None),
-            (np.divide, transformer.scale_ if transformer.with_scaling else None),
-        )
-    if kind is MaxAbsScaler and not getattr(transformer, "clip", False):
-        return apply_in_place((np.divide, transformer.scale_))
-    if kind is MinMaxScaler and not transformer.clip:
-        return apply_in_place((np.multiply, transformer.scale_), (np.add, transformer.min_))
-
-    def step(rows: Array) -> Array:
-        with config_context(skip_parameter_validation=True):
-            transformed = transformer.transform(rows)
-        if not isinstance(transformed, np.ndarray):
-            raise Declined
-        return transformed
-
-    return step
-
-
-def standardize(mean: Array | None, scale: Array | None) -> Step:
-    """Scaling whose parameters are converted to the precision of the rows."""
-
-    def step(rows: Array) -> Array:
-        if mean is not None:
-            rows = rows - mean.astype(rows.dtype)
-        return rows if scale is None else rows / scale.astype(rows.dtype)
-
-    return step
-
-
-def apply_in_place(*operations: tuple[np.ufunc, Array | None]) -> Step:
-    """Operations in double precision, each of which stores its result in the precision of the rows."""
-
-    def step(rows: Array) -> Array:
-        rows = rows.copy()
-        for operation, values in operations:
-            if values is not None:
-                operation(rows, values, out=rows, casting="same_kind")
-        return rows
-
-    return step

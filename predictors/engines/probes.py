@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from predictors.engines.engine import Engine
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array
 
 THRESHOLD_ROWS, ORDINARY_ROWS, OTHER_ROWS = 2000, 500, 200
@@ -27,28 +28,33 @@ class Probing:
     """Whether the model's library gets the rows from a DataFrame, which lies in memory column by column."""
     example: Array | None = None
 
+    @property
+    def layouts(self) -> Sequence[bool]:
+        """A DataFrame of integers is also copied row by row, when it is multiplied by doubles."""
+        integers = self.columnwise and self.integers is not None and len(self.integers) == self.width
+        return (self.columnwise, False) if integers else (self.columnwise,)
 
-def probe_groups(probing: Probing, thresholds: Sequence[Array]) -> dict[str, Array]:
-    """Groups of rows by their description for messages. They are the same on every call."""
-    width, example = probing.width, probing.example
-    random = np.random.default_rng(20)
-    ordinary = random.normal(size=(ORDINARY_ROWS, width)) * 10 ** random.uniform(-2, 3, size=(ORDINARY_ROWS, width))
-    groups = {ORDINARY: ordinary}
-    if example is not None:
-        groups = {"the input example": example, **groups}
-        jitter = random.normal(1, 0.3, size=(ORDINARY_ROWS, width))
-        groups["rows like the example"] = example[random.integers(len(example), size=ORDINARY_ROWS)] * jitter
-    if any(map(len, thresholds)):
-        groups["rows at split thresholds"] = rows_at_thresholds(thresholds, random)
-    groups["extreme rows"] = random.choice(EXTREMES, size=(OTHER_ROWS, width))
-    missing = ordinary[:OTHER_ROWS].copy()
-    missing[random.random(missing.shape) < 0.3] = np.nan
-    groups["rows with missing values"] = missing
-    infinite = ordinary[:OTHER_ROWS].copy()
-    infinite[random.random(infinite.shape) < 0.3] = np.inf
-    groups["rows with infinity"] = infinite
-    with np.errstate(over="ignore"):
-        return {name: round_integers(rows, probing.integers).astype(probing.dtype) for name, rows in groups.items()}
+    def groups(self, engine: Engine) -> dict[str, Array]:
+        """Groups of rows by their description for messages. They are the same on every call."""
+        width, example, thresholds = self.width, self.example, engine.thresholds
+        random = np.random.default_rng(20)
+        ordinary = random.normal(size=(ORDINARY_ROWS, width)) * 10 ** random.uniform(-2, 3, size=(ORDINARY_ROWS, width))
+        groups = {ORDINARY: ordinary}
+        if example is not None:
+            groups = {"the input example": example, **groups}
+            jitter = random.normal(1, 0.3, size=(ORDINARY_ROWS, width))
+            groups["rows like the example"] = example[random.integers(len(example), size=ORDINARY_ROWS)] * jitter
+        if any(map(len, thresholds)):
+            groups["rows at split thresholds"] = rows_at_thresholds(thresholds, random)
+        groups["extreme rows"] = random.choice(EXTREMES, size=(OTHER_ROWS, width))
+        missing = ordinary[:OTHER_ROWS].copy()
+        missing[random.random(missing.shape) < 0.3] = np.nan
+        groups["rows with missing values"] = missing
+        infinite = ordinary[:OTHER_ROWS].copy()
+        infinite[random.random(infinite.shape) < 0.3] = np.inf
+        groups["rows with infinity"] = infinite
+        with np.errstate(over="ignore"):
+            return {name: round_integers(rows, self.integers).astype(self.dtype) for name, rows in groups.items()}
 
 
 def rows_at_thresholds(thresholds: Sequence[Array], random: np.random.Generator) -> Array:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from predictors.engines.engine import Answer, Engine, Run, Unsuited
+from predictors.engines.engine import Answer, Engine, Rows, Run, Unsuited
 from predictors.engines.probes import ORDINARY
-from predictors.protocol.casting import Array
 
 TOLERANCE = 1e-6  # relative, for compiled engines
 SINGLE_ROWS = 5  # rows of each group of probes that are also tried alone
@@ -18,7 +17,7 @@ MIN_PROBES = 20  # rows of each group, however slow the model is
 PROOF_SECONDS = 3.0  # about the time that a slow model spends on the proof
 
 
-def limit_probes(groups: Mapping[str, Array], native: Run) -> dict[str, Array]:
+def limit_probes(groups: Mapping[str, Rows], native: Run) -> dict[str, Rows]:
     """Fewer probes for a slow model, so that the server does not need minutes to be ready."""
     few = groups[ORDINARY][:MIN_PROBES]
     try_run(native, few)  # the first run takes longer
@@ -29,7 +28,7 @@ def limit_probes(groups: Mapping[str, Array], native: Run) -> dict[str, Array]:
     return {name: rows[:count] for name, rows in groups.items()}
 
 
-def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
+def prove(engine: Engine, native: Run, groups: Mapping[str, Rows]) -> None:
     """Raises `Unsuited` if the engine answers a probe differently, or answers one that the model refuses."""
     answered, tolerance = 0, TOLERANCE if engine.compiled else 0.0
     for group, rows in groups.items():
@@ -45,6 +44,8 @@ def prove(engine: Engine, native: Run, groups: Mapping[str, Array]) -> None:
         )
         for row in range(min(len(rows), SINGLE_ROWS)):
             actual, expected = try_run(engine.run, rows[row : row + 1]), try_run(native, rows[row : row + 1])
+            if actual is not None and expected is None:
+                raise Unsuited(f"it answers one of {group} that the model refuses")
             if actual is not None and expected is not None:
                 compare_answers(actual, expected, f"one of {group} alone", tolerance)
     if not answered:
@@ -56,7 +57,7 @@ def compare_answers(actual: Answer, expected: Answer, group: str, tolerance: flo
         compare_arrays(mine, model, f"{part} for {group}", tolerance)
 
 
-def try_run(run: Run, rows: Array) -> Answer | None:
+def try_run(run: Run, rows: Rows) -> Answer | None:
     """The answer for the rows; None if they are declined or refused."""
     try:
         with np.errstate(all="ignore"):

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from predictors.engines.engine import Engine, ProvenEngine, Run, RunJoint, Unsuited
+from predictors.engines.engine import Engine, ProvenEngine, Rows, Run, RunJoint, Unsuited
 from predictors.engines.proof import TOLERANCE, compare_answers
-from predictors.protocol.casting import Array
+from predictors.protocol.mixed_rows import join_rows
 
 MEASURE_SECONDS = 0.1  # about the time that a slow engine spends on the timed runs
 JOINT_ROWS, MAX_TIMED_ROWS = 16, 64  # rows of the timed runs
 MIN_SAVING, MIN_INEXACT_SAVING = 3e-6, 50e-6  # seconds that joint runs must save for each request
 
 
-def measure(engine: Engine, rows: Array, *, exact: bool) -> ProvenEngine:
+def measure(engine: Engine, rows: Rows, *, exact: bool) -> ProvenEngine:
     """Measures how long the engine takes, and whether joint runs save time."""
     first, together = best_time(engine.run, rows[:1]), best_time(engine.run, rows[:JOINT_ROWS])
     rows = rows[: max(JOINT_ROWS, min(MAX_TIMED_ROWS, int(MEASURE_SECONDS / first)))]
@@ -38,11 +38,11 @@ def measure(engine: Engine, rows: Array, *, exact: bool) -> ProvenEngine:
 
 
 def concatenated(run: Run) -> RunJoint:
-    """Joint runs of one matrix with the rows of all requests."""
-    return lambda parts, probabilities: run(np.concatenate(parts), probabilities)
+    """Joint runs of the rows of all requests as one."""
+    return lambda parts, probabilities: run(join_rows(parts), probabilities)
 
 
-def matches_alone(joint: RunJoint, run: Run, rows: Array, tolerance: float) -> bool:
+def matches_alone(joint: RunJoint, run: Run, rows: Rows, tolerance: float) -> bool:
     """Whether requests get the same numbers from joint runs as alone."""
     for sizes in ([1] * len(rows), [1, 2], [1, 2, 3, 5, 1, 1], [len(rows) // 2 - 1, 2, len(rows) // 2 - 1]):
         ends = np.cumsum(sizes)
@@ -56,12 +56,12 @@ def matches_alone(joint: RunJoint, run: Run, rows: Array, tolerance: float) -> b
     return True
 
 
-def best_time(run: Run, rows: Array) -> float:
+def best_time(run: Run, rows: Rows) -> float:
     """The shortest of several runs, so that a busy machine matters little."""
     return min(run_times(run, rows))
 
 
-def run_times(run: Run, rows: Array) -> Iterator[float]:
+def run_times(run: Run, rows: Rows) -> Iterator[float]:
     end = time.perf_counter() + MEASURE_SECONDS / 50
     for _ in range(20):
         copied = rows.copy()

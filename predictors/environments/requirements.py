@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
 from predictors.flavor import MLmodel
 
 REQUIREMENTS, PYTHON_ENV, CONDA = "requirements.txt", "python_env.yaml", "conda.yaml"
@@ -142,7 +143,7 @@ def python_of(mlmodel: MLmodel, conda_packages: list[Any]) -> str | None:
 
 def read_yaml(file: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both safe
+        content = load_yaml(file)
     except FileNotFoundError:
         return {}
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ import grpc
 
 from predictors.access.tls import TlsFiles
 from predictors.grpc.transport.calls import MAX_DETAILS, GrpcServer
+from predictors.grpc.transport.connection import ALWAYS_HELD
 from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.frames import MAX_HEADERS, MAX_STREAMS
 from predictors.grpc.transport.methods import INTERNAL_ERROR, NO_SUCH_METHOD, PUSHBACK, Abort, Method, head_of
@@ -182,7 +183,7 @@ class GrpcioCall(ObservedCall):
             await self.context.send_initial_metadata(ids)
 
     def check_room(self, size: int) -> None:
-        if not self.server.room.has(size):
+        if size > ALWAYS_HELD and not self.server.room.has(size):
             self.server.refused()
             words = "the requests that are on their way hold too many bytes; try again later"
             raise Abort(GrpcStatus.UNAVAILABLE, words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError
@@ -22,11 +21,11 @@ from predictors.model.kserve_types import prediction_of, request_of
 from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import request_error
-from predictors.pipeline.pipeline import Pipeline
+from predictors.pipeline.pipeline import MAX_SHARED_BODY, Pipeline
 from predictors.pipeline.served_models import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
-from predictors.protocol.errors import NotFound, RequestError
+from predictors.protocol.errors import InvalidInput, NotFound, RequestError
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import Exchange, current
 
@@ -75,29 +74,36 @@ class InferenceService:
         fields = {field.name for field in pb.ModelMetadataResponse.DESCRIPTOR.fields}
         return pb.ModelMetadataResponse(**{key: value for key, value in about.items() if key in fields})
 
-    async def ModelInfer(self, request: Any, call: RpcCall) -> Any:
-        served = self.checked(request.model_name, request.model_version)
-        model, loaded = served.model, served.loaded
-
-        async def hooked() -> tuple[Any, int]:
-            batch = codec.decode(request)
-            response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
-            prediction = prediction_of(response, loaded.version)
-            if call.exchange is not None and call.exchange.sampled:
-                call.exchange.predicted = batch, prediction
-            return codec.encode(prediction, batch), row_count(batch)
-
+    async def infer(self, call: RpcCall, message: bytes) -> bytes:
+        """ModelInfer, from the bytes of the request to those of the reply: a large message is parsed in a thread."""
+        request = None
         try:
+            if len(message) <= MAX_SHARED_BODY:
+                request = message_of(pb.ModelInferRequest, message)
+                served = self.pipeline.check(request.model_name, request.model_version or None)
+            else:
+                served = self.pipeline.serving()
+            model, loaded = served.model, served.loaded
+
+            def decode() -> Batch:
+                if request is not None:
+                    return codec.decode(request)
+                large = message_of(pb.ModelInferRequest, message)
+                self.pipeline.check_name(large.model_name)
+                served.check_version(large.model_name, large.model_version or None)
+                return codec.decode(large)
+
+            async def hooked() -> tuple[bytes, int]:
+                batch = decode()
+                response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
+                prediction = prediction_of(response, loaded.version)
+                if call.exchange is not None and call.exchange.sampled:
+                    call.exchange.predicted = batch, prediction
+                return encode(prediction, batch), row_count(batch)
+
             if model.customized:
                 return await self.pipeline.counted(served, hooked)
-            return await self.pipeline.predict(
-                served,
-                request.ByteSize(),
-                lambda: codec.decode(request),
-                codec.encode,
-                call.seconds_left,
-                None if call.decoded is None else call.decoded[1],
-            )
+            return await self.pipeline.predict(served, len(message), decode, encode, call.seconds_left, call.decoded)
         except Exception as error:
             self.abort(request_error(error))
 
@@ -138,7 +144,7 @@ class InferenceService:
 class InferReply:
     """A `Reply` over gRPC."""
 
-    __slots__ = ("call", "exchange", "message", "pipeline", "request")
+    __slots__ = ("call", "exchange", "message", "pipeline")
     admitted = True  # the guard keeps all others from the fast path
 
     def __init__(self, pipeline: Pipeline, call: RpcCall, message: bytes) -> None:
@@ -146,7 +152,6 @@ class InferReply:
         self.call = call
         self.message = message
         self.exchange = call.exchange
-        self.request: Any = None
 
     @property
     def headers(self) -> Headers:
@@ -169,20 +174,19 @@ class InferReply:
         return exchange
 
     def decode(self) -> Batch:
-        self.request = request = pb.ModelInferRequest.FromString(self.message)
+        request = pb.ModelInferRequest.FromString(self.message)
         self.pipeline.check(request.model_name, request.model_version or None)
         return codec.decode(request)
 
     def encode(self, prediction: Prediction, batch: Batch) -> bytes:
-        message: bytes = codec.encode(prediction, batch).SerializeToString()
-        return message
+        return encode(prediction, batch)
 
     def send(self, encoded: bytes, version_header: bytes) -> None:
         self.call.reply(encoded)
 
     def pass_on(self, batch: Batch | None = None) -> None:
         if batch is not None:
-            self.call.decoded = self.request, batch
+            self.call.decoded = batch
         self.call.pass_on(self.message)
 
     def refuse(self, error: RequestError) -> None:
@@ -234,10 +238,11 @@ def build(pipeline: Pipeline) -> GrpcServer:
     methods = {
         path_of(one): unary(getattr(service, one.name), GetMessageClass(one.input_type), one.name in PROBES)
         for one in SERVICE.methods
+        if one.name != "ModelInfer"
     }
     infer = path_of(SERVICE.methods_by_name["ModelInfer"])
-    methods[infer] = replace(
-        methods[infer], quick=service.infer_quickly, ended=lambda status: pipeline.record("grpc", status)
+    methods[infer] = Method(
+        unary=service.infer, quick=service.infer_quickly, ended=lambda status: pipeline.record("grpc", status)
     )
     methods[path_of(HEALTH.methods_by_name["Check"])] = unary(health.Check, health_pb2.HealthCheckRequest, True)
     methods[path_of(HEALTH.methods_by_name["Watch"])] = Method(streaming=health.watch, probe=True)
@@ -282,7 +287,7 @@ def path_of(method: Any) -> str:
 
 def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
     async def answer(call: RpcCall, message: bytes) -> bytes:
-        request = parsed(request_type, message) if call.decoded is None else call.decoded[0]
+        request = parsed(request_type, message)
         reply: bytes = (await handler(request, call)).SerializeToString()
         return reply
 
@@ -291,6 +296,18 @@ def unary(handler: Any, request_type: Any, probe: bool = False) -> Method:
 
 def parsed(request_type: Any, message: bytes) -> Any:
     try:
+        return message_of(request_type, message)
+    except InvalidInput as error:
+        raise aborted(error) from None
+
+
+def message_of(request_type: Any, message: bytes) -> Any:
+    try:
         return request_type.FromString(message)
     except DecodeError:
-        raise Abort(GrpcStatus.INVALID_ARGUMENT, f"the message is no {request_type.DESCRIPTOR.name}") from None
+        raise InvalidInput(f"the message is no {request_type.DESCRIPTOR.name}") from None
+
+
+def encode(prediction: Prediction, batch: Batch) -> bytes:
+    message: bytes = codec.encode(prediction, batch).SerializeToString()
+    return message

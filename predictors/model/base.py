@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -13,9 +13,7 @@ from typing import Any, ClassVar
 import kserve.errors
 from kserve import Model
 
-from predictors.engines.choice import EngineChoice, choose
 from predictors.engines.engine import Answer, EngineCandidate
-from predictors.engines.probes import Probing
 from predictors.environments.dependencies import preflight
 from predictors.features.declaration import declaration_of
 from predictors.features.lookup import Features
@@ -23,13 +21,13 @@ from predictors.features.open_features import open_features
 from predictors.features.store import FeastError
 from predictors.flavor import BY_NAME, MLmodel, read_mlmodel, require_modules
 from predictors.model.blame import classify_failure
+from predictors.model.choosing import with_engine
 from predictors.model.kserve_types import decode_payload, encode_reply
 from predictors.model.loaded import Loaded, LoadError, LoadingStatus, Tensor
 from predictors.model.native import NO_PARAMS, Native
 from predictors.model.settings import ModelSettings
 from predictors.model.tensors import input_tensors, output_tensors
 from predictors.protocol.batch import Batch, Prediction
-from predictors.protocol.casting import Array
 from predictors.protocol.errors import (
     FeatureMissing,
     FeaturesUnavailable,
@@ -37,12 +35,13 @@ from predictors.protocol.errors import (
     NotReady,
     RequestError,
 )
+from predictors.protocol.mixed_rows import ColumnType
 from predictors.queueing.thread_slots import stop_if_abandoned
+from predictors.runtime.package_name import yield_to
 from predictors.safety import checks
 from predictors.safety.model_files import Policy, UnsafeModel
 from predictors.safety.pickle_switch import guarded_load
 from predictors.signature.example import placeholder, read_example
-from predictors.signature.matrix import compile_matrix
 from predictors.signature.plan import read_plan
 from predictors.storage.failures import one_line
 from predictors.storage.source import Source, resolve, served_version
@@ -96,6 +95,10 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         """The engines to try for this model, the most promising first. Flavors override it."""
         return []
 
+    def column_engines(self, native: Native, columns: Sequence[ColumnType]) -> list[EngineCandidate]:
+        """The engines to try with columns of several types, if none takes them as one matrix."""
+        return []
+
     def load(self) -> bool:
         """Downloads the model if necessary, builds it, warms it up and chooses its engine. Raises `LoadError`."""
         started = time.perf_counter()
@@ -144,6 +147,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         self.status.note(f"loading {source.resolved_uri} with the {self.flavor} flavor")
         try:
             checks.check(mlmodel.path, mlmodel.content, self.flavor, policy)
+            yield_to(mlmodel.code)
             with guarded_load(self.flavor, policy):
                 native = self.load_native(mlmodel)
         except UnsafeModel as error:
@@ -157,7 +161,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
             ) from error
         plan = read_plan(mlmodel)
         if not plan.has_signature:
-            plan = replace(plan, width=native.width, names=native.names)
+            plan = replace(plan, width=native.width, names=native.names, fills_missing=native.fills_missing)
         try:
             declaration = declaration_of(mlmodel.content, self.settings)
         except FeastError as error:
@@ -204,24 +208,14 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def choose_engine(self, loaded: Loaded) -> Loaded:
         """Chooses the engine: the first one that proves itself against the model, else the model itself."""
-        mode, native, matrix = self.settings.engine, loaded.native, compile_matrix(loaded.plan)
-        choice = EngineChoice(reasons={"engine": "it takes one matrix of numbers and no parameters"})
-        if loaded.mlmodel.pyfunc.get("predict_fn", "predict") != "predict":
-            choice = EngineChoice(reasons={"engine": "the model was saved with a predict function of its own"})
-        elif matrix is not None and not loaded.plan.params and native.default == "predict":
-
-            def native_run(rows: Array, probabilities: bool) -> Answer:
-                data, predict_proba = loaded.plan.conform_matrix(rows), native.probabilities if probabilities else None
-                return native.methods["predict"](data, {}), predict_proba(data, {}) if predict_proba else None
-
-            self.status.note("choosing an engine")
-            rows = None if loaded.example is None else matrix.conform(loaded.example)
-            probing = Probing(matrix.width, matrix.dtype, matrix.integers, matrix.columnwise, rows)
-            choice = choose(self.engines(native), mode, probing, native_run)
+        self.status.note("choosing an engine")
+        mode = self.settings.engine
+        loaded = with_engine(loaded, mode, self.engines, self.column_engines)
+        choice = loaded.choice
         log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
         if mode == "compiled" and choice.proven is None:
             raise LoadError(f"--engine=compiled: no compiled engine can serve this model ({choice.reason})")
-        return replace(loaded, matrix=matrix, choice=choice)
+        return loaded
 
     # -- predicting ---------------------------------------------------------------------------------------------
 
@@ -251,7 +245,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
 
     def predict_natively(self, loaded: Loaded, batch: Batch, *, with_probabilities: bool) -> Prediction:
         """Predicts a batch with the model itself. Raises `RequestError`, whatever the model raises."""
-        name = batch.method or loaded.native.default
+        name = loaded.native.default if batch.method is None else batch.method
         method = loaded.native.methods.get(name)
         if method is None:
             raise InvalidInput(f"unknown method '{name}'; the model has {', '.join(loaded.methods)}")

@@ -8,14 +8,16 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from predictors.engines.choice import EngineChoice
+from predictors.engines.engine import Rows
 from predictors.environments.dependencies import UnmetRequirement
 from predictors.features.declaration import Declaration
 from predictors.flavor import MLmodel
 from predictors.model.native import Native
 from predictors.protocol.batch import Batch
-from predictors.protocol.casting import Array
+from predictors.signature.columns import ColumnPlan
 from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
+from predictors.signature.texts import TextPlan
 from predictors.storage.source import Source
 
 Tensor: TypeAlias = Mapping[str, Any]
@@ -38,7 +40,9 @@ class Loaded:
     example: Batch | None = None
     """The model's own example, else a placeholder row; None if the model does not accept that."""
     matrix: MatrixPlan | None = None
-    """The fast path from the rows of a request to the engine."""
+    """How a request becomes a matrix; None if its columns are not all numbers."""
+    rows_plan: MatrixPlan | ColumnPlan | TextPlan | None = None
+    """How a request becomes the rows of the engine."""
     choice: EngineChoice = field(default_factory=EngineChoice)
     outputs: tuple[Tensor, ...] = ()
     """The output tensors of the predicted example; those of the signature if none was predicted."""
@@ -56,11 +60,11 @@ class Loaded:
     def output_names(self) -> tuple[str, ...]:
         return tuple(output.name for output in self.plan.outputs if output.name)
 
-    def engine_rows(self, batch: Batch) -> Array | None:
+    def engine_rows(self, batch: Batch) -> Rows | None:
         """The rows of a request as the engine takes them; None if the request needs the model itself."""
-        if self.matrix is None or self.choice.proven is None or batch.params or batch.ignored:
+        if self.rows_plan is None or self.choice.proven is None or batch.params or batch.ignored:
             return None
-        return self.matrix.conform(batch) if batch.method in (None, "predict") else None
+        return self.rows_plan.conform(batch) if batch.method in (None, "predict") else None
 
 
 @dataclass

@@ -38,17 +38,3 @@ def class_probabilities(predict: Method) -> Method:
         return both_classes(np.asarray(predict(data, params)))
 
     return run
-
-
-def with_categories(method: Method) -> Method:
-    """The method with text columns converted to pandas categories, for libraries that accept no text."""
-
-    def run(data: Any, params: Mapping[str, Any]) -> Any:
-        return method(to_categories(data), params)
-
-    return run
-
-
-def to_categories(data: Any) -> Any:
-    text = [name for name in getattr(data, "columns", ()) if data[name].dtype == object]
-    return data.astype(dict.fromkeys(text, "category")) if text else data

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from predictors.flavor import MLmodel
+from predictors.storage.tracking import has_no_store
 
 Method: TypeAlias = Callable[[Any, Mapping[str, Any]], Any]
 """Called with the model's input and its params."""
@@ -34,6 +35,8 @@ class Native:
     """The number of columns that the model expects, if it knows."""
     names: tuple[str, ...] = ()
     """The column names that the model expects; empty if it knows none."""
+    fills_missing: bool = False
+    """Whether a column that is not there is one of missing values to the model."""
     default: str = "predict"
     """The method for requests that name none."""
     blames_input: bool = False
@@ -44,6 +47,8 @@ def load_pyfunc(mlmodel: MLmodel) -> Any:
     """The model as `mlflow.pyfunc` loads it."""
     import mlflow.pyfunc
 
+    if has_no_store():  # the traces of agents would begin one
+        mlflow.tracing.disable()
     return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
 
 

@@ -38,6 +38,13 @@ class PredictionSettings:
         truth,
         group="Predictions",
     )
+    unseen_category: str = setting(
+        "error",
+        "a category that an XGBoost or LightGBM model was not trained with: 'error' refuses the request, 'missing' "
+        "takes it as null, 'native' leaves it to the library (XGBoost may answer for another category)",
+        choice("error", "missing", "native"),
+        group="Predictions",
+    )
     nan: str = setting(
         "null",
         "NaN and infinity in JSON responses: 'null' writes null, 'error' answers 500",

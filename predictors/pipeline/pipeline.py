@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from math import inf
 from typing import TypeVar
 
+import numpy as np
+
 from predictors.access.gate import gate_of
 from predictors.pipeline.fast_path import MAX_FAST_BODY, FastPath
 from predictors.pipeline.ignored_log import IgnoredLog
@@ -29,8 +31,10 @@ from predictors.protocol.errors import (
 from predictors.queueing.admission import Admission
 from predictors.queueing.inflation import Inflater
 from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
+from predictors.runtime import garbage
 from predictors.runtime.cpus import cpu_limit
 from predictors.runtime.log_throttle import LogThrottle
+from predictors.signature.matrix import MatrixPlan
 from predictors.telemetry.exchange import CLIENT_GONE, Exchange, Observer, current
 from predictors.telemetry.metrics import request_counter
 
@@ -38,6 +42,7 @@ log = logging.getLogger("predictors")
 T = TypeVar("T")
 
 COMMAND_POLL_INTERVAL = 0.02  # seconds between polls for the answer to a command
+MAX_SHARED_BODY = 256 * 1024  # bytes: of larger requests, one at a time is decoded or encoded
 LAST_ANSWERS_SECONDS = 0.2  # seconds: a server that has been replaced says so before it ends
 
 
@@ -61,6 +66,7 @@ class Pipeline:
         threads = settings.max_threads or max(4, cpu_limit())
         self.executor = PredictionThreads(threads)
         self.thread_slots = ThreadSlots(self.executor, threads)
+        self.large_requests = asyncio.Lock()
         self.admission = Admission(settings, threads, self.queued)
         self.ignored_log = IgnoredLog(settings.model_name)
         self.refusals = LogThrottle()
@@ -92,12 +98,14 @@ class Pipeline:
 
     def check(self, name: str, version: str | None = None) -> ServedModel:
         """The served model, if it has this name and version."""
+        self.check_name(name)
+        served = self.serving()
+        served.check_version(name, version)
+        return served
+
+    def check_name(self, name: str) -> None:
         if name != self.name:
             raise NotFound(f"unknown model '{name}'; this server has '{self.name}'")
-        served = self.serving()
-        if version is not None and version != served.loaded.version:
-            raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{served.loaded.version}'")
-        return served
 
     def serving(self) -> ServedModel:
         served = self.served_models.current()
@@ -154,7 +162,8 @@ class Pipeline:
         if served.features is not None:
             return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
         if not small or fast_path is None:
-            return await self.counted(served, lambda: self.in_thread(served, decode, encode), seconds)
+            large = size > MAX_SHARED_BODY
+            return await self.counted(served, lambda: self.in_thread(served, decode, encode, large=large), seconds)
         return await self.counted(served, lambda: self.in_batch(served, fast_path, decode, encode), seconds)
 
     async def with_features(
@@ -193,22 +202,43 @@ class Pipeline:
         return await self.in_thread(served, lambda: batch, encode)
 
     async def in_thread(
-        self, served: ServedModel, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self,
+        served: ServedModel,
+        decode: Callable[[], Batch],
+        encode: Callable[[Prediction, Batch], T],
+        *,
+        large: bool = False,
     ) -> tuple[T, int]:
-        def work() -> tuple[T, int]:
+        loaded, kept = served.loaded, self.is_kept(served)
+
+        def prepare() -> Batch:
             batch = decode()
             stop_if_abandoned()
-            kept = self.is_kept(served)
-            model_input = batch.copy() if kept and not served.loaded.plan.copies_input else batch
-            prediction, rows = served.model.predict_batch(served.loaded, model_input), row_count(batch)
+            is_matrix = isinstance(loaded.rows_plan, MatrixPlan)
+            rows = loaded.engine_rows(batch) if large and is_matrix and not kept else None
+            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch
+
+        def predict(batch: Batch) -> tuple[Prediction, Batch]:
+            model_input = batch.copy() if kept and not loaded.plan.copies_input else batch
+            prediction = served.model.predict_batch(loaded, model_input)
             stop_if_abandoned()
-            if kept:
-                prediction = prediction.copy()
+            return prediction.copy() if kept else prediction, batch
+
+        def finish(prediction: Prediction, batch: Batch) -> tuple[T, int]:
+            rows = row_count(batch)
             if served.drift is not None:
                 served.drift.tap.sample_batch(batch, prediction, rows)
-            return encode(prediction, batch), rows
+            reply = encode(prediction, batch)
+            if large and not kept and loaded.plan.copies_input:
+                batch.release()
+            return reply, rows
 
-        return await self.apart(work)
+        if not large:
+            return await self.apart(lambda: finish(*predict(prepare())))
+        # The model does not wait: most models let other threads run.
+        batch = await self.alone(prepare)
+        prediction, batch = await self.apart(lambda: predict(batch))
+        return await self.alone(lambda: finish(prediction, batch))
 
     def is_kept(self, served: ServedModel) -> bool:
         """Whether this request is read again later: the model may change its input, and its output."""
@@ -221,6 +251,19 @@ class Pipeline:
         run = contextvars.copy_context().run
         result: T = await self.thread_slots.run(lambda: run(work), self.admission.hold)
         return result
+
+    async def alone(self, work: Callable[[], T]) -> T:
+        """Runs in a thread what makes millions of objects, one request at a time: they all want the interpreter's lock.
+
+        Garbage is collected afterwards; in between, the collector would look through all of them again and again.
+        """
+
+        def run() -> T:
+            with garbage.paused():
+                return work()
+
+        async with self.large_requests:
+            return await self.apart(run)
 
     async def counted(
         self, served: ServedModel, run: Callable[[], Awaitable[tuple[T, int]]], seconds: float = inf
@@ -244,8 +287,9 @@ class Pipeline:
                 raise failure from error
             if isinstance(error, ModelFailure):
                 log.error("the model failed", exc_info=error.__cause__)
-            elif error.__cause__ is not None and (refusals := self.refusals.due()):
-                log.warning("%s%s", failure, f" (and {refusals - 1} more refusals before it)" if refusals > 1 else "")
+            elif (error.__cause__ is not None or failure.logged) and (refusals := self.refusals.due()):
+                more = f" (and {refusals - 1} more refusals before it)" if refusals > 1 else ""
+                log.warning("%s%s", failure.logged or failure, more)
             raise
         finally:
             counters.in_flight.dec()

@@ -18,6 +18,7 @@ from predictors.pipeline.fast_path import FastPath
 from predictors.pipeline.model_metrics import model_loaded, model_unloaded
 from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
+from predictors.protocol.errors import NotFound
 from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.runtime.cpus import cpu_limit
@@ -44,6 +45,10 @@ class ServedModel:
     """Looks up features for every request, so that all take the slow path."""
     drift: DriftState | None = None
     """None where drift is not measured."""
+
+    def check_version(self, name: str, version: str | None) -> None:
+        if version is not None and version != self.loaded.version:
+            raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{self.loaded.version}'")
 
     @cached_property
     def version_header(self) -> tuple[str, str]:

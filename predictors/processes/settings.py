@@ -11,7 +11,7 @@ from predictors.settings.values import between, choice, port, seconds, size, tru
 @dataclass(frozen=True)
 class ServerSettings:
     host: str = setting("0.0.0.0", "address to listen on")  # noqa: S104 - a container is reached from outside
-    http_port: int = setting(8080, "HTTP port; 0 picks a free one", port)
+    http_port: int = setting(8080, "HTTP port; 0 picks a free one", port, flags=("--port",))
     grpc_port: int = setting(8081, "gRPC port; 0 picks a free one", port)
     enable_grpc: bool = setting(True, "serve gRPC", truth)
     grpc_server: str = setting(

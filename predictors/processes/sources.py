@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from predictors.processes.files import locked, write
+from predictors.runtime import package_name
 from predictors.storage.registry import DOWNLOAD_PREFIX
 from predictors.storage.source import Source
 
@@ -26,10 +26,11 @@ class Sources:
         return self.get(1)
 
     def add(self, number: int, source: Source) -> None:
-        write(self.file(number), pickle.dumps(source))
+        write(self.file(number), package_name.dumps(source))
 
     def get(self, number: int) -> Source:
-        source: Source = pickle.loads(self.file(number).read_bytes())  # noqa: S301 - our own file, in our own folder
+        with self.file(number).open("rb") as stream:
+            source: Source = package_name.load(stream)
         return source
 
     def numbers(self) -> list[int]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from predictors.protocol.ignored import Ignored
 
+RELEASED = 4096  # values that are freed at a time
+
 Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
 
 
@@ -70,6 +72,19 @@ class Batch:
     """The caller sent params, if only an empty object: MLflow hands the model that rather than None."""
     entities: Mapping[str, Values] | None = None
     """The join keys, if the features of the request were looked up."""
+
+    def with_matrix(self, rows: np.ndarray[Any, Any]) -> Batch:
+        """The same request with its rows as one matrix of numbers; its own values are freed."""
+        batch = replace(self, columns={"a matrix": rows}, rows=None, source=None, tensors=True)
+        self.release()
+        return batch
+
+    def release(self) -> None:
+        """Frees the values a few at a time: to free millions at once would hold up all other threads."""
+        for values in (self.rows, *(self.columns or {}).values()):
+            while isinstance(values, list) and values:
+                del values[-RELEASED:]
+        self.rows, self.columns, self.source = None, {}, None
 
     def copy(self) -> Batch:
         """A copy with rows of its own, for a model that may write to its input."""

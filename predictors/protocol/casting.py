@@ -11,7 +11,7 @@ import binascii
 import re
 import struct
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +33,9 @@ JSON_TYPES = {
 }
 NO_NUMBERS = frozenset({bool, str, bytes})
 MAX_EXACT_IN_DOUBLE = 2**53
+MIN_LONG = -(2**63)
 MAX_DATE = 100  # characters
+BLOCK = 2**16  # values that are converted at a time: other threads have their turn in between
 # pandas also parses words such as "now"; here only a written-out date is one.
 # It drops zones silently, unless they are an offset or UTC.
 ISO_TIME = r"\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?"
@@ -64,14 +66,32 @@ def pack_doubles(values: Iterable[Any], count: int) -> Array:
     booleans pass as 0 and 1."""
     doubles = np.empty(count)
     try:
-        struct.pack_into(f"{count}d", doubles.data, 0, *values)
+        if count > BLOCK:
+            values, start = iter(values), 0
+            while count - start > BLOCK:
+                struct.pack_into(f"{BLOCK}d", doubles.data, start * doubles.itemsize, *islice(values, BLOCK))
+                start += BLOCK
+            struct.pack_into(f"{count - start}d", doubles.data, start * doubles.itemsize, *values)
+        else:
+            struct.pack_into(f"{count}d", doubles.data, 0, *values)
     except struct.error as error:
         raise TypeError("a value is no number") from error
     return doubles
 
 
 def types_of(values: list[Any]) -> set[type]:
-    return set(map(type, values))
+    if len(values) <= BLOCK:
+        return set(map(type, values))
+    return set().union(*(set(map(type, values[i : i + BLOCK])) for i in range(0, len(values), BLOCK)))
+
+
+def array_of(values: Any, dtype: np.dtype[Any] | None = None) -> Array:
+    """A sequence of numbers as numpy has it."""
+    if len(values) > BLOCK:
+        blocks = [np.array(values[i : i + BLOCK], dtype) for i in range(0, len(values), BLOCK)]
+        if len({(block.dtype, block.shape[1:]) for block in blocks}) == 1 and blocks[0].dtype.kind in "iuf":
+            return np.concatenate(blocks)
+    return np.array(values, dtype)
 
 
 def column_of(values: Values, name: str) -> Values:
@@ -107,20 +127,20 @@ def numbers(values: Values, dtype: np.dtype[Any], name: str, expected: str, *, n
         present = [value for value in values if value is not None]
         cast_exact(number_array(present, dtype, name, expected), dtype, name, expected, typed=False)
         # No integer type has a null: as in pandas, an optional column with nulls becomes double.
-        return np.array(values, dtype=dtype if dtype.kind == "f" else np.float64)
+        return array_of(values, dtype if dtype.kind == "f" else np.dtype(np.float64))
     row, value = first_invalid(values, lambda v: type(v) not in (int, float) and (v is not None or not nullable))
     raise mismatch(name, row, expected, json_type(value))
 
 
 def number_array(values: list[Any], dtype: np.dtype[Any], name: str, expected: str) -> Array:
     """Python numbers as an array, with every digit that `dtype` can hold."""
-    array = np.array(values) if values else np.array(values, dtype=dtype)
+    array = array_of(values) if values else np.array(values, dtype=dtype)
     if dtype.kind == "f" or array.dtype.kind in "iu":
         return array.astype(np.float64) if array.dtype.kind == "O" else array
     # Large integers, or integers beside floats: numpy would round them.
     limits = np.iinfo(dtype)
     for row, value in enumerate(values):
-        if not limits.min <= value <= limits.max:
+        if not limits.min <= value <= limits.max or (value == MIN_LONG and type(value) is float):
             raise mismatch(name, row, expected, "a number out of its range")
         if value != int(value):
             raise mismatch(name, row, expected, "a number with a fraction")
@@ -167,6 +187,8 @@ def cast_exact(array: Array, dtype: np.dtype[Any], name: str, expected: str, *, 
     # Python integers compare exactly with any array; float bounds are powers of two and exact as well.
     low, high = (float(limits.min), float(limits.max) + 1) if array.dtype.kind == "f" else (limits.min, limits.max)
     outside = (array < low) | ((array >= high) if array.dtype.kind == "f" else (array > high))
+    if array.dtype.kind == "f" and limits.min == MIN_LONG and not typed:
+        outside |= array == low  # integers of JSON beyond 64 bits have become this number
     if outside.any():
         raise mismatch(name, int(outside.argmax()), expected, "a number out of its range")
     return array.astype(dtype)
@@ -190,6 +212,8 @@ def booleans(values: Values, name: str, expected: str, *, nullable: bool) -> Arr
         return object_array(values)
     if types <= {bool, int, float} and all(value in (0, 1) for value in values):
         return np.array(values, dtype=np.bool_)
+    if types <= {bool, int, float, type(None)} and nullable and all(value in (None, 0, 1) for value in values):
+        return object_array([None if value is None else bool(value) for value in values])
     row, value = first_invalid(
         values, lambda v: type(v) is not bool and (v is not None or not nullable) and v not in (0, 1)
     )

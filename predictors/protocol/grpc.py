@@ -75,7 +75,7 @@ def decode_input(tensor: Any, raw: bytes | None) -> tensors.Array:
         raise InvalidInput(f"input '{name}': shape {list(shape)} does not agree with {len(values)} values")
     if datatype == "BYTES":
         return casting.object_array(list(values)).reshape(shape)
-    array = np.array(values) if values else np.empty(0, dtype)
+    array = casting.array_of(values) if values else np.empty(0, dtype)
     return casting.cast_exact(array, dtype, name, f"{datatype} values", typed=True).reshape(shape)
 
 

@@ -12,20 +12,21 @@ import numpy as np
 import orjson
 
 from predictors.protocol.errors import InvalidInput, ModelFailure
+from predictors.protocol.json_pieces import parse_in_pieces
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+LARGE = 256 * 1024  # bytes of a text that is parsed in pieces
+BLOCK = 2**16  # numbers that are written at a time
 
 
 def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[str, Any]:
     """The JSON object in a request body; with `nonfinite` it may hold NaN and Infinity, as Python writes them."""
     if not body:
         raise InvalidInput("the request body is empty: expected a JSON object")
+    loads = loads_nonfinite if nonfinite else orjson.loads
     try:
-        value = orjson.loads(body)
+        value = loads(body) if len(body) <= LARGE else parse_in_pieces(bytes(body), loads)
     except orjson.JSONDecodeError as error:
-        value = parse_nonfinite(bytes(body)) if nonfinite else None
-        if isinstance(value, dict):
-            return value
         named = not nonfinite and names_nonfinite(bytes(body), error.pos)
         hint = " (JSON has no NaN or Infinity: send null)" if named else ""
         raise InvalidInput(
@@ -36,14 +37,17 @@ def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[s
     return value
 
 
-def parse_nonfinite(body: bytes) -> Any:
-    """JSON with NaN or Infinity; None if it is not JSON, or has neither."""
-    if b"NaN" not in body and b"Infinity" not in body:
-        return None
+def loads_nonfinite(body: bytes | memoryview) -> Any:
+    """JSON that may hold NaN and Infinity; raises orjson's error."""
     try:
-        return parse_as_python(body)
-    except (ValueError, RecursionError):
-        return None
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = bytes(body)
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise
+        with suppress(ValueError, RecursionError):
+            return parse_as_python(text)
+        raise
 
 
 def parse_as_python(text: bytes | str) -> Any:
@@ -77,6 +81,21 @@ def dump(value: Any, *, strict: bool = False) -> bytes:
         raise ModelFailure(f"the prediction cannot be written as JSON: {error.__cause__ or error}") from error
 
 
+class LargeArray(np.ndarray[Any, Any]):
+    """An array that is written in blocks: orjson does not know the class, and asks `builtin`."""
+
+
+def in_blocks(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array, to be written in blocks if it is large: other threads have their turn in between."""
+    return array.view(LargeArray) if array.size > BLOCK and len(array) > 1 else array
+
+
+def text_in_blocks(array: LargeArray) -> orjson.Fragment:
+    rows = max(1, BLOCK * len(array) // array.size)
+    blocks = (np.asarray(array[i : i + rows]) for i in range(0, len(array), rows))
+    return orjson.Fragment(b"[%b]" % b",".join([orjson.dumps(block, option=OPTIONS)[1:-1] for block in blocks]))
+
+
 def with_wide_integers(value: Any) -> Any:
     """The value with integers that orjson does not write as text that it copies."""
     if type(value) is int:
@@ -106,6 +125,8 @@ def builtin(value: Any) -> Any:
     """A value that orjson does not know, as one that it does."""
     if is_missing(value):
         return None
+    if isinstance(value, LargeArray):
+        return text_in_blocks(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays that orjson cannot write, pandas arrays
         return value.tolist()
     if isinstance(value, Decimal):

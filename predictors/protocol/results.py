@@ -48,9 +48,9 @@ def json_array(array: np.ndarray[Any, Any]) -> Any:
     """An array as JSON values. Floats are widened to double, so that the text is the number as Python shows it."""
     kind = array.dtype.kind
     if kind == "f":
-        return np.ascontiguousarray(array, dtype=np.float64)
+        return jsontext.in_blocks(np.ascontiguousarray(array, dtype=np.float64))
     if kind in "iub":
-        return np.ascontiguousarray(array)
+        return jsontext.in_blocks(np.ascontiguousarray(array))
     if kind == "O":
         return [jsonable(item) if not jsontext.is_missing(item) else None for item in array.tolist()]
     if kind == "M":

@@ -54,7 +54,7 @@ def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
         raise InvalidInput(f"input '{name}' is empty: expected at least one row, got shape [0]")
     if elements > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}': 'shape' is larger than any tensor can be")
-    return tuple(shape)
+    return tuple(shape) or (1,)  # one value is one row: KServe's clients send texts so
 
 
 def from_json(data: Any, datatype: Any, shape: tuple[int, ...], name: str, literals: bool = True) -> Array:
@@ -104,7 +104,7 @@ def array_of_numbers(data: list[Any], dtype: np.dtype[Any]) -> Array | None:
     if dtype.kind not in "iuf" or not casting.may_be_numbers(data):
         return None
     try:
-        array = np.array(data)
+        array = casting.array_of(data)
     except ValueError:  # ragged
         return None
     return array if array.dtype.kind in "iu" or (array.dtype.kind == dtype.kind == "f") else None

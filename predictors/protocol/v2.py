@@ -17,6 +17,8 @@ REQUEST_KEYS = dict.fromkeys(("id", "parameters", "inputs", "outputs", "model_na
 INPUT_KEYS = dict.fromkeys(("name", "shape", "datatype", "parameters", "data"))
 # Parameters of the protocol and of well-known clients, which are not for the model.
 BASE64 = "base64"  # the content type, of MLServer, of bytes in JSON
+FIRST_OUTPUT_ALIASES = ("output-0", "output_0", "output-1", "predict")  # MLServer counts from 1
+PROBABILITIES_ALIAS = "predict_proba"
 PROTOCOL_PARAMETERS = frozenset(
     {"binary_data_output", "content_type", "headers", "priority", "timeout"}
     | {"sequence_id", "sequence_start", "sequence_end"}
@@ -81,7 +83,7 @@ def decode_input(tensor: Any, index: int, binary: memoryview, literals: bool) ->
     datatype = tensor.get("datatype")
     shape = tensors.parse_shape(tensor.get("shape"), name)
     size = kind = None
-    if parameters := tensor.get("parameters"):
+    if (parameters := tensor.get("parameters")) is not None:
         if not isinstance(parameters, dict):
             raise InvalidInput(f"input '{name}': 'parameters' must be an object, got {json_type(parameters)}")
         size, kind = parameters.get("binary_data_size"), parameters.get("content_type")
@@ -111,7 +113,9 @@ def decode_outputs(outputs: Any) -> list[OutputRequest] | None:
     for index, output in enumerate(outputs):
         if not isinstance(output, dict) or not isinstance(output.get("name"), str):
             raise InvalidInput(f"outputs[{index}] must be an object with a 'name'")
-        parameters = output.get("parameters") or {}
+        parameters = output.get("parameters")
+        if parameters is None:
+            parameters = {}
         if not isinstance(parameters, dict):
             raise InvalidInput(f"outputs[{index}]: 'parameters' must be an object, got {json_type(parameters)}")
         requests.append(
@@ -153,8 +157,7 @@ def known_name(name: str, named: Mapping[str, Any]) -> str:
     if name in named:
         return name
     first = next(iter(named), name)
-    aliases = dict.fromkeys(("output-0", "output_0", "output-1", "predict"), first)  # MLServer counts from 1
-    aliases["predict_proba"] = results.PROBABILITIES
+    aliases = {**dict.fromkeys(FIRST_OUTPUT_ALIASES, first), PROBABILITIES_ALIAS: results.PROBABILITIES}
     known = aliases.get(name)
     if known is None or known not in named:
         raise InvalidInput(f"unknown output '{name}'; the model has {', '.join(named)}")

@@ -24,6 +24,7 @@ from predictors.model.loaded import LoadError
 from predictors.model.loading import too_slow
 from predictors.model.open_model import model_class
 from predictors.reload.trial_process import CRASH_FILE, ENDED, STAGE_FILE
+from predictors.runtime import package_name
 from predictors.telemetry.metrics import MULTIPROCESS_DIR
 
 log = logging.getLogger("predictors")
@@ -41,7 +42,11 @@ class Trial:
         self.killed = False
         self.folder = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
         environ = {name: value for name, value in os.environ.items() if name != MULTIPROCESS_DIR}
-        environ |= {"TMPDIR": str(self.folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        folders = [
+            str(package_name.ROOT),
+            *filter(None, sys.path),
+        ]  # ours first: a model may have its name
+        environ |= {"TMPDIR": str(self.folder), "PYTHONPATH": os.pathsep.join(folders)}
         with tempfile.TemporaryFile(dir=self.folder) as task:
             task.write(pickled(model))
             task.seek(0)
@@ -109,5 +114,5 @@ def pickled(model: MLflowModel) -> bytes:
     """The model, not loaded yet; of its flavor's class if the other process cannot have its own."""
     if type(model).__module__ != "__main__":
         with suppress(*NOT_PICKLABLE):
-            return pickle.dumps(model)
-    return pickle.dumps(model_class(model.flavor)(model.name, model.source, settings=model.settings))
+            return package_name.dumps(model)
+    return package_name.dumps(model_class(model.flavor)(model.name, model.source, settings=model.settings))

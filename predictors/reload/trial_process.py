@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import pickle
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from predictors.processes.forking import end_with_parent
+from predictors.runtime import package_name
 from predictors.runtime.lazy_imports import defer_server_imports
 from predictors.telemetry import logs
 
@@ -32,7 +32,7 @@ def main() -> None:
         logs.configure(log_format, "critical")  # the server loads the model next, and writes the log lines about it
         defer_server_imports()
         stage = (folder / STAGE_FILE).write_text
-        model = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own server
+        model = package_name.load(sys.stdin.buffer)
         model.status.listeners.append(stage)
         stage("starting to load it")
         with suppress(BaseException):  # the server will see what it raises

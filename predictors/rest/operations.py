@@ -12,6 +12,7 @@ from predictors.pipeline.served_models import ServedModel
 from predictors.protocol.errors import NotFound
 from predictors.rest import pages
 from predictors.rest.asgi import Request, Response, peer_of
+from predictors.rest.openapi.document import OpenAPIDocument
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
 from predictors.rest.webhook import Webhook, may_move
@@ -148,8 +149,15 @@ class Operations:
         loaded, features = (served.loaded, described(served)) if served else (None, None)
         if gate is not None and not await gate.knows(request.scope["headers"], peer_of(request.scope)):
             loaded = None  # the routes are no secret, the inputs of the model may be
-        bearer = gate is not None and gate.asks_for_tokens
-        return json_response(pages.openapi(self.pipeline.name, loaded, features, bearer=bearer))
+        document = OpenAPIDocument(
+            self.pipeline.name,
+            loaded,
+            features,
+            bearer=gate is not None and gate.asks_for_tokens,
+            strict_input=self.pipeline.settings.strict_input,
+            customized=served is not None and served.model.customized,
+        )
+        return json_response(document.build())
 
     async def docs(self, request: Request) -> Response:
         page = pages.docs(self.pipeline.name)

@@ -13,7 +13,7 @@ import numpy as np
 
 from predictors.protocol import casting, jsontext, tensors
 from predictors.protocol.batch import Values
-from predictors.protocol.errors import InvalidInput, TooLarge
+from predictors.protocol.errors import InvalidInput, SignatureMismatch, TooLarge
 from predictors.protocol.ignored import COLUMN, Ignored
 from predictors.protocol.names import MAX_NAME, quoted, suggestion
 from predictors.signature.coercion import coerced
@@ -82,7 +82,7 @@ class Field:
         if cast is not Cast.NONE and not isinstance(values, np.ndarray):
             if self.type == "string" and cast is Cast.TABLE:
                 return casting.object_array(values)
-            if self.type in SCALARS:
+            if self.type in SCALARS and self.type != "binary":
                 values = coerced(values, self.dtype.kind)
         if self.type in NUMBER_TYPES:
             return casting.numbers(values, self.dtype, self.name, self.expected, nullable=nullable)
@@ -107,9 +107,13 @@ class Field:
             [conform_value(cell, self.spec, f"{where} {row}", nullable) for row, cell in enumerate(cells)]
         )
 
+    def are_numbers(self, values: Any) -> bool:
+        """Whether a nested list is for a tensor of numbers and has no other values, as far as can be seen fast."""
+        return self.dtype.kind not in "OUS" and casting.may_be_numbers(values)
+
     def tensor(self, values: Any, cast: Cast = Cast.NONE) -> casting.Array:
         """The values as a tensor of the type and the shape of the signature."""
-        if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not casting.may_be_numbers(values):
+        if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not self.are_numbers(values):
             objects = nested_objects(values, self.name)
             values = casting.object_array(coerced(objects.reshape(-1).tolist(), self.dtype.kind)).reshape(objects.shape)
         array = as_tensor(values, self.dtype, self.name, self.expected)
@@ -121,7 +125,7 @@ class Field:
             expected in (-1, actual) for expected, actual in zip(self.shape, array.shape, strict=True)
         )
         if not fits:
-            raise InvalidInput(
+            raise SignatureMismatch(
                 f"input '{self.name}': expected shape {list(self.shape)} (-1 is any), got {list(array.shape)}"
             )
         return array
@@ -197,7 +201,7 @@ def check_names(
             f"unknown {singular if len(unknown) == 1 else plural} {quoted(unknown)}{suggestion(unknown, known)}"
         )
     if problems:
-        raise InvalidInput(where + "; ".join(problems))
+        raise SignatureMismatch(where + "; ".join(problems))
 
 
 def wanted_names(

@@ -16,7 +16,7 @@ import numpy as np
 from predictors.flavor import MLMODEL, FlavorError, MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
-from predictors.protocol.errors import InvalidInput
+from predictors.protocol.errors import InvalidInput, SignatureMismatch
 from predictors.protocol.ignored import COLUMN, PARAM, Ignored
 from predictors.protocol.names import quoted, suggestion
 from predictors.protocol.tables import is_sparse
@@ -52,6 +52,8 @@ class SignaturePlan:
     """Without a signature: the number of columns that the model itself expects."""
     names: tuple[str, ...] = ()
     """Without a signature: the column names that the model itself expects."""
+    fills_missing: bool = False
+    """Without a signature: whether the model takes a column that is not there for one of missing values."""
 
     @property
     def has_signature(self) -> bool:
@@ -86,9 +88,9 @@ class SignaturePlan:
                 return batch.rows[0]
             if batch.source is not None:
                 return input_without_signature(*batch.source)
+        if batch.ignored is None and type(batch.rows) is list and self.takes_cells:
+            batch = replace(batch, rows=with_frames_opened(batch.rows))
         if is_records(batch.rows):
-            if self.takes_cells:
-                batch = replace(batch, rows=with_frames_opened(batch.rows))
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
         if not self.inputs:
             return self.conform_untyped(batch)
@@ -118,7 +120,7 @@ class SignaturePlan:
             matrix = self.whole_matrix(batch, self.names)
             if matrix is not None:
                 return self.untyped_input(plain_text(matrix))
-            self.check_expected(batch.columns)
+            self.check_expected(batch.columns, fill=not batch.tensors and batch.ignored is None)
             return untyped_columns(batch.columns, self.names)
         if batch.frame:
             import pandas as pd
@@ -128,10 +130,14 @@ class SignaturePlan:
             return self.untyped_input(untyped_matrix(batch.rows))
         return batch.rows
 
-    def check_expected(self, columns: Mapping[str, Any]) -> None:
-        """Refuses columns that differ from those that the model itself expects, if it has names for them."""
+    def check_expected(self, columns: Mapping[str, Any], *, fill: bool) -> None:
+        """Refuses columns that differ from those that the model itself expects, if it has names for them.
+
+        `fill`: some may be missing if the model has an answer then.
+        """
         if self.names and set(columns) != set(self.names):
-            check_names(columns, self.names, self.names, "", "input", "inputs")
+            required = () if fill and self.fills_missing and columns else self.names
+            check_names(columns, self.names, required, "", "input", "inputs")
 
     def untyped_input(self, rows: casting.Array) -> ModelInput:
         if self.width is None:
@@ -221,7 +227,7 @@ class SignaturePlan:
                 return [*columns][: len(self.inputs)]
             self.check_count(len(columns))
         elif not self.inputs and not self.from_type_hints:
-            self.check_expected(columns)
+            self.check_expected(columns, fill=ignored is None)
         return columns
 
     def check_columns(self, columns: Mapping[str, Any], ignored: Ignored | None = None) -> list[str] | None:
@@ -242,7 +248,7 @@ class SignaturePlan:
 
     def check_count(self, count: int) -> None:
         if count != len(self.inputs):
-            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {count}")
+            raise SignatureMismatch(f"the model takes {len(self.inputs)} inputs, got {count}")
 
     def require_order(self, batch: Batch) -> None:
         """Refuses a JSON object: its keys have no order to rely on, unlike tables and lists of tensors."""
@@ -273,7 +279,7 @@ class SignaturePlan:
                 raise InvalidInput(f"row {index}: expected a list of {count} values, got {casting.json_type(row)}")
             if len(row) != count:
                 raise InvalidInput(f"row {index}: expected {count} values, got {len(row)}: {self.columns_hint}")
-        return {key: list(values) for key, values in zip(self.keys, zip(*rows, strict=True), strict=True)}
+        return {key: [row[i] for row in rows] for i, key in enumerate(self.keys)}
 
     def rows_are_cells(self, rows: list[Any]) -> bool:
         """Whether each row is the only cell of its row: a list for a column of lists, without the list around it."""
@@ -315,11 +321,14 @@ class SignaturePlan:
             ignored[PARAM] = unknown
         elif unknown:
             hint = suggestion(unknown, known) if known else " (the model takes none)"
-            raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
-        return {
-            param.name: param.conform(values[param.name]) if param.name in values else param.default
-            for param in self.params
-        }
+            raise SignatureMismatch(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
+        try:
+            return {
+                param.name: param.conform(values[param.name]) if param.name in values else param.default
+                for param in self.params
+            }
+        except InvalidInput as error:
+            raise SignatureMismatch(str(error)) from None
 
 
 def cast_of(batch: Batch) -> Cast:
@@ -403,7 +412,7 @@ def check_lengths(columns: Mapping[Any, Values]) -> None:
             raise InvalidInput(f"input '{name}': expected one value per row, got a tensor of shape []")
     if len({len(values) for values in columns.values()}) > 1:
         lengths = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
-        raise InvalidInput(f"inputs of different lengths: {lengths}")
+        raise SignatureMismatch(f"inputs of different lengths: {lengths}")
 
 
 def untyped_matrix(rows: list[Any]) -> casting.Array:
@@ -429,9 +438,16 @@ def untyped_columns(columns: Mapping[str, Values], order: Sequence[str]) -> Mode
         return {name: np.asarray(values) for name, values in columns.items()}
     check_lengths(columns)
     cells: dict[str, Any] = {}
+    nothing = np.full(len(next(iter(columns.values()), ())), np.nan)
     for name in order or columns:
+        if name not in columns:
+            cells[name] = nothing
+            continue
         values = casting.fill_missing(columns[name], name, required=False)
-        cells[name] = plain_text(values.reshape(-1)) if isinstance(values, np.ndarray) else values
+        if isinstance(values, np.ndarray):
+            cells[name] = plain_text(values.reshape(-1))
+        else:  # pandas would make objects of nulls alone, and models that know names take numbers
+            cells[name] = nothing if order and all(value is None for value in values) else values
     return pd.DataFrame(cells)
 
 

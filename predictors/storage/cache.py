@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -100,7 +101,7 @@ def entries(root: Path) -> list[Entry]:
 def read_entry(root: Path, key: str) -> Entry | None:
     path = root / key
     try:
-        if not path.is_dir():
+        if path.is_symlink() or not path.is_dir():
             return None
         size, _ = folder_size(path)
         mark = path / USED if (path / USED).exists() else path
@@ -141,12 +142,19 @@ def this_pod(environ: Mapping[str, str] = os.environ) -> User | None:
 def mark_used(path: Path, user: User | None) -> None:
     """Records a use of the entry; errors are ignored, since a pod may use a volume that it cannot write."""
     with contextlib.suppress(OSError):
-        (path / USED).touch()
+        write_here(path / USED, "")
         open_to_group(path / USED)
     if user is not None:
         with contextlib.suppress(OSError):
-            file = ensure_folder(path / USERS) / user.name
-            file.write_text(json.dumps(asdict(user)), encoding="utf-8")
+            write_here(ensure_folder(path / USERS) / user.name, json.dumps(asdict(user)))
+
+
+def write_here(path: Path, text: str) -> None:
+    """Writes a file of the volume; a link that another pod has put in its place, or a pipe, is not followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as file:
+        file.write(text)
+        os.utime(file.fileno())
 
 
 @contextlib.contextmanager
@@ -160,7 +168,7 @@ def locked(root: Path, key: str, *, shared: bool = False, wait: bool = True) -> 
     path = ensure_folder(root / LOCKS) / key
     flags = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             try:
                 fcntl.flock(handle, flags)
@@ -265,6 +273,9 @@ def leftovers(root: Path, name: str) -> list[Partial]:
 
 
 def ensure_folder(folder: Path) -> Path:
+    """A folder of the volume, made if there is none; one that is elsewhere is not used."""
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         open_to_group(folder, others=True)
@@ -273,7 +284,9 @@ def ensure_folder(folder: Path) -> Path:
 
 def open_to_group(path: Path, *, others: bool = False) -> None:
     """Opens a file or folder to the group: pods that share a volume may run as several users of it."""
-    mode = path.stat().st_mode
-    executable = 0o111 if path.is_dir() else 0
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return
+    executable = 0o111 if stat.S_ISDIR(mode) else 0
     with contextlib.suppress(OSError):  # it belongs to another user, who has opened it
         path.chmod(mode | 0o660 | (executable & 0o110) | ((0o004 | executable) if others else 0))

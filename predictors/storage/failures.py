@@ -6,12 +6,14 @@ import errno
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from gzip import BadGzipFile
+from typing import TypeVar
 
 from predictors.storage.redaction import without_secrets
 from predictors.uris import scheme_of
 
+T = TypeVar("T")
 MAX_REASON_LENGTH = 600  # characters
 
 
@@ -117,6 +119,16 @@ def as_storage_error(error: BaseException, uri: str) -> StorageError:
     return kind(f"{reason}{advice(kind, uri, error, reason)}")
 
 
+def classified(action: Callable[[], T], uri: str) -> T:
+    """Runs the action; whatever it raises becomes a StorageError, but for a SourceError, which is for the operator."""
+    try:
+        return action()
+    except SourceError:
+        raise
+    except Exception as error:
+        raise as_storage_error(error, uri) from error
+
+
 def volume_error(error: OSError) -> VolumeError:
     return VolumeError(f"{error.filename or 'the volume'} {BY_ERRNO.get(error.errno or 0, error.strerror)}")
 
@@ -164,6 +176,8 @@ def advice(kind: type[StorageError], uri: str, error: BaseException, reason: str
         names = ", ".join(CREDENTIALS[store])
         state = f"not set: {', '.join(missing)}" if missing else "all set"
         return f" (credentials for {server_of(store, uri)}: {names}; {state})"
+    if kind is ModelNotFound and store == "s3":
+        return f" (server: {server_of(store, uri)}; MLFLOW_S3_ENDPOINT_URL names another)"
     return f" (server: {server_of(store, uri)})" if kind is Unreachable else ""
 
 

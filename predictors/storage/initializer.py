@@ -27,6 +27,7 @@ from predictors.storage.failures import (
     StorageError,
     VolumeError,
     as_storage_error,
+    classified,
 )
 from predictors.storage.fetching import fetch, is_fetched_by_mlflow
 from predictors.storage.interruption import removed_unless_finished
@@ -36,6 +37,7 @@ from predictors.storage.redaction import without_secrets
 from predictors.storage.registry import configure_mlflow, pinned_uri
 from predictors.storage.retries import retried
 from predictors.storage.settings import StorageSettings
+from predictors.storage.tracking import require_tracking
 from predictors.uris import ModelURI, scheme_of
 
 log = logging.getLogger("predictors.storage")
@@ -90,14 +92,10 @@ class Initializer:
 
     def resolve(self) -> tuple[str, str | None]:
         """The URI that cannot move, and the registry's version."""
-        scheme = scheme_of(self.uri)
-        if scheme in ("models", "runs", "mlflow-artifacts") and "://" not in self.uri:
-            server = self.settings.tracking_uri or os.environ.get("MLFLOW_REGISTRY_URI")
-            if not server:
-                raise Misconfigured(f"MLFLOW_TRACKING_URI is not set: {self.shown_uri} needs a tracking server")
+        require_tracking(self.uri, self.settings.tracking_uri)
         if is_fetched_by_mlflow(self.uri):
             configure_mlflow(self.settings)
-        if scheme != "models":
+        if scheme_of(self.uri) != "models":
             return self.uri, None
         resolved, version = self.retry(lambda: pinned_uri(self.uri), f"resolving {self.shown_uri}")
         if resolved != self.uri:
@@ -205,17 +203,15 @@ class Initializer:
     def retry(self, action: Callable[[], T], what: str) -> T:
         """Runs the action, again after failures that may be temporary; every failure becomes a StorageError."""
 
-        def classified() -> T:
+        def attempt() -> T:
             try:
-                return action()
+                return classified(action, self.uri)
             except SourceError as error:
                 kind = Misconfigured if "expected" in str(error) else ModelNotFound
                 raise kind(str(error)) from error
-            except Exception as error:
-                raise as_storage_error(error, self.uri) from error
 
         try:
-            return retried(classified, self.settings, log.warning, what)
+            return retried(attempt, self.settings, log.warning, what)
         except SourceError as error:
             cause = error.__cause__
             kind = type(cause) if isinstance(cause, StorageError) else StorageError

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
 from predictors.flavor import MLMODEL
 from predictors.storage.checksums import Checksum, digest_of
 from predictors.storage.redaction import without_secrets
@@ -73,8 +74,8 @@ def provenance_of(
 def mlmodel_ids(folder: Path) -> dict[str, str]:
     """The ids of run and model in the MLmodel file; empty if it cannot be read."""
     try:
-        content = yaml.safe_load((folder / MLMODEL).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = load_yaml(folder / MLMODEL)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return {}
     content = content if isinstance(content, dict) else {}
     return {name: str(content[name]) for name in ("run_id", "model_id") if content.get(name)}

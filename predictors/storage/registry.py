@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from predictors.storage.failures import SourceError
+from predictors.storage.fetching import progress_logged
+from predictors.storage.tracking import named_tracking, require_tracking
 from predictors.uris import ModelURI
+
+T = TypeVar("T")
 
 DOWNLOAD_PREFIX = "mlflow-kserve-model-"
 
@@ -29,14 +36,38 @@ class TrackingServer(Protocol):
 
 def resolve_version(settings: TrackingServer, uri: str) -> tuple[str, str | None]:
     """Resolves a URI on the tracking server that the settings name."""
+    require_tracking(uri, settings.tracking_uri)
     configure_mlflow(settings)
-    return pinned_uri(uri)
+    return answered_in_time(lambda: pinned_uri(uri))
+
+
+def answered_in_time(ask: Callable[[], T]) -> T:
+    """The registry's answer, in no longer than a request and its retry may take.
+
+    MLflow's own limit is for each piece of an answer: a server that sends a byte now and then would never reach it.
+    """
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    seconds = MLFLOW_HTTP_REQUEST_TIMEOUT.get() * (1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES.get())
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # raised where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="registry", daemon=True).start()
+    done, _ = wait([answer], seconds)
+    if not done:
+        raise TimeoutError(f"the registry has not answered after {seconds:g} s ({MLFLOW_HTTP_REQUEST_TIMEOUT})")
+    return answer.result()
 
 
 def configure_mlflow(settings: TrackingServer) -> None:
     """Sets the environment variables that MLflow reads, here and in the processes that it starts."""
     for variable, value in (
-        ("MLFLOW_TRACKING_URI", settings.tracking_uri),
+        ("MLFLOW_TRACKING_URI", named_tracking(settings.tracking_uri)),
         ("MLFLOW_TRACKING_USERNAME", settings.tracking_username),
         ("MLFLOW_TRACKING_PASSWORD", settings.tracking_password),
     ):
@@ -46,6 +77,7 @@ def configure_mlflow(settings: TrackingServer) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", "false")  # it would sleep for as long as it is told
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # it is only read
     leave_out_feast()
     if settings.tracking_uri:
         import mlflow
@@ -87,7 +119,8 @@ def download(uri: str, folder: Path | None) -> Path:
 
     target = tempfile.mkdtemp(prefix=DOWNLOAD_PREFIX, dir=folder)
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
+        with progress_logged(uri, Path(target)):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)  # the next attempt starts with an empty folder
         raise

@@ -37,7 +37,7 @@ def retried(action: Callable[[], T], settings: RetryPolicy, note: Callable[[str]
         except SourceError:
             raise
         except Exception as error:
-            reason = f"{what} failed: {one_line(error)}"
+            reason = f"{what} failed: {error if isinstance(error, StorageError) else one_line(error)}"
             if left == 0 or is_permanent(error):
                 raise SourceError(reason) from error
             note(f"{reason}; trying again in about {pause:g} s ({left} left)")
@@ -48,7 +48,8 @@ def retried(action: Callable[[], T], settings: RetryPolicy, note: Callable[[str]
 
 def is_permanent(error: BaseException) -> bool:
     if isinstance(error, StorageError):
-        return error.permanent
+        cause = error.__cause__
+        return error.permanent if cause is None or type(error) is not StorageError else is_permanent(cause)
     code = getattr(error, "error_code", None)
     if code is not None:
         return str(code) in PERMANENT_CODES

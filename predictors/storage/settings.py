@@ -50,7 +50,7 @@ class NameSettings:
         "version of the model in responses and URLs",
         env=("MODEL_VERSION",),
         group="Model",
-        shown="the registry's version, else the model's id",
+        shown="the registry's version, the run of runs:/…, else the model's id",
     )
 
 

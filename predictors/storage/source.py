@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
+from predictors.bounded_yaml import load_yaml
 from predictors.flavor import MLMODEL, MLmodel
 from predictors.storage.cache import ENTRY, MODEL
-from predictors.storage.failures import SourceError
+from predictors.storage.failures import SourceError, classified
 from predictors.storage.provenance import PROVENANCE_FILE, Provenance, read_provenance
 from predictors.storage.registry import download, resolve_version
 from predictors.storage.retries import retried
@@ -62,7 +63,9 @@ def resolve(
     if path:
         return local(path, uri)
     note(f"resolving {uri}")
-    resolved, version = retried(lambda: resolve_version(settings, uri), settings, note, f"resolving {uri}")
+    resolved, version = retried(
+        lambda: classified(lambda: resolve_version(settings, uri), uri), settings, note, f"resolving {uri}"
+    )
     if current and version and resolved == current.resolved_uri:
         return current
     return remote(settings, uri, note, folder, resolved, version)
@@ -100,8 +103,8 @@ def linked_cache_entry(folder: Path, provenance: Provenance) -> Path | None:
 def version_in(folder: Path) -> str | None:
     """The version that MLflow writes next to a model downloaded from a registry."""
     try:
-        content = yaml.safe_load((folder / REGISTERED_META).read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = load_yaml(folder / REGISTERED_META)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return None
     version = content.get("model_version") if isinstance(content, dict) else None
     return None if version is None else str(version)
@@ -124,12 +127,14 @@ def remote(
 ) -> Source:
     """Downloads the version that `uri` resolved to."""
     note(f"downloading {resolved}")
-    path = retried(lambda: download(resolved, folder), settings, note, f"downloading {resolved}")
+    path = retried(
+        lambda: classified(lambda: download(resolved, folder), uri), settings, note, f"downloading {resolved}"
+    )
     return Source(path, uri, resolved, version)
 
 
 def served_version(settings: SourceSettings, source: Source, mlmodel: MLmodel) -> str:
-    """The version in replies and URLs: the setting, the registry's version, or the model's own id."""
+    """The version in replies and URLs: the setting, the registry's version, the run, or the model's own id."""
     content = mlmodel.content
-    version = settings.model_version or source.version or content.get("model_id") or content.get("model_uuid")
-    return str(version or "1")
+    version = settings.model_version or source.version or ModelURI.parse(source.resolved_uri).run_id
+    return str(version or content.get("model_id") or content.get("model_uuid") or "1")

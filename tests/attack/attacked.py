@@ -57,8 +57,8 @@ class Health:
         )
         return waits[-1 - len(waits) // 100]
 
-    def check(self) -> None:
-        assert self.p99 < HEALTH_SECONDS, f"p99 {self.p99:.2f} s, slowest {self.slowest:.2f} s"
+    def check(self, seconds: float = HEALTH_SECONDS) -> None:
+        assert self.p99 < seconds, f"p99 {self.p99:.2f} s, slowest {self.slowest:.2f} s"
 
 
 @dataclass

@@ -107,15 +107,16 @@ def ask(address: Address, data: bytes, timeout: float = SECONDS) -> RawResponse:
 
 def next_response(sock: socket.socket, data: bytes = b"") -> RawResponse:
     """`data` is what has been received already."""
-    while b"\r\n\r\n" not in data:
-        data += received(sock, data)
-    head = data.partition(b"\r\n\r\n")[0].lower()
+    buffer = bytearray(data)
+    while b"\r\n\r\n" not in buffer:
+        buffer += received(sock, bytes(buffer))
+    head = bytes(buffer[: buffer.index(b"\r\n\r\n")]).lower()
     length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-    while len(data) < len(head) + 4 + length:
-        data += received(sock, data)
     end = len(head) + 4 + length
-    responses = parse(data[:end])
-    return responses[0] if responses else next_response(sock, data[end:])  # 100 is no response yet
+    while len(buffer) < end:
+        buffer += received(sock, head)
+    responses = parse(bytes(buffer[:end]))
+    return responses[0] if responses else next_response(sock, bytes(buffer[end:]))  # 100 is no response yet
 
 
 def received(sock: socket.socket, before: bytes) -> bytes:

@@ -24,7 +24,7 @@ from sklearn.linear_model import LinearRegression
 from tests.attack.attacked import Attacked, attacked
 from tests.predictors.reload.test_reload import AskingLoad
 from tests.registry import MLFLOW_VARIABLES
-from tests.serving import answers, wait_for, workers_of
+from tests.serving import answers, process, wait_for, workers_of
 from tests.zoo.case import PIP, numbers
 from tests.zoo.python import save
 
@@ -69,7 +69,8 @@ class FakeRegistry:
     folder: Path
     version: int = 1
     fault: str | None = None
-    """`refuses`, `babbles`, or `hangs`: it accepts connections and says nothing until the fault is over."""
+    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, or `drips`: it
+    says nothing that matters."""
     polls: list[float] = field(default_factory=list)
     """When it was asked which version the alias names."""
 
@@ -118,6 +119,9 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
+            while registry.fault == "drips":
+                self.wfile.write(b" ")
+                time.sleep(0.05)
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -317,6 +321,23 @@ def test_a_registry_that_comes_back(following: Following, fault: str) -> None:
     wait_for(lambda: any(asked > back for asked in registry.polls), seconds=2 * 2)
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert "the registry answers again" in server.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_registry_that_drips_at_the_start(
+    registry: tuple[str, FakeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    """No answer may take for ever, though there is always a little of it."""
+    for variable in MLFLOW_VARIABLES:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    registry[1].fault = "drips"
+    flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--workers", workers]
+    env = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    with process(tmp_path, *flags, "--download-retries", "0", env=env, ready=False) as server:
+        assert server.process.wait(LOAD_SECONDS) == 1
+    assert "ERROR predictors: resolving models:/m@champion failed: " in server.log
+    assert "the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)" in server.log
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.parts import envoy, images, programs, sandbox
+from tests.cluster.parts import envoy, images, kinds, programs, sandbox
 from tests.cluster.parts.gateway import MOUNTED
 from tests.cluster.parts.inside import started
 from tests.cluster.parts.places import KUBECONFIG, PROGRAMS, ROOT, STATE
@@ -29,9 +29,10 @@ def check(parts: Sequence[str]) -> None:
     lacking = []
     if os.geteuid():
         lacking.append("root: the cluster makes namespaces and mounts")
-    if not shutil.which(programs.GO):
+    if (go := programs.go_version()) < programs.OLDEST_GO:
+        there = f"Go {'.'.join(map(str, go))}" if go else "none"
         lacking.append(
-            "Go 1.26 or newer, on the path or in /usr/local/go/bin: the cluster's programs are built with it"
+            f"Go {'.'.join(map(str, programs.OLDEST_GO))} or newer, on the path or in /usr/local/go/bin: there is {there}"
         )
     for name in ("unshare", "nsenter", "ip"):
         if not shutil.which(name):
@@ -40,6 +41,8 @@ def check(parts: Sequence[str]) -> None:
         packages = [package for name, package in DEBIAN.items() if not (shutil.which(name) or Path(name).is_file())]
         if packages:
             lacking.append(f"programs that pods need: apt-get install {' '.join(packages)}")
+    if not lacking and (refused := sandbox.refusal()):
+        lacking.append(f"namespaces for network, mounts and processes, which the kernel refuses: {refused}")
     if lacking:
         raise PrerequisiteMissing(
             "\n".join(["the cluster cannot run here. Missing:", *(f"  - {one}" for one in lacking)])
@@ -60,6 +63,22 @@ def build(parts: Sequence[str]) -> None:
         envoy.install()
     if "node" in parts:
         images.build(IMAGES, say)
+    if not kinds.saved(parts).exists() and sandbox.init() is None:
+        say("saving what the API server knows from the start")
+        begin()
+        command = sandbox.entering(sys.executable, "-m", "tests.cluster.parts.kinds", *parts)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise programs.BuildFailed(done.stderr[-2000:])
+        kinds.keep(parts)
+        down()
+
+
+def begin() -> None:
+    """Makes the namespaces, with nothing in them."""
+    shutil.rmtree(STATE, ignore_errors=True)
+    STATE.mkdir(parents=True)
+    sandbox.create()
 
 
 def up(names: Sequence[str], with_build: bool = True) -> None:
@@ -69,9 +88,9 @@ def up(names: Sequence[str], with_build: bool = True) -> None:
         build(parts)
     began = time.monotonic()
     if sandbox.init() is None:
-        shutil.rmtree(STATE, ignore_errors=True)
-        STATE.mkdir(parents=True)
-        sandbox.create()
+        begin()
+        if kinds.saved(parts).exists():
+            kinds.begin_with(parts)
     command = sandbox.entering(sys.executable, "-m", "tests.cluster.parts.inside", *parts)
     if subprocess.run(command).returncode:
         raise SystemExit(1)
@@ -104,7 +123,11 @@ def say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("build", "build what parts need"), ("up", "build and start parts, and leave them running")):
+    for name, text in (
+        ("check", "say what is missing here"),
+        ("build", "build what parts need"),
+        ("up", "build and start parts, and leave them running"),
+    ):
         made = commands.add_parser(name, help=text)
         made.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}, with what they need [{', '.join(USUAL)}]")
     commands.choices["up"].add_argument("--no-build", action="store_true", help="start what was built before")
@@ -116,10 +139,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.chdir(ROOT)
     if options.command == "up":
         up(options.parts, not options.no_build)
-    elif options.command == "build":
+    elif options.command in ("check", "build"):
         parts = with_needs(options.parts or USUAL)
         check(parts)
-        build(parts)
+        if options.command == "build":
+            build(parts)
     elif options.command == "status":
         sandbox.entering()
         tell()

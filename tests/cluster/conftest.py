@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.live import LiveCluster, local, yours
 from tests.cluster.parts import sandbox
 from tests.cluster.parts.places import ROOT
-from tests.cluster.serves import register_versions
+from tests.cluster.serves import register_crash, register_versions
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +44,9 @@ def with_pods(cluster: LiveCluster) -> LiveCluster:
 
 @pytest.fixture(scope="session")
 def versions(with_pods: LiveCluster) -> str:
-    """A registered model; version N of it answers N."""
+    """A registered model; version N of it answers N, and the last one crashes."""
     assert with_pods.tracking
     name = f"constant-{uuid4().hex[:6]}"
     register_versions(with_pods.tracking, name)
+    register_crash(with_pods.tracking, name)
     return name

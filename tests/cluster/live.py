@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from generator import ServeSpec
+from generator import ServeSpec, render
 from generator.platform import platform
 from tests.cluster.parts import sandbox
 from tests.cluster.parts.inside import started
@@ -114,12 +115,13 @@ class LiveCluster:
         return [one["metadata"]["name"] for one in pods if "deletionTimestamp" not in one["metadata"]]
 
     def wait_rolled_out(self, spec: ServeSpec, seconds: float = READY_SECONDS) -> None:
-        """Waits until all pods of a Standard serve are those of what was applied last."""
-        generation = self.get("inferenceservice", spec.name, spec.namespace)["metadata"]["generation"]
+        """Waits until all pods of a Standard serve are those of the spec, which has a container."""
+        (service,) = (dict(one) for one in render(spec) if one["kind"] == "InferenceService")
+        image = service["spec"]["predictor"]["containers"][0]["image"]
 
         def seen() -> bool:
-            status = self.get("inferenceservice", spec.name, spec.namespace)["status"]
-            return bool(status.get("observedGeneration", generation) >= generation)
+            template = json.dumps(self.get("deployment", f"{spec.name}-predictor", spec.namespace)["spec"]["template"])
+            return f'"{spec.model}"' in template and f'"{image}"' in template
 
         wait_for(seen, seconds=seconds)
         what = ("deployment", f"{spec.name}-predictor", "--namespace", spec.namespace)
@@ -133,12 +135,37 @@ class LiveCluster:
         (status,) = self.get("pod", pod, namespace)["status"]["containerStatuses"]
         kill_task(status["containerID"].rpartition("/")[2])
 
+    @contextmanager
+    def without_mlflow(self) -> Iterator[None]:
+        """Takes the registry away, and brings it back as it was."""
+        if self.kubeconfig != KUBECONFIG:
+            pytest.skip("MLflow can be taken away on the cluster of `make cluster` only")
+        command = sandbox.entering(sys.executable, "-m", "tests.cluster.parts.mlflow")
+        subprocess.run([*command, "stop"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*command, "start"], check=True)
+
+    def inside_pod(self, pod: str, namespace: str, *command: str) -> str:
+        """What a command in the first container of a pod prints."""
+        return self.kubectl("exec", pod, "--namespace", namespace, "--", *command)
+
     def wait_restarted(self, pod: str, namespace: str, seconds: float = READY_SECONDS) -> None:
         def restarted() -> bool:
             (status,) = self.get("pod", pod, namespace)["status"]["containerStatuses"]
             return bool(status["restartCount"] and status["ready"])
 
         wait_for(restarted, seconds=seconds)
+
+    def wait_described(self, namespace: str, *texts: str, seconds: float = READY_SECONDS) -> None:
+        """Waits until what a person would look at has all of the texts."""
+
+        def described() -> bool:
+            story = self.story(namespace)
+            return all(text in story for text in texts)
+
+        wait_for(described, seconds=seconds)
 
     def story(self, namespace: str) -> str:
         """What a person would look at: the serves, the pods, the last events, and the ends of logs."""

@@ -61,15 +61,6 @@ class Traffic:
         wait_for(lambda: len(self.answered) >= before + count, seconds=seconds)
         return began
 
-    def settled(self, answer: float, share: float, within: float = 3, of: int = 300, seconds: float = 60) -> None:
-        """Waits until a model gets its share of the requests, counted over the last ones."""
-
-        def has_it() -> bool:
-            last = [one.answer for one in self.answered[-of:]]
-            return len(last) == of and abs(100 * last.count(answer) / of - share) <= within + 5
-
-        wait_for(has_it, seconds=seconds)
-
 
 @dataclass(frozen=True)
 class Callers:
@@ -80,6 +71,7 @@ class Callers:
     model: str
     row: list[float]
     rate: float = 45
+    protocols: tuple[str, ...] = PROTOCOLS
 
     @property
     def headers(self) -> dict[str, str]:
@@ -128,7 +120,7 @@ class Callers:
             pending: set[asyncio.Task[None]] = set()
             number, began = 0, time.monotonic()
             while not stop.is_set():
-                protocol = PROTOCOLS[number % len(PROTOCOLS)]
+                protocol = self.protocols[number % len(self.protocols)]
                 task = asyncio.create_task(self.one(traffic, protocol, calls[protocol]))
                 pending.add(task)
                 task.add_done_callback(pending.discard)

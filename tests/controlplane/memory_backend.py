@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from controlplane.backends.backend import Backend, BackendAway, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -24,6 +25,8 @@ class MemoryBackend(Backend):
         """URIs of models that never start."""
         self.slow: set[str] = set()
         """URIs of models that start and are never ready."""
+        self.refused: set[str] = set()
+        """URIs of models that it does not take."""
         self.away = False
         self.before_apply: Callable[[Key, int], None] = lambda key, revision: None
 
@@ -34,13 +37,17 @@ class MemoryBackend(Backend):
     def problems(self, serve: str, content: Content) -> list[FieldProblem]:
         return []
 
-    def observe(self, key: Key) -> Observed:
+    def observe(
+        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
+    ) -> Observed:
         self.answer()
         listed = tuple(self.instances.get(key, {}).values())
         return Observed(listed, self.serving.get(key), f"http://{key.serve}.{key.env}" if key in self.serving else None)
 
-    def apply(self, key: Key, revision: int, content: Content) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
         self.answer()
+        if content.model_uri in self.refused:
+            raise ApplyRefused("not that one")
         self.before_apply(key, revision)
         self.calls.append(("apply", key, revision))
         self.contents[key, revision] = content
@@ -71,12 +78,21 @@ class MemoryBackend(Backend):
         old = self.instances[key][revision]
         self.instances[key][revision] = replace(old, phase="failed", starts=1, due_at=self.now() + BACKOFF)
 
+    def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
+        return None
+
+    def deployed(self, env: str) -> list[FoundServe]:
+        return []
+
     def logs(self, key: Key, revision: int, lines: int) -> str:
         return "a line\n" * lines
 
     def keys(self) -> list[Key]:
         self.answer()
         return [key for key, listed in self.instances.items() if listed]
+
+    def owns(self, key: Key) -> bool:
+        return True
 
     def tend(self) -> None:
         self.answer()

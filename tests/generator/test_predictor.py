@@ -277,6 +277,13 @@ def test_knative_waits_as_long_as_the_startup_probe(within: str, deadline: str |
     assert notes.get("serving.knative.dev/progress-deadline") == deadline
 
 
+@pytest.mark.parametrize(("within", "seconds"), [("10m", "540"), ("90s", "81")])
+def test_a_model_that_hangs_is_given_up_before_its_container_is_ended(within: str, seconds: str) -> None:
+    spec = {"name": "fraud", "model": "models:/fraud/7", "flavor": "sklearn", "probes": {"start_within": within}}
+    env = predictor(spec)["containers"][0]["env"]
+    assert {"name": "MLFLOW_KSERVE_LOAD_TIMEOUT", "value": seconds} in env
+
+
 @pytest.mark.parametrize(
     ("written", "stored"),
     [("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("0.5Gi", "512Mi"), ("1000Mi", "1000Mi"), ("1.5G", "1500M"), ("2G", "2G")],

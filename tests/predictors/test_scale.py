@@ -65,7 +65,7 @@ def test_both_numbers_in_one_merge_patch(cluster: ApiServer, capsys: pytest.Capt
     assert scale.main(["fraud", "--namespace", "ml", "--min", "5", "--max", "20"]) == 0
     assert cluster.asked == [
         (
-            "/apis/serving.kserve.io/v1beta1/namespaces/ml/inferenceservices/fraud",
+            "/apis/serving.kserve.io/v1beta1/namespaces/ml/inferenceservices/fraud?fieldManager=mlflow-kserve-scale",
             "application/merge-patch+json",
             "Bearer secret",
             {"spec": {"predictor": {"minReplicas": 5, "maxReplicas": 20}}},

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from controlplane.backends.backend import Backend, Key
+from controlplane.backends.backend import Backend, FoundServe, Key
 from controlplane.backends.local.command import MissingSecret, command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
@@ -45,7 +46,9 @@ class LocalBackend(Backend):
 
     # -- what is there ------------------------------------------------------------------------------------------
 
-    def observe(self, key: Key) -> Observed:
+    def observe(
+        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
+    ) -> Observed:
         with self.lock:  # a process that is just being started is neither there nor gone
             records = [(record, self.process(key, record)) for record in self.records.of(key)]
             route = self.routes.get(key)
@@ -83,6 +86,9 @@ class LocalBackend(Backend):
     def keys(self) -> list[Key]:
         return self.records.known()
 
+    def owns(self, key: Key) -> bool:
+        return True
+
     def logs(self, key: Key, revision: int, lines: int) -> str:
         return "".join(f"{line}\n" for line in tail(self.records.log_file(key, revision), 1 << 20)[-lines:])
 
@@ -91,9 +97,15 @@ class LocalBackend(Backend):
         errors = [line.partition(" ERROR predictors: ")[2] for line in lines if " ERROR predictors: " in line]
         return errors[-1] if errors else "its process ended without an error in its log"
 
+    def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
+        return None
+
+    def deployed(self, env: str) -> list[FoundServe]:
+        return []  # processes say which revision they are, and not all that it says
+
     # -- what is done -------------------------------------------------------------------------------------------
 
-    def apply(self, key: Key, revision: int, content: Content) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
         with self.lock:
             record = self.next_record(key, revision, content)
             self.records.write(key, record)  # before the process: it is then found whatever happens

@@ -74,12 +74,25 @@ def environ(serve: str, content: Content, secrets: Path) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name not in (MARK, FAILPOINT)}
     if content.environment.tracking_uri:
         variables["MLFLOW_TRACKING_URI"] = content.environment.tracking_uri
-    for variable in container(serve, content)["env"]:
+    made = container(serve, content)
+    for source in made.get("envFrom") or ():
+        variables |= whole_secret(source["secretRef"], secrets)
+    for variable in made["env"]:
         name = variable["name"]
         if name in NOT_HERE or (name == "MLFLOW_KSERVE_FLAVOR" and "flavor" not in content.infra):
             continue
         variables[name] = variable["value"] if "value" in variable else secret(variable["valueFrom"], secrets, name)
     return variables
+
+
+def whole_secret(reference: Mapping[str, Any], secrets: Path) -> dict[str, str]:
+    """All keys of a secret as variables."""
+    folder = secrets / reference["name"]
+    if not folder.is_dir():
+        if reference.get("optional"):
+            return {}
+        raise MissingSecret(f"there is no secret {reference['name']}, whose keys are to become variables")
+    return {file.name: file.read_text().rstrip("\n") for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def secret(source: Mapping[str, Any], secrets: Path, variable: str) -> str:

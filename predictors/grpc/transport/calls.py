@@ -54,7 +54,7 @@ class GrpcCall(ObservedCall, Stream):
     sent: asyncio.Event
     """Likewise: set when flow control holds nothing back any more."""
     decoded: Any = None
-    """The message as the fast path has decoded it, for the slow path."""
+    """The request as the fast path has decoded it, for the slow path."""
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)

@@ -20,6 +20,7 @@ from predictors.queueing.slow_clients import MAX_STALL, Arrival, Backlog
 log = logging.getLogger("predictors")
 
 MAX_HELD = 512 * 1024**2  # bytes of requests that one connection may have open at a time
+ALWAYS_HELD = 1024  # bytes of a request that need no room: probes are answered when there is none
 WINDOW_STEP = 32 * 1024  # bytes that are returned to a window at a time; less than a window has beyond a whole message
 CLOSE_SECONDS = 1.0  # seconds for a peer to hear that the connection will end
 LAST_PING = b"farewell"
@@ -397,7 +398,7 @@ class Http2Connection(asyncio.Protocol):
             return self.end_faulty(stream, frames.FLOW_CONTROL_ERROR)
         if self.held > self.max_held:
             return self.end_faulty(stream, frames.ENHANCE_YOUR_CALM)
-        if not self.room.has(0):
+        if received > ALWAYS_HELD and not self.room.has(0):
             stream.budget_exhausted()
             return work.SMALL_FRAME
         if stream.content_left is not None:

@@ -43,7 +43,7 @@ class RpcCall(Protocol):
 
     exchange: Exchange | None
     decoded: Any
-    """The message as the fast path has decoded it, for the slow path."""
+    """The request as the fast path has decoded it, for the slow path."""
     admitted: bool
     """Whether the guard has let it in."""
     closed: bool

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.certificates import Authority
-from tests.cluster.parts.places import API_PORT, INSIDE, KUBECONFIG, NODE, SERVICE_RANGE, STATE
+from tests.cluster.parts.places import API_PORT, CERTIFICATES, INSIDE, KUBECONFIG, NODE, SERVICE_RANGE, STATE
 from tests.cluster.parts.processes import start, wait_ready
 from tests.cluster.parts.programs import program
 from tests.cluster.parts.sandbox import address
@@ -23,16 +23,16 @@ USERS = {
     "proxy": ("system:kube-proxy", ""),
 }
 """Names and groups by the kubeconfig that they use."""
+ETCD = STATE / "etcd"
 KEY = STATE / "service-accounts.key"
 PUBLIC_KEY = STATE / "service-accounts.pub"
-CERTIFICATES = STATE / "certificates"
 FRESH = datetime.timedelta(days=90)
 """How long the certificates of a cluster that is left running are good."""
 
 
 def etcd() -> None:
     start(
-        "etcd", program("etcd", "server"), "--data-dir", STATE / "etcd", "--unsafe-no-fsync", "--log-level", "warn",
+        "etcd", program("etcd", "server"), "--data-dir", ETCD, "--unsafe-no-fsync", "--log-level", "warn",
         "--listen-client-urls", "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
         "--listen-peer-urls", "http://127.0.0.1:2380",
     )  # fmt: skip
@@ -57,6 +57,9 @@ def kubernetes() -> None:
     for name, token in tokens.items():
         kubeconfig(STATE / f"{name}.kubeconfig", f"127.0.0.1:{API_PORT}", token)
     kubeconfig(KUBECONFIG, address("api"), tokens["admin"])
+
+
+def controllers() -> None:
     start(
         "kube-controller-manager", program("kubernetes", "kube-controller-manager"), f"--kubeconfig={INSIDE}",
         f"--service-account-private-key-file={KEY}", f"--root-ca-file={CERTIFICATES / 'apiserver.crt'}",

@@ -7,7 +7,7 @@ import subprocess
 from base64 import b64encode
 from pathlib import Path
 
-from tests.cluster.parts.api import Document, apply, documents, established, namespace
+from tests.cluster.parts.api import Document, apply, documents, namespace
 from tests.cluster.parts.envoy import ENVOY, VERSION
 from tests.cluster.parts.places import GATEWAY_PORT, INSIDE, LOCAL_GATEWAY_PORT, STATE
 from tests.cluster.parts.processes import PartFailed, start, wait_ready
@@ -23,19 +23,24 @@ MOUNTED = Path("/certs")
 ADMIN_PORT = 19003
 
 
-def gateway() -> None:
+def certificates() -> None:
     _envoy_where_it_is_expected()
     _certificates()
-    crds = folder("gateway", MODULE) / "charts" / "gateway-helm" / "charts" / "crds" / "crds" / "generated"
-    apply([namespace(SPACE), *documents(*sorted(crds.glob("*.yaml")))])
-    established()
-    apply([*_secrets(), *_gateway()])
+
+
+def gateway() -> None:
+    apply([namespace(SPACE), namespace("kserve"), *_secrets(), *_gateway()])
     (HOME / "gateway.yaml").write_text(json.dumps(_settings()))
     start(
         "envoy-gateway", program("gateway", "envoy-gateway"), "server", "--config-path", HOME / "gateway.yaml",
         env={"KUBECONFIG": str(INSIDE), "ENVOY_GATEWAY_NAMESPACE": SPACE},
     )  # fmt: skip
     wait_ready("envoy-gateway", f"http://127.0.0.1:{ADMIN_PORT}/ready")
+
+
+def kinds() -> list[Document]:
+    crds = folder("gateway", MODULE) / "charts" / "gateway-helm" / "charts" / "crds" / "crds" / "generated"
+    return documents(*sorted(crds.glob("*.yaml")))
 
 
 def _envoy_where_it_is_expected() -> None:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
 from tests.cluster.parts.node import SOCKET
-from tests.cluster.parts.places import IMAGE_STORE, REGISTRY, TAG
+from tests.cluster.parts.places import CACHE, IMAGE_STORE, REGISTRY, ROOT, TAG
 from tests.cluster.parts.programs import BuildFailed
 from tools.images import IMAGES, engine, image_name
 
 BASE = "localhost/mlflow-kserve/base:3.11"
+CONTENTS = ("pyproject.toml", "README.md", "LICENSE", "predictors", "mlflow_kserve")
+"""What images are made of."""
+BUILT = CACHE / "images"
+"""For each image, what it was made of."""
 HANDED_OVER = IMAGE_STORE / "handed-over"
 
 
 def build(names: Sequence[str], say: Callable[[str], None]) -> None:
     """Builds images on a base of Debian's packages, so that no registry is needed."""
-    builder = engine().name
+    builder, contents = engine().name, _contents()
+    names = [name for name in names if not _is_built(builder, name, contents)]
+    if not names:
+        return
     if not _exists(builder, BASE):
         say("making the base image of Debian's packages, about 1 min")
         _run([str(IMAGES / "debian-base.sh"), BASE])
     say(f"building the images {', '.join(names)}, about 5 min each the first time")
     flags = ["--flavor", ",".join(names), "--registry", REGISTRY, "--tag", TAG, "--base", BASE]
     _run([sys.executable, "-m", "tools.images", *flags])
+    BUILT.mkdir(exist_ok=True)
+    for name in names:
+        (BUILT / name).write_text(contents)
 
 
 def hand_over(names: Sequence[str], say: Callable[[str], None]) -> None:
@@ -42,6 +53,17 @@ def hand_over(names: Sequence[str], say: Callable[[str], None]) -> None:
             raise BuildFailed(f"{builder} cannot save {image}")
         mark.parent.mkdir(exist_ok=True)
         mark.write_text(identity)
+
+
+def _is_built(builder: str, name: str, contents: str) -> bool:
+    mark = BUILT / name
+    return mark.exists() and mark.read_text() == contents and _exists(builder, image_name(name, REGISTRY, TAG))
+
+
+def _contents() -> str:
+    tracked = subprocess.run(["git", "ls-files", "-z", *CONTENTS], cwd=ROOT, check=True, capture_output=True, text=True)
+    files = [ROOT / name for name in tracked.stdout.split("\0") if name]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
 
 
 def _exists(builder: str, image: str) -> bool:

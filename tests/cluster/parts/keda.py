@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from tests.cluster.parts.api import Document, apply, established, kubectl
+from tests.cluster.parts.api import Document, apply, kubectl
 from tests.cluster.parts.node import image, image_of
 from tests.cluster.parts.programs import folder, program
 
@@ -17,11 +17,7 @@ def keda() -> None:
         image_of(name, program("keda", file))
     release = folder("keda", "github.com/kedacore/keda/v2") / "config" / "default"
     made = list(yaml.load_all(kubectl("kustomize", str(release)), Loader=yaml.CSafeLoader))
-    crds = [one for one in made if one["kind"] == "CustomResourceDefinition"]
-    rest = [one for one in made if one["kind"] not in ("CustomResourceDefinition", "ValidatingWebhookConfiguration")]
-    apply(crds)
-    established()
-    apply(sorted(map(_adapted, rest), key=lambda one: one["kind"] != "Namespace"))
+    apply(_adapted(one) for one in made if one["kind"] != "ValidatingWebhookConfiguration")
     kubectl("wait", "--for=condition=Available", "deployments", *IMAGES, "--namespace", "keda", "--timeout=180s")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.cluster.parts.api import Document, apply, documents, established, kubectl, service_of_process
+from tests.cluster.parts.api import Document, apply, documents, kubectl, service_of_process
 from tests.cluster.parts.node import image, image_of
 from tests.cluster.parts.places import LOCAL_GATEWAY_PORT, REGISTRY
 from tests.cluster.parts.processes import start
@@ -14,6 +14,8 @@ SPACE = "knative-serving"
 RUN = ("controller", "webhook", "autoscaler", "activator")
 PROGRAMS = (*RUN, "queue")
 CRDS_OF_NETWORKING = ("certificate", "ingress", "domain-claim", "serverlessservice")
+JUDGED = ("Certificate", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+"""What the webhook judges, and that it does: it must run by then."""
 SETTINGS = {
     "config-deployment": {
         "queue-sidecar-image": image("knative-queue"),
@@ -31,25 +33,22 @@ def knative() -> None:
         image_of(f"knative-{name}", program("knative", name))
     # KServe's stand-in for it, without which KServe does not start.
     kubectl("delete", "crd", "services.serving.knative.dev", "--ignore-not-found")
-    crds, rest = _release()
-    apply(crds)
-    established()
-    apply([*rest, *service_of_process("local-gateway", SPACE, http=(80, LOCAL_GATEWAY_PORT))])
+    release = _release()
+    apply([one for one in release if one["kind"] not in JUDGED])
+    apply(service_of_process("local-gateway", SPACE, http=(80, LOCAL_GATEWAY_PORT)))
     start("knative-ingress", sys.executable, "-m", "tests.cluster.parts.knative_ingress")
-    kubectl("wait", "--for=condition=Available", "deployments", "--all", "--namespace", SPACE, "--timeout=120s")
+    kubectl("wait", "--for=condition=Available", "deployments", "--all", "--namespace", SPACE, "--timeout=240s")
+    apply(one for one in release if one["kind"] in JUDGED)
 
 
-def _release() -> tuple[list[Document], list[Document]]:
-    """The manifests of the release: CRDs, and all else but what scales Knative itself."""
+def _release() -> list[Document]:
+    """The manifests of the release without what scales Knative itself."""
     core = folder("knative", "knative.dev/serving") / "config" / "core"
     networking, caching = (folder("knative", f"knative.dev/{name}") / "config" for name in ("networking", "caching"))
     files = [path for path in sorted(core.rglob("*.yaml")) if path.name != "999-cache.yaml"]
     files += [networking / f"{name}.yaml" for name in (*CRDS_OF_NETWORKING, "config-network")]
-    read = documents(*files, caching / "image.yaml")
-    crds = [one for one in read if one["kind"] == "CustomResourceDefinition"]
-    left_out = ("CustomResourceDefinition", "HorizontalPodAutoscaler", "PodDisruptionBudget")
-    rest = [_adapted(one) for one in read if one["kind"] not in left_out]
-    return crds, sorted(rest, key=lambda one: one["kind"] != "Namespace")
+    left_out = ("HorizontalPodAutoscaler", "PodDisruptionBudget")
+    return [_adapted(one) for one in documents(*files, caching / "image.yaml") if one["kind"] not in left_out]
 
 
 def _adapted(document: Document) -> Document:

@@ -6,8 +6,9 @@ import json
 from base64 import b64encode
 
 from tests.certificates import Authority
-from tests.cluster.parts.api import Document, apply, documents, established, namespace
+from tests.cluster.parts.api import CRD, Document, apply, documents, namespace
 from tests.cluster.parts.control_plane import FRESH
+from tests.cluster.parts.crds import gateway_api
 from tests.cluster.parts.places import INSIDE, STATE
 from tests.cluster.parts.processes import start, wait_ready
 from tests.cluster.parts.programs import folder, program, version
@@ -22,11 +23,8 @@ ASKED_FOR_AT_START = ("istio_virtualservice", "keda", "knative_service", "opente
 
 def kserve() -> None:
     authority = _certificates()
-    first, manifests, last = _release(authority)
-    theirs = [folder("kserve", MODULE) / "test" / "crds" / f"{name}.yaml" for name in ASKED_FOR_AT_START]
-    apply([namespace("kserve"), namespace("knative-serving"), _autoscaler_settings(), *first, *documents(*theirs)])
-    established()
-    apply(manifests)
+    manifests, last = _manifests(authority)
+    apply([namespace("kserve"), namespace("knative-serving"), _autoscaler_settings(), *manifests])
     start(
         "kserve", program("kserve", "manager"), "-metrics-addr=:8085", f"-health-probe-addr=:{HEALTH_PORT}",
         f"-webhook-port={WEBHOOK_PORT}",
@@ -34,12 +32,6 @@ def kserve() -> None:
     )  # fmt: skip
     wait_ready("kserve", f"http://127.0.0.1:{HEALTH_PORT}/readyz")
     apply(last)
-
-
-def gateway_api() -> list[Document]:
-    """The CRDs of the Gateway API, as its implementation has them: KServe does not start without."""
-    charts = folder("gateway", "github.com/envoyproxy/gateway") / "charts" / "gateway-helm" / "charts" / "crds" / "crds"
-    return documents(charts / "gatewayapi-crds.yaml")
 
 
 def _certificates() -> Authority:
@@ -51,20 +43,29 @@ def _certificates() -> Authority:
     return authority
 
 
-def _release(authority: Authority) -> tuple[list[Document], list[Document], list[Document]]:
-    """The manifests of the release: CRDs, then what the manager needs, then what needs the manager."""
+def kinds() -> list[Document]:
+    """KServe's own, and those of others that it asks for."""
+    own = [one for one in _release() if one["kind"] == CRD and not _left_out(one["metadata"]["name"])]
+    for one in own:
+        one["spec"].pop("conversion", None)
+    theirs = [folder("kserve", MODULE) / "test" / "crds" / f"{name}.yaml" for name in ASKED_FOR_AT_START]
+    return [*own, *(one for one in documents(*theirs) if one["kind"] == CRD), *gateway_api()]
+
+
+def _release() -> list[Document]:
     release = folder("kserve", MODULE) / "install" / version("kserve", MODULE)
-    crds, manifests, last = gateway_api(), [], []
-    for one in documents(release / "kserve.yaml", release / "kserve-cluster-resources.yaml"):
+    return documents(release / "kserve.yaml", release / "kserve-cluster-resources.yaml")
+
+
+def _manifests(authority: Authority) -> tuple[list[Document], list[Document]]:
+    """What the manager needs, and what needs the manager."""
+    manifests, last = [], []
+    for one in _release():
         kind, name = one["kind"], one["metadata"]["name"]
-        if kind == "CustomResourceDefinition" and not _left_out(name):
-            one["spec"].pop("conversion", None)
-            crds.append(one)
-        elif kind in ("DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):
+        if kind in (CRD, "DaemonSet", "Certificate", "Issuer") or kind.startswith("LLM") or _left_out(name):
             continue
-        elif (
-            kind == "Deployment"
-        ):  # says which release it is to whoever asks the cluster; the manager is a process here
+        if kind == "Deployment":
+            # It says which release this is to whoever asks the cluster; the manager is a process here.
             one["spec"]["replicas"] = 0
             manifests.append(one)
         elif "Webhook" in kind:
@@ -73,7 +74,7 @@ def _release(authority: Authority) -> tuple[list[Document], list[Document], list
             last.append(one)
         else:
             manifests.append(_with_settings(one))
-    return crds, manifests, last
+    return manifests, last
 
 
 def _left_out(name: str) -> bool:

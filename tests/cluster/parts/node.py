@@ -72,12 +72,11 @@ KUBELET = {
 
 
 def node() -> None:
-    _containerd()
     _kubelet()
     _proxy()
 
 
-def _containerd() -> None:
+def containerd() -> None:
     (STATE / "cni").mkdir()
     (STATE / "cni" / "pods.conflist").write_text(json.dumps(NETWORK))
     (STATE / "containerd.toml").write_text(CONTAINERD)

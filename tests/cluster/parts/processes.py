@@ -44,7 +44,7 @@ def start(name: str, *command: str | Path, env: dict[str, str] | None = None) ->
 def stop(name: str) -> None:
     pid = int(pid_file(name).read_text())
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"{name} does not end", STOP_SECONDS)
+    wait_until(lambda: not runs(name), f"{name} does not end", STOP_SECONDS)
     pid_file(name).unlink()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -17,12 +18,24 @@ from tests.cluster.parts.places import MODULES, PROGRAMS
 
 GO = shutil.which("go", path=f"{os.environ['PATH']}{os.pathsep}/usr/local/go/bin") or "go"
 ENV = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
+OLDEST_GO = (1, 26)
 MINUTES = {"etcd": 1.5, "kubernetes": 9, "kserve": 4, "gateway": 6, "knative": 3.5}
 """What a first build takes on two cores."""
 
 
 class BuildFailed(Exception):
     """Go could not build a program."""
+
+
+def go_version() -> tuple[int, ...]:
+    """That of the Go which is there, and not of one that it would download; empty if there is none."""
+    try:
+        said = subprocess.run(
+            [GO, "env", "GOVERSION"], env={**ENV, "GOTOOLCHAIN": "local"}, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return ()
+    return tuple(int(part) for part in re.findall(r"\d+", said.stdout)[:2])
 
 
 def go(*words: str, module: str) -> str:

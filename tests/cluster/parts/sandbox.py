@@ -22,16 +22,12 @@ PORTS = STATE / "ports.json"
 FORWARDED = {"api": API_PORT, "gateway": GATEWAY_PORT, "mlflow": MLFLOW_PORT}
 """Ports that callers on the host reach, each by another one on loopback."""
 
-# Paths that programs do not let one choose get a content of their own.
+NAMESPACES = (
+    *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "slave"),
+    *("bash", "-c"),
+)
 # A bridge for the node's address: not every kernel has dummy links. The bridge needs a port, or it has no carrier.
-SETUP = f"""
-set -e
-mount -t tmpfs tmpfs /run
-mkdir /run/lock
-mkdir -p /var/lib/cni /var/lib/kubelet "$2"
-mount -t tmpfs tmpfs /var/lib/cni
-mount -t tmpfs tmpfs /var/log
-mount --bind "$2" /var/lib/kubelet
+NETWORK = f"""
 ip link set lo up
 ip link add eth0 type bridge
 ip addr add {NODE}/24 dev eth0
@@ -40,6 +36,17 @@ ip link set eth0p master eth0 up
 ip link set eth0q up
 ip link set eth0 up
 ip route add default dev eth0
+"""
+# Paths that programs do not let one choose get a content of their own.
+SETUP = f"""
+set -e
+mount -t tmpfs tmpfs /run
+mkdir /run/lock
+mkdir -p /var/lib/cni /var/lib/kubelet "$2"
+mount -t tmpfs tmpfs /var/lib/cni
+mount -t tmpfs tmpfs /var/log
+mount --bind "$2" /var/lib/kubelet
+{NETWORK}
 touch "$1"
 set +e
 while :; do sleep infinity & wait; done
@@ -50,13 +57,18 @@ class SandboxError(Exception):
     """The namespaces cannot be made or entered."""
 
 
+def refusal() -> str:
+    """What keeps the kernel from making the namespaces; empty if nothing does."""
+    tried = subprocess.run(
+        [*NAMESPACES, f"set -e\nmount -t tmpfs tmpfs /run\n{NETWORK}"], capture_output=True, text=True
+    )
+    return tried.stderr.strip() if tried.returncode else ""
+
+
 def create() -> None:
     with (STATE / "namespaces.log").open("wb") as log:
         started = subprocess.Popen(
-            [
-                *("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("--propagation", "slave", "bash", "-c", SETUP, "mlflow-kserve-cluster", str(READY), str(STATE / "kubelet")),
-            ],
+            [*NAMESPACES, SETUP, "mlflow-kserve-cluster", str(READY), str(STATE / "kubelet")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
         )  # fmt: skip
     while not READY.exists():

@@ -173,6 +173,16 @@ def test_the_variables_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         environ("fraud", said, tmp_path / "none")
 
 
+def test_all_keys_of_a_secret_are_variables_below_those_with_a_name(tmp_path: Path) -> None:
+    (tmp_path / "database").mkdir()
+    for key in ("USER", "PASSWORD"):
+        (tmp_path / "database" / key).write_text(f"{key.lower()}\n")
+    variables = environ("fraud", content(infra={"env_from": ["database"], "env": {"USER": "ann"}}), tmp_path)
+    assert (variables["USER"], variables["PASSWORD"]) == ("ann", "password")
+    with pytest.raises(MissingSecret, match="there is no secret queue, whose keys"):
+        environ("fraud", content(infra={"env_from": ["queue"]}), tmp_path)
+
+
 def test_the_command_of_a_server() -> None:
     flags = command("fraud", content(infra={"args": ["--engine=native"]}), 1, 2)[3:]
     assert flags == [

@@ -118,6 +118,19 @@ class SimulatedCluster:
         """Whether callers get answers."""
 
 
+def path_of(route: Resource) -> dict[str, str]:
+    """The path of the rule for everybody."""
+    (match,) = route["spec"]["rules"][-1]["matches"]
+    path: dict[str, str] = match["path"]
+    return path
+
+
+def precedence(route: Resource) -> tuple[bool, int, float]:
+    """Where a route comes among those that lead the same requests, as Envoy Gateway has it."""
+    path = path_of(route)
+    return path["type"] != "RegularExpression", -len(path["value"]), float(route["metadata"]["creationTimestamp"])
+
+
 class StandardCluster(SimulatedCluster):
     """KServe's Standard mode with the Gateway API."""
 
@@ -163,7 +176,8 @@ class StandardCluster(SimulatedCluster):
             return
         serve = service["metadata"]["name"]
         for name, host in ((serve, f"{serve}-ml.example.com"), (workload, f"{workload}-ml.example.com")):
-            rules = [{"backendRefs": [{"name": workload, "weight": 1}]}]
+            path = {"type": "RegularExpression", "value": "^/.*$"}
+            rules = [{"matches": [{"path": path}], "backendRefs": [{"name": workload, "weight": 1}]}]
             if ("HTTPRoute", name) not in self.objects:
                 spec = {**GATEWAY, "hostnames": [host], "rules": rules}
                 self.put({"kind": "HTTPRoute", "apiVersion": "g/v1", "metadata": {"name": name}, "spec": spec})
@@ -194,6 +208,12 @@ class StandardCluster(SimulatedCluster):
                 "availableReplicas": len([pod for pod in pods if pod["ready"]]),
             }
 
+    def delete(self, kind: str, name: str) -> None:
+        """A gateway may forget the pods of a route before it forgets the route."""
+        if kind == "HTTPRoute" and name in self.live:
+            assert self.live[name] is not self.leading(), f"{name} goes while requests follow it"
+        super().delete(kind, name)
+
     def gateway(self) -> None:
         for name in set(self.live) - {each["metadata"]["name"] for each in self.of_kind("HTTPRoute")}:
             del self.live[name]
@@ -208,16 +228,25 @@ class StandardCluster(SimulatedCluster):
                 for kind, status in (("Accepted", "True"), ("ResolvedRefs", "True" if resolved else "False"))
             ]
             route["status"] = {"parents": [{"conditions": conditions}]}
-            self.live[route["metadata"]["name"]] = {**route}
+            name, followed = route["metadata"]["name"], self.leading()
+            is_new = name not in self.live
+            self.live[name] = {**route}
+            # It may follow a route before it knows the pods behind it.
+            assert not (is_new and followed and self.leading() is self.live[name]), f"{name} is followed at once"
+
+    def leading(self) -> Resource | None:
+        """The route that everybody's requests follow: the one with the longest expression, and then the oldest."""
+        routes = [each for each in self.live.values() if HOST in each["spec"]["hostnames"]]
+        routes = [each for each in routes if path_of(each)["type"] != "Exact"]  # nobody asks for one path
+        return min(routes, default=None, key=precedence)
 
     def shares(self) -> dict[str, int]:
         """Where the gateway sends the requests of everybody."""
-        leading = [each for each in self.live.values() if HOST in each["spec"]["hostnames"]]
-        if not leading:
+        route = self.leading()
+        if route is None:
             return {}
-        oldest = min(leading, key=lambda each: float(each["metadata"]["creationTimestamp"]))
         shares = [
-            {each["name"]: each.get("weight", 1) for each in rule["backendRefs"]} for rule in oldest["spec"]["rules"]
+            {each["name"]: each.get("weight", 1) for each in rule["backendRefs"]} for rule in route["spec"]["rules"]
         ]
         assert all(each == shares[-1] for each in shares[-2:]), "gRPC and REST are split alike"
         return shares[-1]

@@ -56,7 +56,7 @@ def test_a_rollout_from_begin_to_end(standard: Standard, file: Path, capsys: pyt
     cluster, _ = standard
     assert main(["canary", str(file), *EIGHT]) == 0
     told = capsys.readouterr().err
-    assert "1/5 start fraud-next with models:/fraud/8: " in told
+    assert "1/6 start fraud-next with models:/fraud/8: " in told
     assert cluster.models() == {"models:/fraud/7": 90, "models:/fraud/8": 10}
     written = yaml.safe_load(file.read_text())
     assert written["exposure"]["hosts"] == ["fraud-ml.example.com", "fraud-predictor-ml.example.com"]
@@ -67,6 +67,18 @@ def test_a_rollout_from_begin_to_end(standard: Standard, file: Path, capsys: pyt
     assert yaml.safe_load(file.read_text())["model"] == "models:/fraud/7"
 
 
+def test_a_canary_that_has_its_pods_is_promoted(standard: Standard, file: Path) -> None:
+    """One pod is enough for any share: that it is there does not say that a promotion has begun."""
+    cluster, _ = standard
+    file.write_text(SPEC.replace("min: 2", "min: 1"))
+    deployed(cluster, file)
+    assert main(["canary", str(file), *EIGHT]) == 0
+    assert main(["rollback", str(file), "--apply", "--write"]) == 0
+    assert cluster.models() == {"models:/fraud/7": 100}
+    assert main(["promote", str(file), "--apply", "--write"]) == 0
+    assert cluster.models() == {"models:/fraud/8": 100}
+
+
 def test_names_and_gateway_are_those_of_kserve(standard: Standard, file: Path) -> None:
     """From its route, if there is one, or else from its ConfigMap."""
     cluster, fake = standard
@@ -74,7 +86,7 @@ def test_names_and_gateway_are_those_of_kserve(standard: Standard, file: Path) -
     parent = cluster.objects["HTTPRoute", "fraud-route"]["spec"]["parentRefs"]
     assert parent == [{"namespace": "kserve", "name": "kserve-ingress-gateway"}]
     for name in ("fraud", "fraud-predictor", "fraud-route"):
-        cluster.delete("HTTPRoute", name)
+        cluster.objects.pop(("HTTPRoute", name), None)
     cluster.gateway()
     cluster.served = False  # the test takes the routes away, not the rollout
     file.write_text(SPEC)

@@ -242,7 +242,7 @@ def test_what_cannot_be_built_is_said(monkeypatch: pytest.MonkeyPatch, zoo: Call
     [
         ("sklearn-logistic", "numpy", "numpy"),
         ("sklearn-forest-text-labels", "onnxruntime", "numpy"),
-        ("sklearn-pipeline-mixed-columns", "native", "native"),
+        ("sklearn-pipeline-mixed-columns", "numpy", "numpy"),
         ("sklearn-predict-proba-as-predict", "native", "native"),
         ("xgboost-booster-softprob", "xgboost", "xgboost"),
         ("xgboost-classifier", "xgboost", "xgboost"),

@@ -184,3 +184,21 @@ def test_bytes_that_end_too_early(cut: int) -> None:
 def test_pandas_timestamps() -> None:
     zoned = pd.Series(pd.to_datetime(["2024-06-01T14:00:00+02:00"])).astype(object).tolist()
     assert field("datetime").column(zoned)[0] == np.datetime64("2024-06-01T12:00:00", "ns")
+
+
+def test_null_beside_numbers_in_an_optional_boolean_column() -> None:
+    values = casting.booleans([1, None, False, 0.0], "b", "a boolean", nullable=True)
+    assert values.tolist() == [True, None, False, False]
+    with pytest.raises(InvalidInput, match="row 1: expected a boolean, got null"):
+        casting.booleans([1, None], "b", "a boolean", nullable=False)
+    with pytest.raises(InvalidInput, match="row 2"):
+        casting.booleans([1, None, 2], "b", "a boolean", nullable=True)
+
+
+def test_an_integer_below_64_bits_that_became_a_float() -> None:
+    """The parser makes -2**63 - 1 the float -2**63."""
+    long = np.dtype(np.int64)
+    for values in ([-(2.0**63)], [1, -(2.0**63)]):
+        with pytest.raises(InvalidInput, match="a number out of its range"):
+            casting.numbers(values, long, "n", "an integer", nullable=False)
+    assert casting.numbers([-(2**63)], long, "n", "an integer", nullable=False)[0] == -(2**63)

@@ -85,18 +85,19 @@ def test_the_json_schema_refuses_what_the_server_refuses(demo: Running, instance
         jsonschema.validate(payload, schema)
 
 
-def test_openapi_lists_the_routes_that_there_are(demo: Running) -> None:
+def test_the_examples_of_the_openapi_document_work(demo: Running) -> None:
     document = demo.get("/openapi.json").json()
     assert document["openapi"] == "3.0.3"
-    assert {"/v2/repository/models/model/revert", "/hooks/mlflow"} <= set(document["paths"])
+    asked = 0
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
-            assert {"200", "400"} <= set(operation["responses"])
-            if "requestBody" in operation:
-                example = operation["requestBody"]["content"]["application/json"]["example"]
+            example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+            if example is not None:
                 assert demo.post(path, example).status_code == 200, path
+                asked += 1
             elif verb == "get":
-                assert demo.get(path).status_code == 200, path
+                assert demo.get(path.format(asset="start.js")).status_code == 200, path
+    assert asked == 4
 
 
 def test_the_page_needs_no_other_server(demo: Running) -> None:

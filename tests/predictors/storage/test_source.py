@@ -81,7 +81,7 @@ def version_and_factor(source: Source, settings: Settings) -> tuple[str, float]:
         ("models:/fraud/Production", "models:/fraud/1", "1", 1),
         ("models:/fraud/latest", "models:/fraud/2", "2", 2),
         ("models:/{id2}", "models:/{id2}", "{id2}", 2),
-        ("runs:/{run1}/model", "runs:/{run1}/model", "{id1}", 1),
+        ("runs:/{run1}/model", "runs:/{run1}/model", "{run1}", 1),
         ("{artifacts2}", "{artifacts2}", "{id2}", 2),
     ],
 )

@@ -373,7 +373,7 @@ def test_invalid_settings(bare_pod: InitializerPod) -> None:
     for env, words in refused:
         assert words in bare_pod.run(str(DEMO), code=2, **env)
     assert "expected mlflow://models/…" in bare_pod.run("mlflow://fraud/3", code=2)
-    assert "MLFLOW_TRACKING_URI is not set" in bare_pod.run("models:/fraud/3", code=2)
+    assert "set MLFLOW_TRACKING_URI or --tracking-uri" in bare_pod.run("models:/fraud/3", code=2)
 
 
 @pytest.mark.parametrize("strategy", ["pvc", "emptydir"])

@@ -1,0 +1,1 @@
+"""Serves as InferenceServices of a cluster. Nothing else of the control plane knows Kubernetes."""

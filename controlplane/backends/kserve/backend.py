@@ -1,0 +1,260 @@
+"""Serves as InferenceServices of one namespace of a cluster."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
+from controlplane.backends.kserve.api import ApiStatus, KubernetesApi
+from controlplane.backends.kserve.fields import SCHEDULE, absent, is_ours
+from controlplane.backends.kserve.kinds import (
+    APPLIED,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    INFERENCE_SERVICE,
+    KNATIVE_SERVICE,
+    POD,
+    Resource,
+    title,
+)
+from controlplane.backends.kserve.manifests import (
+    ENVIRONMENT,
+    REVISION,
+    SERVE,
+    manifests,
+    pods_of,
+    problems,
+    record_name,
+    recorded,
+    rendered,
+    revision_labels,
+)
+from controlplane.backends.kserve.state import LiveServe, observed, revision_of
+from controlplane.decide import Observed
+from controlplane.domain.problems import FieldProblem
+from controlplane.domain.revisions import Content
+from controlplane.failpoints import failpoint
+from generator import compare
+
+log = logging.getLogger("controlplane")
+
+SNAPSHOT_SECONDS = 30.0
+"""How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
+WATCH_PAUSE = 2.0
+CONTAINER = "kserve-container"
+
+
+class KServeBackend(Backend):
+    def __init__(self, api: KubernetesApi, namespace: str, now: Callable[[], float] = time.time) -> None:
+        self.api, self.namespace, self.now = api, namespace, now
+        self.lock = threading.Lock()
+        self.rendered: dict[Key, tuple[tuple[int, str, str], list[Resource]]] = {}
+        self.tried_at: dict[Key, float] = {}
+        self.dropped: dict[Key, set[tuple[str, str]]] = {}
+        self.seen: dict[Key, LiveServe] = {}
+        self.seen_at = 0.0
+        """By the monotonic clock."""
+        self.closed = threading.Event()
+
+    def problems(self, serve: str, content: Content) -> list[FieldProblem]:
+        return list(problems(serve, content))
+
+    # -- what is there ------------------------------------------------------------------------------------------
+
+    def observe(
+        self, key: Key, wanted: int | None = None, content: Content | None = None, closely: bool = False
+    ) -> Observed:
+        live = (None if closely else self.glimpse(key)) or self.live(key)
+        expected: list[Resource] = []
+        if wanted is not None and content is not None:
+            expected = self.yielding(self.manifests(key, wanted, content, revision_labels(live.service)), live.service)
+        return observed(live, expected, self.now(), self.tried_at.get(key, 0.0), self.dropped.get(key, ()))
+
+    def manifests(self, key: Key, revision: int, content: Content, labels: Mapping[str, str] | None) -> list[Resource]:
+        """The last ones of each serve are kept: they take longer to render than to compare."""
+        asked = revision, content.sha256, (labels or {}).get(REVISION, "")
+        known = self.rendered.get(key)
+        if known is None or known[0] != asked:
+            known = self.rendered[key] = asked, manifests(key, revision, content, labels)
+        return known[1]
+
+    def yielding(self, resources: list[Resource], service: Resource | None) -> list[Resource]:
+        """The manifests with the numbers of replicas that a schedule has set meanwhile."""
+        managers = {each.get("manager") for each in (service or {}).get("metadata", {}).get("managedFields", ())}
+        if service is None or SCHEDULE not in managers or not any(each["kind"] == "CronJob" for each in resources):
+            return resources
+        there = service["spec"]["predictor"]
+        numbers = {name: there[name] for name in ("minReplicas", "maxReplicas") if name in there}
+        return [
+            {**each, "spec": {**each["spec"], "predictor": {**each["spec"]["predictor"], **numbers}}}
+            if each["kind"] == INFERENCE_SERVICE.kind
+            else each
+            for each in resources
+        ]
+
+    def glimpse(self, key: Key) -> LiveServe | None:
+        """A serve as the full look saw it a moment ago; once, so that nothing is decided on it afterwards."""
+        with self.lock:
+            seen = self.seen.pop(key, None)
+            return seen if time.monotonic() - self.seen_at < SNAPSHOT_SECONDS else None
+
+    def live(self, key: Key) -> LiveServe:
+        selector = f"{ENVIRONMENT}={key.env},{SERVE}={key.serve}"
+        return self.grouped(selector, with_pods=True).get(key, LiveServe())
+
+    def grouped(self, selector: str, with_pods: bool) -> dict[Key, LiveServe]:
+        """The objects that a selector names, by their serve."""
+        objects: defaultdict[Key, list[Resource]] = defaultdict(list)
+        workloads: dict[Key, Resource] = {}
+        pods: defaultdict[Key, list[Resource]] = defaultdict(list)
+        for kind in self.api.kinds((*APPLIED, DEPLOYMENT, KNATIVE_SERVICE, *([POD] if with_pods else []))):
+            for each in self.api.listed(kind, self.namespace, selector):
+                key = key_of(each)
+                if kind == POD:
+                    pods[key].append(each)
+                elif kind in (DEPLOYMENT, KNATIVE_SERVICE):
+                    if each["metadata"]["name"] == f"{key.serve}-predictor":
+                        workloads[key] = each
+                else:
+                    objects[key].append(each)
+        return {key: LiveServe(listed, workloads.get(key), pods[key]) for key, listed in objects.items()}
+
+    def keys(self) -> list[Key]:
+        return []
+
+    def owns(self, key: Key) -> bool:
+        return False  # another store may know what this one does not: that is adopted, and never ended
+
+    def deployed(self, env: str) -> list[FoundServe]:
+        records = self.api.listed(CONFIG_MAP, self.namespace, f"{ENVIRONMENT}={env},{SERVE}")
+        found = (recorded(each) for each in records if is_ours(each))
+        return [each for each in found if each is not None]
+
+    def logs(self, key: Key, revision: int, lines: int) -> str:
+        pods = self.api.listed(POD, self.namespace, f"{ENVIRONMENT}={key.env},{SERVE}={key.serve}")
+        texts = []
+        for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
+            name, of = pod["metadata"]["name"], revision_of(pod)
+            texts.append(f"==> {name}, of revision {of} <==\n{self.api.logs(self.namespace, name, CONTAINER, lines)}")
+        return "\n".join(texts)
+
+    # -- what is done -------------------------------------------------------------------------------------------
+
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+        self.forget(key)
+        self.tried_at[key] = self.now()
+        service = self.service(key)
+        resources = self.resources(key, revision, content, service)
+        if service is not None:
+            self.settle_schedule(resources, service)
+        dropped: set[tuple[str, str]] = set()
+        for number, each in enumerate(resources):
+            try:
+                stored = self.api.apply(each, take_over)
+            except ApiStatus as error:
+                raise ApplyRefused(f"{title(each)}: {error}") from None
+            dropped |= {(title(each), path) for path in absent(each, stored)}
+            if number == 0:
+                failpoint("after_first_object")
+        self.dropped[key] = dropped
+        failpoint("after_last_object")
+
+    def resources(self, key: Key, revision: int, content: Content, service: Resource | None) -> list[Resource]:
+        """What is applied for a revision; pods stay if nothing of them changes."""
+        record = self.api.get(CONFIG_MAP, self.namespace, record_name(key.serve))
+        labels = pods_of(key, revision, content, service, record)
+        return self.yielding(self.manifests(key, revision, content, labels), service)
+
+    def service(self, key: Key) -> Resource | None:
+        """The InferenceService of a serve. Raises ApplyRefused if it is somebody else's."""
+        service = self.api.get(INFERENCE_SERVICE, self.namespace, key.serve)
+        if service is not None and (not is_ours(service) or key_of(service) != key):
+            raise ApplyRefused(
+                f"there is an InferenceService {key.serve} in {self.namespace} already, which is not of environment "
+                f"{key.env}: choose another name, or delete it"
+            )
+        return service
+
+    def settle_schedule(self, resources: list[Resource], service: Resource) -> None:
+        """Numbers of replicas that a schedule has set are nobody's once there is no schedule."""
+        managers = {each.get("manager") for each in service["metadata"].get("managedFields", ())}
+        if SCHEDULE in managers and not any(each["kind"] == "CronJob" for each in resources):
+            try:
+                self.api.disown(service, SCHEDULE)
+            except ApiStatus as error:
+                raise ApplyRefused(f"{title(service)}: {error}") from None
+
+    def dry_run(self, key: Key, revision: int, content: Content) -> Mapping[str, Any] | None:
+        record = self.api.get(CONFIG_MAP, self.namespace, record_name(key.serve))
+        before = recorded(record) if record else None
+        changes = compare(rendered(key.serve, before.content) if before else [], rendered(key.serve, content))
+        refusals = []
+        try:
+            resources = self.resources(key, revision, content, self.service(key))
+        except ApplyRefused as error:
+            resources, refusals = [], [str(error)]
+        for each in resources:
+            try:
+                self.api.apply(each, dry_run=True)
+            except ApiStatus as error:
+                refusals.append(f"{title(each)}: {error}")
+        return {
+            "changes": [str(change) for change in changes],
+            "restarts_pods": any(change.restarts for change in changes),
+            "accepted": not refusals,
+            "refusals": refusals,
+        }
+
+    def promote(self, key: Key, revision: int) -> None:
+        """Nothing: the cluster sends requests to pods once they are ready."""
+
+    def discard(self, key: Key, revision: int) -> None:
+        self.forget(key)
+        parts = [each for each in self.live(key).own if revision_of(each) == revision]
+        parts.sort(key=lambda each: each["kind"] != INFERENCE_SERVICE.kind)
+        for each in parts:
+            self.api.delete(each)
+
+    # -- what changes by itself ---------------------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Looks at everything of the namespace at once: a look at each serve would take many times as long."""
+        seen = self.grouped(SERVE, with_pods=False)
+        settled = {key: live for key, live in seen.items() if observed(live, (), self.now()).serving is not None}
+        with self.lock:
+            self.seen, self.seen_at = settled, time.monotonic()
+
+    def forget(self, key: Key) -> None:
+        with self.lock:
+            self.seen.pop(key, None)
+
+    def watch(self, changed: Callable[[Key | None], None]) -> None:
+        threading.Thread(target=self.follow, args=(changed,), name=f"watch-{self.namespace}", daemon=True).start()
+
+    def follow(self, changed: Callable[[Key | None], None]) -> None:
+        while not self.closed.is_set():
+            try:
+                for each in self.api.watch(INFERENCE_SERVICE, self.namespace, SERVE):
+                    if self.closed.is_set():
+                        return
+                    key = key_of(each)
+                    self.forget(key)
+                    changed(key)
+            except (BackendAway, ApiStatus):
+                self.closed.wait(WATCH_PAUSE)
+            except Exception:
+                log.exception("the watch of %s failed and is begun again", self.namespace)
+                self.closed.wait(WATCH_PAUSE)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def key_of(resource: Mapping[str, Any]) -> Key:
+    labels = resource["metadata"].get("labels", {})
+    return Key(labels.get(ENVIRONMENT, ""), labels.get(SERVE, ""))

@@ -1,0 +1,55 @@
+"""`mlflow-kserve operation` and `event`: changes under way, and who did what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlflow_kserve.cli.fields import flag
+from mlflow_kserve.cli.following import WAIT_SECONDS
+from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options, shows
+from mlflow_kserve.client import calls
+from mlflow_kserve.client.flows import wait_for
+
+COLUMNS = ("at", "actor", "action", "serve", "env", "message")
+
+
+@click.group(help="Changes under way: follow, abort.")
+def operation() -> None: ...
+
+
+@operation.command("get", help="Show how far a change is.")
+@click.argument("id")
+@click.option("--wait", is_flag=True, help="wait until it has ended")
+@api_options
+def get_operation(session: Session, id: str, wait: bool) -> None:
+    reply = session.send(calls.get_operation(id))
+    if wait:
+        reply = session.follow(wait_for(reply, WAIT_SECONDS))
+    session.show(reply)
+    if reply["state"] in ("FAILED", "ABORTED"):
+        raise SystemExit(FAILED)
+    if wait and reply["state"] == "RUNNING":
+        raise SystemExit(UNDER_WAY)
+
+
+@operation.command("abort", help="End a change under way: what was active before is wanted again.")
+@click.argument("id")
+@api_options
+def abort(session: Session, id: str) -> None:
+    session.show(session.send(calls.abort_operation(id)))
+
+
+@click.group(help="Who did what.")
+def event() -> None: ...
+
+
+@event.command("list", help="List audit events, the oldest first.")
+@flag("serve", "only of this serve")
+@flag("env", "only in this environment")
+@click.option("--after", type=int, default=0, metavar="ID", help="only events after this one")
+@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True)
+@shows(*COLUMNS)
+def list_events(session: Session, **filters: Any) -> Any:
+    return session.send(calls.list_events(**filters))["items"]

@@ -1,0 +1,129 @@
+"""The engines for pipelines of scikit-learn on columns of several types: preprocessing, then a model of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from predictors.engines import boosting
+from predictors.engines.columns.features import Features, SparseRows, as_dense
+from predictors.engines.columns.preprocessing import Preprocessing, chain_of
+from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, RunJoint, Unsuited
+from predictors.engines.estimators import without_checks
+from predictors.engines.forests import run_trees
+from predictors.engines.linear import finish_of, multiply_parts
+from predictors.engines.onnx_trees import onnx_runtime_engine
+from predictors.engines.probes import Probing
+from predictors.engines.proof import limit_probes, prove
+from predictors.protocol.mixed_rows import ColumnType, MixedRows, join_rows
+
+BOOSTING: dict[str, Callable[[Any], EngineCandidate]] = {
+    "xgboost": lambda model: boosting.xgboost(model, proba_from_predictions=False),
+    "lightgbm": lambda model: boosting.lightgbm(model, proba_from_predictions=False),
+    "catboost": boosting.catboost,
+}
+
+
+def column_candidates(model: Any, columns: Sequence[ColumnType]) -> list[EngineCandidate]:
+    """The engines for a model that takes these columns as a DataFrame, the most promising first."""
+    pipeline = ColumnPipeline(model, columns)
+    if not pipeline.selects_columns and all(column.dtype.kind in "if" for column in columns):
+        return []  # a matrix would do
+    library = type(pipeline.last).__module__.partition(".")[0]
+    candidates = [
+        EngineCandidate("onnxruntime", pipeline.compiled_engine, compiled=True),
+        EngineCandidate("numpy", pipeline.numpy_engine),
+        EngineCandidate("sklearn", pipeline.sklearn_engine),
+    ]
+    if library in BOOSTING:
+        candidates.insert(0, EngineCandidate(library, pipeline.boosting_engine))
+    return candidates
+
+
+class ColumnPipeline:
+    """A model as the preprocessing of its columns and its last step."""
+
+    def __init__(self, model: Any, columns: Sequence[ColumnType]) -> None:
+        from sklearn.pipeline import Pipeline
+
+        *self.steps, self.last = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+        self.columns = columns
+
+    @property
+    def selects_columns(self) -> bool:
+        """Whether its first step may treat columns differently."""
+        from sklearn.compose import ColumnTransformer
+        from sklearn.pipeline import FeatureUnion, Pipeline
+
+        return bool(self.steps) and isinstance(self.steps[0], (ColumnTransformer, FeatureUnion, Pipeline))
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        return chain_of(self.steps, self.columns)
+
+    def features(self, rows: MixedRows) -> Features:
+        return self.preprocessing.run(rows)
+
+    def finite_features(self, rows: MixedRows) -> Features:
+        features = self.features(rows)
+        if not np.isfinite(features.values if isinstance(features, SparseRows) else features).all():
+            raise Declined
+        return features
+
+    def engine(self, last: Engine, joint: RunJoint | None = None) -> Engine:
+        """The engine of the last step with the preprocessing before it."""
+        run, features = last.run, self.features
+        return Engine(
+            last.name,
+            lambda rows, wanted: run(as_dense(features(rows)), wanted),
+            categories=self.preprocessing.categories,
+            compiled=last.compiled,
+        )
+
+    def compiled_engine(self) -> Engine:
+        engine = onnx_runtime_engine(self.last)
+        self.prove_alone(engine)
+        return self.engine(engine)
+
+    def numpy_engine(self) -> Engine:
+        try:
+            finish = finish_of(self.last)
+        except Unsuited:
+            return self.engine(Engine("numpy", run_trees(self.last)))
+        features = self.finite_features
+
+        def joint(requests: Sequence[MixedRows], probabilities: bool) -> Answer:
+            block = features(join_rows(requests))
+            if isinstance(block, SparseRows):
+                return finish(block.__matmul__, probabilities)
+            sizes, columnwise = [len(rows) for rows in requests], not block.flags.c_contiguous
+            rows = np.ascontiguousarray(block)
+            return finish(lambda weights: multiply_parts(rows, weights, sizes, columnwise=columnwise), probabilities)
+
+        return Engine(
+            "numpy",
+            lambda rows, wanted: finish(features(rows).__matmul__, wanted),
+            categories=self.preprocessing.categories,
+            joint=joint,
+        )
+
+    def boosting_engine(self) -> Engine:
+        return self.engine(BOOSTING[type(self.last).__module__.partition(".")[0]](self.last).build())
+
+    def sklearn_engine(self) -> Engine:
+        last, features = without_checks(self.last), self.features
+
+        def run(rows: MixedRows, probabilities: bool) -> Answer:
+            block = features(rows)
+            return last(block.scipy() if isinstance(block, SparseRows) else block, probabilities)
+
+        return Engine("sklearn", run, categories=self.preprocessing.categories)
+
+    def prove_alone(self, engine: Engine) -> None:
+        """Compares the engine of the last step at its own thresholds, which probes before the preprocessing miss."""
+        native = without_checks(self.last)
+        probing = Probing(self.last.n_features_in_, np.dtype(np.float64))
+        prove(engine, native, limit_probes(probing.groups(engine), native))
