@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import ClassVar
 
 from predictors.flavor import MLmodel
@@ -9,12 +10,17 @@ from predictors.model.base import MLflowModel
 from predictors.model.methods import pyfunc_method
 from predictors.model.native import Method, Native, as_mlflow_has_them, load_pyfunc
 
+IMPORTED_LATE = {"mlflow.openai": ("openai", "mlflow.openai.api_request_parallel_processor")}
+"""What loaders of MLflow import at the first prediction: a model that lacks it is not to be ready."""
+
 
 class PyFuncModel(MLflowModel):
     flavor: ClassVar[str] = "pyfunc"
     probes: ClassVar[bool] = False
 
     def load_native(self, mlmodel: MLmodel) -> Native:
+        for module in IMPORTED_LATE.get(str(mlmodel.pyfunc.get("loader_module")), ()):
+            import_module(module)
         model = load_pyfunc(mlmodel)
         content = mlmodel.content
         columns = bool(content.get("signature")) and not content.get("is_signature_from_type_hint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,8 +10,13 @@ import numpy as np
 
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
+from predictors.model.loaded import LoadError
 from predictors.model.methods import pyfunc_method
 from predictors.model.native import Method, Native, implementation_of
+from predictors.signature.plan import read_plan
+
+AUDIO_TASKS = ("automatic-speech-recognition", "audio-classification", "zero-shot-audio-classification")
+FFMPEG = "ffmpeg"
 
 
 class TransformersModel(MLflowModel):
@@ -20,10 +26,21 @@ class TransformersModel(MLflowModel):
     def load_native(self, mlmodel: MLmodel) -> Native:
         implementation = implementation_of(mlmodel, self.flavor)
         pipeline = implementation.get_raw_model()
+        require_decoder(str(getattr(pipeline, "task", "")), mlmodel)
         methods = {"predict": pyfunc_method(mlmodel, implementation)}
         if getattr(pipeline, "task", "") == "text-classification":
             methods["predict_proba"] = class_scores(pipeline)
         return Native(methods=methods, raw=pipeline)
+
+
+def require_decoder(task: str, mlmodel: MLmodel) -> None:
+    """Refuses a model that takes encoded audio where the program is not installed that decodes it."""
+    inputs = read_plan(mlmodel).inputs
+    encoded = not inputs or any(field.type in ("binary", "string") for field in inputs)
+    if task in AUDIO_TASKS and encoded and shutil.which(FFMPEG) is None:
+        raise LoadError(
+            f"the pipeline for {task} decodes audio with {FFMPEG}, which is not installed (apt install ffmpeg)"
+        )
 
 
 def class_scores(pipeline: Any) -> Method:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,3 +21,10 @@ def test_one_name_is_one_class() -> None:
                 if isinstance(statement, ast.ClassDef):
                     homes[statement.name].append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_tests_can_be_listed() -> None:
+    """kserve parses the command line when it is imported, and pytest's `--co` would begin one of its flags."""
+    command = [sys.executable, "-m", "pytest", "tests/attack/test_hpack.py", "--co", "-q"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

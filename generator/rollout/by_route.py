@@ -113,7 +113,7 @@ def promote(
         )
 
 
-def undo(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
+def undo(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
     """The canaries go; without any, the serve goes back to its model before by a rolling update."""
     if not before.behind:
         yield Step(
@@ -124,22 +124,28 @@ def undo(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
             back=update(after, before, 0),
         )
         return
-    yield Step(
-        f"send all of the traffic to {after.spec.name}",
-        split_patches(before, all_to_serve(before)),
-        requires=(ready(before, 1),),
-        waits=(*accepted(before), *weights(before, all_to_serve(before))),
-        moot=(over_when(before, after),),
-        back=split_patches(before),
-    )
-    yield from end(before, after)
+    routed = observed is None or observed.get(ROUTE, own_route(before)) is not None
+    if routed:
+        yield Step(
+            f"send all of the traffic to {after.spec.name}",
+            split_patches(before, all_to_serve(before)),
+            requires=(ready(before, 1),),
+            waits=(*accepted(before), *weights(before, all_to_serve(before))),
+            moot=(over_when(before, after),),
+            back=split_patches(before),
+        )
+    yield from end(before, after, routed)
 
 
-def end(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
-    """Canaries that have left the plan are deleted; without any, KServe's routes come back first, and ours goes."""
+def end(before: ManifestPlan, after: ManifestPlan, routed: bool = True) -> Iterator[Step]:
+    """Canaries that have left the plan are deleted; without any, KServe's routes come back first, and ours goes.
+
+    A canary that never got ready was never routed to.
+    """
     gone = leaving(before, after)
     if before.has_own_route and not after.has_own_route:
-        yield from give_back(before, after)
+        if routed:
+            yield from give_back(before, after)
     elif gone:
         yield Step(
             f"take {', '.join(each.spec.name for each in gone)} off the route",

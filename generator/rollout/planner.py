@@ -103,7 +103,7 @@ def undo(
         return plan_of(goal, by_knative.undo(before, after, type), [], note)
     if before.canary is not None:
         return plan_of(goal, by_kserve.undo(before, after, type), [], note)
-    return plan_of(goal, by_route.undo(before, after), [], note)
+    return plan_of(goal, by_route.undo(before, after, observed), [], note)
 
 
 def leftovers(spec: ServeSpec, observed: ObservedServe | None) -> list[Canary]:

@@ -28,13 +28,13 @@ NOBODYS_PATH = {"type": "Exact", "value": "/released-route"}
 def take_over(after: ManifestPlan, observed: ObservedServe | None) -> Iterator[Step]:
     """Our route takes the place of KServe's, with all of the traffic to the serve at first."""
     spec = after.spec
-    ours, name = tuple(with_shares(each, only_serve(after)) for each in routes(after)), own_route(after)
+    name = own_route(after)
     gone = tuple(Gone(ROUTE, each) for each in kserve_routes(after))
     over = (*(Exists(ROUTE, each) for each in names(after)), *gone)
     if observed is None or observed.get(ROUTE, name) is None:
         yield Step(
             f"make the route {name}, which leads no traffic as yet",
-            (ApplyDocuments(tuple(leading_nobody(each) for each in ours if each["metadata"]["name"] == name)),),
+            (ApplyDocuments((nobodys_route(after),)),),
             waits=(Accepted(name),),
             done=(Exists(ROUTE, name),),
             moot=over,
@@ -43,7 +43,7 @@ def take_over(after: ManifestPlan, observed: ObservedServe | None) -> Iterator[S
         )
     yield Step(
         f"send all of the traffic to {spec.name} by {name}",
-        (ApplyDocuments(ours),),
+        (ApplyDocuments(tuple(with_shares(each, only_serve(after)) for each in routes(after))),),
         waits=accepted(after),
         moot=over,
         settle=SETTLE_SECONDS,
@@ -76,16 +76,15 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
     )
     yield Step(
         f"leave the paths to KServe's routes rather than {ours}",
-        (released(before),),
+        (ApplyDocuments((nobodys_route(before),)),),
         requires=theirs,
         waits=(Accepted(ours),),
-        moot=(Gone(ROUTE, ours),),
         settle=SETTLE_SECONDS,
         back=split_patches(before, all_to_serve(before)),
     )
     yield Step(
         f"delete the route {ours}",
-        (Delete(ROUTE, ours, before.spec.namespace), *split_patches(after)),
+        (*split_patches(after), Delete(ROUTE, ours, before.spec.namespace)),
         requires=theirs,
         waits=(Gone(ROUTE, ours), *accepted(after)),
     )
@@ -93,12 +92,13 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
 
 def released(plan: ManifestPlan) -> Patch:
     """The patch after which our route for KServe's host names leads no path that anybody asks for."""
-    route = next(each for each in routes(plan) if each["metadata"]["name"] == own_route(plan))
-    rules = leading_nobody(with_shares(route, all_to_serve(plan)))["spec"]["rules"]
-    return Patch(ROUTE, own_route(plan), plan.spec.namespace, {"spec": {"rules": rules}})
+    return Patch(ROUTE, own_route(plan), plan.spec.namespace, {"spec": {"rules": nobodys_route(plan)["spec"]["rules"]}})
 
 
-def leading_nobody(route: Resource) -> Resource:
+def nobodys_route(plan: ManifestPlan) -> Resource:
+    """Our route for KServe's host names with the serve behind it, but no path that anybody asks for."""
+    ours = next(each for each in routes(plan) if each["metadata"]["name"] == own_route(plan))
+    route = with_shares(ours, only_serve(plan))
     rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in route["spec"]["rules"]]
     return {**route, "spec": {**route["spec"], "rules": rules}}
 

@@ -160,6 +160,12 @@ def runtime(plan: ManifestPlan) -> Iterator[Problem]:
             "Knative probes the gRPC port, while our ServingRuntimes use HTTP probes: expected container, or your own "
             "runtime",
         )
+    if plan.spec.predictor == "runtime" and plan.strategy != "container":
+        yield problem(
+            "storage.strategy",
+            "KServe takes a model that it does not download for one of several in a server, and adds an agent whose "
+            "mounts collide: expected container, or predictor: container",
+        )
     if plan.spec.predictor == "runtime" and plan.spec.security == "off" and not plan.spec.runtime:
         yield problem(
             "security",

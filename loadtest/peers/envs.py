@@ -17,7 +17,7 @@ MLSERVER = "mlserver"
 _SHARED = ("mlflow", "scikit-learn", "numpy", "scipy", "pandas", "cloudpickle")
 _OWN = {
     # Other shared packages, such as uvicorn, have the same versions too.
-    MLFLOW: ("-c", str(ROOT / "constraints.txt")),
+    MLFLOW: ("lightgbm", "-c", str(ROOT / "constraints.txt")),
     MLSERVER: (
         "mlserver==1.7.1",
         "mlserver-mlflow==1.7.1",

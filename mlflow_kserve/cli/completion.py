@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-NAME = "mlflow-kserve"
+from mlflow_kserve.cli.main import NAME
+
 VARIABLE = "_MLFLOW_KSERVE_COMPLETE"
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import flag, option_variables, stated, variables_of
+from mlflow_kserve.cli.fields import flag, object_file, option_variables, stated, variables_of
 from mlflow_kserve.cli.following import ENDED, changes
 from mlflow_kserve.cli.session import Session, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.flows import all_pages
-from mlflow_kserve.client.replies import BegunReply
+from mlflow_kserve.client.replies import BegunReply, UnchangedReply
 
 COLUMNS = ("env", "revision", "artifact_version", "status", "message", "created_at")
 STATUSES = click.Choice(["PENDING", "ACTIVE", "ENDED", "FAILED", "ABORTED"])
@@ -68,3 +69,40 @@ def status(session: Session, serve: str, env: str) -> Any:
 @shows(watch=False)
 def logs(session: Session, serve: str, env: str, revision: int | None, lines: int) -> Any:
     return session.send(calls.get_logs(serve, env, revision, lines))
+
+
+@deployment.command("export", help="Print the manifests of a revision, as anybody can apply them.")
+@argument_serve
+@option_env
+@click.option("--revision", type=int, metavar="N", help="default: the wanted one")
+@shows(watch=False)
+def export(session: Session, serve: str, env: str, revision: int | None) -> Any:
+    return session.send(calls.export(serve, env, revision))
+
+
+@deployment.command("adopt", help="Make what others have changed in the cluster a revision.")
+@argument_serve
+@option_env
+@changes
+def adopt(session: Session, serve: str, env: str) -> ApiCall[BegunReply]:
+    return calls.adopt(serve, env)
+
+
+@deployment.command("take-over", help="Overwrite what others have changed in the cluster.")
+@argument_serve
+@option_env
+@changes
+def take_over(session: Session, serve: str, env: str) -> ApiCall[BegunReply]:
+    return calls.take_over(serve, env)
+
+
+@click.command("apply", help="Make a serve what a spec file says; any number of times with the same outcome.")
+@click.option("-f", "--file", type=object_file, required=True, metavar="FILE", help="the spec; - is stdin")
+@option_env
+@flag("artifact-version", "label of the version [default: v1, v2, …]", metavar="VERSION")
+@flag("reason", "why, for the history")
+@changes
+def apply(
+    session: Session, file: Mapping[str, Any], env: str, **more: Any
+) -> ApiCall[BegunReply | UnchangedReply]:  # fmt: skip
+    return calls.apply_spec({"env": env, "spec": dict(file), **stated(**more)})

@@ -20,7 +20,14 @@ def environment_flags(command: F) -> F:
     for option in (
         option_set,
         option_file,
+        flag("ingress-class", "class of the cluster's ingresses"),
+        flag("tracking-secret", "Secret with the credentials of the tracking server"),
         flag("tracking-uri", "URL of the MLflow tracking server"),
+        flag("image-tag", "tag of the predictor's images"),
+        flag("image-registry", "registry of the predictor's images"),
+        flag("mode", "KServe's deployment mode", click.Choice(["Standard", "Knative"])),
+        flag("kube-context", "context of the control plane's kubeconfig"),
+        flag("backend", "where its serves run", click.Choice(["local", "kserve"])),
         flag("workflow-url", "URL of the workflow service"),
         flag("ft-redis-url", "URL of the feature store's Redis"),
         flag("subnets", "subnets, separated by commas"),
@@ -76,3 +83,10 @@ def change_environment(
 def delete_environment(session: Session, name: str) -> None:
     session.send(calls.delete_environment(name))
     click.echo(f"environment {name} is deleted")
+
+
+@environment.command("adopt", help="Bring back the serves that a cluster has and the store has lost.")
+@click.argument("name")
+@api_options
+def adopt_environment(session: Session, name: str) -> None:
+    session.show(session.send(calls.adopt_environment(name)))

@@ -13,7 +13,7 @@ from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.flows import wait_for
-from mlflow_kserve.client.replies import BegunReply, OperationReply, StatusReply
+from mlflow_kserve.client.replies import BegunReply, OperationReply, StatusReply, UnchangedReply
 
 F = TypeVar("F", bound=Callable[..., Any])
 BEGUN = ("serve", "env", "revision", "artifact_version", "operation.id", "operation.state", "changes")
@@ -34,7 +34,7 @@ def follow_options(command: F) -> Callable[..., Any]:
     return command
 
 
-def changes(command: Callable[..., ApiCall[BegunReply]]) -> Callable[..., Any]:
+def changes(command: Callable[..., ApiCall[BegunReply] | ApiCall[BegunReply | UnchangedReply]]) -> Callable[..., Any]:
     """A command that begins a change: the call that it returns is sent and followed, or sent as a question."""
 
     @functools.wraps(command)
@@ -51,12 +51,14 @@ def changes(command: Callable[..., ApiCall[BegunReply]]) -> Callable[..., Any]:
     return api_options(follow_options(dry(change)))
 
 
-def follow(session: Session, begun: BegunReply, wait: bool, watch: bool, timeout: float) -> None:
+def follow(
+    session: Session, begun: BegunReply | UnchangedReply, wait: bool, watch: bool, timeout: float
+) -> None:  # fmt: skip
     """Shows a change that has begun, or what came of it; ends the process with a status of its own if it failed."""
-    if not (wait or watch):
+    operation = begun["operation"]
+    if operation is None or not (wait or watch):
         session.show(begun, BEGUN)
         return
-    operation = begun["operation"]
     operation = watched(session, operation, timeout) if watch else session.follow(wait_for(operation, timeout))
     session.show(session.send(calls.get_status(operation["serve"], operation["env"])), ENDED)
     if operation["state"] == "RUNNING":

@@ -50,6 +50,7 @@ SECTIONS = {
         "infra": CommandEntry("mlflow_kserve.cli.infra:infra", "cores, memory and replicas of a serve"),
         "artifact": CommandEntry("mlflow_kserve.cli.artifacts:artifact", "versions of what a serve serves"),
         "deployment": CommandEntry("mlflow_kserve.cli.deployments:deployment", "deploy, undeploy, status and logs"),
+        "apply": CommandEntry("mlflow_kserve.cli.deployments:apply", "make a serve what a spec file says"),
         "revision": CommandEntry("mlflow_kserve.cli.revisions:revision", "what was deployed, differences, rollback"),
         "operation": CommandEntry("mlflow_kserve.cli.operations:operation", "changes under way: follow, abort"),
         "event": CommandEntry("mlflow_kserve.cli.operations:event", "who did what"),

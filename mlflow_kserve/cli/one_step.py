@@ -27,11 +27,11 @@ from mlflow_kserve.cli.fields import (
 )
 from mlflow_kserve.cli.following import ENDED, WAIT_SECONDS, changes, follow_options
 from mlflow_kserve.cli.infra import say_infra
-from mlflow_kserve.cli.session import Session, api_options, complete_env, complete_serve, shows
+from mlflow_kserve.cli.session import Session, api_options, complete_env, complete_serve, default_env, shows
 from mlflow_kserve.cli.starter import DEPLOY_FILE
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
-from mlflow_kserve.client.login import ENV, current_env, kept_login
+from mlflow_kserve.client.login import DEFAULT_ENV, ENV
 from mlflow_kserve.client.replies import BegunReply
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,8 +47,7 @@ def option_env(command: F) -> F:
 
 
 def seed_env() -> str:
-    known = os.environ.get(ENV) or kept_login().env or os.environ.get(SEED_ENV)
-    return known or current_env()
+    return default_env(os.environ.get(SEED_ENV) or DEFAULT_ENV)
 
 
 def deploy_file() -> Mapping[str, Any]:
@@ -84,6 +83,7 @@ option_serve = flag(
 @option_env
 @flag("artifact-version", "label of the version [default: v1, v2, …]", metavar="VERSION")
 @resource_flags
+@flag("flavor", "flavor of the model, where the control plane cannot read its MLmodel file")
 @flag("storage-strategy", "how the model reaches a pod", click.Choice(["auto", "emptydir", "pvc"]))
 @option_variables
 @flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,16 @@ from mlflow_kserve.client.api import ApiClient
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiFailed, ApiRefused, ApiUnreachable
 from mlflow_kserve.client.flows import Steps
-from mlflow_kserve.client.login import ENV, TOKEN_FILE, URL, UnusableLogin, current_env, current_login, read_token
+from mlflow_kserve.client.login import (
+    DEFAULT_ENV,
+    ENV,
+    TOKEN_FILE,
+    URL,
+    UnusableLogin,
+    current_login,
+    kept_login,
+    read_token,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -51,12 +61,6 @@ class Session:
         click.echo(rendered(value, self.form, columns))
 
 
-def option_url(command: F) -> F:
-    return click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]")(
-        command
-    )
-
-
 def api_options(command: F) -> F:
     """The flags of a Session; the command gets it as its first argument."""
 
@@ -70,7 +74,7 @@ def api_options(command: F) -> F:
                      help="how replies are shown [default: table]"),
         click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
                      help=f"file with the token [{TOKEN_FILE}; default: that of login]"),
-        option_url,
+        click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]"),
     ):  # fmt: skip
         with_session = option(with_session)
     return with_session  # type: ignore[return-value]  # it takes other options
@@ -96,9 +100,15 @@ def argument_serve(command: F) -> F:
     return click.argument("serve", shell_complete=complete_serve)(command)
 
 
+def default_env(fallback: str = DEFAULT_ENV) -> str:
+    """The environment that is meant if none is named."""
+    with exit_codes():
+        return os.environ.get(ENV) or kept_login().env or fallback
+
+
 def option_env(command: F) -> F:
     return click.option(
-        "--env", default=current_env, metavar="NAME", shell_complete=complete_env,
+        "--env", default=default_env, metavar="NAME", shell_complete=complete_env,
         help=f"environment [{ENV}; default: that of login, or local]",
     )(command)  # fmt: skip
 

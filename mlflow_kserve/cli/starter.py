@@ -41,7 +41,7 @@ fails = [0, 0, 1, 1]
 
 model = LogisticRegression().fit(data, fails)
 shutil.rmtree("model", ignore_errors=True)
-mlflow.sklearn.save_model(model, "model", input_example=data, skops_trusted_types=[])
+mlflow.sklearn.save_model(model, "model", input_example=data, pip_requirements="requirements.txt")
 ''',
     "requirements.txt": "mlflow\npandas\nscikit-learn\nskops\n",
     ".gitignore": ".venv/\n__pycache__/\n",

@@ -27,6 +27,7 @@ PREFIX = "/api/v1"
 TIMEOUT_SECONDS = 30.0
 RETRY_SECONDS = (0.2, 1.0)
 """Before each repetition of a request whose connection broke."""
+TEXTS = ("text/plain", "application/yaml")
 BROKEN = (ConnectionResetError, BrokenPipeError, http.client.HTTPException)
 
 
@@ -76,7 +77,7 @@ def result(status: int, content_type: str, content: bytes) -> Any:
     if status == HTTPStatus.NO_CONTENT:
         return None
     if not content_type.startswith("application/json"):
-        if content_type.startswith("text/plain"):
+        if content_type.startswith(TEXTS):
             return content.decode(errors="replace")
         raise error_of(status, content)
     return json.loads(content)

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 from urllib.parse import quote
 
 from mlflow_kserve.client.replies import (
+    AdoptedReply,
     ArtifactJobReply,
     ArtifactReply,
     BegunReply,
@@ -25,6 +26,7 @@ from mlflow_kserve.client.replies import (
     ServeReply,
     StatusReply,
     TokenReply,
+    UnchangedReply,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -78,6 +80,10 @@ def change_environment(name: str, fields: Fields) -> ApiCall[EnvironmentReply]:
 
 def delete_environment(name: str) -> ApiCall[None]:
     return ApiCall("DELETE", place("environment", name))
+
+
+def adopt_environment(name: str) -> ApiCall[AdoptedReply]:
+    return ApiCall("POST", place("environment", name, "adopt"))
 
 
 # -- serves and their infrastructure --------------------------------------------------------------------------------
@@ -159,6 +165,23 @@ def undeploy(serve: str, env: str) -> ApiCall[BegunReply]:
 
 def roll_back(serve: str, fields: Fields) -> ApiCall[BegunReply]:
     return ApiCall("POST", place("serve", serve, "rollback"), body=fields)
+
+
+def apply_spec(fields: Fields) -> ApiCall[BegunReply | UnchangedReply]:
+    return ApiCall("POST", "/serve/apply", body=fields)
+
+
+def export(serve: str, env: str, revision: int | None = None) -> ApiCall[str]:
+    """The manifests of a revision, as YAML."""
+    return ApiCall("GET", place("serve", serve, "export", env), {"revision": revision})
+
+
+def adopt(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "adopt", env))
+
+
+def take_over(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "take-over", env))
 
 
 def get_status(serve: str, env: str, wait: float = 0) -> ApiCall[StatusReply]:

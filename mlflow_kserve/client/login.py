@@ -59,7 +59,7 @@ def current_login(url: str | None = None, token: str | None = None) -> Login:
     token = token or token_of_environment()
     if token is None and where.rstrip("/") == kept.url.rstrip("/"):
         token = kept.token
-    return Login(where, token, current_env(kept))
+    return Login(where, token, os.environ.get(ENV) or kept.env or DEFAULT_ENV)
 
 
 def token_of_environment() -> str | None:
@@ -78,7 +78,3 @@ def read_token(file: Path) -> str:
     if not token or not token.isascii() or any(char.isspace() for char in token):
         raise UnusableLogin(f"{file} does not hold a token")
     return token
-
-
-def current_env(kept: Login | None = None) -> str:
-    return os.environ.get(ENV) or (kept or kept_login()).env or DEFAULT_ENV

@@ -58,6 +58,19 @@ class BegunReply(TypedDict):
     changes: list[str]
 
 
+class UnchangedReply(TypedDict):
+    """What was applied is there already."""
+
+    operation: None
+    serve: str
+    env: str
+    changes: list[str]
+
+
+class AdoptedReply(TypedDict):
+    serves: list[str]
+
+
 class InfraReply(TypedDict):
     serve: str
     env: str

@@ -18,7 +18,9 @@ def classify_failure(error: BaseException, loaded: Loaded, data: Any) -> Request
     about_values = isinstance(error, (ValueError, TypeError, KeyError))
     about_shape = isinstance(error, (RuntimeError, IndexError))
     if is_client_error(error) or (native.blames_input and about_values) or is_raised_by_mlflow(error):
-        return InvalidInput(f"the model refused the input: {reason(error, data) or kind}")
+        refused = InvalidInput(f"the model refused the input: {reason(error, data) or kind}")
+        refused.mlflow_code = getattr(error, "error_code", "") if is_client_error(error) else ""
+        return refused
     if not signed and (about_values or about_shape):
         words = reason(error, data) or f"{kind}; it has no signature that says what it takes"
         return InvalidInput(f"the model refused the input: {words}")

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
+from predictors.protocol.names import MAX_LISTED
+
+NUMPY_SCALAR = re.compile(r"np\.\w+\(([^()]*)\)")
 CATEGORIES = re.compile(r"Found unknown categories (\[.*\]) in column \d+", re.DOTALL)
 WIDTH = re.compile(r"has (\d+) features, but (\w+) is expecting (\d+) features")
 TYPE = re.compile(r"Expected (?:type )?([\w.\[\], |]+), but got (\w+)")
@@ -38,17 +41,31 @@ def reason(error: BaseException, data: Any) -> str | None:
 
 
 def unknown_category(listed: str, data: Any) -> str | None:
-    """The first cell with one of the categories, which the message lists."""
+    """The cell with one of the categories, which the message lists; several columns may hold the value."""
     try:
-        unknown = set(ast.literal_eval(re.sub(r"np\.str_\(([^)]*)\)", r"\1", listed)))
+        unknown = set(ast.literal_eval(NUMPY_SCALAR.sub(r"\1", listed)))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
-    for name in getattr(data, "columns", ()):
-        if data[name].dtype == object:
-            for row, cell in enumerate(data[name]):
-                if isinstance(cell, str) and cell in unknown:
-                    return f"input '{name}', row {row}: the model was not trained with this category"
-    return None
+    first: dict[str, int] = {}
+    for name, cells in named_columns(data):
+        row = next((row for row, cell in enumerate(cells) if is_among(cell, unknown)), None)
+        if row is not None:
+            first[name] = row
+    if not first:
+        return None
+    where = " or ".join(f"input '{name}', row {row}" for name, row in [*first.items()][:MAX_LISTED])
+    return f"{where}: the model was not trained with this category"
+
+
+def named_columns(data: Any) -> Iterable[tuple[str, list[Any]]]:
+    if hasattr(data, "columns"):
+        yield from ((str(name), data.iloc[:, position].tolist()) for position, name in enumerate(data.columns))
+    elif getattr(data, "ndim", 0) == 2:
+        yield from ((str(position), cells) for position, cells in enumerate(data.T.tolist()))
+
+
+def is_among(cell: Any, values: set[Any]) -> bool:
+    return isinstance(cell, (str, int, float)) and cell in values
 
 
 def invalid_field(error: Any) -> str | None:

@@ -13,6 +13,8 @@ class RequestError(Exception):
     headers: tuple[tuple[str, str], ...] = ()
     logged = ""
     """What the log says of it, if the message repeats data."""
+    mlflow_code = ""
+    """MLflow's code for it, if that is not the one of its status."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(shortened(message))
@@ -24,6 +26,12 @@ class InvalidInput(RequestError):
     def __init__(self, message: str = "", *, logged: str = "") -> None:
         super().__init__(message)
         self.logged = logged
+
+
+class SignatureMismatch(InvalidInput):
+    """The names, shapes or params of a request are not those of the signature."""
+
+    mlflow_code = "INVALID_PARAMETER_VALUE"
 
 
 class Unauthorized(RequestError):

@@ -9,7 +9,7 @@ from predictors.protocol import jsontext, results, v1
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import json_type
 from predictors.protocol.csv_table import decode_csv
-from predictors.protocol.errors import InvalidInput, UnsupportedMediaType
+from predictors.protocol.errors import InvalidInput, RequestError, UnsupportedMediaType
 from predictors.protocol.ignored import KEY, Ignored
 from predictors.protocol.options import Options, read_options
 from predictors.protocol.parquet_table import decode_parquet
@@ -135,6 +135,7 @@ def encode(prediction: Prediction, *, bare: bool = False, strict: bool = False) 
     return jsontext.dump(plain if bare else {"predictions": plain}, strict=strict)
 
 
-def encode_error(status: int, message: str) -> bytes:
-    reply: Mapping[str, str] = {"error_code": ERROR_CODES.get(status, "INTERNAL_ERROR"), "message": message}
+def encode_error(error: RequestError) -> bytes:
+    code = error.mlflow_code or ERROR_CODES.get(error.status, "INTERNAL_ERROR")
+    reply: Mapping[str, str] = {"error_code": code, "message": str(error)}
     return jsontext.dump(reply)

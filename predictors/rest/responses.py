@@ -34,8 +34,7 @@ def protocol_of(path: str) -> str:
 
 
 def error_response(error: RequestError, protocol: str) -> Response:
-    message = str(error)
-    body = invocations.encode_error(error.status, message) if protocol == "invocations" else v1.encode_error(message)
+    body = invocations.encode_error(error) if protocol == "invocations" else v1.encode_error(str(error))
     fields = error.headers
     if isinstance(error, NotReady):
         fields = (*fields, ("retry-after", "1"))

@@ -68,10 +68,25 @@ class ColumnPlan:
     def conform(self, batch: Batch) -> MixedRows | None:
         """The rows in the types of the columns; None if the signature plan has to convert or refuse them."""
         try:
-            columns = self.columns_of(batch)
-            return None if columns is None else self.from_columns(columns)
+            columns, rows = batch.columns, batch.rows
+            if columns is None and type(rows) is list and len(rows) == 1 and len(rows[0]) == len(self.types):
+                return self.from_row(rows[0])
+            sent = self.columns_of(batch)
+            return None if sent is None else self.from_columns(sent)
         except (TypeError, OverflowError, ValueError, KeyError):
             return None
+
+    def from_row(self, row: Any) -> MixedRows | None:
+        """A single row, which is most requests, without a list for each column of numbers."""
+        if type(row) is dict:
+            row = [row[name] for name in self.names]
+        elif type(row) is not list:
+            return None
+        cells: list[Any] = []
+        for positions, numbers in self.numbers:
+            cells += numbers([row[position] for position in positions])
+        texts = [checked([row[position]]) for position, checked in self.texts]
+        return MixedRows(pack_doubles(cells, len(cells)).reshape(1, -1), texts)
 
     def columns_of(self, batch: Batch) -> Sequence[Any] | None:
         """The columns as they were sent, in the order of the signature."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from predictors.protocol import casting, jsontext, tensors
 from predictors.protocol.batch import Values
-from predictors.protocol.errors import InvalidInput, TooLarge
+from predictors.protocol.errors import InvalidInput, SignatureMismatch, TooLarge
 from predictors.protocol.ignored import COLUMN, Ignored
 from predictors.protocol.names import MAX_NAME, quoted, suggestion
 from predictors.signature.coercion import coerced
@@ -125,7 +125,7 @@ class Field:
             expected in (-1, actual) for expected, actual in zip(self.shape, array.shape, strict=True)
         )
         if not fits:
-            raise InvalidInput(
+            raise SignatureMismatch(
                 f"input '{self.name}': expected shape {list(self.shape)} (-1 is any), got {list(array.shape)}"
             )
         return array
@@ -201,7 +201,7 @@ def check_names(
             f"unknown {singular if len(unknown) == 1 else plural} {quoted(unknown)}{suggestion(unknown, known)}"
         )
     if problems:
-        raise InvalidInput(where + "; ".join(problems))
+        raise SignatureMismatch(where + "; ".join(problems))
 
 
 def wanted_names(

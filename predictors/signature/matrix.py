@@ -7,8 +7,9 @@ plan converts the rows or raises the error, so the fast path never refuses a req
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from math import nan
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,8 @@ from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
 MAX_EXACT_IN_SINGLE = 2**24
+MAX_SINGLE = float(np.finfo(np.float32).max)
+MAX_FEW = 64  # values that Python compares faster than numpy
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -46,9 +49,27 @@ class MatrixPlan:
         """The rows in the types of the columns; None if the signature plan has to convert or refuse them."""
         try:
             rows = self.to_doubles(batch)
-        except (TypeError, OverflowError, ValueError, KeyError):  # not numbers, rows of different lengths, …
+        except TypeError:  # no numbers: nulls, perhaps
+            rows = self.with_nulls(batch)
+        except (OverflowError, ValueError, KeyError):  # rows of different lengths, …
             return None
         return None if rows is None else self.cast(rows)
+
+    def with_nulls(self, batch: Batch) -> Array | None:
+        """The rows as doubles, with NaN for null as in a DataFrame; None if there are no rows without names."""
+        if not self.columnwise or not batch.literals:
+            return None
+        rows, columns = batch.rows, batch.columns
+        try:
+            if columns is not None:
+                return self.to_doubles(replace(batch, columns={name: nan_for_null(columns[name]) for name in columns}))
+            if type(rows[0]) is dict:
+                rows = [dict(zip(row, nan_for_null([*row.values()]), strict=True)) for row in rows]
+            else:
+                rows = [nan_for_null(row) for row in rows]
+            return self.to_doubles(replace(batch, rows=rows))
+        except (TypeError, OverflowError, ValueError, KeyError):
+            return None
 
     def to_doubles(self, batch: Batch) -> Array | None:
         """The rows as doubles.
@@ -116,11 +137,13 @@ class MatrixPlan:
 
     def pack(self, values: Iterable[Any], count: int) -> Array:
         """Numbers of JSON. Raises OverflowError for large ones if it matters whether they were written as integers."""
-        numbers = pack_doubles(values, count)
-        if not self.columnwise or self.singles is not None or self.dtype == SINGLE:
-            limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
-            if not (np.abs(numbers) < limit).all():
-                raise OverflowError
+        if self.columnwise and self.singles is None and self.dtype == DOUBLE:
+            return pack_doubles(values, count)
+        cells = list(values)
+        numbers, limit = pack_doubles(cells, count), MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
+        few = count <= MAX_FEW
+        if not (-limit < min(cells) <= max(cells) < limit if few else (np.abs(numbers) < limit).all()):
+            raise OverflowError
         return numbers
 
     def is_lossless(self, values: Array) -> bool:
@@ -137,20 +160,24 @@ class MatrixPlan:
     def cast(self, rows: Array) -> Array | None:
         """The rows in the types of the columns; None if a number does not fit into its type."""
         if self.integers is not None:
-            columns = rows[:, self.integers]
-            whole = np.trunc(columns) + 0.0  # no negative zero
-            in_range = bool((np.abs(columns) < self.integer_limits).all())
-            if not in_range or (columns.view(np.int64) != whole.view(np.int64)).any():
+            columns = rows if len(self.integers) == self.width else rows[:, self.integers]
+            whole = np.trunc(columns)
+            whole += 0.0  # no negative zero
+            if not (np.abs(whole) < self.integer_limits).all() or whole.tobytes() != columns.tobytes():
                 return None
-        if self.singles is None and self.dtype == DOUBLE:
-            return rows
-        with np.errstate(over="ignore"):
-            if self.dtype == SINGLE:
-                rows = rows.astype(SINGLE)
-            else:
-                rows = rows.copy()  # the caller may own it
-                rows[:, self.singles] = rows[:, self.singles].astype(SINGLE)
-        return rows if np.isfinite(rows).all() else None
+        if self.dtype == SINGLE:
+            return rows.astype(SINGLE) if np.abs(rows).max() < MAX_SINGLE else None
+        if self.singles is not None:
+            columns = rows[:, self.singles]
+            if not np.abs(columns).max() < MAX_SINGLE:
+                return None
+            rows = rows.copy()  # the caller may own it
+            rows[:, self.singles] = columns.astype(SINGLE)
+        return rows
+
+
+def nan_for_null(values: Values) -> Values:
+    return [nan if value is None else value for value in values] if isinstance(values, list) else values
 
 
 def compile_matrix(plan: SignaturePlan) -> MatrixPlan | None:

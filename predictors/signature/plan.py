@@ -16,7 +16,7 @@ import numpy as np
 from predictors.flavor import MLMODEL, FlavorError, MLmodel
 from predictors.protocol import casting
 from predictors.protocol.batch import MISSING, Batch, Values
-from predictors.protocol.errors import InvalidInput
+from predictors.protocol.errors import InvalidInput, SignatureMismatch
 from predictors.protocol.ignored import COLUMN, PARAM, Ignored
 from predictors.protocol.names import quoted, suggestion
 from predictors.protocol.tables import is_sparse
@@ -88,7 +88,7 @@ class SignaturePlan:
                 return batch.rows[0]
             if batch.source is not None:
                 return input_without_signature(*batch.source)
-        if type(batch.rows) is list and self.takes_cells:
+        if batch.ignored is None and type(batch.rows) is list and self.takes_cells:
             batch = replace(batch, rows=with_frames_opened(batch.rows))
         if is_records(batch.rows):
             batch = replace(batch, columns=self.columns_of_records(batch.rows, batch.ignored), rows=None)
@@ -248,7 +248,7 @@ class SignaturePlan:
 
     def check_count(self, count: int) -> None:
         if count != len(self.inputs):
-            raise InvalidInput(f"the model takes {len(self.inputs)} inputs, got {count}")
+            raise SignatureMismatch(f"the model takes {len(self.inputs)} inputs, got {count}")
 
     def require_order(self, batch: Batch) -> None:
         """Refuses a JSON object: its keys have no order to rely on, unlike tables and lists of tensors."""
@@ -321,11 +321,14 @@ class SignaturePlan:
             ignored[PARAM] = unknown
         elif unknown:
             hint = suggestion(unknown, known) if known else " (the model takes none)"
-            raise InvalidInput(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
-        return {
-            param.name: param.conform(values[param.name]) if param.name in values else param.default
-            for param in self.params
-        }
+            raise SignatureMismatch(f"unknown parameter{'s'[: len(unknown) > 1]} {quoted(unknown)}{hint}")
+        try:
+            return {
+                param.name: param.conform(values[param.name]) if param.name in values else param.default
+                for param in self.params
+            }
+        except InvalidInput as error:
+            raise SignatureMismatch(str(error)) from None
 
 
 def cast_of(batch: Batch) -> Cast:
@@ -409,7 +412,7 @@ def check_lengths(columns: Mapping[Any, Values]) -> None:
             raise InvalidInput(f"input '{name}': expected one value per row, got a tensor of shape []")
     if len({len(values) for values in columns.values()}) > 1:
         lengths = ", ".join(f"'{name}' has {len(values)}" for name, values in list(columns.items())[:10])
-        raise InvalidInput(f"inputs of different lengths: {lengths}")
+        raise SignatureMismatch(f"inputs of different lengths: {lengths}")
 
 
 def untyped_matrix(rows: list[Any]) -> casting.Array:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from generator import ServeSpec
+from generator import ServeSpec, render
 from generator.platform import platform
 from tests.cluster.parts import sandbox
 from tests.cluster.parts.inside import started
@@ -115,12 +115,13 @@ class LiveCluster:
         return [one["metadata"]["name"] for one in pods if "deletionTimestamp" not in one["metadata"]]
 
     def wait_rolled_out(self, spec: ServeSpec, seconds: float = READY_SECONDS) -> None:
-        """Waits until all pods of a Standard serve are those of what was applied last."""
-        generation = self.get("inferenceservice", spec.name, spec.namespace)["metadata"]["generation"]
+        """Waits until all pods of a Standard serve are those of the spec, which has a container."""
+        (service,) = (dict(one) for one in render(spec) if one["kind"] == "InferenceService")
+        image = service["spec"]["predictor"]["containers"][0]["image"]
 
         def seen() -> bool:
-            status = self.get("inferenceservice", spec.name, spec.namespace)["status"]
-            return bool(status.get("observedGeneration", generation) >= generation)
+            template = json.dumps(self.get("deployment", f"{spec.name}-predictor", spec.namespace)["spec"]["template"])
+            return f'"{spec.model}"' in template and f'"{image}"' in template
 
         wait_for(seen, seconds=seconds)
         what = ("deployment", f"{spec.name}-predictor", "--namespace", spec.namespace)

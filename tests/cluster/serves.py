@@ -31,6 +31,8 @@ MISSING = 99
 """A version that is not there."""
 SIZE = {"cores": "100m", "memory": "512Mi", "limits": {"cores": "2", "memory": "1Gi"}}
 """Of a pod: several must fit on a small machine, and start soon."""
+PATIENT = ["--max-wait=20"]
+"""Flags of a server that refuses nobody because a busy machine stalls for a second."""
 SECRET = "mlflow-tracking"
 
 
@@ -44,11 +46,13 @@ def tracking_secret(cluster: LiveCluster) -> Document:
     }
 
 
-def save_constant(folder: Path, answer: float) -> None:
+def save_constant(folder: Path, answer: float, format: str = "skops") -> None:
     """Saves a model that always gives one number."""
     model = DummyRegressor(strategy="constant", constant=answer).fit(np.zeros((1, len(ROW))), [answer])
     signature = ModelSignature(Schema([TensorSpec(np.dtype("float64"), (-1, len(ROW)))]))
-    mlflow.sklearn.save_model(model, folder, signature=signature, pip_requirements=["scikit-learn"])
+    mlflow.sklearn.save_model(
+        model, folder, signature=signature, pip_requirements=["scikit-learn"], serialization_format=format
+    )
 
 
 class EndsProcess:
@@ -62,7 +66,7 @@ def register_crash(tracking: str, name: str) -> None:
     """Registers one more version: native code that crashes could not be worse."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model")
-        save_constant(model, CRASHES)
+        save_constant(model, CRASHES, "cloudpickle")
         (model / "model.pkl").write_bytes(pickle.dumps(EndsProcess()))
         assert register(tracking, model, name) == str(CRASHES)
 

@@ -71,6 +71,7 @@ class Callers:
     model: str
     row: list[float]
     rate: float = 45
+    protocols: tuple[str, ...] = PROTOCOLS
 
     @property
     def headers(self) -> dict[str, str]:
@@ -119,7 +120,7 @@ class Callers:
             pending: set[asyncio.Task[None]] = set()
             number, began = 0, time.monotonic()
             while not stop.is_set():
-                protocol = PROTOCOLS[number % len(PROTOCOLS)]
+                protocol = self.protocols[number % len(self.protocols)]
                 task = asyncio.create_task(self.one(traffic, protocol, calls[protocol]))
                 pending.add(task)
                 task.add_done_callback(pending.discard)

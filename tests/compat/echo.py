@@ -25,8 +25,9 @@ return [repr({"input": shown(model_input), "params": params})]
 """
 
 
-def save_echo(folder: Path, inputs: Any = None, params: Any = None) -> None:
+def save_echo(folder: Path, inputs: Any = None, params: Any = None, outputs: Any = None) -> None:
     from mlflow.models import ModelSignature
 
-    signature = None if inputs is None and params is None else ModelSignature(inputs=inputs, params=params)
+    nothing = inputs is None and params is None
+    signature = None if nothing else ModelSignature(inputs=inputs, outputs=outputs, params=params)
     save(folder, model(DESCRIBE), signature=signature)

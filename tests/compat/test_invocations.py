@@ -7,11 +7,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 import pytest
+from mlflow.exceptions import RestException
+from mlflow.models import ModelSignature
 from mlflow.pyfunc import scoring_server
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Map, Object, Property
@@ -19,6 +22,7 @@ from starlette.testclient import TestClient
 
 from tests.compat.echo import save_echo
 from tests.serving import Running, in_thread
+from tests.zoo.python import model, save
 
 TABLE = Schema(
     [ColSpec("double", "x"), ColSpec("long", "n"), ColSpec("string", "s"), ColSpec("boolean", "b", required=False)]
@@ -45,6 +49,7 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "unnamed": (Schema([ColSpec("double"), ColSpec("string")]), None),
     "moments": (Schema([ColSpec("datetime", "at"), ColSpec("binary", "data", required=False)]), None),
     "nested": (Schema([ColSpec(Map(AnyType()), "m"), ColSpec(Array(DataType.double), "a")]), None),
+    "whole": (Schema([ColSpec("long", "n"), ColSpec("boolean", "b")]), None),
     "tensor": (Schema([TensorSpec(np.dtype("float64"), (-1, 2))]), None),
     "tensors": (
         Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2), "t"), TensorSpec(np.dtype("str"), (-1,), "u")]),
@@ -162,6 +167,7 @@ SAME: list[tuple[str, str, Any]] = [
     ("tensor", "texts for numbers", {"inputs": [["1.5", "2"]]}),
     ("tensor", "a table", split(["p", "q"], [1.5, 2.0])),
     ("tensors", "by name", {"inputs": {"t": [[[1, 2], [3, 4]]], "u": ["a"]}}),
+    ("tensors", "numbers for texts", {"inputs": {"t": [[[1, 2], [3, 4]]], "u": [5]}}),
     ("tensors", "records", {"instances": [{"t": [[1, 2], [3, 4]], "u": "a"}]}),
     ("tensors", "another input", {"inputs": {"t": [[[1, 2], [3, 4]]], "u": ["a"], "v": [1]}}),
     ("tensors", "flat cells of a table", {"dataframe_records": [{"t": [1, 2, 3, 4], "u": "a"}]}),
@@ -192,8 +198,37 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("tensor", "ragged", {"inputs": [[1.0, 2.0], [3.0]]}),
 ]
 
+CHANGED, TEXTS, EMPTY = "becomes 41", "becomes the text", "no rows"
+DELIBERATE: list[tuple[str, str, Any, str]] = [
+    ("whole", "a fraction in an integer", {"dataframe_records": [{"n": 41.7, "b": True}]}, CHANGED),
+    ("whole", "a fraction in an integer of inputs", {"inputs": {"n": [41.7], "b": [True]}}, CHANGED),
+    ("whole", "2 for a boolean", {"dataframe_records": [{"n": 1, "b": 2}]}, CHANGED),
+    ("whole", "a text for a boolean", {"dataframe_records": [{"n": 1, "b": "false"}]}, CHANGED),
+    ("moments", "a date that could be two", {"dataframe_records": [{"at": "01/02/2024"}]}, CHANGED),
+    ("moments", "no base64", {"dataframe_records": [{"at": "2024-01-01", "data": "AA!AA"}]}, CHANGED),
+    ("table", "null for a text in inputs", {"inputs": {"x": [1.5], "n": [2], "s": [None]}}, TEXTS),
+    ("texts", "null beside a text", {"inputs": ["a", None]}, TEXTS),
+    ("unsigned", "a number beside a text", {"inputs": [1, "a"]}, TEXTS),
+    ("table", "a table without rows", split(NAMES), EMPTY),
+    ("unsigned", "no records", {"dataframe_records": []}, EMPTY),
+    ("unsigned", "no inputs", {"inputs": []}, EMPTY),
+]
+"""Requests that MLflow answers, and the row of docs/migrate-mlflow-serve.md that says why the answer differs here."""
+TROUBLED = """
+if model_input["x"][0] > 0:
+    raise RuntimeError("broken")
+return [float("nan")]
+"""
 
-def name_of(case: tuple[str, str, Any]) -> str:
+
+def differences() -> list[str]:
+    """The rows of the page's table of differences."""
+    text = (Path(__file__).parents[2] / "docs" / "migrate-mlflow-serve.md").read_text()
+    table = text[text.index("## What differs") :]
+    return [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| MLflow |")]
+
+
+def name_of(case: tuple[Any, ...]) -> str:
     return f"{case[0]}: {case[1]}"
 
 
@@ -210,3 +245,53 @@ def test_both_refuse(models: dict[str, Both], case: tuple[str, str, Any]) -> Non
     ours, theirs = models[case[0]].ask(case[2])
     assert (ours.status_code, theirs.status_code) == (400, 400), (ours.text, theirs.text)
     assert set(ours.json()) == {"error_code", "message"}
+    if case[1] != "messages as a text":  # MLflow has the code of params for it
+        assert ours.json()["error_code"] == theirs.json()["error_code"]
+    assert RestException(ours.json()).error_code == ours.json()["error_code"]
+
+
+def test_the_page_lists_every_difference() -> None:
+    rows = differences()
+    assert len(rows) == 5
+    for part in (CHANGED, TEXTS, EMPTY, "NaN and infinity in replies", "the model's own code"):
+        assert len([row for row in rows if part in row]) == 1, part
+
+
+@pytest.mark.parametrize("case", DELIBERATE, ids=name_of)
+def test_what_differs_is_deliberate(models: dict[str, Both], case: tuple[str, str, Any, str]) -> None:
+    ours, theirs = models[case[0]].ask(case[2])
+    assert theirs.status_code == 200, theirs.text
+    if case[3] != TEXTS:
+        assert ours.status_code == 400, ours.text
+        return
+    assert ours.status_code == 200, ours.text
+    assert ("None" if "null" in case[1] else "int 1") in ours.text
+    assert ("str 'None'" if "null" in case[1] else "str '1'") in theirs.text.replace('\\"', "")
+
+
+def test_replies_that_are_json_and_failures_of_the_model(tmp_path: Path) -> None:
+    signature = ModelSignature(inputs=Schema([ColSpec("double", "x")]))
+    save(tmp_path / "model", model(TROUBLED), signature=signature)
+    app = scoring_server.init(mlflow.pyfunc.load_model(str(tmp_path / "model")))
+    with in_thread(tmp_path / "model") as server, TestClient(app) as client:
+        both = Both(server, client)
+        ours, theirs = both.ask({"inputs": {"x": [0.0]}})
+        assert (ours.text, "NaN" in theirs.text) == ('{"predictions":[null]}', True)
+        ours, theirs = both.ask({"inputs": {"x": [1.0]}})
+        assert (ours.status_code, theirs.status_code) == (500, 400)
+        assert "Traceback" not in ours.text
+
+
+def test_what_curl_calls_a_form(models: dict[str, Both]) -> None:
+    """MLflow's server refuses it, too; the reply says how it is sent."""
+    ours, theirs = models["params"].ask({"inputs": {"x": [1.0]}}, "application/x-www-form-urlencoded")
+    assert (ours.status_code, theirs.status_code) == (415, 415)
+    assert "curl calls it a form without -H 'Content-Type: application/json'" in ours.json()["message"]
+
+
+def test_every_flag_is_on_the_page() -> None:
+    from mlflow.models.cli import commands
+
+    page = (Path(__file__).parents[2] / "docs" / "migrate-mlflow-serve.md").read_text()
+    flags = [flag for option in commands.commands["serve"].params for flag in option.opts]
+    assert [flag for flag in flags if f"`{flag}`" not in page] == []

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -234,3 +235,11 @@ def test_a_map_stays_a_map() -> None:
 def test_an_object_is_no_frame(demo: Running) -> None:
     for cell in ({"0": 1, "x": 2}, {"1": 1}, {}):
         assert demo.predict({"instances": [{"temperature": cell}]}).status_code == 400
+
+
+def test_every_flag_is_on_the_page() -> None:
+    from kserve.model_server import parser
+
+    page = (Path(__file__).parents[2] / "docs" / "migrate-kserve.md").read_text()
+    flags = [flag for action in parser._actions for flag in action.option_strings if flag not in ("-h", "--help")]
+    assert [flag for flag in flags if f"`{flag}`" not in page] == []

@@ -15,7 +15,7 @@ from mlflow.types import ColSpec, Schema
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from predictors.protocol.batch import Batch
 from predictors.protocol.errors import InvalidInput
@@ -72,6 +72,33 @@ def test_an_unseen_category(categories: Running, caplog: pytest.LogCaptureFixtur
             assert refusal(categories, "/v1/models/model:predict", {"instances": rows}) == words
     # one line a minute, however many are refused
     assert [record.getMessage() for record in caplog.records] == [words]
+
+
+@pytest.mark.parametrize(("encoder", "signed"), [(OneHotEncoder, True), (OrdinalEncoder, True), (OneHotEncoder, False)])
+def test_an_unseen_category_that_is_a_number(encoder: Any, signed: bool, tmp_path: Path) -> None:
+    data = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "kind": [10, 20, 10, 20]})
+    columns = make_column_transformer((encoder(handle_unknown="error"), ["kind"]), remainder="passthrough")
+    fitted = make_pipeline(columns, LogisticRegression()).fit(data, [0, 1, 0, 1])
+    signature = infer_signature(data) if signed else None
+    mlflow.sklearn.save_model(
+        fitted, tmp_path / "model", signature=signature, serialization_format="cloudpickle", **PIP
+    )
+    with in_thread(tmp_path / "model") as server:
+        said = "the model refused the input: {}: the model was not trained with this category"
+        rows = [{"x": 1.0, "kind": 20}, {"x": 1.0, "kind": 77}]
+        asked = {"instances": rows}
+        assert refusal(server, "/v1/models/model:predict", asked) == said.format("input 'kind', row 1")
+        rows[0]["x"] = 77.0
+        both = said.format("input 'x', row 0 or input 'kind', row 1")
+        assert refusal(server, "/v1/models/model:predict", asked) == both
+
+
+def test_a_wrong_number_of_columns(tmp_path: Path) -> None:
+    fitted = LogisticRegression().fit([[1.0, 2.0], [2.0, 1.0]], [0, 1])
+    mlflow.sklearn.save_model(fitted, tmp_path / "model", serialization_format="cloudpickle", **PIP)
+    with in_thread(tmp_path / "model") as server:
+        message = refusal(server, "/v1/models/model:predict", {"instances": [[1.0, 2.0, 3.0]]})
+        assert message == "the model takes rows of 2 columns, got 3 columns"
 
 
 def test_a_type_hint(tmp_path: Path) -> None:

@@ -140,6 +140,22 @@ def test_environments(run: Shell, tmp_path: Path) -> None:
     assert "no environment 'staging'" in run("environment", "get", "staging", status=3).err
 
 
+def test_a_spec_is_applied_any_number_of_times(run: Shell, tmp_path: Path) -> None:
+    made = run.json("environment", "create", "cluster", "--backend", "kserve", "--namespace", "ml", "--mode", "Knative")
+    assert made["environment_configs"]["mode"] == "Knative"
+    spec = tmp_path / "serve.yaml"
+    spec.write_text("name: applied\nmodel: models:/fraud/1\nflavor: sklearn\nresources: {cores: 2}\n")
+    apply = ("apply", "-f", spec, "--env", "cluster", "--wait")
+    assert run.json(*apply)["status"] == "READY"
+    assert run.json(*apply)["operation"] is None
+    spec.write_text(spec.read_text().replace("cores: 2", "cores: 3"))
+    assert run.json(*apply, "--reason", "slow")["revision"] == 2
+    assert "kind: InferenceService" in run("deployment", "export", "applied", "--env", "cluster", "--revision", 1).out
+    assert "error: " in run("deployment", "adopt", "applied", "--env", "cluster", status=4).err
+    assert run.json("deployment", "take-over", "applied", "--env", "cluster", "--dry-run")["dry_run"]
+    assert run.json("environment", "adopt", "cluster")["serves"] == []
+
+
 def test_a_repository_is_fetched_or_says_why_not(run: Shell, tmp_path: Path) -> None:
     run("serve", "create", "fetched")
     away = f"file://{tmp_path / 'nowhere'}"

@@ -102,6 +102,7 @@ def test_tokens(run: Shell, guarded: ServedPlane, monkeypatch: pytest.MonkeyPatc
 def test_a_login_that_cannot_be_read_is_named(run: Shell, plane: ServedPlane) -> None:
     login_file().parent.mkdir(parents=True)
     login_file().write_text("{")
-    assert "login.json cannot be used" in run("serve", "list", status=2).err
+    for command in (("serve", "list"), ("deployment", "status", "x"), ("get-serve-status", "--serve-name", "x")):
+        assert "login.json cannot be used" in run(*command, status=2).err
     run("login", plane.url)
     run("serve", "list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -39,6 +40,8 @@ from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
 from generator import compare
+
+log = logging.getLogger("controlplane")
 
 SNAPSHOT_SECONDS = 30.0
 """How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
@@ -246,6 +249,9 @@ class KServeBackend(Backend):
                     self.forget(key)
                     changed(key)
             except (BackendAway, ApiStatus):
+                self.closed.wait(WATCH_PAUSE)
+            except Exception:
+                log.exception("the watch of %s failed and is begun again", self.namespace)
                 self.closed.wait(WATCH_PAUSE)
 
     def close(self) -> None:

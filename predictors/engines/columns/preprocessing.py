@@ -87,11 +87,12 @@ def numbers_of(columns: Sequence[ColumnType], step: str = "the model", *, rowwis
                 f"input '{column.name}' is {'text' if column.is_text else 'a date'}, which {step} gets as it is"
             )
     places = [column.place for column in columns]
+    in_order = places == [*range(len(places))]
     single = bool(columns) and all(column.dtype == np.float32 for column in columns)
 
     def numbers(rows: MixedRows) -> Array:
         matrix = rows.numbers
-        if places != list(range(matrix.shape[1])):
+        if not in_order or len(places) < matrix.shape[1]:
             matrix = matrix.T[places].T
         if rowwise:
             return np.ascontiguousarray(matrix)

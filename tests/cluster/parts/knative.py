@@ -14,6 +14,8 @@ SPACE = "knative-serving"
 RUN = ("controller", "webhook", "autoscaler", "activator")
 PROGRAMS = (*RUN, "queue")
 CRDS_OF_NETWORKING = ("certificate", "ingress", "domain-claim", "serverlessservice")
+JUDGED = ("Certificate", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+"""What the webhook judges, and that it does: it must run by then."""
 SETTINGS = {
     "config-deployment": {
         "queue-sidecar-image": image("knative-queue"),
@@ -31,9 +33,12 @@ def knative() -> None:
         image_of(f"knative-{name}", program("knative", name))
     # KServe's stand-in for it, without which KServe does not start.
     kubectl("delete", "crd", "services.serving.knative.dev", "--ignore-not-found")
-    apply([*_release(), *service_of_process("local-gateway", SPACE, http=(80, LOCAL_GATEWAY_PORT))])
+    release = _release()
+    apply([one for one in release if one["kind"] not in JUDGED])
+    apply(service_of_process("local-gateway", SPACE, http=(80, LOCAL_GATEWAY_PORT)))
     start("knative-ingress", sys.executable, "-m", "tests.cluster.parts.knative_ingress")
-    kubectl("wait", "--for=condition=Available", "deployments", "--all", "--namespace", SPACE, "--timeout=120s")
+    kubectl("wait", "--for=condition=Available", "deployments", "--all", "--namespace", SPACE, "--timeout=240s")
+    apply(one for one in release if one["kind"] in JUDGED)
 
 
 def _release() -> list[Document]:

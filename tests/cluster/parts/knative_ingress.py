@@ -59,7 +59,8 @@ def rule_of(path: Document) -> Document:
             "weight": split.get("percent", 100),
             "filters": header_filters(split),
         }
-        for split in path["splits"]
+        # Older revisions keep their places: the gateway's names for what is behind a rule go by them.
+        for split in sorted(path["splits"], key=lambda one: str(one["serviceName"]))
     ]
     return {"matches": [match], "filters": filters, "backendRefs": backends}
 

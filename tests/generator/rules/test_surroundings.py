@@ -122,6 +122,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "gRPC of a runtime in Knative": (
         {**KNATIVE, "protocol": "grpc", "predictor": "runtime"}, "predictor", "probes", {"runtime": "mine"},
     ),
+    "a runtime whose model KServe does not download": (
+        {"predictor": "runtime", "storage": {"strategy": "emptydir"}}, "storage.strategy", "agent",
+        {"storage": {"strategy": "container"}},
+    ),
     "a name that gets too long": ({"name": LONG + "a"}, "name", "isvc.", {"name": LONG}),
     "a name that gets too long in Knative": ({**KNATIVE, "name": LONG + "aaaaaa"}, "name", "63", {"name": LONG + "aaaaa"}),
     "a namespace that gets too long": ({"name": LONG, "namespace": "mlops"}, "name", "-predictor-mlops", {"namespace": "prod"}),

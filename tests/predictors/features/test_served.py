@@ -197,6 +197,25 @@ def test_what_is_not_there_in_the_words_of_each_protocol(server: Running) -> Non
     assert (body.status_code, body.json()["error_code"]) == (424, "RESOURCE_DOES_NOT_EXIST")
 
 
+def test_what_the_model_does_not_take_is_ignored_visibly_at_invocations(server: Running) -> None:
+    """Keys, and other names of features, are no columns of the model, and are not ignored."""
+    row = ADA | {"driver_stats__trips": 9, "rider": 1}
+    split = {"columns": [*row], "data": [[*row.values()]]}
+    csv = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+    expected = seen(server.predict({"instances": [ADA | {"trips": 9}]}))
+    for body in (
+        {"dataframe_records": [row]},
+        {"dataframe_split": split},
+        {"inputs": [row]},
+        {"instances": [row]},
+        csv,
+    ):
+        kind, content = ("text/csv", csv) if body is csv else ("application/json", json.dumps(body))
+        response = server.post("/invocations", content=content, headers={"Content-Type": kind})
+        assert (response.status_code, response.headers.get("x-ignored")) == (200, "column=rider"), response.text
+        assert seen(response) == expected
+
+
 def test_schema_says_what_need_not_be_sent(server: Running) -> None:
     schema = server.get("/schema").json()
     assert schema["features"] == {

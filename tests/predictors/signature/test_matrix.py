@@ -294,7 +294,7 @@ def test_mixed_types_take_the_short_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["[true, 2]", "[1, false]", '["1", 2]', "[null, 2]", "[[1], 2]", "[1]", "[1, 2, 3]", '"ab"', "{}", "1"]
+    "row", ["[true, 2]", "[1, false]", '["1", 2]', "[null, true]", "[[1], 2]", "[1]", "[1, 2, 3]", '"ab"', "{}", "1"]
 )
 @pytest.mark.parametrize("plan", [DOUBLES, SINGLES, tensor_plan("float32", 2), UNSIGNED])
 def test_nothing_but_numbers_passes(plan: SignaturePlan, row: str) -> None:
@@ -302,8 +302,25 @@ def test_nothing_but_numbers_passes(plan: SignaturePlan, row: str) -> None:
         assert fast_path(plan).conform(decoded(f'{{"instances": {rows}}}')) is None
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"instances": [[1, null], [null, 2]]}',
+        '{"instances": [{"b": null, "a": 1}]}',
+        '{"inputs": {"a": [null], "b": [1]}}',
+    ],
+)
+def test_a_null_is_nan_where_the_model_gets_doubles(body: str) -> None:
+    batch = decoded(body)
+    rows = fast_path(DOUBLES).conform(batch)
+    assert rows is not None
+    np.testing.assert_array_equal(rows, DOUBLES.conform(batch).to_numpy())
+    for plan in (SINGLES, columns_plan(["integer", "integer"]), tensor_plan("float64", 2)):
+        assert fast_path(plan).conform(batch) is None
+
+
 @pytest.mark.parametrize("record", ['{"a": true, "b": 2}', '{"a": "1", "b": 2}', '{"a": 1}', '{"a": 1, "b": 2, "c": 3}',
-                                    '{"a": 1, "c": 2}', '{"a": [1], "b": 2}', '{"a": null, "b": 2}'])  # fmt: skip
+                                    '{"a": 1, "c": 2}', '{"a": [1], "b": 2}', '{"a": null, "b": "2"}'])  # fmt: skip
 def test_nothing_but_numbers_passes_in_records(record: str) -> None:
     for records in (f"[{record}]", f'[{{"a": 1, "b": 2}}, {record}]'):
         assert fast_path(DOUBLES).conform(decoded(f'{{"instances": {records}}}')) is None

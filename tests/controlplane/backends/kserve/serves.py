@@ -93,9 +93,9 @@ def pod(revision: int, ready: bool = True, restarts: int = 0, **state: Any) -> R
     }
 
 
-def ready_serve(revision: int = 1, of: Content | None = None) -> tuple[list[Resource], LiveServe]:
+def ready_serve(revision: int = 1, of: Content | None = None, key: Key = KEY) -> tuple[list[Resource], LiveServe]:
     """The manifests of a revision, and a cluster that serves it with one pod."""
-    rendered = manifests(KEY, revision, of or content())
+    rendered = manifests(key, revision, of or content())
     objects = [applied(each) for each in rendered]
     service = service_of(objects)
     service["status"] = {
