@@ -94,5 +94,7 @@ def encode(prediction: Prediction, batch: Batch) -> Any:
         elif datatype == "BYTES":
             message.contents.bytes_contents.extend(map(tensors.as_bytes, tensor.reshape(-1)))
         else:
-            getattr(message.contents, CONTENTS[datatype]).extend(tensor.reshape(-1).tolist())
+            contents, flat = getattr(message.contents, CONTENTS[datatype]), tensor.reshape(-1)
+            for start in range(0, len(flat), casting.BLOCK):
+                contents.extend(flat[start : start + casting.BLOCK].tolist())
     return response

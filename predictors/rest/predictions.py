@@ -25,6 +25,7 @@ from predictors.rest.routes import Route
 from predictors.signature.fields import TEXT_TYPES, wanted_names
 
 OTHER_TYPES = frozenset({BINARY, "text/csv", invocations.PARQUET, "multipart/form-data", "application/xml", "text/xml"})
+FORM = "application/x-www-form-urlencoded"
 """Types of bodies that are not JSON."""
 
 
@@ -87,8 +88,9 @@ class Predictions:
         self.pipeline.serving()
         content_type = request.content_type
         if content_type not in invocations.CONTENT_TYPES:
+            hint = "; curl calls it a form without -H 'Content-Type: application/json'" if content_type == FORM else ""
             raise UnsupportedMediaType(
-                f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}"
+                f"unsupported content type; expected one of {', '.join(invocations.CONTENT_TYPES)}{hint}"
             )
         body = await request.body()
         served = self.pipeline.serving()

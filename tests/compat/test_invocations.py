@@ -282,6 +282,13 @@ def test_replies_that_are_json_and_failures_of_the_model(tmp_path: Path) -> None
         assert "Traceback" not in ours.text
 
 
+def test_what_curl_calls_a_form(models: dict[str, Both]) -> None:
+    """MLflow's server refuses it, too; the reply says how it is sent."""
+    ours, theirs = models["params"].ask({"inputs": {"x": [1.0]}}, "application/x-www-form-urlencoded")
+    assert (ours.status_code, theirs.status_code) == (415, 415)
+    assert "curl calls it a form without -H 'Content-Type: application/json'" in ours.json()["message"]
+
+
 def test_every_flag_is_on_the_page() -> None:
     from mlflow.models.cli import commands
 

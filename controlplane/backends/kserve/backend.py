@@ -46,16 +46,14 @@ log = logging.getLogger("controlplane")
 SNAPSHOT_SECONDS = 30.0
 """How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
 WATCH_PAUSE = 2.0
-SELECTOR_OF_PODS = "serving.kserve.io/inferenceservice"
 CONTAINER = "kserve-container"
-MAX_RENDERED = 10_000
 
 
 class KServeBackend(Backend):
     def __init__(self, api: KubernetesApi, namespace: str, now: Callable[[], float] = time.time) -> None:
         self.api, self.namespace, self.now = api, namespace, now
         self.lock = threading.Lock()
-        self.rendered: dict[tuple[Key, int, str, str], list[Resource]] = {}
+        self.rendered: dict[Key, tuple[tuple[int, str, str], list[Resource]]] = {}
         self.tried_at: dict[Key, float] = {}
         self.dropped: dict[Key, set[tuple[str, str]]] = {}
         self.seen: dict[Key, LiveServe] = {}
@@ -78,13 +76,12 @@ class KServeBackend(Backend):
         return observed(live, expected, self.now(), self.tried_at.get(key, 0.0), self.dropped.get(key, ()))
 
     def manifests(self, key: Key, revision: int, content: Content, labels: Mapping[str, str] | None) -> list[Resource]:
-        known = key, revision, content.sha256, (labels or {}).get(REVISION, "")
-        found = self.rendered.get(known)
-        if found is None:
-            if len(self.rendered) >= MAX_RENDERED:
-                self.rendered.clear()
-            found = self.rendered[known] = manifests(key, revision, content, labels)
-        return found
+        """The last ones of each serve are kept: they take longer to render than to compare."""
+        asked = revision, content.sha256, (labels or {}).get(REVISION, "")
+        known = self.rendered.get(key)
+        if known is None or known[0] != asked:
+            known = self.rendered[key] = asked, manifests(key, revision, content, labels)
+        return known[1]
 
     def yielding(self, resources: list[Resource], service: Resource | None) -> list[Resource]:
         """The manifests with the numbers of replicas that a schedule has set meanwhile."""
@@ -142,8 +139,8 @@ class KServeBackend(Backend):
         pods = self.api.listed(POD, self.namespace, f"{ENVIRONMENT}={key.env},{SERVE}={key.serve}")
         texts = []
         for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
-            name = pod["metadata"]["name"]
-            texts.append(f"==> {name} <==\n{self.api.logs(self.namespace, name, CONTAINER, lines)}")
+            name, of = pod["metadata"]["name"], revision_of(pod)
+            texts.append(f"==> {name}, of revision {of} <==\n{self.api.logs(self.namespace, name, CONTAINER, lines)}")
         return "\n".join(texts)
 
     # -- what is done -------------------------------------------------------------------------------------------

@@ -65,10 +65,12 @@ class ColumnPipeline:
         return chain_of(self.steps, self.columns)
 
     def features(self, rows: MixedRows) -> Features:
+        if np.isinf(rows.numbers).any():
+            raise Declined  # a scaler would refuse it, if the last step does not
         return self.preprocessing.run(rows)
 
     def finite_features(self, rows: MixedRows) -> Features:
-        features = self.features(rows)
+        features = self.preprocessing.run(rows)
         if not np.isfinite(features.values if isinstance(features, SparseRows) else features).all():
             raise Declined
         return features

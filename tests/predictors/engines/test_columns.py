@@ -9,7 +9,9 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from mlflow.models import infer_signature
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
@@ -95,6 +97,14 @@ MODELS: dict[str, tuple[Any, Any, str]] = {
         ), TWO, "numpy",
     ),
     "targets": (make_pipeline(prepared((TargetEncoder(), TEXTS), SCALED), LinearRegression()), NUMBER, "numpy"),
+    "boosted behind a scaler": (
+        make_pipeline(prepared((DENSE, TEXTS), SCALED), LGBMClassifier(n_estimators=5, verbose=-1)), TWO, "lightgbm",
+    ),
+    "calibrated": (
+        make_pipeline(prepared((ONE_HOT, TEXTS), SCALED), CalibratedClassifierCV(LogisticRegression(), cv=2)),
+        TWO,
+        "sklearn",
+    ),
     "vectorized": (
         make_pipeline(
             prepared(
