@@ -137,8 +137,9 @@ def test_a_killed_container_is_back_soon(with_pods: LiveCluster, serve: ServeSpe
 
 
 def test_a_new_version_fails_nobody(with_pods: LiveCluster, serve: ServeSpec, versions: str, traffic: Traffic) -> None:
-    with_pods.apply(documents_of(serve.model_copy(update={"model": f"models:/{versions}/2"})))
-    with_pods.wait_rolled_out(serve)
+    newer = serve.model_copy(update={"model": f"models:/{versions}/2"})
+    with_pods.apply(documents_of(newer))
+    with_pods.wait_rolled_out(newer)
     began = traffic.more(500)
     assert traffic.failures() == []
     assert set(traffic.shares()) == {1, 2}
