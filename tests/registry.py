@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import mlflow
-import psutil
 
 from loadtest.peers.ports import free_port
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from tests import spawner
 from tests.serving import answers, wait_for
-from tests.spawner import Forked
 
 # The settings go into MLflow's own variables.
 MLFLOW_VARIABLES = (
@@ -27,29 +24,31 @@ MLFLOW_VARIABLES = (
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER",
 )
 
-WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""Eight processes that evaluate traces: each imports MLflow, none is used."""
-
 leave_out_feast()  # tests ask registries themselves
 
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Its URI, while it runs; what it stores stays in the folder."""
+    """Its URI, while it runs; what it stores stays in the folder.
+
+    It is what `mlflow server` starts, with the variables that tell it so: the command's own process and those that
+    evaluate traces are left out, since each imports MLflow once more.
+    """
     port = port or free_port()
     uri = f"http://127.0.0.1:{port}"
-    options = {
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-        "--backend-store-uri": f"sqlite:///{folder}/store.db",
-        "--artifacts-destination": str(folder / "artifacts"),
+    variables = {
+        **os.environ,
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder}/store.db",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        **(env or {}),
     }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "log").open("wb") as log:
-        variables = {**os.environ, **WITHOUT_JOBS, "PATH": path, **(env or {})}
-        arguments = [part for option in options.items() for part in option]
-        started = spawner.start("mlflow", "server", *arguments, output=log, env=variables, folder=folder)
+        started = spawner.start(
+            "uvicorn", "--host", "127.0.0.1", "--port", str(port), "mlflow.server.fastapi_app:app",
+            output=log, env=variables, folder=folder, libraries=spawner.OF_MLFLOWS_SERVER,
+        )  # fmt: skip
     try:
         with httpx.Client(base_url=uri) as client:
             wait_for(
@@ -58,18 +57,8 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
             )
         yield uri
     finally:
-        for process in processes_of(started):
-            process.terminate()
+        started.terminate()
         started.wait(30)
-
-
-def processes_of(started: Forked) -> list[psutil.Process]:
-    """MLflow's command and the web server that it starts, which does not end with it."""
-    try:
-        command = psutil.Process(started.pid)
-        return [command, *command.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def register(tracking: str, folder: Path, name: str, alias: str | None = None) -> str:

@@ -29,6 +29,7 @@ LIBRARIES = (
     "numpy", "orjson", "pandas", "pyarrow.parquet", "pydantic", "requests", "rich", "scipy.linalg", "scipy.sparse",
     "scipy.special", "sklearn.linear_model", "sklearn.pipeline", "uvicorn", "uvloop", "yaml",
 )  # fmt: skip
+OF_MLFLOWS_SERVER = ("alembic", "fastapi", "flask", "graphene", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy")
 MAX_REQUEST = 1 << 18
 
 
@@ -76,38 +77,42 @@ def start(
     output: IO[bytes],
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    libraries: tuple[str, ...] = (),
 ) -> Forked:
-    """Does `python -m module …` in this process's folder and environment, if no others are given."""
+    """Does `python -m module …` in this process's folder and environment, if no others are given.
+
+    With `libraries` it is a fork of another process, which has imported these as well.
+    """
     variables = dict(os.environ if env is None else env)
     task = {"module": module, "args": args, "env": variables, "folder": str(folder or Path.cwd())}
     status, reported = os.pipe()
     try:
-        socket.send_fds(spawner(), [json.dumps(task).encode()], [output.fileno(), reported])
+        socket.send_fds(spawner(libraries), [json.dumps(task).encode()], [output.fileno(), reported])
     finally:
         os.close(reported)
     return Forked([sys.executable, "-m", module, *args], status)
 
 
 @functools.cache
-def spawner() -> socket.socket:
-    """The way to the one spawner of this process; it ends with this process."""
+def spawner(libraries: tuple[str, ...]) -> socket.socket:
+    """The way to the one spawner of this process that has these libraries; it ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     subprocess.Popen(
-        [sys.executable, "-m", "tests.spawner", str(theirs.fileno())], cwd=Path(__file__).parents[1],
+        [sys.executable, "-m", "tests.spawner", str(theirs.fileno()), *libraries], cwd=Path(__file__).parents[1],
         pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     theirs.close()
     return ours
 
 
-def preload() -> None:
+def preload(libraries: Sequence[str]) -> None:
     from predictors.runtime.lazy_imports import defer_import
     from predictors.runtime.mlflow_plugins import leave_out_feast
 
     importlib.import_module("scipy")
     defer_import("scipy.stats")
     leave_out_feast()
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *libraries):
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("predictors", "prometheus_client")]:
         del sys.modules[name]
@@ -177,5 +182,5 @@ def run(task: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(sys.argv[2:])
     run(next_task(socket.socket(fileno=int(sys.argv[1]))))

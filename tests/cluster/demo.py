@@ -60,7 +60,7 @@ def main() -> None:
     say(f"A serve of version 1 in the namespace {namespace}")
     cluster.kubectl("create", "namespace", namespace)
     cluster.apply([tracking_secret(cluster)], "--namespace", namespace)
-    spec = spec_of(cluster, namespace, f"models:/{model}/1")
+    spec = spec_of(cluster, namespace, f"models:/{model}/1", replicas={"min": 1, "max": 2})
     FOLDER.mkdir(exist_ok=True)
     file = FOLDER / "serve.yaml"
     file.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_unset=True), sort_keys=False))

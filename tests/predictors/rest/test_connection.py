@@ -722,12 +722,12 @@ def test_requests_while_the_model_comes_and_goes() -> None:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             clients = [pool.submit(ask, number) for number in range(4)]
             try:
-                for _ in range(5):
+                for _ in range(2):
                     assert server.post("/v2/repository/models/model/unload").status_code == 200
                     assert connection.ask(text())[0] == 503
                     assert server.post("/v2/repository/models/model/load").status_code == 200
                     assert connection.ask(text())[0] == 200
-                for _ in range(5):
+                for _ in range(2):
                     assert server.post("/v2/repository/models/model/load").status_code == 200
             finally:
                 asking = False
