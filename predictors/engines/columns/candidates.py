@@ -11,7 +11,7 @@ import numpy as np
 from predictors.engines import boosting
 from predictors.engines.columns.features import Features, SparseRows, as_dense
 from predictors.engines.columns.preprocessing import Preprocessing, chain_of
-from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, RunJoint, Unsuited
+from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Unsuited
 from predictors.engines.estimators import without_checks
 from predictors.engines.forests import run_trees
 from predictors.engines.linear import finish_of, multiply_parts
@@ -75,7 +75,7 @@ class ColumnPipeline:
             raise Declined
         return features
 
-    def engine(self, last: Engine, joint: RunJoint | None = None) -> Engine:
+    def engine(self, last: Engine) -> Engine:
         """The engine of the last step with the preprocessing before it."""
         run, features = last.run, self.features
         return Engine(
