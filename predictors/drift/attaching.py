@@ -22,20 +22,20 @@ def attach(profile: dict[str, Any], model: str) -> None:
             raise ProfileError(f"{model} is no folder of a model: it has no file named MLmodel")
         (Path(model) / PROFILE_FILE).write_text(text)
         return
+    kind, _, rest = model.partition(":/")
+    if kind != "runs" and not (kind == "models" and rest.startswith("m-")):
+        raise ProfileError(f"{model}: expected a folder, models:/m-… or runs:/…/path, as log_model() returns it")
     try:
         require_tracking(model, None)
     except Misconfigured as error:
         raise ProfileError(str(error)) from None
     from mlflow import MlflowClient
 
-    kind, _, rest = model.partition(":/")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PROFILE_FILE
         file.write_text(text)
-        if kind == "models" and rest.startswith("m-"):
+        if kind == "models":
             MlflowClient().log_model_artifact(rest, str(file))
-        elif kind == "runs":
+        else:
             run, _, path = rest.strip("/").partition("/")
             MlflowClient().log_artifact(run, str(file), path)
-        else:
-            raise ProfileError(f"{model}: expected a folder, models:/m-… or runs:/…/path, as log_model() returns it")

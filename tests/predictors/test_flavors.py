@@ -111,7 +111,7 @@ def test_images_are_named_in_one_place() -> None:
         ("run_id: x", "has no 'flavors'"),
         ("utc_time_created: 2024-13-45", "cannot be read: month must be in 1..12"),
         ("x: " + "1" * 6000, "cannot be read: Exceeds the limit"),
-        ("x: " + "[" * 5000, "cannot be read: maximum recursion depth"),
+        ("x: " + "[" * 5000, "cannot be read: its brackets are nested more than 100 deep"),
         ("flavors: {sklearn: }", "expected a mapping under 'flavors.sklearn'"),
         ("flavors: {1: {}}", "expected a mapping under 'flavors.1'"),
     ],

@@ -54,9 +54,9 @@ class Counting:
         counts: list[int] = []
         sizes = []
         for text in texts:
-            found = sorted(filter(None.__ne__, map(self.vocabulary.get, self.analyze(text))))  # type: ignore[type-var]
-            counted: dict[Any, int] = {}
-            for position in found:
+            known = [position for position in map(self.vocabulary.get, self.analyze(text)) if position is not None]
+            counted: dict[int, int] = {}
+            for position in sorted(known):
                 counted[position] = counted.get(position, 0) + 1
             positions += counted
             counts += counted.values()
