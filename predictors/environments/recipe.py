@@ -25,7 +25,10 @@ log = logging.getLogger("predictors")
 PRODUCT = "mlflow-kserve"
 OLDEST_PYTHON = (3, 11)
 # Extras that add no feature to a server.
-NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {"boosting", "test", "lint", "uv", "virtualenv", "cleanup"}
+NOT_FEATURES = {flavor.extra for flavor in FLAVORS} | {
+    "boosting", "cleanup", "conformance", "controlplane", "controlplane-kserve", "lint", "loadtest", "monitoring",
+    "postgres", "test", "uv", "virtualenv",
+}  # fmt: skip
 # KServe limits their versions for code that is not used here: the model's versions take precedence.
 NOT_USED_BY_SERVER = frozenset(
     {"psutil", "pillow", "urllib3", "aiohttp", "tabulate", "six", "pyasn1"} | {"python-multipart", "h11", "kubernetes"}

@@ -219,8 +219,6 @@ def over(runtime: Document, reference: Document) -> Document:
     [
         {},
         {"mode": "Knative", "grace_period": "10s"},
-        {"storage": {"strategy": "server"}},
-        {"storage": {"strategy": "emptydir"}},
         {"protocol": "grpc", "auth": {"tls_secret": "tls"}},
         {"security": {"read_only_root": False, "tmp_size": "4Gi"}},
         {"dependencies": {"env_manager": "virtualenv"}},
