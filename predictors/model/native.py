@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -47,9 +48,12 @@ def load_pyfunc(mlmodel: MLmodel) -> Any:
     """The model as `mlflow.pyfunc` loads it."""
     import mlflow.pyfunc
 
+    load = mlflow.pyfunc.load_model
     if has_no_store():  # the traces of agents would begin one
         mlflow.tracing.disable()
-    return mlflow.pyfunc.load_model(str(mlmodel.path), suppress_warnings=True)
+        # Where traces are off, its wrapper holds a lock while it loads: a load that hangs would hold up all others.
+        load = inspect.unwrap(load)
+    return load(str(mlmodel.path), suppress_warnings=True)
 
 
 def implementation_of(mlmodel: MLmodel, flavor: str) -> Any:
