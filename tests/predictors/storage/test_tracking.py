@@ -8,8 +8,10 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import mlflow
 import pytest
+from mlflow.store.artifact.s3_artifact_repo import _cached_get_s3_client
 
 from predictors.drift import attach, profile
 from predictors.drift.profiles import ProfileError
@@ -151,7 +153,10 @@ def test_a_server_that_wants_credentials(
     assert words.endswith("not set: MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN)")
 
 
-def test_s3_without_credentials() -> None:
+def test_s3_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials of other tests
+    _cached_get_s3_client.cache_clear()
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "not set: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in refusal("s3://bucket/model")
 
 
