@@ -89,10 +89,14 @@ def _established(crd: Document) -> bool:
 def _path(document: Document) -> str:
     """Where a document is kept; that its kind is known takes a moment after its CRD is there."""
     version, kind, about = document["apiVersion"], document["kind"], document["metadata"]
-    wait_until(lambda: _known(version, kind), f"the API server knows no {kind} of {version}")
+    wait_known(version, kind)
     plural, namespaced = KINDS[version][kind]
     space = f"/namespaces/{about.get('namespace', 'default')}" if namespaced else ""
     return f"{_root(version)}{space}/{plural}/{about['name']}"
+
+
+def wait_known(version: str, kind: str) -> None:
+    wait_until(lambda: _known(version, kind), f"the API server knows no {kind} of {version}")
 
 
 KINDS: dict[str, dict[str, tuple[str, bool]]] = {}

@@ -7,7 +7,7 @@ import subprocess
 from base64 import b64encode
 from pathlib import Path
 
-from tests.cluster.parts.api import Document, apply, documents, namespace
+from tests.cluster.parts.api import Document, apply, documents, namespace, wait_known
 from tests.cluster.parts.envoy import ENVOY, VERSION
 from tests.cluster.parts.places import GATEWAY_PORT, INSIDE, LOCAL_GATEWAY_PORT, STATE
 from tests.cluster.parts.processes import PartFailed, start, wait_ready
@@ -21,6 +21,12 @@ CERTIFICATES = HOME / "config" / "certs"
 MOUNTED = Path("/certs")
 """The one folder where Envoy Gateway looks for certificates; on the host it is empty, and goes with the cluster."""
 ADMIN_PORT = 19003
+FOLLOWED = {
+    "gateway.networking.k8s.io/v1": ("HTTPRoute", "GRPCRoute"),
+    "gateway.networking.k8s.io/v1beta1": ("ReferenceGrant",),
+    "gateway.envoyproxy.io/v1alpha1": ("BackendTrafficPolicy", "ClientTrafficPolicy", "SecurityPolicy"),
+}
+"""Kinds that Envoy Gateway ends without. The API server learns of them one by one when it starts with all of them."""
 
 
 def certificates() -> None:
@@ -30,6 +36,9 @@ def certificates() -> None:
 
 def gateway() -> None:
     apply([namespace(SPACE), namespace("kserve"), *_secrets(), *_gateway()])
+    for version, followed in FOLLOWED.items():
+        for kind in followed:
+            wait_known(version, kind)
     (HOME / "gateway.yaml").write_text(json.dumps(_settings()))
     start(
         "envoy-gateway", program("gateway", "envoy-gateway"), "server", "--config-path", HOME / "gateway.yaml",
