@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import flag, stated
+from mlflow_kserve.cli.fields import flag, stated, with_options
 from mlflow_kserve.cli.following import WAIT_SECONDS
 from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options, argument_serve, shows
 from mlflow_kserve.client import calls, flows
 from mlflow_kserve.client.flows import all_pages
 from mlflow_kserve.client.replies import ArtifactJobReply
 
-F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = ("version", "model_uri", "author", "created_at")
 JOB_COLUMNS = ("job_id", "serve_name", "version", "status", "message", "updated_at")
 
 
-def source_flags(command: F) -> F:
-    for option in (
-        flag("path", "folder of the model in the repository"),
-        flag("branch", "branch or tag of the repository"),
-        flag("github-repo-url", "URL of any git repository that holds the model"),
-        flag("model-uri", "URI of the model"),
-    ):
-        command = option(command)
-    return command
+source_flags = with_options(
+    flag("path", "folder of the model in the repository"),
+    flag("branch", "branch or tag of the repository"),
+    flag("github-repo-url", "URL of any git repository that holds the model"),
+    flag("model-uri", "URI of the model"),
+)
 
 
 @click.group(help="Versions of what a serve serves.")

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import body, flag, option_file, option_set
+from mlflow_kserve.cli.fields import body, flag, option_file, option_set, with_options
 from mlflow_kserve.cli.session import Session, api_options, shows
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.flows import all_pages
 
-F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = ("name", "environment_configs.cluster_name", "environment_configs.namespace", "updated_at")
 
 
-def environment_flags(command: F) -> F:
-    for option in (
-        option_set,
-        option_file,
-        flag("ingress-class", "class of the cluster's ingresses"),
-        flag("tracking-secret", "Secret with the credentials of the tracking server"),
-        flag("tracking-uri", "URL of the MLflow tracking server"),
-        flag("image-tag", "tag of the predictor's images"),
-        flag("image-registry", "registry of the predictor's images"),
-        flag("mode", "KServe's deployment mode", click.Choice(["Standard", "Knative"])),
-        flag("kube-context", "context of the control plane's kubeconfig"),
-        flag("backend", "where its serves run", click.Choice(["local", "kserve"])),
-        flag("workflow-url", "URL of the workflow service"),
-        flag("ft-redis-url", "URL of the feature store's Redis"),
-        flag("subnets", "subnets, separated by commas"),
-        flag("security-group", "security groups, separated by commas"),
-        flag("namespace", "namespace of the serves"),
-        flag("cluster-name", "name of the cluster"),
-        flag("domain-suffix", "suffix of the addresses of serves, such as .mycompany.com"),
-    ):
-        command = option(command)
-    return command
+environment_flags = with_options(
+    option_set,
+    option_file,
+    flag("ingress-class", "class of the cluster's ingresses"),
+    flag("tracking-secret", "Secret with the credentials of the tracking server"),
+    flag("tracking-uri", "URL of the MLflow tracking server"),
+    flag("image-tag", "tag of the predictor's images"),
+    flag("image-registry", "registry of the predictor's images"),
+    flag("mode", "KServe's deployment mode", click.Choice(["Standard", "Knative"])),
+    flag("kube-context", "context of the control plane's kubeconfig"),
+    flag("backend", "where its serves run", click.Choice(["local", "kserve"])),
+    flag("workflow-url", "URL of the workflow service"),
+    flag("ft-redis-url", "URL of the feature store's Redis"),
+    flag("subnets", "subnets, separated by commas"),
+    flag("security-group", "security groups, separated by commas"),
+    flag("namespace", "namespace of the serves"),
+    flag("cluster-name", "name of the cluster"),
+    flag("domain-suffix", "suffix of the addresses of serves, such as .mycompany.com"),
+)
 
 
 @click.group(help="Where serves run.")

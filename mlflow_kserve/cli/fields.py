@@ -57,6 +57,17 @@ def assignment(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def with_options(*given: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several options as one; --help lists the last of them first."""
+
+    def decorator(command: F) -> F:
+        for option in given:
+            command = option(command)
+        return command
+
+    return decorator
+
+
 def flag(name: str, help: str, type: Any = str, **options: Any) -> Callable[[F], F]:
     """A flag that is a field if it is given."""
     return click.option(f"--{name}", type=type, help=help, metavar=options.pop("metavar", None), **options)
@@ -85,18 +96,14 @@ def body(file: Mapping[str, Any] | None, assigned: tuple[tuple[str, Any], ...], 
     return {**(file or {}), **dict(assigned), **stated(**values)}
 
 
-def resource_flags(command: F) -> F:
-    """The infrastructure of a serve, in the API's words."""
-    for option in (
-        flag("node-capacity", "kind of node", click.Choice(["spot", "ondemand"])),
-        flag("max-replicas", "maximum number of pods", int),
-        flag("min-replicas", "minimum number of pods", int),
-        flag("memory", "GiB for each pod", int),
-        flag("cores", "cores for each pod", int),
-    ):
-        command = option(command)
-    return command
-
+resource_flags = with_options(
+    flag("node-capacity", "kind of node", click.Choice(["spot", "ondemand"])),
+    flag("max-replicas", "maximum number of pods", int),
+    flag("min-replicas", "minimum number of pods", int),
+    flag("memory", "GiB for each pod", int),
+    flag("cores", "cores for each pod", int),
+)
+"""The infrastructure of a serve, in the API's words."""
 
 option_variables = click.option(
     "--variable", "variables", type=text_assignment, multiple=True, metavar="NAME=VALUE",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from mlflow_kserve.cli.fields import with_options
 from mlflow_kserve.cli.session import FAILED, UNDER_WAY, Session, api_options
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.calls import ApiCall
 from mlflow_kserve.client.flows import wait_for
 from mlflow_kserve.client.replies import BegunReply, OperationReply, StatusReply, UnchangedReply
 
-F = TypeVar("F", bound=Callable[..., Any])
 BEGUN = ("serve", "env", "revision", "artifact_version", "operation.id", "operation.state", "changes")
 ENDED = ("serve", "env", "status", "url", "revision", "artifact_version", "model_uri", "last_error")
 WAIT_SECONDS = 660.0
@@ -23,15 +23,12 @@ WAIT_SECONDS = 660.0
 PROGRESS_INTERVAL = 0.3
 
 
-def follow_options(command: F) -> Callable[..., Any]:
-    for option in (
-        click.option("--timeout", type=click.FloatRange(min=0), default=WAIT_SECONDS, show_default=True,
-                     metavar="SECONDS", help="how long to wait; the change itself goes on"),
-        click.option("--watch", is_flag=True, help="wait, and show the progress"),
-        click.option("--wait", is_flag=True, help="wait until the change has ended"),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+follow_options = with_options(
+    click.option("--timeout", type=click.FloatRange(min=0), default=WAIT_SECONDS, show_default=True,
+                 metavar="SECONDS", help="how long to wait; the change itself goes on"),
+    click.option("--watch", is_flag=True, help="wait, and show the progress"),
+    click.option("--wait", is_flag=True, help="wait until the change has ended"),
+)  # fmt: skip
 
 
 def changes(command: Callable[..., ApiCall[BegunReply] | ApiCall[BegunReply | UnchangedReply]]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mlflow_kserve.cli.fields import with_options
 from mlflow_kserve.cli.output import Format, rendered
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.api import ApiClient
@@ -61,6 +62,15 @@ class Session:
         click.echo(rendered(value, self.form, columns))
 
 
+session_options = with_options(
+    click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table",
+                 help="how replies are shown [default: table]"),
+    click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
+                 help=f"file with the token [{TOKEN_FILE}; default: that of login]"),
+    click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]"),
+)  # fmt: skip
+
+
 def api_options(command: F) -> F:
     """The flags of a Session; the command gets it as its first argument."""
 
@@ -69,15 +79,7 @@ def api_options(command: F) -> F:
         with exit_codes(output):
             return command(Session(url, token_file, output), **options)
 
-    for option in (
-        click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table",
-                     help="how replies are shown [default: table]"),
-        click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
-                     help=f"file with the token [{TOKEN_FILE}; default: that of login]"),
-        click.option("--url", metavar="URL", help=f"address of the control plane [{URL}; default: that of login]"),
-    ):  # fmt: skip
-        with_session = option(with_session)
-    return with_session  # type: ignore[return-value]  # it takes other options
+    return session_options(with_session)  # type: ignore[return-value]  # it takes other options
 
 
 def completed(call: Callable[[], ApiCall[Any]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
