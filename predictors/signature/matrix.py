@@ -63,7 +63,10 @@ class MatrixPlan:
         try:
             if columns is not None:
                 return self.to_doubles(replace(batch, columns={name: nan_for_null(columns[name]) for name in columns}))
-            if type(rows[0]) is dict:
+            kind = type(rows[0])
+            if any(type(row) is not kind for row in rows):
+                return None
+            if kind is dict:
                 rows = [dict(zip(row, nan_for_null([*row.values()]), strict=True)) for row in rows]
             else:
                 rows = [nan_for_null(row) for row in rows]

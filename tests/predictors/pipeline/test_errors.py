@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.serving import Running
@@ -339,6 +339,7 @@ BODIES = st.one_of(
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=BODIES, path=st.sampled_from([V1, V2, INVOCATIONS]))
+@example(body={"instances": [{}, None]}, path=V1)
 def test_no_body_whatsoever_is_our_fault(demo: Running, body: Any, path: str) -> None:
     response = demo.post(path, content=json.dumps(body).encode(), headers=JSON)
     assert response.status_code in (200, 400), response.text

@@ -320,9 +320,9 @@ def test_a_null_is_nan_where_the_model_gets_doubles(body: str) -> None:
 
 
 @pytest.mark.parametrize("record", ['{"a": true, "b": 2}', '{"a": "1", "b": 2}', '{"a": 1}', '{"a": 1, "b": 2, "c": 3}',
-                                    '{"a": 1, "c": 2}', '{"a": [1], "b": 2}', '{"a": null, "b": "2"}'])  # fmt: skip
+                                    '{"a": 1, "c": 2}', '{"a": [1], "b": 2}', '{"a": null, "b": "2"}', "{}", "null", "1"])  # fmt: skip
 def test_nothing_but_numbers_passes_in_records(record: str) -> None:
-    for records in (f"[{record}]", f'[{{"a": 1, "b": 2}}, {record}]'):
+    for records in (f"[{record}]", f'[{{"a": 1, "b": 2}}, {record}]', f'[{{"a": null, "b": 2}}, {record}]'):
         assert fast_path(DOUBLES).conform(decoded(f'{{"instances": {records}}}')) is None
 
 
