@@ -68,12 +68,12 @@ def started(backend: LocalBackend, revision: int = 1, key: Key = KEY) -> Instanc
 def test_an_address_is_kept_while_processes_change(backend: LocalBackend) -> None:
     first = started(backend)
     assert backend.observe(KEY).serving is None
-    backend.promote(KEY, 1)
+    backend.split(KEY, {1: 100})
     url = backend.observe(KEY).url
     assert url is not None
     assert httpx.get(f"{url}/v2/health/ready").status_code == 200
     started(backend, 2)
-    backend.promote(KEY, 2)
+    backend.split(KEY, {2: 100})
     backend.discard(KEY, 1)
     wait_for(lambda: instance(backend, 1) is None, seconds=30)
     assert (backend.observe(KEY).url, backend.observe(KEY).serving) == (url, 2)
@@ -87,7 +87,7 @@ def test_serves_have_ports_of_their_own(backend: LocalBackend) -> None:
     keys = [Key("local", "a"), Key("local", "b"), Key("prod", "a")]
     for key in keys:
         started(backend, 1, key)
-        backend.promote(key, 1)
+        backend.split(key, {1: 100})
     listed = [
         port for key in keys for record in backend.records.of(key) for port in (record.http_port, record.grpc_port)
     ]
