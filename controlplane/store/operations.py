@@ -76,7 +76,7 @@ def set_deadline(tx: Connection, now: float, id: str, deadline: float) -> None:
 def newest(tx: Connection, serve: str, env: str) -> Operation | None:
     """The change that was begun last."""
     query = select(T).where(T.c.serve == serve, T.c.env == env)
-    row = tx.execute(query.order_by(T.c.created_at.desc()).limit(1)).one_or_none()
+    row = tx.execute(query.order_by(T.c.created_at.desc(), T.c.revision.desc()).limit(1)).one_or_none()
     return None if row is None else of(row)
 
 
