@@ -212,3 +212,27 @@ def test_ports_that_are_taken_are_passed_over(tmp_path: Path) -> None:
         assert not is_free(first)
         assert first not in PortRange(first, first + 50).free(2, [first + 1])
         assert first + 1 not in PortRange(first, first + 50).free(2, [first + 1])
+
+
+def asked(url: str) -> str:
+    """The port of the process that answered, on a connection of its own."""
+    return httpx.get(f"{url}/v2/health/ready", headers={"connection": "close"}).headers["x-port"]
+
+
+def test_connections_are_split_by_weight(backend: LocalBackend) -> None:
+    ports = {started(backend, revision).details["url"].rpartition(":")[2]: revision for revision in (1, 2)}
+    backend.split(KEY, {1: 90, 2: 10})
+    observed = backend.observe(KEY)
+    assert (observed.weights, observed.serving) == ({1: 90, 2: 10}, 1)
+    assert observed.url is not None
+    answers = [ports[asked(observed.url)] for _ in range(20)]
+    assert [answers[:10].count(2), answers[10:].count(2)] == [1, 1]
+    # A process that has ended costs no request: the other one stands in for it.
+    first = instance(backend, 1)
+    assert first is not None
+    os.kill(first.details["pid"], 9)
+    wait_for(lambda: (one := instance(backend, 1)) is not None and one.phase == "failed", seconds=30)
+    assert {ports[asked(observed.url)] for _ in range(5)} == {2}
+    backend.discard(KEY, 1)
+    assert backend.observe(KEY).weights == {2: 10}
+    assert ports[asked(observed.url)] == 2
