@@ -14,13 +14,13 @@ from controlplane.domain.times import iso
 from controlplane.store import events
 from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.artifacts import Artifact
-from controlplane.store.deliveries import Backlog, Delivery
+from controlplane.store.deliveries import Delivery, DeliveryBacklog
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
 from controlplane.store.serves import Infra, Serve
 from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
-from controlplane.store.webhooks import Webhook
+from controlplane.store.webhooks import StoredWebhook
 
 
 def when(seconds: float | None) -> str | None:
@@ -150,7 +150,7 @@ def deployment(row: Deployment) -> dict[str, Any]:
 event = events.as_json
 
 
-def webhook(row: Webhook, backlog: Backlog) -> dict[str, Any]:
+def webhook(row: StoredWebhook, backlog: DeliveryBacklog) -> dict[str, Any]:
     return {
         "name": row.name,
         **row.config.model_dump(mode="json"),

@@ -16,7 +16,7 @@ from controlplane.changes import webhooks as changes
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.webhooks import NewWebhook, WebhookConfig
 from controlplane.store import deliveries, webhooks
-from controlplane.store.webhooks import Webhook
+from controlplane.store.webhooks import StoredWebhook
 
 router = APIRouter(prefix="/webhook", tags=["webhooks"])
 
@@ -105,5 +105,5 @@ def repeat(request: Request, name: str, id: Annotated[int, Path(ge=1, le=MAX_ID)
     return carry_out(request, None, change)
 
 
-def shown(tx: Connection, row: Webhook) -> dict[str, Any]:
+def shown(tx: Connection, row: StoredWebhook) -> dict[str, Any]:
     return views.webhook(row, deliveries.backlog(tx, row.name))

@@ -10,10 +10,10 @@ from controlplane.domain.problems import ApiProblem, conflict, wrong_field
 from controlplane.domain.webhooks import NewWebhook
 from controlplane.store import deliveries, webhooks
 from controlplane.store.deliveries import Delivery
-from controlplane.store.webhooks import Webhook
+from controlplane.store.webhooks import StoredWebhook
 
 
-def create(context: ChangeContext, body: Any) -> Webhook:
+def create(context: ChangeContext, body: Any) -> StoredWebhook:
     said = read(body, NewWebhook)
     if webhooks.find(context.tx, said.name) is not None:
         raise conflict(f"there is a webhook '{said.name}' already", "PATCH changes it; choose another name")
@@ -22,7 +22,7 @@ def create(context: ChangeContext, body: Any) -> Webhook:
     return webhook
 
 
-def patch(context: ChangeContext, old: Webhook, body: Any) -> Webhook:
+def patch(context: ChangeContext, old: StoredWebhook, body: Any) -> StoredWebhook:
     """Changes what the body names; null sets a field back."""
     if not isinstance(body, dict):
         raise ApiProblem(422, "the body is not a JSON object", way_out="send an object with the fields to change")
@@ -36,12 +36,12 @@ def patch(context: ChangeContext, old: Webhook, body: Any) -> Webhook:
     return webhook
 
 
-def delete(context: ChangeContext, old: Webhook) -> None:
+def delete(context: ChangeContext, old: StoredWebhook) -> None:
     webhooks.remove(context.tx, old)
     context.note("webhook.delete", before={"name": old.name, **old.config.for_audit()})
 
 
-def repeat(context: ChangeContext, webhook: Webhook, id: int) -> Delivery:
+def repeat(context: ChangeContext, webhook: StoredWebhook, id: int) -> Delivery:
     """Delivers once more what was given up."""
     delivery = deliveries.get(context.tx, webhook.name, id)
     if delivery.state != "GIVEN_UP":

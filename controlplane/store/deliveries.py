@@ -34,7 +34,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class DeliveryBacklog:
     """What a webhook has not got."""
 
     pending: int
@@ -115,9 +115,9 @@ def listed(tx: Connection, webhook: str, state: str | None, page: int, limit: in
     return [Delivery(**row._mapping) for row in rows], total
 
 
-def backlog(tx: Connection, webhook: str) -> Backlog:
+def backlog(tx: Connection, webhook: str) -> DeliveryBacklog:
     pending = (T.c.webhook == webhook) & (T.c.state == "PENDING")
     count, oldest = tx.execute(select(func.count(), func.min(T.c.created_at)).where(pending)).one()
     given_up = select(func.count()).where(T.c.webhook == webhook, T.c.state == "GIVEN_UP")
     failed = select(T.c.message).where(pending, T.c.attempts > 0).order_by(T.c.updated_at.desc()).limit(1)
-    return Backlog(count, tx.execute(given_up).scalar_one(), oldest, tx.execute(failed).scalar_one_or_none())
+    return DeliveryBacklog(count, tx.execute(given_up).scalar_one(), oldest, tx.execute(failed).scalar_one_or_none())

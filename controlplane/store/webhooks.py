@@ -16,7 +16,7 @@ T = tables.webhook
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
+class StoredWebhook:
     name: str
     config: WebhookConfig
     generation: int
@@ -25,16 +25,16 @@ class Webhook:
     updated_at: float
 
 
-def of(row: Row[Any]) -> Webhook:
-    return Webhook(**{**row._mapping, "config": WebhookConfig.model_validate(row.config)})
+def of(row: Row[Any]) -> StoredWebhook:
+    return StoredWebhook(**{**row._mapping, "config": WebhookConfig.model_validate(row.config)})
 
 
-def find(tx: Connection, name: str) -> Webhook | None:
+def find(tx: Connection, name: str) -> StoredWebhook | None:
     row = tx.execute(select(T).where(T.c.name == name)).one_or_none()
     return None if row is None else of(row)
 
 
-def get(tx: Connection, name: str) -> Webhook:
+def get(tx: Connection, name: str) -> StoredWebhook:
     """Raises ApiProblem (404) if there is none."""
     webhook = find(tx, name)
     if webhook is None:
@@ -42,24 +42,24 @@ def get(tx: Connection, name: str) -> Webhook:
     return webhook
 
 
-def everything(tx: Connection) -> list[Webhook]:
+def everything(tx: Connection) -> list[StoredWebhook]:
     return [of(row) for row in tx.execute(select(T).order_by(T.c.name))]
 
 
-def add(tx: Connection, now: float, name: str, config: WebhookConfig, author: str) -> Webhook:
+def add(tx: Connection, now: float, name: str, config: WebhookConfig, author: str) -> StoredWebhook:
     values = {"name": name, "config": config.as_json(), "author": author}
     tx.execute(insert(T).values(**values, generation=1, created_at=now, updated_at=now))
     return get(tx, name)
 
 
-def change(tx: Connection, now: float, old: Webhook, config: WebhookConfig) -> Webhook:
+def change(tx: Connection, now: float, old: StoredWebhook, config: WebhookConfig) -> StoredWebhook:
     """Compares and swaps the generation."""
     values = {"config": config.as_json(), "generation": old.generation + 1, "updated_at": now}
     check_generation(tx.execute(update(T).where(T.c.name == old.name, T.c.generation == old.generation).values(values)))
     return get(tx, old.name)
 
 
-def remove(tx: Connection, old: Webhook) -> None:
+def remove(tx: Connection, old: StoredWebhook) -> None:
     """Removes a webhook with what it has not got yet."""
     tx.execute(delete(tables.delivery).where(tables.delivery.c.webhook == old.name))
     check_generation(tx.execute(delete(T).where(T.c.name == old.name, T.c.generation == old.generation)))

@@ -13,7 +13,7 @@ from typing import Any
 from tests.http_server import QuietHandler
 
 
-class Receiver:
+class WebhookReceiver:
     """Keeps what is posted, and answers each post with the next status that the test has put down, or with 204."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    made = Receiver()
+def receiving() -> Iterator[WebhookReceiver]:
+    made = WebhookReceiver()
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
     thread.start()
     try:

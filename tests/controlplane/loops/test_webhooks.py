@@ -22,13 +22,13 @@ from controlplane.failpoints import VARIABLE
 from controlplane.loops import webhooks
 from controlplane.loops.webhooks import GIVE_UP_SECONDS, WebhookSender
 from tests.controlplane.plane import Plane
-from tests.controlplane.receiver import Receiver, receiving
+from tests.controlplane.receiver import WebhookReceiver, receiving
 
 SECRET = "a secret of this test"
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver() -> Iterator[WebhookReceiver]:
     with receiving() as made:
         yield made
 
@@ -50,7 +50,7 @@ def deliver(sender: WebhookSender) -> None:
     asyncio.run(all_due())
 
 
-def subscribe(plane: Plane, receiver: Receiver, **fields: Any) -> Any:
+def subscribe(plane: Plane, receiver: WebhookReceiver, **fields: Any) -> Any:
     return plane.post("/webhook", {"name": "ops", "url": receiver.url, **fields}, 201)
 
 
@@ -59,7 +59,7 @@ def state(plane: Plane) -> tuple[int, int, str | None]:
     return shown["pending"], shown["given_up"], shown["last_error"]
 
 
-def test_signed_cloud_events_in_order(plane: Plane, receiver: Receiver, sender: WebhookSender) -> None:
+def test_signed_cloud_events_in_order(plane: Plane, receiver: WebhookReceiver, sender: WebhookSender) -> None:
     subscribe(plane, receiver, secret={"secret": "hooks", "key": "key"}, env="local", actions=["deploy"])
     plane.post("/environment", {"name": "prod"}, 201)
     for env, serve in (("prod", "fraud"), ("local", "fraud"), ("local", "other")):
@@ -90,7 +90,9 @@ def test_signed_cloud_events_in_order(plane: Plane, receiver: Receiver, sender: 
     assert plane.get("/webhook/ops/delivery")["total"] == 0
 
 
-def test_a_receiver_that_fails_gets_everything_later(plane: Plane, receiver: Receiver, sender: WebhookSender) -> None:
+def test_a_receiver_that_fails_gets_everything_later(
+    plane: Plane, receiver: WebhookReceiver, sender: WebhookSender
+) -> None:
     subscribe(plane, receiver, actions=["deploy", "undeploy"])
     plane.deploy()
     receiver.statuses = [503, 302, 404]
@@ -108,7 +110,7 @@ def test_a_receiver_that_fails_gets_everything_later(plane: Plane, receiver: Rec
 
 
 def test_an_event_that_is_refused_holds_up_its_subject_alone(
-    plane: Plane, receiver: Receiver, sender: WebhookSender
+    plane: Plane, receiver: WebhookReceiver, sender: WebhookSender
 ) -> None:
     subscribe(plane, receiver, actions=["deploy"])
     receiver.refused = {"local/fraud"}
@@ -125,7 +127,7 @@ def test_an_event_that_is_refused_holds_up_its_subject_alone(
 
 
 def test_receivers_that_hang_or_are_away(
-    plane: Plane, receiver: Receiver, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, receiver: WebhookReceiver, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "REPLY_SECONDS", 0.1)
     subscribe(plane, receiver)
@@ -145,7 +147,9 @@ def test_receivers_that_hang_or_are_away(
     assert state(plane) == (1, 0, "there is no secret hooks with the key none")
 
 
-def test_what_is_given_up_is_said_and_can_be_repeated(plane: Plane, receiver: Receiver, sender: WebhookSender) -> None:
+def test_what_is_given_up_is_said_and_can_be_repeated(
+    plane: Plane, receiver: WebhookReceiver, sender: WebhookSender
+) -> None:
     subscribe(plane, receiver)
     plane.post("/serve", {"name": "fraud"}, 201)
     receiver.statuses = [500, 500]
@@ -165,7 +169,7 @@ def test_what_is_given_up_is_said_and_can_be_repeated(plane: Plane, receiver: Re
     plane.post(place, None, 409)
 
 
-def test_slack(plane: Plane, receiver: Receiver, sender: WebhookSender, tmp_path: Path) -> None:
+def test_slack(plane: Plane, receiver: WebhookReceiver, sender: WebhookSender, tmp_path: Path) -> None:
     """Its URL is a secret, and what people say calls nobody."""
     (tmp_path / "secrets" / "hooks" / "slack").write_text(receiver.url)
     subscribe(plane, receiver, url={"secret": "hooks", "key": "slack"}, format="slack", actions=["deploy"])
@@ -179,7 +183,9 @@ def test_slack(plane: Plane, receiver: Receiver, sender: WebhookSender, tmp_path
     ]
 
 
-def test_nothing_is_lost_when_the_control_plane_is_killed(plane: Plane, receiver: Receiver, tmp_path: Path) -> None:
+def test_nothing_is_lost_when_the_control_plane_is_killed(
+    plane: Plane, receiver: WebhookReceiver, tmp_path: Path
+) -> None:
     """Between the reply and its note: the event is posted again, with the same id."""
     subscribe(plane, receiver)
     plane.post("/serve", {"name": "fraud"}, 201)
@@ -236,7 +242,7 @@ def test_webhooks_that_are_refused(plane: Plane, fields: dict[str, Any], field: 
     assert plane.get("/webhook")["total"] == 0
 
 
-def test_they_are_data(plane: Plane, receiver: Receiver) -> None:
+def test_they_are_data(plane: Plane, receiver: WebhookReceiver) -> None:
     subscribe(plane, receiver)
     plane.post("/webhook", {"name": "ops", "url": receiver.url}, 409)
     tag = plane.client.get("/webhook/ops").headers["etag"]
