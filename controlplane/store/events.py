@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from controlplane.store import tables
 
@@ -49,3 +49,8 @@ def listed(
     if env:
         query = query.where(tables.event.c.env == env)
     return list(tx.execute(query))
+
+
+def newest_id(tx: Connection) -> int:
+    """0 if there is no event."""
+    return tx.execute(select(func.max(tables.event.c.id))).scalar_one() or 0
