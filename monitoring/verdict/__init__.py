@@ -14,7 +14,7 @@ them. `Look.plain()` is JSON, and `look_from` its inverse; a driver that resumes
 What only a driver knows (restarts that Kubernetes counts, say) it sets on the counts with `dataclasses.replace`.
 """
 
-from monitoring.verdict.counts import ArmCounts, Comparison, TrafficWindow
+from monitoring.verdict.counts import ArmCounts, ShadowCounts, TrafficWindow
 from monitoring.verdict.decision import judge
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.looks import Evidence, Look, Verdict, look_from, window_from
@@ -23,12 +23,12 @@ from monitoring.verdict.sources import CounterSource, PodScraper, SourceUnreadab
 
 __all__ = [
     "ArmCounts",
-    "Comparison",
     "CounterSource",
     "Evidence",
     "Gates",
     "Look",
     "PodScraper",
+    "ShadowCounts",
     "SourceUnreadable",
     "TrafficWindow",
     "Verdict",

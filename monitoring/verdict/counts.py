@@ -35,7 +35,7 @@ class ArmCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ShadowCounts:
     """Rows that a shadow answered as well, and those whose answers differ."""
 
     rows: int = 0
@@ -50,4 +50,4 @@ class TrafficWindow:
     ended: float
     baseline: ArmCounts
     candidate: ArmCounts
-    comparison: Comparison = Comparison()
+    shadow: ShadowCounts = ShadowCounts()

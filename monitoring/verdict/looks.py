@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from monitoring.verdict.counts import ArmCounts, Comparison, TrafficWindow
+from monitoring.verdict.counts import ArmCounts, ShadowCounts, TrafficWindow
 
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive"]
 
@@ -61,7 +61,7 @@ def look_from(content: Mapping[str, Any]) -> Look:
 
 def window_from(content: Mapping[str, Any]) -> TrafficWindow:
     arms = {arm: arm_from(content[arm]) for arm in ("baseline", "candidate")}
-    return TrafficWindow(**{**content, **arms, "comparison": Comparison(**content["comparison"])})
+    return TrafficWindow(**{**content, **arms, "shadow": ShadowCounts(**content["shadow"])})
 
 
 def arm_from(content: Mapping[str, Any]) -> ArmCounts:
