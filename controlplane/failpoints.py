@@ -26,6 +26,7 @@ Failpoint = Literal[
     "after_note",
     "before_discard",
     "after_discard",
+    "after_send",
 ]
 FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
 

@@ -18,7 +18,7 @@ from controlplane.domain.revisions import Content
 from tests.controlplane.live_plane import LivePlane
 
 KEY = Key("local", "fraud")
-CANARY = {
+CANARY: dict[str, Any] = {
     "deployment_strategy": "canary",
     "deployment_strategy_config": {"steps": [25, 75], "interval": 0.2},
 }

@@ -11,7 +11,10 @@ from tests.controlplane.plane import Plane, answered
 
 KEY = Key("local", "fraud")
 OLD, NEW = "models:/fraud/1", "models:/fraud/2"
-CANARY = {"deployment_strategy": "canary", "deployment_strategy_config": {"steps": [5, 50, 100], "interval": "1m"}}
+CANARY: dict[str, Any] = {
+    "deployment_strategy": "canary",
+    "deployment_strategy_config": {"steps": [5, 50, 100], "interval": "1m"},
+}
 
 
 def weights(plane: Plane) -> dict[int, int]:
