@@ -77,7 +77,7 @@ class StrategyConfig(Body):
 
     def unknown_to(self, strategy: Strategy) -> list[str]:
         """Fields that are said, and that the strategy does not have."""
-        return sorted(self.model_fields_set - set(FIELDS[strategy]))
+        return [name for name, value in self if value is not None and name not in FIELDS[strategy]]
 
 
 class PlannedStep(Body):
