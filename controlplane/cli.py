@@ -18,6 +18,7 @@ from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.app import build
 from controlplane.api.control import Control
+from controlplane.api.streams import EventFeed
 from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
@@ -31,6 +32,8 @@ log = logging.getLogger("controlplane")
 
 DEFAULT_DATA = Path("~/.mlflow-kserve")
 LOCAL = "local"
+SHUTDOWN_SECONDS = 10
+"""How long requests may go on after a signal."""
 
 
 class UnusableSetting(Exception):
@@ -130,10 +133,12 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             waiting=loops.queue.__len__,
             metrics=loops.metrics.registry,
         )
-        server = ControlServer(uvicorn.Config(
-            build(control), log_level="warning", loop="uvloop", lifespan="off",
-            server_header=False,
-        ))  # fmt: skip
+        app = build(control)
+        config = uvicorn.Config(
+            app, log_level="warning", loop="uvloop", lifespan="off",
+            server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )  # fmt: skip
+        server = ControlServer(config, app.state.feed)
         server.announcement = "open to anybody on this machine" if guard.is_open() else "with tokens"
         loops.start()
         try:
@@ -153,6 +158,15 @@ class ControlServer(uvicorn.Server):
     """Says where it listens, once it does, and leaves what comes after a signal to `run`."""
 
     announcement = ""
+
+    def __init__(self, config: uvicorn.Config, feed: EventFeed) -> None:
+        super().__init__(config)
+        self.feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends streams first: they would never end by themselves."""
+        self.feed.close()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

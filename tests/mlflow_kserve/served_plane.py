@@ -47,7 +47,8 @@ class ServedPlane:
             self.loops.mark, self.loops.artifacts_wanted.set, lambda: self.loops.acts, self.loops.queue.__len__,
             self.loops.metrics.registry,
         )  # fmt: skip
-        self.server = uvicorn.Server(uvicorn.Config(build(control), log_level="error", lifespan="off"))
+        self.app = build(control)
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", lifespan="off"))
         self.socket = listening("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
@@ -58,6 +59,7 @@ class ServedPlane:
         wait_for(lambda: self.server.started)
 
     def close(self) -> None:
+        self.app.state.feed.close()
         self.server.should_exit = True
         self.thread.join()
         self.loops.close()
