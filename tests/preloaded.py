@@ -47,7 +47,7 @@ def preload(libraries: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Program:
+class ForkedProgram:
     """A fork, and who is told how it ends."""
 
     pid: int
@@ -88,7 +88,7 @@ def fork_next(requests: socket.socket, selector: selectors.BaseSelector) -> dict
         return task
     for descriptor in (given, output, way):
         os.close(descriptor)
-    program = Program(pid, os.pidfd_open(pid), status)
+    program = ForkedProgram(pid, os.pidfd_open(pid), status)
     selector.register(program.end, selectors.EVENT_READ, program)
     if task["dependent"]:
         os.setpgid(pid, pid)
@@ -97,7 +97,7 @@ def fork_next(requests: socket.socket, selector: selectors.BaseSelector) -> dict
     return None
 
 
-def report_end(program: Program, selector: selectors.BaseSelector) -> None:
+def report_end(program: ForkedProgram, selector: selectors.BaseSelector) -> None:
     for descriptor in {program.end, program.status} & set(selector.get_map()):
         selector.unregister(descriptor)
     code = os.waitstatus_to_exitcode(os.waitpid(program.pid, 0)[1])
@@ -148,7 +148,7 @@ def run(task: Mapping[str, Any]) -> None:
     sys.path[0] = task["folder"]
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = [task["module"], *task["args"]]
-    subprocess.Popen = TrialsForked  # type: ignore[misc]
+    vars(subprocess)["Popen"] = TrialsForked
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
