@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from predictors.uris import DEFAULT_STORES
+from tests.spawner import TrialsForked
 from tests.zoo import BY_ID
 
 # Hundreds of processes import the same modules: they are compiled once, also where an image says not to.
@@ -135,6 +137,13 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     bundle.write_text(first + end)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certifi, "where", lambda: str(bundle))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trials_forked() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", TrialsForked)
         yield
 
 

@@ -1,7 +1,6 @@
 """The process that the spawner forks programs from: it imports libraries, and then waits for tasks.
 
-Our own packages, and libraries that read settings when they are imported, are imported by each program itself. What a
-server starts to try a new version is a fork, too, unless the server is a cold one.
+Our own packages, and libraries that read settings when they are imported, are imported by each program itself.
 """
 
 from __future__ import annotations
@@ -17,29 +16,30 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests import spawner
 
 LIBRARIES = (
-    "cloudevents.http", "google.protobuf", "grpc", "grpc_health.v1.health_pb2", "hpack", "httptools", "httpx", "joblib",
-    "numpy", "orjson", "pandas", "pyarrow.parquet", "pydantic", "requests", "rich", "scipy.linalg", "scipy.sparse",
-    "scipy.special", "sklearn.linear_model", "sklearn.pipeline", "uvicorn", "uvloop", "yaml",
+    "alembic.command", "cloudevents.http", "fastapi.testclient", "flask", "google.protobuf", "graphene", "grpc",
+    "grpc_health.v1.health_pb2", "hpack", "httptools", "httpx", "joblib",
+    "mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store", "numpy", "orjson",
+    "pandas", "psutil", "pyarrow.parquet", "pydantic", "requests", "rich", "scipy.linalg", "scipy.sparse",
+    "scipy.special", "sklearn.linear_model", "sklearn.pipeline", "sqlalchemy.orm", "uvicorn", "uvloop", "yaml",
 )  # fmt: skip
 MAX_REQUEST = 1 << 18
-TRIAL = ["-P", "-m", "predictors.reload.trial_process"]
 
 
-def preload(libraries: Sequence[str]) -> None:
+def preload() -> None:
     from predictors.runtime.lazy_imports import defer_import
     from predictors.runtime.mlflow_plugins import leave_out_feast
 
     importlib.import_module("scipy")
     defer_import("scipy.stats")
     leave_out_feast()
-    for name in (*LIBRARIES, *libraries):
+    for name in LIBRARIES:
         importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("predictors", "prometheus_client")]:
         del sys.modules[name]
@@ -128,18 +128,6 @@ def become(given: int, output: int, closed: Iterable[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class TrialsForked(subprocess.Popen):  # type: ignore[type-arg]
-    """Starts programs, and the trials of new versions as forks."""
-
-    def __new__(cls, command: Sequence[str], **options: Any) -> Any:
-        if list(command[1:4]) != TRIAL:
-            return super().__new__(cls)
-        module, *arguments = command[3:]
-        return spawner.start(
-            module, *arguments, output=sys.stdout.buffer, input=options["stdin"], env=options["env"], dependent=True,
-        )  # fmt: skip
-
-
 def run(task: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(task["env"])
@@ -148,10 +136,10 @@ def run(task: Mapping[str, Any]) -> None:
     sys.path[0] = task["folder"]
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = [task["module"], *task["args"]]
-    vars(subprocess)["Popen"] = TrialsForked
+    vars(subprocess)["Popen"] = spawner.TrialsForked
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    preload(sys.argv[2:])
+    preload()
     run(next_task(socket.socket(fileno=int(sys.argv[1]))))

@@ -17,9 +17,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
-
-OF_MLFLOWS_SERVER = ("alembic", "fastapi", "flask", "graphene", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy")
+from typing import IO, Any
 
 
 class Forked:
@@ -67,18 +65,16 @@ def start(
     input: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
-    libraries: tuple[str, ...] = (),
     dependent: bool = False,
 ) -> Forked:
     """Does `python -m module …` in this process's folder and environment, if no others are given.
 
-    With `libraries` it is a fork of another process, which has imported these as well. A dependent one leads a process
-    group, and ends with this process.
+    A dependent one leads a process group, and ends with this process.
     """
     variables = dict(os.environ if env is None else env)
     task = {"module": module, "args": args, "env": variables, "folder": str(folder or Path.cwd())}
     status, reported = os.pipe()
-    way = spawner(libraries)
+    way = spawner()
     with Path(os.devnull).open("rb") as nothing:
         descriptors = [(input or nothing).fileno(), output.fileno(), reported, way.fileno()]
         try:
@@ -89,17 +85,33 @@ def start(
 
 
 @functools.cache
-def spawner(libraries: tuple[str, ...]) -> socket.socket:
-    """The way to the one spawner of this process that has these libraries; it ends with this process."""
+def spawner() -> socket.socket:
+    """The way to the one spawner of this process, with which it ends."""
     if inherited:
         return inherited[0]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     subprocess.Popen(
-        [sys.executable, "-m", "tests.preloaded", str(theirs.fileno()), *libraries], cwd=Path(__file__).parents[1],
+        [sys.executable, "-m", "tests.preloaded", str(theirs.fileno())], cwd=Path(__file__).parents[1],
         pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     theirs.close()
     return ours
+
+
+TRIAL = ["-P", "-m", "predictors.reload.trial_process"]
+
+
+class TrialsForked(subprocess.Popen):  # type: ignore[type-arg]
+    """Starts programs, and as forks the trials of new versions: of all servers but the cold ones."""
+
+    def __new__(cls, command: Sequence[str], *more: Any, **options: Any) -> Any:
+        if list(command[1:4]) != TRIAL:
+            return super().__new__(cls)
+        module, *arguments = command[3:]
+        with os.fdopen(os.dup(1), "wb") as output:
+            return start(
+                module, *arguments, output=output, input=options["stdin"], env=options["env"], dependent=True
+            )  # fmt: skip
 
 
 inherited: list[socket.socket] = []

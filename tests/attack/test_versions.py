@@ -242,6 +242,7 @@ def test_a_version_that_crashes(following: Following) -> None:
     assert following.predict() == [6.0]
 
 
+@pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
 def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
     """No worker ends with it, and the next leader knows that it has failed."""
