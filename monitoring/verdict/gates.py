@@ -35,13 +35,17 @@ class Gates:
     max_restarts: int = 0
     max_failed_reloads: int = 0
     max_unready_seconds: float = 60.0
-    max_disagreement: float | None = 0.01
-    """The share of rows that a shadow may answer differently."""
+    max_disagreement: float | None = None
+    """The share of rows that a shadow may answer differently. With it, a candidate passes by its answers only."""
+    max_shift: float = 0.2
+    """Population stability index between the arms' predictions above which there is a warning."""
+    shift_gates: bool = False
+    """Whether such a shift fails the candidate."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
+            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
                 raise Unfit(each.name, f"{value!r}: expected a number that is not negative")
         for name in SHARES:
             value = getattr(self, name)

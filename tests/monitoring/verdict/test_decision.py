@@ -29,7 +29,7 @@ def series(baseline: Sequence[tuple[int, int]], candidate: Sequence[tuple[int, i
 def test_more_errors_than_the_baseline_fail() -> None:
     look = judge(series([(1425, 7)] * 8, [(75, 2)] * 8), GATES)
     assert look.verdict == "fail"
-    assert look.reason.startswith("errors: 2.667% against 0.491% is more than 1.5 times as much (e = ")
+    assert look.reason.startswith("errors: 2.67 % against 0.491 %, more than 1.5 times as much (e = ")
 
 
 def test_a_few_errors_more_are_left_open() -> None:
@@ -76,7 +76,7 @@ def test_weights_that_move_are_no_evidence() -> None:
 def test_a_candidate_that_fails_all_at_once_fails_at_the_next_look() -> None:
     windows = series([(1425, 7)] * 41, [(75, 0)] * 40 + [(75, 75)])
     look = judge(windows, GATES)
-    assert (look.verdict, look.reason) == ("fail", "error guard: more than 0.25 of the requests of a stretch of time")
+    assert (look.verdict, look.reason) == ("fail", "error guard: more than 25 % in a stretch of time")
 
 
 def test_warm_up_is_left_out() -> None:
