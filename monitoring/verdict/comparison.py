@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from monitoring.verdict.evalues import (
@@ -25,49 +27,83 @@ ALPHA_SHARES = {"errors": 0.6, "latency": 0.2, "refused inputs": 0.1, "disagreem
 """How α is split over what can fail a candidate that is as good as the baseline."""
 
 
-def compare_arms(
-    gate: str, baseline: ArmSeries, candidate: ArmSeries, since: int, gates: Gates, enough: float | None
-) -> Evidence:
-    """Fails a share above the baseline's by the margin; passes one below `enough`, or within the tolerance.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What two arms are held to: their shares of what is bad."""
 
-    Without `enough` it can only fail. Windows before `since` do not count in favour.
-    """
-    fails_at = 1 / (gates.alpha * ALPHA_SHARES[gate])
+    margin: float
+    """The candidate fails above so many times the baseline's share."""
+    tolerance: float
+    """It passes below so many times the baseline's share."""
+    enough: float
+    """It passes below this share as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePaths:
+    """Logarithms of e-values after each window."""
+
+    against: Array
+    low: Array
+    """For the candidate's share being below `enough`."""
+    close: Array
+    """For it being within the tolerance."""
+    dispersion: Array
+
+
+def evidence_paths(baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, since: int = 0) -> EvidencePaths:
+    """Windows before `since` do not count in favour."""
     dispersion = running_dispersion(baseline, candidate)
-    against = 1.0
-    if len(dispersion) >= MIN_WINDOWS:
-        against = last(ratio_evidence(baseline, candidate, gates.margin, HIGHER, dispersion))
-    shares = f"{percent(candidate.share)} against {percent(baseline.share)}"
-    spread = float(dispersion[-1]) if len(dispersion) else None
+    against = ratio_evidence(baseline, candidate, bounds.margin, HIGHER, dispersion)
+    before, after, recent = baseline.since(since), candidate.since(since), dispersion[..., since:]
+    low = share_evidence(after, bounds.enough, LOWER, recent)
+    close = ratio_evidence(before, after, bounds.tolerance, LOWER, recent)
+    return EvidencePaths(held_back(against), held_back(low, since), held_back(close, since), dispersion)
+
+
+def held_back(logs: Array, since: int = 0) -> Array:
+    """Evidence only once there are enough windows."""
+    logs[..., : max(0, MIN_WINDOWS - 1 - since)] = 0.0
+    return logs
+
+
+def compare_arms(
+    gate: str, baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, gates: Gates, since: int | None
+) -> Evidence:
+    """Fails a share above the margin, and passes one that is low or close enough; without `since` it only fails."""
+    paths = evidence_paths(baseline, candidate, bounds, since or 0)
+    against, low, close = last(paths.against), last(paths.low), last(paths.close)
+    in_favour, fails_at, passes_at = max(low, close), fail_bound(gate, gates), 1 / gates.alpha
+    reason = f"{percent(candidate.share)} against {percent(baseline.share)}"
+    verdict: Verdict = "inconclusive"
     if against >= fails_at:
-        verdict: Verdict = "fail"
-        reason = f"{shares}, more than {gates.margin:g} times as much (e = {against:.3g}, bound {fails_at:.0f})"
+        verdict = "fail"
+        reason += f", more than {bounds.margin:g} times as much (e = {against:.3g}, bound {fails_at:.0f})"
+    elif since is None:
+        verdict = "pass"
+    elif not candidate.since(since).every.sum():
+        reason = "the candidate has had no traffic yet"
+    elif in_favour >= passes_at:
+        verdict = "pass"
+        limit = f"below {percent(bounds.enough)}" if low >= close else f"less than {bounds.tolerance:g} times as much"
+        reason += f", {limit} (e = {in_favour:.3g}, bound {passes_at:.0f})"
     else:
-        verdict, reason = "pass", f"{shares}, not certainly more than {gates.margin:g} times as much"
-    if enough is None:
-        return Evidence(gate, verdict, reason, against, fails_at, None, None, baseline.share, candidate.share, spread)
-    recent, passes_at = candidate.since(since), 1 / gates.alpha
-    low = last(share_evidence(recent, enough, LOWER, dispersion[since:]))
-    close = last(ratio_evidence(baseline.since(since), recent, gates.tolerance, LOWER, dispersion[since:]))
-    in_favour = max(low, close)
-    if verdict != "fail" and in_favour >= passes_at:
-        bound = f"below {percent(enough)}" if low >= close else f"less than {gates.tolerance:g} times as much"
-        reason = f"{shares}, {bound} (e = {in_favour:.3g}, bound {passes_at:.0f})"
-    elif verdict != "fail":
-        verdict, reason = "inconclusive", f"{shares} (e = {against:.3g} against, {in_favour:.3g} in favour)"
-        if not recent.every.sum():
-            reason = "the candidate has had no traffic yet"
+        reason += f" (e = {against:.3g} against, {in_favour:.3g} in favour)"
     return Evidence(
-        gate, verdict, reason, against, fails_at, in_favour, passes_at, baseline.share, candidate.share, spread
-    )
+        gate, verdict, reason, against, fails_at,
+        in_favour=None if since is None else in_favour,
+        passes_at=None if since is None else passes_at,
+        baseline=baseline.share, candidate=candidate.share,
+        dispersion=float(paths.dispersion[-1]) if paths.dispersion.size else None,
+    )  # fmt: skip
 
 
 def check_limit(gate: str, arm: ArmSeries, since: int, limit: float, gates: Gates) -> Evidence:
     """Fails a share above the limit, and passes one below."""
-    fails_at, passes_at = 1 / (gates.alpha * ALPHA_SHARES[gate]), 1 / gates.alpha
+    fails_at, passes_at = fail_bound(gate, gates), 1 / gates.alpha
     dispersion = running_dispersion(arm)
-    against = last(share_evidence(arm, limit, HIGHER, dispersion)) if len(dispersion) >= MIN_WINDOWS else 1.0
-    in_favour = last(share_evidence(arm.since(since), limit, LOWER, dispersion[since:]))
+    against = last(held_back(share_evidence(arm, limit, HIGHER, dispersion)))
+    in_favour = last(held_back(share_evidence(arm.since(since), limit, LOWER, dispersion[since:]), since))
     verdict: Verdict = "fail" if against >= fails_at else "pass" if in_favour >= passes_at else "inconclusive"
     words = {"fail": "above", "pass": "below", "inconclusive": "not certainly below"}[verdict]
     reason = f"{percent(arm.share)}, {words} {percent(limit)}"
@@ -83,6 +119,10 @@ def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates) -> Eviden
     failed = against >= fails_at
     reason = f"{'more' if failed else 'no more'} than {percent(limit)} in a stretch of time"
     return Evidence(gate, "fail" if failed else "pass", reason, against, fails_at, candidate=arm.share)
+
+
+def fail_bound(gate: str, gates: Gates) -> float:
+    return 1 / (gates.alpha * ALPHA_SHARES[gate])
 
 
 def last(logs: Array) -> float:

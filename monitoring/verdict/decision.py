@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from monitoring.verdict.comparison import check_limit, compare_arms, guard_limit
+from monitoring.verdict.comparison import Bounds, check_limit, compare_arms, guard_limit
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
 from monitoring.verdict.evalues import ArmSeries
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.health import check_health
-from monitoring.verdict.latency import FAST_SHARE, slow_edge, slower_than
+from monitoring.verdict.latency import NEGLIGIBLE, slow_edge, slower_than
 from monitoring.verdict.looks import Evidence, Look, Verdict
 from monitoring.verdict.shift import shifts
 
@@ -49,13 +49,14 @@ def overall(evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
 
 
 def check_errors(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> Iterable[Evidence]:
+    bounds = Bounds(gates.margin, gates.tolerance, gates.error_slo)
     baseline, candidate = arms(windows, lambda arm: (arm.errors, arm.accepted))
-    yield compare_arms("errors", baseline, candidate, since, gates, gates.error_slo)
+    yield compare_arms("errors", baseline, candidate, bounds, gates, since)
     if gates.error_guard is not None:
         yield guard_limit("error guard", candidate, gates.error_guard, gates)
     if gates.refused:
         both = arms(windows, lambda arm: (arm.refused, arm.requests))
-        yield compare_arms("refused inputs", *both, since, gates, None)
+        yield compare_arms("refused inputs", *both, bounds, gates, None)
 
 
 def check_latency(
@@ -65,7 +66,7 @@ def check_latency(
         limit = gates.latency_guard
         _, candidate = arms(counted, lambda arm: slower_than(limit.seconds, arm))
         yield guard_limit("latency guard", candidate, limit.budget, gates)
-    if not gates.latency:
+    if gates.latency_margin is None:
         return
     edge = slow_edge(windows)
     if edge is None:
@@ -74,7 +75,8 @@ def check_latency(
     seconds, told_from = edge
     skipped = max(0, told_from - (len(windows) - len(counted)))
     baseline, candidate = arms(counted[skipped:], lambda arm: slower_than(seconds, arm))
-    yield compare_arms("latency", baseline, candidate, max(0, since - skipped), gates, 1 - FAST_SHARE)
+    bounds = Bounds(gates.latency_margin, gates.tolerance, NEGLIGIBLE)
+    yield compare_arms("latency", baseline, candidate, bounds, gates, max(0, since - skipped))
 
 
 def check_disagreement(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> Iterable[Evidence]:

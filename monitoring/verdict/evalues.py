@@ -85,19 +85,19 @@ def share_logs(arm: ArmSeries, share: float, mixture: Mixture) -> list[Array]:
 def running_dispersion(*arms: ArmSeries) -> Array:
     """How much more counts vary from window to window than independent events would, at least 1.
 
-    Pearson's statistic per degree of freedom, of the arm where it is highest: each around its own share, so that a
-    candidate that is steadily worse has none. One degree of freedom more is taken as having none.
+    Pearson's statistic per degree of freedom, over all arms. Each varies around its own share, so that a candidate
+    that is steadily worse adds nothing. One degree of freedom more is taken as having no dispersion.
     """
-    highest: Array = np.ones_like(arms[0].bad)
+    statistic, freedom = np.ones_like(arms[0].bad), np.ones_like(arms[0].bad)
     for arm in arms:
         bad, every, squares, used = (
             np.cumsum(one, axis=-1)
             for one in (arm.bad, arm.every, arm.bad**2 / np.maximum(arm.every, 1.0), np.sign(arm.every))
         )
-        freedom = np.maximum(used - 1.0, 0.0)
-        statistic = np.where(bad > 0, squares * every / np.maximum(bad, 1.0) - bad, freedom)
-        highest = np.maximum(highest, (statistic + 1) / (freedom + 1))
-    return highest
+        free = np.maximum(used - 1.0, 0.0)
+        statistic += np.where(bad > 0, squares * every / np.maximum(bad, 1.0) - bad, free)
+        freedom += free
+    return np.maximum(statistic / freedom, 1.0)
 
 
 def mixed(logs: Sequence[Array], mixture: Mixture, dispersion: Array) -> Array:

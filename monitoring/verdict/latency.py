@@ -1,16 +1,20 @@
-"""Slow requests: those beyond the bucket that the baseline's p90 lies in."""
+"""Slow requests: those beyond an edge of the histogram's buckets near the baseline's p90."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
 
-FAST_SHARE = 0.9
+SLOW_SHARE = 0.1
+MAX_SLOW_SHARE = 1 / 3
+"""Of an edge that more requests are beyond, a candidate could not be beyond much more often."""
+NEGLIGIBLE = 0.01
+"""A share of slow requests below which a candidate is fast, whatever the baseline's is."""
 MIN_REQUESTS = 100
-"""Requests of the baseline that its p90 is told from. Their windows are no evidence, or the edge would fit them."""
+"""Requests of the baseline that the edge is told from. Their windows are no evidence, or the edge would fit them."""
 
 
 def slow_edge(windows: Sequence[TrafficWindow]) -> tuple[float, int] | None:
@@ -18,11 +22,25 @@ def slow_edge(windows: Sequence[TrafficWindow]) -> tuple[float, int] | None:
     totals: Counter[float] = Counter()
     for number, window in enumerate(windows, start=1):
         totals.update(window.baseline.latency)
-        if totals[math.inf] >= MIN_REQUESTS:
-            edges = sorted(edge for edge in totals if math.isfinite(edge))
-            enough = [edge for edge in edges if totals[edge] >= FAST_SHARE * totals[math.inf]]
-            return (enough[0] if enough else edges[-1], number) if edges else None
+        every = totals[math.inf]
+        if every >= MIN_REQUESTS:
+            beyond = {edge: 1 - count / every for edge, count in totals.items() if math.isfinite(edge)}
+            return (nearest_edge(beyond), number) if beyond else None
     return None
+
+
+def nearest_edge(beyond: Mapping[float, float]) -> float:
+    """The edge whose share of slower requests is nearest to a tenth, by its odds."""
+    usable = [edge for edge, share in beyond.items() if share <= MAX_SLOW_SHARE]
+    return min(usable, key=lambda edge: (distance(beyond[edge]), edge)) if usable else max(beyond)
+
+
+def distance(share: float) -> float:
+    return abs(log_odds(max(share, 1e-9)) - log_odds(SLOW_SHARE))
+
+
+def log_odds(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def slower_than(edge: float, arm: ArmCounts) -> tuple[int, int]:

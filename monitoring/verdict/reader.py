@@ -99,15 +99,16 @@ def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: in
 
 def outputs(pods: Iterable[Sequence[CounterSample]]) -> dict[str, Any]:
     """What the drift windows of the pods say of the outputs: means over pods, weighted by rows."""
-    classes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    quantiles: defaultdict[str, Counter[float]] = defaultdict(Counter)
-    weights: Counter[tuple[str, bool]] = Counter()
+    classes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    quantiles: dict[str, dict[float, float]] = defaultdict(lambda: defaultdict(float))
+    weights: dict[tuple[str, bool], float] = defaultdict(float)
     total = 0.0
     for samples in pods:
         rows = sum(each.value for each in samples if each.name == "model_drift_window_rows")
         total += rows
         numeric = {each.labels["output"]: each.name == QUANTILE for each in samples if each.name in (SHARE, QUANTILE)}
-        weights.update(dict.fromkeys(numeric.items(), rows))
+        for output in numeric.items():
+            weights[output] += rows
         for name, labels, value in samples:
             if name == SHARE:
                 classes[labels["output"]][labels["value"]] += value * rows

@@ -32,7 +32,7 @@ def distributions(baseline: ArmCounts, candidate: ArmCounts) -> Iterator[tuple[s
             names = sorted({*before, *after})
             yield output, shares_of(names, before), shares_of(names, after)
     for output, ours in baseline.quantiles.items():
-        if (theirs := candidate.quantiles.get(output)) and len(set(ours.values())) > 1:
+        if theirs := candidate.quantiles.get(output):
             edges = sorted(set(ours.values()))
             yield output, shares_between(edges, ours), shares_between(edges, theirs)
 
@@ -42,12 +42,18 @@ def shares_of(names: Sequence[str], shares: Mapping[str, float]) -> Array:
 
 
 def shares_between(edges: Sequence[float], quantiles: Mapping[float, float]) -> Array:
-    """The shares below, between and above the edges; between quantiles values are taken as evenly spread."""
-    at = {value: share for share, value in sorted(quantiles.items())}  # of equal values the highest share
-    values = sorted(at)
-    shares = [at[value] for value in values]
-    below = np.interp(edges, values, shares, left=shares[0] / 2, right=(1 + shares[-1]) / 2)
-    return np.diff(below, prepend=0.0, append=1.0)
+    """The shares below, at and between the edges, and above; between quantiles values are taken as evenly spread."""
+    return np.diff([share for edge in edges for share in shares_below(edge, quantiles)], prepend=0.0, append=1.0)
+
+
+def shares_below(edge: float, quantiles: Mapping[float, float]) -> tuple[float, float]:
+    """The share below an edge, and that up to it; they differ where many values are the same."""
+    shares = sorted(quantiles)
+    if equal := [share for share in shares if quantiles[share] == edge]:
+        return equal[0], equal[-1]
+    values = [quantiles[share] for share in shares]
+    share = float(np.interp(edge, values, shares, left=shares[0] / 2, right=(1 + shares[-1]) / 2))
+    return share, share
 
 
 def stability_index(before: Array, after: Array) -> float:
