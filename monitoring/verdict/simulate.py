@@ -1,11 +1,14 @@
 """How often the verdict is wrong, and how soon it is right: `python -m monitoring.verdict.simulate`.
 
+With `--picture` it draws one of the rollouts.
+
 Rollouts of 40 looks in 20 minutes, 50 requests a second, of which the candidate has 5 % where nothing else is said.
 Figures are those of one gate. The same seed gives the same ones, which docs/verdict.md has.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,12 +17,16 @@ import numpy as np
 
 from monitoring.catalogue import LATENCY_BUCKETS
 from monitoring.verdict.comparison import Bounds, evidence_paths, fail_bound
+from monitoring.verdict.counts import ArmCounts, TrafficWindow
+from monitoring.verdict.decision import judge
 from monitoring.verdict.evalues import ArmSeries, Array
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.latency import NEGLIGIBLE, nearest_edge
+from monitoring.verdict.picture import picture
 
 MINUTES, RATE = 20, 50.0
 RUNS = 4000
+EXAMPLE_SEED = 0
 SPREAD = 0.3
 """The scale of log-logistic latencies: P99 is 4 times the median."""
 FASTEST, SLOWEST = 0.002, 0.5
@@ -170,5 +177,18 @@ def report(gates: Gates, runs: int = RUNS) -> Iterator[str]:
         yield ""
 
 
+def example() -> str:
+    """The picture of one rollout whose candidate fails 2 % of its requests, and the baseline 0.5 %."""
+    baseline, candidate = ErrorRates(0.005, 0.02).draw(np.random.default_rng(EXAMPLE_SEED), 1)
+    gates, windows, looks = Gates(warm_up_seconds=0, latency_margin=None), [], []
+    for at in range(baseline.bad.shape[1]):
+        before, after = (ArmCounts(int(arm.every[0, at]), int(arm.bad[0, at])) for arm in (baseline, candidate))
+        windows.append(TrafficWindow(30.0 * at, 30.0 * (at + 1), before, after))
+        looks.append(judge(windows, gates))
+        if looks[-1].verdict != "inconclusive":
+            break
+    return picture(looks) + "\n"
+
+
 if __name__ == "__main__":
-    print("\n".join(report(Gates())))
+    print(example() if sys.argv[1:] == ["--picture"] else "\n".join(report(Gates())))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from monitoring.verdict import ArmCounts, Gates, TrafficWindow, judge
 from monitoring.verdict.evalues import ArmSeries
-from monitoring.verdict.simulate import GROWING, ErrorRates, Slowness, simulate
+from monitoring.verdict.simulate import GROWING, ErrorRates, Slowness, report, simulate
 
 RUNS = 1500
 ERRORS_ALONE = 0.05 / 0.6
@@ -93,3 +95,8 @@ def test_what_is_simulated_is_what_judges() -> None:
 
 def counted(arm: ArmSeries, at: int) -> ArmCounts:
     return ArmCounts(int(arm.every[0, at]), int(arm.bad[0, at]))
+
+
+def test_the_page_has_these_figures() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "verdict.md").read_text()
+    assert "\n".join(report(Gates())) in page, "run: python -m monitoring.verdict.simulate"
