@@ -84,7 +84,7 @@ CATALOGUE = (
     ),
     Metric(
         "model_reloads_total", "counter", ("model_name", "outcome"), "reloads",
-        "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+        "Changes of what is served: loaded, reverted, promoted, failed (another version keeps serving), registry_error",
     ),
     Metric(
         "model_reload_failing", "gauge", NAME, "yes or no",

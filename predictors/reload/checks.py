@@ -7,15 +7,35 @@ from dataclasses import replace
 from predictors.environments.dependencies import differences, newly_critical
 from predictors.flavor import read_mlmodel
 from predictors.model.base import MLflowModel
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
 from predictors.protocol.names import quoted
 from predictors.reload.compatible import incompatibilities
 from predictors.reload.failures import ReloadRefused
 from predictors.signature.plan import read_plan
 from predictors.storage.source import Source
+from predictors.uris import ModelURI
 
 MAX_CHANGES = 10  # that a message names
 OVERRIDE = "(--allow-signature-change serves it anyway)"
+
+
+def check_place(uri: str, served: Source) -> None:
+    """Refuses a candidate from anywhere but the registry and the folder that the served model lies in.
+
+    Whoever may change what a server serves is not to choose among all files and hosts that it can reach.
+    """
+    if uri.startswith("models:/") and not uri.startswith("models://"):
+        return
+    before, after = (ModelURI.parse(one) for one in (served.resolved_uri, uri))
+    if before.local_folder is not None and after.local_folder is not None:
+        near = before.local_folder.resolve().parent == after.local_folder.resolve().parent
+    else:
+        near = "//" in uri and ".." not in uri and before.text.rpartition("/")[0] == after.text.rpartition("/")[0]
+    if not near:
+        raise ReloadRefused(
+            "a candidate comes from the registry (models:/NAME/VERSION, models:/NAME@ALIAS) or from the folder beside "
+            "that of the served model"
+        )
 
 
 def check_signature(served: ServedModel, source: Source) -> None:

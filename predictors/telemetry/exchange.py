@@ -17,6 +17,8 @@ current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that the current task answers, if it answers only one."""
 MAX_PATH = 1024  # characters
 SUCCESS_STATUSES = (200, "OK")
+MODEL, CANDIDATE = "model", "candidate"
+"""Roles of whoever answers."""
 CLIENT_GONE = 499  # nginx's status for a client that disconnected before the response
 T = TypeVar("T")
 B = TypeVar("B")
@@ -48,7 +50,7 @@ class Records(Protocol):
 class Exchange:
     __slots__ = (
         "client", "clock", "ended", "error", "headers", "ids", "loaded", "observer", "path", "predicted", "protocol",
-        "route", "rows", "sampled", "size", "started", "status", "steps", "trace", "verb",
+        "role", "route", "rows", "sampled", "size", "started", "status", "steps", "trace", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Exchange:
         self.protocol = self.route = ""
         self.loaded: Any = None
         """The model that answers, if the request reaches one."""
+        self.role = MODEL
         self.rows = self.size = 0
         """Rows and bytes of the request; 0 where they are unknown."""
         self.sampled = False

@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +22,7 @@ NAME_LABEL = ("model_name",)
 MODEL_LABELS = (*NAME_LABEL, "model_version")
 FEATURE_LABELS = (*MODEL_LABELS, "feature")
 OUTPUT_LABELS = (*MODEL_LABELS, "output")
-RELOAD_OUTCOMES = ("loaded", "reverted", "failed", "registry_error")
+RELOAD_OUTCOMES = ("loaded", "reverted", "promoted", "failed", "registry_error")
 LATENCY_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 )  # fmt: skip
@@ -147,7 +147,7 @@ class Metrics:
     )
     reloads = counter(
         "model_reloads",
-        "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+        "Changes of what is served: loaded, reverted, promoted, failed (another version keeps serving), registry_error",
         (*NAME_LABEL, "outcome"),
     )
     reload_failing = gauge(
@@ -296,6 +296,32 @@ def exposition(accept: str) -> tuple[bytes, str]:
         registry.register(SharedSnapshot(os.environ[MULTIPROCESS_DIR], snapshot_gauges().values()))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
+
+
+def answers_by_version(name: str) -> dict[str, dict[str, int]]:
+    """Requests and errors by version of a model, of all processes together."""
+    answers: dict[str, dict[str, int]] = {}
+    registered = metrics()
+    names = {"model_predictions_total": "requests", "model_prediction_errors_total": "errors"}
+    for metric in all_processes([registered.predictions, registered.errors]):
+        for sample in metric.samples:
+            count, labels = names.get(sample.name), sample.labels
+            if count is not None and labels["model_name"] == name:
+                version = answers.setdefault(labels["model_version"], {"requests": 0, "errors": 0})
+                version[count] += int(sample.value)
+    return answers
+
+
+def all_processes(collected: Iterable[Any]) -> Iterator[Any]:
+    """The samples of these metrics, summed over the processes."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    if are_shared():
+        yield from MultiProcessCollector(CollectorRegistry()).collect()  # type: ignore[no-untyped-call]
+    else:
+        for one in collected:
+            yield from one.collect()
 
 
 def forget_process(pid: int) -> None:

@@ -1,0 +1,80 @@
+"""`ServedModel`: one loaded model as requests see it, alone or with a candidate beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+from predictors.features.lookup import Features
+from predictors.model.base import MLflowModel
+from predictors.model.loaded import Loaded
+from predictors.pipeline.fast_path import FastPath, Reply
+from predictors.protocol.errors import NotFound
+from predictors.telemetry.metrics import ModelCounters
+
+if TYPE_CHECKING:
+    from predictors.candidate.pairing import Pairing
+    from predictors.candidate.splitter import Splitter
+    from predictors.drift.state import DriftState
+
+VERSION_HEADER = "x-model-version"
+
+
+class QuickPath(Protocol):
+    """Where requests go in that may take the fast path."""
+
+    def answer(self, reply: Reply[Any]) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """One loaded model. A request finishes on the served model that it began on."""
+
+    number: int
+    model: MLflowModel
+    loaded: Loaded
+    counters: ModelCounters
+    fast_path: FastPath | None
+    """None where every request takes the slow path."""
+    quick_path: QuickPath | None = None
+    """The fast path, with what stands before it; None where every request takes the slow path from its beginning."""
+    features: Features | None = None
+    """Looks up features for every request, so that all take the slow path."""
+    drift: DriftState | None = None
+    """None where drift is not measured."""
+    pairing: Pairing | None = None
+    """Set if a candidate is to stand beside this model."""
+    pair: Pair | None = None
+    """The two, once this process holds the candidate."""
+
+    def of_version(self, name: str, version: str | None) -> ServedModel:
+        """The model that answers requests for this version; one that is named answers alone."""
+        if version is None:
+            return self
+        one = (self,) if self.pair is None else (self.pair.model, self.pair.candidate)
+        for served in one:
+            if served.loaded.version == version:
+                return served
+        versions = "' and '".join(served.loaded.version for served in one)
+        raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{versions}'")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Its number, and those of the models that it is made of."""
+        pairing = self.pairing
+        return (self.number,) if pairing is None else (self.number, pairing.model, pairing.candidate)
+
+    @cached_property
+    def version_header(self) -> tuple[str, str]:
+        return VERSION_HEADER, quote(self.loaded.version)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A model, the candidate beside it, and which requests the candidate gets."""
+
+    model: ServedModel
+    candidate: ServedModel
+    splitter: Splitter
