@@ -242,8 +242,9 @@ class Pipeline:
     def is_kept(self, served: ServedModel) -> bool:
         """Whether this request is read again later: the model may change its input, and its output."""
         exchange = current.get()
-        sampled = exchange is not None and exchange.sampled
-        return sampled or (served.drift is not None and served.drift.tap.to_skip <= 0)
+        return (exchange is not None and exchange.is_kept) or (
+            served.drift is not None and served.drift.tap.to_skip <= 0
+        )
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Runs in a thread; the logs and traces of the model there belong to this request."""

@@ -12,10 +12,12 @@ from predictors.model.base import MLflowModel
 from predictors.model.loaded import Loaded
 from predictors.pipeline.fast_path import FastPath, Reply
 from predictors.protocol.errors import NotFound
+from predictors.telemetry.exchange import CANDIDATE, MODEL, SHADOW
 from predictors.telemetry.metrics import ModelCounters
 
 if TYPE_CHECKING:
     from predictors.candidate.pairing import Pairing
+    from predictors.candidate.shadow import Shadow
     from predictors.candidate.splitter import Splitter
     from predictors.drift.state import DriftState
 
@@ -66,6 +68,19 @@ class ServedModel:
         pairing = self.pairing
         return (self.number,) if pairing is None else (self.number, pairing.model, pairing.candidate)
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """By version, of itself and of the candidate beside it."""
+        if self.pair is None:
+            return {self.loaded.version: MODEL}
+        role = CANDIDATE if self.pair.shadow is None else SHADOW
+        return {self.loaded.version: MODEL, self.pair.candidate.loaded.version: role}
+
+    def close(self) -> None:
+        """When no request comes any more."""
+        if self.pair is not None and self.pair.shadow is not None:
+            self.pair.shadow.close()
+
     @cached_property
     def version_header(self) -> tuple[str, str]:
         return VERSION_HEADER, quote(self.loaded.version)
@@ -78,3 +93,5 @@ class Pair:
     model: ServedModel
     candidate: ServedModel
     splitter: Splitter
+    shadow: Shadow | None
+    """None if the candidate answers requests itself."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from predictors.candidate.pairing import Pairing, Pairings
+from predictors.candidate.shadow import Arm, Shadow
 from predictors.candidate.splitter import Splitter
 from predictors.drift import has_profile
 from predictors.model.base import MLflowModel
@@ -18,13 +19,14 @@ from predictors.pipeline.fast_path import FastPath
 from predictors.pipeline.model_metrics import model_loaded, model_unloaded
 from predictors.pipeline.served_model import VERSION_HEADER, Pair, ServedModel
 from predictors.pipeline.settings import Settings
+from predictors.pipeline.shadow_path import ShadowPath
 from predictors.pipeline.split_path import SplitPath
 from predictors.processes.shared_state import SharedState
 from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
 from predictors.runtime.cpus import cpu_limit
-from predictors.telemetry.exchange import CANDIDATE, MODEL
-from predictors.telemetry.metrics import ModelCounters
+from predictors.telemetry.exchange import CANDIDATE, MODEL, SHADOW
+from predictors.telemetry.metrics import ModelCounters, metrics
 
 if TYPE_CHECKING:
     from predictors.drift.monitor import DriftMonitor
@@ -94,6 +96,7 @@ class ServedModels:
         self.active = served
         if served is before:
             return
+        self.show_roles(before, served)
         if served is not None and before is not None and served.loaded is before.loaded:
             return  # only what stands beside it is another one
         if before is not None:
@@ -101,6 +104,12 @@ class ServedModels:
         if served is not None:
             model_loaded(self.settings.model_name, served.loaded)
             self.on_switch(served.model)
+
+    def show_roles(self, before: ServedModel | None, now: ServedModel | None) -> None:
+        roles = {} if before is None else dict.fromkeys(before.roles.items(), 0)
+        roles |= {} if now is None else dict.fromkeys(now.roles.items(), 1)
+        for (version, role), value in roles.items():
+            metrics().role.labels(self.settings.model_name, version, role).set(value)
 
     def begin(self, number: int, pairing: Pairing | None, model: MLflowModel) -> None:
         """Answers with the first model of this process; alone at first, if it is the model of a pairing."""
@@ -139,8 +148,15 @@ class ServedModels:
         loaded = model.loaded
         names = [field.name for field in loaded.plan.inputs if field.name] or loaded.plan.names
         splitter = Splitter(pairing.share, pairing.key, candidate.loaded.source.resolved_uri, names)
-        pair = Pair(model, candidate, splitter)
-        quick_path = SplitPath(pair, self.admission) if model.quick_path or candidate.quick_path else None
+        shadow, quick_path = None, model.quick_path
+        if pairing.mode == SHADOW:
+            first, second = (Arm(one.model, one.loaded, one.features) for one in (model, candidate))
+            shadow = Shadow(self.settings.model_name, first, second, splitter)
+            if model.fast_path is not None and quick_path is not None:
+                quick_path = ShadowPath(model.fast_path, shadow)
+        pair = Pair(model, candidate, splitter, shadow)
+        if shadow is None and (quick_path or candidate.quick_path):
+            quick_path = SplitPath(pair, self.admission)
         self.by_number[number] = replace(model, number=number, quick_path=quick_path, pairing=pairing, pair=pair)
 
     def fast_path(
@@ -162,6 +178,8 @@ class ServedModels:
             if number in self.by_number:
                 wanted.update(self.by_number[number].numbers)
         old = [self.by_number.pop(number) for number in list(self.by_number) if number not in wanted]
+        for served in old:
+            served.close()
         in_use = [served.features for served in self.by_number.values()]
         for features in {served.features for served in old} - {None, *in_use}:
             if features is not None:
@@ -178,8 +196,10 @@ class ServedModels:
         self.numbers.unloads += 1
         self.switch()
 
-    async def close_features(self) -> None:
-        """At the end, when no request looks up features any more."""
+    async def close(self) -> None:
+        """At the end, when no request comes any more."""
+        for served in self.by_number.values():
+            served.close()
         for features in {served.features for served in self.by_number.values()}:
             if features is not None:
                 await features.close()

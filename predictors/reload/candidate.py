@@ -21,6 +21,7 @@ from predictors.settings.values import share
 from predictors.storage.failures import ModelNotFound, StorageError, as_storage_error, classified
 from predictors.storage.registry import resolve_version, version_tags
 from predictors.storage.source import Source, local, remote, served_version
+from predictors.telemetry.exchange import SHADOW
 from predictors.uris import ModelURI
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ class CandidateLeader:
         folder = ModelURI.parse(uri).local_folder
         if folder is not None:
             source = local(folder, uri)
+            if source.version is None:  # --model-version is about the model
+                settings = replace(settings, model_version=None)
+                source = replace(source, version=served_version(settings, source, read_mlmodel(source.path)))
             wanted = DEFAULT_SHARE if spec.share is None else spec.share
             return ResolvedCandidate(source.resolved_uri, source.version or uri, wanted, lambda: source)
         location, version = classified(lambda: resolve_version(settings, uri), uri)
@@ -189,7 +193,7 @@ class CandidateLeader:
         return ResolvedCandidate(location, version or location, wanted, fetch)
 
     def tagged_share(self, location: str) -> float:
-        text = version_tags(self.leader.settings, location).get(SHARE_TAG)
+        text = classified(lambda: version_tags(self.leader.settings, location), location).get(SHARE_TAG)
         if text is None:
             return DEFAULT_SHARE
         try:
@@ -212,7 +216,9 @@ class CandidateLeader:
     async def pair(self, spec: CandidateSpec, resolved: ResolvedCandidate) -> None:
         """Has all workers hold the candidate, and switches to the pairing; raises why it cannot stand there."""
         leader, numbers, current = self.leader, self.shared.numbers, self.pairing
-        unloads = numbers.unloads
+        served, unloads = leader.reloader.served, numbers.unloads
+        if spec.mode == SHADOW and served is not None and served.model.customized:
+            raise ReloadRefused("a model with hooks of its own has no shadow, only a split")
         source = self.source
         if current is not None and source is not None and source.resolved_uri == resolved.location:
             pairing = replace(current, mode=spec.mode, share=resolved.share, key=spec.key)

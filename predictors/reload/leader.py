@@ -46,7 +46,8 @@ class Leader:
         self.shared = reloader.shared
         self.settings = settings
         self.status = ReloadStatus(self.pipeline)
-        self.polls = settings.reload_interval > 0 and is_moving(settings)
+        self.moves = is_moving(settings)
+        self.polls = settings.reload_interval > 0 and self.moves
         self.replaced = False
         """Whether another server has taken over, in another environment."""
         self.launcher_busy = False
@@ -70,7 +71,7 @@ class Leader:
                 command = self.shared.commands.next()
                 if command is not None:
                     await self.execute(command)
-                if command == "poll" or (self.polls and self.now >= due):
+                if (command == "poll" and self.moves) or (self.polls and self.now >= due):
                     await self.unless(self.poll_registry(retry_now=command == "poll"), "revert")
                     due = self.now + self.poll_pause()
                 if command in ("poll", "load") or self.now >= self.candidate.due:

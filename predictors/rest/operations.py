@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-from predictors.candidate.spec import spec_of_request
+from predictors.candidate.spec import WantedCandidate, spec_of_request
 from predictors.features.lookup import Description
 from predictors.pipeline.candidate_report import candidate_report
 from predictors.pipeline.metadata import model_metadata, server_metadata
@@ -21,7 +21,7 @@ from predictors.rest.asgi import Request, Response, peer_of
 from predictors.rest.openapi.document import OpenAPIDocument
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
-from predictors.rest.webhook import Webhook, may_move
+from predictors.rest.webhook import Webhook, may_change, may_move
 from predictors.storage.source import is_moving
 from predictors.telemetry.metrics import exposition
 
@@ -165,7 +165,10 @@ class Operations:
         """The registry reports a change; the leading worker asks it which."""
         event = self.webhook.event(request.headers, await request.body())
         uri = self.pipeline.settings.model_uri or ""
-        if not (is_moving(self.pipeline.settings) and may_move(event, uri)):
+        spec = WantedCandidate(self.pipeline.shared.folder).get()
+        if spec is not None and may_change(event, spec):
+            uri = spec.uri
+        elif not (is_moving(self.pipeline.settings) and may_move(event, uri)):
             return json_response({"ignored": "nothing that is served here"})
         self.pipeline.shared.commands.send("poll")
         return json_response({"looking": uri}, 202)

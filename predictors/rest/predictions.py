@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import inf
 
 from kserve.model import InferenceVerb, Model
 
@@ -116,14 +115,16 @@ class Predictions:
         request.hold(size)
 
     async def chosen(
-        self, request: Request, served: ServedModel, decode: Callable[[], Batch], size: float
+        self, request: Request, served: ServedModel, decode: Callable[[], Batch], size: int, *, inline: bool = True
     ) -> tuple[ServedModel, Batch | None]:
         """Who answers the request, the model or the candidate; and the request if it is decoded already."""
         call: FastCall | None = request.scope.get(CALL_KEY)
         decoded, number = (None, 0) if call is None else (call.batch, call.number)
         if served.pair is None:
             return served, decoded
-        return await choose(self.pipeline, served.pair, request.scope["headers"], decode, size, decoded, number)
+        return await choose(
+            self.pipeline, served.pair, request.scope["headers"], decode, size, decoded, number, inline=inline
+        )
 
     async def predict(
         self,
@@ -145,7 +146,7 @@ class Predictions:
             ignored = batch.ignored
             return codec.encode(prediction, batch, self.pipeline.strict)
 
-        served, decoded = await self.chosen(request, served, decode, len(body) if inline else inf)
+        served, decoded = await self.chosen(request, served, decode, len(body), inline=inline)
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
         response = with_version(tensor_response(reply, split), served)
         if ignored:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from predictors.candidate.settings import MODES
+from predictors.candidate.spec import MAX_URI
 from predictors.features.lookup import Description
 from predictors.model.loaded import Loaded
 from predictors.protocol.invocations import PARQUET
@@ -41,6 +43,7 @@ FAILURES = {
 }
 PREDICT = (400, 404, 408, 409, 413, 415, 424, 500, 501, 503, 504)
 COMMAND = (404, 409, 500, 503, 504)
+PUT = (400, 404, 408, 409, 413, 500, 503, 504)
 HOOK = (400, 401, 404, 408, 409, 413)
 READY = (503,)
 MODEL = (404, 409, 503)
@@ -75,6 +78,18 @@ COMPONENTS: dict[str, Schema] = {
         },
     },
 }
+COMPONENTS["Candidate"] = object_of(
+    {
+        "uri": {**TEXT, "minLength": 1, "maxLength": MAX_URI, "example": "models:/fraud@challenger"},
+        "mode": {**TEXT, "enum": [*MODES]},
+        "share": {
+            "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {**TEXT, "example": "10%"}],
+            "nullable": True,
+        },
+        "key": {**TEXT, "nullable": True, "example": "header:x-user-id"},
+    },
+    ["uri"],
+)
 PREPARED = ("/health/ready", "/ready", "/v2/health/ready")
 METRICS = {kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")}
 FILES = {kind: {"schema": BINARY} for kind in ("text/css", "text/javascript", "image/png")}
@@ -222,6 +237,17 @@ class OpenAPIDocument:
             RouteDescription("post", f"{repository}/load", "Load the model again", "Repository", COMMAND),
             RouteDescription("post", f"{repository}/unload", "Unload the model", "Repository", COMMAND),
             RouteDescription("post", f"{repository}/revert", "Return to the previous version", "Repository", COMMAND),
+            RouteDescription("get", f"{repository}/candidate", "The candidate beside the model", "Repository", (404,)),
+            RouteDescription(
+                "put",
+                f"{repository}/candidate",
+                "Put a candidate beside the model",
+                "Repository",
+                PUT,
+                {JSON: refer("Candidate")},
+            ),
+            RouteDescription("delete", f"{repository}/candidate", "Remove the candidate", "Repository", COMMAND),
+            RouteDescription("post", f"{repository}/promote", "Make the candidate the model", "Repository", COMMAND),
             RouteDescription(
                 "post", "/hooks/mlflow", hook, "Repository", HOOK, {JSON: {"schema": OBJECT}}, statuses=(200, 202)
             ),
