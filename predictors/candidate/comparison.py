@@ -16,7 +16,7 @@ NUMBERS = "fiu"
 
 
 @dataclass(slots=True)
-class Comparison:
+class ComparedAnswers:
     labels: int = 0
     """Rows whose labels were compared."""
     different: int = 0
@@ -24,9 +24,9 @@ class Comparison:
     """How far numbers are apart, of a sample."""
 
 
-def compare(prediction: Prediction, other: Prediction) -> Comparison:
+def compare(prediction: Prediction, other: Prediction) -> ComparedAnswers:
     """A class is a label: whatever is no number of floating point, and what comes with probabilities."""
-    compared = Comparison()
+    compared = ComparedAnswers()
     ours, theirs = results.named_tensors(prediction), results.named_tensors(other)
     classifies = prediction.probabilities is not None
     for name, values in ours.items():

@@ -69,7 +69,7 @@ class Arm:
         return prediction, time.perf_counter() - begun
 
 
-class Shadow:
+class ShadowRunner:
     """Used on the event loop only."""
 
     def __init__(self, name: str, model: Arm, candidate: Arm, splitter: Splitter) -> None:

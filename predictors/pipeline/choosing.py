@@ -11,7 +11,7 @@ from predictors.protocol.batch import Batch
 from predictors.telemetry.exchange import current
 
 if TYPE_CHECKING:
-    from predictors.candidate.shadow import Shadow
+    from predictors.candidate.shadow import ShadowRunner
     from predictors.pipeline.pipeline import Pipeline
 
 MAX_SHADOWED_BODY = 256 * 1024  # bytes
@@ -52,7 +52,7 @@ async def decoded_first(pipeline: Pipeline, decode: Callable[[], Batch], *, inli
             return None
 
 
-def begin_shadow(shadow: Shadow, headers: Iterable[tuple[bytes, bytes]], size: int) -> None:
+def begin_shadow(shadow: ShadowRunner, headers: Iterable[tuple[bytes, bytes]], size: int) -> None:
     """Has the current request offered to the shadow once it has been answered; large ones are too dear to keep."""
     exchange = current.get()
     if exchange is None or not shadow.wants(headers):

@@ -17,7 +17,7 @@ from predictors.telemetry.metrics import ModelCounters
 
 if TYPE_CHECKING:
     from predictors.candidate.pairing import Pairing
-    from predictors.candidate.shadow import Shadow
+    from predictors.candidate.shadow import ShadowRunner
     from predictors.candidate.splitter import Splitter
     from predictors.drift.state import DriftState
 
@@ -93,5 +93,5 @@ class Pair:
     model: ServedModel
     candidate: ServedModel
     splitter: Splitter
-    shadow: Shadow | None
+    shadow: ShadowRunner | None
     """None if the candidate answers requests itself."""

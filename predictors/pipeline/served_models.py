@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from predictors.candidate.pairing import Pairing, Pairings
-from predictors.candidate.shadow import Arm, Shadow
+from predictors.candidate.shadow import Arm, ShadowRunner
 from predictors.candidate.splitter import Splitter
 from predictors.drift import has_profile
 from predictors.model.base import MLflowModel
@@ -151,7 +151,7 @@ class ServedModels:
         shadow, quick_path = None, model.quick_path
         if pairing.mode == SHADOW:
             first, second = (Arm(one.model, one.loaded, one.features) for one in (model, candidate))
-            shadow = Shadow(self.settings.model_name, first, second, splitter)
+            shadow = ShadowRunner(self.settings.model_name, first, second, splitter)
             if model.fast_path is not None and quick_path is not None:
                 quick_path = ShadowPath(model.fast_path, shadow)
         pair = Pair(model, candidate, splitter, shadow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from predictors.candidate.shadow import Shadow
+from predictors.candidate.shadow import ShadowRunner
 from predictors.pipeline.fast_path import FastPath, Reply
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class ShadowPath:
     path: FastPath
-    shadow: Shadow
+    shadow: ShadowRunner
 
     def answer(self, reply: Reply[T]) -> None:
         if self.shadow.wants(reply.headers):
