@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,11 @@ class RequestKey:
         value = self.first_value(batch, names)
         if isinstance(value, np.generic):
             value = value.item()
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # 5 and 5.0 are one caller, whichever protocol they come by
-        if value is None or value != value or isinstance(value, (list, dict)):
-            return None
-        return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+        if isinstance(value, float):  # 5 and 5.0 are one caller, whichever protocol they come by
+            value = int(value) if value.is_integer() else None if isnan(value) else value
+        if isinstance(value, bytes):
+            return value
+        return str(value).encode("utf-8", "surrogatepass") if isinstance(value, (str, int, float)) else None
 
     def first_value(self, batch: Batch, names: Sequence[str]) -> Any:
         rows = batch.rows
@@ -58,7 +59,7 @@ class RequestKey:
             elif values is not None:
                 values = np.ravel(values) if isinstance(values, np.ndarray) else values
                 return values[0] if len(values) else None
-        first = rows[0] if hasattr(rows, "__len__") and hasattr(rows, "__getitem__") and len(rows) else None
+        first = rows[0] if isinstance(rows, (list, np.ndarray)) and len(rows) else None
         if isinstance(first, dict):
             return first.get(self.name)
         if self.name in names and isinstance(first, (list, tuple, np.ndarray)):

@@ -15,9 +15,11 @@ from predictors.candidate.settings import DEFAULT_SHARE
 from predictors.candidate.spec import CandidateSpec, WantedCandidate, spec_of_settings
 from predictors.flavor import read_mlmodel
 from predictors.processes.commands import PROMOTE, REMOVE_CANDIDATE
-from predictors.reload.checks import check_dependencies, check_place, check_signature
+from predictors.reload.checks import MAX_CHANGES, check_dependencies, check_place, check_signature
+from predictors.reload.compatible import incompatibilities
 from predictors.reload.failures import ONE_LINE_ERRORS, ReloadRefused, in_short
 from predictors.settings.values import share
+from predictors.signature.plan import read_plan
 from predictors.storage.failures import ModelNotFound, StorageError, as_storage_error, classified
 from predictors.storage.registry import resolve_version, version_tags
 from predictors.storage.source import Source, local, remote, served_version
@@ -264,6 +266,12 @@ class CandidateLeader:
         if pairing is None or candidate is None or self.state.left in (candidate.version, candidate.resolved_uri):
             return number
         if candidate.resolved_uri == source.resolved_uri:
+            return number
+        changes = incompatibilities(read_plan(read_mlmodel(source.path)), read_plan(read_mlmodel(candidate.path)))
+        if changes and not self.leader.settings.allow_signature_change:
+            log.warning(
+                "candidate: it ends, since it does not fit the next version: %s", "; ".join(changes[:MAX_CHANGES])
+            )
             return number
         return self.leader.add_pairing(replace(pairing, model=number))
 

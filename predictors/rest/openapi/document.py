@@ -50,6 +50,15 @@ MODEL = (404, 409, 503)
 COMPONENTS: dict[str, Schema] = {
     "Error": object_of({"error": TEXT}, ["error"], more=True),
     "MLflowError": object_of({"error_code": TEXT, "message": TEXT}, ["error_code", "message"]),
+    "Candidate": object_of(
+        {
+            "uri": {**TEXT, "minLength": 1, "maxLength": MAX_URI, "example": "models:/fraud@challenger"},
+            "mode": {**TEXT, "enum": [*MODES]},
+            "share": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, TEXT], "nullable": True},
+            "key": {**TEXT, "nullable": True, "example": "header:x-user-id"},
+        },
+        ["uri"],
+    ),
     "V1Reply": {
         **OBJECT,
         "properties": {"predictions": ANYTHING, "probabilities": ANYTHING, "model_name": TEXT, "model_version": TEXT},
@@ -78,18 +87,6 @@ COMPONENTS: dict[str, Schema] = {
         },
     },
 }
-COMPONENTS["Candidate"] = object_of(
-    {
-        "uri": {**TEXT, "minLength": 1, "maxLength": MAX_URI, "example": "models:/fraud@challenger"},
-        "mode": {**TEXT, "enum": [*MODES]},
-        "share": {
-            "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {**TEXT, "example": "10%"}],
-            "nullable": True,
-        },
-        "key": {**TEXT, "nullable": True, "example": "header:x-user-id"},
-    },
-    ["uri"],
-)
 PREPARED = ("/health/ready", "/ready", "/v2/health/ready")
 METRICS = {kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")}
 FILES = {kind: {"schema": BINARY} for kind in ("text/css", "text/javascript", "image/png")}
