@@ -11,7 +11,17 @@ from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from controlplane.api import artifacts, clusters, deployments, environments, operations, problems, serves, tokens
+from controlplane.api import (
+    artifacts,
+    clusters,
+    deployments,
+    environments,
+    operations,
+    problems,
+    serves,
+    tokens,
+    webhooks,
+)
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import PROBLEMS
 from controlplane.api.streams import EventFeed
@@ -34,7 +44,7 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, serves, artifacts, operations, tokens):
+    for each in (environments, clusters, deployments, serves, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import streams, views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import Limit, documented
+from controlplane.api.parameters import MAX_ID, Limit, documented
 from controlplane.api.reply import ApiReply, carry_out
 from controlplane.api.streams import StreamPart
 from controlplane.api.waiting import Wait, wait_while
@@ -22,7 +22,6 @@ from controlplane.store.database import Store
 
 router = APIRouter(tags=["operations"])
 
-MAX_ID = 2**63 - 1  # what databases count to
 MAX_PART = 100
 """Events that a stream reads at once."""
 STREAM: dict[int | str, dict[str, Any]] = {

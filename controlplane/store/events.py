@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
-from controlplane.store import tables
+from controlplane.domain.times import iso
+from controlplane.store import deliveries, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ def add(
     after: Any = None,
     message: str = "",
 ) -> None:
-    tx.execute(
+    added = tx.execute(
         insert(tables.event).values(
             at=now, actor=actor.name, source=actor.source, action=action, serve=serve, env=env, operation=operation,
             before=before, after=after, message=message,
         )
     )  # fmt: skip
+    id = added.inserted_primary_key[0]  # type: ignore[index]  # every insert of one row has it
+    deliveries.queue(tx, now, id, action, serve, env)
 
 
 def listed(
@@ -54,3 +57,12 @@ def listed(
 def newest_id(tx: Connection) -> int:
     """0 if there is no event."""
     return tx.execute(select(func.max(tables.event.c.id))).scalar_one() or 0
+
+
+def get(tx: Connection, id: int) -> Row[Any]:
+    return tx.execute(select(tables.event).where(tables.event.c.id == id)).one()
+
+
+def as_json(row: Row[Any]) -> dict[str, Any]:
+    """An event as everybody sees it."""
+    return {**row._mapping, "at": iso(row.at)}
