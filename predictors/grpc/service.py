@@ -99,7 +99,7 @@ class InferenceService:
             decoded = call.decoded
             if served.pair is not None:
                 served, decoded = await choose(
-                    self.pipeline, served.pair, call.headers, decode, len(message), decoded, call.number
+                    self.pipeline, served.pair, call.headers, decode, len(message), decoded, call.chosen
                 )
             model, loaded = served.model, served.loaded
 
@@ -199,7 +199,7 @@ class InferReply:
     def pass_on(self, batch: Batch | None = None, number: int = 0) -> None:
         if batch is not None:
             self.call.decoded = batch
-        self.call.number = number
+        self.call.chosen = number
         self.call.pass_on(self.message)
 
     def refuse(self, error: RequestError) -> None:

@@ -119,7 +119,7 @@ class Predictions:
     ) -> tuple[ServedModel, Batch | None]:
         """Who answers the request, the model or the candidate; and the request if it is decoded already."""
         call: FastCall | None = request.scope.get(CALL_KEY)
-        decoded, number = (None, 0) if call is None else (call.batch, call.number)
+        decoded, number = (None, 0) if call is None else (call.batch, call.chosen)
         if served.pair is None:
             return served, decoded
         return await choose(
