@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from typing import Any
 
@@ -14,7 +15,7 @@ from predictors.protocol.batch import Batch
 HEADER = "header"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RequestKey:
     """Where the key of a request is. An entity's key column and any other column are found alike."""
 
@@ -32,8 +33,12 @@ class RequestKey:
         """Whether the request must be decoded first."""
         return self.kind != HEADER
 
+    @cached_property
+    def header(self) -> bytes:
+        return self.name.encode("latin-1", "replace")
+
     def of_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-        wanted = self.name.encode("latin-1", "replace")
+        wanted = self.header
         for name, value in headers:
             if name == wanted:
                 return value

@@ -155,8 +155,12 @@ class ShadowRunner:
             self.task = asyncio.get_running_loop().create_task(self.ask_apart(exchange))
             return
         again = self.model.quick_rows(batch) if self.is_timed() else None
-        seconds = None if again is None else self.model.run(again, batch)[1]
+        seconds = None
+        if again is not None and self.asked % (2 * RATIO_INTERVAL) == 0:  # who comes second finds the rows in the cache
+            seconds = self.model.run(again, batch)[1]
         answer, took = self.candidate.run(rows, batch)
+        if again is not None and seconds is None:
+            seconds = self.model.run(again, batch)[1]
         self.answered(exchange, self.candidate.model.prediction(self.candidate.loaded, answer), took, seconds)
 
     def is_timed(self) -> bool:

@@ -9,7 +9,7 @@ from random import random
 from predictors.candidate.request_key import RequestKey
 from predictors.protocol.batch import Batch
 
-SLOTS = 2**64
+DIGEST_BYTES = 8
 
 
 class Splitter:
@@ -20,7 +20,8 @@ class Splitter:
 
     def __init__(self, share: float, key: str | None, salt: str, names: Sequence[str] = ()) -> None:
         self.share = share
-        self.limit = round(share * SLOTS)
+        self.limit = min(round(share * 256**DIGEST_BYTES), 256**DIGEST_BYTES - 1).to_bytes(DIGEST_BYTES, "big")
+        """Digests below it are in the share."""
         self.key = None if key is None else RequestKey.parse(key)
         self.salt = blake2b(salt.encode(), digest_size=16).digest()
         self.names = names
@@ -38,5 +39,5 @@ class Splitter:
         return value is not None and self.holds(value)
 
     def holds(self, value: bytes) -> bool:
-        digest = blake2b(value, digest_size=8, key=self.salt).digest()
-        return int.from_bytes(digest, "big") < self.limit
+        digest: bytes = blake2b(self.salt + value, digest_size=DIGEST_BYTES).digest()
+        return digest < self.limit
