@@ -10,6 +10,7 @@ from predictors.candidate.request_key import RequestKey
 from predictors.protocol.batch import Batch
 
 DIGEST_BYTES = 8
+SLOTS = 2**64
 
 
 class Splitter:
@@ -20,7 +21,7 @@ class Splitter:
 
     def __init__(self, share: float, key: str | None, salt: str, names: Sequence[str] = ()) -> None:
         self.share = share
-        self.limit = min(round(share * 256**DIGEST_BYTES), 256**DIGEST_BYTES - 1).to_bytes(DIGEST_BYTES, "big")
+        self.limit: bytes = min(round(share * SLOTS), SLOTS - 1).to_bytes(DIGEST_BYTES, "big")
         """Digests below it are in the share."""
         self.key = None if key is None else RequestKey.parse(key)
         self.salt = blake2b(salt.encode(), digest_size=16).digest()
@@ -39,5 +40,4 @@ class Splitter:
         return value is not None and self.holds(value)
 
     def holds(self, value: bytes) -> bool:
-        digest: bytes = blake2b(self.salt + value, digest_size=DIGEST_BYTES).digest()
-        return digest < self.limit
+        return blake2b(self.salt + value, digest_size=DIGEST_BYTES).digest() < self.limit
