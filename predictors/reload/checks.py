@@ -26,16 +26,25 @@ def check_place(uri: str, served: Source) -> None:
     """
     if uri.startswith("models:/") and not uri.startswith("models://"):
         return
-    before, after = (ModelURI.parse(one) for one in (served.resolved_uri, uri))
-    if before.local_folder is not None and after.local_folder is not None:
-        near = before.local_folder.resolve().parent == after.local_folder.resolve().parent
-    else:
-        near = "//" in uri and ".." not in uri and before.text.rpartition("/")[0] == after.text.rpartition("/")[0]
-    if not near:
+    if not lies_beside(ModelURI.parse(uri), ModelURI.parse(served.resolved_uri)):
         raise ReloadRefused(
             "a candidate comes from the registry (models:/NAME/VERSION, models:/NAME@ALIAS) or from the folder beside "
             "that of the served model"
         )
+
+
+def lies_beside(uri: ModelURI, other: ModelURI) -> bool:
+    folder, beside = uri.local_folder, other.local_folder
+    if folder is None or beside is None:
+        return "://" in uri.text and ".." not in uri.text and parent(uri) == parent(other)
+    try:
+        return folder.resolve().parent == beside.resolve().parent
+    except (OSError, ValueError):  # no path at all
+        return False
+
+
+def parent(uri: ModelURI) -> str:
+    return uri.text.rstrip("/").rpartition("/")[0]
 
 
 def check_signature(served: ServedModel, source: Source) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from predictors.candidate.settings import MODES
+from predictors.candidate.settings import KEY_KINDS, MAX_KEY, MODES
 from predictors.candidate.spec import MAX_URI
 from predictors.features.lookup import Description
 from predictors.model.loaded import Loaded
@@ -47,6 +47,8 @@ PUT = (400, 404, 408, 409, 413, 500, 503, 504)
 HOOK = (400, 401, 404, 408, 409, 413)
 READY = (503,)
 MODEL = (404, 409, 503)
+PERCENT: Schema = {**TEXT, "pattern": r"^[0-9]{1,2}(\.[0-9]{1,9})?%$", "example": "10%"}
+KEY_PATTERN = f"^({'|'.join(KEY_KINDS)}):[!-~]"
 COMPONENTS: dict[str, Schema] = {
     "Error": object_of({"error": TEXT}, ["error"], more=True),
     "MLflowError": object_of({"error_code": TEXT, "message": TEXT}, ["error_code", "message"]),
@@ -54,8 +56,8 @@ COMPONENTS: dict[str, Schema] = {
         {
             "uri": {**TEXT, "minLength": 1, "maxLength": MAX_URI, "example": "models:/fraud@challenger"},
             "mode": {**TEXT, "enum": [*MODES]},
-            "share": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, TEXT], "nullable": True},
-            "key": {**TEXT, "nullable": True, "example": "header:x-user-id"},
+            "share": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, PERCENT], "nullable": True},
+            "key": {**TEXT, "nullable": True, "pattern": KEY_PATTERN, "maxLength": MAX_KEY},
         },
         ["uri"],
     ),
