@@ -26,7 +26,7 @@ def check_place(uri: str, served: Source) -> None:
     """
     if uri.startswith("models:/") and not uri.startswith("models://"):
         return
-    if not lies_beside(ModelURI.parse(uri), ModelURI.parse(served.resolved_uri)):
+    if served.demo or not lies_beside(ModelURI.parse(uri), ModelURI.parse(served.resolved_uri)):
         raise ReloadRefused(
             "a candidate comes from the registry (models:/NAME/VERSION, models:/NAME@ALIAS) or from the folder beside "
             "that of the served model"
