@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from predictors.pipeline.fast_path import Reply, pass_on
+from predictors.pipeline.fast_path import FastPath, Reply, pass_on
 from predictors.queueing.admission import Admission
 from predictors.telemetry.exchange import CANDIDATE
 
@@ -16,26 +15,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class SplitPath:
-    pair: Pair
-    admission: Admission
+    """Without a key, requests that make up one batch are drawn together: two engine calls for them would cost more."""
+
+    __slots__ = ("admission", "keyed", "last", "pair", "splitter")
+
+    def __init__(self, pair: Pair, admission: Admission) -> None:
+        self.pair, self.splitter, self.admission = pair, pair.splitter, admission
+        self.keyed = pair.splitter.key is not None
+        self.last: FastPath | None = None
+        """Where the request before this one has gone."""
 
     def answer(self, reply: Reply[T]) -> None:
+        last = self.last
+        if last is not None and last.batcher.dispatching and not self.keyed and reply.exchange is None:
+            last.answer(reply)
+            return
         pair, batch = self.pair, None
-        if pair.splitter.reads_rows:
+        if self.splitter.reads_rows:
             batch = decoded(reply)
-        if pair.splitter.picks(reply.headers, batch):
+        if self.splitter.picks(reply.headers, batch):
             chosen = pair.candidate
             if reply.exchange is not None:
                 reply.exchange.role = CANDIDATE
         else:
             chosen = pair.model
-        path = chosen.fast_path
-        if path is None or chosen.features is not None:
+        self.last = path = None if chosen.features is not None else chosen.fast_path
+        if path is None:
             pass_on(self.admission, reply, chosen.number, batch)
-        elif batch is None:
-            path.answer(reply)
         else:
             path.answer(reply, batch)
 

@@ -180,19 +180,21 @@ class CandidateLeader:
         settings, uri = self.leader.settings, spec.uri
         folder = ModelURI.parse(uri).local_folder
         if folder is not None:
-            source = local(folder, uri)
-            if source.version is None:  # --model-version is about the model
-                settings = replace(settings, model_version=None)
-                source = replace(source, version=served_version(settings, source, read_mlmodel(source.path)))
+            source = self.versioned(local(folder, uri))
             wanted = DEFAULT_SHARE if spec.share is None else spec.share
             return ResolvedCandidate(source.resolved_uri, source.version or uri, wanted, lambda: source)
         location, version = classified(lambda: resolve_version(settings, uri), uri)
         wanted = self.tagged_share(location) if spec.share is None else spec.share
 
         def fetch() -> Source:
-            return remote(settings, uri, log.info, self.shared.folder, location, version)
+            return self.versioned(remote(settings, uri, log.info, self.shared.folder, location, version))
 
         return ResolvedCandidate(location, version or location, wanted, fetch)
+
+    def versioned(self, source: Source) -> Source:
+        """With a version of its own in any case: `--model-version` is about the model."""
+        settings = replace(self.leader.settings, model_version=None)
+        return replace(source, version=served_version(settings, source, read_mlmodel(source.path)))
 
     def tagged_share(self, location: str) -> float:
         text = classified(lambda: version_tags(self.leader.settings, location), location).get(SHARE_TAG)
@@ -254,10 +256,9 @@ class CandidateLeader:
             raise ReloadRefused("no model is served")
         check_signature(served, source)
         check_dependencies(served, source)
-        version = served_version(self.leader.settings, source, read_mlmodel(source.path))
-        if version == served.loaded.version:
+        if source.version == served.loaded.version:
             raise ReloadRefused(
-                f"its version is '{version}', and so is that of the served model: nobody could tell them apart"
+                f"its version is '{source.version}', and so is that of the served model: nobody could tell them apart"
             )
 
     def beside(self, number: int, source: Source) -> int:
