@@ -87,7 +87,7 @@ class CandidateLeader:
             if command == REMOVE_CANDIDATE:
                 return self.remove()
             return await self.put(CandidateSpec(**json.loads(command.partition(" ")[2])))
-        except (StorageError, *ONE_LINE_ERRORS) as error:
+        except (StorageError, OSError, *ONE_LINE_ERRORS) as error:
             raise ReloadRefused(in_short(error)) from error
 
     async def put(self, spec: CandidateSpec) -> str:
