@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
+from tests.predictors.reload.test_reload import SECRET, delivery
 from tests.serving import Running, process, wait_for, workers_of
 from tests.zoo.case import numbers
 from tests.zoo.python import save
@@ -187,3 +189,28 @@ def test_a_candidate_that_crashes_when_it_is_loaded(registered: Versions, tmp_pa
         assert state(server.running)["state"] == "none"
         assert ask(server.running)[0] == "1"
         assert server.process.poll() is None
+
+
+def test_a_webhook_tells_of_the_candidates_alias_and_tag(registered: Versions, tmp_path: Path) -> None:
+    """Nothing is polled here: only the registry's events make the server ask."""
+    (tmp_path / "secret").write_text(SECRET)
+    more = ("--candidate", "models:/m@told", "--webhook-secret-file", str(tmp_path / "secret"), "--load-trial", "false")
+    with process(tmp_path, *flags(registered, *more, uri="models:/m/1"), "--reload-interval", "3600") as server:
+        wait_for(lambda: state(server.running)["reason"] == "models:/m@told names no version")
+
+        def tell(entity: str, **data: str) -> int:
+            body = json.dumps({"entity": entity, "action": "created", "data": {"name": "m", **data}}).encode()
+            return server.running.client.post("/hooks/mlflow", content=body, headers=delivery(body)).status_code
+
+        assert tell("model_version_alias", alias="other") == 200
+        registered.tag(2, "30%")
+        registered.alias("told", 2)
+        assert tell("model_version_alias", alias="told") == 202
+        wait_for(lambda: state(server.running).get("share") == 0.3)
+        registered.tag(2, "60%")
+        assert tell("model_version_tag", version="2") == 202
+        wait_for(lambda: state(server.running).get("share") == 0.6)
+        registered.tag(2, "much")
+        assert tell("model_version_tag", version="2") == 202
+        wait_for(lambda: "the tag candidate_share of models:/m/2 is 'much'" in state(server.running)["reason"])
+        assert state(server.running)["share"] == 0.6, "what is not understood changes nothing"
