@@ -75,6 +75,7 @@ def test_a_version_that_is_named_answers(server: Running) -> None:
         ({}, 400, "'uri' must be"),
         ({"uri": "models:/m"}, 400, "names no version"),
         ({"uri": "models:/m/2", "share": 1.5}, 400, "'share': expected a number from 0 to 1"),
+        ({"uri": "models:/m/2", "share": "much"}, 400, "'share': expected a number from 0 to 1"),
         ({"uri": "models:/m/2", "share": True}, 400, "'share' must be a number"),
         ({"uri": "models:/m/2", "mode": "half"}, 400, "'mode' must be split or shadow"),
         ({"uri": "models:/m/2", "key": "cookie"}, 400, "'key': expected header:NAME"),
@@ -212,5 +213,7 @@ def test_a_webhook_tells_of_the_candidates_alias_and_tag(registered: Versions, t
         wait_for(lambda: state(server.running).get("share") == 0.6)
         registered.tag(2, "much")
         assert tell("model_version_tag", version="2") == 202
-        wait_for(lambda: "the tag candidate_share of models:/m/2 is 'much'" in state(server.running)["reason"])
+        wait_for(
+            lambda: "the tag candidate_share of models:/m/2 is 'much': expected" in state(server.running)["reason"]
+        )
         assert state(server.running)["share"] == 0.6, "what is not understood changes nothing"
