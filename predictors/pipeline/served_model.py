@@ -35,9 +35,9 @@ class ServedModel:
     """One loaded model. A request finishes on the served model that it began on."""
 
     number: int
+    name: str
     model: MLflowModel
     loaded: Loaded
-    counters: ModelCounters
     fast_path: FastPath | None
     """None where every request takes the slow path."""
     quick_path: QuickPath | None = None
@@ -46,6 +46,8 @@ class ServedModel:
     """Looks up features for every request, so that all take the slow path."""
     drift: DriftState | None = None
     """None where drift is not measured."""
+    in_shadow: bool = False
+    """Whether it is a candidate that is only asked afterwards."""
     pairing: Pairing | None = None
     """Set if a candidate is to stand beside this model."""
     pair: Pair | None = None
@@ -61,6 +63,14 @@ class ServedModel:
                 return served
         versions = "' and '".join(served.loaded.version for served in one)
         raise NotFound(f"unknown version '{version}' of model '{name}'; served is '{versions}'")
+
+    @cached_property
+    def counters(self) -> ModelCounters:
+        return ModelCounters(self.name, self.loaded.version)
+
+    def begin_counting(self) -> None:
+        """Has the metrics begin at zero: a rate sees only what has grown."""
+        _ = self.counters
 
     @property
     def numbers(self) -> tuple[int, ...]:

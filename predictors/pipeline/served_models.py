@@ -93,6 +93,8 @@ class ServedModels:
         served = self.by_number.get(number)
         if served is not None and served.loaded is not served.model.loaded:
             served = self.loaded_again(served)
+        if served is not None and served.in_shadow:
+            served = self.brought_out(served)
         self.active = served
         if served is before:
             return
@@ -127,17 +129,22 @@ class ServedModels:
             self.pair(served.number, served.pairing)
         return self.by_number[served.number]
 
-    def add(self, number: int, model: MLflowModel) -> None:
-        """Makes a loaded model ready to answer, beside the one that does."""
+    def add(self, number: int, model: MLflowModel, *, in_shadow: bool = False) -> None:
+        """Makes a loaded model ready to answer, beside the one that does.
+
+        One that is `in_shadow` is made ready once it is to answer: until then there is nothing to count of it.
+        """
         loaded = model.require_loaded()
-        counters, drift = ModelCounters(self.settings.model_name, loaded.version), self.watched(number, loaded)
+        drift = self.watched(number, loaded)
         if drift is not None and model.customized:
             model.on_prediction = drift.tap.sample_batch
-        fast_path = self.fast_path(number, model, loaded, counters, drift)
+        fast_path = None if in_shadow else self.fast_path(number, model, loaded, drift)
         quick_path = None if model.features is not None else fast_path
         self.by_number[number] = ServedModel(
-            number, model, loaded, counters, fast_path, quick_path, model.features, drift
+            number, self.settings.model_name, model, loaded, fast_path, quick_path, model.features, drift, in_shadow
         )  # fmt: skip
+        if not in_shadow:
+            self.by_number[number].begin_counting()
 
     def pair(self, number: int, pairing: Pairing) -> None:
         """Makes a pairing ready to answer; the model answers alone while its candidate is not held here."""
@@ -145,6 +152,8 @@ class ServedModels:
         if candidate is None:
             self.by_number[number] = replace(model, number=number, pairing=pairing)
             return
+        if candidate.in_shadow and pairing.mode != SHADOW:
+            candidate = self.brought_out(candidate)
         loaded = model.loaded
         names = [field.name for field in loaded.plan.inputs if field.name] or loaded.plan.names
         splitter = Splitter(pairing.share, pairing.key, candidate.loaded.source.resolved_uri, names)
@@ -159,15 +168,19 @@ class ServedModels:
             quick_path = SplitPath(pair, self.admission)
         self.by_number[number] = replace(model, number=number, quick_path=quick_path, pairing=pairing, pair=pair)
 
-    def fast_path(
-        self, number: int, model: MLflowModel, loaded: Loaded, counters: ModelCounters, drift: DriftState | None
-    ) -> FastPath | None:
+    def brought_out(self, served: ServedModel) -> ServedModel:
+        """A model that was in the shadow, ready to answer."""
+        self.add(served.number, served.model)
+        return self.by_number[served.number]
+
+    def fast_path(self, number: int, model: MLflowModel, loaded: Loaded, drift: DriftState | None) -> FastPath | None:
         proven = loaded.choice.proven
         if proven is None or model.customized:
             return None
         max_running = max(1, cpu_limit() // self.shared.workers)
         batcher = MicroBatcher(proven, asyncio.get_running_loop(), self.executor, max_running)
         header = f"{VERSION_HEADER}: {quote(loaded.version)}\r\n".encode()
+        counters = ModelCounters(self.settings.model_name, loaded.version)
         return FastPath(number, model, loaded, batcher, counters, header, self.admission, drift.tap if drift else None)
 
     def drop_old(self) -> bool:

@@ -23,6 +23,7 @@ from predictors.reload.failures import ReloadRefused, in_short
 from predictors.reload.trial import Trial
 from predictors.runtime import garbage
 from predictors.storage.source import Source
+from predictors.telemetry.exchange import SHADOW
 
 log = logging.getLogger("predictors")
 
@@ -116,7 +117,8 @@ class Reloader:
                 await close_features(model)
             raise
         for one, model in loaded.items():
-            served_models.add(one, model)
+            in_shadow = pairing is not None and pairing.mode == SHADOW and one == pairing.candidate
+            served_models.add(one, model, in_shadow=in_shadow)
         if pairing is not None:
             served_models.pair(number, pairing)
 

@@ -11,10 +11,12 @@ import pytest
 
 from predictors.candidate.comparison import compare
 from predictors.protocol.batch import Prediction
-from tests.predictors.candidate.versions import PUT, Versions, ask, split
+from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
 from tests.serving import Running, in_thread, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import model, save
+
+TENSOR = {"name": "a", "datatype": "FP64", "shape": [1], "data": [10.0]}
 
 
 def counted(server: Running, name: str, **labels: str) -> float:
@@ -57,6 +59,20 @@ def test_callers_get_the_models_answers_and_the_candidate_is_compared(server: Ru
     assert counted(server, "model_role", model_version="2", role="shadow") == 1
     report = server.get(PUT).json()
     assert (report["mode"], report["share"], report["state"]) == ("shadow", 1.0, "ready")
+
+
+def test_what_was_in_the_shadow_answers_as_fast_as_the_model(server: Running) -> None:
+    before = counted(server, "model_predictions_total", model_version="3")
+    shadowed(server, uri="models:/m/3")
+    named = server.post("/v2/models/model/versions/3/infer", {"inputs": [TENSOR]})
+    assert named.json()["outputs"][0]["data"] == pytest.approx([30.0])
+    server.client.put(PUT, json={"uri": "models:/m/3", "share": 1}).raise_for_status()
+    assert set(split(server, 20)) == {"3"}
+    assert counted(server, "model_predictions_total", model_version="3") == before + 21
+    shadowed(server, uri="models:/m/3")
+    assert server.post(PROMOTE).json()["version"] == "3"
+    assert set(split(server, 20)) == {"3"}
+    assert server.post("/v2/repository/models/model/revert").json()["version"] == "1"
 
 
 def test_a_share_is_sampled(server: Running) -> None:
