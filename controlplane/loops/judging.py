@@ -32,9 +32,9 @@ class RolloutJudge:
 
     def follow(self, backend: Backend, key: Key, rollout: StoredRollout, kept: Sequence[KeptLook]) -> None:
         """Begins to count, after the looks that there have been."""
-        sources = (backend.counters(key, revision) for revision in (rollout.baseline, rollout.revision))
+        baseline, candidate = (backend.counters(key, revision) for revision in (rollout.baseline, rollout.revision))
         self.followed[rollout.operation] = FollowedRollout(
-            WindowReader(*sources), [each.look.window for each in kept]
+            WindowReader(baseline, candidate), [each.look.window for each in kept]
         )  # fmt: skip
 
     def forget(self, operation: str) -> None:
