@@ -182,3 +182,9 @@ class RollBack(Body):
     env: EnvironmentName
     revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
     reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class Reason(Body):
+    """The body of what an approver says."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""

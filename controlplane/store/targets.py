@@ -150,6 +150,12 @@ def set_deployment(
     tx.execute(update(D).where(same).values(status=status, message=message, updated_at=now))
 
 
+def has_served(tx: Connection, serve: str, env: str, number: int) -> bool:
+    """Whether a revision was active once."""
+    query = select(D.c.status).where(D.c.serve == serve, D.c.env == env, D.c.revision == number)
+    return tx.execute(query).scalar_one_or_none() in ("ACTIVE", "ENDED")
+
+
 def deployments(
     tx: Connection, serve: str, env: str | None, status: str | None, page: int, limit: int
 ) -> tuple[list[Deployment], int]:
