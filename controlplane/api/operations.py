@@ -18,7 +18,7 @@ from controlplane.api.waiting import Wait, wait_while
 from controlplane.changes import approvals, deploy
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.bodies import read
-from controlplane.domain.deployments import Reason
+from controlplane.domain.deployments import ApprovalReason
 from controlplane.store import events, operations
 from controlplane.store.database import Store
 
@@ -81,7 +81,7 @@ def abort(request: Request, id: str) -> Response:
     "/operation/{id}/approve",
     responses=DRY,
     summary="Let a change begin that waits for a second person",
-    openapi_extra=documented(Reason),
+    openapi_extra=documented(ApprovalReason),
 )
 def approve(request: Request, id: str, body: OptionalBody = None) -> Response:
     return decided(request, id, body, approvals.approve)
@@ -91,7 +91,7 @@ def approve(request: Request, id: str, body: OptionalBody = None) -> Response:
     "/operation/{id}/reject",
     responses=DRY,
     summary="End a change that waits for a second person",
-    openapi_extra=documented(Reason),
+    openapi_extra=documented(ApprovalReason),
 )
 def reject(request: Request, id: str, body: OptionalBody = None) -> Response:
     return decided(request, id, body, approvals.reject)
@@ -102,7 +102,7 @@ def decided(request: Request, id: str, body: Any, decide: Decision) -> Response:
     with control_of(request).store.reading() as tx:
         env = operations.get(tx, id).env
     caller_of(request).require("approver", env)
-    said = read(body if body is not None else {}, Reason)
+    said = read(body if body is not None else {}, ApprovalReason)
 
     def change(context: ChangeContext) -> ApiReply:
         return ApiReply(200, views.operation(decide(context, operations.get(context.tx, id), said.reason)))

@@ -184,7 +184,7 @@ class RollBack(Body):
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 
-class Reason(Body):
+class ApprovalReason(Body):
     """The body of what an approver says."""
 
     reason: Annotated[str, Field(max_length=1000)] = ""
