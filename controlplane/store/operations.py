@@ -12,7 +12,7 @@ from controlplane.domain.problems import not_found
 from controlplane.store import tables
 
 T = tables.operation
-Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over"]
+Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over", "retry", "undo"]
 State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
 UNDER_WAY = ("WAITING", "RUNNING")
 
@@ -90,6 +90,19 @@ def release(tx: Connection, now: float, operation: Operation, deadline: float) -
     """Lets an operation that waits begin."""
     waiting = (T.c.id == operation.id) & (T.c.state == "WAITING")
     tx.execute(update(T).where(waiting).values(state="RUNNING", deadline=deadline, updated_at=now))
+
+
+def set_deadline(tx: Connection, now: float, id: str, deadline: float) -> None:
+    """Gives an operation that is running another deadline: that of the step it has come to."""
+    running = (T.c.id == id) & (T.c.state == "RUNNING")
+    tx.execute(update(T).where(running).values(deadline=deadline, updated_at=now))
+
+
+def newest(tx: Connection, serve: str, env: str) -> Operation | None:
+    """The change that was begun last."""
+    query = select(T).where(T.c.serve == serve, T.c.env == env)
+    row = tx.execute(query.order_by(T.c.created_at.desc(), T.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else of(row)
 
 
 def end(tx: Connection, now: float, operation: Operation, state: State, message: str = "") -> None:

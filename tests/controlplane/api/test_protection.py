@@ -123,6 +123,9 @@ def test_the_way_back_is_open(team: Team) -> None:
     assert back["state"] == "RUNNING"
     team.plane.settle()
     assert team.revision() == ("READY", 4, 4)
+    undo = team.post("ana", "/serve/fraud/rollout/prod/undo", None)["operation"]
+    assert undo["state"] == "RUNNING"
+    team.plane.settle()
     never = team.post("ana", "/serve/fraud/rollback", {"env": "prod", "revision": 3})["operation"]
     assert never["state"] == "WAITING"
 
