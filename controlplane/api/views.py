@@ -43,13 +43,14 @@ def environment(row: Environment) -> dict[str, Any]:
     }
 
 
-def serve(row: Serve, targets: Sequence[ServeTarget]) -> dict[str, Any]:
+def serve(row: Serve, environments: Sequence[str]) -> dict[str, Any]:
+    """A serve, with the environments that it is deployed in."""
     return {
         "name": row.name,
         "type": row.type,
         "description": row.description,
         "space": row.space,
-        "environments": [target.env for target in targets if target.wanted is not None],
+        "environments": list(environments),
         "generation": row.generation,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
