@@ -13,23 +13,29 @@ from controlplane.actions import (
     BeginStep,
     Discard,
     Fail,
+    Judge,
     NextStep,
+    PauseRollout,
     Promote,
     SplitTraffic,
     Succeed,
+    earliest,
 )
 from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
-from controlplane.changes.context import BackendOf
+from controlplane.changes import approvals
+from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
+from controlplane.loops.judging import RolloutJudge
 from controlplane.loops.metrics import LoopMetrics
 from controlplane.rollout import RolloutState
 from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
+from controlplane.store.operations import Operation
 from controlplane.store.rollouts import StoredRollout
 from controlplane.store.targets import ServeTarget
 
@@ -50,6 +56,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.judging = RolloutJudge()
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -62,6 +69,10 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+                waiting = waiting_for(tx, target)
+            if waiting is not None and waiting.deadline <= self.store.now():
+                self.expire(lease, waiting)
+                continue
             if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
@@ -71,7 +82,7 @@ class Reconciler:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
-                return decision.again_at
+                return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
             match decision.action:
                 case Apply(revision):
@@ -89,6 +100,12 @@ class Reconciler:
                 case BeginStep() | NextStep() as action:
                     if target is not None and desired.change is not None:
                         self.note_step(lease, target, action, desired.change.rollout)
+                case Judge():
+                    if target is not None and desired.change is not None:
+                        self.judge(lease, target, backend, key, desired.change.rollout)
+                case PauseRollout(reason):
+                    if target is not None and desired.change is not None:
+                        self.note_pause(lease, target, reason, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -148,7 +165,7 @@ class Reconciler:
         with self.store.reading() as tx:
             leases.require(tx, lease)
             content: Content = targets.revision(tx, key.serve, key.env, revision).content
-            operation = operations.find(tx, target.operation or "")
+            operation = running(tx, target)
         if target.active == revision:
             target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
@@ -160,6 +177,12 @@ class Reconciler:
                 return False
             self.note_failure(lease, target, f"revision {revision} was refused: {error}", observed)
         return True
+
+    def expire(self, lease: Lease, operation: Operation) -> None:
+        """Nobody has approved a change in time."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            approvals.expire(ChangeContext(tx, self.store.now(), ACTOR, self.backend_of), operation)
 
     def note_repair(self, lease: Lease, target: ServeTarget, revision: int, observed: Observed) -> ServeTarget:
         """An active revision ended by itself or was deleted by somebody, and is started or made again."""
@@ -203,13 +226,51 @@ class Reconciler:
                 rollouts.begin_step(tx, now, rollout)
                 operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
             else:
-                rollouts.end_step(tx, now, rollout, "PASSED")
-                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None)
+                rollouts.end_step(tx, now, rollout, "PASSED", rollout.verdict_reason if step.judged else "")
+                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
             events.add(
                 tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
                 serve=target.serve, env=target.env, operation=rollout.operation, message=words,
             )  # fmt: skip
         failpoint("after_step")
+
+    def judge(
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, decided_on: RolloutState | None
+    ) -> None:
+        """Looks at the evidence, and keeps the look; nothing if a person has changed the rollout meanwhile."""
+        with self.store.reading() as tx:
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            if not self.judging.knows(rollout.operation):
+                self.judging.follow(backend, key, rollout, rollouts.looks(tx, rollout.operation))
+        look = self.judging.look(backend, key, rollout, self.store.now())
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollouts.add_look(tx, now, rollout, look)
+            if look.verdict != rollout.verdict or rollout.looked_at is None:
+                events.add(
+                    tx, now, ACTOR, "rollout.verdict",
+                    serve=target.serve, env=target.env, operation=rollout.operation,
+                    after={"verdict": look.verdict}, message=look.reason,
+                )  # fmt: skip
+
+    def note_pause(
+        self, lease: Lease, target: ServeTarget, reason: str, decided_on: RolloutState | None
+    ) -> None:  # fmt: skip
+        """A step without a verdict waits for a person."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            rollouts.change(tx, now, rollout, paused_at=now, paused_by=ACTOR.name, pause_reason=reason)
+            events.add(
+                tx, now, ACTOR, "rollout.pause",
+                serve=target.serve, env=target.env, operation=rollout.operation, message=reason,
+            )  # fmt: skip
 
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
@@ -251,6 +312,7 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
+        self.judging.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
@@ -263,7 +325,7 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     """What the store wants; nothing of a target that it does not know."""
     if target is None:
         return Desired(None)
-    operation = operations.find(tx, target.operation) if target.operation else None
+    operation = running(tx, target)
     if operation is not None:
         state = state_of(rollouts.find(tx, operation.id))
         return Desired(
@@ -279,8 +341,23 @@ def state_of(rollout: StoredRollout | None) -> RolloutState | None:
     """How far a rollout is, as the decision needs it."""
     if rollout is None:
         return None
-    paused = rollout.paused_at is not None
-    return RolloutState(rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at, paused)
+    return RolloutState(
+        rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
+        paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
+        verdict=rollout.verdict, reason=rollout.verdict_reason,
+    )  # fmt: skip
+
+
+def running(tx: Connection, target: ServeTarget) -> Operation | None:
+    """The change of a target that is carried out."""
+    operation = operations.find(tx, target.operation) if target.operation else None
+    return operation if operation is not None and operation.state == "RUNNING" else None
+
+
+def waiting_for(tx: Connection, target: ServeTarget | None) -> Operation | None:
+    """The change of a target that waits for approval."""
+    operation = operations.find(tx, target.operation) if target and target.operation else None
+    return operation if operation is not None and operation.state == "WAITING" else None
 
 
 def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:
