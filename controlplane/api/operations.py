@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import streams, views
@@ -129,7 +129,6 @@ def listed_operations(
     "/event",
     summary="Audit events, the oldest first; as a stream, those that come",
     responses=STREAM,
-    response_model=None,
 )
 def listed(
     request: Request,
@@ -137,7 +136,7 @@ def listed(
     env: Annotated[str | None, Query(max_length=63)] = None,
     after: Annotated[int | None, Query(ge=0, le=MAX_ID, description="only events after this id")] = None,
     limit: Limit = 100,
-) -> dict[str, Any] | Response:
+) -> Response:
     caller_of(request).require("viewer", env)
     store = control_of(request).store
     if streams.is_wanted(request):
@@ -145,7 +144,7 @@ def listed(
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
     with store.reading() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
-    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0}
+    return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
 
 
 def those_that_come(store: Store, serve: str | None, env: str | None, after: int | None) -> Callable[[], StreamPart]:
