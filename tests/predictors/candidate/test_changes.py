@@ -176,6 +176,7 @@ def test_a_candidate_stays_beside_the_next_version_of_the_model(registered: Vers
         assert set(split(server.running, 60)) == {"2", "3"}
         assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
         assert set(split(server.running, 40)) == {"1"}, "a revert leaves the model of before alone"
+        assert state(server.running)["reason"] == "version 2 was left by a revert"
 
 
 def test_a_candidate_that_crashes_when_it_is_loaded(registered: Versions, tmp_path: Path) -> None:
