@@ -18,6 +18,7 @@ from controlplane.api import (
     environments,
     operations,
     problems,
+    rollouts,
     serves,
     tokens,
     webhooks,
@@ -44,7 +45,7 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, serves, artifacts, operations, tokens, webhooks):
+    for each in (environments, clusters, deployments, rollouts, serves, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

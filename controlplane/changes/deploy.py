@@ -9,17 +9,19 @@ from sqlalchemy import Connection
 
 from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
+from controlplane.changes.protection import held, refuse_others, withdraw
 from controlplane.changes.serves import ensured_artifact
 from controlplane.domain.artifacts import KnownModel, folder_of
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import WRAPPER, Deploy, DeploymentConfig, DeployModel, RollBack
+from controlplane.domain.environments import Quotas
 from controlplane.domain.infra import WRAPPERS, InfraConfig, patched
 from controlplane.domain.overlays import merged
 from controlplane.domain.problems import ApiProblem, conflict, unprocessable
 from controlplane.domain.quotas import exceeded, share_of
 from controlplane.domain.revisions import Content, changes
 from controlplane.domain.serves import NewServe
-from controlplane.store import artifact_jobs, artifacts, environments, operations, serves, targets
+from controlplane.store import artifact_jobs, artifacts, environments, operations, rollouts, serves, targets
 from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
@@ -27,7 +29,9 @@ from controlplane.store.serves import Infra
 from controlplane.store.targets import Revision, ServeTarget
 
 CHANGE_SECONDS = 600.0
-"""How long a change may take until it fails."""
+"""How long a change may take until it fails; each step of a rollout has a time of its own."""
+BY_STEPS = ("deploy", "redeploy", "retry")
+"""Kinds of changes that follow the strategy; the others go back to what is known, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,7 @@ def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = N
     if known is None or known.overlay != overlay:
         serves.set_infra(context.tx, context.now, serve, said.env, overlay, known)
     artifact = artifact_of(context, serve, said.model_uri, said.artifact_version)
-    deployment = deployment_before(context.tx, serve, said.env)
-    if said.environment_variables is not None:
-        deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
-    if said.follow is not None:
-        deployment = deployment.model_copy(update={"follow": said.follow})
+    deployment = said.deployment(deployment_before(context.tx, serve, said.env))
     model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
@@ -136,26 +136,37 @@ def roll_back(context: ChangeContext, serve: str, body: Any) -> Begun:
     said = read(body, RollBack)
     environment = environments.get(context.tx, said.env)
     old = targets.revision(context.tx, serve, said.env, said.revision)
+    refuse_lost_model(old)
+    restore_infra(context, serve, said.env, old)
+    reason = said.reason or f"rollback to revision {old.number}"
+    return begin(context, "rollback", serve, environment, old.content, reason, restores=old.number)
+
+
+def refuse_lost_model(old: Revision) -> None:
+    """Raises ApiProblem (409) if the folder of the model is gone."""
     folder = folder_of(old.content.model_uri)
     if folder is not None and not folder.is_dir():
         raise conflict(
             f"revision {old.number} serves {old.content.model_uri}, which is no longer there",
             "restore the folder, or choose a revision whose model still exists",
         )
-    known = serves.infra(context.tx, serve, said.env)
+
+
+def restore_infra(context: ChangeContext, serve: str, env: str, old: Revision) -> None:
+    """The infrastructure of an earlier revision is that of the serve again."""
+    known = serves.infra(context.tx, serve, env)
     if known is None or known.overlay != old.content.infra:
-        serves.set_infra(context.tx, context.now, serve, said.env, old.content.infra, known)
-    reason = said.reason or f"rollback to revision {old.number}"
-    return begin(context, "rollback", serve, environment, old.content, reason, restores=old.number)
+        serves.set_infra(context.tx, context.now, serve, env, old.content.infra, known)
 
 
 def undeploy(context: ChangeContext, serve: str, env: str) -> Begun:
     """Ends a serve in an environment; its revisions stay."""
-    environments.get(context.tx, env)
+    environment = environments.get(context.tx, env)
     serves.get(context.tx, serve)
     target = targets.find(context.tx, serve, env)
     if target is None or (target.wanted is None and target.operation is None):
         raise conflict(f"{serve} is not deployed in {env}", "there is nothing to undeploy")
+    refuse_others(context, environment)
     refuse_second(context, target)
     operation = operations.add(
         context.tx, context.now, "undeploy", serve, env, None, context.actor.name, CHANGE_SECONDS
@@ -163,7 +174,7 @@ def undeploy(context: ChangeContext, serve: str, env: str) -> Begun:
     targets.change(context.tx, context.now, target, wanted=None, operation=operation.id)
     context.note("undeploy", serve=serve, env=env, operation=operation.id, before={"revision": target.wanted})
     context.dirty.append(Key(env, serve))
-    return Begun(operation, None, [])
+    return Begun(held(context, environment, operation, target.wanted, None), None, [])
 
 
 def abort(context: ChangeContext, operation: Operation) -> Operation:
@@ -171,12 +182,22 @@ def abort(context: ChangeContext, operation: Operation) -> Operation:
     target = targets.find(context.tx, operation.serve, operation.env)
     if target is None or target.operation != operation.id:
         raise conflict(f"operation {operation.id} has ended: {operation.state}", "there is nothing to abort")
-    message = f"aborted by {context.actor.name}"
+    return end_early(context, operation, target, "abort", f"aborted by {context.actor.name}")
+
+
+def end_early(
+    context: ChangeContext, operation: Operation, target: ServeTarget, action: str, message: str
+) -> Operation:  # fmt: skip
+    """Ends a change that has not ended by itself; `action` is what the event calls it."""
+    if operation.state == "WAITING":
+        withdraw(context, operation, target)
     operations.end(context.tx, context.now, operation, "ABORTED", message)
+    if (rollout := rollouts.find(context.tx, operation.id)) is not None:
+        rollouts.end_step(context.tx, context.now, rollout, "ABORTED", message)
     if operation.revision is not None:
         targets.set_deployment(context.tx, context.now, target, operation.revision, "ABORTED", message)
     targets.change(context.tx, context.now, target, wanted=target.active, operation=None)
-    context.note("abort", serve=target.serve, env=target.env, operation=operation.id)
+    context.note(action, serve=target.serve, env=target.env, operation=operation.id, message=message)
     context.dirty.append(Key(target.env, target.serve))
     return operations.get(context.tx, operation.id)
 
@@ -191,6 +212,7 @@ def begin(
     restores: int | None = None,
 ) -> Begun:
     """Stores what is wanted: a revision, an operation and a deployment. The loops do the rest."""
+    refuse_others(context, environment)
     target = targets.ensured(context.tx, context.now, serve, environment.name)
     refuse_second(context, target)
     if problems := context.backend_of(content.environment).problems(serve, content):
@@ -202,6 +224,8 @@ def begin(
         context.tx, context.now, kind, serve, target.env, revision.number, context.actor.name, CHANGE_SECONDS
     )  # fmt: skip
     targets.add_deployment(context.tx, context.now, revision, operation.id)
+    if kind in BY_STEPS:
+        begin_rollout(context, target, operation, content)
     targets.change(
         context.tx, context.now, target,
         wanted=revision.number, last_revision=revision.number, operation=operation.id,
@@ -214,15 +238,23 @@ def begin(
     )  # fmt: skip
     context.dirty.append(Key(target.env, serve))
     context.revisions.append(revision)
-    return Begun(operation, revision, listed)
+    return Begun(held(context, environment, operation, target.wanted, restores), revision, listed)
+
+
+def begin_rollout(context: ChangeContext, target: ServeTarget, operation: Operation, content: Content) -> None:
+    """The steps of a change; there are none without a revision to compare with."""
+    plan = content.deployment.plan()
+    if target.active is not None and plan.steps:
+        rollouts.add(context.tx, context.now, operation, target.active, plan)
 
 
 def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
     """Raises ApiProblem (409) while a change is under way."""
     if target.operation is not None:
         current = operations.get(context.tx, target.operation)
+        state = "is being changed" if current.state == "RUNNING" else "has a change that waits for approval"
         raise conflict(
-            f"{target.serve} in {target.env} is being changed: {current.kind} {current.id}, by {current.author}",
+            f"{target.serve} in {target.env} {state}: {current.kind} {current.id}, by {current.author}",
             f"wait for it (GET /api/v1/operation/{current.id}), or end it (POST /api/v1/operation/{current.id}/abort)",
             operation=current.id,
         )
@@ -230,11 +262,10 @@ def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
 
 def hold_to_quotas(context: ChangeContext, environment: Environment, target: ServeTarget, content: Content) -> None:
     """Raises ApiProblem (422) if the environment would have more than its quotas allow."""
-    shares = [share_of(merged(content.environment.spec, content.infra))]
-    for other in targets.in_environment(context.tx, environment.name):
-        if other.serve != target.serve and other.wanted is not None:
-            deployed = targets.revision(context.tx, other.serve, other.env, other.wanted).content
-            shares.append(share_of(merged(deployed.environment.spec, deployed.infra)))
+    if environment.config.quotas == Quotas():
+        return
+    contents = {**targets.wanted_contents(context.tx, environment.name), target.serve: content}
+    shares = [share_of(merged(each.environment.spec, each.infra)) for each in contents.values()]
     if problems := exceeded(environment.config.quotas, shares):
         raise ApiProblem(
             422,

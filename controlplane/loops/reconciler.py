@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
-from controlplane.changes.context import BackendOf
-from controlplane.decide import (
+from controlplane.actions import (
+    ALL,
     Apply,
-    ChangeUnderWay,
-    Desired,
+    BeginStep,
     Discard,
     Fail,
-    Observed,
+    Judge,
+    NextStep,
+    PauseRollout,
     Promote,
+    SplitTraffic,
     Succeed,
-    decide,
+    earliest,
 )
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
+from controlplane.changes import approvals
+from controlplane.changes.context import BackendOf, ChangeContext
+from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
+from controlplane.loops.judging import RolloutJudge
 from controlplane.loops.metrics import LoopMetrics
-from controlplane.store import environments, events, leases, operations, targets
+from controlplane.rollout import RolloutState
+from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
+from controlplane.store.operations import Operation
+from controlplane.store.rollouts import StoredRollout
 from controlplane.store.targets import ServeTarget
 
 log = logging.getLogger("controlplane")
@@ -47,6 +56,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.judging = RolloutJudge()
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -59,6 +69,10 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+                waiting = waiting_for(tx, target)
+            if waiting is not None and waiting.deadline <= self.store.now():
+                self.expire(lease, waiting)
+                continue
             if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
@@ -68,21 +82,30 @@ class Reconciler:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
-                return decision.again_at
+                return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
             match decision.action:
                 case Apply(revision):
                     if target is not None and not self.apply(lease, target, backend, key, revision, observed):
                         return self.store.now() + REFUSED_SECONDS
                 case Promote(revision):
-                    self.fence(lease)
-                    failpoint("before_promote")
-                    backend.promote(key, revision)
+                    self.split(lease, backend, key, {revision: ALL})
+                case SplitTraffic(weights):
+                    self.split(lease, backend, key, weights)
                 case Discard(revision):
                     self.fence(lease)
                     failpoint("before_discard")
                     backend.discard(key, revision)
                     failpoint("after_discard")
+                case BeginStep() | NextStep() as action:
+                    if target is not None and desired.change is not None:
+                        self.note_step(lease, target, action, desired.change.rollout)
+                case Judge():
+                    if target is not None and desired.change is not None:
+                        self.judge(lease, target, backend, key, desired.change.rollout)
+                case PauseRollout(reason):
+                    if target is not None and desired.change is not None:
+                        self.note_pause(lease, target, reason, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -117,6 +140,9 @@ class Reconciler:
             operation = operations.find(tx, target.operation)
             if operation is not None:
                 operations.postpone(tx, now, operation, now - since)
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is not None and rollout.step_at is not None:
+                rollouts.change(tx, now, rollout, step_at=rollout.step_at + now - since)
 
     def environment(self, tx: Connection, key: Key, target: ServeTarget | None) -> EnvironmentConfig:
         known = environments.find(tx, key.env)
@@ -127,6 +153,11 @@ class Reconciler:
         with self.store.reading() as tx:
             leases.require(tx, lease)
 
+    def split(self, lease: Lease, backend: Backend, key: Key, weights: Mapping[int, int]) -> None:
+        self.fence(lease)
+        failpoint("before_split")
+        backend.split(key, weights)
+
     def apply(
         self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, observed: Observed
     ) -> bool:
@@ -134,7 +165,7 @@ class Reconciler:
         with self.store.reading() as tx:
             leases.require(tx, lease)
             content: Content = targets.revision(tx, key.serve, key.env, revision).content
-            operation = operations.find(tx, target.operation or "")
+            operation = running(tx, target)
         if target.active == revision:
             target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
@@ -146,6 +177,12 @@ class Reconciler:
                 return False
             self.note_failure(lease, target, f"revision {revision} was refused: {error}", observed)
         return True
+
+    def expire(self, lease: Lease, operation: Operation) -> None:
+        """Nobody has approved a change in time."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            approvals.expire(ChangeContext(tx, self.store.now(), ACTOR, self.backend_of), operation)
 
     def note_repair(self, lease: Lease, target: ServeTarget, revision: int, observed: Observed) -> ServeTarget:
         """An active revision ended by itself or was deleted by somebody, and is started or made again."""
@@ -172,6 +209,69 @@ class Reconciler:
             events.add(tx, now, ACTOR, action, serve=target.serve, env=target.env, message=message)
         return changed
 
+    def note_step(
+        self, lease: Lease, target: ServeTarget, action: BeginStep | NextStep, decided_on: RolloutState | None
+    ) -> None:
+        """A step of the rollout has begun, or has passed; nothing if a person has changed the rollout meanwhile."""
+        failpoint("before_step")
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            step = rollout.plan.steps[rollout.step]
+            words = f"step {rollout.step + 1} of {len(rollout.plan.steps)}: {step.weight} % of the requests"
+            if isinstance(action, BeginStep):
+                rollouts.begin_step(tx, now, rollout)
+                operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
+            else:
+                rollouts.end_step(tx, now, rollout, "PASSED", rollout.verdict_reason if step.judged else "")
+                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
+            events.add(
+                tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
+                serve=target.serve, env=target.env, operation=rollout.operation, message=words,
+            )  # fmt: skip
+        failpoint("after_step")
+
+    def judge(
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, decided_on: RolloutState | None
+    ) -> None:
+        """Looks at the evidence, and keeps the look; nothing if a person has changed the rollout meanwhile."""
+        with self.store.reading() as tx:
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            if not self.judging.knows(rollout.operation):
+                self.judging.follow(backend, key, rollout, rollouts.looks(tx, rollout.operation))
+        look = self.judging.look(backend, key, rollout, self.store.now())
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollouts.add_look(tx, now, rollout, look)
+            if look.verdict != rollout.verdict or rollout.looked_at is None:
+                events.add(
+                    tx, now, ACTOR, "rollout.verdict",
+                    serve=target.serve, env=target.env, operation=rollout.operation,
+                    after={"verdict": look.verdict}, message=look.reason,
+                )  # fmt: skip
+
+    def note_pause(
+        self, lease: Lease, target: ServeTarget, reason: str, decided_on: RolloutState | None
+    ) -> None:  # fmt: skip
+        """A step without a verdict waits for a person."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            rollouts.change(tx, now, rollout, paused_at=now, paused_by=ACTOR.name, pause_reason=reason)
+            events.add(
+                tx, now, ACTOR, "rollout.pause",
+                serve=target.serve, env=target.env, operation=rollout.operation, message=reason,
+            )  # fmt: skip
+
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
         with self.store.writing() as tx:
@@ -181,6 +281,9 @@ class Reconciler:
                 targets.set_deployment(tx, now, target, target.active, "ENDED")
             if target.wanted is not None:
                 targets.set_deployment(tx, now, target, target.wanted, "ACTIVE")
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is not None and rollout.plan.keep:
+                rollouts.change(tx, now, rollout, keep_until=now + rollout.plan.keep)
             self.end_operation(tx, now, target, "SUCCEEDED", "")
             targets.change(tx, now, target, active=target.wanted, operation=None)
         failpoint("after_note")
@@ -194,6 +297,8 @@ class Reconciler:
             now = self.store.now()
             if target.wanted is not None:
                 targets.set_deployment(tx, now, target, target.wanted, "FAILED", reason)
+            if (rollout := rollouts.find(tx, target.operation)) is not None:
+                rollouts.end_step(tx, now, rollout, "FAILED", reason)
             self.end_operation(tx, now, target, "FAILED", reason)
             targets.change(
                 tx, now, target, wanted=target.active, operation=None, last_error=reason, last_error_at=now
@@ -207,6 +312,7 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
+        self.judging.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
@@ -219,9 +325,39 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     """What the store wants; nothing of a target that it does not know."""
     if target is None:
         return Desired(None)
+    operation = running(tx, target)
+    if operation is not None:
+        state = state_of(rollouts.find(tx, operation.id))
+        return Desired(
+            target.wanted, target.active, ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER, state)
+        )
+    last = rollouts.newest(tx, target.serve, target.env)
+    if last is None or last.keep_until is None or last.revision != target.active:
+        return Desired(target.wanted, target.active)
+    return Desired(target.wanted, target.active, None, last.baseline, last.keep_until)
+
+
+def state_of(rollout: StoredRollout | None) -> RolloutState | None:
+    """How far a rollout is, as the decision needs it."""
+    if rollout is None:
+        return None
+    return RolloutState(
+        rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
+        paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
+        verdict=rollout.verdict, reason=rollout.verdict_reason,
+    )  # fmt: skip
+
+
+def running(tx: Connection, target: ServeTarget) -> Operation | None:
+    """The change of a target that is carried out."""
     operation = operations.find(tx, target.operation) if target.operation else None
-    change = ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER) if operation else None
-    return Desired(target.wanted, target.active, change)
+    return operation if operation is not None and operation.state == "RUNNING" else None
+
+
+def waiting_for(tx: Connection, target: ServeTarget | None) -> Operation | None:
+    """The change of a target that waits for approval."""
+    operation = operations.find(tx, target.operation) if target and target.operation else None
+    return operation if operation is not None and operation.state == "WAITING" else None
 
 
 def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:

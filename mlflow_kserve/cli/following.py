@@ -56,6 +56,10 @@ def follow(
     if operation is None or not (wait or watch):
         session.show(begun, BEGUN)
         return
+    if operation["state"] == "WAITING":
+        session.show(begun, BEGUN)
+        click.echo(f"error: it waits for another person: mlflow-kserve operation approve {operation['id']}", err=True)
+        raise SystemExit(UNDER_WAY)
     operation = watched(session, operation, timeout) if watch else session.follow(wait_for(operation, timeout))
     session.show(session.send(calls.get_status(operation["serve"], operation["env"])), ENDED)
     if operation["state"] == "RUNNING":
@@ -88,7 +92,8 @@ def progress(status: StatusReply) -> list[str]:
     lines = []
     for pod in status["pods"] or []:
         starts = f", start {pod['starts']}" if pod.get("starts", 1) > 1 else ""
-        serving = ", serving" if pod.get("serving") else ""
+        weight = pod.get("weight", 0)
+        serving = f", {weight} % of the requests" if 0 < weight < 100 else ", serving" if pod.get("serving") else ""
         message = f": {pod['message']}" if pod.get("message") and pod["phase"] != "ready" else ""
         place = pod.get("name") or f"revision {pod['revision']}"
         lines.append(f"{place}: {pod['phase']}{starts}{serving}{message}")

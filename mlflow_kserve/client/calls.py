@@ -24,6 +24,7 @@ from mlflow_kserve.client.replies import (
     OperationReply,
     PageReply,
     RevisionReply,
+    RolloutReply,
     ServeReply,
     StatusReply,
     TokenReply,
@@ -212,6 +213,31 @@ def compare_revisions(serve: str, env: str, number: int, other: int) -> ApiCall[
     return ApiCall("GET", place("serve", serve, "revisions", env, number, "diff", other))
 
 
+# -- rollouts -------------------------------------------------------------------------------------------------------
+
+
+def get_rollout(serve: str, env: str, wait: float = 0) -> ApiCall[RolloutReply]:
+    return ApiCall("GET", place("serve", serve, "rollout", env), {"wait": wait or None})
+
+
+def list_rollouts(serve: str, env: str | None = None) -> ApiCall[PageReply[RolloutReply]]:
+    return ApiCall("GET", place("serve", serve, "rollouts"), {"env": env, "limit": MAX_PAGE})
+
+
+def steer_rollout(
+    serve: str, env: str, verb: Literal["pause", "resume", "promote", "abort"], fields: Fields | None = None
+) -> ApiCall[RolloutReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, verb), body=fields)
+
+
+def retry_rollout(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, "retry"))
+
+
+def undo_rollout(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, "undo"))
+
+
 # -- operations, events, tokens -------------------------------------------------------------------------------------
 
 
@@ -221,6 +247,20 @@ def get_operation(id: str, wait: float = 0) -> ApiCall[OperationReply]:
 
 def abort_operation(id: str) -> ApiCall[OperationReply]:
     return ApiCall("POST", place("operation", id, "abort"))
+
+
+def list_operations(
+    state: str | None = None, serve: str | None = None, env: str | None = None
+) -> ApiCall[PageReply[OperationReply]]:
+    return ApiCall("GET", "/operation", {"state": state, "serve": serve, "env": env, "limit": MAX_PAGE})
+
+
+def approve_operation(id: str, reason: str = "") -> ApiCall[OperationReply]:
+    return ApiCall("POST", place("operation", id, "approve"), body={"reason": reason})
+
+
+def reject_operation(id: str, reason: str = "") -> ApiCall[OperationReply]:
+    return ApiCall("POST", place("operation", id, "reject"), body={"reason": reason})
 
 
 def list_events(
