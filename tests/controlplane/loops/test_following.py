@@ -13,7 +13,7 @@ from tests.controlplane.mlflow_registry import MOVING, AliasRegistry, alias_regi
 from tests.controlplane.plane import Plane
 
 
-class Follower:
+class FollowingPlane:
     """A control plane whose serve `fraud` follows the alias `champion`."""
 
     def __init__(self, plane: Plane, registry: AliasRegistry) -> None:
@@ -38,14 +38,14 @@ class Follower:
 
 
 @pytest.fixture
-def follower(plane: Plane) -> Iterator[Follower]:
+def follower(plane: Plane) -> Iterator[FollowingPlane]:
     with alias_registry() as registry:
-        made = Follower(plane, registry)
+        made = FollowingPlane(plane, registry)
         plane.deploy(uri=MOVING, follow="rollout")
         yield made
 
 
-def test_a_version_becomes_a_revision(follower: Follower) -> None:
+def test_a_version_becomes_a_revision(follower: FollowingPlane) -> None:
     assert (follower.served(), follower.follow()) == ((1, "models:/fraud/7"), [])
     (moved,) = follower.move("8")
     assert (moved.env, moved.serve, follower.served()) == ("local", "fraud", (2, "models:/fraud/8"))
@@ -54,7 +54,7 @@ def test_a_version_becomes_a_revision(follower: Follower) -> None:
     assert follower.follow() == []
 
 
-def test_a_version_that_fails_is_tried_once(follower: Follower) -> None:
+def test_a_version_that_fails_is_tried_once(follower: FollowingPlane) -> None:
     follower.plane.backend.broken.add("models:/fraud/8")
     assert len(follower.move("8")) == 1
     assert follower.served() == (1, "models:/fraud/7")
@@ -64,7 +64,7 @@ def test_a_version_that_fails_is_tried_once(follower: Follower) -> None:
     assert len(follower.move("8")) == 1, "the alias has moved back to it"
 
 
-def test_what_a_person_has_done_stays(follower: Follower) -> None:
+def test_what_a_person_has_done_stays(follower: FollowingPlane) -> None:
     follower.move("8")
     follower.plane.post("/serve/fraud/rollback", {"env": "local", "revision": 1})
     assert (follower.follow(), follower.served()) == ([], (3, "models:/fraud/7"))
@@ -74,7 +74,7 @@ def test_what_a_person_has_done_stays(follower: Follower) -> None:
     assert follower.move("10") == []
 
 
-def test_a_change_under_way_is_waited_for(follower: Follower) -> None:
+def test_a_change_under_way_is_waited_for(follower: FollowingPlane) -> None:
     follower.plane.backend.slow.add("models:/fraud/20")
     follower.plane.post("/serve/deploy-model", {"serve_name": "fraud", "model_uri": "models:/fraud/20", "env": "local"})
     follower.registry.aliases["champion"] = "8"
@@ -86,7 +86,7 @@ def test_a_change_under_way_is_waited_for(follower: Follower) -> None:
     assert follower.served() == (3, "models:/fraud/8")
 
 
-def test_a_rollout_by_steps(follower: Follower) -> None:
+def test_a_rollout_by_steps(follower: FollowingPlane) -> None:
     """The strategy of the serve is that of its new versions."""
     follower.plane.deploy(serve="careful", uri=MOVING, follow="rollout", deployment_strategy="canary")
     follower.registry.aliases["champion"] = "8"
@@ -95,7 +95,7 @@ def test_a_rollout_by_steps(follower: Follower) -> None:
     assert (rollout["revision"], rollout["strategy"]) == (2, "canary")
 
 
-def test_what_is_refused_is_said_once(follower: Follower) -> None:
+def test_what_is_refused_is_said_once(follower: FollowingPlane) -> None:
     follower.plane.patch("/environment/local", {"quotas": {"serves": 0}})
     assert follower.move("8") == follower.follow() == []
     events = [each for each in follower.plane.get("/event")["items"] if each["action"] == "follow.refused"]
@@ -103,7 +103,7 @@ def test_what_is_refused_is_said_once(follower: Follower) -> None:
     assert "has no room" in events[0]["message"]
 
 
-def test_a_registry_that_is_away_is_asked_once_a_round(follower: Follower) -> None:
+def test_a_registry_that_is_away_is_asked_once_a_round(follower: FollowingPlane) -> None:
     follower.plane.deploy(serve="other", uri="models:/fraud@challenger2", follow="hot")
     follower.registry.aliases |= {"second": "7"}
     follower.plane.deploy(serve="another", uri="models:/fraud@second", follow="rollout")
@@ -117,7 +117,7 @@ def test_a_registry_that_is_away_is_asked_once_a_round(follower: Follower) -> No
     assert len(follower.move("8")) == 1
 
 
-def test_a_protected_environment_waits(follower: Follower) -> None:
+def test_a_protected_environment_waits(follower: FollowingPlane) -> None:
     follower.plane.patch("/environment/local", {"protection": {"second_person": True}})
     follower.move("8")
     (waiting,) = follower.plane.get("/operation?state=WAITING")["items"]
