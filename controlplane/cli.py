@@ -8,21 +8,23 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
-from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.loops.loops import Loops
+from controlplane.page.site import site
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
 from controlplane.store.events import Actor, add
@@ -129,11 +131,13 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             acts=lambda: loops.acts,
             waiting=loops.queue.__len__,
             metrics=loops.metrics.registry,
+            last_seen=loops.last_seen,
         )
         server = ControlServer(uvicorn.Config(
-            build(control), log_level="warning", loop="uvloop", lifespan="off",
+            site(control), log_level="warning", loop="uvloop", lifespan="off",
             server_header=False,
         ))  # fmt: skip
+        server.closing = control.closing
         server.announcement = "open to anybody on this machine" if guard.is_open() else "with tokens"
         loops.start()
         try:
@@ -153,13 +157,21 @@ class ControlServer(uvicorn.Server):
     """Says where it listens, once it does, and leaves what comes after a signal to `run`."""
 
     announcement = ""
+    closing: threading.Event
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(f"The control plane answers on {url} ({self.announcement}); /docs shows its routes.", flush=True)
+            print(
+                f"The control plane answers on {url} ({self.announcement}); /ui is its page, /docs shows its routes.",
+                flush=True,
+            )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.closing.set()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -11,7 +11,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 
-from controlplane.api import artifacts, clusters, deployments, environments, operations, problems, serves, tokens
+from controlplane.api import (
+    artifacts,
+    clusters,
+    deployments,
+    environments,
+    fleet,
+    live,
+    operations,
+    problems,
+    serves,
+    tokens,
+)
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import PROBLEMS
 from controlplane.domain.problems import ApiProblem
@@ -32,7 +43,7 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.middleware("http")(guarded)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, serves, artifacts, operations, tokens):
+    for each in (environments, clusters, deployments, serves, fleet, artifacts, live, operations, tokens):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,7 @@ from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
 from controlplane.backends.backend import Key
 from controlplane.changes.context import BackendOf
+from controlplane.decide import Observed
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 
@@ -29,6 +31,10 @@ class Control:
     waiting: Callable[[], int]
     """How many keys wait for the loops."""
     metrics: CollectorRegistry
+    last_seen: Callable[[Key], Observed | None] = lambda key: None
+    """What the loops saw of a target last; None if they do not act here, or the back end does not answer."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when the server ends: replies that go on for long end then."""
 
 
 def control_of(request: Request) -> Control:

@@ -47,15 +47,19 @@ def abort(request: Request, id: str) -> Response:
     return carry_out(request, None, change)
 
 
-@router.get("/event", summary="Audit events, the oldest first")
+@router.get("/event", summary="Audit events, the oldest first; with `before`, the newest first")
 def listed(
     request: Request,
     serve: Annotated[str | None, Query(max_length=63)] = None,
     env: Annotated[str | None, Query(max_length=63)] = None,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="only events after this id")] = 0,
+    before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="only events before this id")] = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
     with control_of(request).store.reading() as tx:
-        rows = events.listed(tx, serve=serve, env=env, after=after, limit=limit)
+        if before is not None:
+            rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
+        else:
+            rows = events.listed(tx, serve=serve, env=env, after=after, limit=limit)
     return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after}

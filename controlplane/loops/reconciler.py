@@ -47,6 +47,8 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.last_seen: dict[Key, Observed] = {}
+        """What was there of each target when it was seen to; nothing while its back end does not answer."""
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -59,11 +61,15 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+            if target is None:
+                self.last_seen.pop(key, None)
             if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
             if observed is None:
                 continue
+            if target is not None:
+                self.last_seen[key] = observed
             if observed.conflicts and target is not None and desired.change is None:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
@@ -98,6 +104,7 @@ class Reconciler:
         try:
             observed = backend.observe(key, target.wanted if target else None, content)
         except BackendAway:
+            self.last_seen.pop(key, None)
             self.postpone(lease, key, target)
             raise
         if key in self.away_since:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, Select, insert, select
 
 from controlplane.store import tables
+
+T = tables.event
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ def add(
     message: str = "",
 ) -> None:
     tx.execute(
-        insert(tables.event).values(
+        insert(T).values(
             at=now, actor=actor.name, source=actor.source, action=action, serve=serve, env=env, operation=operation,
             before=before, after=after, message=message,
         )
@@ -43,9 +45,20 @@ def listed(
     tx: Connection, *, serve: str | None = None, env: str | None = None, after: int = 0, limit: int = 100
 ) -> list[Row[Any]]:
     """Events after an id, the oldest first."""
-    query = select(tables.event).where(tables.event.c.id > after).order_by(tables.event.c.id).limit(limit)
-    if serve:
-        query = query.where(tables.event.c.serve == serve)
-    if env:
-        query = query.where(tables.event.c.env == env)
+    query = filtered(serve, env).where(T.c.id > after).order_by(T.c.id).limit(limit)
     return list(tx.execute(query))
+
+
+def newest(
+    tx: Connection, *, serve: str | None = None, env: str | None = None, before: int | None = None, limit: int = 100
+) -> list[Row[Any]]:
+    """Events before an id, the newest first."""
+    query = filtered(serve, env).order_by(T.c.id.desc()).limit(limit)
+    return list(tx.execute(query if before is None else query.where(T.c.id < before)))
+
+
+def filtered(serve: str | None, env: str | None) -> Select[Any]:
+    query = select(T)
+    if serve:
+        query = query.where(T.c.serve == serve)
+    return query.where(T.c.env == env) if env else query

@@ -14,12 +14,12 @@ import uvicorn
 
 from controlplane.access.guard import CallerGuard
 from controlplane.access.settings import ControlAccessSettings
-from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.cli import ensure_local, listening
 from controlplane.decide import Observed
 from controlplane.loops.loops import Loops
+from controlplane.page.site import site
 from controlplane.store.database import Store
 from tests.controlplane.memory_backend import MemoryBackend
 from tests.serving import wait_for
@@ -45,9 +45,10 @@ class ServedPlane:
         control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
             self.loops.mark, self.loops.artifacts_wanted.set, lambda: self.loops.acts, self.loops.queue.__len__,
-            self.loops.metrics.registry,
+            self.loops.metrics.registry, self.loops.last_seen,
         )  # fmt: skip
-        self.server = uvicorn.Server(uvicorn.Config(build(control), log_level="error", lifespan="off"))
+        self.closing = control.closing
+        self.server = uvicorn.Server(uvicorn.Config(site(control), log_level="error", lifespan="off"))
         self.socket = listening("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
@@ -58,6 +59,7 @@ class ServedPlane:
         wait_for(lambda: self.server.started)
 
     def close(self) -> None:
+        self.closing.set()
         self.server.should_exit = True
         self.thread.join()
         self.loops.close()

@@ -1,0 +1,23 @@
+// Tells the parts of a page that something has changed; each then asks for itself anew.
+"use strict"
+
+const place = document.body.dataset.live
+if (place) {
+  const stream = new EventSource(place)
+  stream.addEventListener("changed", () => htmx.trigger(document.body, "changed"))
+  addEventListener("pagehide", () => stream.close())
+}
+
+// Refusals are pages, too.
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  const status = event.detail.xhr.status
+  if (status === 409 || status === 422 || status === 502) event.detail.shouldSwap = true
+})
+
+// What a person is reading or has chosen stays while they do.
+const kept = (part) =>
+  part.querySelector("details[open]") ||
+  [...part.querySelectorAll("input[type=radio]")].some((each) => each.checked !== each.defaultChecked)
+document.body.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.id === "live" && kept(event.detail.elt)) event.preventDefault()
+})
