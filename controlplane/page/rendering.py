@@ -29,7 +29,7 @@ templates = Environment(
 )
 
 
-def render(request: Request, template: str, status: int = 200, **content: Any) -> HTMLResponse:
+def render(request: Request, template: str, code: int = 200, /, **content: Any) -> HTMLResponse:
     text = templates.get_template(template).render(
         root=root_of(request),
         files=f"{root_of(request)}/static/{VERSION}",
@@ -39,7 +39,7 @@ def render(request: Request, template: str, status: int = 200, **content: Any) -
         now=control_of(request).store.now(),
         **content,
     )
-    return HTMLResponse(text, status)
+    return HTMLResponse(text, code)
 
 
 def root_of(request: Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +30,14 @@ class AddressedBackend(MemoryBackend):
 
     address = "http://127.0.0.1:9"
 
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(now)
+        self.addresses: dict[Key, str] = {}
+        """Those of single serves."""
+
     def observe(self, key: Key, *more: Any, **options: Any) -> Observed:
         observed = super().observe(key, *more, **options)
-        return replace(observed, url=self.address) if observed.url else observed
+        return replace(observed, url=self.addresses.get(key, self.address)) if observed.url else observed
 
 
 class ServedPlane:
