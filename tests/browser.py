@@ -42,6 +42,7 @@ class Browser:
         self.complaints: list[str] = []
         for domain in ("Log", "Runtime", "Page"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method: str, **params: Any) -> Any:
         number = next(self.numbers)

@@ -94,9 +94,10 @@ def as_curl(url: str, body: str, with_token: bool) -> str:
 
 
 def as_python(url: str, body: str, with_token: bool) -> str:
-    try:
-        said = f"json={pprint.pformat(json.loads(body), width=100, sort_dicts=False)}"
-    except (ValueError, RecursionError):
-        said = f"data={body!r}"
     token = ', headers={"authorization": f"Bearer {token}"}' if with_token else ""
-    return f"import requests\n\nreply = requests.post(\n{url!r},\n{said}{token},\ntimeout=30,\n)\nprint(reply.json())"
+    try:
+        payload, name = pprint.pformat(json.loads(body), width=100, sort_dicts=False), "json"
+    except (ValueError, RecursionError):
+        payload, name = repr(body), "data"
+    asked = f"reply = requests.post({url!r}, {name}=payload{token}, timeout=30)"
+    return f"import requests\n\npayload = {payload}\n{asked}\nprint(reply.json())"

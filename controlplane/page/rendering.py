@@ -71,14 +71,17 @@ def to_sign_in(request: Request) -> Response:
 
 
 def ago(text: str | None, now: float) -> str:
-    """How long ago something was, in the largest unit that fits."""
+    """How long ago something was."""
     if text is None:
         return "never"
-    seconds = max(now - datetime.fromisoformat(text).timestamp(), 0.0)
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return "just now"
+    said = lasting(text, now)
+    return f"{said} ago" if said else "just now"
+
+
+def lasting(text: str, now: float) -> str:
+    """The time since, in the largest unit that fits; nothing for less than a minute."""
+    seconds = now - datetime.fromisoformat(text).timestamp()
+    return next((f"{seconds // size:.0f} {unit}" for size, unit in UNITS if seconds >= size), "")
 
 
 def clock(text: str | None) -> str:
@@ -102,9 +105,14 @@ def segment(text: Any) -> str:
     return quote(str(text), safe="")
 
 
+def sentence(text: str) -> str:
+    """The text with a capital first; the rest stays, unlike with Jinja's own filter."""
+    return text[:1].upper() + text[1:]
+
+
 def pair(text: str) -> tuple[str, str]:
     """An option of a choice whose word is its value."""
     return text, text
 
 
-templates.filters |= {"ago": ago, "clock": clock, "shown": shown, "as_json": as_json, "segment": segment, "pair": pair}
+templates.filters |= {each.__name__: each for each in (ago, lasting, clock, shown, as_json, segment, sentence, pair)}

@@ -19,5 +19,6 @@ const kept = (part) =>
   part.querySelector("details[open]") ||
   [...part.querySelectorAll("input[type=radio]")].some((each) => each.checked !== each.defaultChecked)
 document.body.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.elt.id === "live" && kept(event.detail.elt)) event.preventDefault()
+  const { elt, target } = event.detail
+  if (target.id === "live" && target.contains(elt) && kept(target)) event.preventDefault()
 })
