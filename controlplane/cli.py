@@ -8,17 +8,16 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.control import Control
+from controlplane.api.streams import EventFeed
 from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
@@ -33,6 +32,8 @@ log = logging.getLogger("controlplane")
 
 DEFAULT_DATA = Path("~/.mlflow-kserve")
 LOCAL = "local"
+SHUTDOWN_SECONDS = 10
+"""How long requests may go on after a signal."""
 
 
 class UnusableSetting(Exception):
@@ -133,11 +134,12 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             metrics=loops.metrics.registry,
             last_seen=loops.last_seen,
         )
-        server = ControlServer(uvicorn.Config(
-            site(control), log_level="warning", loop="uvloop", lifespan="off",
-            server_header=False,
-        ))  # fmt: skip
-        server.closing = control.closing
+        app = site(control)
+        config = uvicorn.Config(
+            app, log_level="warning", loop="uvloop", lifespan="off",
+            server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )  # fmt: skip
+        server = ControlServer(config, app.state.feed)
         server.announcement = "open to anybody on this machine" if guard.is_open() else "with tokens"
         loops.start()
         try:
@@ -157,7 +159,15 @@ class ControlServer(uvicorn.Server):
     """Says where it listens, once it does, and leaves what comes after a signal to `run`."""
 
     announcement = ""
-    closing: threading.Event
+
+    def __init__(self, config: uvicorn.Config, feed: EventFeed) -> None:
+        super().__init__(config)
+        self.feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends streams first: they would never end by themselves."""
+        self.feed.close()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -168,10 +178,6 @@ class ControlServer(uvicorn.Server):
                 f"The control plane answers on {url} ({self.announcement}); /ui is its page, /docs shows its routes.",
                 flush=True,
             )
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.closing.set()
-        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

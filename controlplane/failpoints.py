@@ -24,6 +24,7 @@ Failpoint = Literal[
     "after_note",
     "before_discard",
     "after_discard",
+    "after_send",
 ]
 FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
 

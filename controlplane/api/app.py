@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -10,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlplane.api import (
     artifacts,
@@ -17,14 +17,15 @@ from controlplane.api import (
     deployments,
     environments,
     fleet,
-    live,
     operations,
     problems,
     serves,
     tokens,
+    webhooks,
 )
 from controlplane.api.control import Control, caller_of, control_of
 from controlplane.api.parameters import PROBLEMS
+from controlplane.api.streams import EventFeed
 from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
@@ -40,10 +41,11 @@ def build(control: Control) -> FastAPI:
         version="1",
     )
     app.state.control = control
+    app.state.feed = EventFeed(control.store)
     problems.install(app)
-    app.middleware("http")(guarded)
+    app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, serves, fleet, artifacts, live, operations, tokens):
+    for each in (environments, clusters, deployments, serves, fleet, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)
@@ -51,19 +53,25 @@ def build(control: Control) -> FastAPI:
     return app
 
 
-async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+class GuardMiddleware:
     """Names the caller before anything is read of the request."""
-    if request.url.path in OPEN:
-        return await call_next(request)
-    try:
-        refuse_unreadable(request)
-        guard = control_of(request).guard
-        request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
-    except ApiProblem as problem:
-        return problems.response(problem)
-    except DBAPIError:
-        return problems.response(problems.unavailable("the store does not answer", "try again"))
-    return await call_next(request)
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            request = Request(scope)
+            try:
+                refuse_unreadable(request)
+                guard = control_of(request).guard
+                request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
+            except ApiProblem as problem:
+                return await problems.response(problem)(scope, receive, send)
+            except DBAPIError:
+                away = problems.unavailable("the store does not answer", "try again")
+                return await problems.response(away)(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 def refuse_unreadable(request: Request) -> None:

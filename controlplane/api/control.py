@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry
@@ -33,8 +32,6 @@ class Control:
     metrics: CollectorRegistry
     last_seen: Callable[[Key], Observed | None] = lambda key: None
     """What the loops saw of a target last; None if they do not act here, or the back end does not answer."""
-    closing: threading.Event = field(default_factory=threading.Event)
-    """Set when the server ends: replies that go on for long end then."""
 
 
 def control_of(request: Request) -> Control:

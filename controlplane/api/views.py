@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from controlplane.changes.deploy import Begun
 from controlplane.decide import FieldConflict, Instance, Observed, ReplicaCount
 from controlplane.domain.infra import in_words
 from controlplane.domain.revisions import in_sentences
+from controlplane.domain.times import iso
+from controlplane.store import events
 from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.artifacts import Artifact
+from controlplane.store.deliveries import Delivery, DeliveryBacklog
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
 from controlplane.store.serves import Infra, Serve
 from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
+from controlplane.store.webhooks import StoredWebhook
 
 
 def when(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if seconds is None else iso(seconds)
 
 
 def page(items: Sequence[Any], total: int, number: int, limit: int) -> dict[str, Any]:
@@ -146,8 +147,37 @@ def deployment(row: Deployment) -> dict[str, Any]:
     }
 
 
-def event(row: Any) -> dict[str, Any]:
-    return {**row._mapping, "at": when(row.at)}
+event = events.as_json
+
+
+def webhook(row: StoredWebhook, backlog: DeliveryBacklog) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        **row.config.model_dump(mode="json"),
+        "pending": backlog.pending,
+        "given_up": backlog.given_up,
+        "oldest_pending_at": when(backlog.oldest_at),
+        "last_error": backlog.last_error,
+        "generation": row.generation,
+        "author": row.author,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+    }
+
+
+def delivery(row: Delivery) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "webhook": row.webhook,
+        "event": row.event,
+        "subject": row.subject,
+        "state": row.state,
+        "attempts": row.attempts,
+        "message": row.message,
+        "due_at": when(row.due_at) if row.state == "PENDING" else None,
+        "created_at": when(row.created_at),
+        "updated_at": when(row.updated_at),
+    }
 
 
 def token(row: StoredToken) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from controlplane.backends.git import GitFailed, fetch
+from controlplane.backends.secret_files import MissingSecret, secret_text
 from controlplane.loops.reconciler import ACTOR
 from controlplane.store import artifact_jobs, artifacts, events, leases
 from controlplane.store.artifact_jobs import ArtifactJob
@@ -38,7 +39,7 @@ class ArtifactFetcher:
         try:
             token = self.token(source["git_token"])
             commit = fetch(source["github_repo_url"], source["branch"], source["path"], target, token)
-        except (GitFailed, OSError) as error:
+        except (GitFailed, MissingSecret, OSError) as error:
             log.error("artifact %s %s: %s", job.serve, job.version, error)
             with self.store.writing() as tx:
                 leases.require(tx, lease)
@@ -55,7 +56,4 @@ class ArtifactFetcher:
     def token(self, reference: dict[str, str] | None) -> str | None:
         if reference is None:
             return None
-        try:
-            return (self.secrets / reference["secret"] / reference["key"]).read_text().strip()
-        except FileNotFoundError:
-            raise GitFailed(f"there is no secret {reference['secret']} with the key {reference['key']}") from None
+        return secret_text(self.secrets, reference["secret"], reference["key"]).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from controlplane.loops.artifacts import ArtifactFetcher
 from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
+from controlplane.loops.webhooks import WebhookSender
 from controlplane.store import environments, leases, targets
 from controlplane.store.database import Store
 from controlplane.store.leases import LEASE_SECONDS, FencedOff, Lease
@@ -41,6 +43,7 @@ class Loops:
         self.reconciler = Reconciler(store, backend_of, self.current_lease, self.metrics)
         self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
         self.artifacts_wanted = threading.Event()
+        self.webhooks = WebhookSender(store, data / "secrets", self.current_lease, self.metrics)
         self.lease: Lease | None = None
         self.lease_until = 0.0
         """By the monotonic clock, which does not jump."""
@@ -53,6 +56,7 @@ class Loops:
             threading.Thread(target=self.lead, name="lease"),
             threading.Thread(target=self.survey, name="survey"),
             threading.Thread(target=self.fetch, name="artifacts"),
+            threading.Thread(target=self.send, name="webhooks"),
             *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
         ]
 
@@ -182,6 +186,15 @@ class Loops:
             except Exception:
                 log.exception("artifacts cannot be fetched")
             self.artifacts_wanted.wait(RENEW_INTERVAL)
+
+    def send(self) -> None:
+        """Delivers events to webhooks."""
+        while not self.stop.is_set():
+            try:
+                asyncio.run(self.webhooks.run(self.stop))
+            except Exception:
+                log.exception("webhooks cannot be served")
+                self.stop.wait(RENEW_INTERVAL)
 
     def work(self) -> None:
         while (key := self.queue.get()) is not None:

@@ -22,6 +22,10 @@ class LoopMetrics:
             f"{PREFIX}_operations", "Changes that have ended, by kind and state.", ["kind", "state"],
             registry=self.registry,
         )  # fmt: skip
+        self.deliveries = Counter(
+            f"{PREFIX}_deliveries", "Attempts to deliver an event to a webhook, by outcome.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
         self.waiting = Gauge(f"{PREFIX}_waiting", "Targets that wait to be seen to.", registry=self.registry)
         self.acts = Gauge(
             f"{PREFIX}_acts", "1 if this control plane is the one that acts.", registry=self.registry

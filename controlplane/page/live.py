@@ -5,12 +5,20 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from controlplane.api import live
+from controlplane.api import operations, streams
+from controlplane.domain.problems import ApiProblem
 from controlplane.page.fleet import Text
+from controlplane.page.sign_in import with_token
 
 router = APIRouter()
 
 
 @router.get("/live")
-async def stream(request: Request, serve: Text = "", env: Text = "") -> Response:
-    return await live.stream(request, serve or None, env or None)
+def stream(request: Request, serve: Text = "", env: Text = "") -> Response:
+    """The events of the API, to a browser: it sends no header, and its cookie is as good."""
+    if not streams.is_wanted(request):
+        raise ApiProblem(406, "this is a stream", way_out="GET /api/v1/event has the events as a list")
+    reply = operations.listed(with_token(request), serve or None, env or None)
+    if not isinstance(reply, Response):
+        raise AssertionError("a stream was asked for")
+    return reply

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import refuse_other_hosts
 from controlplane.api.control import control_of
 from controlplane.domain.problems import ApiProblem
@@ -23,15 +22,19 @@ MAX_COOKIE = 4000  # bytes; browsers drop longer ones without a word
 def signed_in(request: Request) -> None:
     """Names the caller by the cookie, as the API does by its header. Raises ApiProblem."""
     refuse_other_origins(request)
-    token = request.cookies.get(COOKIE, "")
-    request.state.caller = caller_with(request, token)
+    request.state.caller = control_of(request).guard.caller(headers_with(request, request.cookies.get(COOKIE, "")))
 
 
-def caller_with(request: Request, token: str) -> ApiCaller:
-    """Raises ApiProblem: 401 if the token is not known."""
+def headers_with(request: Request, token: str) -> list[tuple[bytes, bytes]]:
+    """What the API would be asked with."""
     host = (b"host", request.headers.get("host", "").encode("latin-1"))
-    sent = [(b"authorization", f"Bearer {token}".encode())] if token else []
-    return control_of(request).guard.caller([host, *sent])
+    return [host, (b"authorization", f"Bearer {token}".encode())] if token else [host]
+
+
+def with_token(request: Request) -> Request:
+    """The request with its cookie as the header that the API asks for."""
+    kept = [(name, value) for name, value in request.scope["headers"] if name == b"last-event-id" or name == b"accept"]
+    return Request({**request.scope, "headers": [*kept, *headers_with(request, request.cookies.get(COOKIE, ""))]})
 
 
 def refuse_other_origins(request: Request) -> None:
@@ -67,7 +70,7 @@ def enter(request: Request, form: FormFields) -> Response:
             raise ApiProblem(401, f"the token has {len(token)} characters, and browsers keep {MAX_COOKIE}")
         if not token.isascii() or not token.isprintable():
             raise ApiProblem(401, "the token holds characters that no token has")
-        caller_with(request, token)
+        control_of(request).guard.caller(headers_with(request, token))
     except ApiProblem as problem:
         return render(request, "sign_in.html", problem.status, next=form.get("next", ""), problem=problem)
     response = RedirectResponse(place_after(request, form.get("next", "")), 303)

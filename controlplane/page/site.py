@@ -19,9 +19,10 @@ PREFIX = "/ui"
 
 
 def site(control: Control) -> Starlette:
-    return Starlette(
-        routes=[Route("/", to_the_page), Mount(PREFIX, pages(control)), Mount("/", api.build(control))]
-    )  # fmt: skip
+    below, page = api.build(control), pages(control)
+    app = Starlette(routes=[Route("/", to_the_page), Mount(PREFIX, page), Mount("/", below)])
+    app.state.feed = page.state.feed = below.state.feed  # one for all streams
+    return app
 
 
 async def to_the_page(request: Request) -> RedirectResponse:

@@ -21,6 +21,9 @@ from controlplane.failpoints import failpoint
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5.0
 WRITING = "writing"
+EXCLUDE_WRITERS = "SELECT version_num FROM alembic_version FOR UPDATE"
+"""A lock of the one row that every database has. With one writer at a time, the ids of events are in the order of their
+commits: whoever has read up to an id has missed none before it."""
 
 
 class UnusableDatabase(Exception):
@@ -50,6 +53,8 @@ class Store:
         """A transaction that excludes other writers from its first statement on."""
         with self.engine.connect().execution_options(**{WRITING: True}) as connection:
             with connection.begin():
+                if self.engine.dialect.name != "sqlite":
+                    connection.exec_driver_sql(EXCLUDE_WRITERS)
                 yield connection
                 failpoint("before_commit")
             failpoint("after_commit")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 
-from controlplane.store import tables
+from controlplane.domain.times import iso
+from controlplane.store import deliveries, tables
 
 T = tables.event
 
@@ -33,12 +34,14 @@ def add(
     after: Any = None,
     message: str = "",
 ) -> None:
-    tx.execute(
+    added = tx.execute(
         insert(T).values(
             at=now, actor=actor.name, source=actor.source, action=action, serve=serve, env=env, operation=operation,
             before=before, after=after, message=message,
         )
     )  # fmt: skip
+    id = added.inserted_primary_key[0]  # type: ignore[index]  # every insert of one row has it
+    deliveries.queue(tx, now, id, action, serve, env)
 
 
 def listed(
@@ -50,11 +53,11 @@ def listed(
 
 
 def newest(
-    tx: Connection, *, serve: str | None = None, env: str | None = None, before: int | None = None, limit: int = 100
+    tx: Connection, *, serve: str | None = None, env: str | None = None, before: int, limit: int = 100
 ) -> list[Row[Any]]:
     """Events before an id, the newest first."""
-    query = filtered(serve, env).order_by(T.c.id.desc()).limit(limit)
-    return list(tx.execute(query if before is None else query.where(T.c.id < before)))
+    query = filtered(serve, env).where(T.c.id < before).order_by(T.c.id.desc()).limit(limit)
+    return list(tx.execute(query))
 
 
 def filtered(serve: str | None, env: str | None) -> Select[Any]:
@@ -62,3 +65,17 @@ def filtered(serve: str | None, env: str | None) -> Select[Any]:
     if serve:
         query = query.where(T.c.serve == serve)
     return query.where(T.c.env == env) if env else query
+
+
+def newest_id(tx: Connection) -> int:
+    """0 if there is no event."""
+    return tx.execute(select(func.max(T.c.id))).scalar_one() or 0
+
+
+def get(tx: Connection, id: int) -> Row[Any]:
+    return tx.execute(select(T).where(T.c.id == id)).one()
+
+
+def as_json(row: Row[Any]) -> dict[str, Any]:
+    """An event as everybody sees it."""
+    return {**row._mapping, "at": iso(row.at)}

@@ -202,3 +202,31 @@ token = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("config", JSON, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("author", ACTOR, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", EVENT_ID, primary_key=True, autoincrement=True),
+    Column("webhook", NAME, ForeignKey(webhook.c.name), nullable=False),
+    Column("event", EVENT_ID, ForeignKey(event.c.id), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("ix_delivery_state_due_at", "state", "due_at"),
+    Index("ix_delivery_webhook_state_subject", "webhook", "state", "subject"),
+)

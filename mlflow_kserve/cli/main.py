@@ -54,6 +54,7 @@ SECTIONS = {
         "revision": CommandEntry("mlflow_kserve.cli.revisions:revision", "what was deployed, differences, rollback"),
         "operation": CommandEntry("mlflow_kserve.cli.operations:operation", "changes under way: follow, abort"),
         "event": CommandEntry("mlflow_kserve.cli.operations:event", "who did what"),
+        "webhook": CommandEntry("mlflow_kserve.cli.webhooks:webhook", "where events are posted to"),
         "token": CommandEntry("mlflow_kserve.cli.tokens:token", "who may ask"),
     },
     "In one step": ONE_STEP,

@@ -12,6 +12,7 @@ from mlflow_kserve.client.replies import (
     ArtifactJobReply,
     ArtifactReply,
     BegunReply,
+    DeliveryReply,
     DeploymentReply,
     DiffReply,
     DryRunReply,
@@ -27,6 +28,7 @@ from mlflow_kserve.client.replies import (
     StatusReply,
     TokenReply,
     UnchangedReply,
+    WebhookReply,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -241,3 +243,34 @@ def rotate_token(name: str) -> ApiCall[NewTokenReply]:
 
 def delete_token(name: str) -> ApiCall[None]:
     return ApiCall("DELETE", place("token", name))
+
+
+# -- webhooks -------------------------------------------------------------------------------------------------------
+
+
+def list_webhooks() -> ApiCall[PageReply[WebhookReply]]:
+    return ApiCall("GET", "/webhook")
+
+
+def get_webhook(name: str) -> ApiCall[WebhookReply]:
+    return ApiCall("GET", place("webhook", name))
+
+
+def create_webhook(fields: Fields) -> ApiCall[WebhookReply]:
+    return ApiCall("POST", "/webhook", body=fields)
+
+
+def change_webhook(name: str, fields: Fields) -> ApiCall[WebhookReply]:
+    return ApiCall("PATCH", place("webhook", name), body=fields)
+
+
+def delete_webhook(name: str) -> ApiCall[None]:
+    return ApiCall("DELETE", place("webhook", name))
+
+
+def list_deliveries(webhook: str, state: str | None = None) -> ApiCall[PageReply[DeliveryReply]]:
+    return ApiCall("GET", place("webhook", webhook, "delivery"), {"state": state, "limit": MAX_PAGE})
+
+
+def repeat_delivery(webhook: str, id: int) -> ApiCall[DeliveryReply]:
+    return ApiCall("POST", place("webhook", webhook, "delivery", id, "repeat"))

@@ -167,6 +167,33 @@ class NewTokenReply(TokenReply):
     token: str
 
 
+class WebhookReply(TypedDict):
+    name: str
+    url: str | dict[str, str]
+    format: Literal["cloudevents", "slack"]
+    secret: dict[str, str] | None
+    env: str | None
+    serve: str | None
+    actions: list[str]
+    pending: int
+    given_up: int
+    oldest_pending_at: str | None
+    last_error: str | None
+
+
+class DeliveryReply(TypedDict):
+    id: int
+    webhook: str
+    event: int
+    subject: str
+    state: Literal["PENDING", "DELIVERED", "GIVEN_UP"]
+    attempts: int
+    message: str
+    due_at: str | None
+    created_at: str
+    updated_at: str
+
+
 class DryRunReply(TypedDict):
     dry_run: bool
     would: Any

@@ -20,8 +20,8 @@ from tests.serving import wait_for
 
 LATER = ("before_apply:2", "after_spawn:2", "after_route:2", "before_note:3", "after_note:2", "after_discard:2")
 """While a revision serves, and while all is undeployed."""
-IN_CLUSTERS = ("after_first_object", "after_last_object")
-"""Those of the other back end; tests/cluster has them."""
+ELSEWHERE = ("after_first_object", "after_last_object", "after_send")
+"""Those of the other back end, which tests/cluster has, and of webhooks."""
 
 
 def run(data: Path, port: int, failpoint: str = "") -> int:
@@ -33,7 +33,7 @@ def run(data: Path, port: int, failpoint: str = "") -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failpoint", [*(each for each in FAILPOINTS if each not in IN_CLUSTERS), *LATER])
+@pytest.mark.parametrize("failpoint", [*(each for each in FAILPOINTS if each not in ELSEWHERE), *LATER])
 def test_it_goes_on_where_it_was_killed(tmp_path: Path, failpoint: str) -> None:
     port = free_port()
     with cleaned(tmp_path):

@@ -52,8 +52,8 @@ class ServedPlane:
             self.loops.mark, self.loops.artifacts_wanted.set, lambda: self.loops.acts, self.loops.queue.__len__,
             self.loops.metrics.registry, self.loops.last_seen,
         )  # fmt: skip
-        self.closing = control.closing
-        self.server = uvicorn.Server(uvicorn.Config(site(control), log_level="error", lifespan="off"))
+        self.app = site(control)
+        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", lifespan="off"))
         self.socket = listening("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
@@ -64,7 +64,7 @@ class ServedPlane:
         wait_for(lambda: self.server.started)
 
     def close(self) -> None:
-        self.closing.set()
+        self.app.state.feed.close()
         self.server.should_exit = True
         self.thread.join()
         self.loops.close()

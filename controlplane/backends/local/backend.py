@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.backends.backend import Backend, FoundServe, Key
-from controlplane.backends.local.command import MissingSecret, command, environ, problems
+from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
 from controlplane.backends.local.records import ProcessRecord, ProcessRecords
 from controlplane.backends.local.routes import Routes
+from controlplane.backends.secret_files import MissingSecret
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content

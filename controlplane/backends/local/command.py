@@ -9,6 +9,7 @@ from typing import Any
 
 from controlplane.backends.local.ports import HOST
 from controlplane.backends.local.processes import MARK, python
+from controlplane.backends.secret_files import MissingSecret, secret_text
 from controlplane.domain.artifacts import folder_of
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -25,10 +26,6 @@ NOT_HERE = (
     "MLFLOW_KSERVE_LOG_FORMAT",
 )
 MOUNTED = "/etc/mlflow-kserve/"
-
-
-class MissingSecret(Exception):
-    """A variable refers to a secret that is not there."""
 
 
 def container(serve: str, content: Content) -> Mapping[str, Any]:
@@ -97,10 +94,7 @@ def whole_secret(reference: Mapping[str, Any], secrets: Path) -> dict[str, str]:
 
 def secret(source: Mapping[str, Any], secrets: Path, variable: str) -> str:
     reference = source.get("secretKeyRef") or source["configMapKeyRef"]
-    file = secrets / reference["name"] / reference["key"]
     try:
-        return str(file.read_text()).rstrip("\n")
-    except OSError:
-        raise MissingSecret(
-            f"{variable}: there is no secret {reference['name']} with the key {reference['key']}"
-        ) from None
+        return secret_text(secrets, reference["name"], reference["key"])
+    except MissingSecret as error:
+        raise MissingSecret(f"{variable}: {error}") from None

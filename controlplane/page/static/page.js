@@ -3,8 +3,11 @@
 
 const place = document.body.dataset.live
 if (place) {
+  let soon // many things happen at once
   const stream = new EventSource(place)
-  stream.addEventListener("changed", () => htmx.trigger(document.body, "changed"))
+  stream.addEventListener("message", () => {
+    soon ??= setTimeout(() => { soon = undefined; htmx.trigger(document.body, "changed") }, 200)
+  })
   addEventListener("pagehide", () => stream.close())
 }
 

@@ -15,9 +15,10 @@ import pytest
 from controlplane.backends.backend import Key
 from controlplane.backends.local import backend as local
 from controlplane.backends.local.backend import LocalBackend
-from controlplane.backends.local.command import MissingSecret, command, environ, problems
+from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import PortRange, is_free
 from controlplane.backends.local.records import ProcessRecord
+from controlplane.backends.secret_files import MissingSecret
 from controlplane.decide import Instance
 from controlplane.domain.deployments import DeploymentConfig
 from controlplane.domain.environments import EnvironmentConfig

@@ -230,9 +230,7 @@ def test_ask_the_model(browser: Browser, up: ServedPlane, api: Api, tmp_path: Pa
     assert str(answer["predictions"]) in python.stdout
 
 
-def test_ask_two_at_once(
-    browser: Browser, up: ServedPlane, api: Api, model: Running, another: Running
-) -> None:
+def test_ask_two_at_once(browser: Browser, up: ServedPlane, api: Api, model: Running, another: Running) -> None:
     api.client.post("/environment", json={"name": "staging"}).raise_for_status()
     api.deploy("machines", "models:/machines/1")
     api.deploy("machines", "models:/machines/2", env="staging")

@@ -52,7 +52,10 @@ def test_texts_are_texts(path: str, hostile: Plane) -> None:
 
 
 def test_a_strange_tag_is_noticed() -> None:
-    assert strange_tags(f'<script src="/htmx.min.js"></script>{HOSTILE}') == ["<script>", "<img src=x onerror=alert(2)>"]
+    assert strange_tags(f'<script src="/htmx.min.js"></script>{HOSTILE}') == [
+        "<script>",
+        "<img src=x onerror=alert(2)>",
+    ]
 
 
 def test_headers_of_pages(pages: Pages) -> None:
@@ -70,11 +73,20 @@ def test_headers_of_pages(pages: Pages) -> None:
     assert pages.get("/static/x/..%2Fpage.css").status_code == 404
 
 
-@pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://localhost:3000", "http://localhost.evil"])
+@pytest.mark.parametrize(
+    "origin", [None, "null", "https://evil.example", "http://localhost:3000", "http://localhost.evil"]
+)
 def test_forms_of_other_pages_do_nothing(plane: Plane, pages: Pages, origin: str | None) -> None:
     """Also those of other servers on this machine, which an open API lets in."""
     plane.deploy()
-    for path in ("/serve/fraud/local/undeploy", "/delete-serve/fraud", "/deploy", "/new-environment", "/sign-in", "/sign-out"):
+    for path in (
+        "/serve/fraud/local/undeploy",
+        "/delete-serve/fraud",
+        "/deploy",
+        "/new-environment",
+        "/sign-in",
+        "/sign-out",
+    ):
         assert pages.post(path, origin, name="fraud").status_code == 403
     assert plane.status()["desired_revision"] == 1
     assert pages.post("/serve/fraud/local/undeploy").status_code == 303
@@ -120,7 +132,10 @@ def closed(tmp_path: Path) -> Plane:
 def test_signing_in(closed: Plane) -> None:
     pages = Pages(closed)
     asked = pages.get("/serve/fraud/local?page=2")
-    assert (asked.status_code, asked.headers["location"]) == (303, "/ui/sign-in?next=%2Fui%2Fserve%2Ffraud%2Flocal%3Fpage%3D2")
+    assert (asked.status_code, asked.headers["location"]) == (
+        303,
+        "/ui/sign-in?next=%2Fui%2Fserve%2Ffraud%2Flocal%3Fpage%3D2",
+    )
     assert pages.get("/", **{"hx-request": "true"}).headers["hx-redirect"] == "/ui/sign-in"
     assert pages.post("/deploy", serve_name="fraud").headers["location"] == "/ui/sign-in"
     for wrong in ("", "x" * 40, "x" * 5000, "a\nb", "ä"):
@@ -151,7 +166,9 @@ def test_the_cookie_is_for_encrypted_connections_where_there_are_some(closed: Pl
     assert "secure" in pages.post("/sign-in", "https://localhost", token=ADMIN).headers["set-cookie"].lower()
 
 
-@pytest.mark.parametrize("next", ["https://evil.example", "//evil.example", "/\\evil.example", "/ui/\\..", "javascript:x", "/docs", ""])
+@pytest.mark.parametrize(
+    "next", ["https://evil.example", "//evil.example", "/\\evil.example", "/ui/\\..", "javascript:x", "/docs", ""]
+)
 def test_signing_in_leads_nowhere_else(closed: Plane, next: str) -> None:
     assert Pages(closed).post("/sign-in", token=ADMIN, next=next).headers["location"] == "/ui/"
 

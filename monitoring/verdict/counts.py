@@ -1,0 +1,53 @@
+"""What was counted: two arms over one window of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+OURS = ("model_error", "internal_error", "timeout")
+"""Types of errors that are the server's or the model's fault."""
+REFUSED = "invalid_input"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
+    """One arm in one window: all of its pods together."""
+
+    requests: int = 0
+    """Prediction requests that reached the model, failed ones included."""
+    errors: int = 0
+    """Those that failed through the server or the model."""
+    refused: int = 0
+    """Those whose inputs were refused."""
+    latency: Mapping[float, int] = field(default_factory=dict)
+    """Successful requests that took at most so many seconds, cumulated; `inf` has them all."""
+    pods: int = 0
+    ready: int = 0
+    """Pods whose model is loaded."""
+    restarts: int = 0
+    failed_reloads: int = 0
+
+    @property
+    def accepted(self) -> int:
+        """Requests that the model had to answer."""
+        return self.requests - self.refused
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowCounts:
+    """Rows that a shadow answered as well, and those whose answers differ."""
+
+    rows: int = 0
+    differing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficWindow:
+    """What both arms counted between two moments, in seconds since the epoch."""
+
+    began: float
+    ended: float
+    baseline: ArmCounts
+    candidate: ArmCounts
+    shadow: ShadowCounts = ShadowCounts()

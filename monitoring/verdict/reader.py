@@ -1,0 +1,102 @@
+"""Windows from counters: what has been counted since the last reading, across restarts and pods that come and go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from monitoring.verdict.counts import OURS, REFUSED, ArmCounts, TrafficWindow
+from monitoring.verdict.sources import CounterSample, CounterSource
+
+LATENCY = "model_prediction_latency_seconds_bucket"
+SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class PodReading:
+    """The counters of a pod when it was last read; None before it ever answered."""
+
+    counters: dict[SeriesKey, float] | None = None
+
+
+@dataclass(slots=True)
+class ArmReader:
+    """Reads one arm. The first reading is where its counting begins."""
+
+    source: CounterSource
+    pods: dict[str, PodReading] | None = None
+
+    def read(self) -> ArmCounts:
+        answers, first = self.source.read(), self.pods is None
+        known = {} if self.pods is None else self.pods
+        grown: Counter[SeriesKey] = Counter()
+        restarts = ready = 0
+        for pod, samples in answers.items():
+            # One that appears later has counted nothing before that belongs to an earlier window.
+            reading = known.setdefault(pod, PodReading(None if first or samples is None else {}))
+            if samples is None:
+                continue
+            counters = {series_key(each): each.value for each in samples if is_counter(each.name)}
+            if reading.counters is not None:
+                since, restarted = growth(reading.counters, counters)
+                grown.update(since)
+                restarts += restarted
+            reading.counters = counters
+            ready += any(each.name == "model_loaded" and each.value == 1 for each in samples)
+        self.pods = known
+        return counts(grown, len(answers), ready, restarts)
+
+
+@dataclass(slots=True)
+class WindowReader:
+    """Reads both arms together, so that a window has the same time for each."""
+
+    baseline: CounterSource
+    candidate: CounterSource
+    arms: tuple[ArmReader, ArmReader] = field(init=False)
+    began: float | None = None
+
+    def __post_init__(self) -> None:
+        self.arms = ArmReader(self.baseline), ArmReader(self.candidate)
+
+    def read(self, now: float) -> TrafficWindow:
+        """The window since the last call. That of the first call is empty: counting begins with it."""
+        baseline, candidate = (arm.read() for arm in self.arms)
+        window = TrafficWindow(now if self.began is None else self.began, now, baseline, candidate)
+        self.began = now
+        return window
+
+
+def growth(before: Mapping[SeriesKey, float], now: Mapping[SeriesKey, float]) -> tuple[Counter[SeriesKey], bool]:
+    """How much each counter has grown, and whether the pod restarted: it then began again at zero."""
+    restarted = any(now.get(key, 0.0) < value for key, value in before.items())
+    since: Counter[SeriesKey] = Counter()
+    for key, value in now.items():
+        since[key] = round(value if restarted else value - before.get(key, 0.0))
+    return since, restarted
+
+
+def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: int) -> ArmCounts:
+    requests = errors = refused = failed_reloads = 0
+    latency: Counter[float] = Counter()
+    for (name, labels), value in grown.items():
+        number, found = int(value), dict(labels)
+        if name == "model_predictions_total":
+            requests += number
+        elif name == "model_prediction_errors_total":
+            errors += number * (found["error_type"] in OURS)
+            refused += number * (found["error_type"] == REFUSED)
+        elif name == LATENCY:
+            latency[float(found["le"])] += number
+        elif name == "model_reloads_total":
+            failed_reloads += number * (found["outcome"] == "failed")
+    return ArmCounts(requests, errors, refused, dict(sorted(latency.items())), pods, ready, restarts, failed_reloads)
+
+
+def is_counter(name: str) -> bool:
+    return name.endswith(("_total", "_bucket", "_count", "_sum"))
+
+
+def series_key(sample: CounterSample) -> SeriesKey:
+    return sample.name, tuple(sorted(sample.labels.items()))

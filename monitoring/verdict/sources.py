@@ -1,0 +1,82 @@
+"""Where counts come from: the pods' own metrics, or Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+TIMEOUT_SECONDS = 5.0
+MAX_BYTES = 16 * 2**20
+PATH = "/metrics"
+FAMILIES = (
+    "model_predictions", "model_prediction_errors", "model_prediction_latency_seconds", "model_loaded",
+    "model_reloads", "model_prediction_share", "model_prediction_quantile", "model_drift_window_rows",
+)  # fmt: skip
+"""What is read. A parser of Prometheus' text names a counter without its `_total`."""
+
+
+class CounterSample(NamedTuple):
+    """One value of a pod: a counter since its start, or a gauge."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+class SourceUnreadable(Exception):
+    """Nothing of an arm could be read."""
+
+
+class CounterSource(Protocol):
+    """One arm's metrics."""
+
+    def read(self) -> Mapping[str, Sequence[CounterSample] | None]:
+        """The samples by pod; None for a pod that gave no answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PodScraper:
+    """Asks each pod's /metrics. `labels` choose series, where several models or versions share a pod."""
+
+    urls: Sequence[str]
+    """Base URLs of the pods, such as http://127.0.0.1:8080."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self) -> Mapping[str, Sequence[CounterSample] | None]:
+        with httpx.Client(timeout=TIMEOUT_SECONDS, headers=dict(self.headers), trust_env=False) as client:
+            return {url: self.scraped(client, url) for url in self.urls}
+
+    def scraped(self, client: httpx.Client, url: str) -> Sequence[CounterSample] | None:
+        try:
+            text = body(client, url.rstrip("/") + PATH)
+            return [sample for sample in samples(text) if self.chooses(sample)]
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            return None
+
+    def chooses(self, sample: CounterSample) -> bool:
+        """Metrics that lack a label are those of the whole pod."""
+        return all(sample.labels.get(label, value) == value for label, value in self.labels.items())
+
+
+def body(client: httpx.Client, url: str) -> str:
+    content = bytearray()
+    with client.stream("GET", url) as response:
+        response.raise_for_status()
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) > MAX_BYTES:
+                raise ValueError(f"{url} sends more than {MAX_BYTES} bytes")
+    return content.decode()
+
+
+def samples(text: str) -> Iterable[CounterSample]:
+    for family in text_string_to_metric_families(text):
+        if family.name in FAMILIES:
+            for sample in family.samples:
+                yield CounterSample(sample.name, sample.labels, sample.value)

@@ -1,0 +1,139 @@
+"""Windows from pods' own metrics: what has been counted since, across restarts and pods that come and go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from math import inf
+
+import pytest
+
+from monitoring.verdict import PodScraper, WindowReader
+from tests.http_server import QuietHandler
+
+
+class MetricsPod(ThreadingHTTPServer):
+    """A pod that counts what it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), MetricsHandler)
+        self.text = ""
+        self.status = 200
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def count(self, predictions: int, *, version: int = 1, loaded: int = 1, **errors: int) -> None:
+        labels = f'model_name="m",model_version="{version}"'
+        latency = "model_prediction_latency_seconds"
+        self.text = (
+            "\n".join(
+                [
+                    "# TYPE model_predictions_total counter",
+                    f"model_predictions_total{{{labels}}} {predictions}",
+                    "# TYPE model_prediction_errors_total counter",
+                    *(
+                        f'model_prediction_errors_total{{{labels},error_type="{kind}"}} {count}'
+                        for kind, count in errors.items()
+                    ),
+                    f"# TYPE {latency} histogram",
+                    f'{latency}_bucket{{{labels},le="0.01"}} {predictions // 2}',
+                    f'{latency}_bucket{{{labels},le="+Inf"}} {predictions}',
+                    "# TYPE model_loaded gauge",
+                    f"model_loaded{{{labels}}} {loaded}",
+                    "# TYPE model_reloads_total counter",
+                    f'model_reloads_total{{model_name="m",outcome="failed"}} {predictions // 100}',
+                ]
+            )
+            + "\n"
+        )
+
+
+class MetricsHandler(QuietHandler):
+    server: MetricsPod
+
+    def do_GET(self) -> None:
+        self.reply(self.server.status if self.path == "/metrics" else 404, self.server.text.encode(), "text/plain")
+
+
+@pytest.fixture
+def pods() -> Iterator[list[MetricsPod]]:
+    running = [MetricsPod(), MetricsPod(), MetricsPod()]
+    yield running
+    for pod in running:
+        pod.shutdown()
+        pod.server_close()
+
+
+def test_a_window_has_what_was_counted_since(pods: list[MetricsPod]) -> None:
+    baseline, one, other = pods
+    reader = WindowReader(PodScraper([baseline.url]), PodScraper([one.url, other.url]))
+    for pod in pods:
+        pod.count(1000, timeout=50)
+    first = reader.read(10.0)
+    assert (first.began, first.ended, first.baseline.requests) == (10.0, 10.0, 0), "what was before is nobody's window"
+    baseline.count(1300, timeout=51)
+    one.count(1100, timeout=50, model_error=2, invalid_input=7)
+    other.count(1040, timeout=51, loaded=0)
+    window = reader.read(40.0)
+    assert (window.began, window.ended) == (10.0, 40.0)
+    assert (window.baseline.requests, window.baseline.errors, window.baseline.pods) == (300, 1, 1)
+    arm = window.candidate
+    assert (arm.requests, arm.errors, arm.refused, arm.accepted) == (140, 3, 7, 133)
+    assert arm.latency == {0.01: 70, inf: 140}
+    assert (arm.pods, arm.ready, arm.restarts, arm.failed_reloads) == (2, 1, 0, 1)
+
+
+def test_a_pod_that_restarted_counts_from_zero(pods: list[MetricsPod]) -> None:
+    pod = pods[0]
+    reader = WindowReader(PodScraper([pods[1].url]), PodScraper([pod.url]))
+    pod.count(1000, timeout=50)
+    reader.read(0.0)
+    pod.count(30, timeout=4)
+    arm = reader.read(30.0).candidate
+    assert (arm.requests, arm.errors, arm.restarts) == (30, 4, 1)
+
+
+def test_pods_come_and_go(pods: list[MetricsPod]) -> None:
+    """A gap is made up for; a pod that was there before counting is not taken for a new one."""
+    old, late, new = pods
+    urls = [old.url, late.url]
+    reader = WindowReader(PodScraper([old.url]), PodScraper(urls))
+    old.count(1000)
+    late.count(5000)
+    late.status = 503
+    arm = reader.read(0.0).candidate
+    assert (arm.pods, arm.ready) == (2, 1)
+    late.status, old.status = 200, 503
+    assert reader.read(30.0).candidate.requests == 0
+    old.status = 200
+    old.count(1200)
+    late.count(5007)
+    new.count(20)
+    urls.append(new.url)
+    assert reader.read(60.0).candidate.requests == 200 + 7 + 20
+
+
+def test_labels_choose_a_version_of_the_same_pod(pods: list[MetricsPod]) -> None:
+    pod = pods[0]
+    old, new = (PodScraper([pod.url], {"model_version": version}) for version in "12")
+    reader = WindowReader(old, new)
+    pod.count(100, version=2)
+    reader.read(0.0)
+    pod.count(170, version=2)
+    window = reader.read(30.0)
+    assert (window.baseline.requests, window.candidate.requests) == (0, 70)
+    assert (window.baseline.ready, window.candidate.ready) == (0, 1)
+    assert window.candidate.failed_reloads == 0
+    pod.count(200, version=2)
+    assert reader.read(60.0).candidate.failed_reloads == 1, "no version has this label"
+
+
+def test_what_is_no_metrics_is_no_answer(pods: list[MetricsPod]) -> None:
+    pods[0].text = "<html>"
+    reader = WindowReader(PodScraper([pods[0].url]), PodScraper(["http://127.0.0.1:1"]))
+    window = reader.read(0.0)
+    assert [(arm.pods, arm.ready) for arm in (window.baseline, window.candidate)] == [(1, 0), (1, 0)]
