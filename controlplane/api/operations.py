@@ -93,12 +93,21 @@ def listed(
     if streams.is_wanted(request):
         last = streams.last_event_id(request)
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
+    if before is not None:
+        return newest(request, serve, env, before, limit)
     with store.reading() as tx:
-        if before is not None:
-            rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
-        else:
-            rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
+        rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
     return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0}
+
+
+def newest(
+    request: Request, serve: str | None, env: str | None, before: int = MAX_ID, limit: int = 100
+) -> dict[str, Any]:
+    """The events before an id, the newest first."""
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.reading() as tx:
+        rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
+    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else before}
 
 
 def those_that_come(store: Store, serve: str | None, env: str | None, after: int | None) -> Callable[[], StreamPart]:

@@ -49,7 +49,7 @@ def show(request: Request, name: str, env: str, page: Annotated[int, Query(ge=1,
         revisions=revisions,
         results=results_of(request, name, env, revisions["items"]),
         more=revisions["total"] > page * REVISIONS,
-        events=operations.listed(request, name, env, before=operations.MAX_ID, limit=EVENTS)["items"],
+        events=operations.newest(request, name, env, limit=EVENTS)["items"],
     )
 
 

@@ -33,7 +33,7 @@ def headers_with(request: Request, token: str) -> list[tuple[bytes, bytes]]:
 
 def with_token(request: Request) -> Request:
     """The request with its cookie as the header that the API asks for."""
-    kept = [(name, value) for name, value in request.scope["headers"] if name == b"last-event-id" or name == b"accept"]
+    kept = [(name, value) for name, value in request.scope["headers"] if name in (b"accept", b"last-event-id")]
     return Request({**request.scope, "headers": [*kept, *headers_with(request, request.cookies.get(COOKIE, ""))]})
 
 
