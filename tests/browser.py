@@ -26,7 +26,7 @@ TYPE = """(field => {
 })(document.querySelector(%s))"""
 
 
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     "Tab": {"windowsVirtualKeyCode": 9},
     "Enter": {"windowsVirtualKeyCode": 13, "text": "\r"},
     " ": {"windowsVirtualKeyCode": 32, "text": " "},

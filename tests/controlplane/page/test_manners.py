@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -130,7 +131,7 @@ ADMIN = "an-admin-token-of-this-test"
 
 
 @pytest.fixture
-def closed(tmp_path: Path) -> Plane:
+def closed(tmp_path: Path) -> Iterator[Plane]:
     (tmp_path / "admins").write_text(f"ops:{ADMIN}\n")
     with opened(tmp_path, ControlAccessSettings(admin_token_file=str(tmp_path / "admins"))) as plane:
         plane.client.headers["authorization"] = f"Bearer {ADMIN}"
