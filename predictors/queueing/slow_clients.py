@@ -1,4 +1,4 @@
-"""Detection of slow clients: those that send too slowly, or do not read their responses.
+"""Detection of slow clients: those that send too slowly, do not read their responses, or are idle.
 
 Servers check their connections every `CHECK_INTERVAL`, so nothing is done per request.
 """
@@ -57,6 +57,22 @@ class Arrival:
             self.since = now
             return False
         return now - self.since > seconds + size / MIN_RATE
+
+
+class Pause:
+    """The time since when checks have seen a connection idle."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since = UNSEEN
+
+    def is_over(self, now: float, seconds: float) -> bool:
+        """Whether the client has sent nothing for longer than `seconds`."""
+        if self.since == UNSEEN:
+            self.since = now
+            return False
+        return now - self.since > seconds
 
 
 class Backlog:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-from predictors.pipeline import fast_answers
 from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import Pipeline
 from predictors.protocol.errors import NotReady, RequestError
@@ -35,10 +34,6 @@ class App:
             quote(path, safe="/:").encode(): FastRoute(pipeline, codec, self.router.frequent[path][0].path)
             for path, codec in codecs.items()
         }
-
-    def answer(self, call: FastCall) -> None:
-        """Answers a request that may take the fast path."""
-        fast_answers.answer(self.pipeline, call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

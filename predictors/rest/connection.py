@@ -11,14 +11,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from predictors.pipeline import fast_answers
 from predictors.pipeline.fast_path import MAX_FAST_BODY
-from predictors.queueing.slow_clients import Arrival, Backlog
+from predictors.queueing.slow_clients import UNSEEN, Arrival, Backlog, Pause
 from predictors.rest.asgi import MAX_UNREAD
 from predictors.rest.fast_call import FastCall, FastRoute
 from predictors.rest.headers import BINARY_TYPE, CLOSE, HEADER_LENGTH, JSON_TYPES, REQUEST_ID
@@ -55,18 +56,9 @@ def has_left(scope: Any) -> bool:
     return LEFT in scope
 
 
-class Application(Protocol):
-    """An ASGI application that can answer some requests directly."""
-
-    fast_routes: dict[bytes, FastRoute]
-    """By raw path."""
-
-    def answer(self, call: FastCall) -> None:
-        """Sends a reply or calls `call.pass_on`, now or later."""
-
-
 class HttpConnection(HttpToolsProtocol):
     app: Any
+    """An ASGI application with `fast_routes`: by raw path, those whose requests it need not see."""
     cycle: Any
     flow: Flow
     kind: bytes
@@ -83,6 +75,8 @@ class HttpConnection(HttpToolsProtocol):
     """Of the request that comes next, or is coming."""
     backlog: Backlog
     """Of replies."""
+    pause: Pause
+    """Since the last reply."""
     unanswered: deque[RequestResponseCycle]
     """The requests of the ASGI application; it is at the first of them."""
     unparsed = NOTHING
@@ -102,7 +96,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = Flow(transport)
-        self.arrival, self.backlog, self.unanswered = Arrival(), Backlog(), deque()
+        self.arrival, self.backlog, self.pause, self.unanswered = Arrival(), Backlog(), Pause(), deque()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -119,14 +113,23 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.unanswered and self.unanswered[0].response_complete:
             self.unanswered.popleft()
-        super().on_response_complete()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """What uvicorn does after a reply, without a timer: the check for slow clients sees idle ones, too."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.pause.since = UNSEEN
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
         if self.flow.on_hold:
             self.parse_soon()
 
     # -- from bytes to requests ---------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if len(data) <= SHARE and not self.pipeline and not self.flow.on_hold:
             self.parse(data)
         else:
@@ -196,7 +199,6 @@ class HttpConnection(HttpToolsProtocol):
         return self.ending or self.transport.is_closing()
 
     def on_message_begin(self) -> None:
-        self._unset_keepalive_if_required()  # a reply in the same packet may have begun to count
         self.heading, self.head_size = True, HEAD_BEGUN
         self.arrival.begin()
         self.url = b""
@@ -290,7 +292,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if type(self.cycle) is FastCall:
             self.arrival.end()
-            self.app.answer(self.cycle)
+            fast_answers.answer(self.cycle.route.pipeline, self.cycle)
         elif not self.parser.should_upgrade():  # its body follows
             self.arrival.end()
             super().on_message_complete()
@@ -307,18 +309,19 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.write(b"%b%b\r\n%b" % (head, headers, body))
         if not call.keep_alive:
             self.transport.close()
-        HttpToolsProtocol.on_response_complete(self)
-        if self.flow.on_hold:
-            self.parse_soon()
+        self.go_on()
 
     # -- clients that are slow or send too much -----------------------------------------------------------------
 
     def close_if_slow(self, now: float, seconds: float) -> None:
-        """Ends a connection whose client reads nothing for longer than `seconds`, or sends too slowly."""
+        """Ends a connection whose client reads nothing for longer than `seconds`, sends too slowly, or is idle."""
         if self.backlog.is_stuck(now, self.transport.get_write_buffer_size(), seconds):
             self.transport.abort()
-        elif self.ending or self.transport.is_closing() or self.arrival.since is None:
+        elif self.ending or self.transport.is_closing():
             return
+        elif self.arrival.since is None:
+            if self.answered and self.pause.is_over(now, self.timeout_keep_alive):
+                self.transport.close()
         elif self.flow.on_hold or self.flow.read_paused or (self.heading and not self.answered):
             self.arrival.begin()  # the client waits for us
         elif self.arrival.is_slow(now, self.body_size, seconds):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from math import inf
 from typing import Any, ClassVar, TypeAlias
 
 import uvicorn
@@ -31,7 +32,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, read_timeout: float) -> None:
         super().__init__(config)
-        self.read_timeout = read_timeout
+        self.read_timeout = read_timeout or inf
         self.descriptors = DescriptorWatch()
 
     @contextlib.contextmanager
@@ -41,9 +42,8 @@ class WebServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % (CHECK_INTERVAL * TICKS_PER_SECOND) == 0:
             self.descriptors.check()
-            if self.read_timeout:
-                connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
-                close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
+            connections = [one for one in self.server_state.connections if isinstance(one, HttpConnection)]
+            close_slow(connections, asyncio.get_running_loop().time(), self.read_timeout)
         return await super().on_tick(counter)
 
     async def finish(self, seconds: float) -> None:

@@ -20,10 +20,13 @@ from typing import Any, TypeAlias
 import pytest
 
 from predictors.model.base import MLflowModel
+from predictors.pipeline import fast_answers
 from predictors.pipeline.fast_path import MAX_FAST_BODY
+from predictors.pipeline.pipeline import Pipeline
 from predictors.queueing.batching import MicroBatcher
 from predictors.rest.app import App
 from predictors.rest.connection import HttpConnection
+from predictors.rest.fast_call import FastCall
 from predictors.rest.parsing import SHARE
 from tests.predictors.pipeline.test_errors import ALL, GOOD, INVOCATIONS, V1, V2, binary_request, tensor
 from tests.predictors.telemetry.test_metrics import samples
@@ -566,12 +569,22 @@ def test_idle_connections_end(inline: Running) -> None:
     never.close()
 
 
+def test_idle_connections_end_where_slow_clients_do_not() -> None:
+    with in_thread(None, keep_alive=1, read_timeout=0) as server:
+        idle, slow_client = Raw(server), Raw(server)
+        slow_client.send(text()[:-10])
+        assert idle.ask(text())[0] == 200
+        assert idle.ended()
+        assert slow_client.ask(text()[-10:])[0] == 200
+        slow_client.close()
+
+
 def test_a_connection_with_half_a_request_is_not_idle(inline: Running) -> None:
     """Though the request before it, in the same packet, has been answered at once."""
     connection, data = Raw(inline), text(row(2))
     connection.send(text(row(1)) + data[:-10])
     assert connection.reply()[0] == 200
-    assert not select.select([connection.socket], [], [], 1.5)[0], "it has ended"
+    assert not select.select([connection.socket], [], [], 3.1)[0], "it has ended"
     assert connection.ask(data[-10:])[0] == 200
     connection.close()
 
@@ -601,20 +614,20 @@ def test_a_reply_while_the_server_ends_closes_its_connection(
     watched: SpiedBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also before the connections are told: until then clients would send more."""
-    apps = []
-    answer = App.answer
+    pipelines = []
+    answer = fast_answers.answer
 
-    def noting(self: App, *rest: Any) -> None:
-        apps.append(self)
-        answer(self, *rest)
+    def noting(pipeline: Pipeline, call: FastCall) -> None:
+        pipelines.append(pipeline)
+        answer(pipeline, call)
 
-    monkeypatch.setattr(App, "answer", noting)
+    monkeypatch.setattr(fast_answers, "answer", noting)
     with in_thread(None) as server:
         connection = Raw(server)
         watched.gate.clear()
         with watched.one_more():
             connection.send(text())
-        apps[0].pipeline.draining = True
+        pipelines[0].draining = True
         watched.gate.set()
         status, headers, _ = connection.reply()
         assert (status, headers.get("connection")) == (200, "close")
@@ -679,11 +692,11 @@ def test_a_signal_drops_no_request(tmp_path: Path) -> None:
 def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unloaded between the end of its loading and its serving, it stays unloaded."""
     pipelines = []
-    answer, load = App.answer, MLflowModel.load
+    answer, load = fast_answers.answer, MLflowModel.load
 
-    def noting(self: App, *rest: Any) -> None:
-        pipelines.append(self.pipeline)
-        answer(self, *rest)
+    def noting(pipeline: Pipeline, call: FastCall) -> None:
+        pipelines.append(pipeline)
+        answer(pipeline, call)
 
     def loading(self: MLflowModel) -> bool:
         done = load(self)
@@ -691,7 +704,7 @@ def test_a_model_that_goes_while_it_comes(monkeypatch: pytest.MonkeyPatch) -> No
             pipeline.served_models.unload()
         return done
 
-    monkeypatch.setattr(App, "answer", noting)
+    monkeypatch.setattr(fast_answers, "answer", noting)
     monkeypatch.setattr(MLflowModel, "load", loading)
     with in_thread(None) as server:
         connection = Raw(server)
