@@ -12,6 +12,9 @@ from typing import Any
 
 import httpx
 
+from controlplane.page.inputs import ModelDescription, read
+from controlplane.page.rendering import segment
+
 ANSWER_SECONDS = 30.0
 DESCRIPTION_SECONDS = 5.0
 MAX_ANSWER = 1 << 20  # bytes
@@ -55,17 +58,17 @@ async def answer(url: str, path: str, body: str, token: str = "") -> ModelAnswer
     return ModelAnswer(status, seconds, value, text[:MAX_SHOWN], max(len(text) - MAX_SHOWN, 0))
 
 
-async def description(url: str, name: str, token: str = "") -> Mapping[str, Any]:
+async def description(url: str, serve: str, token: str = "") -> ModelDescription:
     """The model's own schema, or what V2 tells of any model; empty if it says neither."""
-    for path in ("/schema", f"/v2/models/{name}"):
+    for path in ("/schema", f"/v2/models/{segment(serve)}"):
         try:
             status, content = await fetched("GET", url + path, DESCRIPTION_SECONDS, bearer(token))
-            said = json.loads(content)
+            said = read(json.loads(content))
         except (httpx.HTTPError, ValueError, OverflowError, RecursionError):
             continue
-        if status == 200 and isinstance(said, dict):
+        if status == 200 and said is not None:
             return said
-    return {}
+    return ModelDescription()
 
 
 async def fetched(

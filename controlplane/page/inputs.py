@@ -3,24 +3,79 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from controlplane.domain.problems import FieldProblem, unprocessable
 from controlplane.page.forms import number
+from controlplane.page.rendering import segment
 
 NUMBERS = ("integer", "long", "float", "double")
-TEXTS = ("string", "datetime", "binary")
+SCALARS = (*NUMBERS, "boolean", "string", "datetime", "binary")
 ZEROS: dict[str, Any] = {"BYTES": "text", "BOOL": False}
-MAX_INPUTS = 100
+MAX_ZEROS = 1000
+MAX_FIELDS = 100
 """Of a wider model only the JSON is shown: a page stays small."""
 COLUMN, PARAM, METHOD = "column:", "param:", "method"
 PROTOCOLS = ("v1", "v2", "invocations")
 
 
+class DescribedInput(BaseModel):
+    """A column or a tensor; the schema says its type, V2 its datatype and shape."""
+
+    name: str | None = None
+    type: str = "tensor"
+    required: bool = True
+    datatype: str = "FP64"
+    shape: list[int] = [1]
+
+
+class DescribedParam(BaseModel):
+    name: str
+    type: str = ""
+    default: Any = None
+    shape: Any = None
+
+
+class SampleRequest(BaseModel):
+    path: str = ""
+    body: Any = None
+
+
+class ModelDescription(BaseModel):
+    """What a model says of itself: all of it is a stranger's word, and checked as such."""
+
+    inputs: list[DescribedInput] = []
+    params: list[DescribedParam] = Field(default=[], max_length=MAX_FIELDS)
+    methods: list[str] = Field(default=[], max_length=MAX_FIELDS)
+    samples: dict[str, SampleRequest] = {}
+
+    def sample(self, serve: str, protocol: str) -> SampleRequest:
+        """A request that the model takes; without a schema, a row of zeros in V2."""
+        known = self.samples.get(protocol)
+        # Appended to an address, another beginning would lead to another host.
+        if known is not None and known.path.startswith("/"):
+            return known
+        if self.inputs:
+            tensors = [zeros(each) for each in self.inputs[:MAX_FIELDS]]
+            return SampleRequest(path=f"/v2/models/{segment(serve)}/infer", body={"inputs": tensors})
+        return SampleRequest(path=f"/v1/models/{segment(serve)}:predict", body={"instances": []})
+
+
+def read(said: Any) -> ModelDescription | None:
+    """None if it cannot be understood."""
+    try:
+        return ModelDescription.model_validate(said)
+    except (ValidationError, RecursionError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
-class ModelInput:
+class FormInput:
     """A column or a param of the model as a field of the form."""
 
     field: str
@@ -34,79 +89,67 @@ class ModelInput:
         return self.type in NUMBERS
 
 
-def columns_of(model: Mapping[str, Any]) -> list[ModelInput]:
+def columns_of(model: ModelDescription) -> list[FormInput]:
     """The columns, if a form can be made of all of them."""
-    inputs = model.get("inputs") or []
-    if "samples" not in model or len(inputs) > MAX_INPUTS:
+    if "v1" not in model.samples or len(model.inputs) > MAX_FIELDS:
         return []
-    if not all(each.get("name") and each.get("type") in (*NUMBERS, *TEXTS, "boolean") for each in inputs):
+    if not all(each.name and each.type in SCALARS for each in model.inputs):
         return []
-    instances = sample_of(model, "v1")[1].get("instances") or [{}]
-    first = instances[0] if isinstance(instances[0], dict) else {}
+    row = first_row(model.samples["v1"].body)
     return [
-        ModelInput(
-            COLUMN + each["name"], each["name"], each["type"], bool(each.get("required")), first.get(each["name"])
-        )
-        for each in inputs
+        FormInput(COLUMN + each.name, each.name, each.type, each.required, row.get(each.name))
+        for each in model.inputs
+        if each.name
     ]
 
 
-def params_of(model: Mapping[str, Any]) -> list[ModelInput]:
+def first_row(body: Any) -> Mapping[str, Any]:
+    instances = body.get("instances") if isinstance(body, dict) else None
+    first = instances[0] if isinstance(instances, list) and instances else None
+    return first if isinstance(first, dict) else {}
+
+
+def params_of(model: ModelDescription) -> list[FormInput]:
     """The params that have one value."""
     return [
-        ModelInput(PARAM + each["name"], each["name"], each["type"], False, each.get("default"))
-        for each in (model.get("params") or [])[:MAX_INPUTS]
-        if each.get("shape") is None and each["type"] in (*NUMBERS, *TEXTS, "boolean")
+        FormInput(PARAM + each.name, each.name, each.type, False, each.default)
+        for each in model.params
+        if each.shape is None and each.type in SCALARS
     ]
 
 
-def sample_of(model: Mapping[str, Any], protocol: str) -> tuple[str, Any]:
-    """A path and a body that the model takes; without a schema a row of zeros, in V2."""
-    known = model.get("samples") or {}
-    if protocol in known:
-        return known[protocol]["path"], known[protocol]["body"]
-    name = model.get("model_name") or model.get("name") or "model"
-    if "samples" in model or not model:
-        return f"/v1/models/{name}:predict", {"instances": []}
-    tensors = [zeros(each) for each in model.get("inputs") or []]
-    return f"/v2/models/{name}/infer", {"inputs": tensors}
+def zeros(tensor: DescribedInput) -> dict[str, Any]:
+    shape = [max(size, 1) for size in tensor.shape]
+    data = [ZEROS.get(tensor.datatype, 0)] * min(math.prod(shape), MAX_ZEROS)
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": data}
 
 
-def zeros(tensor: Mapping[str, Any]) -> dict[str, Any]:
-    shape = [1 if size < 0 else size for size in tensor.get("shape", [1])]
-    count = 1
-    for size in shape:
-        count *= size
-    value = ZEROS.get(tensor["datatype"], 0)
-    return {"name": tensor["name"], "datatype": tensor["datatype"], "shape": shape, "data": [value] * min(count, 1000)}
-
-
-def body_of(form: Mapping[str, str], model: Mapping[str, Any]) -> str:
+def body_of(form: Mapping[str, str], model: ModelDescription) -> str:
     """The request in V1: one row. Raises ApiProblem (422) for what is no number."""
     problems: list[FieldProblem] = []
-    row = values_of(form, columns_of(model), problems)
-    parameters = values_of(form, params_of(model), problems)
+    row = dict(values_of(form, columns_of(model), problems))
+    parameters = dict(values_of(form, params_of(model), problems))
     if problems:
         raise unprocessable(problems)
     if form.get(METHOD):
         parameters[METHOD] = form[METHOD]
-    return json.dumps(
-        {"instances": [row], **({"parameters": parameters} if parameters else {})}, ensure_ascii=False
-    )  # fmt: skip
+    said = {"instances": [row]} | ({"parameters": parameters} if parameters else {})
+    return json.dumps(said, ensure_ascii=False)
 
 
-def values_of(form: Mapping[str, str], inputs: list[ModelInput], problems: list[FieldProblem]) -> dict[str, Any]:
+def values_of(
+    form: Mapping[str, str], inputs: list[FormInput], problems: list[FieldProblem]
+) -> Iterator[tuple[str, Any]]:
     """What was filled in; what was left empty is not sent, so that the model says itself whether it needs it."""
-    values: dict[str, Any] = {}
     for each in inputs:
         text = form.get(each.field, "")
         if text == "" and not (each.required and each.type == "string"):
             continue
         try:
-            values[each.name] = value_of(each.type, text)
+            yield each.name, value_of(each.type, text)
         except ValueError:
-            problems.append(FieldProblem(each.name, f"is {text[:40]!r}", expected_of(each.type)))
-    return values
+            expected = "true or false" if each.type == "boolean" else "a number, such as 3 or 0.5"
+            problems.append(FieldProblem(each.name, f"is {text[:40]!r}", expected))
 
 
 def value_of(kind: str, text: str) -> Any:
@@ -114,9 +157,7 @@ def value_of(kind: str, text: str) -> Any:
     if kind in NUMBERS:
         return number(text.strip())
     if kind == "boolean":
-        return {"true": True, "false": False}[text] if text in ("true", "false") else number("")
+        if text not in ("true", "false"):
+            raise ValueError(text)
+        return text == "true"
     return text
-
-
-def expected_of(kind: str) -> str:
-    return "true or false" if kind == "boolean" else "a number, such as 3 or 0.5"

@@ -18,13 +18,15 @@ from controlplane.domain.overlays import differences
 from controlplane.domain.problems import ApiProblem, conflict
 from controlplane.page.asking import ModelAnswer, answer, as_curl, as_python, description
 from controlplane.page.forms import FormFields
-from controlplane.page.inputs import PROTOCOLS, body_of, columns_of, params_of, sample_of
+from controlplane.page.inputs import PROTOCOLS, ModelDescription, body_of, columns_of, params_of
 from controlplane.page.rendering import render
 from controlplane.page.serve import environments_of
 
 router = APIRouter()
 
-BY_FIELDS, BY_BODY = "fields", "body"
+BY_BODY = "body"
+"""The button that sends the JSON; the other one sends the fields."""
+MAX_SAMPLE = 20_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,10 @@ class AskedModel:
 async def show(request: Request, name: str, env: str, protocol: Literal["v1", "v2", "invocations"] = "v1") -> Response:
     places = await run_in_threadpool(places_of, request, name, env)
     model = await description(places[0].url, name)
-    path, body = sample_of(model, protocol)
+    sample = model.sample(name, protocol)
+    body = json.dumps(sample.body, indent=2, ensure_ascii=False)
     form = {each.field: shown(each.sample) for each in (*columns_of(model), *params_of(model))}
-    form |= {"a": places[0].key, "b": "", "path": path, "body": json.dumps(body, indent=2, ensure_ascii=False)}
+    form |= {"a": places[0].key, "b": "", "path": sample.path, "body": body if len(body) <= MAX_SAMPLE else ""}
     return await run_in_threadpool(page, request, name, env, places, model, form)
 
 
@@ -53,10 +56,10 @@ async def ask(request: Request, name: str, env: str, form: FormFields) -> Respon
     asked = asked or places[:1]
     token = form.get("token", "").strip()
     model = await description(asked[0].url, name, token)
-    path, body = sample_of(model, "v1")[0], form.get("body", "")
+    path, body = model.sample(name, "v1").path, form.get("body", "")
     try:
         if form.get("by") == BY_BODY:
-            path = path_in(form, model)
+            path = path_in(form, name, model)
         else:
             body = body_of(form, model)
     except ApiProblem as problem:
@@ -73,7 +76,7 @@ def page(
     name: str,
     env: str,
     places: list[AskedModel],
-    model: Mapping[str, Any],
+    model: ModelDescription,
     form: Mapping[str, str],
     problem: ApiProblem | None = None,
     answers: list[tuple[AskedModel, ModelAnswer]] | None = None,
@@ -87,11 +90,10 @@ def page(
         serve=name,
         env=env,
         places=places,
-        model=model,
         columns=columns_of(model),
         params=params_of(model),
-        methods=model.get("methods") or [],
-        protocols=[each for each in PROTOCOLS if each in (model.get("samples") or {})],
+        methods=model.methods,
+        protocols=[each for each in PROTOCOLS if each in model.samples],
         form=form,
         problem=problem,
         answers=answers or [],
@@ -131,10 +133,10 @@ def chosen(places: list[AskedModel], key: str) -> AskedModel | None:
     return next((each for each in places if each.key == key), None)
 
 
-def path_in(form: Mapping[str, str], model: Mapping[str, Any]) -> str:
+def path_in(form: Mapping[str, str], name: str, model: ModelDescription) -> str:
     """The path of the protocol that the body is in; no other path of the model can be asked."""
-    known = [sample_of(model, protocol)[0] for protocol in PROTOCOLS]
-    return form.get("path", "") if form.get("path") in known else known[0]
+    known = [model.sample(name, protocol).path for protocol in PROTOCOLS]
+    return form["path"] if form.get("path") in known else known[0]
 
 
 def differing(answers: list[tuple[AskedModel, ModelAnswer]]) -> list[dict[str, Any]] | None:

@@ -11,10 +11,13 @@ if (place) {
   addEventListener("pagehide", () => stream.close())
 }
 
-// Refusals are pages, too.
-document.body.addEventListener("htmx:beforeSwap", (event) => {
-  const status = event.detail.xhr.status
-  if (status === 409 || status === 422 || status === 502) event.detail.shouldSwap = true
+// What was refused is shown: beside the form, or as the page that the reply is.
+document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.xhr.status < 400 || detail.requestConfig.verb !== "post") return
+  detail.shouldSwap = true
+  if (detail.xhr.responseText.includes('id="answers"')) return
+  detail.selectOverride = "main"
+  detail.target = document.querySelector("main")
 })
 
 // What a person is reading or has chosen stays while they do.

@@ -244,3 +244,12 @@ def test_ask_two_at_once(browser: Browser, up: ServedPlane, api: Api, model: Run
 def another(model: Running) -> Any:
     with in_thread(None, model_name="machines", model_version="7") as running:
         yield running
+
+
+def test_a_refusal_is_shown(browser: Browser, up: ServedPlane, api: Api) -> None:
+    api.deploy("machines", "models:/machines/1")
+    browser.open(f"{up.url}/ui/serve/machines/local/playground")
+    api.client.post("/serve/machines/undeploy/local").raise_for_status()
+    wait_for(lambda: api.get("/serve/machines/status/local")["operation"] is None, seconds=30)
+    browser.click("button[value=fields]")
+    browser.wait_text("machines does not answer in local")
