@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+import certifi
 import hypothesis
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from predictors.uris import DEFAULT_STORES
+from tests.spawner import TrialsForked
 from tests.zoo import BY_ID
 
 # Hundreds of processes import the same modules: they are compiled once, also where an image says not to.
@@ -124,6 +127,24 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all test processes of a run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each client of httpx reads the certificates of all authorities, for 25 ms; on loopback none of them is needed."""
+    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
+    bundle = tmp_path_factory.mktemp("authorities") / "one.pem"
+    bundle.write_text(first + end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(bundle))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trials_forked() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", TrialsForked)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def mlflow_server(folder: Path, *, port: int | None = None, env: Mapping[str, st
     with (folder / "log").open("wb") as log:
         started = spawner.start(
             "uvicorn", "--host", "127.0.0.1", "--port", str(port), "mlflow.server.fastapi_app:app",
-            output=log, env=variables, folder=folder, libraries=spawner.OF_MLFLOWS_SERVER,
+            output=log, env=variables, folder=folder,
         )  # fmt: skip
     try:
         with httpx.Client(base_url=uri) as client:

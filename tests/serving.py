@@ -175,12 +175,13 @@ def answers(client: httpx.Client, path: str) -> int | None:
 
 def wait_for(condition: Any, failed: Any = lambda: False, seconds: float = START_SECONDS) -> None:
     """Waits on a condition, not on a time."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not condition():
         reason = failed()
         assert not reason, reason
         assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.1)  # what takes long is asked for less often: to ask takes its time, too
 
 
 def children(pid: int) -> list[int]:

@@ -11,13 +11,19 @@
 `judge` may be called as often as wanted: its e-values bound false alarms over all looks together. Evidence of failure
 is taken from all windows, that of passing from those since `step_began`. Weights may change between windows and within
 them. `Look.plain()` is JSON, and `look_from` its inverse; a driver that resumes has its windows in the looks it kept.
-What only a driver knows (restarts that Kubernetes counts, say) it sets on the counts with `dataclasses.replace`.
+`PrometheusQuery` reads an arm in place of `PodScraper`; any `CounterSource` may. A source that cannot be read raises
+`SourceUnreadable`, which says nothing about the candidate. What only a driver knows (restarts that Kubernetes counts,
+say) it sets on the counts with `dataclasses.replace`. `picture(looks)` is SVG, and `analysis_template(gates)` YAML for
+Argo Rollouts.
 """
 
+from monitoring.verdict.argo import analysis_template
 from monitoring.verdict.counts import ArmCounts, ShadowCounts, TrafficWindow
 from monitoring.verdict.decision import judge
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.looks import Evidence, Look, Verdict, look_from, window_from
+from monitoring.verdict.picture import picture
+from monitoring.verdict.prometheus import PrometheusQuery
 from monitoring.verdict.reader import WindowReader
 from monitoring.verdict.sources import CounterSource, PodScraper, SourceUnreadable
 
@@ -28,12 +34,15 @@ __all__ = [
     "Gates",
     "Look",
     "PodScraper",
+    "PrometheusQuery",
     "ShadowCounts",
     "SourceUnreadable",
     "TrafficWindow",
     "Verdict",
     "WindowReader",
+    "analysis_template",
     "judge",
     "look_from",
+    "picture",
     "window_from",
 ]

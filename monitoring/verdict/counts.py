@@ -27,6 +27,12 @@ class ArmCounts:
     """Pods whose model is loaded."""
     restarts: int = 0
     failed_reloads: int = 0
+    rows: int = 0
+    """Rows in the pods' drift windows, which `classes` and `quantiles` are of."""
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The share of each class, by output."""
+    quantiles: Mapping[str, Mapping[float, float]] = field(default_factory=dict)
+    """Quantiles of numeric outputs."""
 
     @property
     def accepted(self) -> int:

@@ -11,6 +11,7 @@ dispersion. As that is at least 1, it can only delay what the undivided e-value 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -24,71 +25,87 @@ HIGHER: Mixture = ((1.6, 0.4), (3.0, 0.4), (10.0, 0.2))
 LOWER: Mixture = ((0.5, 0.4), (0.2, 0.2), (0.01, 0.4))
 
 
+@dataclass(frozen=True, slots=True)
+class ArmSeries:
+    """What is counted in one arm, by window: the bad ones, and all."""
+
+    bad: Array
+    every: Array
+
+    @property
+    def share(self) -> float | None:
+        every = self.every.sum()
+        return float(self.bad.sum() / every) if every else None
+
+    def since(self, first: int) -> ArmSeries:
+        return ArmSeries(self.bad[..., first:], self.every[..., first:])
+
+
 def ratio_evidence(
-    baseline: tuple[Array, Array], candidate: tuple[Array, Array], ratio: float, mixture: Mixture, spread: Array
+    baseline: ArmSeries, candidate: ArmSeries, ratio: float, mixture: Mixture, dispersion: Array
 ) -> Array:
     """The log e-value against the candidate's share being `ratio` times the baseline's.
 
-    Arms are (bad, all) by window. Given both arms' requests and the bad ones of both together, the share of these that
-    the candidate has depends on the ratio alone: weights that move are no evidence, nor is a bad time of both arms.
+    Given both arms' requests and the bad ones of both together, the share of these that the candidate has depends on
+    the ratio alone: weights that move are no evidence, nor is a bad time of both arms.
     """
-    (bad_before, before), (bad_after, after) = baseline, candidate
-    both = (before > 0) & (after > 0)  # alone, an arm says nothing about the ratio
-    before, after = np.where(both, before, 1.0), np.where(both, after, 1.0)
-    bad_before, bad_after = np.where(both, bad_before, 0.0), np.where(both, bad_after, 0.0)
+    both = (baseline.every > 0) & (candidate.every > 0)  # alone, an arm says nothing about the ratio
+    before, after = np.where(both, baseline.every, 1.0), np.where(both, candidate.every, 1.0)
+    bad_before, bad_after = np.where(both, baseline.bad, 0.0), np.where(both, candidate.bad, 0.0)
     total = before + ratio * after
     logs = [
         bad_after * np.log(factor) - (bad_before + bad_after) * np.log((before + ratio * factor * after) / total)
         for factor, _ in mixture
     ]
-    return mixed([np.cumsum(one, axis=-1) for one in logs], mixture, spread)
+    return mixed([np.cumsum(one, axis=-1) for one in logs], mixture, dispersion)
 
 
-def share_evidence(arm: tuple[Array, Array], share: float, mixture: Mixture, spread: Array) -> Array:
+def share_evidence(arm: ArmSeries, share: float, mixture: Mixture, dispersion: Array) -> Array:
     """The log e-value against the share of bad ones being `share`."""
-    return mixed([np.cumsum(one, axis=-1) for one in share_logs(arm, share, mixture)], mixture, spread)
+    return mixed([np.cumsum(one, axis=-1) for one in share_logs(arm, share, mixture)], mixture, dispersion)
 
 
-def stretch_evidence(arm: tuple[Array, Array], share: float, mixture: Mixture, spread: Array) -> Array:
+def stretch_evidence(arm: ArmSeries, share: float, mixture: Mixture) -> Array:
     """The same for the stretch of windows up to each that speaks most against it: what was before does not help."""
     sums = [np.cumsum(one, axis=-1) for one in share_logs(arm, share, mixture)]
-    lowest = [np.minimum.accumulate(np.minimum(shifted(one), 0.0), axis=-1) for one in sums]
-    return mixed([one - low for one, low in zip(sums, lowest, strict=True)], mixture, spread)
+    lowest = [np.minimum.accumulate(np.minimum(predecessors(one), 0.0), axis=-1) for one in sums]
+    return mixed([one - low for one, low in zip(sums, lowest, strict=True)], mixture, np.ones_like(arm.bad))
 
 
-def share_logs(arm: tuple[Array, Array], share: float, mixture: Mixture) -> list[Array]:
-    bad, every = arm
+def share_logs(arm: ArmSeries, share: float, mixture: Mixture) -> list[Array]:
     logs = []
     for factor, _ in mixture:
         odds = factor * share / (1 - share)
         alternative = odds / (1 + odds)
-        logs.append(bad * np.log(alternative / share) + (every - bad) * np.log((1 - alternative) / (1 - share)))
+        good = arm.every - arm.bad
+        logs.append(arm.bad * np.log(alternative / share) + good * np.log((1 - alternative) / (1 - share)))
     return logs
 
 
-def dispersion(*arms: tuple[Array, Array]) -> Array:
+def running_dispersion(*arms: ArmSeries) -> Array:
     """How much more counts vary from window to window than independent events would, at least 1.
 
-    Pearson's statistic per degree of freedom, of the arm where it is highest: each around its own share, so that a
-    candidate that is steadily worse has none. One degree of freedom more is taken as having none.
+    Pearson's statistic per degree of freedom, over all arms. Each varies around its own share, so that a candidate
+    that is steadily worse adds nothing. One degree of freedom more is taken as having no dispersion.
     """
-    highest: Array = np.ones_like(arms[0][0], dtype=np.float64)
-    for bad, every in arms:
-        bad_sum, sums, squares, used = (
-            np.cumsum(one, axis=-1) for one in (bad, every, bad * bad / np.maximum(every, 1.0), np.sign(every))
+    statistic, freedom = np.ones_like(arms[0].bad), np.ones_like(arms[0].bad)
+    for arm in arms:
+        bad, every, squares, used = (
+            np.cumsum(one, axis=-1)
+            for one in (arm.bad, arm.every, arm.bad**2 / np.maximum(arm.every, 1.0), np.sign(arm.every))
         )
         free = np.maximum(used - 1.0, 0.0)
-        statistic = np.where(bad_sum > 0, squares * sums / np.maximum(bad_sum, 1.0) - bad_sum, free)
-        highest = np.maximum(highest, (statistic + 1) / (free + 1))
-    return highest
+        statistic += np.where(bad > 0, squares * every / np.maximum(bad, 1.0) - bad, free)
+        freedom += free
+    return np.maximum(statistic / freedom, 1.0)
 
 
-def mixed(logs: Sequence[Array], mixture: Mixture, spread: Array) -> Array:
-    weighted = [one / spread + np.log(weight) for one, (_, weight) in zip(logs, mixture, strict=True)]
+def mixed(logs: Sequence[Array], mixture: Mixture, dispersion: Array) -> Array:
+    weighted = [one / dispersion + np.log(weight) for one, (_, weight) in zip(logs, mixture, strict=True)]
     result: Array = np.logaddexp.reduce(weighted, axis=0)
     return result
 
 
-def shifted(values: Array) -> Array:
-    """Each window's predecessor."""
+def predecessors(values: Array) -> Array:
+    """Each window's value before it; zero before the first."""
     return np.concatenate([np.zeros_like(values[..., :1]), values[..., :-1]], axis=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -46,10 +46,8 @@ class Look:
     def plain(self) -> dict[str, Any]:
         """The look as JSON has it."""
         content = asdict(self)
-        for arm in ("baseline", "candidate"):
-            latency = content["window"][arm]["latency"]
-            content["window"][arm]["latency"] = {str(edge): count for edge, count in latency.items()}
-        return content
+        window = content["window"]
+        return content | {"window": window | {arm: arm_plain(window[arm]) for arm in ("baseline", "candidate")}}
 
 
 def look_from(content: Mapping[str, Any]) -> Look:
@@ -64,5 +62,19 @@ def window_from(content: Mapping[str, Any]) -> TrafficWindow:
     return TrafficWindow(**{**content, **arms, "shadow": ShadowCounts(**content["shadow"])})
 
 
+def arm_plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of JSON are strings."""
+    return {**content, "latency": keyed(str, content["latency"]), "quantiles": nested(str, content["quantiles"])}
+
+
 def arm_from(content: Mapping[str, Any]) -> ArmCounts:
-    return ArmCounts(**{**content, "latency": {float(edge): count for edge, count in content["latency"].items()}})
+    numbers = {"latency": keyed(float, content["latency"]), "quantiles": nested(float, content["quantiles"])}
+    return ArmCounts(**{**content, **numbers})
+
+
+def keyed(change: Callable[[Any], Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {change(key): value for key, value in values.items()}
+
+
+def nested(change: Callable[[Any], Any], values: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[Any, Any]]:
+    return {name: keyed(change, each) for name, each in values.items()}

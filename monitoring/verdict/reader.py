@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from monitoring.verdict.counts import OURS, REFUSED, ArmCounts, TrafficWindow
 from monitoring.verdict.sources import CounterSample, CounterSource
 
 LATENCY = "model_prediction_latency_seconds_bucket"
+SHARE, QUANTILE = "model_prediction_share", "model_prediction_quantile"
 SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -45,7 +47,8 @@ class ArmReader:
             reading.counters = counters
             ready += any(each.name == "model_loaded" and each.value == 1 for each in samples)
         self.pods = known
-        return counts(grown, len(answers), ready, restarts)
+        pods = [each for each in answers.values() if each is not None]
+        return replace(counts(grown, len(answers), ready, restarts), **outputs(pods))
 
 
 @dataclass(slots=True)
@@ -92,6 +95,34 @@ def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: in
         elif name == "model_reloads_total":
             failed_reloads += number * (found["outcome"] == "failed")
     return ArmCounts(requests, errors, refused, dict(sorted(latency.items())), pods, ready, restarts, failed_reloads)
+
+
+def outputs(pods: Iterable[Sequence[CounterSample]]) -> dict[str, Any]:
+    """What the drift windows of the pods say of the outputs: means over pods, weighted by rows."""
+    classes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    quantiles: dict[str, dict[float, float]] = defaultdict(lambda: defaultdict(float))
+    weights: dict[tuple[str, bool], float] = defaultdict(float)
+    total = 0.0
+    for samples in pods:
+        rows = sum(each.value for each in samples if each.name == "model_drift_window_rows")
+        total += rows
+        numeric = {each.labels["output"]: each.name == QUANTILE for each in samples if each.name in (SHARE, QUANTILE)}
+        for output in numeric.items():
+            weights[output] += rows
+        for name, labels, value in samples:
+            if name == SHARE:
+                classes[labels["output"]][labels["value"]] += value * rows
+            elif name == QUANTILE:
+                quantiles[labels["output"]][float(labels["quantile"])] += value * rows
+    return {
+        "rows": round(total),
+        "classes": {name: scaled(values, weights[name, False]) for name, values in classes.items()},
+        "quantiles": {name: scaled(values, weights[name, True]) for name, values in quantiles.items()},
+    }
+
+
+def scaled(values: Mapping[Any, float], weight: float) -> dict[Any, float]:
+    return {key: value / weight for key, value in sorted(values.items())} if weight else {}
 
 
 def is_counter(name: str) -> bool:

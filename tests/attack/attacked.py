@@ -174,11 +174,16 @@ def good_message(rows: int = 1) -> Any:
 
 @contextlib.contextmanager
 def attacked(
-    folder: Path, *flags: str, memory: int = MEMORY, env: Mapping[str, str] | None = None, ready: bool = True
+    folder: Path,
+    *flags: str,
+    memory: int = MEMORY,
+    env: Mapping[str, str] | None = None,
+    ready: bool = True,
+    cold: bool = False,
 ) -> Iterator[Attacked]:
     """A server of the demo model, or of what the flags say, that can take only so much memory."""
     folder.mkdir(exist_ok=True)
-    with process(folder, *flags, env=env, ready=ready) as server:
+    with process(folder, *flags, env=env, ready=ready, cold=cold) as server:
         for pid in (server.process.pid, *children(server.process.pid)):
             psutil.Process(pid).rlimit(psutil.RLIMIT_AS, (memory, memory))
         yield Attacked(server)

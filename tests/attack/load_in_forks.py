@@ -1,10 +1,15 @@
-"""Loads models, each in a fork of this process, and prints the exit status of each fork and the error that it had."""
+"""Loads models, each in a fork of this process, and prints the exit status of each fork and the error that it had.
+
+The first model is whole: what is imported for it is imported here once, and not by each fork.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from predictors.flavor import BY_NAME, import_flavor, read_mlmodel
@@ -24,11 +29,20 @@ def load(folder: str) -> str:
     return ""
 
 
-def load_in_fork(folder: str) -> tuple[int, str]:
+def imported_for(folder: str) -> str:
+    """The names of all modules, once the model is loaded."""
+    load(folder)
+    return "\n".join(sys.modules)
+
+
+def in_fork(work: Callable[[str], str], folder: str) -> tuple[int, str]:
+    """The exit status of the fork, and what the work says about the folder."""
     readable, writable = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(writable, load(folder).encode()[:4000])
+        os.close(readable)
+        with os.fdopen(writable, "w") as file:
+            file.write(work(folder))
         os._exit(0)
     os.close(writable)
     with os.fdopen(readable) as file:
@@ -36,12 +50,16 @@ def load_in_fork(folder: str) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), message
 
 
-def main(*folders: str) -> None:
-    flavor = read_mlmodel(Path(folders[0])).detect().name
+def main(whole: str, *folders: str) -> None:
+    flavor = read_mlmodel(Path(whole)).detect().name
     for module in ("mlflow.pyfunc", *BY_NAME[flavor].modules):  # once, before the forks
         __import__(module)
     import_flavor(flavor)
-    print(json.dumps({Path(folder).name: load_in_fork(folder) for folder in folders}), flush=True)
+    _, modules = in_fork(imported_for, whole)
+    for module in modules.splitlines():
+        with contextlib.suppress(Exception):  # some are made by others when these are imported
+            __import__(module)
+    print(json.dumps({Path(folder).name: in_fork(load, folder) for folder in folders}), flush=True)
 
 
 if __name__ == "__main__":

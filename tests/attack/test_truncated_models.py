@@ -6,13 +6,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import spawner
 from tests.attack.load_in_forks import NOTHING
 from tests.serving import process
 
@@ -47,10 +46,14 @@ def cut_off(model: Path, folder: Path) -> Iterator[Path]:
 def test_a_file_that_is_cut_off(zoo: Callable[[str], Path], tmp_path: Path, model: str) -> None:
     copies = list(cut_off(zoo(model), tmp_path))
     assert copies
-    command = [sys.executable, "-m", "tests.attack.load_in_forks", *map(str, copies)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    for name, (status, message) in json.loads(done.stdout.splitlines()[-1]).items():
+    printed = tmp_path / "printed"
+    with printed.open("wb") as output:
+        folders = map(str, (zoo(model), *copies))
+        code = spawner.start("tests.attack.load_in_forks", *folders, output=output).wait(300)
+    assert code == 0, printed.read_text()
+    results = json.loads(next(line for line in printed.read_text().splitlines() if line.startswith("{")))
+    assert set(results) == {copy.name for copy in copies}
+    for name, (status, message) in results.items():
         assert status == 0, f"{name}: the process ended with {status}"
         if f"{model}: {name}" not in HARMLESS:
             assert re.match("LoadError|FlavorError", message), f"{name}: {message or NOTHING}"

@@ -190,8 +190,18 @@ class Following:
 
 
 @pytest.fixture
+def cold() -> bool:
+    """Whether the server is a fresh interpreter, and with it the process that tries a version."""
+    return False
+
+
+@pytest.fixture
 def following(
-    registry: tuple[str, FakeRegistry], tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    registry: tuple[str, FakeRegistry],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    cold: bool,
 ) -> Iterator[Following]:
     """With the flags of the test's parameter."""
     for variable in MLFLOW_VARIABLES:
@@ -203,7 +213,7 @@ def following(
     env = {"CONTROL": str(control), "TMPDIR": str(temporary)}
     flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--reload-interval", str(INTERVAL)]
     flags += ["--engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"), *getattr(request, "param", ())]
-    with attacked(tmp_path, *flags, env=env) as server:
+    with attacked(tmp_path, *flags, env=env, cold=cold) as server:
         yield Following(server, registry[1], control)
 
 
@@ -232,6 +242,7 @@ def test_a_version_that_crashes(following: Following) -> None:
     assert following.predict() == [6.0]
 
 
+@pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
 def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
     """No worker ends with it, and the next leader knows that it has failed."""
@@ -255,6 +266,7 @@ def workers(following: Following) -> list[int]:
     return sorted(workers_of(following.server.server))
 
 
+@pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
 def test_a_version_that_hangs(following: Following) -> None:
     """Who reverts need not wait for it. It is given up like any that fails, and the next one is taken."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from controlplane.failpoints import FAILPOINTS, VARIABLE
 from controlplane.store.database import Store
 from loadtest.peers.ports import free_port
+from tests import spawner
 from tests.controlplane.crashing import KEY
 from tests.controlplane.live_plane import states
 from tests.controlplane.up import cleaned, processes_of
@@ -26,10 +25,8 @@ ELSEWHERE = ("after_first_object", "after_last_object", "after_send")
 
 def run(data: Path, port: int, failpoint: str = "") -> int:
     with (data / "run.log").open("ab") as log:
-        return subprocess.run(
-            [sys.executable, "-m", "tests.controlplane.crashing", str(data), str(port)],
-            stdout=log, stderr=log, timeout=200, env={**os.environ, VARIABLE: failpoint},
-        ).returncode  # fmt: skip
+        module, env = "tests.controlplane.crashing", {**os.environ, VARIABLE: failpoint}
+        return spawner.start(module, str(data), str(port), output=log, env=env).wait(200)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import yaml
 from monitoring.cli import main
 from monitoring.rules import groups
 from monitoring.scope import Scope
+from monitoring.verdict import Gates, PrometheusQuery, WindowReader, analysis_template
 from tests.monitoring.queries import BOARDS, filled, marks, panels
 from tools.monitoring.parts import ask, meanwhile, predictor, prometheus, save_patchy, scrape_job, wait_for
 from tools.monitoring.rides import order, save_rides, served
@@ -244,3 +245,33 @@ def test_dashboards_find_their_choices(url: str) -> None:
 def test_a_query_that_does_not_parse_is_noticed(url: str) -> None:
     with pytest.raises(ValueError, match="parse error"):
         ask(url, "sum(rate(model_requests_total[5m])")
+
+
+def test_the_verdict_reads_both_versions(url: str) -> None:
+    """What Prometheus has of an arm is what the pods count, and a template for Argo has its data."""
+    selectors = {version: f'model_name="patchy",model_version="{version}"' for version in "12"}
+    old, new = (PrometheusQuery(url, selector) for selector in selectors.values())
+    for version, source in (("1", old), ("2", new)):
+        (samples,) = source.read().values()
+        assert samples is not None
+        counted = sum(each.value for each in samples if each.name == "model_predictions_total")
+        assert counted == float(
+            ask(url, f'model_predictions_total{{model_name="patchy",model_version="{version}"}}')[0]["value"][1]
+        )
+        assert counted > 5
+        assert {each.value for each in samples if each.name == "model_loaded"} == {1.0}
+    reader = WindowReader(old, new)
+    window = reader.read(0.0)
+    assert (window.baseline.ready, window.candidate.ready, window.candidate.requests) == (1, 1, 0)
+    given = {
+        "baseline": selectors["1"],
+        "candidate": selectors["2"],
+        "window": WINDOW,
+        "slow-seconds": "0.1",
+        "dispersion": "1",
+    }
+    for metric in yaml.safe_load(analysis_template(Gates()))["spec"]["metrics"]:
+        query = metric["provider"]["prometheus"]["query"]
+        for name, value in given.items():
+            query = query.replace(f"{{{{args.{name}}}}}", value)
+        assert len(ask(url, query)) == 1, metric["name"]

@@ -17,7 +17,7 @@ from tests.mlflow_kserve.served_plane import ServedPlane
 from tests.serving import Running, in_thread, wait_for
 
 
-class Api:
+class PlaneApi:
     """What the API says, beside the browser."""
 
     def __init__(self, plane: ServedPlane) -> None:
@@ -36,11 +36,11 @@ class Api:
 
 
 @pytest.fixture
-def api(up: ServedPlane) -> Api:
-    return Api(up)
+def api(up: ServedPlane) -> PlaneApi:
+    return PlaneApi(up)
 
 
-def test_deploy(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_deploy(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     browser.open(f"{up.url}/")
     browser.wait_text("Nothing is deployed yet")
     browser.follow("main a[href$='/deploy']")
@@ -66,7 +66,7 @@ def test_deploy(browser: Browser, up: ServedPlane, api: Api) -> None:
     assert content["deployment"]["environment_variables"] == {"LEVEL": "info", "GREETING": "a = b"}
 
 
-def test_what_others_do_is_seen_without_a_click(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_what_others_do_is_seen_without_a_click(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     browser.open(f"{up.url}/ui/")
     browser.run("window.same = true")
     api.deploy("fraud", "models:/fraud/1")
@@ -82,7 +82,7 @@ def test_what_others_do_is_seen_without_a_click(browser: Browser, up: ServedPlan
     assert api.revision("fraud") == 1
 
 
-def test_compare_and_roll_back(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_compare_and_roll_back(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     for number in (1, 2, 3):
         api.deploy("fraud", f"models:/fraud/{number}", cores=number)
     browser.open(f"{up.url}/ui/serve/fraud/local")
@@ -100,7 +100,7 @@ def test_compare_and_roll_back(browser: Browser, up: ServedPlane, api: Api) -> N
     assert (row["restores"], row["reason"]) == (1, "the new one is slow")
 
 
-def test_a_button_does_not_undo_what_the_person_has_not_seen(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_a_button_does_not_undo_what_the_person_has_not_seen(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     for number in (1, 2):
         api.deploy("fraud", f"models:/fraud/{number}")
     browser.open(f"{up.url}/ui/serve/fraud/local/roll-back?revision=1")
@@ -110,7 +110,7 @@ def test_a_button_does_not_undo_what_the_person_has_not_seen(browser: Browser, u
     assert api.revision("fraud") == 3
 
 
-def test_undeploy_and_delete(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_undeploy_and_delete(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     api.deploy("fraud", "models:/fraud/1")
     browser.open(f"{up.url}/ui/serve/fraud/local")
     browser.follow("#delete")
@@ -128,7 +128,7 @@ def test_undeploy_and_delete(browser: Browser, up: ServedPlane, api: Api) -> Non
     assert api.get("/serve")["total"] == 0
 
 
-def test_filter(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_filter(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     for serve in ("fraud", "prices", "ranker"):
         api.deploy(serve, f"models:/{serve}/1")
     browser.open(f"{up.url}/ui/")
@@ -140,7 +140,7 @@ def test_filter(browser: Browser, up: ServedPlane, api: Api) -> None:
     assert "fraud" not in browser.text(".fleet")
 
 
-def test_keys_are_enough(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_keys_are_enough(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     api.deploy("fraud", "models:/fraud/1")
     browser.open(f"{up.url}/ui/serve/fraud/local/undeploy")
     browser.press("Tab")
@@ -156,7 +156,7 @@ def test_keys_are_enough(browser: Browser, up: ServedPlane, api: Api) -> None:
     assert api.get("/serve/fraud/status/local")["desired_revision"] is None
 
 
-def test_focus_stays_when_the_page_is_refreshed(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_focus_stays_when_the_page_is_refreshed(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     api.deploy("fraud", "models:/fraud/1")
     browser.open(f"{up.url}/ui/")
     browser.focus("#serve-1")
@@ -165,7 +165,7 @@ def test_focus_stays_when_the_page_is_refreshed(browser: Browser, up: ServedPlan
     assert browser.run("document.activeElement.id") == "serve-1"
 
 
-def test_environments(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_environments(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     browser.open(f"{up.url}/ui/environments")
     browser.follow("main .buttons a")
     browser.fill("#name", "staging")
@@ -189,7 +189,7 @@ def test_environments(browser: Browser, up: ServedPlane, api: Api) -> None:
     assert "staging" not in browser.text()
 
 
-def test_audit(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_audit(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     api.deploy("fraud", "models:/fraud/1")
     api.deploy("prices", "models:/prices/1")
     browser.open(f"{up.url}/ui/audit")
@@ -201,7 +201,7 @@ def test_audit(browser: Browser, up: ServedPlane, api: Api) -> None:
     assert "models:/fraud/1" in browser.text("table")
 
 
-def test_ask_the_model(browser: Browser, up: ServedPlane, api: Api, tmp_path: Path) -> None:
+def test_ask_the_model(browser: Browser, up: ServedPlane, api: PlaneApi, tmp_path: Path) -> None:
     api.deploy("machines", "models:/machines/1")
     browser.open(f"{up.url}/ui/serve/machines/local/playground")
     assert browser.run("document.querySelector('[name=\"column:temperature\"]').value") == "64.2"
@@ -227,7 +227,7 @@ def test_ask_the_model(browser: Browser, up: ServedPlane, api: Api, tmp_path: Pa
     assert str(answer["predictions"]) in python.stdout
 
 
-def test_ask_two_at_once(browser: Browser, up: ServedPlane, api: Api, model: Running, another: Running) -> None:
+def test_ask_two_at_once(browser: Browser, up: ServedPlane, api: PlaneApi, model: Running, another: Running) -> None:
     api.client.post("/environment", json={"name": "staging"}).raise_for_status()
     api.deploy("machines", "models:/machines/1")
     api.deploy("machines", "models:/machines/2", env="staging")
@@ -246,7 +246,7 @@ def another(model: Running) -> Any:
         yield running
 
 
-def test_a_refusal_is_shown(browser: Browser, up: ServedPlane, api: Api) -> None:
+def test_a_refusal_is_shown(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     api.deploy("machines", "models:/machines/1")
     browser.open(f"{up.url}/ui/serve/machines/local/playground")
     api.client.post("/serve/machines/undeploy/local").raise_for_status()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from generator.cli import cluster as kubectl_client
 from generator.resources.meta import Resource
 from generator.rollout.actions import ApplyDocuments, Delete, Patch
 from tests.generator.rollout.simulated import SimulatedCluster
@@ -28,7 +29,7 @@ KINDS = {
     "poddisruptionbudget": "PodDisruptionBudget",
 }
 PROGRAM = """\
-#!{python}
+#!{python} -S
 import json, socket, sys
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({path!r})
@@ -40,6 +41,19 @@ sys.stdout.write(out)
 sys.stderr.write(err)
 sys.exit(status)
 """
+
+
+class PassingTime:
+    """Time as the rollout knows it; it passes in the pauses alone, as that of the simulated cluster does."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
 
 
 class FakeKubectl:
@@ -89,11 +103,12 @@ def fake_kubectl(cluster: SimulatedCluster, folder: Path, monkeypatch: pytest.Mo
             self.wfile.write((json.dumps(fake.answer(arguments, given)) + "\n").encode())
 
     with socketserver.UnixStreamServer(str(path), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         program = folder / "bin" / "kubectl"
         program.parent.mkdir()
         program.write_text(PROGRAM.format(python=sys.executable, path=str(path)))
         program.chmod(0o755)
+        monkeypatch.setattr(kubectl_client, "time", PassingTime())
         monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         yield fake
         server.shutdown()

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from generator import ModelFacts, render
-from generator.cli import cluster as kubectl_client
 from generator.cli.main import main
 from generator.specfile.load import read_spec
 from tests.generator.rollout.fake_kubectl import FakeKubectl, config_of_kserve, controller_of_kserve, fake_kubectl
@@ -41,7 +40,6 @@ def standard(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[StandardCluster, FakeKubectl]]:
     """Version 7 in Standard mode."""
-    monkeypatch.setattr(kubectl_client, "POLL_INTERVAL", 0)
     cluster = StandardCluster(random.Random(1))
     deployed(cluster, file)
     with fake_kubectl(cluster, tmp_path, monkeypatch) as fake:
@@ -198,7 +196,6 @@ def test_paths_of_kserve_are_not_lost(standard: Standard, file: Path, capsys: py
 
 
 def test_knative(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubectl_client, "POLL_INTERVAL", 0)
     file.write_text(SPEC + "mode: Knative\n")
     cluster = KnativeCluster(random.Random(1))
     deployed(cluster, file)

@@ -9,7 +9,7 @@ from math import inf
 
 import pytest
 
-from monitoring.verdict import PodScraper, WindowReader
+from monitoring.verdict import PodScraper, PrometheusQuery, SourceUnreadable, WindowReader
 from tests.http_server import QuietHandler
 
 
@@ -137,3 +137,13 @@ def test_what_is_no_metrics_is_no_answer(pods: list[MetricsPod]) -> None:
     reader = WindowReader(PodScraper([pods[0].url]), PodScraper(["http://127.0.0.1:1"]))
     window = reader.read(0.0)
     assert [(arm.pods, arm.ready) for arm in (window.baseline, window.candidate)] == [(1, 0), (1, 0)]
+
+
+def test_prometheus_that_does_not_answer_says_nothing_about_a_candidate(pods: list[MetricsPod]) -> None:
+    pod = pods[0]
+    reader = WindowReader(PodScraper([pod.url]), PrometheusQuery(pod.url, 'pod="a"'))
+    with pytest.raises(SourceUnreadable, match=r"answers 404 to \{__name__=~"):
+        reader.read(0.0)
+    nowhere = PrometheusQuery("http://127.0.0.1:1", 'pod="a"')
+    with pytest.raises(SourceUnreadable, match="http://127.0.0.1:1 cannot be reached"):
+        nowhere.read()

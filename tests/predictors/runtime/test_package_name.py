@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import process
+from tests.serving import cold_process, process
 
 # Its modules have the names of ours as well, in a package whose __init__ says something.
 MODULES = {
@@ -47,7 +47,8 @@ def test_a_model_finds_its_own_package_and_the_server_its_own(tmp_path: Path, na
         (tmp_path / name / file).write_text(text.format(name=name))
     (tmp_path / "save.py").write_text(SAVE.format(name=name))
     subprocess.run([sys.executable, "save.py"], cwd=tmp_path, check=True)
-    with process(tmp_path, "--model-uri", str(tmp_path / "model"), "--reload-interval", "0") as server:
+    serving = cold_process if name == "predictors" else process
+    with serving(tmp_path, "--model-uri", str(tmp_path / "model"), "--reload-interval", "0") as server:
         running = server.running
         assert running.predict({"instances": [{"a": 2.0}]}).json()["predictions"] == [7.0]
         if name == "predictors":  # what the server imports late, and another load with its trial

@@ -23,7 +23,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from loadtest.peers.ports import free_port
 from predictors.storage.source import DEMO
-from tests.serving import answers, children, cold_process, command, wait_for
+from tests.serving import answers, children, cold_process, command, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -107,7 +107,7 @@ def test_health_answers_while_predictions_are_long_and_they_finish_after_sigterm
     gate, started = tmp_path / "gate", tmp_path / "started"
     env = {"GATE": str(gate), "STARTED": str(started)}
     with (
-        cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), env=env) as server,
+        process(tmp_path, "--model-uri", str(tmp_path / "model"), env=env) as server,
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
         asked = pool.submit(
@@ -129,7 +129,7 @@ def test_a_prediction_that_never_ends_does_not_hold_the_process(tmp_path: Path) 
     body = b'{"instances": [[1, 2, 3, 4]]}'
     head = f"POST /v1/models/model:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with (
-        cold_process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server,
+        process(tmp_path, "--model-uri", str(tmp_path / "model"), "--grace-period", "1", env=env) as server,
         socket.create_connection(("127.0.0.1", int(server.running.url.rpartition(":")[2]))) as raw,
     ):
         raw.sendall(head + body)
@@ -265,7 +265,7 @@ def test_ports_in_use() -> None:
 def test_flags_and_environment(
     tmp_path: Path, flags: list[str], env: dict[str, str], name: str, version: str | None
 ) -> None:
-    with cold_process(tmp_path, *flags, env=env) as server:
+    with process(tmp_path, *flags, env=env) as server:
         about = server.running.get(f"/v2/models/{name}").json()
         assert about["name"] == name
         assert version is None or about["versions"] == [version]
@@ -313,7 +313,7 @@ def test_https(tmp_path: Path) -> None:
     import ssl
 
     trusted = ssl.create_default_context(cafile=str(cert))
-    with cold_process(tmp_path, "--ssl_certfile", str(cert), "--ssl_keyfile", str(key), ready=False) as server:
+    with process(tmp_path, "--ssl_certfile", str(cert), "--ssl_keyfile", str(key), ready=False) as server:
         url = server.running.url.replace("http:", "https:")
         with httpx.Client(base_url=url, verify=trusted) as client:
             wait_for(lambda: answers(client, "/ready") == 200, lambda: server.process.poll() is not None and server.log)
@@ -329,7 +329,7 @@ def predictions(text: str) -> float:
 
 
 def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         url = f"{server.running.url}/v1/models/model:predict"
         for _ in range(40):  # a connection each, so that both workers get some
             assert httpx.post(url, json=ROWS).status_code == 200
@@ -346,7 +346,7 @@ def test_one_scrape_sums_the_workers_and_a_dead_one_is_replaced(tmp_path: Path) 
 
 
 def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         workers = children(server.process.pid)
         assert len(workers) == 2
         server.process.kill()
@@ -356,7 +356,7 @@ def test_workers_do_not_outlive_the_first_process(tmp_path: Path) -> None:
 
 
 def test_grpc_with_workers(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         for _ in range(12):  # a connection each
             with grpc.insecure_channel(server.running.grpc) as channel:
                 request = pb.ModelInferRequest(model_name="model")
@@ -376,7 +376,7 @@ def test_workers_that_cannot_load_end_the_process(tmp_path: Path) -> None:
 
 
 def test_unloading_counts_for_all_workers(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         url = server.running.url
         assert server.running.post("/v2/repository/models/model/unload").status_code == 200
         statuses: list[Any] = [httpx.post(f"{url}/v1/models/model:predict", json=ROWS).status_code for _ in range(12)]
@@ -436,7 +436,7 @@ def test_workers_share_the_memory_of_the_model(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         for _ in range(3):
             before = children(server.process.pid)
             os.kill(before[0], signal.SIGKILL)
@@ -450,7 +450,7 @@ def test_a_worker_that_takes_the_place_of_another_has_the_model_already(tmp_path
 
 
 def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
-    with cold_process(tmp_path, "--workers", "2") as server:
+    with process(tmp_path, "--workers", "2") as server:
         for _ in range(4):
             assert httpx.post(f"{server.running.url}/v2/repository/models/model/load", timeout=60).status_code == 200
         url = f"{server.running.url}/v1/models/model:predict"
@@ -461,7 +461,7 @@ def test_a_worker_can_load_its_own_copy_later(tmp_path: Path) -> None:
 def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Path) -> None:
     gate = tmp_path / "gate"
     env = {"GATE": str(gate)}
-    with cold_process(
+    with process(
         tmp_path, "--workers", "2", "--model-uri", str(own_code), "--grace-period", "20", env=env, ready=False
     ) as server:
         url = server.running.url
@@ -511,7 +511,7 @@ def test_nobody_is_turned_away_while_workers_start(tmp_path: Path, own_code: Pat
 
 def test_a_signal_while_workers_wait_for_the_model(tmp_path: Path, own_code: Path) -> None:
     env = {"GATE": str(tmp_path / "never")}
-    with cold_process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env=env, ready=False) as server:
+    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env=env, ready=False) as server:
         wait_for(lambda: answers(server.running.client, "/v2/health/live") == 200)
         wait_for(lambda: "loading" in server.running.get("/ready").text)
         started = children(server.process.pid)
@@ -522,7 +522,7 @@ def test_a_signal_while_workers_wait_for_the_model(tmp_path: Path, own_code: Pat
 
 def test_nothing_is_shared_where_loading_leaves_threads(tmp_path: Path, own_code: Path) -> None:
     """A fork would lose them: each worker loads the model for itself."""
-    with cold_process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env={"THREAD": "1"}) as server:
+    with process(tmp_path, "--workers", "2", "--model-uri", str(own_code), env={"THREAD": "1"}) as server:
         assert "each worker loads the model for itself: loading it started threads" in server.log
         url = f"{server.running.url}/v1/models/model:predict"
         replies = [httpx.post(url, json={"instances": [[1, 2, 3, 4]]}).json()["predictions"] for _ in range(12)]

@@ -1,0 +1,134 @@
+"""What a gate says: arms against each other, or one arm against a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitoring.verdict.evalues import (
+    HIGHER,
+    LOWER,
+    ArmSeries,
+    Array,
+    ratio_evidence,
+    running_dispersion,
+    share_evidence,
+    stretch_evidence,
+)
+from monitoring.verdict.gates import Gates
+from monitoring.verdict.looks import Evidence, Verdict
+
+MIN_WINDOWS = 3
+"""Windows before arms are compared: bursts cannot be told in fewer."""
+MAX_LOG = 690.0
+"""e-values beyond are not told apart, so that each is a number."""
+ALPHA_SHARES = {"errors": 0.6, "latency": 0.2, "refused inputs": 0.1, "disagreement": 0.1}
+"""How α is split over what can fail a candidate that is as good as the baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What two arms are held to: their shares of what is bad."""
+
+    margin: float
+    """The candidate fails above so many times the baseline's share."""
+    tolerance: float
+    """It passes below so many times the baseline's share."""
+    enough: float
+    """It passes below this share as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePaths:
+    """Logarithms of e-values after each window."""
+
+    against: Array
+    low: Array
+    """For the candidate's share being below `enough`."""
+    close: Array
+    """For it being within the tolerance."""
+    dispersion: Array
+
+
+def evidence_paths(baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, since: int = 0) -> EvidencePaths:
+    """Windows before `since` do not count in favour."""
+    dispersion = running_dispersion(baseline, candidate)
+    against = ratio_evidence(baseline, candidate, bounds.margin, HIGHER, dispersion)
+    before, after, recent = baseline.since(since), candidate.since(since), dispersion[..., since:]
+    low = share_evidence(after, bounds.enough, LOWER, recent)
+    close = ratio_evidence(before, after, bounds.tolerance, LOWER, recent)
+    return EvidencePaths(held_back(against), held_back(low, since), held_back(close, since), dispersion)
+
+
+def held_back(logs: Array, since: int = 0) -> Array:
+    """Evidence only once there are enough windows."""
+    logs[..., : max(0, MIN_WINDOWS - 1 - since)] = 0.0
+    return logs
+
+
+def compare_arms(
+    gate: str, baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, gates: Gates, since: int | None
+) -> Evidence:
+    """Fails a share above the margin, and passes one that is low or close enough; without `since` it only fails."""
+    paths = evidence_paths(baseline, candidate, bounds, since or 0)
+    against, low, close = last(paths.against), last(paths.low), last(paths.close)
+    in_favour, fails_at, passes_at = max(low, close), fail_bound(gate, gates), 1 / gates.alpha
+    reason = f"{percent(candidate.share)} against {percent(baseline.share)}"
+    verdict: Verdict = "inconclusive"
+    if against >= fails_at:
+        verdict = "fail"
+        reason += f", more than {bounds.margin:g} times as much (e = {against:.3g}, bound {fails_at:.0f})"
+    elif since is None:
+        verdict = "pass"
+    elif not candidate.since(since).every.sum():
+        reason = "the candidate has had no traffic yet"
+    elif in_favour >= passes_at:
+        verdict = "pass"
+        limit = f"below {percent(bounds.enough)}" if low >= close else f"less than {bounds.tolerance:g} times as much"
+        reason += f", {limit} (e = {in_favour:.3g}, bound {passes_at:.0f})"
+    else:
+        reason += f" (e = {against:.3g} against, {in_favour:.3g} in favour)"
+    return Evidence(
+        gate, verdict, reason, against, fails_at,
+        in_favour=None if since is None else in_favour,
+        passes_at=None if since is None else passes_at,
+        baseline=baseline.share, candidate=candidate.share,
+        dispersion=float(paths.dispersion[-1]) if paths.dispersion.size else None,
+    )  # fmt: skip
+
+
+def check_limit(gate: str, arm: ArmSeries, since: int, limit: float, gates: Gates) -> Evidence:
+    """Fails a share above the limit, and passes one below."""
+    fails_at, passes_at = fail_bound(gate, gates), 1 / gates.alpha
+    dispersion = running_dispersion(arm)
+    against = last(held_back(share_evidence(arm, limit, HIGHER, dispersion)))
+    in_favour = last(held_back(share_evidence(arm.since(since), limit, LOWER, dispersion[since:]), since))
+    verdict: Verdict = "fail" if against >= fails_at else "pass" if in_favour >= passes_at else "inconclusive"
+    words = {"fail": "above", "pass": "below", "inconclusive": "not certainly below"}[verdict]
+    reason = f"{percent(arm.share)}, {words} {percent(limit)}"
+    spread = float(dispersion[-1]) if len(dispersion) else None
+    return Evidence(
+        gate, verdict, reason, against, fails_at, in_favour, passes_at, candidate=arm.share, dispersion=spread
+    )
+
+
+def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates) -> Evidence:
+    """Fails a share above the limit in any stretch of time, whatever was before and however the baseline does."""
+    against, fails_at = last(stretch_evidence(arm, limit, HIGHER)), 1 / gates.alpha
+    failed = against >= fails_at
+    reason = f"{'more' if failed else 'no more'} than {percent(limit)} in a stretch of time"
+    return Evidence(gate, "fail" if failed else "pass", reason, against, fails_at, candidate=arm.share)
+
+
+def fail_bound(gate: str, gates: Gates) -> float:
+    return 1 / (gates.alpha * ALPHA_SHARES[gate])
+
+
+def last(logs: Array) -> float:
+    """The e-value after the last window; 1 without any."""
+    return float(np.exp(min(logs[-1], MAX_LOG))) if logs.size else 1.0
+
+
+def percent(share: float | None) -> str:
+    return "nothing" if share is None else f"{100 * share:.3g} %"
