@@ -26,7 +26,7 @@ router = APIRouter()
 
 BY_BODY = "body"
 """The button that sends the JSON; the other one sends the fields."""
-MAX_SAMPLE = 20_000  # characters
+MAX_SAMPLE, MAX_VALUE = 20_000, 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ async def ask(request: Request, name: str, env: str, form: FormFields) -> Respon
     token = form.get("token", "").strip()
     model = await description(asked[0].url, name, token)
     path, body = model.sample(name, "v1").path, form.get("body", "")
+    form = {"a": places[0].key, "b": "", "path": path, **form}
     try:
         if form.get("by") == BY_BODY:
             path = path_in(form, name, model)
@@ -148,9 +149,9 @@ def differing(answers: list[tuple[AskedModel, ModelAnswer]]) -> list[dict[str, A
 
 
 def shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A sample as a field has it; nothing where it is too long for one."""
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_VALUE else ""
 
 
 def indented(body: str) -> str:

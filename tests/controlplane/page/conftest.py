@@ -52,10 +52,10 @@ class Pages:
     def __init__(self, plane: Plane) -> None:
         self.client = TestClient(site(plane.control), base_url="http://localhost", follow_redirects=False)
 
-    def get(self, path: str, **headers: str) -> httpx2.Response:
+    def get(self, path: str, /, **headers: str) -> httpx2.Response:
         return self.client.get(f"/ui{path}", headers=headers)
 
-    def post(self, path: str, origin: str | None = "http://localhost", **fields: str) -> httpx2.Response:
+    def post(self, path: str, origin: str | None = "http://localhost", /, **fields: str) -> httpx2.Response:
         headers = {} if origin is None else {"origin": origin}
         return self.client.post(f"/ui{path}", data=fields, headers=headers)
 

@@ -48,7 +48,7 @@ class StrangeModel:
 @contextmanager
 def strange_model() -> Iterator[StrangeModel]:
     model = StrangeModel()
-    thread = threading.Thread(target=model.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=model.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield model
