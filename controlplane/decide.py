@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
+
+from controlplane.actions import ALL, Apply, Decision, Discard, Fail, Promote, SplitTraffic, Succeed, earliest
+from controlplane.rollout import RolloutState, advance
 
 MAX_STARTS = 3
 """How often a revision may fail to start before its change fails."""
@@ -27,6 +30,8 @@ class ChangeUnderWay:
     deadline: float
     takes_over: bool = False
     """Whether fields that others have set are overwritten: a person has said so."""
+    rollout: RolloutState | None = None
+    """The steps by which the revision gets the requests; None: all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,9 @@ class Desired:
     wanted: int | None
     active: int | None = None
     change: ChangeUnderWay | None = None
+    kept: int | None = None
+    """A revision that stays beside the active one for a while."""
+    kept_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +89,8 @@ class Observed:
     """What is there of a target."""
 
     instances: tuple[Instance, ...] = ()
-    serving: int | None = None
-    """The revision that requests go to."""
+    weights: Mapping[int, int] = field(default_factory=dict)
+    """The percent of the requests that each revision gets; nothing of those that get none."""
     url: str | None = None
     in_place: bool = False
     """Whether a revision replaces the one before: the back end keeps that one's pods until the new ones are ready."""
@@ -95,52 +103,16 @@ class Observed:
     """Fields that others have added, by manager; they are left alone."""
     poll_interval: float = POLL_INTERVAL
 
+    @property
+    def serving(self) -> int | None:
+        """The revision that most requests go to; of two that get as many, the older one."""
+        return max(self.weights, key=lambda revision: (self.weights[revision], -revision), default=None)
+
+    def gets_all(self, revision: int) -> bool:
+        return self.weights == {revision: ALL}
+
     def instance(self, revision: int | None) -> Instance | None:
         return next((each for each in self.instances if each.revision == revision), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Bring a revision up, beside what serves."""
-
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Promote:
-    """Send all requests to a revision; the others are discarded afterwards."""
-
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Discard:
-    """End a revision that is not needed; one that is stopping already is ended at once."""
-
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Succeed:
-    """Note that the change has succeeded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """Note that the change has failed; what was active before is wanted again."""
-
-    reason: str
-
-
-Action: TypeAlias = Apply | Promote | Discard | Succeed | Fail
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    action: Action | None = None
-    """One at a time: the next is decided on what is there afterwards."""
-    again_at: float | None = None
-    """When to decide again, at the latest; None: when something happens."""
 
 
 def decide(desired: Desired, observed: Observed, now: float) -> Decision:
@@ -153,14 +125,16 @@ def decide(desired: Desired, observed: Observed, now: float) -> Decision:
     if observed.conflicts and not (desired.change and desired.change.takes_over):
         return paused(desired, observed)
     if desired.change is None:
-        return kept(desired.wanted, observed, now)
+        return kept(desired, desired.wanted, observed, now)
     decision = rolled_out(desired.wanted, desired.change, observed, now)
     if desired.active is None or desired.active == desired.wanted or isinstance(decision.action, Succeed | Fail):
         return decision
     if observed.in_place:
         return decision
+    meanwhile = kept_up(desired.active, observed, now)
+    if isinstance(decision.action, SplitTraffic) and meanwhile.action is not None:
+        return meanwhile  # it gets a part of the requests
     if decision.action is None or isinstance(decision.action, Apply):
-        meanwhile = kept_up(desired.active, observed, now)
         return Decision(decision.action or meanwhile.action, earliest(decision.again_at, meanwhile.again_at))
     return decision
 
@@ -186,29 +160,36 @@ def rolled_out(wanted: int, change: ChangeUnderWay, observed: Observed, now: flo
     """A revision should become active."""
     instance = observed.instance(wanted)
     if instance is not None and instance.phase == "ready":
-        return Decision(Succeed() if observed.serving == wanted else Promote(wanted))
+        if change.rollout is not None:
+            return advance(change.rollout, observed.weights, change.deadline, now)
+        return Decision(Succeed() if observed.gets_all(wanted) else Promote(wanted))
+    if change.rollout is not None and change.rollout.begun and (instance is None or instance.phase == "failed"):
+        return Decision(Fail(f"revision {wanted} ended during its rollout: {instance.message if instance else 'gone'}"))
     if instance is not None and instance.phase == "failed" and instance.starts >= MAX_STARTS:
         return Decision(Fail(f"revision {wanted} failed to start {instance.starts} times: {instance.message}"))
-    if now >= change.deadline:
+    if now >= change.deadline and not (change.rollout and change.rollout.paused):
         state = f": {instance.message}" if instance is not None and instance.message else ""
         return Decision(Fail(f"revision {wanted} was not ready in time{state}"))
     decision = kept_up(wanted, observed, now)
     return Decision(decision.action, earliest(decision.again_at, change.deadline))
 
 
-def kept(wanted: int, observed: Observed, now: float) -> Decision:
+def kept(desired: Desired, wanted: int, observed: Observed, now: float) -> Decision:
     """A revision is active, and should stay so; others should not be there."""
     decision = kept_up(wanted, observed, now)
     instance = observed.instance(wanted)
     if decision.action is not None or instance is None or instance.phase != "ready":
         return decision
-    if observed.serving != wanted:
+    if not observed.gets_all(wanted):
         return Decision(Promote(wanted))
     others = [each for each in observed.instances if each.revision != wanted]
     running = [each for each in others if each.phase != "stopping"]
-    if running:
-        return Decision(Discard(running[0].revision))
-    return Decision(again_at=min((each.due_at for each in others), default=None))
+    spared = [each for each in running if each.revision == desired.kept and now < desired.kept_until]
+    unneeded = [each for each in running if each not in spared]
+    if unneeded:
+        return Decision(Discard(unneeded[0].revision))
+    stopping = [each.due_at for each in others if each.phase == "stopping"]
+    return Decision(again_at=earliest(*stopping, desired.kept_until if spared else None))
 
 
 def kept_up(revision: int, observed: Observed, now: float) -> Decision:
@@ -221,7 +202,3 @@ def kept_up(revision: int, observed: Observed, now: float) -> Decision:
     if instance.phase == "ready":
         return Decision()
     return Decision(again_at=now + observed.poll_interval)
-
-
-def earliest(*times: float | None) -> float | None:
-    return min((time for time in times if time is not None), default=None)

@@ -19,6 +19,7 @@ from controlplane.api import (
     fleet,
     operations,
     problems,
+    rollouts,
     serves,
     tokens,
     webhooks,
@@ -45,7 +46,7 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, serves, fleet, artifacts, operations, tokens, webhooks):
+    for each in (environments, clusters, deployments, rollouts, serves, fleet, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

@@ -10,6 +10,7 @@ from controlplane.changes.deploy import Begun
 from controlplane.decide import FieldConflict, Instance, Observed, ReplicaCount
 from controlplane.domain.infra import in_words
 from controlplane.domain.revisions import in_sentences
+from controlplane.domain.rollouts import PlannedStep
 from controlplane.domain.times import iso
 from controlplane.store import events
 from controlplane.store.artifact_jobs import ArtifactJob
@@ -17,6 +18,7 @@ from controlplane.store.artifacts import Artifact
 from controlplane.store.deliveries import Delivery, DeliveryBacklog
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
+from controlplane.store.rollouts import RolloutStep, StoredRollout
 from controlplane.store.serves import Infra, Serve
 from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
@@ -147,6 +149,45 @@ def deployment(row: Deployment) -> dict[str, Any]:
     }
 
 
+def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]) -> dict[str, Any]:
+    """How far a rollout is; steps that have not begun are those of its plan."""
+    begun = {each.number: each for each in steps}
+    under_way = current.state == "RUNNING"
+    return {
+        "serve": row.serve,
+        "env": row.env,
+        "operation": row.operation,
+        "revision": row.revision,
+        "baseline": row.baseline,
+        "strategy": row.plan.strategy,
+        "state": "PAUSED" if under_way and row.paused_at is not None else current.state,
+        "message": current.message,
+        "step": row.step + 1 if under_way and row.step < len(row.plan.steps) else None,
+        "steps": [rollout_step(each, number, begun.get(number)) for number, each in enumerate(row.plan.steps)],
+        "paused_at": when(row.paused_at),
+        "paused_by": row.paused_by or None,
+        "pause_reason": row.pause_reason or None,
+        "deadline": when(current.deadline) if under_way and row.paused_at is None else None,
+        "keep_until": when(row.keep_until),
+        "author": current.author,
+        "created_at": when(row.created_at),
+        "updated_at": when(max(row.updated_at, current.updated_at)),
+    }
+
+
+def rollout_step(step: PlannedStep, number: int, begun: RolloutStep | None) -> dict[str, Any]:
+    return {
+        "number": number + 1,
+        "weight": step.weight,
+        "interval": step.interval,
+        "progress_deadline_seconds": step.deadline,
+        "state": begun.outcome if begun else "PENDING",
+        "reason": begun.reason if begun else "",
+        "begun_at": when(begun.begun_at) if begun else None,
+        "ended_at": when(begun.ended_at) if begun else None,
+    }
+
+
 event = events.as_json
 
 
@@ -196,6 +237,7 @@ def instance(each: Instance, observed: Observed) -> dict[str, Any]:
         "revision": each.revision,
         "phase": each.phase,
         "serving": observed.serving == each.revision,
+        "weight": observed.weights.get(each.revision, 0),
         "starts": each.starts,
         "since": when(each.since),
         "message": each.message,

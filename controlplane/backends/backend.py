@@ -72,8 +72,8 @@ class Backend(Protocol):
         """What it has of an environment, for a store that has lost it."""
         ...
 
-    def promote(self, key: Key, revision: int) -> None:
-        """Sends all requests to a revision."""
+    def split(self, key: Key, weights: Mapping[int, int]) -> None:
+        """Sends each revision its percent of the requests, and none to others."""
         ...
 
     def discard(self, key: Key, revision: int) -> None:

@@ -19,7 +19,7 @@ from controlplane.domain.problems import ApiProblem, conflict, unprocessable
 from controlplane.domain.quotas import exceeded, share_of
 from controlplane.domain.revisions import Content, changes
 from controlplane.domain.serves import NewServe
-from controlplane.store import artifact_jobs, artifacts, environments, operations, serves, targets
+from controlplane.store import artifact_jobs, artifacts, environments, operations, rollouts, serves, targets
 from controlplane.store.artifacts import Artifact
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Kind, Operation
@@ -27,7 +27,9 @@ from controlplane.store.serves import Infra
 from controlplane.store.targets import Revision, ServeTarget
 
 CHANGE_SECONDS = 600.0
-"""How long a change may take until it fails."""
+"""How long a change may take until it fails; each step of a rollout has a time of its own."""
+BY_STEPS = ("deploy", "redeploy", "retry")
+"""Kinds of changes that follow the strategy; the others go back to what is known, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,7 @@ def deploy_model(context: ChangeContext, body: Any, model: KnownModel | None = N
     if known is None or known.overlay != overlay:
         serves.set_infra(context.tx, context.now, serve, said.env, overlay, known)
     artifact = artifact_of(context, serve, said.model_uri, said.artifact_version)
-    deployment = deployment_before(context.tx, serve, said.env)
-    if said.environment_variables is not None:
-        deployment = deployment.model_copy(update={"environment_variables": said.environment_variables})
-    if said.follow is not None:
-        deployment = deployment.model_copy(update={"follow": said.follow})
+    deployment = said.deployment(deployment_before(context.tx, serve, said.env))
     model = model or KnownModel(artifact.model_uri)
     content = Content(
         artifact_version=artifact.version,
@@ -136,17 +134,27 @@ def roll_back(context: ChangeContext, serve: str, body: Any) -> Begun:
     said = read(body, RollBack)
     environment = environments.get(context.tx, said.env)
     old = targets.revision(context.tx, serve, said.env, said.revision)
+    refuse_lost_model(old)
+    restore_infra(context, serve, said.env, old)
+    reason = said.reason or f"rollback to revision {old.number}"
+    return begin(context, "rollback", serve, environment, old.content, reason, restores=old.number)
+
+
+def refuse_lost_model(old: Revision) -> None:
+    """Raises ApiProblem (409) if the folder of the model is gone."""
     folder = folder_of(old.content.model_uri)
     if folder is not None and not folder.is_dir():
         raise conflict(
             f"revision {old.number} serves {old.content.model_uri}, which is no longer there",
             "restore the folder, or choose a revision whose model still exists",
         )
-    known = serves.infra(context.tx, serve, said.env)
+
+
+def restore_infra(context: ChangeContext, serve: str, env: str, old: Revision) -> None:
+    """The infrastructure of an earlier revision is that of the serve again."""
+    known = serves.infra(context.tx, serve, env)
     if known is None or known.overlay != old.content.infra:
-        serves.set_infra(context.tx, context.now, serve, said.env, old.content.infra, known)
-    reason = said.reason or f"rollback to revision {old.number}"
-    return begin(context, "rollback", serve, environment, old.content, reason, restores=old.number)
+        serves.set_infra(context.tx, context.now, serve, env, old.content.infra, known)
 
 
 def undeploy(context: ChangeContext, serve: str, env: str) -> Begun:
@@ -173,6 +181,8 @@ def abort(context: ChangeContext, operation: Operation) -> Operation:
         raise conflict(f"operation {operation.id} has ended: {operation.state}", "there is nothing to abort")
     message = f"aborted by {context.actor.name}"
     operations.end(context.tx, context.now, operation, "ABORTED", message)
+    if (rollout := rollouts.find(context.tx, operation.id)) is not None:
+        rollouts.end_step(context.tx, context.now, rollout, "ABORTED", message)
     if operation.revision is not None:
         targets.set_deployment(context.tx, context.now, target, operation.revision, "ABORTED", message)
     targets.change(context.tx, context.now, target, wanted=target.active, operation=None)
@@ -202,6 +212,8 @@ def begin(
         context.tx, context.now, kind, serve, target.env, revision.number, context.actor.name, CHANGE_SECONDS
     )  # fmt: skip
     targets.add_deployment(context.tx, context.now, revision, operation.id)
+    if kind in BY_STEPS:
+        begin_rollout(context, target, operation, content)
     targets.change(
         context.tx, context.now, target,
         wanted=revision.number, last_revision=revision.number, operation=operation.id,
@@ -215,6 +227,13 @@ def begin(
     context.dirty.append(Key(target.env, serve))
     context.revisions.append(revision)
     return Begun(operation, revision, listed)
+
+
+def begin_rollout(context: ChangeContext, target: ServeTarget, operation: Operation, content: Content) -> None:
+    """The steps of a change; there are none without a revision to compare with."""
+    plan = content.deployment.plan()
+    if target.active is not None and plan.steps:
+        rollouts.add(context.tx, context.now, operation, target.active, plan)
 
 
 def refuse_second(context: ChangeContext, target: ServeTarget) -> None:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Set
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from controlplane.domain.artifacts import ModelUri
 from controlplane.domain.bodies import Body, Count, EnvironmentName, ServeName, VersionName
 from controlplane.domain.infra import in_spec, nested_words
+from controlplane.domain.rollouts import Strategy, StrategyConfig, TrafficPlan, plan_of
 from controlplane.domain.secrets import SecretReference
 from generator import FlavorName
 
@@ -29,21 +30,26 @@ Variables = dict[str, str | SecretReference]
 Follow = Literal["hot", "off"]
 
 
-class RollingUpdate(Body):
-    """How pods are replaced."""
-
-    max_surge: int | str | None = None
-    max_unavailable: int | str | None = None
-
-
 class DeploymentConfig(Body):
     """How a revision is rolled out, and its variables."""
 
-    deployment_strategy: Literal["rolling"] = "rolling"
-    deployment_strategy_config: RollingUpdate = RollingUpdate()
+    deployment_strategy: Strategy = "rolling"
+    """how the requests come to it: all at once, or by steps"""
+    deployment_strategy_config: StrategyConfig = StrategyConfig()
     environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
     follow: Follow = "hot"
     """a model URI that moves: 'hot' has the server load what it names, 'off' serves what it named at deployment"""
+
+    @field_validator("deployment_strategy_config")
+    @classmethod
+    def plannable(cls, config: StrategyConfig, info: ValidationInfo) -> StrategyConfig:
+        if "deployment_strategy" in info.data:
+            plan_of(info.data["deployment_strategy"], config)
+        return config
+
+    def plan(self) -> TrafficPlan:
+        """The steps of the rollout."""
+        return plan_of(self.deployment_strategy, self.deployment_strategy_config)
 
     @field_validator("environment_variables")
     @classmethod
@@ -85,6 +91,9 @@ class DeployModel(Body):
     node_capacity: Literal["spot", "ondemand"] | None = None
     min_replicas: Count = 1
     max_replicas: Count = 1
+    deployment_strategy: Strategy | None = None
+    """default: as before, and 'rolling' at first"""
+    deployment_strategy_config: StrategyConfig | None = None
     environment_variables: Variables | None = None
     follow: Follow | None = None
     """default: as before, and 'hot' at first"""
@@ -97,11 +106,28 @@ class DeployModel(Body):
     def no_secrets(cls, variables: Variables | None) -> Variables | None:
         return None if variables is None else DeploymentConfig.no_secrets(variables)
 
+    @field_validator("deployment_strategy_config")
+    @classmethod
+    def plannable(cls, config: StrategyConfig | None, info: ValidationInfo) -> StrategyConfig | None:
+        if config is not None and (strategy := info.data.get("deployment_strategy")) is not None:
+            plan_of(strategy, config)
+        elif config is not None and "deployment_strategy" in info.data:
+            raise ValueError("deployment_strategy is missing: expected the strategy that these fields are of")
+        return config
+
     @model_validator(mode="after")
     def ordered(self) -> DeployModel:
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas {self.min_replicas} is more than max_replicas {self.max_replicas}")
         return self
+
+    def deployment(self, before: DeploymentConfig) -> DeploymentConfig:
+        """How it is deployed: as before, unless the body says otherwise."""
+        names = ("deployment_strategy", "environment_variables", "follow")
+        said = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.deployment_strategy is not None:
+            said["deployment_strategy_config"] = self.deployment_strategy_config or StrategyConfig()
+        return before.model_copy(update=said)
 
     def overlay(self) -> dict[str, Any]:
         """The infrastructure of a new serve, in the words of the spec."""

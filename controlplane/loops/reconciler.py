@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
-from controlplane.changes.context import BackendOf
-from controlplane.decide import (
+from controlplane.actions import (
+    ALL,
     Apply,
-    ChangeUnderWay,
-    Desired,
+    BeginStep,
     Discard,
     Fail,
-    Observed,
+    NextStep,
     Promote,
+    SplitTraffic,
     Succeed,
-    decide,
 )
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
+from controlplane.changes.context import BackendOf
+from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
 from controlplane.loops.metrics import LoopMetrics
-from controlplane.store import environments, events, leases, operations, targets
+from controlplane.rollout import RolloutState
+from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
+from controlplane.store.rollouts import StoredRollout
 from controlplane.store.targets import ServeTarget
 
 log = logging.getLogger("controlplane")
@@ -81,14 +84,17 @@ class Reconciler:
                     if target is not None and not self.apply(lease, target, backend, key, revision, observed):
                         return self.store.now() + REFUSED_SECONDS
                 case Promote(revision):
-                    self.fence(lease)
-                    failpoint("before_promote")
-                    backend.promote(key, revision)
+                    self.split(lease, backend, key, {revision: ALL})
+                case SplitTraffic(weights):
+                    self.split(lease, backend, key, weights)
                 case Discard(revision):
                     self.fence(lease)
                     failpoint("before_discard")
                     backend.discard(key, revision)
                     failpoint("after_discard")
+                case BeginStep() | NextStep() as action:
+                    if target is not None and desired.change is not None:
+                        self.note_step(lease, target, action, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -124,6 +130,9 @@ class Reconciler:
             operation = operations.find(tx, target.operation)
             if operation is not None:
                 operations.postpone(tx, now, operation, now - since)
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is not None and rollout.step_at is not None:
+                rollouts.change(tx, now, rollout, step_at=rollout.step_at + now - since)
 
     def environment(self, tx: Connection, key: Key, target: ServeTarget | None) -> EnvironmentConfig:
         known = environments.find(tx, key.env)
@@ -133,6 +142,11 @@ class Reconciler:
         """Before anything is done outside the store: is it still ours to do?"""
         with self.store.reading() as tx:
             leases.require(tx, lease)
+
+    def split(self, lease: Lease, backend: Backend, key: Key, weights: Mapping[int, int]) -> None:
+        self.fence(lease)
+        failpoint("before_split")
+        backend.split(key, weights)
 
     def apply(
         self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, observed: Observed
@@ -179,6 +193,31 @@ class Reconciler:
             events.add(tx, now, ACTOR, action, serve=target.serve, env=target.env, message=message)
         return changed
 
+    def note_step(
+        self, lease: Lease, target: ServeTarget, action: BeginStep | NextStep, decided_on: RolloutState | None
+    ) -> None:
+        """A step of the rollout has begun, or has passed; nothing if a person has changed the rollout meanwhile."""
+        failpoint("before_step")
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            step = rollout.plan.steps[rollout.step]
+            words = f"step {rollout.step + 1} of {len(rollout.plan.steps)}: {step.weight} % of the requests"
+            if isinstance(action, BeginStep):
+                rollouts.begin_step(tx, now, rollout)
+                operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
+            else:
+                rollouts.end_step(tx, now, rollout, "PASSED")
+                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None)
+            events.add(
+                tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
+                serve=target.serve, env=target.env, operation=rollout.operation, message=words,
+            )  # fmt: skip
+        failpoint("after_step")
+
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
         with self.store.writing() as tx:
@@ -188,6 +227,9 @@ class Reconciler:
                 targets.set_deployment(tx, now, target, target.active, "ENDED")
             if target.wanted is not None:
                 targets.set_deployment(tx, now, target, target.wanted, "ACTIVE")
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is not None and rollout.plan.keep:
+                rollouts.change(tx, now, rollout, keep_until=now + rollout.plan.keep)
             self.end_operation(tx, now, target, "SUCCEEDED", "")
             targets.change(tx, now, target, active=target.wanted, operation=None)
         failpoint("after_note")
@@ -201,6 +243,8 @@ class Reconciler:
             now = self.store.now()
             if target.wanted is not None:
                 targets.set_deployment(tx, now, target, target.wanted, "FAILED", reason)
+            if (rollout := rollouts.find(tx, target.operation)) is not None:
+                rollouts.end_step(tx, now, rollout, "FAILED", reason)
             self.end_operation(tx, now, target, "FAILED", reason)
             targets.change(
                 tx, now, target, wanted=target.active, operation=None, last_error=reason, last_error_at=now
@@ -227,8 +271,23 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     if target is None:
         return Desired(None)
     operation = operations.find(tx, target.operation) if target.operation else None
-    change = ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER) if operation else None
-    return Desired(target.wanted, target.active, change)
+    if operation is not None:
+        state = state_of(rollouts.find(tx, operation.id))
+        return Desired(
+            target.wanted, target.active, ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER, state)
+        )
+    last = rollouts.newest(tx, target.serve, target.env)
+    if last is None or last.keep_until is None or last.revision != target.active:
+        return Desired(target.wanted, target.active)
+    return Desired(target.wanted, target.active, None, last.baseline, last.keep_until)
+
+
+def state_of(rollout: StoredRollout | None) -> RolloutState | None:
+    """How far a rollout is, as the decision needs it."""
+    if rollout is None:
+        return None
+    paused = rollout.paused_at is not None
+    return RolloutState(rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at, paused)
 
 
 def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:

@@ -12,7 +12,7 @@ from controlplane.domain.problems import not_found
 from controlplane.store import tables
 
 T = tables.operation
-Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over"]
+Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over", "retry", "undo"]
 State = Literal["RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
 
 
@@ -65,6 +65,19 @@ def postpone(tx: Connection, now: float, operation: Operation, seconds: float) -
     """Gives an operation the time that it could do nothing in."""
     values = {"deadline": operation.deadline + seconds, "updated_at": now}
     tx.execute(update(T).where(T.c.id == operation.id, T.c.state == "RUNNING").values(values))
+
+
+def set_deadline(tx: Connection, now: float, id: str, deadline: float) -> None:
+    """Gives an operation that is running another deadline: that of the step it has come to."""
+    running = (T.c.id == id) & (T.c.state == "RUNNING")
+    tx.execute(update(T).where(running).values(deadline=deadline, updated_at=now))
+
+
+def newest(tx: Connection, serve: str, env: str) -> Operation | None:
+    """The change that was begun last."""
+    query = select(T).where(T.c.serve == serve, T.c.env == env)
+    row = tx.execute(query.order_by(T.c.created_at.desc(), T.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else of(row)
 
 
 def end(tx: Connection, now: float, operation: Operation, state: State, message: str = "") -> None:

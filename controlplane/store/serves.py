@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from controlplane.domain.problems import not_found
 from controlplane.domain.serves import NewServe
-from controlplane.store import tables
+from controlplane.store import rollouts, tables
 from controlplane.store.generations import check_generation
 
 T, I = tables.serve, tables.infra_config  # noqa: E741
@@ -87,6 +87,7 @@ def change(tx: Connection, now: float, old: Serve, values: Mapping[str, Any]) ->
 
 def remove(tx: Connection, old: Serve) -> None:
     """Removes a serve with everything that was said of it; events stay."""
+    rollouts.remove(tx, old.name)
     for table in (tables.deployment, tables.revision, tables.target, tables.artifact, tables.artifact_job, I):
         tx.execute(delete(table).where(table.c.serve == old.name))
     check_generation(tx.execute(delete(T).where(T.c.name == old.name, T.c.generation == old.generation)))

@@ -153,6 +153,40 @@ operation = Table(
     Index("ix_operation_serve_env", "serve", "env"),
 )
 
+rollout = Table(
+    "rollout",
+    metadata,
+    Column("operation", ID, ForeignKey(operation.c.id), primary_key=True),
+    Column("serve", NAME, nullable=False),
+    Column("env", NAME, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("baseline", Integer, nullable=False),
+    Column("plan", JSON, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("step_at", Double),
+    Column("paused_at", Double),
+    Column("paused_by", ACTOR, nullable=False),
+    Column("pause_reason", Text, nullable=False),
+    Column("keep_until", Double),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    ForeignKeyConstraint(["serve", "env"], [target.c.serve, target.c.env]),
+    Index("ix_rollout_serve_env", "serve", "env"),
+)
+
+rollout_step = Table(
+    "rollout_step",
+    metadata,
+    Column("operation", ID, ForeignKey(rollout.c.operation), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("weight", Integer, nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 event = Table(
     "event",
     metadata,

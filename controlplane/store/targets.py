@@ -144,10 +144,24 @@ def add_deployment(tx: Connection, now: float, revision: Revision, operation: st
 
 
 def set_deployment(
-    tx: Connection, now: float, target: ServeTarget, number: int, status: DeploymentStatus, message: str = ""
+    tx: Connection,
+    now: float,
+    target: ServeTarget,
+    number: int,
+    status: DeploymentStatus,
+    message: str = "",
+    operation: str | None = None,
 ) -> None:
+    """`operation` is the change that the deployment belongs to from now on."""
     same = (D.c.serve == target.serve) & (D.c.env == target.env) & (D.c.revision == number)
-    tx.execute(update(D).where(same).values(status=status, message=message, updated_at=now))
+    values = {"status": status, "message": message, "updated_at": now}
+    tx.execute(update(D).where(same).values(values if operation is None else {**values, "operation": operation}))
+
+
+def ended_last(tx: Connection, serve: str, env: str) -> int | None:
+    """The revision that was active before the one that is."""
+    query = select(D.c.revision).where(D.c.serve == serve, D.c.env == env, D.c.status == "ENDED")
+    return tx.execute(query.order_by(D.c.updated_at.desc(), D.c.revision.desc()).limit(1)).scalar_one_or_none()
 
 
 def deployments(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import flag, object_file, option_variables, stated, variables_of
+from mlflow_kserve.cli.fields import flag, object_file, option_variables, stated, strategy_flags, variables_of
 from mlflow_kserve.cli.following import ENDED, changes
 from mlflow_kserve.cli.session import Session, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
@@ -27,6 +27,7 @@ def deployment() -> None: ...
 @argument_serve
 @click.argument("version")
 @option_env
+@strategy_flags
 @option_variables
 @flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))
 @flag("reason", "why, for the history")

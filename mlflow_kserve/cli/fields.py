@@ -105,6 +105,13 @@ resource_flags = with_options(
 )
 """The infrastructure of a serve, in the API's words."""
 
+strategy_flags = with_options(
+    flag("deployment-strategy-config", "fields of the strategy, such as '{\"steps\": [5, 50], \"interval\": \"1m\"}'",
+         json_object, metavar="JSON"),
+    flag("deployment-strategy", "how the requests come to it",
+         click.Choice(["rolling", "canary", "linear", "blue-green"])),
+)  # fmt: skip
+
 option_variables = click.option(
     "--variable", "variables", type=text_assignment, multiple=True, metavar="NAME=VALUE",
     help="environment variable of the server; a secret is NAME=secret:SECRET/KEY",

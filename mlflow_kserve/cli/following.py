@@ -88,7 +88,8 @@ def progress(status: StatusReply) -> list[str]:
     lines = []
     for pod in status["pods"] or []:
         starts = f", start {pod['starts']}" if pod.get("starts", 1) > 1 else ""
-        serving = ", serving" if pod.get("serving") else ""
+        weight = pod.get("weight", 0)
+        serving = f", {weight} % of the requests" if 0 < weight < 100 else ", serving" if pod.get("serving") else ""
         message = f": {pod['message']}" if pod.get("message") and pod["phase"] != "ready" else ""
         place = pod.get("name") or f"revision {pod['revision']}"
         lines.append(f"{place}: {pod['phase']}{starts}{serving}{message}")

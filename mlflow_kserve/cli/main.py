@@ -52,6 +52,9 @@ SECTIONS = {
         "deployment": CommandEntry("mlflow_kserve.cli.deployments:deployment", "deploy, undeploy, status and logs"),
         "apply": CommandEntry("mlflow_kserve.cli.deployments:apply", "make a serve what a spec file says"),
         "revision": CommandEntry("mlflow_kserve.cli.revisions:revision", "what was deployed, differences, rollback"),
+        "rollout": CommandEntry(
+            "mlflow_kserve.cli.rollouts:rollout", "new revisions, step by step: pause, promote, abort"
+        ),
         "operation": CommandEntry("mlflow_kserve.cli.operations:operation", "changes under way: follow, abort"),
         "event": CommandEntry("mlflow_kserve.cli.operations:event", "who did what"),
         "webhook": CommandEntry("mlflow_kserve.cli.webhooks:webhook", "where events are posted to"),

@@ -23,6 +23,7 @@ from mlflow_kserve.cli.fields import (
     option_variables,
     resource_flags,
     stated,
+    strategy_flags,
     variables_of,
 )
 from mlflow_kserve.cli.following import ENDED, WAIT_SECONDS, changes, follow_options
@@ -85,6 +86,7 @@ option_serve = flag(
 @resource_flags
 @flag("flavor", "flavor of the model, where the control plane cannot read its MLmodel file")
 @flag("storage-strategy", "how the model reaches a pod", click.Choice(["auto", "emptydir", "pvc"]))
+@strategy_flags
 @option_variables
 @flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))
 @flag("reason", "why, for the history")

@@ -24,6 +24,7 @@ from mlflow_kserve.client.replies import (
     OperationReply,
     PageReply,
     RevisionReply,
+    RolloutReply,
     ServeReply,
     StatusReply,
     TokenReply,
@@ -210,6 +211,31 @@ def get_revision(serve: str, env: str, number: int) -> ApiCall[RevisionReply]:
 
 def compare_revisions(serve: str, env: str, number: int, other: int) -> ApiCall[DiffReply]:
     return ApiCall("GET", place("serve", serve, "revisions", env, number, "diff", other))
+
+
+# -- rollouts -------------------------------------------------------------------------------------------------------
+
+
+def get_rollout(serve: str, env: str, wait: float = 0) -> ApiCall[RolloutReply]:
+    return ApiCall("GET", place("serve", serve, "rollout", env), {"wait": wait or None})
+
+
+def list_rollouts(serve: str, env: str | None = None) -> ApiCall[PageReply[RolloutReply]]:
+    return ApiCall("GET", place("serve", serve, "rollouts"), {"env": env, "limit": MAX_PAGE})
+
+
+def steer_rollout(
+    serve: str, env: str, verb: Literal["pause", "resume", "promote", "abort"], fields: Fields | None = None
+) -> ApiCall[RolloutReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, verb), body=fields)
+
+
+def retry_rollout(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, "retry"))
+
+
+def undo_rollout(serve: str, env: str) -> ApiCall[BegunReply]:
+    return ApiCall("POST", place("serve", serve, "rollout", env, "undo"))
 
 
 # -- operations, events, tokens -------------------------------------------------------------------------------------

@@ -147,6 +147,29 @@ class RevisionReply(TypedDict):
     spec: dict[str, Any]
 
 
+class RolloutReply(TypedDict):
+    """The steps by which a revision gets the requests."""
+
+    serve: str
+    env: str
+    operation: str
+    revision: int
+    baseline: int
+    strategy: str
+    state: Literal["RUNNING", "PAUSED", "SUCCEEDED", "FAILED", "ABORTED"]
+    message: str
+    step: int | None
+    steps: list[dict[str, Any]]
+    paused_at: str | None
+    paused_by: str | None
+    pause_reason: str | None
+    deadline: str | None
+    keep_until: str | None
+    author: str
+    created_at: str
+    updated_at: str
+
+
 DiffReply = TypedDict("DiffReply", {"from": int, "to": int, "changes": list[dict[str, Any]], "text": list[str]})
 
 

@@ -18,9 +18,13 @@ from controlplane.domain.revisions import Content
 from tests.controlplane.live_plane import LivePlane
 
 KEY = Key("local", "fraud")
+CANARY: dict[str, Any] = {
+    "deployment_strategy": "canary",
+    "deployment_strategy_config": {"steps": [25, 75], "interval": 0.2},
+}
 REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/serve/deploy-model", "models:/fraud/1", {"flavor": "sklearn"}),
-    ("/serve/deploy-model", "models:/fraud/2", {"flavor": "sklearn"}),
+    ("/serve/deploy-model", "models:/fraud/2", {"flavor": "sklearn", **CANARY}),
     ("/serve/undeploy-model", "", {}),
 )
 

@@ -18,7 +18,7 @@ class MemoryBackend(Backend):
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.instances: dict[Key, dict[int, Instance]] = {}
-        self.serving: dict[Key, int] = {}
+        self.weights: dict[Key, dict[int, int]] = {}
         self.contents: dict[tuple[Key, int], Content] = {}
         self.calls: list[tuple[str, Key, int]] = []
         self.broken: set[str] = set()
@@ -42,7 +42,14 @@ class MemoryBackend(Backend):
     ) -> Observed:
         self.answer()
         listed = tuple(self.instances.get(key, {}).values())
-        return Observed(listed, self.serving.get(key), f"http://{key.serve}.{key.env}" if key in self.serving else None)
+        weights = self.weights.get(key, {})
+        return Observed(listed, weights, f"http://{key.serve}.{key.env}" if weights else None)
+
+    @property
+    def serving(self) -> dict[Key, int]:
+        """The revision that most requests go to."""
+        observed = {key: Observed(weights=weights) for key, weights in self.weights.items()}
+        return {key: one.serving for key, one in observed.items() if one.serving is not None}
 
     def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
         self.answer()
@@ -61,17 +68,18 @@ class MemoryBackend(Backend):
             revision, phase, now, starts, now + BACKOFF, "it is broken" if phase == "failed" else ""
         )
 
-    def promote(self, key: Key, revision: int) -> None:
+    def split(self, key: Key, weights: Mapping[int, int]) -> None:
         self.answer()
-        self.calls.append(("promote", key, revision))
-        self.serving[key] = revision
+        assert all(revision in self.instances[key] for revision in weights)
+        assert sum(weights.values()) == 100
+        self.calls.extend(("split", key, revision) for revision in weights)
+        self.weights[key] = dict(weights)
 
     def discard(self, key: Key, revision: int) -> None:
         self.answer()
         self.calls.append(("discard", key, revision))
         del self.instances[key][revision]
-        if self.serving.get(key) == revision:
-            del self.serving[key]
+        self.weights.get(key, {}).pop(revision, None)
 
     def crash(self, key: Key, revision: int) -> None:
         """The process of a revision ends by itself."""

@@ -11,6 +11,7 @@ from types import FrameType
 class QuickReply(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
+        self.send_header("x-port", sys.argv[1])
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

@@ -6,22 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.decide import (
-    MAX_STARTS,
-    Action,
-    Apply,
-    ChangeUnderWay,
-    Decision,
-    Desired,
-    Discard,
-    Fail,
-    Instance,
-    Observed,
-    Phase,
-    Promote,
-    Succeed,
-    decide,
-)
+from controlplane.actions import Action, Apply, Decision, Discard, Fail, Promote, Succeed
+from controlplane.decide import MAX_STARTS, ChangeUnderWay, Desired, Instance, Observed, Phase, decide
 
 NOW = 1000.0
 CHANGE = ChangeUnderWay(deadline=NOW + 600)
@@ -33,7 +19,7 @@ def one(revision: int, phase: Phase, starts: int = 1, due_at: float = 0.0, messa
 
 
 def seen(*instances: Instance, serving: int | None = None) -> Observed:
-    return Observed(instances, serving)
+    return Observed(instances, {} if serving is None else {serving: 100})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +104,7 @@ def test_what_never_happens(
     instances: list[Instance],
     serving: int | None,
 ) -> None:
-    observed = Observed(tuple(instances), serving)
+    observed = seen(*instances, serving=serving)
     decision = decide(Desired(wanted, active, change), observed, NOW)
     there = {each.revision: each for each in instances}
     match decision.action:

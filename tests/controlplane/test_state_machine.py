@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from tests.controlplane.plane import Plane, opened
 
 SERVES = st.sampled_from(["a", "a", "a", "b"])  # mostly one, so that changes meet
 ENVIRONMENTS = st.sampled_from(["local", "local", "local", "prod"])
+STRATEGIES = st.sampled_from([
+    ("rolling", {}), ("canary", {"steps": [5, 50], "interval": "5m"}), ("linear", {"step_weight": 40, "interval": 5}),
+    ("blue-green", {"keep": "1m"}),
+])  # fmt: skip
+VERBS = st.sampled_from(["pause", "resume", "promote", "abort", "retry", "undo"])
 MODELS = st.sampled_from(["models:/m/1", "models:/m/2", "models:/m/3", "models:/broken/1", "models:/slow/1"])
 
 
@@ -36,7 +42,9 @@ class ControlPlaneMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "stack"):
             self.plane.backend.away = False
-            self.plane.settle(stride=100)
+            for serve, env in itertools.product("ab", ("local", "prod")):
+                self.plane.send("POST", f"/serve/{serve}/rollout/{env}/resume")
+            self.plane.settle(stride=100, seconds=5000)
             self.desired_is_observed()
             self.stack.close()
 
@@ -53,6 +61,15 @@ class ControlPlaneMachine(RuleBasedStateMachine):
     def deploy(self, serve: str, env: str, model: str, cores: int | None, act: bool) -> None:
         body = {"serve_name": serve, "env": env, "model_uri": model, **({"cores": cores} if cores else {})}
         self.send("POST", "/serve/deploy-model", body, act)
+
+    @rule(serve=SERVES, env=ENVIRONMENTS, model=MODELS, strategy=STRATEGIES)
+    def roll_out(self, serve: str, env: str, model: str, strategy: tuple[str, Any]) -> None:
+        plan = {"deployment_strategy": strategy[0], "deployment_strategy_config": strategy[1]}
+        self.send("POST", "/serve/deploy-model", {"serve_name": serve, "env": env, "model_uri": model, **plan})
+
+    @rule(serve=SERVES, env=ENVIRONMENTS, verb=VERBS, act=st.booleans())
+    def steer(self, serve: str, env: str, verb: str, act: bool) -> None:
+        self.send("POST", f"/serve/{serve}/rollout/{env}/{verb}", act=act)
 
     @rule(serve=SERVES, env=ENVIRONMENTS)
     def undeploy(self, serve: str, env: str) -> None:
@@ -131,6 +148,12 @@ class ControlPlaneMachine(RuleBasedStateMachine):
         for key, revision in self.plane.backend.serving.items():
             uri = self.plane.backend.contents[key, revision].model_uri
             assert uri not in self.plane.backend.broken | self.plane.backend.slow
+
+    @invariant()
+    def requests_go_to_what_runs(self) -> None:
+        for key, weights in self.plane.backend.weights.items():
+            assert sum(weights.values()) in (0, 100)
+            assert weights.keys() <= self.plane.backend.instances[key].keys()
 
     def desired_is_observed(self) -> None:
         assert self.running() == []

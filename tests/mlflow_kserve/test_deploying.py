@@ -15,6 +15,7 @@ import yaml
 
 from tests.mlflow_kserve.commands import Shell, completed
 from tests.mlflow_kserve.served_plane import ServedPlane
+from tests.serving import wait_for
 
 BROKEN, SLOW = "models:/broken/1", "models:/slow/1"
 
@@ -88,6 +89,24 @@ def test_progress_is_shown_while_it_happens(run: Shell, plane: ServedPlane) -> N
     said = run("deploy-model", "--serve-name", "watched", "--model-uri", "models:/fraud/1", "--watch")
     assert said.err.splitlines()[-1] == "revision 1: ready, serving"
     assert "READY" in said.out
+
+
+def test_a_rollout_is_steered(run: Shell) -> None:
+    deploy = ("deploy-model", "--serve-name", "steered", "--model-uri")
+    run(*deploy, "models:/fraud/1", "--wait")
+    assert "no rollout of steered is under way in local" in run("rollout", "pause", "steered", status=4).err
+    canary = ("--deployment-strategy", "canary", "--deployment-strategy-config", '{"steps": [5, 50], "interval": "1h"}')
+    run(*deploy, "models:/fraud/2", *canary)
+    assert run.json("rollout", "pause", "steered")["state"] == "PAUSED"
+    rows = run("rollout", "promote", "steered").out.splitlines()
+    assert rows[-2].split()[:3] == ["1", "5", "SKIPPED"]
+    assert run.json("rollout", "abort", "steered")["state"] == "ABORTED"
+    run("rollout", "retry", "steered")
+    assert "canary" in run("rollout", "status", "steered").out
+    assert run.json("rollout", "promote", "steered", "--full")["steps"][0]["state"] in ("PENDING", "SKIPPED")
+    wait_for(lambda: run.json("rollout", "status", "steered")["state"] == "SUCCEEDED")
+    assert run.json("rollout", "undo", "steered", "--wait")["revision"] == 1
+    assert [each["state"] for each in run.json("rollout", "list", "steered")] == ["SUCCEEDED", "ABORTED"]
 
 
 def test_a_list_is_shown_again_when_it_changes(run: Shell, plane: ServedPlane) -> None:

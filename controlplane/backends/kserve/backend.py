@@ -62,7 +62,11 @@ class KServeBackend(Backend):
         self.closed = threading.Event()
 
     def problems(self, serve: str, content: Content) -> list[FieldProblem]:
-        return list(problems(serve, content))
+        strategy = content.deployment.deployment_strategy
+        listed = list(problems(serve, content))
+        if content.deployment.plan().steps:
+            listed.append(FieldProblem("deployment_strategy", f"{strategy} is not carried out on clusters", "rolling"))
+        return listed
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -210,7 +214,7 @@ class KServeBackend(Backend):
             "refusals": refusals,
         }
 
-    def promote(self, key: Key, revision: int) -> None:
+    def split(self, key: Key, weights: Mapping[int, int]) -> None:
         """Nothing: the cluster sends requests to pods once they are ready."""
 
     def discard(self, key: Key, revision: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from controlplane.actions import ALL
 from controlplane.backends.kserve.fields import absent, added_by_others, conflicts, is_ours
 from controlplane.backends.kserve.kinds import CLAIM, INFERENCE_SERVICE, Resource, title
 from controlplane.backends.kserve.manifests import REVISION, revision_labels
@@ -58,9 +59,10 @@ def observed(
     applied = revision_of(service) if service else None
     current = next((each for each in instances if each.revision == applied), None)
     is_up = current is not None and current.phase == "ready"
+    serving = applied if is_up else serving_before(live)
     return Observed(
         instances=tuple(instances),
-        serving=applied if is_up else serving_before(live),
+        weights={} if serving is None else {serving: ALL},
         url=service.get("status", {}).get("url") if service else None,
         in_place=True,
         conflicts=tuple(conflicts_of(own, wanted)),

@@ -16,7 +16,7 @@ from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
 from controlplane.backends.local.records import ProcessRecord, ProcessRecords
-from controlplane.backends.local.routes import Routes
+from controlplane.backends.local.routes import Routes, WeightedProcess
 from controlplane.backends.secret_files import MissingSecret
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
@@ -55,7 +55,13 @@ class LocalBackend(Backend):
             route = self.routes.get(key)
         observed = (self.instance(key, record, process) for record, process in records)
         instances = tuple(each for each in observed if each is not None)
-        return Observed(instances, route.revision if route else None, route.url if route else None)
+        if route is None:
+            return Observed(instances)
+        listening = {(record.revision, record.http_port) for record, _ in records}
+        weights = {
+            each.revision: each.weight for each in route.processes if (each.revision, each.http_port) in listening
+        }
+        return Observed(instances, weights, route.url)
 
     def instance(self, key: Key, record: ProcessRecord, process: ProcessId | None) -> Instance | None:
         """A record as an instance; None for a process that has stopped as it should."""
@@ -147,10 +153,13 @@ class LocalBackend(Backend):
             return None
         return spawn(command(key.serve, content, record.http_port, record.grpc_port), variables, mark, log)
 
-    def promote(self, key: Key, revision: int) -> None:
-        record = self.records.get(key, revision)
-        if record is not None:
-            self.routes.send(key, revision, record.http_port, record.grpc_port)
+    def split(self, key: Key, weights: Mapping[int, int]) -> None:
+        records = {revision: self.records.get(key, revision) for revision in weights}
+        self.routes.split(key, [
+            WeightedProcess(revision, weight, record.http_port, record.grpc_port)
+            for revision, weight in weights.items()
+            if (record := records[revision]) is not None
+        ])  # fmt: skip
         failpoint("after_route")
 
     def discard(self, key: Key, revision: int) -> None:
@@ -158,9 +167,7 @@ class LocalBackend(Backend):
             record = self.records.get(key, revision)
             if record is None:
                 return
-            route = self.routes.get(key)
-            if route is not None and route.revision == revision:
-                self.routes.close(key)
+            self.routes.leave(key, revision)
             process = self.process(key, record)
             if process is None or not process.runs():
                 self.records.remove(key, revision)

@@ -1,7 +1,8 @@
 """`python -m controlplane.backends.local.gateway ROUTES`: the addresses of serves, kept while their processes change.
 
 A process of its own, so that requests go on when the control plane ends. It reads the routes again on SIGHUP, and notes
-beside them which version it follows. Bytes are passed on as they are: HTTP and gRPC alike.
+beside them which version it follows. Bytes are passed on as they are, HTTP and gRPC alike, so that traffic is split by
+connection.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,16 @@ class Gateway:
     def __init__(self, routes: Path) -> None:
         self.file = routes
         self.servers: dict[int, asyncio.Server] = {}
-        self.targets: dict[int, tuple[int | None, bool]] = {}
-        """By port: the port of the process that answers, and whether it speaks HTTP/1.1."""
+        self.listeners: dict[int, GatewayPort] = {}
 
     async def reload(self) -> None:
         """Listens on the ports in the file, and on no others."""
         content = json.loads(self.file.read_bytes())
-        self.targets = targets_of(content["routes"])
-        for port in self.servers.keys() - self.targets.keys():
+        new = ports_of(content["routes"])
+        self.listeners = {port: merged(self.listeners.get(port), each) for port, each in new.items()}
+        for port in self.servers.keys() - self.listeners.keys():
             self.servers.pop(port).close()
-        for port in self.targets.keys() - self.servers.keys():
+        for port in self.listeners.keys() - self.servers.keys():
             try:
                 self.servers[port] = await asyncio.start_server(self.accept, HOST, port, backlog=2048)
             except OSError as error:
@@ -50,22 +52,54 @@ class Gateway:
         note(self.file, content["version"])
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target, http = self.targets.get(writer.get_extra_info("sockname")[1], (None, False))
-        try:
-            if target is None:
-                raise OSError
-            async with asyncio.timeout(CONNECT_SECONDS):
-                inner_reader, inner_writer = await asyncio.open_connection(HOST, target)
-        except (OSError, TimeoutError):
-            if http:
+        listener = self.listeners.get(writer.get_extra_info("sockname")[1])
+        inner = await connected(listener.order()) if listener is not None else None
+        if inner is None:
+            if listener is not None and listener.speaks_http:
                 await refuse(reader, writer)
             writer.close()
             return
+        inner_reader, inner_writer = inner
         requests = asyncio.create_task(relay(reader, inner_writer))
         await relay(inner_reader, writer)
         requests.cancel()
         inner_writer.close()
         writer.close()
+
+
+class GatewayPort:
+    """Whose connections go where: a smooth weighted round robin, so that few connections are split well too."""
+
+    def __init__(self, weights: Mapping[int, int], speaks_http: bool) -> None:
+        """`weights` are those of ports of processes."""
+        self.weights, self.speaks_http = weights, speaks_http
+        self.credit = dict.fromkeys(weights, 0)
+
+    def order(self) -> list[int]:
+        """The process whose turn it is, then those that can stand in for it."""
+        for port, weight in self.weights.items():
+            self.credit[port] += weight
+        first = max(self.credit, key=self.credit.__getitem__, default=None)
+        if first is None:
+            return []
+        self.credit[first] -= sum(self.weights.values())
+        return [first, *(port for port in self.weights if port != first)]
+
+
+def merged(old: GatewayPort | None, new: GatewayPort) -> GatewayPort:
+    """The old one if its weights are the same: whose turn it is stays so."""
+    return old if old is not None and old.weights == new.weights else new
+
+
+async def connected(ports: Sequence[int]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """A connection to the first process that takes one: nothing has been sent yet, so that nothing is lost."""
+    for port in ports:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_connection(HOST, port)
+        except (OSError, TimeoutError):
+            continue
+    return None
 
 
 def note(routes: Path, version: int) -> None:
@@ -80,12 +114,13 @@ def followed_file(routes: Path) -> Path:
     return routes.with_name("followed.json")
 
 
-def targets_of(routes: dict[str, Any]) -> dict[int, tuple[int | None, bool]]:
-    targets: dict[int, tuple[int | None, bool]] = {}
+def ports_of(routes: Mapping[str, Any]) -> dict[int, GatewayPort]:
+    ports: dict[int, GatewayPort] = {}
     for route in routes.values():
-        targets[route["http_port"]] = route["to_http_port"], True
-        targets[route["grpc_port"]] = route["to_grpc_port"], False
-    return targets
+        for name, speaks_http in (("http_port", True), ("grpc_port", False)):
+            weights = {each[name]: each["weight"] for each in route["processes"]}
+            ports[route[name]] = GatewayPort(weights, speaks_http)
+    return ports
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,31 @@ FOLLOW_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class WeightedProcess:
+    """A process that answers, and its percent of the connections."""
+
+    revision: int
+    weight: int
+    http_port: int
+    grpc_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServeRoute:
-    """The ports of a serve, which it keeps, and those of the process that answers."""
+    """The ports of a serve, which it keeps, and the processes that answer."""
 
     http_port: int
     grpc_port: int
-    revision: int | None = None
-    to_http_port: int | None = None
-    to_grpc_port: int | None = None
+    processes: tuple[WeightedProcess, ...] = ()
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.http_port}"
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> ServeRoute:
+        processes = tuple(WeightedProcess(**each) for each in fields["processes"])
+        return cls(fields["http_port"], fields["grpc_port"], processes)
 
 
 class Routes:
@@ -43,7 +57,7 @@ class Routes:
         self.process: ProcessId | None = None
 
     def everything(self) -> dict[str, ServeRoute]:
-        return {name: ServeRoute(**fields) for name, fields in self.content()["routes"].items()}
+        return {name: ServeRoute.read(fields) for name, fields in self.content()["routes"].items()}
 
     def get(self, key: Key) -> ServeRoute | None:
         return self.everything().get(str(key))
@@ -57,23 +71,25 @@ class Routes:
             known = self.get(key)
             if known is not None:
                 return known
-            route = ServeRoute(*ports.free(2, used_ports | self.ports()))
+            http_port, grpc_port = ports.free(2, used_ports | self.ports())
+            route = ServeRoute(http_port, grpc_port)
             self.write(key, route)
             return route
 
-    def send(self, key: Key, revision: int, http_port: int, grpc_port: int) -> None:
-        """Sends the requests of a serve to a process, and waits until the gateway does so."""
+    def split(self, key: Key, processes: Sequence[WeightedProcess]) -> None:
+        """Splits the connections of a serve among processes, and waits until the gateway does so."""
         with self.lock:
             route = self.get(key)
             assert route is not None  # noqa: S101 - a process is started after its route is made
-            self.write(key, replace(route, revision=revision, to_http_port=http_port, to_grpc_port=grpc_port))
+            self.write(key, replace(route, processes=tuple(processes)))
 
-    def close(self, key: Key) -> None:
-        """Answers the requests of a serve with 503 from now on; its ports stay its own."""
+    def leave(self, key: Key, revision: int) -> None:
+        """Sends nothing to a revision from now on; with nobody left, requests are answered with 503."""
         with self.lock:
             route = self.get(key)
-            if route is not None and route.revision is not None:
-                self.write(key, ServeRoute(route.http_port, route.grpc_port))
+            left = tuple(each for each in route.processes if each.revision != revision) if route is not None else ()
+            if route is not None and left != route.processes:
+                self.write(key, replace(route, processes=left))
 
     def write(self, key: Key, route: ServeRoute) -> None:
         content = self.content()

@@ -69,12 +69,12 @@ def started(backend: LocalBackend, revision: int = 1, key: Key = KEY) -> Instanc
 def test_an_address_is_kept_while_processes_change(backend: LocalBackend) -> None:
     first = started(backend)
     assert backend.observe(KEY).serving is None
-    backend.promote(KEY, 1)
+    backend.split(KEY, {1: 100})
     url = backend.observe(KEY).url
     assert url is not None
     assert httpx.get(f"{url}/v2/health/ready").status_code == 200
     started(backend, 2)
-    backend.promote(KEY, 2)
+    backend.split(KEY, {2: 100})
     backend.discard(KEY, 1)
     wait_for(lambda: instance(backend, 1) is None, seconds=30)
     assert (backend.observe(KEY).url, backend.observe(KEY).serving) == (url, 2)
@@ -88,7 +88,7 @@ def test_serves_have_ports_of_their_own(backend: LocalBackend) -> None:
     keys = [Key("local", "a"), Key("local", "b"), Key("prod", "a")]
     for key in keys:
         started(backend, 1, key)
-        backend.promote(key, 1)
+        backend.split(key, {1: 100})
     listed = [
         port for key in keys for record in backend.records.of(key) for port in (record.http_port, record.grpc_port)
     ]
@@ -213,3 +213,27 @@ def test_ports_that_are_taken_are_passed_over(tmp_path: Path) -> None:
         assert not is_free(first)
         assert first not in PortRange(first, first + 50).free(2, [first + 1])
         assert first + 1 not in PortRange(first, first + 50).free(2, [first + 1])
+
+
+def asked(url: str) -> str:
+    """The port of the process that answered, on a connection of its own."""
+    return httpx.get(f"{url}/v2/health/ready", headers={"connection": "close"}).headers["x-port"]
+
+
+def test_connections_are_split_by_weight(backend: LocalBackend) -> None:
+    ports = {started(backend, revision).details["url"].rpartition(":")[2]: revision for revision in (1, 2)}
+    backend.split(KEY, {1: 90, 2: 10})
+    observed = backend.observe(KEY)
+    assert (observed.weights, observed.serving) == ({1: 90, 2: 10}, 1)
+    assert observed.url is not None
+    answers = [ports[asked(observed.url)] for _ in range(20)]
+    assert [answers[:10].count(2), answers[10:].count(2)] == [1, 1]
+    # A process that has ended costs no request: the other one stands in for it.
+    first = instance(backend, 1)
+    assert first is not None
+    os.kill(first.details["pid"], 9)
+    wait_for(lambda: (one := instance(backend, 1)) is not None and one.phase == "failed", seconds=30)
+    assert {ports[asked(observed.url)] for _ in range(5)} == {2}
+    backend.discard(KEY, 1)
+    assert backend.observe(KEY).weights == {2: 10}
+    assert ports[asked(observed.url)] == 2

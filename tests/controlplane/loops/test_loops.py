@@ -62,7 +62,7 @@ def test_one_of_two_acts_and_the_other_takes_over(store: Store, tmp_path: Path) 
     second.mark(KEY)
     first.mark(KEY)
     wait_for(lambda: state(store, operation) == "SUCCEEDED", seconds=20)
-    assert [call[0] for call in backend.calls] == ["apply", "promote"]
+    assert [call[0] for call in backend.calls] == ["apply", "split"]
     assert not second.acts
     first.close()
     wait_for(lambda: second.acts, seconds=20)

@@ -7,19 +7,10 @@ from typing import Any
 
 import pytest
 
+from controlplane.actions import Action, Apply, Discard, Fail, Succeed
 from controlplane.backends.kserve.manifests import manifests
 from controlplane.backends.kserve.state import LiveServe, observed
-from controlplane.decide import (
-    Action,
-    Apply,
-    ChangeUnderWay,
-    Desired,
-    Discard,
-    Fail,
-    Phase,
-    Succeed,
-    decide,
-)
+from controlplane.decide import ChangeUnderWay, Desired, Phase, decide
 from tests.controlplane.backends.kserve.serves import (
     KEY,
     applied,

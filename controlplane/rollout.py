@@ -1,0 +1,65 @@
+"""A rollout as a state machine: from its plan, how far it is, the weights that are in effect and the time, to the next
+action. Pure.
+
+    weights set → step begun → its time over → step passed → weights of the next … → all requests → succeeded
+
+Each arrow is one action. An action that was carried out and not noted is decided again, and changes nothing then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.actions import ALL, BeginStep, Decision, Fail, NextStep, Promote, SplitTraffic, Succeed, earliest
+from controlplane.domain.rollouts import PlannedStep, TrafficPlan
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """How far a rollout has come."""
+
+    plan: TrafficPlan
+    baseline: int
+    revision: int
+    step: int = 0
+    """From 0; as many as the plan has steps once all are done."""
+    begun_at: float | None = None
+    """When the clock of the step began; None until its weights are in effect."""
+    paused: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the revision has got requests, or been tried."""
+        return self.step > 0 or self.begun_at is not None
+
+    @property
+    def current(self) -> PlannedStep | None:
+        """None once all steps are done."""
+        return self.plan.steps[self.step] if self.step < len(self.plan.steps) else None
+
+    @property
+    def weights(self) -> dict[int, int]:
+        """Those of the current step."""
+        weight = self.current.weight if self.current else ALL
+        shares = {self.baseline: ALL - weight, self.revision: weight}
+        return {revision: share for revision, share in shares.items() if share}
+
+
+def advance(rollout: RolloutState, in_effect: Mapping[int, int], deadline: float, now: float) -> Decision:
+    """The next action for a revision that is ready."""
+    step = rollout.current
+    if in_effect != rollout.weights and not (rollout.paused and rollout.begun_at is None):
+        return Decision(SplitTraffic(rollout.weights) if step else Promote(rollout.revision))
+    if rollout.paused:
+        return Decision()
+    if step is None:
+        return Decision(Succeed())
+    if rollout.begun_at is None:
+        return Decision(BeginStep())
+    ends_at = rollout.begun_at + step.interval
+    if now >= ends_at:
+        return Decision(NextStep())
+    if now >= deadline:
+        return Decision(Fail(f"step {rollout.step + 1} ({step.weight} %) was not over in time"))
+    return Decision(again_at=earliest(ends_at, deadline))
