@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-issuer", metavar="URL", help="issuer (iss) that JWTs must have")
     access.add_argument("--jwt-audience", metavar="NAMES", help="audiences (aud), separated by commas")
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
+    access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
@@ -211,12 +212,13 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
     jwt = (options.jwt_jwks, options.jwt_issuer, options.jwt_audience)
     if any(jwt) and not all(jwt):
         raise UnusableSetting("--jwt-jwks, --jwt-issuer and --jwt-audience belong together")
-    if (options.jwt_admin_scope or options.jwt_deployer_scope) and not options.jwt_jwks:
-        raise UnusableSetting("--jwt-admin-scope and --jwt-deployer-scope need --jwt-jwks")
+    scopes = (options.jwt_deployer_scope, options.jwt_approver_scope, options.jwt_admin_scope)
+    if any(scopes) and not options.jwt_jwks:
+        raise UnusableSetting("--jwt-deployer-scope, --jwt-approver-scope and --jwt-admin-scope need --jwt-jwks")
     audience = frozenset(name.strip() for name in (options.jwt_audience or "").split(",") if name.strip())
     settings = ControlAccessSettings(
         options.admin_token_file, options.jwt_jwks, options.jwt_issuer, audience,
-        options.jwt_deployer_scope, options.jwt_admin_scope,
+        *scopes,
     )  # fmt: skip
     try:
         return CallerGuard(settings, store)

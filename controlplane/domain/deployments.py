@@ -208,3 +208,9 @@ class RollBack(Body):
     env: EnvironmentName
     revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
     reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class ApprovalReason(Body):
+    """The body of what an approver says."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""

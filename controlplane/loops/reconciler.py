@@ -17,9 +17,11 @@ from controlplane.actions import (
     Promote,
     SplitTraffic,
     Succeed,
+    earliest,
 )
 from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
-from controlplane.changes.context import BackendOf
+from controlplane.changes import approvals
+from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
@@ -30,6 +32,7 @@ from controlplane.store import environments, events, leases, operations, rollout
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
+from controlplane.store.operations import Operation
 from controlplane.store.rollouts import StoredRollout
 from controlplane.store.targets import ServeTarget
 
@@ -64,6 +67,10 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+                waiting = waiting_for(tx, target)
+            if waiting is not None and waiting.deadline <= self.store.now():
+                self.expire(lease, waiting)
+                continue
             if target is None:
                 self.last_seen.pop(key, None)
             if target is None and not backend.owns(key):
@@ -77,7 +84,7 @@ class Reconciler:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
-                return decision.again_at
+                return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
             match decision.action:
                 case Apply(revision):
@@ -155,7 +162,7 @@ class Reconciler:
         with self.store.reading() as tx:
             leases.require(tx, lease)
             content: Content = targets.revision(tx, key.serve, key.env, revision).content
-            operation = operations.find(tx, target.operation or "")
+            operation = running(tx, target)
         if target.active == revision:
             target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
@@ -167,6 +174,12 @@ class Reconciler:
                 return False
             self.note_failure(lease, target, f"revision {revision} was refused: {error}", observed)
         return True
+
+    def expire(self, lease: Lease, operation: Operation) -> None:
+        """Nobody has approved a change in time."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            approvals.expire(ChangeContext(tx, self.store.now(), ACTOR, self.backend_of), operation)
 
     def note_repair(self, lease: Lease, target: ServeTarget, revision: int, observed: Observed) -> ServeTarget:
         """An active revision ended by itself or was deleted by somebody, and is started or made again."""
@@ -270,7 +283,7 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     """What the store wants; nothing of a target that it does not know."""
     if target is None:
         return Desired(None)
-    operation = operations.find(tx, target.operation) if target.operation else None
+    operation = running(tx, target)
     if operation is not None:
         state = state_of(rollouts.find(tx, operation.id))
         return Desired(
@@ -288,6 +301,18 @@ def state_of(rollout: StoredRollout | None) -> RolloutState | None:
         return None
     paused = rollout.paused_at is not None
     return RolloutState(rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at, paused)
+
+
+def running(tx: Connection, target: ServeTarget) -> Operation | None:
+    """The change of a target that is carried out."""
+    operation = operations.find(tx, target.operation) if target.operation else None
+    return operation if operation is not None and operation.state == "RUNNING" else None
+
+
+def waiting_for(tx: Connection, target: ServeTarget | None) -> Operation | None:
+    """The change of a target that waits for approval."""
+    operation = operations.find(tx, target.operation) if target and target.operation else None
+    return operation if operation is not None and operation.state == "WAITING" else None
 
 
 def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:

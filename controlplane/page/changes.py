@@ -13,15 +13,25 @@ from controlplane.api.control import caller_of, control_of
 from controlplane.api.reply import etag
 from controlplane.domain.problems import ApiProblem, wrong_field
 from controlplane.page.fleet import Text
-from controlplane.page.forms import FormFields, said
+from controlplane.page.forms import FormFields, json_of, said
 from controlplane.page.rendering import render, reply_of, root_of, segment
 from controlplane.page.serve import Revision
 
 router = APIRouter()
 
-TEXTS = ("serve_name", "env", "model_uri", "artifact_version", "node_capacity", "storage_strategy", "follow", "reason")
+TEXTS = (
+    "serve_name",
+    "env",
+    "model_uri",
+    "artifact_version",
+    "node_capacity",
+    "storage_strategy",
+    "follow",
+    "deployment_strategy",
+    "reason",
+)
 NUMBERS = ("cores", "memory", "min_replicas", "max_replicas")
-VARIABLES = "environment_variables"
+VARIABLES, STRATEGY = "environment_variables", "deployment_strategy_config"
 
 
 # -- deploy ---------------------------------------------------------------------------------------------------------
@@ -43,6 +53,8 @@ def deploy(request: Request, form: FormFields) -> Response:
         body = said(form, TEXTS, NUMBERS)
         if form.get(VARIABLES, "").strip():
             body[VARIABLES] = variables(form[VARIABLES])
+        if form.get(STRATEGY, "").strip():
+            body[STRATEGY] = json_of(STRATEGY, form[STRATEGY])
         reply = reply_of(deployments.deploy_model(request, body))
     except ApiProblem as problem:
         return deploy_page(request, form, problem)
@@ -145,6 +157,18 @@ def delete(request: Request, name: str, form: FormFields) -> Response:
 @router.post("/operation/{id}/abort")
 def abort(request: Request, id: str) -> Response:
     ended = reply_of(operations.abort(request, id))
+    return to_serve(request, ended["serve"], ended["env"])
+
+
+@router.post("/operation/{id}/approve")
+def approve(request: Request, id: str, form: FormFields) -> Response:
+    ended = reply_of(operations.approve(request, id, said(form, ["reason"])))
+    return to_serve(request, ended["serve"], ended["env"])
+
+
+@router.post("/operation/{id}/reject")
+def reject(request: Request, id: str, form: FormFields) -> Response:
+    ended = reply_of(operations.reject(request, id, said(form, ["reason"])))
     return to_serve(request, ended["serve"], ended["env"])
 
 

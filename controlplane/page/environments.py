@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from controlplane.api import clusters
 from controlplane.api import environments as api
 from controlplane.api.control import caller_of, control_of
-from controlplane.domain.environments import EnvironmentConfig, Quotas
+from controlplane.domain.environments import EnvironmentConfig
+from controlplane.domain.infra import with_nulls
+from controlplane.domain.overlays import merged, nested, value_at
 from controlplane.domain.problems import ApiProblem, wrong_field
 from controlplane.page.changes import matching
-from controlplane.page.forms import FormFields, number
+from controlplane.page.forms import FormFields, json_of, number
 from controlplane.page.rendering import render, reply_of, root_of, segment
 from controlplane.store import targets
 
@@ -29,25 +31,40 @@ SPEC = "spec"
 
 @dataclass(frozen=True, slots=True)
 class ConfigField:
-    """A field of an environment as a form has it."""
+    """A field of an environment as a form has it; one of a part of it has the name of the part first."""
 
     name: str
     help: str
+    kind: Literal["text", "choice", "number", "list"]
     choices: tuple[str, ...] = ()
-    is_number: bool = False
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(self.name.split("."))
 
 
-def fields_of(model: type[BaseModel], above: str = "") -> list[ConfigField]:
-    return [
-        ConfigField(
-            f"{above}{name}", field.description or "", get_args(field.annotation) if not above else (), bool(above)
-        )
-        for name, field in model.model_fields.items()
-        if name not in ("quotas", SPEC)
-    ]
+def fields_of(model: type[BaseModel], above: str = "") -> Iterator[ConfigField]:
+    """The fields in their order, those of parts last; all but the spec, which is JSON."""
+    parts = []
+    for name, field in model.model_fields.items():
+        kind, help = field.annotation, field.description or ""
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            parts.append((kind, f"{above}{name}."))
+        elif get_origin(kind) is Literal:
+            yield ConfigField(above + name, help, "choice", get_args(kind))
+        elif kind is bool:
+            yield ConfigField(above + name, help, "choice", ("false", "true"))
+        elif field.default is None or isinstance(field.default, float):
+            yield ConfigField(above + name, help, "number")
+        elif get_origin(kind) is list:
+            yield ConfigField(above + name, help, "list")
+        elif name != SPEC:
+            yield ConfigField(above + name, help, "text")
+    for part, place in parts:
+        yield from fields_of(part, place)
 
 
-FIELDS = [*fields_of(EnvironmentConfig), *fields_of(Quotas, "quotas.")]
+FIELDS = tuple(fields_of(EnvironmentConfig))
 
 
 @router.get("/environments")
@@ -61,13 +78,13 @@ def listed(request: Request) -> Response:
 @router.get("/new-environment")
 def ask_new(request: Request) -> Response:
     caller_of(request).require("admin")
-    return form_page(request, {"backend": "local"})
+    return form_page(request, form_of(EnvironmentConfig().model_dump(mode="json")))
 
 
 @router.post("/new-environment")
 def create(request: Request, form: FormFields) -> Response:
     try:
-        api.create(request, {"name": form.get("name", "").strip(), **body_of(form, {})})
+        api.create(request, {"name": form.get("name", "").strip(), **merged({}, body_of(form, {}))})
     except ApiProblem as problem:
         return form_page(request, form, problem)
     return RedirectResponse(f"{root_of(request)}/environment/{segment(form['name'].strip())}", 303)
@@ -134,41 +151,38 @@ def form_page(
 
 def form_of(config: Mapping[str, Any]) -> dict[str, str]:
     """The configuration as the fields of a form."""
-    flat = {**config, **{f"quotas.{name}": value for name, value in config["quotas"].items()}}
-    form = {each.name: "" if flat[each.name] is None else str(flat[each.name]) for each in FIELDS}
+    form = {each.name: text_of(value_at(config, each.path)) for each in FIELDS}
     return {**form, SPEC: json.dumps(config[SPEC], indent=2, ensure_ascii=False) if config[SPEC] else ""}
+
+
+def text_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "\n".join(value) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def body_of(form: Mapping[str, str], old_spec: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the form as the API takes them. Raises ApiProblem (422)."""
-    body: dict[str, Any] = {"quotas": {}}
+    body: dict[str, Any] = {}
     for field in FIELDS:
-        text = form.get(field.name, "").strip()
-        if field.is_number:
-            body["quotas"][field.name.partition(".")[2]] = quota(field.name, text)
-        elif text or not field.choices:
-            body[field.name] = text
-    body[SPEC] = replacing(old_spec, spec_of(form.get(SPEC, "")))
+        if field.name in form:
+            body = with_nulls(body, nested(field.path, value_of(field, form[field.name].strip())))
+    body[SPEC] = replacing(old_spec, json_of(SPEC, form.get(SPEC, "")))
     return body
 
 
-def quota(name: str, text: str) -> int | float | None:
-    if not text:
-        return None
+def value_of(field: ConfigField, text: str) -> Any:
+    """What the form says of a field; null for a number that was taken out."""
+    if field.kind == "list":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    if field.choices == ("false", "true"):
+        return text == "true"
+    if field.kind != "number":
+        return text
     try:
-        return number(text)
+        return number(text) if text else None
     except ValueError:
-        raise wrong_field(name, f"is {text[:40]!r}", "a number") from None
-
-
-def spec_of(text: str) -> dict[str, Any]:
-    try:
-        spec = json.loads(text.strip() or "{}")
-    except (ValueError, RecursionError) as error:
-        raise wrong_field(SPEC, f"is no JSON: {error}", "an object") from None
-    if not isinstance(spec, dict):
-        raise wrong_field(SPEC, "is no object", 'an object such as {"replicas": {"max": 3}}')
-    return spec
+        raise wrong_field(field.name, f"is {text[:40]!r}", "a number") from None
 
 
 def replacing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
-from controlplane.domain.problems import ApiProblem, FieldProblem, unprocessable
+from controlplane.domain.problems import ApiProblem, FieldProblem, unprocessable, wrong_field
 
 MAX_FORM = 1 << 20  # bytes
 MAX_FIELDS = 1000
@@ -53,6 +53,17 @@ def said(form: Mapping[str, str], texts: Sequence[str] = (), numbers: Sequence[s
     if problems:
         raise unprocessable(problems)
     return body
+
+
+def json_of(field: str, text: str) -> dict[str, Any]:
+    """The object that was written into a field. Raises ApiProblem (422)."""
+    try:
+        value = json.loads(text.strip() or "{}")
+    except (ValueError, RecursionError) as error:
+        raise wrong_field(field, f"is no JSON: {error}", "an object") from None
+    if not isinstance(value, dict):
+        raise wrong_field(field, "is no object", 'an object such as {"replicas": {"max": 3}}')
+    return value
 
 
 def number(text: str) -> int | float:

@@ -84,6 +84,12 @@ def lasting(text: str, now: float) -> str:
     return next((f"{seconds // size:.0f} {unit}" for size, unit in UNITS if seconds >= size), "")
 
 
+def duration(seconds: float) -> str:
+    """A time span in the largest unit that divides it."""
+    size, unit = next(((size, unit) for size, unit in UNITS if seconds and seconds % size == 0), (1.0, "s"))
+    return f"{seconds / size:g} {unit}"
+
+
 def clock(text: str | None) -> str:
     """A time to the second, in UTC."""
     return "" if text is None else f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
@@ -115,4 +121,6 @@ def pair(text: str) -> tuple[str, str]:
     return text, text
 
 
-templates.filters |= {each.__name__: each for each in (ago, lasting, clock, shown, as_json, segment, sentence, pair)}
+templates.filters |= {
+    each.__name__: each for each in (ago, lasting, duration, clock, shown, as_json, segment, sentence, pair)
+}

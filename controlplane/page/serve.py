@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from controlplane.api import deployments, operations, serves
+from controlplane.api import deployments, operations, rollouts, serves
 from controlplane.api.control import caller_of, control_of
 from controlplane.domain.deployments import MAX_REVISION
 from controlplane.page.rendering import render, reply_of, root_of, segment
@@ -48,6 +48,7 @@ def show(request: Request, name: str, env: str, page: Annotated[int, Query(ge=1,
         generation=generation,
         revisions=revisions,
         results=results_of(request, name, env, revisions["items"]),
+        rollout=next(iter(rollouts.listed(request, name, env, 1, 1)["items"]), None),
         more=revisions["total"] > page * REVISIONS,
         events=operations.newest(request, name, env, limit=EVENTS)["items"],
     )

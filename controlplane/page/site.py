@@ -11,7 +11,19 @@ from starlette.routing import Mount, Route
 from controlplane.api import app as api
 from controlplane.api import problems
 from controlplane.api.control import Control
-from controlplane.page import audit, changes, environments, files, fleet, live, logs, playground, serve, sign_in
+from controlplane.page import (
+    audit,
+    changes,
+    environments,
+    files,
+    fleet,
+    live,
+    logs,
+    playground,
+    rollout,
+    serve,
+    sign_in,
+)
 from controlplane.page.headers import PageHeaders
 from controlplane.page.rendering import problem_page
 
@@ -35,6 +47,6 @@ def pages(control: Control) -> FastAPI:
     problems.install(app, problem_page)
     for each in (files, sign_in):
         app.include_router(each.router)
-    for page in (fleet, serve, changes, logs, playground, environments, audit, live):
+    for page in (fleet, serve, changes, rollout, logs, playground, environments, audit, live):
         app.include_router(page.router, dependencies=[Depends(sign_in.signed_in)])
     return app

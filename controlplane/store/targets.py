@@ -164,6 +164,12 @@ def ended_last(tx: Connection, serve: str, env: str) -> int | None:
     return tx.execute(query.order_by(D.c.updated_at.desc(), D.c.revision.desc()).limit(1)).scalar_one_or_none()
 
 
+def has_served(tx: Connection, serve: str, env: str, number: int) -> bool:
+    """Whether a revision was active once."""
+    query = select(D.c.status).where(D.c.serve == serve, D.c.env == env, D.c.revision == number)
+    return tx.execute(query).scalar_one_or_none() in ("ACTIVE", "ENDED")
+
+
 def deployments(
     tx: Connection, serve: str, env: str | None, status: str | None, page: int, limit: int
 ) -> tuple[list[Deployment], int]:

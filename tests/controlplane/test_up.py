@@ -120,7 +120,7 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         (("--database", "nonsense"), "--database: "),
         (("--admin-token-file", "/nowhere"), "--admin-token-file: /nowhere: No such file"),
         (("--jwt-issuer", "https://issuer"), "--jwt-jwks, --jwt-issuer and --jwt-audience belong together"),
-        (("--jwt-admin-scope", "admin"), "--jwt-admin-scope and --jwt-deployer-scope need --jwt-jwks"),
+        (("--jwt-admin-scope", "admin"), "--jwt-approver-scope and --jwt-admin-scope need --jwt-jwks"),
         (("--serve-ports", "9-1"), "'9-1' is not a range of ports"),
         (("--port", "70000"), "--port 70000 on 127.0.0.1"),
     ],
