@@ -217,3 +217,61 @@ def test_a_thousand_serves_without_a_pause(plane: Plane, pages: Pages) -> None:
     assert len(page.content) < 30_000
     assert "serve-0999" in pages.get("/?page=20").text
     assert pages.get("/?text=0500").text.count("<tr>") == 2
+
+
+def test_a_second_person_approves_what_was_shown(closed: Plane) -> None:
+    closed.post("/environment", {"name": "prod"}, 201)
+    closed.deploy("fraud", env="prod")
+    closed.patch("/environment/prod", {"protection": {"second_person": True}})
+    deployer, approver = (
+        closed.post("/token", {"name": name, "roles": {"*": name}}, 201)["token"] for name in ("deployer", "approver")
+    )
+    pages, others = Pages(closed), Pages(closed)
+    pages.post("/sign-in", token=deployer)
+    others.post("/sign-in", token=approver)
+    assert pages.post("/deploy", serve_name="fraud", env="prod", model_uri="models:/fraud/2").status_code == 303
+    place = "/serve/fraud/prod"
+    waiting = pages.get(place).text
+    assert "Deploy of revision 2 waits for a second person" in waiting
+    assert "/approve" not in waiting
+    action = re.search(r'action="/ui(/operation/\w+)/approve"', others.get(place).text)
+    assert action is not None
+    assert pages.post(f"{action[1]}/approve").status_code == 403
+    assert others.post(f"{action[1]}/approve", reason="seen").status_code == 303
+    closed.settle()
+    assert "running, revision 2" in re.sub(r"<[^>]+>", "", others.get(place).text)
+    pages.post("/deploy", serve_name="fraud", env="prod", model_uri="models:/fraud/3")
+    action = re.search(r'action="/ui(/operation/\w+)/approve"', others.get(place).text)
+    assert action is not None
+    assert others.post(f"{action[1]}/reject").status_code == 303
+    assert closed.status(env="prod")["operation"] is None
+
+
+def test_a_rollout_goes_on_when_a_person_says_so(plane: Plane, pages: Pages) -> None:
+    plane.deploy(uri="models:/fraud/1")
+    assert pages.get("/serve/fraud/local/rollout").status_code == 404
+    steps = '{"steps": [5, 50], "interval": "1h"}'
+    fields = {"serve_name": "fraud", "env": "local", "model_uri": "models:/fraud/2", "deployment_strategy": "canary"}
+    assert pages.post("/deploy", **fields, deployment_strategy_config="[").status_code == 422
+    assert pages.post("/deploy", **fields, deployment_strategy_config=steps).status_code == 303
+    plane.settle(60)
+    place = "/serve/fraud/local/rollout"
+
+    def text() -> str:
+        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", pages.get(place).text))
+
+    assert "running, step 1 of 2" in text()
+    assert "5 %" in text()
+    assert pages.post(f"{place}/pause").headers["location"] == f"/ui{place}"
+    assert "Paused just now by anybody on this machine" in text()
+    pages.post(f"{place}/resume")
+    pages.post(f"{place}/promote")
+    plane.settle(60)
+    assert "running, step 2 of 2" in text()
+    assert "step 2 of 2" in re.sub(r"<[^>]+>", "", pages.get("/serve/fraud/local").text)
+    pages.post(f"{place}/promote-fully")
+    plane.settle(60)
+    assert "succeeded" in text()
+    assert pages.post(f"{place}/pause").status_code == 409
+    assert pages.post(f"{place}/nothing").status_code == 404
+    assert plane.status()["revision"] == 2
