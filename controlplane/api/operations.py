@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import streams, views
@@ -129,7 +129,6 @@ def listed_operations(
     "/event",
     summary="Audit events, the oldest first; with `before`, the newest first; as a stream, those that come",
     responses=STREAM,
-    response_model=None,
 )
 def listed(
     request: Request,
@@ -138,7 +137,7 @@ def listed(
     after: Annotated[int | None, Query(ge=0, le=MAX_ID, description="only events after this id")] = None,
     before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="only events before this id")] = None,
     limit: Limit = 100,
-) -> dict[str, Any] | Response:
+) -> Response:
     caller_of(request).require("viewer", env)
     store = control_of(request).store
     if streams.is_wanted(request):
@@ -148,7 +147,7 @@ def listed(
         return newest(request, serve, env, before, limit)
     with store.reading() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
-    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0}
+    return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
 
 
 def newest(

@@ -18,7 +18,7 @@ from controlplane.store.artifacts import Artifact
 from controlplane.store.deliveries import Delivery, DeliveryBacklog
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
-from controlplane.store.rollouts import RolloutStep, StoredRollout
+from controlplane.store.rollouts import KeptLook, RolloutStep, StoredRollout
 from controlplane.store.serves import Infra, Serve
 from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
@@ -43,13 +43,14 @@ def environment(row: Environment) -> dict[str, Any]:
     }
 
 
-def serve(row: Serve, targets: Sequence[ServeTarget]) -> dict[str, Any]:
+def serve(row: Serve, environments: Sequence[str]) -> dict[str, Any]:
+    """A serve, with the environments that it is deployed in."""
     return {
         "name": row.name,
         "type": row.type,
         "description": row.description,
         "space": row.space,
-        "environments": [target.env for target in targets if target.wanted is not None],
+        "environments": list(environments),
         "generation": row.generation,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
@@ -164,6 +165,9 @@ def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]
         "message": current.message,
         "step": row.step + 1 if under_way and row.step < len(row.plan.steps) else None,
         "steps": [rollout_step(each, number, begun.get(number)) for number, each in enumerate(row.plan.steps)],
+        "verdict": row.verdict if row.looked_at is not None else None,
+        "verdict_reason": row.verdict_reason or None,
+        "looked_at": when(row.looked_at),
         "paused_at": when(row.paused_at),
         "paused_by": row.paused_by or None,
         "pause_reason": row.pause_reason or None,
@@ -175,12 +179,17 @@ def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]
     }
 
 
+def look(row: KeptLook) -> dict[str, Any]:
+    return {"number": row.number, "step": row.step + 1, "at": when(row.at), **row.look.plain()}
+
+
 def rollout_step(step: PlannedStep, number: int, begun: RolloutStep | None) -> dict[str, Any]:
     return {
         "number": number + 1,
         "weight": step.weight,
         "interval": step.interval,
         "progress_deadline_seconds": step.deadline,
+        "judged": step.judged,
         "state": begun.outcome if begun else "PENDING",
         "reason": begun.reason if begun else "",
         "begun_at": when(begun.begun_at) if begun else None,

@@ -14,6 +14,7 @@ from controlplane.changes.serves import ensured_artifact
 from controlplane.domain.artifacts import KnownModel, folder_of
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import WRAPPER, Deploy, DeploymentConfig, DeployModel, RollBack
+from controlplane.domain.environments import Quotas
 from controlplane.domain.infra import WRAPPERS, InfraConfig, patched
 from controlplane.domain.overlays import merged
 from controlplane.domain.problems import ApiProblem, conflict, unprocessable
@@ -261,11 +262,10 @@ def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
 
 def hold_to_quotas(context: ChangeContext, environment: Environment, target: ServeTarget, content: Content) -> None:
     """Raises ApiProblem (422) if the environment would have more than its quotas allow."""
-    shares = [share_of(merged(content.environment.spec, content.infra))]
-    for other in targets.in_environment(context.tx, environment.name):
-        if other.serve != target.serve and other.wanted is not None:
-            deployed = targets.revision(context.tx, other.serve, other.env, other.wanted).content
-            shares.append(share_of(merged(deployed.environment.spec, deployed.infra)))
+    if environment.config.quotas == Quotas():
+        return
+    contents = {**targets.wanted_contents(context.tx, environment.name), target.serve: content}
+    shares = [share_of(merged(each.environment.spec, each.infra)) for each in contents.values()]
     if problems := exceeded(environment.config.quotas, shares):
         raise ApiProblem(
             422,

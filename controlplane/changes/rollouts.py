@@ -82,7 +82,7 @@ def promote(context: ChangeContext, serve: str, env: str, full: bool = False) ->
     last = len(rollout.plan.steps)
     step = last if full else min(rollout.step + 1, last)
     rollouts.end_step(context.tx, context.now, rollout, "SKIPPED", f"by {context.actor.name}")
-    fields = {**resumed(rollout, context.now), "step": step, "step_at": None}
+    fields = {**resumed(rollout, context.now), "step": step, "step_at": None, "verdict": "inconclusive"}
     changed = rollouts.change(context.tx, context.now, rollout, **fields)
     operations.set_deadline(context.tx, context.now, rollout.operation, context.now + CHANGE_SECONDS)
     noted(context, changed, "rollout.promote")

@@ -13,7 +13,9 @@ from controlplane.actions import (
     BeginStep,
     Discard,
     Fail,
+    Judge,
     NextStep,
+    PauseRollout,
     Promote,
     SplitTraffic,
     Succeed,
@@ -26,6 +28,7 @@ from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
+from controlplane.loops.judging import RolloutJudge
 from controlplane.loops.metrics import LoopMetrics
 from controlplane.rollout import RolloutState
 from controlplane.store import environments, events, leases, operations, rollouts, targets
@@ -53,6 +56,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.judging = RolloutJudge()
         self.last_seen: dict[Key, Observed] = {}
         """What was there of each target when it was seen to; nothing while its back end does not answer."""
         self.away_since: dict[Key, float] = {}
@@ -102,6 +106,12 @@ class Reconciler:
                 case BeginStep() | NextStep() as action:
                     if target is not None and desired.change is not None:
                         self.note_step(lease, target, action, desired.change.rollout)
+                case Judge():
+                    if target is not None and desired.change is not None:
+                        self.judge(lease, target, backend, key, desired.change.rollout)
+                case PauseRollout(reason):
+                    if target is not None and desired.change is not None:
+                        self.note_pause(lease, target, reason, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -223,13 +233,51 @@ class Reconciler:
                 rollouts.begin_step(tx, now, rollout)
                 operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
             else:
-                rollouts.end_step(tx, now, rollout, "PASSED")
-                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None)
+                rollouts.end_step(tx, now, rollout, "PASSED", rollout.verdict_reason if step.judged else "")
+                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
             events.add(
                 tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
                 serve=target.serve, env=target.env, operation=rollout.operation, message=words,
             )  # fmt: skip
         failpoint("after_step")
+
+    def judge(
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, decided_on: RolloutState | None
+    ) -> None:
+        """Looks at the evidence, and keeps the look; nothing if a person has changed the rollout meanwhile."""
+        with self.store.reading() as tx:
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            if not self.judging.knows(rollout.operation):
+                self.judging.follow(backend, key, rollout, rollouts.looks(tx, rollout.operation))
+        look = self.judging.look(backend, key, rollout, self.store.now())
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollouts.add_look(tx, now, rollout, look)
+            if look.verdict != rollout.verdict or rollout.looked_at is None:
+                events.add(
+                    tx, now, ACTOR, "rollout.verdict",
+                    serve=target.serve, env=target.env, operation=rollout.operation,
+                    after={"verdict": look.verdict}, message=look.reason,
+                )  # fmt: skip
+
+    def note_pause(
+        self, lease: Lease, target: ServeTarget, reason: str, decided_on: RolloutState | None
+    ) -> None:  # fmt: skip
+        """A step without a verdict waits for a person."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            now = self.store.now()
+            rollout = rollouts.find(tx, target.operation)
+            if rollout is None or state_of(rollout) != decided_on:
+                return
+            rollouts.change(tx, now, rollout, paused_at=now, paused_by=ACTOR.name, pause_reason=reason)
+            events.add(
+                tx, now, ACTOR, "rollout.pause",
+                serve=target.serve, env=target.env, operation=rollout.operation, message=reason,
+            )  # fmt: skip
 
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
@@ -271,6 +319,7 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
+        self.judging.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
@@ -299,8 +348,11 @@ def state_of(rollout: StoredRollout | None) -> RolloutState | None:
     """How far a rollout is, as the decision needs it."""
     if rollout is None:
         return None
-    paused = rollout.paused_at is not None
-    return RolloutState(rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at, paused)
+    return RolloutState(
+        rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
+        paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
+        verdict=rollout.verdict, reason=rollout.verdict_reason,
+    )  # fmt: skip
 
 
 def running(tx: Connection, target: ServeTarget) -> Operation | None:

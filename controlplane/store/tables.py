@@ -167,6 +167,9 @@ rollout = Table(
     Column("paused_at", Double),
     Column("paused_by", ACTOR, nullable=False),
     Column("pause_reason", Text, nullable=False),
+    Column("looked_at", Double),
+    Column("verdict", String(16), nullable=False),
+    Column("verdict_reason", Text, nullable=False),
     Column("keep_until", Double),
     Column("generation", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -185,6 +188,17 @@ rollout_step = Table(
     Column("ended_at", Double),
     Column("outcome", String(16), nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+rollout_look = Table(
+    "rollout_look",
+    metadata,
+    Column("operation", ID, ForeignKey(rollout.c.operation), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("look", JSON, nullable=False),
 )
 
 event = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,6 +86,22 @@ def everything(tx: Connection) -> list[ServeTarget]:
 
 def of_serve(tx: Connection, serve: str) -> list[ServeTarget]:
     return [ServeTarget(**row._mapping) for row in tx.execute(select(T).where(T.c.serve == serve).order_by(T.c.env))]
+
+
+def places_of(tx: Connection, serves: Sequence[str]) -> dict[str, list[str]]:
+    """The environments that each of some serves is wanted in, by one query."""
+    places: dict[str, list[str]] = {serve: [] for serve in serves}
+    query = select(T.c.serve, T.c.env).where(T.c.serve.in_(serves), T.c.wanted.is_not(None))
+    for serve, env in tx.execute(query.order_by(T.c.env)):
+        places[serve].append(env)
+    return places
+
+
+def wanted_contents(tx: Connection, env: str) -> dict[str, Content]:
+    """What each serve of an environment should be, by one query."""
+    same = (R.c.serve == T.c.serve) & (R.c.env == T.c.env) & (R.c.number == T.c.wanted)
+    query = select(R.c.serve, R.c.content).join(T, same).where(T.c.env == env)
+    return {serve: Content.model_validate(content) for serve, content in tx.execute(query)}
 
 
 def in_environment(tx: Connection, env: str) -> list[ServeTarget]:

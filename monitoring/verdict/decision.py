@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from monitoring.verdict.comparison import Bounds, check_limit, compare_arms, guard_limit
+from monitoring.verdict.comparison import check_limit, compare_arms, gate_bounds, guard_limit
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
 from monitoring.verdict.evalues import ArmSeries
 from monitoring.verdict.gates import Gates
@@ -49,14 +49,15 @@ def overall(evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
 
 
 def check_errors(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> Iterable[Evidence]:
-    bounds = Bounds(gates.margin, gates.tolerance, gates.error_slo)
     baseline, candidate = arms(windows, lambda arm: (arm.errors, arm.accepted))
-    yield compare_arms("errors", baseline, candidate, bounds, gates, since)
+    bounds = gate_bounds("errors", gates, gates.margin, gates.error_slo)
+    yield compare_arms("errors", baseline, candidate, bounds, since)
     if gates.error_guard is not None:
         yield guard_limit("error guard", candidate, gates.error_guard, gates)
     if gates.refused:
         both = arms(windows, lambda arm: (arm.refused, arm.requests))
-        yield compare_arms("refused inputs", *both, bounds, gates, None)
+        bounds = gate_bounds("refused inputs", gates, gates.margin, gates.error_slo)
+        yield compare_arms("refused inputs", *both, bounds, None)
 
 
 def check_latency(
@@ -75,8 +76,8 @@ def check_latency(
     seconds, told_from = edge
     skipped = max(0, told_from - (len(windows) - len(counted)))
     baseline, candidate = arms(counted[skipped:], lambda arm: slower_than(seconds, arm))
-    bounds = Bounds(gates.latency_margin, gates.tolerance, NEGLIGIBLE)
-    yield compare_arms("latency", baseline, candidate, bounds, gates, max(0, since - skipped))
+    bounds = gate_bounds("latency", gates, gates.latency_margin, NEGLIGIBLE)
+    yield compare_arms("latency", baseline, candidate, bounds, max(0, since - skipped))
 
 
 def check_disagreement(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> Iterable[Evidence]:

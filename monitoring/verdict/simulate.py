@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from monitoring.catalogue import LATENCY_BUCKETS
-from monitoring.verdict.comparison import Bounds, evidence_paths, fail_bound
+from monitoring.verdict.comparison import Bounds, evidence_paths, gate_bounds
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
 from monitoring.verdict.decision import judge
 from monitoring.verdict.evalues import ArmSeries, Array
@@ -48,7 +48,7 @@ class ErrorRates:
     gate: ClassVar = "errors"
 
     def bounds(self, gates: Gates) -> Bounds:
-        return Bounds(gates.margin, gates.tolerance, gates.error_slo)
+        return gate_bounds(self.gate, gates, gates.margin, gates.error_slo)
 
     def draw(self, dice: np.random.Generator, runs: int) -> tuple[ArmSeries, ArmSeries]:
         before, after = requests(self.weights, self.seconds, runs)
@@ -74,7 +74,7 @@ class Slowness:
     gate: ClassVar = "latency"
 
     def bounds(self, gates: Gates) -> Bounds:
-        return Bounds(gates.latency_margin or gates.margin, gates.tolerance, NEGLIGIBLE)
+        return gate_bounds(self.gate, gates, gates.latency_margin or gates.margin, NEGLIGIBLE)
 
     def draw(self, dice: np.random.Generator, runs: int) -> tuple[ArmSeries, ArmSeries]:
         median = np.exp(dice.uniform(np.log(FASTEST), np.log(SLOWEST), (runs, 1)))
@@ -105,9 +105,10 @@ class SimulatedOutcome:
 
 def simulate(rollouts: ErrorRates | Slowness, gates: Gates, runs: int = RUNS, seed: int = 0) -> SimulatedOutcome:
     arms = rollouts.draw(np.random.default_rng(seed), runs)
-    paths = evidence_paths(*arms, rollouts.bounds(gates))
-    fails = first_look(paths.against >= np.log(fail_bound(rollouts.gate, gates)))
-    passes = first_look(np.maximum(paths.low, paths.close) >= np.log(1 / gates.alpha))
+    bounds = rollouts.bounds(gates)
+    paths = evidence_paths(*arms, bounds)
+    fails = first_look(paths.against >= np.log(bounds.fails_at))
+    passes = first_look(np.maximum(paths.low, paths.close) >= np.log(bounds.passes_at))
     failed, passed = np.isfinite(fails), passes < fails
     return SimulatedOutcome(
         float(failed.mean()), median_minutes(fails[failed], rollouts.seconds),
