@@ -25,6 +25,9 @@ EXCLUDE_WRITERS = "SELECT version_num FROM alembic_version FOR UPDATE"
 """A lock of the one row that every database has. With one writer at a time, the ids of events are in the order of their
 commits: whoever has read up to an id has missed none before it."""
 
+CASE_BLIND = ("mysql", "mariadb")
+"""Databases that take v1 and V1 for the same name, unless they are told to compare bytes."""
+
 
 class UnusableDatabase(Exception):
     """The database cannot be used; the message is one line for the operator."""
@@ -77,6 +80,9 @@ class Store:
                 known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
                 current = MigrationContext.configure(connection).get_current_revision()
                 connection.rollback()
+                if current is None and self.engine.dialect.name in CASE_BLIND:
+                    connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+                    connection.commit()
                 if current is not None and current not in known:
                     raise UnusableDatabase(
                         f"the database is at revision {current}, which this version does not know: use a newer version"

@@ -54,9 +54,8 @@ def test_as_many_errors_as_the_baseline_pass_above_the_objective_too() -> None:
 
 def test_a_bad_time_of_both_arms_is_no_evidence() -> None:
     outage = [(1000, 2)] * 5 + [(1000, 400)] * 3
-    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict == "fail"
-    without = Gates(warm_up_seconds=0, latency_margin=None, refused=False, error_guard=None)
-    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), without).verdict != "fail"
+    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict != "fail"
+    assert judge(series([(1000, 2)] * 8, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict == "fail"
 
 
 def test_a_burst_is_one_piece_of_evidence() -> None:
@@ -78,6 +77,13 @@ def test_a_candidate_that_fails_all_at_once_fails_at_the_next_look() -> None:
     windows = series([(1425, 7)] * 41, [(75, 0)] * 40 + [(75, 75)])
     look = judge(windows, GATES)
     assert (look.verdict, look.reason) == ("fail", "error guard: more than 25 % in a stretch of time")
+
+
+def test_a_burst_is_no_outage_where_the_baseline_has_them_too() -> None:
+    """In a short window of little traffic it is most of the requests."""
+    burst = [*[(25, 0)] * 9, (25, 20)]
+    assert judge(series([(475, 2)] * 10, burst), GATES).verdict == "fail"
+    assert judge(series([(475, 0), (475, 0), (475, 20), (475, 0), (475, 0)] * 2, burst), GATES).verdict != "fail"
 
 
 def test_warm_up_is_left_out() -> None:

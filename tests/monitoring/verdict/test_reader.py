@@ -139,6 +139,21 @@ def test_what_is_no_metrics_is_no_answer(pods: list[MetricsPod]) -> None:
     assert [(arm.pods, arm.ready) for arm in (window.baseline, window.candidate)] == [(1, 0), (1, 0)]
 
 
+def test_a_window_that_one_arm_could_not_be_read_in_is_made_up_for_in_both(pods: list[MetricsPod]) -> None:
+    baseline, candidate = pods[:2]
+    reader = WindowReader(PodScraper([baseline.url]), PodScraper([candidate.url]))
+    reader.read(0.0)
+    readable, reader.arms[1].source = reader.arms[1].source, PrometheusQuery("http://127.0.0.1:1", "")
+    baseline.count(50)
+    with pytest.raises(SourceUnreadable):
+        reader.read(30.0)
+    reader.arms[1].source = readable
+    baseline.count(100)
+    candidate.count(10)
+    window = reader.read(60.0)
+    assert (window.began, window.baseline.requests, window.candidate.requests) == (0.0, 100, 10)
+
+
 def test_prometheus_that_does_not_answer_says_nothing_about_a_candidate(pods: list[MetricsPod]) -> None:
     pod = pods[0]
     reader = WindowReader(PodScraper([pod.url]), PrometheusQuery(pod.url, 'pod="a"'))
