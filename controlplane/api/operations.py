@@ -144,7 +144,7 @@ def listed(
         last = streams.last_event_id(request)
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
     if before is not None:
-        return newest(request, serve, env, before, limit)
+        return JSONResponse(newest(request, serve, env, before, limit))
     with store.reading() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
     return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
