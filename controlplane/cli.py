@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
@@ -23,6 +24,7 @@ from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
 from controlplane.domain.environments import EnvironmentConfig
+from controlplane.exporting import Telemetry, begin_export
 from controlplane.loops.loops import Loops
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
@@ -32,6 +34,8 @@ log = logging.getLogger("controlplane")
 
 DEFAULT_DATA = Path("~/.mlflow-kserve")
 LOCAL = "local"
+TELEMETRY_SECONDS = 5.0
+"""How long the end waits for a collector."""
 SHUTDOWN_SECONDS = 10
 """How long requests may go on after a signal."""
 
@@ -135,6 +139,8 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             metrics=loops.metrics.registry,
         )
         app = build(control)
+        telemetry = begin_export()
+        trace(app, loops, telemetry)
         config = uvicorn.Config(
             app, log_level="warning", loop="uvloop", lifespan="off",
             server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -146,6 +152,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             server.run(sockets=[ports])
         finally:
             loops.close()
+            telemetry.close(TELEMETRY_SECONDS)
             if options.stop_serves:
                 backend.stop_all()
             backends.close()
@@ -153,6 +160,17 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         return 0 if server.started else 1
     finally:
         store.close()
+
+
+def trace(app: FastAPI, loops: Loops, telemetry: Telemetry) -> None:
+    """Has requests and changes make spans; what OpenTelemetry needs is imported only here."""
+    if telemetry.tracing is None:
+        return
+    from controlplane.api.tracing import OperationSpans, TracingMiddleware
+
+    tracer = telemetry.tracing.provider.get_tracer("mlflow-kserve")
+    app.add_middleware(TracingMiddleware, tracer=tracer)
+    loops.reconciler.ended = OperationSpans(tracer).ended
 
 
 class ControlServer(uvicorn.Server):

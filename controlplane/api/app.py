@@ -39,6 +39,7 @@ def build(control: Control) -> FastAPI:
         title="mlflow-kserve control plane",
         description="Environments, serves, deployments and rollback. Errors are application/problem+json.",
         version="1",
+        telemetry={"tracing": False},  # newer versions trace by themselves; ours are the same with each
     )
     app.state.control = control
     app.state.feed = EventFeed(control.store)

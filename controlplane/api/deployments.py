@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
-from controlplane.api.models import known_model
 from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes import deploy, specs
 from controlplane.changes.context import ChangeContext
+from controlplane.changes.models import known_model
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import (
     MAX_REVISION,
@@ -48,7 +48,7 @@ Environment = Annotated[str | None, Query(max_length=40, description="only in th
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
     caller_of(request).require("deployer", said.env)
-    model = known_model(request, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
+    model = known_model(control_of(request).store, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
     return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, model))
 
 
@@ -76,7 +76,7 @@ def undeploy_model(request: Request, body: JsonBody) -> Response:
 def apply_spec(request: Request, body: JsonBody) -> Response:
     said = read(body, AppliedSpec)
     caller_of(request).require("deployer", said.env)
-    model = known_model(request, said.name, said.env, said.model, None, said.flavor)
+    model = known_model(control_of(request).store, said.name, said.env, said.model, None, said.flavor)
 
     def carried(context: ChangeContext) -> ApiReply:
         begun = specs.apply_spec(context, body, model)
@@ -101,7 +101,7 @@ def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
         artifact = artifacts.find(tx, name, said.artifact_version)
     model = None
     if artifact is not None:
-        model = known_model(request, name, said.env, artifact.model_uri, said.follow, said.flavor)
+        model = known_model(control_of(request).store, name, said.env, artifact.model_uri, said.follow, said.flavor)
     return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, model))
 
 

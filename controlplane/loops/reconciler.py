@@ -57,6 +57,8 @@ class Reconciler:
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
         self.judging = RolloutJudge()
+        self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
+        """Is told of each change that has ended by itself."""
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -314,6 +316,7 @@ class Reconciler:
         operations.end(tx, now, operation, state, message)
         self.judging.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
+        self.ended(operation, state, message, now)
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
             serve=target.serve, env=target.env, operation=operation.id, message=message,
