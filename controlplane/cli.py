@@ -62,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
         help="SQLAlchemy URL of the database; also MLFLOW_KSERVE_DATABASE (default: SQLite in --data)",
     )  # fmt: skip
     result.add_argument(
+        "--database-replica", metavar="URL", default=os.environ.get("MLFLOW_KSERVE_DATABASE_REPLICA"),
+        help="a read replica of it, which lists are read from; also MLFLOW_KSERVE_DATABASE_REPLICA",
+    )  # fmt: skip
+    result.add_argument(
         "--serve-ports", type=port_range, default=PortRange(), metavar="FIRST-LAST",
         help="ports of the serves on this machine (default: 20000-29999)",
     )  # fmt: skip
@@ -115,7 +119,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
-    store = Store(options.database or f"sqlite:///{data / 'controlplane.db'}")
+    store = Store(options.database or f"sqlite:///{data / 'controlplane.db'}", replica=options.database_replica)
     try:
         store.migrate()
         ensure_local(store)

@@ -204,7 +204,7 @@ def deployments(
 ) -> dict[str, Any]:
     caller = caller_of(request)
     caller.require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)
@@ -217,7 +217,7 @@ def revisions(
     request: Request, name: str, env: Environment = None, page: PageNumber = 1, limit: Limit = 50
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)

@@ -62,7 +62,7 @@ def listed(
     caller = caller_of(request)
     caller.require_somewhere("viewer")
     control = control_of(request)
-    with control.store.reading() as tx:
+    with control.store.listing() as tx:
         entries = [
             each
             for each in everything(tx, control)

@@ -120,7 +120,7 @@ def listed_operations(
     limit: Limit = 50,
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows, total = operations.listed(tx, state=state, serve=serve, env=env, page=page, limit=limit)
     return views.page([views.operation(row) for row in rows], total, page, limit)
 
@@ -145,7 +145,7 @@ def listed(
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
     if before is not None:
         return JSONResponse(newest(request, serve, env, before, limit))
-    with store.reading() as tx:
+    with store.listing() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
     return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
 
@@ -155,7 +155,7 @@ def newest(
 ) -> dict[str, Any]:
     """The events before an id, the newest first."""
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
     return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else before}
 
