@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from loadtest.peers.ports import free_port
@@ -17,7 +18,8 @@ PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
 
 
 def is_installed() -> bool:
-    return all(shutil.which(each, path=path()) for each in PROGRAMS)
+    """The server, and what the extra `mysql` brings."""
+    return all(shutil.which(each, path=path()) for each in PROGRAMS) and find_spec("pymysql") is not None
 
 
 def path() -> str:

@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import delete, inspect, update
 from sqlalchemy.exc import DBAPIError
 
-from controlplane.store import leases, tables
+from controlplane.store import followed, leases, tables
 from controlplane.store.database import Store
 from tests.controlplane.mariadb import is_installed, mariadb
 from tests.controlplane.plane import HEALTHY, Plane, opened
@@ -59,6 +59,9 @@ def test_a_story(shared: Plane) -> None:
     assert (status["status"], status["revision"], status["model_uri"]) == ("READY", 4, HEALTHY)
     listed = shared.get("/serve/fraud/deployments")["items"]
     assert [each["status"] for each in listed] == ["ACTIVE", "FAILED", "ENDED", "ENDED"]
+    shared.deploy(follow="rollout")
+    with shared.store.reading() as tx:
+        assert [(each.serve, each.uri, each.named) for each in followed.everything(tx)] == [("fraud", HEALTHY, None)]
     shared.post("/serve/undeploy-model", {"serve_name": "fraud", "env": "local"})
     shared.settle()
     assert shared.send("DELETE", "/serve/fraud").status_code == 204

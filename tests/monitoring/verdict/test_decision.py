@@ -98,6 +98,12 @@ def test_a_step_passes_on_its_own_traffic() -> None:
     assert judge(windows, GATES, step_began=60.0).verdict == "inconclusive"
 
 
+def test_bursts_of_the_step_count_in_it() -> None:
+    calm, bursts = [(475, 2)] * 10, [(475, 40), (475, 0)] * 5
+    assert judge(series(calm * 2, [(40, 0)] * 20), GATES, step_began=300.0).verdict == "pass"
+    assert judge(series(calm + bursts, [(40, 0)] * 20), GATES, step_began=300.0).verdict == "inconclusive"
+
+
 def test_a_look_is_json_and_back() -> None:
     windows = series([(1000, 5)] * 4, [(100, 1)] * 4)
     windows[-1] = window(3, ArmCounts(10, 1, 2, {0.01: 5, float("inf"): 9}), arm(0))

@@ -117,6 +117,27 @@ def test_pods_come_and_go(pods: list[MetricsPod]) -> None:
     assert reader.read(60.0).candidate.requests == 200 + 7 + 20
 
 
+def test_a_pod_that_appears_without_an_answer_is_no_new_one(pods: list[MetricsPod]) -> None:
+    one, other = pods[:2]
+    urls = [one.url]
+    reader = WindowReader(PodScraper([one.url]), PodScraper(urls))
+    reader.read(0.0)
+    urls.append(other.url)
+    other.count(5000)
+    other.status = 503
+    reader.read(30.0)
+    other.status = 200
+    assert reader.read(60.0).candidate.requests == 0
+
+
+def test_an_endless_answer_is_none(pods: list[MetricsPod], monkeypatch: pytest.MonkeyPatch) -> None:
+    pods[0].count(10)
+    scraper = PodScraper([pods[0].url])
+    assert scraper.read()[pods[0].url]
+    monkeypatch.setattr("monitoring.verdict.sources.MAX_BYTES", 100)
+    assert scraper.read()[pods[0].url] is None
+
+
 def test_labels_choose_a_version_of_the_same_pod(pods: list[MetricsPod]) -> None:
     pod = pods[0]
     old, new = (PodScraper([pod.url], {"model_version": version}) for version in "12")
