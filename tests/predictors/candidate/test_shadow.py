@@ -62,6 +62,11 @@ def test_callers_get_the_models_answers_and_the_candidate_is_compared(server: Ru
     assert counted(server, "model_role", model_version="2", role="shadow") == 1
     report = server.get(PUT).json()
     assert (report["mode"], report["share"], report["state"]) == ("shadow", 1.0, "ready")
+    assert report["shadow"] == {
+        **{key: int(value) for key, value in results(server).items()},
+        "same": 0,
+        "different": 0,
+    }
 
 
 def test_what_was_in_the_shadow_answers_as_fast_as_the_model(server: Running) -> None:
