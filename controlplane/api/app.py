@@ -16,6 +16,7 @@ from controlplane.api import (
     clusters,
     deployments,
     environments,
+    fleet,
     operations,
     problems,
     rollouts,
@@ -46,7 +47,7 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, rollouts, serves, artifacts, operations, tokens, webhooks):
+    for each in (environments, clusters, deployments, rollouts, serves, fleet, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

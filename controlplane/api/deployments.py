@@ -149,10 +149,12 @@ async def status(request: Request, name: str, env: str, wait: Wait = 0) -> Respo
         return target is not None and target.operation is not None
 
     await wait_while(changing, wait)
-    return await run_in_threadpool(status_now, control_of(request), name, env)
+    body, generation = await run_in_threadpool(status_now, control_of(request), name, env)
+    return JSONResponse(body, headers={"etag": etag(generation)})
 
 
-def status_now(control: Control, name: str, env: str) -> Response:
+def status_now(control: Control, name: str, env: str) -> tuple[dict[str, Any], int]:
+    """The status, and the generation of what it tells."""
     with control.store.reading() as tx:
         serves.get(tx, name)
         environment = environments.get(tx, env)
@@ -166,8 +168,7 @@ def status_now(control: Control, name: str, env: str) -> Response:
         observed = control.backend_of(environment.config).observe(Key(env, name), target.wanted, content, closely=True)
     except BackendAway:
         observed = None
-    body = views.status(target, current, revision, observed)
-    return JSONResponse(body, headers={"etag": etag(target.generation)})
+    return views.status(target, current, revision, observed), target.generation
 
 
 @router.get(
@@ -203,7 +204,7 @@ def deployments(
 ) -> dict[str, Any]:
     caller = caller_of(request)
     caller.require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)
@@ -216,7 +217,7 @@ def revisions(
     request: Request, name: str, env: Environment = None, page: PageNumber = 1, limit: Limit = 50
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import BackendOf
+from controlplane.decide import Observed
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import ApiProblem
 from controlplane.loops.artifacts import ArtifactFetcher
@@ -87,6 +88,10 @@ class Loops:
     def mark(self, key: Key) -> None:
         """Something may have happened to a key."""
         self.queue.add(key)
+
+    def last_seen(self, key: Key) -> Observed | None:
+        """What was there of a key when it was seen to last; None where another control plane sees to it."""
+        return self.reconciler.last_seen.get(key) if self.acts else None
 
     @property
     def acts(self) -> bool:

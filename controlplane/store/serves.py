@@ -69,6 +69,10 @@ def listed(tx: Connection, page: int, limit: int, space: str | None, contains: s
     return [of(row) for row in rows], total
 
 
+def everything(tx: Connection) -> list[Serve]:
+    return [of(row) for row in tx.execute(select(T).order_by(T.c.name))]
+
+
 def add(tx: Connection, now: float, said: NewServe) -> Serve:
     tx.execute(insert(T).values(**said.model_dump(), generation=1, created_at=now, updated_at=now))
     return get(tx, said.name)

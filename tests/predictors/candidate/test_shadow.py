@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from monitoring.verdict import Gates, PodScraper, TrafficWindow, WindowReader, judge
 from predictors.candidate.comparison import compare
+from predictors.candidate.idle_time import IdleTime
 from predictors.protocol.batch import Prediction
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
 from tests.serving import Running, in_thread, wait_for
@@ -196,3 +199,20 @@ def test_comparison(
     compared = compare(ours, theirs)
     assert (compared.labels, compared.different) == (labels, different)
     assert compared.differences == pytest.approx(differences)
+
+
+def test_time_is_idle_while_nothing_runs() -> None:
+    idle = IdleTime()
+    idle.refill()
+    before = idle.seconds
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 0.05:  # busy, or waiting for a CPU
+        pass
+    idle.refill()
+    busy = idle.seconds - before
+    threading.Event().wait(0.05)
+    idle.refill()
+    slept = idle.seconds - before - busy
+    idle.close()
+    assert busy < 0.01
+    assert slept > 0.02
