@@ -120,14 +120,14 @@ def listed_operations(
     limit: Limit = 50,
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows, total = operations.listed(tx, state=state, serve=serve, env=env, page=page, limit=limit)
     return views.page([views.operation(row) for row in rows], total, page, limit)
 
 
 @router.get(
     "/event",
-    summary="Audit events, the oldest first; as a stream, those that come",
+    summary="Audit events, the oldest first; with `before`, the newest first; as a stream, those that come",
     responses=STREAM,
 )
 def listed(
@@ -135,6 +135,7 @@ def listed(
     serve: Annotated[str | None, Query(max_length=63)] = None,
     env: Annotated[str | None, Query(max_length=63)] = None,
     after: Annotated[int | None, Query(ge=0, le=MAX_ID, description="only events after this id")] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="only events before this id")] = None,
     limit: Limit = 100,
 ) -> Response:
     caller_of(request).require("viewer", env)
@@ -142,9 +143,21 @@ def listed(
     if streams.is_wanted(request):
         last = streams.last_event_id(request)
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
-    with store.reading() as tx:
+    if before is not None:
+        return JSONResponse(newest(request, serve, env, before, limit))
+    with store.listing() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
     return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
+
+
+def newest(
+    request: Request, serve: str | None, env: str | None, before: int = MAX_ID, limit: int = 100
+) -> dict[str, Any]:
+    """The events before an id, the newest first."""
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.listing() as tx:
+        rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
+    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else before}
 
 
 def those_that_come(store: Store, serve: str | None, env: str | None, after: int | None) -> Callable[[], StreamPart]:

@@ -43,7 +43,7 @@ def listed(
     name: Annotated[str | None, Query(max_length=50, description="a part of the name")] = None,
 ) -> dict[str, Any]:
     caller_of(request).require_somewhere("viewer")
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows, total = serves.listed(tx, page, limit, space, name)
         places = targets.places_of(tx, [row.name for row in rows])
     items = [views.serve(row, places[row.name]) for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from controlplane.changes.deploy import Begun
 from controlplane.decide import FieldConflict, Instance, Observed, ReplicaCount
@@ -280,31 +280,37 @@ def conflict(each: FieldConflict) -> dict[str, Any]:
     }
 
 
+State = Literal["READY", "NOT_READY", "IDLE", "STOPPED", "UNKNOWN"]
+
+
+def state(target: ServeTarget, observed: Observed | None) -> State:
+    """The state of a serve in an environment in one word."""
+    if observed is None:
+        return "UNKNOWN"
+    if replica_count(target, observed).ready > 0:
+        return "READY"
+    serving = observed.instance(observed.serving)
+    if serving is not None and serving.phase == "ready":
+        return "IDLE"  # scaled to zero
+    return "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
+
+
 def status(
     target: ServeTarget, current: Operation | None, revision: Revision | None, observed: Observed | None
 ) -> dict[str, Any]:
     """The state of a serve in an environment; `observed` is None if nothing is known of it."""
     serving = observed.instance(observed.serving) if observed else None
-    replicas = replica_count(target, observed)
-    if observed is None:
-        state = "UNKNOWN"
-    elif replicas.ready > 0:
-        state = "READY"
-    elif serving is not None and serving.phase == "ready":
-        state = "IDLE"  # scaled to zero
-    else:
-        state = "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
     return {
         "serve": target.serve,
         "env": target.env,
-        "status": state,
+        "status": state(target, observed),
         "url": observed.url if observed and target.wanted is not None else None,
         "desired_revision": target.wanted,
         "active_revision": target.active,
         "revision": observed.serving if observed else None,
         "artifact_version": revision.content.artifact_version if revision else None,
         "model_uri": revision.content.model_uri if revision else None,
-        "replicas": asdict(replicas),
+        "replicas": asdict(replica_count(target, observed)),
         "pods": pods(observed) if observed else None,
         "conflicts": [conflict(each) for each in observed.conflicts] if observed else [],
         "others": dict(observed.others) if observed else {},

@@ -57,6 +57,10 @@ class Reconciler:
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
         self.judging = RolloutJudge()
+        self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
+        """Is told of each change that has ended by itself."""
+        self.last_seen: dict[Key, Observed] = {}
+        """What was there of each target when it was seen to; nothing while its back end does not answer."""
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -73,11 +77,15 @@ class Reconciler:
             if waiting is not None and waiting.deadline <= self.store.now():
                 self.expire(lease, waiting)
                 continue
+            if target is None:
+                self.last_seen.pop(key, None)
             if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
             if observed is None:
                 continue
+            if target is not None:
+                self.last_seen[key] = observed
             if observed.conflicts and target is not None and desired.change is None:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
             decision = decide(desired, observed, self.store.now())
@@ -121,6 +129,7 @@ class Reconciler:
         try:
             observed = backend.observe(key, target.wanted if target else None, content)
         except BackendAway:
+            self.last_seen.pop(key, None)
             self.postpone(lease, key, target)
             raise
         if key in self.away_since:
@@ -314,6 +323,7 @@ class Reconciler:
         operations.end(tx, now, operation, state, message)
         self.judging.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
+        self.ended(operation, state, message, now)
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
             serve=target.serve, env=target.env, operation=operation.id, message=message,

@@ -278,3 +278,13 @@ delivery = Table(
     Index("ix_delivery_state_due_at", "state", "due_at"),
     Index("ix_delivery_webhook_state_subject", "webhook", "state", "subject"),
 )
+
+followed = Table(
+    "followed",
+    metadata,
+    Column("serve", NAME, ForeignKey(serve.c.name), primary_key=True),
+    Column("env", NAME, ForeignKey(environment.c.name), primary_key=True),
+    Column("uri", Text, nullable=False),
+    Column("named", Text, nullable=False),
+    Column("since", Double, nullable=False),
+)

@@ -27,12 +27,13 @@ from monitoring.verdict.looks import Evidence, Look, Verdict, look_from, window_
 from monitoring.verdict.picture import picture
 from monitoring.verdict.prometheus import PrometheusQuery
 from monitoring.verdict.reader import WindowReader
-from monitoring.verdict.sources import CounterSource, PodScraper, SourceUnreadable
+from monitoring.verdict.sources import CounterSample, CounterSource, PodScraper, SourceUnreadable
 
 __all__ = [
     "ArmCounts",
     "ArmSeries",
     "Bounds",
+    "CounterSample",
     "CounterSource",
     "Evidence",
     "Gates",

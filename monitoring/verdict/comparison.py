@@ -123,9 +123,13 @@ def check_limit(gate: str, arm: ArmSeries, since: int, limit: float, gates: Gate
     )
 
 
-def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates) -> Evidence:
-    """Fails a share above the limit in any stretch of time, whatever was before and however the baseline does."""
-    against, fails_at = last(stretch_evidence(arm, limit, HIGHER)), 1 / gates.alpha
+def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates, bursts: Array | None = None) -> Evidence:
+    """Fails a share above the limit in any stretch of time, whatever was before.
+
+    `bursts` is the dispersion of the baseline; the candidate's own would excuse an outage.
+    """
+    dispersion = np.ones_like(arm.bad) if bursts is None else bursts
+    against, fails_at = last(stretch_evidence(arm, limit, HIGHER, dispersion)), 1 / gates.alpha
     failed = against >= fails_at
     reason = f"{'more' if failed else 'no more'} than {percent(limit)} in a stretch of time"
     return Evidence(gate, "fail" if failed else "pass", reason, against, fails_at, candidate=arm.share)

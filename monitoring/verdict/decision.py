@@ -8,7 +8,7 @@ import numpy as np
 
 from monitoring.verdict.comparison import check_limit, compare_arms, gate_bounds, guard_limit
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
-from monitoring.verdict.evalues import ArmSeries
+from monitoring.verdict.evalues import ArmSeries, running_dispersion
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.health import check_health
 from monitoring.verdict.latency import NEGLIGIBLE, slow_edge, slower_than
@@ -53,7 +53,7 @@ def check_errors(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> 
     bounds = gate_bounds("errors", gates, gates.margin, gates.error_slo)
     yield compare_arms("errors", baseline, candidate, bounds, since)
     if gates.error_guard is not None:
-        yield guard_limit("error guard", candidate, gates.error_guard, gates)
+        yield guard_limit("error guard", candidate, gates.error_guard, gates, running_dispersion(baseline))
     if gates.refused:
         both = arms(windows, lambda arm: (arm.refused, arm.requests))
         bounds = gate_bounds("refused inputs", gates, gates.margin, gates.error_slo)

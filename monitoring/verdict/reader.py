@@ -24,13 +24,14 @@ class PodReading:
 
 @dataclass(slots=True)
 class ArmReader:
-    """Reads one arm. The first reading is where its counting begins."""
+    """Counts one arm. The first answers are where its counting begins."""
 
     source: CounterSource
     pods: dict[str, PodReading] | None = None
 
-    def read(self) -> ArmCounts:
-        answers, first = self.source.read(), self.pods is None
+    def count(self, answers: Mapping[str, Sequence[CounterSample] | None]) -> ArmCounts:
+        """What has been counted since the last answers."""
+        first = self.pods is None
         known = {} if self.pods is None else self.pods
         grown: Counter[SeriesKey] = Counter()
         restarts = ready = 0
@@ -53,7 +54,7 @@ class ArmReader:
 
 @dataclass(slots=True)
 class WindowReader:
-    """Reads both arms together, so that a window has the same time for each."""
+    """Reads both arms together."""
 
     baseline: CounterSource
     candidate: CounterSource
@@ -65,7 +66,8 @@ class WindowReader:
 
     def read(self, now: float) -> TrafficWindow:
         """The window since the last call. That of the first call is empty: counting begins with it."""
-        baseline, candidate = (arm.read() for arm in self.arms)
+        answers = [arm.source.read() for arm in self.arms]  # both or neither: a window has the same time for each
+        baseline, candidate = (arm.count(each) for arm, each in zip(self.arms, answers, strict=True))
         window = TrafficWindow(now if self.began is None else self.began, now, baseline, candidate)
         self.began = now
         return window

@@ -44,7 +44,7 @@ class PodScraper:
     """Asks each pod's /metrics. `labels` choose series, where several models or versions share a pod."""
 
     urls: Sequence[str]
-    """Base URLs of the pods, such as http://127.0.0.1:8080."""
+    """Base URLs of the pods themselves, such as http://10.0.0.7:8080: of a Service, another pod answers each time."""
     labels: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 

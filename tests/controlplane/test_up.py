@@ -118,6 +118,7 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         (("--data", __file__), f"--data {__file__}: File exists"),
         (("--database", "sqlite://"), "--database: expected a file"),
         (("--database", "nonsense"), "--database: "),
+        (("--database-replica", "nonsense"), "--database-replica: "),
         (("--admin-token-file", "/nowhere"), "--admin-token-file: /nowhere: No such file"),
         (("--jwt-issuer", "https://issuer"), "--jwt-jwks, --jwt-issuer and --jwt-audience belong together"),
         (("--jwt-admin-scope", "admin"), "--jwt-approver-scope and --jwt-admin-scope need --jwt-jwks"),
