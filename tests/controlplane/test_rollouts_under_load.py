@@ -26,6 +26,7 @@ from tests.zoo.python import model, save
 
 pytestmark = pytest.mark.slow
 ROW = [1.0, 2.0]
+JUDGED_SECONDS = 150
 
 
 def forked(command: Sequence[str], environ: Mapping[str, str], mark: str, log: Path) -> ProcessId:
@@ -118,12 +119,12 @@ def test_no_request_is_lost(live: LivePlane, models: Path) -> None:
 def judged_rollout(live: LivePlane, models: Path, name: str) -> tuple[Mapping[str, Any], float]:
     """The operation that rolls a model out beside the steady one, once it has ended, and how long it was judged."""
     assert live.deploy(name, str(models / "steady"))["state"] == "SUCCEEDED"
-    config = {"interval": "10s", "progress_deadline_seconds": "150s", "gates": {"warm_up_seconds": 0}}
+    config = {"interval": "10s", "progress_deadline_seconds": JUDGED_SECONDS, "gates": {"warm_up_seconds": 0}}
     with calling(callers(live, name, 40, "v1", reconnects=True)):
         begun = begin(live, name, models / name, "canary", steps=[50], **config)
         live.act_until(name, lambda: rollout(live, name)["steps"][0]["state"] == "RUNNING")
         began = time.monotonic()
-        live.act_until(name, lambda: not live.under_way(name))
+        live.act_until(name, lambda: not live.under_way(name), JUDGED_SECONDS + 10)
     return live.get(f"/operation/{begun['operation']['id']}"), time.monotonic() - began
 
 

@@ -329,7 +329,7 @@ def test_a_new_control_plane_goes_on_with_the_evidence(plane: Plane) -> None:
     begin(plane, **JUDGED)
     with_traffic(plane, 2)
     looks = len(plane.get("/serve/fraud/rollout/local/looks")["items"])
-    plane.reconciler.judging = RolloutJudge()
+    plane.reconciler.steps.judge = RolloutJudge()
     after(plane, 15)
     newest = plane.get(f"/serve/fraud/rollout/local/looks?after={looks - 1}")["items"][0]
     assert newest["evidence"][0]["gate"]
