@@ -11,7 +11,7 @@ from controlplane.changes import following
 from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.changes.models import model_of
 from controlplane.domain.problems import ApiProblem
-from controlplane.loops.reconciler import ACTOR
+from controlplane.loops.actor import ACTOR
 from controlplane.store import environments, events, followed, leases
 from controlplane.store.database import Store
 from controlplane.store.followed import FollowedServe
