@@ -37,6 +37,18 @@ class BeginStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """Look at what both revisions have counted, and note the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRollout:
+    """Leave the traffic as it is until a person has decided."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class NextStep:
     """Note that the step has passed."""
 
@@ -60,7 +72,9 @@ class Fail:
     reason: str
 
 
-Action: TypeAlias = Apply | Promote | SplitTraffic | BeginStep | NextStep | Discard | Succeed | Fail
+Action: TypeAlias = (
+    Apply | Promote | SplitTraffic | BeginStep | Judge | PauseRollout | NextStep | Discard | Succeed | Fail
+)
 
 
 @dataclass(frozen=True, slots=True)

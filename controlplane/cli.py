@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
 from controlplane.access.settings import ControlAccessSettings
-from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.api.streams import EventFeed
 from controlplane.backends.backends import Backends
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
 from controlplane.domain.environments import EnvironmentConfig
+from controlplane.exporting import Telemetry, begin_export
 from controlplane.loops.loops import Loops
+from controlplane.page.site import site
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
 from controlplane.store.events import Actor, add
@@ -32,6 +34,8 @@ log = logging.getLogger("controlplane")
 
 DEFAULT_DATA = Path("~/.mlflow-kserve")
 LOCAL = "local"
+TELEMETRY_SECONDS = 5.0
+"""How long the end waits for a collector."""
 SHUTDOWN_SECONDS = 10
 """How long requests may go on after a signal."""
 
@@ -58,6 +62,10 @@ def parser() -> argparse.ArgumentParser:
         help="SQLAlchemy URL of the database; also MLFLOW_KSERVE_DATABASE (default: SQLite in --data)",
     )  # fmt: skip
     result.add_argument(
+        "--database-replica", metavar="URL", default=os.environ.get("MLFLOW_KSERVE_DATABASE_REPLICA"),
+        help="a read replica of it, which lists are read from; also MLFLOW_KSERVE_DATABASE_REPLICA",
+    )  # fmt: skip
+    result.add_argument(
         "--serve-ports", type=port_range, default=PortRange(), metavar="FIRST-LAST",
         help="ports of the serves on this machine (default: 20000-29999)",
     )  # fmt: skip
@@ -71,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-issuer", metavar="URL", help="issuer (iss) that JWTs must have")
     access.add_argument("--jwt-audience", metavar="NAMES", help="audiences (aud), separated by commas")
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
+    access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
@@ -110,7 +119,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
-    store = Store(options.database or f"sqlite:///{data / 'controlplane.db'}")
+    store = Store(options.database or f"sqlite:///{data / 'controlplane.db'}", replica=options.database_replica)
     try:
         store.migrate()
         ensure_local(store)
@@ -132,8 +141,11 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             acts=lambda: loops.acts,
             waiting=loops.queue.__len__,
             metrics=loops.metrics.registry,
+            last_seen=loops.last_seen,
         )
-        app = build(control)
+        app = site(control)
+        telemetry = begin_export()
+        trace(app, loops, telemetry)
         config = uvicorn.Config(
             app, log_level="warning", loop="uvloop", lifespan="off",
             server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -145,6 +157,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             server.run(sockets=[ports])
         finally:
             loops.close()
+            telemetry.close(TELEMETRY_SECONDS)
             if options.stop_serves:
                 backend.stop_all()
             backends.close()
@@ -152,6 +165,17 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         return 0 if server.started else 1
     finally:
         store.close()
+
+
+def trace(app: Starlette, loops: Loops, telemetry: Telemetry) -> None:
+    """Has requests and changes make spans; what OpenTelemetry needs is imported only here."""
+    if telemetry.tracing is None:
+        return
+    from controlplane.api.tracing import OperationSpans, TracingMiddleware
+
+    tracer = telemetry.tracing.provider.get_tracer("mlflow-kserve")
+    app.add_middleware(TracingMiddleware, tracer=tracer)
+    loops.reconciler.ended = OperationSpans(tracer).ended
 
 
 class ControlServer(uvicorn.Server):
@@ -173,7 +197,10 @@ class ControlServer(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            print(f"The control plane answers on {url} ({self.announcement}); /docs shows its routes.", flush=True)
+            print(
+                f"The control plane answers on {url} ({self.announcement}); /ui is its page, /docs shows its routes.",
+                flush=True,
+            )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -207,12 +234,13 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
     jwt = (options.jwt_jwks, options.jwt_issuer, options.jwt_audience)
     if any(jwt) and not all(jwt):
         raise UnusableSetting("--jwt-jwks, --jwt-issuer and --jwt-audience belong together")
-    if (options.jwt_admin_scope or options.jwt_deployer_scope) and not options.jwt_jwks:
-        raise UnusableSetting("--jwt-admin-scope and --jwt-deployer-scope need --jwt-jwks")
+    scopes = (options.jwt_deployer_scope, options.jwt_approver_scope, options.jwt_admin_scope)
+    if any(scopes) and not options.jwt_jwks:
+        raise UnusableSetting("--jwt-deployer-scope, --jwt-approver-scope and --jwt-admin-scope need --jwt-jwks")
     audience = frozenset(name.strip() for name in (options.jwt_audience or "").split(",") if name.strip())
     settings = ControlAccessSettings(
         options.admin_token_file, options.jwt_jwks, options.jwt_issuer, audience,
-        options.jwt_deployer_scope, options.jwt_admin_scope,
+        *scopes,
     )  # fmt: skip
     try:
         return CallerGuard(settings, store)

@@ -1,8 +1,9 @@
 """A rollout as a state machine: from its plan, how far it is, the weights that are in effect and the time, to the next
 action. Pure.
 
-    weights set → step begun → its time over → step passed → weights of the next … → all requests → succeeded
+    weights set → step begun → looks at the evidence → step passed → weights of the next … → all requests → succeeded
 
+A step passes when its time is over and, where it is judged, the verdict is pass; fail ends the rollout at any time.
 Each arrow is one action. An action that was carried out and not noted is decided again, and changes nothing then.
 """
 
@@ -11,8 +12,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controlplane.actions import ALL, BeginStep, Decision, Fail, NextStep, Promote, SplitTraffic, Succeed, earliest
+from controlplane.actions import (
+    ALL,
+    BeginStep,
+    Decision,
+    Fail,
+    Judge,
+    NextStep,
+    PauseRollout,
+    Promote,
+    SplitTraffic,
+    Succeed,
+    earliest,
+)
 from controlplane.domain.rollouts import PlannedStep, TrafficPlan
+from monitoring.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,11 @@ class RolloutState:
     begun_at: float | None = None
     """When the clock of the step began; None until its weights are in effect."""
     paused: bool = False
+    looked_at: float | None = None
+    """When the evidence was looked at last."""
+    verdict: Verdict = "inconclusive"
+    """That of the step's last look."""
+    reason: str = ""
 
     @property
     def begun(self) -> bool:
@@ -57,9 +76,21 @@ def advance(rollout: RolloutState, in_effect: Mapping[int, int], deadline: float
         return Decision(Succeed())
     if rollout.begun_at is None:
         return Decision(BeginStep())
-    ends_at = rollout.begun_at + step.interval
-    if now >= ends_at:
+    return judged(rollout, step, rollout.begun_at + step.interval, deadline, now)
+
+
+def judged(rollout: RolloutState, step: PlannedStep, ends_at: float, deadline: float, now: float) -> Decision:
+    """What becomes of a step that is under way."""
+    if step.judged and rollout.verdict == "fail":
+        return Decision(Fail(rollout.reason))
+    look_at = None
+    if step.judged:
+        look_at = now if rollout.looked_at is None else rollout.looked_at + step.look_interval
+        if now >= look_at:
+            return Decision(Judge())
+    if now >= ends_at and (not step.judged or rollout.verdict == "pass"):
         return Decision(NextStep())
     if now >= deadline:
-        return Decision(Fail(f"step {rollout.step + 1} ({step.weight} %) was not over in time"))
-    return Decision(again_at=earliest(ends_at, deadline))
+        reason = f"step {rollout.step + 1} ({step.weight} %) had no verdict in time: {rollout.reason}"
+        return Decision(PauseRollout(reason) if step.inconclusive == "pause" else Fail(reason))
+    return Decision(again_at=earliest(ends_at if now < ends_at else None, look_at, deadline))

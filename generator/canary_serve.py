@@ -50,6 +50,7 @@ def canary_serve(
             "image": canary.image or spec.image,
             "model_size": None if canary.model != spec.model else spec.model_size,
             "canary": None,
+            "candidate": None,
             "variants": [],
             "previous": None,
             "revision": None,

@@ -109,7 +109,8 @@ class ManifestPlan:
         reload = self.spec.reload
         polls = reload.interval is None or seconds(reload.interval) > 0 or reload.webhook_secret is not None
         uris = [self.stable.uri, *([self.canary.uri] if self.canary else [])]
-        return polls and self.knows_registry and any(ModelURI.parse(uri).is_moving for uri in uris)
+        moves = polls and any(ModelURI.parse(uri).is_moving for uri in uris)
+        return self.knows_registry and (moves or self.spec.candidate is not None)
 
     @property
     def workload(self) -> str:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest import capacity, compare, report, results, slo
+from loadtest import capacity, report, results, slo
 from loadtest.measuring import MeasuringPlan, measure
 from loadtest.outcome import LATE_SECONDS
 from loadtest.payloads import PROTOCOLS
@@ -202,6 +202,8 @@ def run_report(options: argparse.Namespace) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> int:
+    from loadtest import compare  # the verdict is not in a predictor's image, where the Job runs tests
+
     writable(options.html)
     a, b = results.read(options.a), results.read(options.b)
     differences = compare.compare(a, b, options.tolerance)

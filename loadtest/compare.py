@@ -1,9 +1,9 @@
-"""Tells whether one test was worse than another, by a bootstrap over the seconds of both.
+"""Tells whether one test was worse than another, by the verdict that rollouts have.
 
-Seconds are drawn, not requests: requests within one second wait in the same queue, so they are not independent, and a
-test that assumes it (such as Mann-Whitney's) would find differences between two runs of the same server. Consecutive
-seconds are drawn together, since whatever slows a server down (a neighbour, a garbage collection) lasts for some of
-them. The four intervals are wide enough to be right together 95 times out of 100 (Bonferroni).
+Of each percentile of A, the share of A's requests beyond it is compared with B's beyond it and the tolerance: a B that
+is slower by just that has as many. Windows are some seconds long, and the evidence is divided by how much they vary:
+requests within one second wait in the same queue, and whatever slows a server down lasts for some seconds. The
+intervals that are drawn are a bootstrap over seconds, drawn several in a row for the same reason.
 """
 
 from __future__ import annotations
@@ -18,15 +18,23 @@ import numpy.typing as npt
 
 from loadtest import drawing, report, slo
 from loadtest.histogram import middle
-from loadtest.outcome import LoadResult
+from loadtest.outcome import LoadResult, Second
 from loadtest.results import Result
 from loadtest.target import UnusableTarget
+from monitoring.verdict import ArmSeries, Bounds, Evidence, compare_arms
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 ERROR_MARGIN = 0.001
 """A share of errors that is higher by less than this is not worse."""
+COMPARISONS = len(PERCENTILES) + 1
+BOUND = COMPARISONS / (1 - CONFIDENCE)
+"""The e-value at which one comparison is certain, so that all are right together 95 times out of 100."""
+NEAR = ((1.1, 0.4), (1.3, 0.3), (2.0, 0.2), (5.0, 0.1))
+"""Alternatives for shares of slow requests: percentiles show small differences."""
+SLOWER = Bounds(1.0, 1.0, 0.0, BOUND, BOUND, NEAR, tuple((1 / factor, weight) for factor, weight in NEAR))
+FAILING = Bounds(1.5, 2.0, ERROR_MARGIN, BOUND, BOUND)
 MIN_SECONDS = 10
 MIN_BEYOND = 5
 """Requests that must be slower than a percentile for it to mean something."""
@@ -45,9 +53,10 @@ class MetricDifference:
     high: float
     worse: bool
     unsure: bool = False
-    """The interval covers both outcomes: B may be worse."""
+    """The evidence is for neither: B may be worse."""
     needed: int = 0
     """Requests that the comparison needs, if there were too few."""
+    evidence: Evidence | None = None
 
     @property
     def sign(self) -> str:
@@ -75,7 +84,8 @@ def compare(a: Result, b: Result, tolerance: float) -> list[MetricDifference]:
     for label, one in (("A", ours_all), ("B", theirs_all)):
         if len(one.seconds) < MIN_SECONDS:
             raise UnusableTarget(f"{label} has {len(one.seconds)} seconds to compare: it needs {MIN_SECONDS}")
-    outside = (1 - CONFIDENCE) / (len(PERCENTILES) + 1)
+    seconds = min(len(ours_all.seconds), len(theirs_all.seconds))
+    outside = (1 - CONFIDENCE) / COMPARISONS
     ends = [100 * outside / 2, 100 * (1 - outside / 2)]
     dice = np.random.default_rng(0)
     drawn_a, drawn_b = Drawn(ours_all, dice), Drawn(theirs_all, dice)
@@ -91,18 +101,45 @@ def compare(a: Result, b: Result, tolerance: float) -> list[MetricDifference]:
             continue
         ratios = drawn_b.percentile(share) / drawn_a.percentile(share)
         low, high = np.percentile(ratios, ends)
-        worse, unsure = bool(low > 1 + tolerance), bool(high > 1 + tolerance)
-        differences.append(MetricDifference(name, ours, theirs, low, theirs / ours, high, worse, unsure))
+        slow_a = windows(ours_all, seconds, beyond(ours))
+        slow_b = windows(theirs_all, seconds, beyond(ours * (1 + tolerance)))
+        evidence = compare_arms(name, slow_a, slow_b, SLOWER)
+        differences.append(difference(evidence, ours, theirs, (low, theirs / ours, high)))
     before, after = share_of_errors(ours_all), share_of_errors(theirs_all)
     low, high = np.percentile(drawn_b.errors - drawn_a.errors, ends)
-    differences.append(
-        MetricDifference(
-            "errors", before, after, low, after - before, high, bool(low > ERROR_MARGIN), bool(high > ERROR_MARGIN)
-        )
-    )
+    failures_a, failures_b = (windows(one, seconds, failed) for one in (ours_all, theirs_all))
+    evidence = compare_arms("errors", failures_a, failures_b, FAILING)
+    differences.append(difference(evidence, before, after, (low, after - before, high)))
     if all(one.needed for one in differences[:-1]) and not differences[-1].worse:
         raise UnusableTarget(f"{answered} successful requests in both tests are too few for a comparison")
     return differences
+
+
+def difference(evidence: Evidence, a: float, b: float, interval: tuple[float, float, float]) -> MetricDifference:
+    worse, unsure = evidence.verdict == "fail", evidence.verdict != "pass"
+    return MetricDifference(evidence.gate, a, b, *interval, worse, unsure, evidence=evidence)
+
+
+def windows(outcome: LoadResult, seconds: int, count: Callable[[Second], tuple[int, int]]) -> ArmSeries:
+    """The bad ones and all, in windows of several seconds; a rest is left out."""
+    length = round(math.sqrt(seconds))
+    counts = np.array([count(one) for _, one in sorted(outcome.seconds.items())], dtype=np.float64)
+    bad, every = counts[: seconds // length * length].reshape(-1, length, 2).sum(axis=1).T
+    return ArmSeries(bad, every)
+
+
+def beyond(limit: float) -> Callable[[Second], tuple[int, int]]:
+    """The successful requests that took longer."""
+
+    def count(second: Second) -> tuple[int, int]:
+        slow = sum(number for step, number in second.latencies.steps.items() if middle(step) > limit)
+        return slow, second.latencies.count
+
+    return count
+
+
+def failed(second: Second) -> tuple[int, int]:
+    return second.errors.total(), second.offered
 
 
 def colour(worse: bool, unsure: bool) -> str:
@@ -165,6 +202,7 @@ def html(a: Result, b: Result, differences: list[MetricDifference], tolerance: f
         [escape(one.name), written(one)(one.a), written(one)(one.b),
          f"{one.low:+.3%} to {one.high:+.3%}" if one.name == "errors" else f"{one.low:.2f}× to {one.high:.2f}×"
          if not one.needed else "too few requests",
+         f"{one.evidence.against:.3g}" if one.evidence and one.evidence.against is not None else "–",
          "–" if one.needed else f"<span class='{colour(one.worse, one.unsure)}'>{one.sign}</span>"]
         for one in differences
     ]  # fmt: skip
@@ -177,10 +215,10 @@ def html(a: Result, b: Result, differences: list[MetricDifference], tolerance: f
         "Comparison of two load tests",
         f"<h1>Two load tests, side by side</h1><p class='faint'>A: {who(a)}<br>B: {who(b)}</p>"
         f"<p class='verdict {css_class}'>{verdict(differences)}</p>"
-        + report.table(["", "A", "B", "difference, 95 % confidence", ""], rows)
+        + report.table(["", "A", "B", "difference, 95 % confidence", "e-value against B", ""], rows)
         + f"<h2>Pictures</h2><div class='pictures'>{''.join(pictures)}</div>"
-        f"<p class='faint'>Bootstrap over seconds, {RESAMPLES:,} draws. Worse: certainly more than {tolerance:.0%} "
-        f"slower, or certainly {ERROR_MARGIN:.1%} more errors.</p>",
+        f"<p class='faint'>Worse: an e-value of {BOUND:.0f} or more for B being more than {tolerance:.0%} slower, or "
+        f"having {FAILING.margin:g} times A's errors. Intervals: bootstrap over seconds, {RESAMPLES:,} draws.</p>",
     )
 
 

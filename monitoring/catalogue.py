@@ -10,6 +10,8 @@ NAME = ("model_name",)
 LATENCY_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 )  # fmt: skip
+RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4, 10)
+DIFFERENCE_BUCKETS = (0, 1e-9, 1e-6, 1e-4, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 100, 1000, 1e6)
 ROW_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 SCRAPED = ("namespace", "pod", "job", "instance", "serving_kserve_io_inferenceservice")
 """Labels that the scrape config adds."""
@@ -84,11 +86,35 @@ CATALOGUE = (
     ),
     Metric(
         "model_reloads_total", "counter", ("model_name", "outcome"), "reloads",
-        "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+        "Changes of what is served: loaded, reverted, promoted, failed (another version keeps serving), registry_error",
     ),
     Metric(
         "model_reload_failing", "gauge", NAME, "yes or no",
         "Whether the version that should be served cannot be (1)",
+    ),
+    Metric(
+        "model_role", "gauge", (*MODEL, "role"), "yes or no",
+        "What a version is for, model, candidate or shadow: 1 for its role now, 0 for roles it had",
+    ),
+    Metric(
+        "model_shadow_requests_total", "counter", (*MODEL, "result"), "requests",
+        "Requests that a candidate was to be asked afterwards: answered, failed, dropped (there was no time for it)",
+    ),
+    Metric(
+        "model_shadow_latency_seconds", "histogram", MODEL, "seconds",
+        "Time that a candidate took to answer what the model had been asked", LATENCY_BUCKETS,
+    ),
+    Metric(
+        "model_shadow_latency_ratio", "histogram", MODEL, "ratios",
+        "Time that a candidate took for the same rows as the model, divided by the model's", RATIO_BUCKETS,
+    ),
+    Metric(
+        "model_shadow_labels_total", "counter", (*MODEL, "result"), "rows",
+        "Rows for which a candidate predicted the same label as the model, or a different one",
+    ),
+    Metric(
+        "model_shadow_difference", "histogram", MODEL, "values",
+        "How far a candidate's numbers are from the model's for the same rows", DIFFERENCE_BUCKETS,
     ),
     Metric(
         "model_feature_lookup_seconds", "histogram", NAME, "seconds",

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from controlplane.domain.problems import ApiProblem
 
-Role = Literal["viewer", "deployer", "admin"]
+Role = Literal["viewer", "deployer", "approver", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 EVERYWHERE = "*"
 

@@ -94,6 +94,7 @@ def verifiers_of(settings: ControlAccessSettings) -> list[tuple[Role, Verifier]]
     )
     scopes: list[tuple[Role, str | None]] = [
         ("admin", settings.jwt_admin_scope),
+        ("approver", settings.jwt_approver_scope),
         ("deployer", settings.jwt_deployer_scope),
         ("viewer", None),
     ]

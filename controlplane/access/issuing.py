@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 from sqlalchemy import Connection
 
+from controlplane.access.callers import Role
 from controlplane.domain.bodies import Body, read
 from controlplane.domain.problems import conflict
 from controlplane.store import tokens
@@ -22,7 +23,7 @@ class NewToken(Body):
     """The body that makes a token."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
-    roles: Annotated[dict[Place, Literal["viewer", "deployer", "admin"]], Field(min_length=1)]
+    roles: Annotated[dict[Place, Role], Field(min_length=1)]
     """a role by the name of an environment; * stands for all"""
     days: Annotated[float, Field(gt=0, le=3650)] = 90
     """until it expires"""

@@ -12,4 +12,5 @@ class ControlAccessSettings:
     jwt_issuer: str | None = None
     jwt_audience: frozenset[str] = frozenset()
     jwt_deployer_scope: str | None = None
+    jwt_approver_scope: str | None = None
     jwt_admin_scope: str | None = None

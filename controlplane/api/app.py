@@ -16,6 +16,7 @@ from controlplane.api import (
     clusters,
     deployments,
     environments,
+    fleet,
     operations,
     problems,
     rollouts,
@@ -39,13 +40,14 @@ def build(control: Control) -> FastAPI:
         title="mlflow-kserve control plane",
         description="Environments, serves, deployments and rollback. Errors are application/problem+json.",
         version="1",
+        telemetry={"tracing": False},  # newer versions trace by themselves; ours are the same with each
     )
     app.state.control = control
     app.state.feed = EventFeed(control.store)
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, rollouts, serves, artifacts, operations, tokens, webhooks):
+    for each in (environments, clusters, deployments, rollouts, serves, fleet, artifacts, operations, tokens, webhooks):
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

@@ -43,7 +43,7 @@ def create(request: Request, body: JsonBody) -> Response:
 @router.get("/{serve}", summary="The artifacts of a serve, the newest first")
 def listed(request: Request, serve: str, page: PageNumber = 1, limit: Limit = 50) -> dict[str, Any]:
     caller_of(request).require_somewhere("viewer")
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, serve)
         rows, total = artifacts.listed(tx, serve, page, limit)
     return views.page([views.artifact(row) for row in rows], total, page, limit)
@@ -65,7 +65,7 @@ def listed_jobs(
     request: Request, status: artifact_jobs.JobState | None = None, page: PageNumber = 1, limit: Limit = 50
 ) -> dict[str, Any]:
     caller_of(request).require_somewhere("viewer")
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows, total = artifact_jobs.listed(tx, status, page, limit)
     return views.page([views.job(row) for row in rows], total, page, limit)
 

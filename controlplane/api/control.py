@@ -12,6 +12,7 @@ from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
 from controlplane.backends.backend import Key
 from controlplane.changes.context import BackendOf
+from controlplane.decide import Observed
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 
@@ -29,6 +30,8 @@ class Control:
     waiting: Callable[[], int]
     """How many keys wait for the loops."""
     metrics: CollectorRegistry
+    last_seen: Callable[[Key], Observed | None] = lambda key: None
+    """What the loops saw of a target last; None if they do not act here, or the back end does not answer."""
 
 
 def control_of(request: Request) -> Control:

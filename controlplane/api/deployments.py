@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import views
 from controlplane.api.control import Control, caller_of, control_of
-from controlplane.api.models import known_model
 from controlplane.api.parameters import DRY, JsonBody, Limit, PageNumber, documented
 from controlplane.api.reply import ApiReply, carry_out, etag, require_match
 from controlplane.api.waiting import Wait, wait_while
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes import deploy, specs
 from controlplane.changes.context import ChangeContext
+from controlplane.changes.models import known_model
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import (
     MAX_REVISION,
@@ -48,7 +48,7 @@ Environment = Annotated[str | None, Query(max_length=40, description="only in th
 def deploy_model(request: Request, body: JsonBody) -> Response:
     said = read(body, DeployModel)
     caller_of(request).require("deployer", said.env)
-    model = known_model(request, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
+    model = known_model(control_of(request).store, said.serve_name, said.env, said.model_uri, said.follow, said.flavor)
     return begin(request, body, said.serve_name, said.env, lambda context: deploy.deploy_model(context, body, model))
 
 
@@ -76,7 +76,7 @@ def undeploy_model(request: Request, body: JsonBody) -> Response:
 def apply_spec(request: Request, body: JsonBody) -> Response:
     said = read(body, AppliedSpec)
     caller_of(request).require("deployer", said.env)
-    model = known_model(request, said.name, said.env, said.model, None, said.flavor)
+    model = known_model(control_of(request).store, said.name, said.env, said.model, None, said.flavor)
 
     def carried(context: ChangeContext) -> ApiReply:
         begun = specs.apply_spec(context, body, model)
@@ -101,7 +101,7 @@ def deploy_artifact(request: Request, name: str, body: JsonBody) -> Response:
         artifact = artifacts.find(tx, name, said.artifact_version)
     model = None
     if artifact is not None:
-        model = known_model(request, name, said.env, artifact.model_uri, said.follow, said.flavor)
+        model = known_model(control_of(request).store, name, said.env, artifact.model_uri, said.follow, said.flavor)
     return begin(request, body, name, said.env, lambda context: deploy.deploy(context, name, body, model))
 
 
@@ -149,10 +149,12 @@ async def status(request: Request, name: str, env: str, wait: Wait = 0) -> Respo
         return target is not None and target.operation is not None
 
     await wait_while(changing, wait)
-    return await run_in_threadpool(status_now, control_of(request), name, env)
+    body, generation = await run_in_threadpool(status_now, control_of(request), name, env)
+    return JSONResponse(body, headers={"etag": etag(generation)})
 
 
-def status_now(control: Control, name: str, env: str) -> Response:
+def status_now(control: Control, name: str, env: str) -> tuple[dict[str, Any], int]:
+    """The status, and the generation of what it tells."""
     with control.store.reading() as tx:
         serves.get(tx, name)
         environment = environments.get(tx, env)
@@ -166,8 +168,7 @@ def status_now(control: Control, name: str, env: str) -> Response:
         observed = control.backend_of(environment.config).observe(Key(env, name), target.wanted, content, closely=True)
     except BackendAway:
         observed = None
-    body = views.status(target, current, revision, observed)
-    return JSONResponse(body, headers={"etag": etag(target.generation)})
+    return views.status(target, current, revision, observed), target.generation
 
 
 @router.get(
@@ -203,7 +204,7 @@ def deployments(
 ) -> dict[str, Any]:
     caller = caller_of(request)
     caller.require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)
@@ -216,7 +217,7 @@ def revisions(
     request: Request, name: str, env: Environment = None, page: PageNumber = 1, limit: Limit = 50
 ) -> dict[str, Any]:
     caller_of(request).require("viewer", env)
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         serves.get(tx, name)
         if env is not None:
             environments.get(tx, env)

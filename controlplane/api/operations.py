@@ -6,17 +6,19 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from controlplane.api import streams, views
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.parameters import MAX_ID, Limit, documented
+from controlplane.api.parameters import DRY, MAX_ID, Limit, OptionalBody, PageNumber, documented
 from controlplane.api.reply import ApiReply, carry_out
 from controlplane.api.streams import StreamPart
 from controlplane.api.waiting import Wait, wait_while
-from controlplane.changes import deploy
+from controlplane.changes import approvals, deploy
 from controlplane.changes.context import ChangeContext
+from controlplane.domain.bodies import read
+from controlplane.domain.deployments import ApprovalReason
 from controlplane.store import events, operations
 from controlplane.store.database import Store
 
@@ -24,6 +26,7 @@ router = APIRouter(tags=["operations"])
 
 MAX_PART = 100
 """Events that a stream reads at once."""
+Decision = Callable[[ChangeContext, operations.Operation, str], operations.Operation]
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {"schema": {}}, streams.MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
@@ -36,16 +39,16 @@ STREAM: dict[int | str, dict[str, Any]] = {
     response_model=None,
 )
 async def get(request: Request, id: str, wait: Wait = 0) -> dict[str, Any] | Response:
-    def read() -> operations.Operation:
+    def current() -> operations.Operation:
         with control_of(request).store.reading() as tx:
             return operations.get(tx, id)
 
-    row = await run_in_threadpool(read)
+    row = await run_in_threadpool(current)
     caller_of(request).require("viewer", row.env)
     if streams.is_wanted(request):
-        return streams.stream(request, steps(read))
-    await wait_while(lambda: read().state == "RUNNING", wait)
-    return views.operation(await run_in_threadpool(read))
+        return streams.stream(request, steps(current))
+    await wait_while(lambda: current().state in operations.UNDER_WAY, wait)
+    return views.operation(await run_in_threadpool(current))
 
 
 def steps(read: Callable[[], operations.Operation]) -> Callable[[], StreamPart]:
@@ -56,7 +59,7 @@ def steps(read: Callable[[], operations.Operation]) -> Callable[[], StreamPart]:
         nonlocal sent
         before, sent = sent, read()
         messages = [] if sent == before else [streams.message(views.operation(sent))]
-        return StreamPart(messages, "wait" if sent.state == "RUNNING" else "end")
+        return StreamPart(messages, "wait" if sent.state in operations.UNDER_WAY else "end")
 
     return part
 
@@ -74,27 +77,87 @@ def abort(request: Request, id: str) -> Response:
     return carry_out(request, None, change)
 
 
+@router.post(
+    "/operation/{id}/approve",
+    responses=DRY,
+    summary="Let a change begin that waits for a second person",
+    openapi_extra=documented(ApprovalReason),
+)
+def approve(request: Request, id: str, body: OptionalBody = None) -> Response:
+    return decided(request, id, body, approvals.approve)
+
+
+@router.post(
+    "/operation/{id}/reject",
+    responses=DRY,
+    summary="End a change that waits for a second person",
+    openapi_extra=documented(ApprovalReason),
+)
+def reject(request: Request, id: str, body: OptionalBody = None) -> Response:
+    return decided(request, id, body, approvals.reject)
+
+
+def decided(request: Request, id: str, body: Any, decide: Decision) -> Response:
+    """The reply to what an approver says of a change."""
+    with control_of(request).store.reading() as tx:
+        env = operations.get(tx, id).env
+    caller_of(request).require("approver", env)
+    said = read(body if body is not None else {}, ApprovalReason)
+
+    def change(context: ChangeContext) -> ApiReply:
+        return ApiReply(200, views.operation(decide(context, operations.get(context.tx, id), said.reason)))
+
+    return carry_out(request, body, change)
+
+
+@router.get("/operation", summary="Changes, the newest first")
+def listed_operations(
+    request: Request,
+    state: operations.State | None = None,
+    serve: Annotated[str | None, Query(max_length=63)] = None,
+    env: Annotated[str | None, Query(max_length=63)] = None,
+    page: PageNumber = 1,
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.listing() as tx:
+        rows, total = operations.listed(tx, state=state, serve=serve, env=env, page=page, limit=limit)
+    return views.page([views.operation(row) for row in rows], total, page, limit)
+
+
 @router.get(
     "/event",
-    summary="Audit events, the oldest first; as a stream, those that come",
+    summary="Audit events, the oldest first; with `before`, the newest first; as a stream, those that come",
     responses=STREAM,
-    response_model=None,
 )
 def listed(
     request: Request,
     serve: Annotated[str | None, Query(max_length=63)] = None,
     env: Annotated[str | None, Query(max_length=63)] = None,
     after: Annotated[int | None, Query(ge=0, le=MAX_ID, description="only events after this id")] = None,
+    before: Annotated[int | None, Query(ge=1, le=MAX_ID, description="only events before this id")] = None,
     limit: Limit = 100,
-) -> dict[str, Any] | Response:
+) -> Response:
     caller_of(request).require("viewer", env)
     store = control_of(request).store
     if streams.is_wanted(request):
         last = streams.last_event_id(request)
         return streams.stream(request, those_that_come(store, serve, env, after if last is None else last))
-    with store.reading() as tx:
+    if before is not None:
+        return JSONResponse(newest(request, serve, env, before, limit))
+    with store.listing() as tx:
         rows = events.listed(tx, serve=serve, env=env, after=after or 0, limit=limit)
-    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0}
+    return JSONResponse({"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else after or 0})
+
+
+def newest(
+    request: Request, serve: str | None, env: str | None, before: int = MAX_ID, limit: int = 100
+) -> dict[str, Any]:
+    """The events before an id, the newest first."""
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.listing() as tx:
+        rows = events.newest(tx, serve=serve, env=env, before=before, limit=limit)
+    return {"items": [views.event(row) for row in rows], "next": rows[-1].id if rows else before}
 
 
 def those_that_come(store: Store, serve: str | None, env: str | None, after: int | None) -> Callable[[], StreamPart]:

@@ -8,6 +8,8 @@ from fastapi import Body, Query
 from pydantic import BaseModel
 
 JsonBody = Annotated[Any, Body(media_type="application/json")]
+OptionalBody = Annotated[Any, Body(media_type="application/json")]
+"""Of routes that also take no body."""
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, description="number of the page, from 1")]
 MAX_ID = 2**63 - 1  # what databases count to
 Limit = Annotated[int, Query(ge=1, le=200, description="entries on a page")]

@@ -23,6 +23,7 @@ from controlplane.domain.problems import not_found
 from controlplane.domain.rollouts import Promotion
 from controlplane.store import environments, operations, rollouts, serves
 from controlplane.store.rollouts import StoredRollout
+from monitoring.verdict import picture
 
 router = APIRouter(prefix="/serve", tags=["rollouts"])
 
@@ -35,17 +36,51 @@ async def get(request: Request, name: str, env: str, wait: Wait = 0) -> dict[str
 
     def now() -> dict[str, Any]:
         with control_of(request).store.reading() as tx:
-            serves.get(tx, name)
-            environments.get(tx, env)
-            row = rollouts.newest(tx, name, env)
-            if row is None:
-                way_out = "a deployment with the strategy canary, linear or blue-green begins one"
-                raise not_found("rollout", f"{name} in {env}", way_out)
-            return shown(tx, row)
+            return shown(tx, known(tx, name, env))
 
     await run_in_threadpool(now)
     await wait_while(lambda: now()["state"] == "RUNNING", wait)
     return await run_in_threadpool(now)
+
+
+@router.get("/{name}/rollout/{env}/looks", summary="What was known of the newest rollout, look by look")
+def looks(
+    request: Request,
+    name: str,
+    env: str,
+    after: Annotated[int, Query(ge=-1, le=2**31 - 1, description="only looks after this number")] = -1,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.reading() as tx:
+        rows = rollouts.looks(tx, known(tx, name, env).operation, after, limit)
+    return {"items": [views.look(row) for row in rows], "next": rows[-1].number if rows else after}
+
+
+@router.get(
+    "/{name}/rollout/{env}/picture",
+    summary="The evidence of the newest rollout, growing towards its bound, as SVG",
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}},
+)
+def drawn(
+    request: Request,
+    name: str,
+    env: str,
+    gate: Annotated[str | None, Query(max_length=60, description="default: the one that decided")] = None,
+) -> Response:
+    caller_of(request).require("viewer", env)
+    with control_of(request).store.reading() as tx:
+        rollout = known(tx, name, env)
+        kept = [each.look for each in rollouts.looks(tx, rollout.operation) if rollout.plan.steps[each.step].weight]
+    drawable = [each for one in kept for each in one.evidence if each.against is not None]
+    gates = sorted({each.gate for each in drawable})
+    if not gates or gate not in (None, *gates):
+        wanted = ", ".join(gates) or "a rollout whose steps are judged"
+        raise not_found("evidence", f"{gate or 'of any gate'} of {name} in {env}", f"expected {wanted}")
+    failed = [each.gate for each in drawable if each.verdict == "fail"]
+    gate = gate or next(iter(failed), gates[0])
+    return Response(picture(kept, gate), media_type="image/svg+xml")
 
 
 @router.get("/{name}/rollouts", summary="Rollouts, the newest first")
@@ -131,6 +166,17 @@ def carried(request: Request, body: Any, name: str, env: str, verb: Verb) -> Res
         return ApiReply(200, shown(context.tx, verb(context, name, env)))
 
     return carry_out(request, body, change)
+
+
+def known(tx: Connection, name: str, env: str) -> StoredRollout:
+    """The newest rollout. Raises ApiProblem (404) if there never was one."""
+    serves.get(tx, name)
+    environments.get(tx, env)
+    row = rollouts.newest(tx, name, env)
+    if row is None:
+        way_out = "a deployment with the strategy canary, linear or blue-green begins one"
+        raise not_found("rollout", f"{name} in {env}", way_out)
+    return row
 
 
 def shown(tx: Connection, row: StoredRollout) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def create(request: Request, body: JsonBody) -> Response:
     def change(context: ChangeContext) -> ApiReply:
         serve = changes.create(context, body)
         place = {"location": f"/api/v1/serve/{serve.name}", "etag": etag(serve.generation)}
-        return ApiReply(201, views.serve(serve, []), place)
+        return ApiReply(201, views.serve(serve, ()), place)
 
     return carry_out(request, body, change)
 
@@ -43,9 +43,10 @@ def listed(
     name: Annotated[str | None, Query(max_length=50, description="a part of the name")] = None,
 ) -> dict[str, Any]:
     caller_of(request).require_somewhere("viewer")
-    with control_of(request).store.reading() as tx:
+    with control_of(request).store.listing() as tx:
         rows, total = serves.listed(tx, page, limit, space, name)
-        items = [views.serve(row, targets.of_serve(tx, row.name)) for row in rows]
+        places = targets.places_of(tx, [row.name for row in rows])
+    items = [views.serve(row, places[row.name]) for row in rows]
     return views.page(items, total, page, limit)
 
 
@@ -54,7 +55,7 @@ def get(request: Request, name: str) -> Response:
     caller_of(request).require_somewhere("viewer")
     with control_of(request).store.reading() as tx:
         row = serves.get(tx, name)
-        body = views.serve(row, targets.of_serve(tx, name))
+        body = views.serve(row, targets.places_of(tx, [name])[name])
     return JSONResponse(body, headers={"etag": etag(row.generation)})
 
 
@@ -66,7 +67,8 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
         old = serves.get(context.tx, name)
         require_match(request, old.generation)
         new = changes.patch(context, old, body)
-        return ApiReply(200, views.serve(new, targets.of_serve(context.tx, name)), {"etag": etag(new.generation)})
+        places = targets.places_of(context.tx, [name])
+        return ApiReply(200, views.serve(new, places[name]), {"etag": etag(new.generation)})
 
     return carry_out(request, body, change)
 

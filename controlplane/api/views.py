@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from controlplane.changes.deploy import Begun
 from controlplane.decide import FieldConflict, Instance, Observed, ReplicaCount
@@ -18,7 +18,7 @@ from controlplane.store.artifacts import Artifact
 from controlplane.store.deliveries import Delivery, DeliveryBacklog
 from controlplane.store.environments import Environment
 from controlplane.store.operations import Operation
-from controlplane.store.rollouts import RolloutStep, StoredRollout
+from controlplane.store.rollouts import KeptLook, RolloutStep, StoredRollout
 from controlplane.store.serves import Infra, Serve
 from controlplane.store.targets import Deployment, Revision, ServeTarget
 from controlplane.store.tokens import StoredToken
@@ -43,13 +43,14 @@ def environment(row: Environment) -> dict[str, Any]:
     }
 
 
-def serve(row: Serve, targets: Sequence[ServeTarget]) -> dict[str, Any]:
+def serve(row: Serve, environments: Sequence[str]) -> dict[str, Any]:
+    """A serve, with the environments that it is deployed in."""
     return {
         "name": row.name,
         "type": row.type,
         "description": row.description,
         "space": row.space,
-        "environments": [target.env for target in targets if target.wanted is not None],
+        "environments": list(environments),
         "generation": row.generation,
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
@@ -164,6 +165,9 @@ def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]
         "message": current.message,
         "step": row.step + 1 if under_way and row.step < len(row.plan.steps) else None,
         "steps": [rollout_step(each, number, begun.get(number)) for number, each in enumerate(row.plan.steps)],
+        "verdict": row.verdict if row.looked_at is not None else None,
+        "verdict_reason": row.verdict_reason or None,
+        "looked_at": when(row.looked_at),
         "paused_at": when(row.paused_at),
         "paused_by": row.paused_by or None,
         "pause_reason": row.pause_reason or None,
@@ -175,12 +179,17 @@ def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]
     }
 
 
+def look(row: KeptLook) -> dict[str, Any]:
+    return {"number": row.number, "step": row.step + 1, "at": when(row.at), **row.look.plain()}
+
+
 def rollout_step(step: PlannedStep, number: int, begun: RolloutStep | None) -> dict[str, Any]:
     return {
         "number": number + 1,
         "weight": step.weight,
         "interval": step.interval,
         "progress_deadline_seconds": step.deadline,
+        "judged": step.judged,
         "state": begun.outcome if begun else "PENDING",
         "reason": begun.reason if begun else "",
         "begun_at": when(begun.begun_at) if begun else None,
@@ -271,31 +280,37 @@ def conflict(each: FieldConflict) -> dict[str, Any]:
     }
 
 
+State = Literal["READY", "NOT_READY", "IDLE", "STOPPED", "UNKNOWN"]
+
+
+def state(target: ServeTarget, observed: Observed | None) -> State:
+    """The state of a serve in an environment in one word."""
+    if observed is None:
+        return "UNKNOWN"
+    if replica_count(target, observed).ready > 0:
+        return "READY"
+    serving = observed.instance(observed.serving)
+    if serving is not None and serving.phase == "ready":
+        return "IDLE"  # scaled to zero
+    return "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
+
+
 def status(
     target: ServeTarget, current: Operation | None, revision: Revision | None, observed: Observed | None
 ) -> dict[str, Any]:
     """The state of a serve in an environment; `observed` is None if nothing is known of it."""
     serving = observed.instance(observed.serving) if observed else None
-    replicas = replica_count(target, observed)
-    if observed is None:
-        state = "UNKNOWN"
-    elif replicas.ready > 0:
-        state = "READY"
-    elif serving is not None and serving.phase == "ready":
-        state = "IDLE"  # scaled to zero
-    else:
-        state = "STOPPED" if target.wanted is None and not observed.instances else "NOT_READY"
     return {
         "serve": target.serve,
         "env": target.env,
-        "status": state,
+        "status": state(target, observed),
         "url": observed.url if observed and target.wanted is not None else None,
         "desired_revision": target.wanted,
         "active_revision": target.active,
         "revision": observed.serving if observed else None,
         "artifact_version": revision.content.artifact_version if revision else None,
         "model_uri": revision.content.model_uri if revision else None,
-        "replicas": asdict(replicas),
+        "replicas": asdict(replica_count(target, observed)),
         "pods": pods(observed) if observed else None,
         "conflicts": [conflict(each) for each in observed.conflicts] if observed else [],
         "others": dict(observed.others) if observed else {},

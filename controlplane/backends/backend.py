@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from controlplane.decide import Observed
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
+from controlplane.domain.rollouts import SmokeRequest
+from monitoring.verdict import CounterSource
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,6 +32,17 @@ class BackendAway(Exception):
 
 class ApplyRefused(Exception):
     """The back end refuses a revision, and would refuse it again; the message is one line."""
+
+
+class RequestUnanswered(Exception):
+    """A revision has given no answer; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeAnswer:
+    status: int
+    text: str
+    """The beginning of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,14 @@ class Backend(Protocol):
 
     def split(self, key: Key, weights: Mapping[int, int]) -> None:
         """Sends each revision its percent of the requests, and none to others."""
+        ...
+
+    def counters(self, key: Key, revision: int) -> CounterSource:
+        """What a revision counts, in one or more pods."""
+        ...
+
+    def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:
+        """The answer of a revision, whether others send it requests or not. Raises RequestUnanswered."""
         ...
 
     def discard(self, key: Key, revision: int) -> None:

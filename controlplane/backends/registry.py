@@ -18,13 +18,18 @@ class NotResolved(Exception):
     """The registry does not say which version it is; the message is one line."""
 
 
+class RegistryAway(NotResolved):
+    """Nor would it say of another model now."""
+
+
 def moves(uri: str) -> bool:
     """Whether a URI may name another version tomorrow."""
     return bool(ALIAS.fullmatch(uri) or (STAGE.fullmatch(uri) and not uri.startswith("models:/m-")))
 
 
 def pin(uri: str, tracking_uri: str) -> str:
-    """The URI of the version that a moving URI names now."""
+    """The URI of the version that a moving URI names now. Raises NotResolved."""
+    tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not tracking_uri.startswith(("http://", "https://")):
         raise NotResolved("no tracking server is known: set tracking_uri of the environment, or MLFLOW_TRACKING_URI")
     alias, stage = ALIAS.fullmatch(uri), STAGE.fullmatch(uri)
@@ -38,7 +43,7 @@ def pin(uri: str, tracking_uri: str) -> str:
             body = {"name": stage["name"]} | ({} if stage["stage"] == "latest" else {"stages": [stage["stage"]]})
             versions = answer(client.post(f"{API}/get-latest-versions", json=body)).get("model_versions", [])
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise NotResolved(f"the registry does not answer: {type(error).__name__}") from None
+        raise RegistryAway(f"the registry does not answer: {type(error).__name__}") from None
     if not versions:
         raise NotResolved(f"the registry has no version of {stage['name']} in {stage['stage']}")
     return f"models:/{stage['name']}/{max(int(version['version']) for version in versions)}"

@@ -9,10 +9,12 @@ from sqlalchemy import Connection
 
 from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
+from controlplane.changes.protection import held, refuse_others, withdraw
 from controlplane.changes.serves import ensured_artifact
 from controlplane.domain.artifacts import KnownModel, folder_of
 from controlplane.domain.bodies import read
 from controlplane.domain.deployments import WRAPPER, Deploy, DeploymentConfig, DeployModel, RollBack
+from controlplane.domain.environments import Quotas
 from controlplane.domain.infra import WRAPPERS, InfraConfig, patched
 from controlplane.domain.overlays import merged
 from controlplane.domain.problems import ApiProblem, conflict, unprocessable
@@ -159,11 +161,12 @@ def restore_infra(context: ChangeContext, serve: str, env: str, old: Revision) -
 
 def undeploy(context: ChangeContext, serve: str, env: str) -> Begun:
     """Ends a serve in an environment; its revisions stay."""
-    environments.get(context.tx, env)
+    environment = environments.get(context.tx, env)
     serves.get(context.tx, serve)
     target = targets.find(context.tx, serve, env)
     if target is None or (target.wanted is None and target.operation is None):
         raise conflict(f"{serve} is not deployed in {env}", "there is nothing to undeploy")
+    refuse_others(context, environment)
     refuse_second(context, target)
     operation = operations.add(
         context.tx, context.now, "undeploy", serve, env, None, context.actor.name, CHANGE_SECONDS
@@ -171,7 +174,7 @@ def undeploy(context: ChangeContext, serve: str, env: str) -> Begun:
     targets.change(context.tx, context.now, target, wanted=None, operation=operation.id)
     context.note("undeploy", serve=serve, env=env, operation=operation.id, before={"revision": target.wanted})
     context.dirty.append(Key(env, serve))
-    return Begun(operation, None, [])
+    return Begun(held(context, environment, operation, target.wanted, None), None, [])
 
 
 def abort(context: ChangeContext, operation: Operation) -> Operation:
@@ -179,14 +182,22 @@ def abort(context: ChangeContext, operation: Operation) -> Operation:
     target = targets.find(context.tx, operation.serve, operation.env)
     if target is None or target.operation != operation.id:
         raise conflict(f"operation {operation.id} has ended: {operation.state}", "there is nothing to abort")
-    message = f"aborted by {context.actor.name}"
+    return end_early(context, operation, target, "abort", f"aborted by {context.actor.name}")
+
+
+def end_early(
+    context: ChangeContext, operation: Operation, target: ServeTarget, action: str, message: str
+) -> Operation:  # fmt: skip
+    """Ends a change that has not ended by itself; `action` is what the event calls it."""
+    if operation.state == "WAITING":
+        withdraw(context, operation, target)
     operations.end(context.tx, context.now, operation, "ABORTED", message)
     if (rollout := rollouts.find(context.tx, operation.id)) is not None:
         rollouts.end_step(context.tx, context.now, rollout, "ABORTED", message)
     if operation.revision is not None:
         targets.set_deployment(context.tx, context.now, target, operation.revision, "ABORTED", message)
     targets.change(context.tx, context.now, target, wanted=target.active, operation=None)
-    context.note("abort", serve=target.serve, env=target.env, operation=operation.id)
+    context.note(action, serve=target.serve, env=target.env, operation=operation.id, message=message)
     context.dirty.append(Key(target.env, target.serve))
     return operations.get(context.tx, operation.id)
 
@@ -201,6 +212,7 @@ def begin(
     restores: int | None = None,
 ) -> Begun:
     """Stores what is wanted: a revision, an operation and a deployment. The loops do the rest."""
+    refuse_others(context, environment)
     target = targets.ensured(context.tx, context.now, serve, environment.name)
     refuse_second(context, target)
     if problems := context.backend_of(content.environment).problems(serve, content):
@@ -226,7 +238,7 @@ def begin(
     )  # fmt: skip
     context.dirty.append(Key(target.env, serve))
     context.revisions.append(revision)
-    return Begun(operation, revision, listed)
+    return Begun(held(context, environment, operation, target.wanted, restores), revision, listed)
 
 
 def begin_rollout(context: ChangeContext, target: ServeTarget, operation: Operation, content: Content) -> None:
@@ -240,8 +252,9 @@ def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
     """Raises ApiProblem (409) while a change is under way."""
     if target.operation is not None:
         current = operations.get(context.tx, target.operation)
+        state = "is being changed" if current.state == "RUNNING" else "has a change that waits for approval"
         raise conflict(
-            f"{target.serve} in {target.env} is being changed: {current.kind} {current.id}, by {current.author}",
+            f"{target.serve} in {target.env} {state}: {current.kind} {current.id}, by {current.author}",
             f"wait for it (GET /api/v1/operation/{current.id}), or end it (POST /api/v1/operation/{current.id}/abort)",
             operation=current.id,
         )
@@ -249,11 +262,10 @@ def refuse_second(context: ChangeContext, target: ServeTarget) -> None:
 
 def hold_to_quotas(context: ChangeContext, environment: Environment, target: ServeTarget, content: Content) -> None:
     """Raises ApiProblem (422) if the environment would have more than its quotas allow."""
-    shares = [share_of(merged(content.environment.spec, content.infra))]
-    for other in targets.in_environment(context.tx, environment.name):
-        if other.serve != target.serve and other.wanted is not None:
-            deployed = targets.revision(context.tx, other.serve, other.env, other.wanted).content
-            shares.append(share_of(merged(deployed.environment.spec, deployed.infra)))
+    if environment.config.quotas == Quotas():
+        return
+    contents = {**targets.wanted_contents(context.tx, environment.name), target.serve: content}
+    shares = [share_of(merged(each.environment.spec, each.infra)) for each in contents.values()]
     if problems := exceeded(environment.config.quotas, shares):
         raise ApiProblem(
             422,

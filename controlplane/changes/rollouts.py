@@ -13,6 +13,7 @@ from controlplane.changes.deploy import (
     refuse_second,
     restore_infra,
 )
+from controlplane.changes.protection import held, refuse_others
 from controlplane.domain.problems import conflict
 from controlplane.domain.revisions import changes
 from controlplane.store import environments, operations, rollouts, serves, targets
@@ -25,7 +26,7 @@ def under_way(context: ChangeContext, serve: str, env: str) -> StoredRollout:
     """The rollout that is under way. Raises ApiProblem (409) if there is none."""
     target = known_target(context, serve, env)
     rollout = rollouts.find(context.tx, target.operation) if target.operation else None
-    if rollout is None:
+    if rollout is None or operations.get(context.tx, rollout.operation).state != "RUNNING":
         raise conflict(
             f"no rollout of {serve} is under way in {env}",
             "a deployment with the strategy canary, linear or blue-green begins one",
@@ -81,7 +82,7 @@ def promote(context: ChangeContext, serve: str, env: str, full: bool = False) ->
     last = len(rollout.plan.steps)
     step = last if full else min(rollout.step + 1, last)
     rollouts.end_step(context.tx, context.now, rollout, "SKIPPED", f"by {context.actor.name}")
-    fields = {**resumed(rollout, context.now), "step": step, "step_at": None}
+    fields = {**resumed(rollout, context.now), "step": step, "step_at": None, "verdict": "inconclusive"}
     changed = rollouts.change(context.tx, context.now, rollout, **fields)
     operations.set_deadline(context.tx, context.now, rollout.operation, context.now + CHANGE_SECONDS)
     noted(context, changed, "rollout.promote")
@@ -125,6 +126,8 @@ def again(context: ChangeContext, target: ServeTarget, kind: Kind, number: int) 
     """A revision that there is already becomes wanted once more."""
     revision = targets.revision(context.tx, target.serve, target.env, number)
     refuse_lost_model(revision)
+    environment = environments.get(context.tx, target.env)
+    refuse_others(context, environment)
     before = target.wanted and targets.revision(context.tx, target.serve, target.env, target.wanted).content
     operation = operations.add(
         context.tx, context.now, kind, target.serve, target.env, number, context.actor.name, CHANGE_SECONDS
@@ -142,6 +145,8 @@ def again(context: ChangeContext, target: ServeTarget, kind: Kind, number: int) 
     )  # fmt: skip
     context.dirty.append(Key(target.env, target.serve))
     context.revisions.append(revision)
+    if kind == "retry":  # the way back needs nobody
+        operation = held(context, environment, operation, target.wanted, None)
     return Begun(operation, revision, changes(before or None, revision.content))
 
 

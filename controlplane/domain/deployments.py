@@ -27,7 +27,7 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Variables = dict[str, str | SecretReference]
 
 
-Follow = Literal["hot", "off"]
+Follow = Literal["hot", "rollout", "off"]
 
 
 class DeploymentConfig(Body):
@@ -38,7 +38,8 @@ class DeploymentConfig(Body):
     deployment_strategy_config: StrategyConfig = StrategyConfig()
     environment_variables: Variables = {}  # noqa: RUF012 - pydantic gives every instance its own
     follow: Follow = "hot"
-    """a model URI that moves: 'hot' has the server load what it names, 'off' serves what it named at deployment"""
+    """a model URI that moves: 'hot' has the server load what it names, 'rollout' makes each version that it names a
+    revision, 'off' serves what it named at deployment"""
 
     @field_validator("deployment_strategy_config")
     @classmethod
@@ -207,4 +208,10 @@ class RollBack(Body):
 
     env: EnvironmentName
     revision: Annotated[int, Field(strict=True, ge=1, le=MAX_REVISION)]
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class ApprovalReason(Body):
+    """The body of what an approver says."""
+
     reason: Annotated[str, Field(max_length=1000)] = ""

@@ -25,6 +25,17 @@ class Quotas(Body):
     """GiB"""
 
 
+class Protection(Body):
+    """Who may change what is deployed, beyond the roles."""
+
+    second_person: bool = False
+    """whether a change waits until another person, who is approver there, has approved it"""
+    approval_hours: Annotated[float, Field(gt=0, le=720)] = 24.0
+    """how long it waits"""
+    deployers: Annotated[list[Annotated[str, Field(max_length=190)]], Field(max_length=100)] = []  # noqa: RUF012
+    """the callers that may begin changes, with the names that they have in events; default: whoever is deployer"""
+
+
 class EnvironmentConfig(Body):
     """The configuration of an environment."""
 
@@ -57,6 +68,7 @@ class EnvironmentConfig(Body):
     tracking_uri: Text = ""
     """URL of the MLflow tracking server; default: that of the control plane's own environment"""
     quotas: Quotas = Quotas()
+    protection: Protection = Protection()
     spec: dict[str, Any] = {}  # noqa: RUF012 - pydantic gives every instance its own
     """defaults of the spec for serves of this environment"""
 

@@ -12,9 +12,11 @@ from sqlalchemy.exc import DBAPIError
 
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import BackendOf
+from controlplane.decide import Observed
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import ApiProblem
 from controlplane.loops.artifacts import ArtifactFetcher
+from controlplane.loops.following import UriFollower
 from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
@@ -30,6 +32,8 @@ LEASE = "loops"
 RENEW_INTERVAL = LEASE_SECONDS / 3
 FULL_LOOK_INTERVAL = 60.0
 RETRY_INTERVAL = 1.0
+FOLLOW_INTERVAL = 30.0
+"""Between two questions to a registry."""
 
 
 class Loops:
@@ -43,6 +47,7 @@ class Loops:
         self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
         self.artifacts_wanted = threading.Event()
         self.webhooks = WebhookSender(store, data / "secrets", self.current_lease, self.metrics)
+        self.follower = UriFollower(store, backend_of, self.current_lease)
         self.lease: Lease | None = None
         self.lease_until = 0.0
         """By the monotonic clock, which does not jump."""
@@ -56,6 +61,7 @@ class Loops:
             threading.Thread(target=self.survey, name="survey"),
             threading.Thread(target=self.fetch, name="artifacts"),
             threading.Thread(target=self.send, name="webhooks"),
+            threading.Thread(target=self.follow, name="following"),
             *(threading.Thread(target=self.work, name=f"loop-{number}") for number in range(WORKERS)),
         ]
 
@@ -82,6 +88,10 @@ class Loops:
     def mark(self, key: Key) -> None:
         """Something may have happened to a key."""
         self.queue.add(key)
+
+    def last_seen(self, key: Key) -> Observed | None:
+        """What was there of a key when it was seen to last; None where another control plane sees to it."""
+        return self.reconciler.last_seen.get(key) if self.acts else None
 
     @property
     def acts(self) -> bool:
@@ -181,6 +191,19 @@ class Loops:
             except Exception:
                 log.exception("artifacts cannot be fetched")
             self.artifacts_wanted.wait(RENEW_INTERVAL)
+
+    def follow(self) -> None:
+        """Asks what the model URIs name that serves follow."""
+        while not self.stop.wait(FOLLOW_INTERVAL):
+            try:
+                if self.acts:
+                    self.follower.follow_all(lambda seen: self.queue.add(Key(seen.env, seen.serve)))
+            except FencedOff:
+                pass  # whoever acts asks
+            except DBAPIError as error:
+                log.error("the store does not answer, and no model URI is followed: %s", error.orig)
+            except Exception:
+                log.exception("model URIs cannot be followed")
 
     def send(self) -> None:
         """Delivers events to webhooks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -13,29 +14,32 @@ from controlplane.actions import (
     BeginStep,
     Discard,
     Fail,
+    Judge,
     NextStep,
+    PauseRollout,
     Promote,
     SplitTraffic,
     Succeed,
+    earliest,
 )
 from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
-from controlplane.changes.context import BackendOf
+from controlplane.changes import approvals
+from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
+from controlplane.loops.actor import ACTOR
 from controlplane.loops.metrics import LoopMetrics
-from controlplane.rollout import RolloutState
+from controlplane.loops.stepping import RolloutSteps, state_of
 from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
-from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
-from controlplane.store.rollouts import StoredRollout
+from controlplane.store.operations import Operation
 from controlplane.store.targets import ServeTarget
 
 log = logging.getLogger("controlplane")
 
-ACTOR = Actor("controlplane", "loop")
 TAKE_OVER = "take-over"
 REFUSED_SECONDS = 60.0
 """Between two attempts to apply what was refused while nobody changes it."""
@@ -50,6 +54,11 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
+        self.steps = RolloutSteps(store)
+        self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
+        """Is told of each change that has ended by itself."""
+        self.last_seen: dict[Key, Observed] = {}
+        """What was there of each target when it was seen to; nothing while its back end does not answer."""
         self.away_since: dict[Key, float] = {}
         """When a back end did not answer first, or the time since then was last given to the change."""
 
@@ -62,16 +71,26 @@ class Reconciler:
                 backend = self.backend_of(self.environment(tx, key, target))
                 desired = desired_of(tx, target)
                 content = content_of(tx, target)
+                waiting = waiting_for(tx, target)
+            if waiting is not None and waiting.deadline <= self.store.now():
+                self.expire(lease, waiting)
+                continue
+            if target is None:
+                self.last_seen.pop(key, None)
             if target is None and not backend.owns(key):
                 return None  # it may be another store's
             observed = self.observe(lease, key, target, backend, content)
             if observed is None:
                 continue
+            if target is not None:
+                self.last_seen[key] = observed
             if observed.conflicts and target is not None and desired.change is None:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
+            if desired.change is None and len(observed.instances) > 1:
+                desired = self.keeping(desired, key)
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
-                return decision.again_at
+                return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
             match decision.action:
                 case Apply(revision):
@@ -86,9 +105,9 @@ class Reconciler:
                     failpoint("before_discard")
                     backend.discard(key, revision)
                     failpoint("after_discard")
-                case BeginStep() | NextStep() as action:
-                    if target is not None and desired.change is not None:
-                        self.note_step(lease, target, action, desired.change.rollout)
+                case BeginStep() | Judge() | PauseRollout() | NextStep() as action:
+                    if desired.change is not None and desired.change.rollout is not None:
+                        self.steps.carry_out(action, lease, key, backend, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -97,6 +116,14 @@ class Reconciler:
                         self.note_failure(lease, target, reason, observed)
         return self.store.now()
 
+    def keeping(self, desired: Desired, key: Key) -> Desired:
+        """The same, with the revision that its rollout keeps for a while."""
+        with self.store.reading() as tx:
+            last = rollouts.newest(tx, key.serve, key.env)
+        if last is None or last.keep_until is None or last.revision != desired.active:
+            return desired
+        return replace(desired, kept=last.baseline, kept_until=last.keep_until)
+
     def observe(
         self, lease: Lease, key: Key, target: ServeTarget | None, backend: Backend, content: Content | None
     ) -> Observed | None:
@@ -104,6 +131,7 @@ class Reconciler:
         try:
             observed = backend.observe(key, target.wanted if target else None, content)
         except BackendAway:
+            self.last_seen.pop(key, None)
             self.postpone(lease, key, target)
             raise
         if key in self.away_since:
@@ -148,7 +176,7 @@ class Reconciler:
         with self.store.reading() as tx:
             leases.require(tx, lease)
             content: Content = targets.revision(tx, key.serve, key.env, revision).content
-            operation = operations.find(tx, target.operation or "")
+            operation = running(tx, target)
         if target.active == revision:
             target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
@@ -160,6 +188,12 @@ class Reconciler:
                 return False
             self.note_failure(lease, target, f"revision {revision} was refused: {error}", observed)
         return True
+
+    def expire(self, lease: Lease, operation: Operation) -> None:
+        """Nobody has approved a change in time."""
+        with self.store.writing() as tx:
+            leases.require(tx, lease)
+            approvals.expire(ChangeContext(tx, self.store.now(), ACTOR, self.backend_of), operation)
 
     def note_repair(self, lease: Lease, target: ServeTarget, revision: int, observed: Observed) -> ServeTarget:
         """An active revision ended by itself or was deleted by somebody, and is started or made again."""
@@ -185,31 +219,6 @@ class Reconciler:
             changed = targets.change(tx, now, target, last_error=message, last_error_at=now)
             events.add(tx, now, ACTOR, action, serve=target.serve, env=target.env, message=message)
         return changed
-
-    def note_step(
-        self, lease: Lease, target: ServeTarget, action: BeginStep | NextStep, decided_on: RolloutState | None
-    ) -> None:
-        """A step of the rollout has begun, or has passed; nothing if a person has changed the rollout meanwhile."""
-        failpoint("before_step")
-        with self.store.writing() as tx:
-            leases.require(tx, lease)
-            now = self.store.now()
-            rollout = rollouts.find(tx, target.operation)
-            if rollout is None or state_of(rollout) != decided_on:
-                return
-            step = rollout.plan.steps[rollout.step]
-            words = f"step {rollout.step + 1} of {len(rollout.plan.steps)}: {step.weight} % of the requests"
-            if isinstance(action, BeginStep):
-                rollouts.begin_step(tx, now, rollout)
-                operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
-            else:
-                rollouts.end_step(tx, now, rollout, "PASSED")
-                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None)
-            events.add(
-                tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
-                serve=target.serve, env=target.env, operation=rollout.operation, message=words,
-            )  # fmt: skip
-        failpoint("after_step")
 
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
@@ -251,7 +260,9 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
+        self.steps.judge.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
+        self.ended(operation, state, message, now)
         events.add(
             tx, now, ACTOR, f"{operation.kind}.{state.lower()}",
             serve=target.serve, env=target.env, operation=operation.id, message=message,
@@ -263,24 +274,25 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
     """What the store wants; nothing of a target that it does not know."""
     if target is None:
         return Desired(None)
-    operation = operations.find(tx, target.operation) if target.operation else None
+    operation = running(tx, target)
     if operation is not None:
         state = state_of(rollouts.find(tx, operation.id))
         return Desired(
             target.wanted, target.active, ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER, state)
         )
-    last = rollouts.newest(tx, target.serve, target.env)
-    if last is None or last.keep_until is None or last.revision != target.active:
-        return Desired(target.wanted, target.active)
-    return Desired(target.wanted, target.active, None, last.baseline, last.keep_until)
+    return Desired(target.wanted, target.active)
 
 
-def state_of(rollout: StoredRollout | None) -> RolloutState | None:
-    """How far a rollout is, as the decision needs it."""
-    if rollout is None:
-        return None
-    paused = rollout.paused_at is not None
-    return RolloutState(rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at, paused)
+def running(tx: Connection, target: ServeTarget) -> Operation | None:
+    """The change of a target that is carried out."""
+    operation = operations.find(tx, target.operation) if target.operation else None
+    return operation if operation is not None and operation.state == "RUNNING" else None
+
+
+def waiting_for(tx: Connection, target: ServeTarget | None) -> Operation | None:
+    """The change of a target that waits for approval."""
+    operation = operations.find(tx, target.operation) if target and target.operation else None
+    return operation if operation is not None and operation.state == "WAITING" else None
 
 
 def content_of(tx: Connection, target: ServeTarget | None) -> Content | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controlplane.failpoints import failpoint
+
+log = logging.getLogger("controlplane")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5.0
@@ -24,6 +28,9 @@ WRITING = "writing"
 EXCLUDE_WRITERS = "SELECT version_num FROM alembic_version FOR UPDATE"
 """A lock of the one row that every database has. With one writer at a time, the ids of events are in the order of their
 commits: whoever has read up to an id has missed none before it."""
+
+CASE_BLIND = ("mysql", "mariadb")
+"""Databases that take v1 and V1 for the same name, unless they are told to compare bytes."""
 
 
 class UnusableDatabase(Exception):
@@ -33,19 +40,31 @@ class UnusableDatabase(Exception):
 class Store:
     """A database and the clock that its rows are stamped with."""
 
-    def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
-        try:
-            self.engine = create_engine(url, **options_of(url))
-        except (ArgumentError, ImportError, ValueError) as error:
-            raise UnusableDatabase(f"--database: {error}") from None
-        if self.engine.dialect.name == "sqlite":
-            prepare_sqlite(self.engine)
+    def __init__(self, url: str, now: Callable[[], float] = time.time, replica: str | None = None) -> None:
+        """Raises UnusableDatabase. `replica` is the URL of a copy that lists are read from."""
+        self.engine = engine_of(url, "--database")
+        self.replica = engine_of(replica, "--database-replica") if replica else None
         self.now = now
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database."""
         with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def listing(self) -> Iterator[Connection]:
+        """The same for lists, which the replica has, a moment late. While it is away, the database itself is asked."""
+        if self.replica is not None:
+            try:
+                connection = self.replica.connect()
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("the replica does not answer, and lists come from the database: %s", type(error).__name__)
+            else:
+                with connection, connection.begin():
+                    yield connection
+                return
+        with self.reading() as connection:
             yield connection
 
     @contextmanager
@@ -77,6 +96,9 @@ class Store:
                 known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
                 current = MigrationContext.configure(connection).get_current_revision()
                 connection.rollback()
+                if current is None and self.engine.dialect.name in CASE_BLIND:
+                    connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+                    connection.commit()
                 if current is not None and current not in known:
                     raise UnusableDatabase(
                         f"the database is at revision {current}, which this version does not know: use a newer version"
@@ -92,6 +114,8 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self.replica is not None:
+            self.replica.dispose()
 
 
 def writes(tx: Connection) -> bool:
@@ -99,12 +123,23 @@ def writes(tx: Connection) -> bool:
     return bool(tx.get_execution_options().get(WRITING))
 
 
-def options_of(url: str) -> dict[str, Any]:
+def engine_of(url: str, setting: str) -> Engine:
+    """Raises UnusableDatabase, which names the setting."""
+    try:
+        engine = create_engine(url, **options_of(url, setting))
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise UnusableDatabase(f"{setting}: {error}") from None
+    if engine.dialect.name == "sqlite":
+        prepare_sqlite(engine)
+    return engine
+
+
+def options_of(url: str, setting: str) -> dict[str, Any]:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return {"pool_pre_ping": True}
     if parsed.database in (None, "", ":memory:"):
-        raise UnusableDatabase("--database: expected a file, not a database in memory: what is wanted must outlive us")
+        raise UnusableDatabase(f"{setting}: expected a file, not a database in memory: what is wanted must outlive us")
     return {"connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False}}
 
 

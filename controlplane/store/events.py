@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from controlplane.domain.times import iso
 from controlplane.store import deliveries, tables
+
+T = tables.event
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ def add(
     message: str = "",
 ) -> None:
     added = tx.execute(
-        insert(tables.event).values(
+        insert(T).values(
             at=now, actor=actor.name, source=actor.source, action=action, serve=serve, env=env, operation=operation,
             before=before, after=after, message=message,
         )
@@ -46,21 +48,32 @@ def listed(
     tx: Connection, *, serve: str | None = None, env: str | None = None, after: int = 0, limit: int = 100
 ) -> list[Row[Any]]:
     """Events after an id, the oldest first."""
-    query = select(tables.event).where(tables.event.c.id > after).order_by(tables.event.c.id).limit(limit)
-    if serve:
-        query = query.where(tables.event.c.serve == serve)
-    if env:
-        query = query.where(tables.event.c.env == env)
+    query = filtered(serve, env).where(T.c.id > after).order_by(T.c.id).limit(limit)
     return list(tx.execute(query))
+
+
+def newest(
+    tx: Connection, *, serve: str | None = None, env: str | None = None, before: int, limit: int = 100
+) -> list[Row[Any]]:
+    """Events before an id, the newest first."""
+    query = filtered(serve, env).where(T.c.id < before).order_by(T.c.id.desc()).limit(limit)
+    return list(tx.execute(query))
+
+
+def filtered(serve: str | None, env: str | None) -> Select[Any]:
+    query = select(T)
+    if serve:
+        query = query.where(T.c.serve == serve)
+    return query.where(T.c.env == env) if env else query
 
 
 def newest_id(tx: Connection) -> int:
     """0 if there is no event."""
-    return tx.execute(select(func.max(tables.event.c.id))).scalar_one() or 0
+    return tx.execute(select(func.max(T.c.id))).scalar_one() or 0
 
 
 def get(tx: Connection, id: int) -> Row[Any]:
-    return tx.execute(select(tables.event).where(tables.event.c.id == id)).one()
+    return tx.execute(select(T).where(T.c.id == id)).one()
 
 
 def as_json(row: Row[Any]) -> dict[str, Any]:

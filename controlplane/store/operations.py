@@ -6,14 +6,15 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from controlplane.domain.problems import not_found
 from controlplane.store import tables
 
 T = tables.operation
 Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over", "retry", "undo"]
-State = Literal["RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
+State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
+UNDER_WAY = ("WAITING", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Operation:
     created_at: float
     updated_at: float
     deadline: float
-    """When it fails if it has not succeeded by then."""
+    """When it fails if it has not succeeded by then; of one that waits, when it expires."""
 
 
 def of(row: Row[Any]) -> Operation:
@@ -51,6 +52,19 @@ def get(tx: Connection, id: str) -> Operation:
     return operation
 
 
+def listed(
+    tx: Connection, *, state: str | None, serve: str | None, env: str | None, page: int, limit: int
+) -> tuple[list[Operation], int]:
+    """One page, the newest first, and how many there are."""
+    query = select(T)
+    for column, value in ((T.c.state, state), (T.c.serve, serve), (T.c.env, env)):
+        if value:
+            query = query.where(column == value)
+    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = tx.execute(query.order_by(T.c.created_at.desc(), T.c.id).offset((page - 1) * limit).limit(limit))
+    return [of(row) for row in rows], total
+
+
 def add(
     tx: Connection, now: float, kind: Kind, serve: str, env: str, revision: int | None, author: str, seconds: float
 ) -> Operation:
@@ -67,6 +81,17 @@ def postpone(tx: Connection, now: float, operation: Operation, seconds: float) -
     tx.execute(update(T).where(T.c.id == operation.id, T.c.state == "RUNNING").values(values))
 
 
+def hold(tx: Connection, now: float, operation: Operation, until: float) -> None:
+    """Has an operation wait for a second person."""
+    tx.execute(update(T).where(T.c.id == operation.id).values(state="WAITING", deadline=until, updated_at=now))
+
+
+def release(tx: Connection, now: float, operation: Operation, deadline: float) -> None:
+    """Lets an operation that waits begin."""
+    waiting = (T.c.id == operation.id) & (T.c.state == "WAITING")
+    tx.execute(update(T).where(waiting).values(state="RUNNING", deadline=deadline, updated_at=now))
+
+
 def set_deadline(tx: Connection, now: float, id: str, deadline: float) -> None:
     """Gives an operation that is running another deadline: that of the step it has come to."""
     running = (T.c.id == id) & (T.c.state == "RUNNING")
@@ -81,6 +106,6 @@ def newest(tx: Connection, serve: str, env: str) -> Operation | None:
 
 
 def end(tx: Connection, now: float, operation: Operation, state: State, message: str = "") -> None:
-    """Ends an operation that is running; one that has ended stays as it is."""
-    running = (T.c.id == operation.id) & (T.c.state == "RUNNING")
-    tx.execute(update(T).where(running).values(state=state, message=message, updated_at=now))
+    """Ends an operation that is under way; one that has ended stays as it is."""
+    under_way = (T.c.id == operation.id) & T.c.state.in_(UNDER_WAY)
+    tx.execute(update(T).where(under_way).values(state=state, message=message, updated_at=now))

@@ -11,8 +11,9 @@ from controlplane.domain.rollouts import TrafficPlan
 from controlplane.store import tables
 from controlplane.store.generations import check_generation
 from controlplane.store.operations import Operation
+from monitoring.verdict import Look, Verdict, look_from
 
-T, S = tables.rollout, tables.rollout_step
+T, S, L = tables.rollout, tables.rollout_step, tables.rollout_look
 StepOutcome = Literal["RUNNING", "PASSED", "SKIPPED", "FAILED", "ABORTED"]
 
 
@@ -32,6 +33,10 @@ class StoredRollout:
     paused_at: float | None
     paused_by: str
     pause_reason: str
+    looked_at: float | None
+    verdict: Verdict
+    """That of the step's last look."""
+    verdict_reason: str
     keep_until: float | None
     """How long the baseline stays after the end."""
     generation: int
@@ -48,6 +53,18 @@ class RolloutStep:
     ended_at: float | None
     outcome: StepOutcome
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLook:
+    """What was known of a rollout at a moment, and the verdict on it."""
+
+    operation: str
+    number: int
+    step: int
+    at: float
+    verdict: Verdict
+    look: Look
 
 
 def of(row: Row[Any]) -> StoredRollout:
@@ -80,7 +97,8 @@ def add(tx: Connection, now: float, operation: Operation, baseline: int, plan: T
     assert operation.revision is not None  # noqa: S101 - an undeployment has no steps
     rollout = StoredRollout(
         operation.id, operation.serve, operation.env, operation.revision, baseline, plan,
-        step=0, step_at=None, paused_at=None, paused_by="", pause_reason="", keep_until=None,
+        step=0, step_at=None, paused_at=None, paused_by="", pause_reason="",
+        looked_at=None, verdict="inconclusive", verdict_reason="", keep_until=None,
         generation=1, created_at=now, updated_at=now,
     )  # fmt: skip
     row = {name: getattr(rollout, name) for name in StoredRollout.__slots__} | {"plan": plan.model_dump(mode="json")}
@@ -115,6 +133,24 @@ def end_step(
     tx.execute(update(S).where(running).values(ended_at=now, outcome=outcome, reason=reason))
 
 
+def add_look(tx: Connection, now: float, rollout: StoredRollout, look: Look) -> None:
+    """Keeps a look at the evidence; its verdict is that of the step from now on."""
+    number = tx.execute(select(func.count()).where(L.c.operation == rollout.operation)).scalar_one()
+    tx.execute(
+        insert(L).values(
+            operation=rollout.operation, number=number, step=rollout.step, at=now, verdict=look.verdict,
+            look=look.plain(),
+        )
+    )  # fmt: skip
+    change(tx, now, rollout, looked_at=now, verdict=look.verdict, verdict_reason=look.reason)
+
+
+def looks(tx: Connection, operation: str, after: int = -1, limit: int | None = None) -> list[KeptLook]:
+    """The looks of a rollout, the first one first."""
+    query = select(L).where(L.c.operation == operation, L.c.number > after).order_by(L.c.number).limit(limit)
+    return [KeptLook(**{**row._mapping, "look": look_from(row.look)}) for row in tx.execute(query)]
+
+
 def steps(tx: Connection, operation: str) -> list[RolloutStep]:
     """Those that have begun."""
     rows = tx.execute(select(S).where(S.c.operation == operation).order_by(S.c.number))
@@ -124,5 +160,6 @@ def steps(tx: Connection, operation: str) -> list[RolloutStep]:
 def remove(tx: Connection, serve: str) -> None:
     """Removes the rollouts of a serve."""
     own = select(T.c.operation).where(T.c.serve == serve)
-    tx.execute(delete(S).where(S.c.operation.in_(own)))
+    for table in (S, L):
+        tx.execute(delete(table).where(table.c.operation.in_(own)))
     tx.execute(delete(T).where(T.c.serve == serve))

@@ -69,6 +69,10 @@ def listed(tx: Connection, page: int, limit: int, space: str | None, contains: s
     return [of(row) for row in rows], total
 
 
+def everything(tx: Connection) -> list[Serve]:
+    return [of(row) for row in tx.execute(select(T).order_by(T.c.name))]
+
+
 def add(tx: Connection, now: float, said: NewServe) -> Serve:
     tx.execute(insert(T).values(**said.model_dump(), generation=1, created_at=now, updated_at=now))
     return get(tx, said.name)
@@ -84,7 +88,8 @@ def change(tx: Connection, now: float, old: Serve, values: Mapping[str, Any]) ->
 def remove(tx: Connection, old: Serve) -> None:
     """Removes a serve with everything that was said of it; events stay."""
     rollouts.remove(tx, old.name)
-    for table in (tables.deployment, tables.revision, tables.target, tables.artifact, tables.artifact_job, I):
+    of_target = (tables.followed, tables.deployment, tables.revision, tables.target)
+    for table in (*of_target, tables.artifact, tables.artifact_job, I):
         tx.execute(delete(table).where(table.c.serve == old.name))
     check_generation(tx.execute(delete(T).where(T.c.name == old.name, T.c.generation == old.generation)))
 

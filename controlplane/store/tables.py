@@ -167,6 +167,9 @@ rollout = Table(
     Column("paused_at", Double),
     Column("paused_by", ACTOR, nullable=False),
     Column("pause_reason", Text, nullable=False),
+    Column("looked_at", Double),
+    Column("verdict", String(16), nullable=False),
+    Column("verdict_reason", Text, nullable=False),
     Column("keep_until", Double),
     Column("generation", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -185,6 +188,17 @@ rollout_step = Table(
     Column("ended_at", Double),
     Column("outcome", String(16), nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+rollout_look = Table(
+    "rollout_look",
+    metadata,
+    Column("operation", ID, ForeignKey(rollout.c.operation), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("look", JSON, nullable=False),
 )
 
 event = Table(
@@ -263,4 +277,14 @@ delivery = Table(
     Column("updated_at", Double, nullable=False),
     Index("ix_delivery_state_due_at", "state", "due_at"),
     Index("ix_delivery_webhook_state_subject", "webhook", "state", "subject"),
+)
+
+followed = Table(
+    "followed",
+    metadata,
+    Column("serve", NAME, ForeignKey(serve.c.name), primary_key=True),
+    Column("env", NAME, ForeignKey(environment.c.name), primary_key=True),
+    Column("uri", Text, nullable=False),
+    Column("named", Text, nullable=False),
+    Column("since", Double, nullable=False),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -87,6 +88,22 @@ def of_serve(tx: Connection, serve: str) -> list[ServeTarget]:
     return [ServeTarget(**row._mapping) for row in tx.execute(select(T).where(T.c.serve == serve).order_by(T.c.env))]
 
 
+def places_of(tx: Connection, serves: Sequence[str]) -> dict[str, list[str]]:
+    """The environments that each of some serves is wanted in, by one query."""
+    places: dict[str, list[str]] = {serve: [] for serve in serves}
+    query = select(T.c.serve, T.c.env).where(T.c.serve.in_(serves), T.c.wanted.is_not(None))
+    for serve, env in tx.execute(query.order_by(T.c.env)):
+        places[serve].append(env)
+    return places
+
+
+def wanted_contents(tx: Connection, env: str) -> dict[str, Content]:
+    """What each serve of an environment should be, by one query."""
+    same = (R.c.serve == T.c.serve) & (R.c.env == T.c.env) & (R.c.number == T.c.wanted)
+    query = select(R.c.serve, R.c.content).join(T, same).where(T.c.env == env)
+    return {serve: Content.model_validate(content) for serve, content in tx.execute(query)}
+
+
 def in_environment(tx: Connection, env: str) -> list[ServeTarget]:
     return [ServeTarget(**row._mapping) for row in tx.execute(select(T).where(T.c.env == env).order_by(T.c.serve))]
 
@@ -162,6 +179,12 @@ def ended_last(tx: Connection, serve: str, env: str) -> int | None:
     """The revision that was active before the one that is."""
     query = select(D.c.revision).where(D.c.serve == serve, D.c.env == env, D.c.status == "ENDED")
     return tx.execute(query.order_by(D.c.updated_at.desc(), D.c.revision.desc()).limit(1)).scalar_one_or_none()
+
+
+def has_served(tx: Connection, serve: str, env: str, number: int) -> bool:
+    """Whether a revision was active once."""
+    query = select(D.c.status).where(D.c.serve == serve, D.c.env == env, D.c.revision == number)
+    return tx.execute(query).scalar_one_or_none() in ("ACTIVE", "ENDED")
 
 
 def deployments(

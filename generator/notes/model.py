@@ -10,7 +10,7 @@ from predictors.uris import ModelURI
 
 
 def notes_of(plan: ManifestPlan) -> list[str]:
-    return [*storage(plan), *reload(plan)]
+    return [*storage(plan), *reload(plan), *candidate(plan)]
 
 
 def storage(plan: ManifestPlan) -> Iterator[str]:
@@ -35,3 +35,13 @@ def reload(plan: ManifestPlan) -> Iterator[str]:
     spec = plan.spec
     if (spec.reload.interval or spec.reload.webhook_secret) and not ModelURI.parse(spec.model).is_moving:
         yield f"reload has no effect, since {spec.model} does not change"
+
+
+def candidate(plan: ManifestPlan) -> Iterator[str]:
+    spec = plan.spec
+    if spec.candidate is None:
+        return
+    where = "each of its workers" if spec.workers > 1 else "each pod"
+    yield f"{where} holds the candidate beside the model: resources have to suffice for both, and for another version"
+    if not (spec.auth.admin_tokens or spec.auth.jwt):
+        yield "anybody who reaches the predictor can change the candidate: auth.admin_tokens keeps that to operators"

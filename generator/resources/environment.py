@@ -71,6 +71,7 @@ def predictor(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
     return (
         env
         | behaviour(plan)
+        | candidate(plan, served)
         | access(plan)
         | telemetry(plan)
         | features(plan)
@@ -94,6 +95,21 @@ def behaviour(plan: ManifestPlan) -> dict[str, EnvValue]:
     if dependencies.env_manager != "local":
         env["MLFLOW_KSERVE_ENV_MANAGER"] = dependencies.env_manager
         env["MLFLOW_KSERVE_ENV_CACHE"] = "/environments"
+    return env
+
+
+def candidate(plan: ManifestPlan, served: Served) -> dict[str, EnvValue]:
+    """The candidate beside the stable model: a canary is compared as it is."""
+    beside = plan.spec.candidate
+    if beside is None or served is not plan.stable:
+        return {}
+    env: dict[str, EnvValue] = {"MLFLOW_KSERVE_CANDIDATE": beside.model}
+    if beside.mode != "split":
+        env["MLFLOW_KSERVE_CANDIDATE_MODE"] = beside.mode
+    if beside.percent is not None:
+        env["MLFLOW_KSERVE_CANDIDATE_SHARE"] = f"{beside.percent}%"
+    if beside.key is not None:
+        env["MLFLOW_KSERVE_CANDIDATE_KEY"] = beside.key
     return env
 
 

@@ -42,6 +42,21 @@ def storage(plan: ManifestPlan) -> Iterator[Problem]:
             )
 
 
+def candidate(plan: ManifestPlan) -> Iterator[Problem]:
+    """Whether the predictor can fetch a candidate, and load it beside the model."""
+    spec = plan.spec
+    if spec.candidate is None:
+        return
+    if not plan.knows_registry:
+        yield problem(
+            "candidate.model", "the predictor needs the registry to fetch it: expected tracking.uri or tracking.secret"
+        )
+    if ModelURI.parse(spec.candidate.model).is_unversioned:
+        yield problem("candidate.model", "names no version: expected models:/NAME@ALIAS or models:/NAME/3")
+    if spec.candidate.model == spec.model:
+        yield problem("candidate.model", "is the model itself: expected another version or alias")
+
+
 def images(plan: ManifestPlan) -> Iterator[Problem]:
     """Packages that the project's own images lack; other images are not known."""
     spec = plan.spec
@@ -81,4 +96,4 @@ def features(plan: ManifestPlan) -> Iterator[Problem]:
         )
 
 
-RULES = (storage, images, features)
+RULES = (storage, candidate, images, features)

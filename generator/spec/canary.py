@@ -16,6 +16,10 @@ ModelUri = Annotated[
 ]
 HeaderName = Annotated[str, Field(max_length=256), matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a name of a header")]
 
+RequestKeyText = Annotated[
+    str, matching(r"(header|column|entity):\S.*", "a key: expected header:NAME, column:NAME or entity:NAME")
+]
+
 
 class Shadow(Part):
     """A copy of requests for the canary, whose replies nobody gets."""
@@ -65,6 +69,30 @@ class Canary(Part):
         if not self.model_fields_set & {"percent", "shadow", "testers"}:
             raise ValueError("expected percent, shadow or testers: the canary would get no requests")
         return self
+
+
+class BesideModel(Part):
+    """A candidate: a second model in the predictor's own server."""
+
+    model: Annotated[
+        str,
+        matching(
+            r"(models:/|mlflow://models/)[^/].*", "in the registry: expected models:/NAME@ALIAS or models:/NAME/3"
+        ),
+    ]
+    """URI of the candidate in the registry, which may be an alias: `models:/fraud@challenger`"""
+    mode: Literal["split", "shadow"] = "split"
+    """'split' has it answer a share of the requests, 'shadow' asks it afterwards and compares"""
+    percent: Percent | None = Field(
+        None, description="percent of the requests that it gets; default: the version's tag candidate_share, else 10"
+    )
+    key: (
+        Annotated[
+            str, matching(r"(header|column|entity):\S.*", "a key: expected header:NAME, column:NAME or entity:NAME")
+        ]
+        | None
+    ) = None
+    """where the key of a request is, by which the same caller always gets the same version"""
 
 
 class Previous(Part):

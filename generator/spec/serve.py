@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from generator.spec.canary import Canary, FlavorName, ModelUri, Previous
+from generator.spec.canary import BesideModel, Canary, FlavorName, ModelUri, Previous
 from generator.spec.network import Exposure, Istio, NetworkPolicy
 from generator.spec.operate import (
     Auth,
@@ -74,6 +74,7 @@ class ServeSpec(Part):
     variants: list[Canary] = Field(
         [], description="further canaries behind the same route (Standard), each with a name"
     )
+    candidate: BesideModel | None = None
     previous: Previous | None = Field(None, description="what the last promotion replaced, and undo goes back to")
     revision: Name | None = Field(
         None, description="name of the stable predictor; set when a named canary is promoted (Standard)"

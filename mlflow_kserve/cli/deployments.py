@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from mlflow_kserve.cli.fields import flag, object_file, option_variables, stated, strategy_flags, variables_of
+from mlflow_kserve.cli.fields import (
+    flag,
+    follow_flag,
+    object_file,
+    option_variables,
+    stated,
+    strategy_flags,
+    variables_of,
+)
 from mlflow_kserve.cli.following import ENDED, changes
 from mlflow_kserve.cli.session import Session, argument_serve, option_env, shows
 from mlflow_kserve.client import calls
@@ -29,7 +37,7 @@ def deployment() -> None: ...
 @option_env
 @strategy_flags
 @option_variables
-@flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))
+@follow_flag
 @flag("reason", "why, for the history")
 @changes
 def create(session: Session, serve: str, version: str, env: str, variables: Any, **more: Any) -> ApiCall[BegunReply]:

@@ -112,6 +112,10 @@ strategy_flags = with_options(
          click.Choice(["rolling", "canary", "linear", "blue-green"])),
 )  # fmt: skip
 
+follow_flag = flag(
+    "follow", "whether a URI that moves is followed: by the server, or by a rollout",
+    click.Choice(["hot", "rollout", "off"]),
+)  # fmt: skip
 option_variables = click.option(
     "--variable", "variables", type=text_assignment, multiple=True, metavar="NAME=VALUE",
     help="environment variable of the server; a secret is NAME=secret:SECRET/KEY",

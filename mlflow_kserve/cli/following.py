@@ -56,6 +56,10 @@ def follow(
     if operation is None or not (wait or watch):
         session.show(begun, BEGUN)
         return
+    if operation["state"] == "WAITING":
+        session.show(begun, BEGUN)
+        click.echo(f"error: it waits for another person: mlflow-kserve operation approve {operation['id']}", err=True)
+        raise SystemExit(UNDER_WAY)
     operation = watched(session, operation, timeout) if watch else session.follow(wait_for(operation, timeout))
     session.show(session.send(calls.get_status(operation["serve"], operation["env"])), ENDED)
     if operation["state"] == "RUNNING":

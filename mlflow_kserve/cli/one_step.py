@@ -18,6 +18,7 @@ from mlflow_kserve.cli.environments import environment_flags
 from mlflow_kserve.cli.fields import (
     body,
     flag,
+    follow_flag,
     json_object,
     object_file,
     option_variables,
@@ -88,7 +89,7 @@ option_serve = flag(
 @flag("storage-strategy", "how the model reaches a pod", click.Choice(["auto", "emptydir", "pvc"]))
 @strategy_flags
 @option_variables
-@flag("follow", "whether the server follows a URI that moves", click.Choice(["hot", "off"]))
+@follow_flag
 @flag("reason", "why, for the history")
 @changes
 def deploy_model(session: Session, model_uri: str, variables: Any, **fields: Any) -> ApiCall[BegunReply]:

@@ -249,6 +249,20 @@ def abort_operation(id: str) -> ApiCall[OperationReply]:
     return ApiCall("POST", place("operation", id, "abort"))
 
 
+def list_operations(
+    state: str | None = None, serve: str | None = None, env: str | None = None
+) -> ApiCall[PageReply[OperationReply]]:
+    return ApiCall("GET", "/operation", {"state": state, "serve": serve, "env": env, "limit": MAX_PAGE})
+
+
+def approve_operation(id: str, reason: str = "") -> ApiCall[OperationReply]:
+    return ApiCall("POST", place("operation", id, "approve"), body={"reason": reason})
+
+
+def reject_operation(id: str, reason: str = "") -> ApiCall[OperationReply]:
+    return ApiCall("POST", place("operation", id, "reject"), body={"reason": reason})
+
+
 def list_events(
     serve: str | None = None, env: str | None = None, after: int = 0, limit: int = 100
 ) -> ApiCall[EventsReply]:

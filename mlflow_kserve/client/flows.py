@@ -17,6 +17,8 @@ Steps = Generator[ApiCall[Any], Any, T]
 WAIT_SECONDS = 30.0
 """How long a single request may wait for the end of a change: less than proxies keep a silent connection."""
 CONFLICT_TRIES = 3
+UNDER_WAY = ("WAITING", "RUNNING")
+"""States of an operation that has not ended; one that waits needs another person."""
 
 
 def all_pages(call: ApiCall[PageReply[T]]) -> Steps[list[T]]:
@@ -33,7 +35,7 @@ def all_pages(call: ApiCall[PageReply[T]]) -> Steps[list[T]]:
 def wait_for(operation: OperationReply, seconds: float) -> Steps[OperationReply]:
     """The operation once it has ended, or as it is when the time is over."""
     deadline = time.monotonic() + seconds
-    while operation["state"] == "RUNNING" and (left := deadline - time.monotonic()) > 0:
+    while operation["state"] in UNDER_WAY and (left := deadline - time.monotonic()) > 0:
         operation = yield calls.get_operation(operation["id"], wait=min(left, WAIT_SECONDS))
     return operation
 

@@ -39,7 +39,7 @@ class OperationReply(TypedDict):
     serve: str
     env: str
     revision: int | None
-    state: Literal["RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
+    state: Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "ABORTED"]
     message: str
     author: str
     created_at: str

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mlflow_kserve.client import calls
 from mlflow_kserve.client.errors import ApiConflict
-from mlflow_kserve.client.flows import Steps, deploy_with, wait_for
+from mlflow_kserve.client.flows import UNDER_WAY, Steps, deploy_with, wait_for
 from mlflow_kserve.client.replies import OperationReply, StatusReply
 from mlflow_kserve.sdk.functions import FunctionSpec, RunOptions, overlay_of, variables_of
 from mlflow_kserve.sdk.status import RunStatus
@@ -55,7 +55,7 @@ class DeployedServe:
     def observe(self, wait: float) -> Steps[RunStatus]:
         if self.operation is None:
             return RunStatus("CREATED")
-        if self.operation["state"] == "RUNNING":
+        if self.operation["state"] in UNDER_WAY:
             fresh = yield calls.get_operation(self.operation["id"])
             self.operation = yield from wait_for(fresh, wait)
         status: StatusReply = yield calls.get_status(self.served_name, self.env)
@@ -68,7 +68,7 @@ class DeployedServe:
 
     def stop(self) -> Steps[None]:
         """Undeploys it; one that is being deployed is given up."""
-        if self.operation is not None and self.operation["state"] == "RUNNING":
+        if self.operation is not None and self.operation["state"] in UNDER_WAY:
             try:
                 yield calls.abort_operation(self.operation["id"])
             except ApiConflict:
@@ -82,6 +82,8 @@ class DeployedServe:
 
 def status_of(operation: OperationReply, status: StatusReply) -> RunStatus:
     """The state of a run by the change that it began, and what there is of its serve."""
+    if operation["state"] == "WAITING":
+        return RunStatus("PENDING", message="another person has to approve it")
     if operation["state"] == "RUNNING":
         return RunStatus("PENDING", message=progress(status))
     if operation["state"] != "SUCCEEDED":

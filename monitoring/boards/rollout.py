@@ -53,6 +53,18 @@ def predicted(quantiles: str, by: str) -> str:
     return weighted_mean(f'model_prediction_quantile{{{VERSIONS},quantile=~"{quantiles}"}}', SELECTED, by, revised)
 
 
+def shadowed(share: float, series: str) -> str:
+    rate = f"rate({series}_bucket{{{VERSIONS}}}[{RECENTLY}])"
+    return f"histogram_quantile({share}, sum by (le, {BY}) ({revised(rate)}))"
+
+
+LABELS = per_second("model_shadow_labels_total")
+OTHER_LABELS = per_second("model_shadow_labels_total", ',result="different"')
+DIFFERENT = f"{OTHER_LABELS} / {LABELS}"
+ROLES = f"sum by ({BY}, role) ({revised(f'model_role{{{VERSIONS}}} == 1')})"
+SHADOWED = f"sum by ({BY}, result) ({revised(f'rate(model_shadow_requests_total{{{VERSIONS}}}[{RECENTLY}])')})"
+
+
 def rollout() -> Any:
     beside = [
         listing(
@@ -118,8 +130,27 @@ def rollout() -> Any:
             about="Number of predictions behind these values. Few rows fluctuate: give a canary time.",
         ),
     ]  # fmt: skip
-    return board(
-        ROLLOUT, "Rollout", "A canary compared with the stable predictor.",
-        {"Side by side": beside, "Traffic": traffic, "Quality": quality, "Predictions": predictions},
-        ["namespace", "serve", "version"],
-    )  # fmt: skip
+    candidate = [
+        graph("Roles", "none", Expr(ROLES, LEGEND + " {{role}}"), about="Pods in which a version has this role."),
+        graph(
+            "Asked afterwards", "reqps", Expr(SHADOWED, LEGEND + " {{result}}"),
+            about="Requests of which a copy was meant for the candidate. Those that are dropped found no time.",
+        ),
+        graph(
+            "Different labels", "percentunit", Expr(DIFFERENT, LEGEND),
+            about="Share of rows for which the candidate predicts another label than the model.",
+        ),
+        graph(
+            "Difference, P95", "none", Expr(shadowed(0.95, "model_shadow_difference"), LEGEND),
+            about="Distance between the numbers of both for the same rows.",
+        ),
+        graph("Candidate's P95", "s", Expr(shadowed(0.95, "model_shadow_latency_seconds"), LEGEND)),
+        graph(
+            "Times the model's latency, P50", "none", Expr(shadowed(0.5, "model_shadow_latency_ratio"), LEGEND),
+            about="For the same rows: above 1 the candidate is the slower one.",
+        ),
+    ]  # fmt: skip
+    rows: dict[str, Any] = {"Side by side": beside, "Traffic": traffic, "Quality": quality}
+    rows |= {"Predictions": predictions, "Candidate": candidate}
+    about = "A canary compared with the stable predictor, and a candidate with its model."
+    return board(ROLLOUT, "Rollout", about, rows, ["namespace", "serve", "version"])

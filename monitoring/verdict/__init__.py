@@ -14,21 +14,26 @@ them. `Look.plain()` is JSON, and `look_from` its inverse; a driver that resumes
 `PrometheusQuery` reads an arm in place of `PodScraper`; any `CounterSource` may. A source that cannot be read raises
 `SourceUnreadable`, which says nothing about the candidate. What only a driver knows (restarts that Kubernetes counts,
 say) it sets on the counts with `dataclasses.replace`. `picture(looks)` is SVG, and `analysis_template(gates)` YAML for
-Argo Rollouts.
+Argo Rollouts. `compare_arms` is the test of one gate, for whoever counts something else.
 """
 
 from monitoring.verdict.argo import analysis_template
+from monitoring.verdict.comparison import Bounds, compare_arms
 from monitoring.verdict.counts import ArmCounts, ShadowCounts, TrafficWindow
 from monitoring.verdict.decision import judge
+from monitoring.verdict.evalues import ArmSeries
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.looks import Evidence, Look, Verdict, look_from, window_from
 from monitoring.verdict.picture import picture
 from monitoring.verdict.prometheus import PrometheusQuery
 from monitoring.verdict.reader import WindowReader
-from monitoring.verdict.sources import CounterSource, PodScraper, SourceUnreadable
+from monitoring.verdict.sources import CounterSample, CounterSource, PodScraper, SourceUnreadable
 
 __all__ = [
     "ArmCounts",
+    "ArmSeries",
+    "Bounds",
+    "CounterSample",
     "CounterSource",
     "Evidence",
     "Gates",
@@ -41,6 +46,7 @@ __all__ = [
     "Verdict",
     "WindowReader",
     "analysis_template",
+    "compare_arms",
     "judge",
     "look_from",
     "picture",

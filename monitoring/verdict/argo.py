@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from monitoring.verdict.comparison import Bounds, fail_bound
+from monitoring.verdict.comparison import Bounds, gate_bounds
 from monitoring.verdict.counts import OURS, REFUSED
 from monitoring.verdict.evalues import HIGHER, LOWER, Mixture
 from monitoring.verdict.gates import Gates
@@ -66,35 +66,35 @@ def analysis_template(gates: Gates, name: str = "candidate") -> str:
 
 
 def metrics(gates: Gates) -> Iterator[dict[str, Any]]:
-    bounds = Bounds(gates.margin, gates.tolerance, gates.error_slo)
-    yield failing("errors", FAILURES, ACCEPTED, bounds, gates)
-    yield passing("errors", FAILURES, ACCEPTED, bounds, gates)
+    bounds = gate_bounds("errors", gates, gates.margin, gates.error_slo)
+    yield failing("errors", FAILURES, ACCEPTED, bounds)
+    yield passing("errors", FAILURES, ACCEPTED, bounds)
     if gates.error_guard is not None:
         failures, every = (each.of("candidate", "1m") for each in (FAILURES, ACCEPTED))
         query = f"{failures} / ({every} >= {MIN_REQUESTS}) or vector(0)"
         yield metric("error-guard", query, failureCondition=f"result[0] > {gates.error_guard:g}")
     if gates.refused:
-        yield failing("refused inputs", REFUSALS, REQUESTS, bounds, gates)
+        bounds = gate_bounds("refused inputs", gates, gates.margin, gates.error_slo)
+        yield failing("refused-inputs", REFUSALS, REQUESTS, bounds)
     if gates.latency_margin is not None:
-        bounds = Bounds(gates.latency_margin, gates.tolerance, NEGLIGIBLE)
-        yield failing("latency", SLOW, ANSWERS, bounds, gates)
-        yield passing("latency", SLOW, ANSWERS, bounds, gates)
+        bounds = gate_bounds("latency", gates, gates.latency_margin, NEGLIGIBLE)
+        yield failing("latency", SLOW, ANSWERS, bounds)
+        yield passing("latency", SLOW, ANSWERS, bounds)
     reloads = FAILED_RELOADS.of("candidate")
     yield metric("failed-reloads", reloads, failureCondition=f"result[0] > {gates.max_failed_reloads + 0.5:g}")
 
 
-def failing(gate: str, bad: CountQuery, every: CountQuery, bounds: Bounds, gates: Gates) -> dict[str, Any]:
+def failing(gate: str, bad: CountQuery, every: CountQuery, bounds: Bounds) -> dict[str, Any]:
     query = ratio_query(bad, every, bounds.margin, HIGHER)
-    condition = f"result[0] >= {fail_bound(gate, gates):.4g}"
-    return metric(f"{gate.replace(' ', '-')}-against", query, failureCondition=condition)
+    return metric(f"{gate}-against", query, failureCondition=f"result[0] >= {bounds.fails_at:.4g}")
 
 
-def passing(gate: str, bad: CountQuery, every: CountQuery, bounds: Bounds, gates: Gates) -> dict[str, Any]:
+def passing(gate: str, bad: CountQuery, every: CountQuery, bounds: Bounds) -> dict[str, Any]:
     """Inconclusive until it passes, and then done. The mean of two e-values is one."""
     low = share_query(bad, every, bounds.enough, LOWER)
     close = ratio_query(bad, every, bounds.tolerance, LOWER)
     until = {"failureCondition": "false", "consecutiveSuccessLimit": 1, "inconclusiveLimit": LOOKS}
-    condition = f"result[0] >= {1 / gates.alpha:.4g}"
+    condition = f"result[0] >= {bounds.passes_at:.4g}"
     return metric(f"{gate}-in-favour", f"(({low}) + ({close})) / 2", successCondition=condition, **until)
 
 

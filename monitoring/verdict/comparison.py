@@ -11,6 +11,7 @@ from monitoring.verdict.evalues import (
     LOWER,
     ArmSeries,
     Array,
+    Mixture,
     ratio_evidence,
     running_dispersion,
     share_evidence,
@@ -36,7 +37,16 @@ class Bounds:
     tolerance: float
     """It passes below so many times the baseline's share."""
     enough: float
-    """It passes below this share as well."""
+    """It passes below this share as well; at 0 it does not."""
+    fails_at: float
+    """The e-values at which it does."""
+    passes_at: float
+    higher: Mixture = HIGHER
+    lower: Mixture = LOWER
+
+
+def gate_bounds(gate: str, gates: Gates, margin: float, enough: float) -> Bounds:
+    return Bounds(margin, gates.tolerance, enough, fail_bound(gate, gates), 1 / gates.alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,10 @@ class EvidencePaths:
 def evidence_paths(baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, since: int = 0) -> EvidencePaths:
     """Windows before `since` do not count in favour."""
     dispersion = running_dispersion(baseline, candidate)
-    against = ratio_evidence(baseline, candidate, bounds.margin, HIGHER, dispersion)
+    against = ratio_evidence(baseline, candidate, bounds.margin, bounds.higher, dispersion)
     before, after, recent = baseline.since(since), candidate.since(since), dispersion[..., since:]
-    low = share_evidence(after, bounds.enough, LOWER, recent)
-    close = ratio_evidence(before, after, bounds.tolerance, LOWER, recent)
+    close = ratio_evidence(before, after, bounds.tolerance, bounds.lower, recent)
+    low = share_evidence(after, bounds.enough, bounds.lower, recent) if bounds.enough else np.zeros_like(close)
     return EvidencePaths(held_back(against), held_back(low, since), held_back(close, since), dispersion)
 
 
@@ -68,31 +78,31 @@ def held_back(logs: Array, since: int = 0) -> Array:
 
 
 def compare_arms(
-    gate: str, baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, gates: Gates, since: int | None
+    gate: str, baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, since: int | None = 0
 ) -> Evidence:
     """Fails a share above the margin, and passes one that is low or close enough; without `since` it only fails."""
     paths = evidence_paths(baseline, candidate, bounds, since or 0)
     against, low, close = last(paths.against), last(paths.low), last(paths.close)
-    in_favour, fails_at, passes_at = max(low, close), fail_bound(gate, gates), 1 / gates.alpha
+    in_favour = max(low, close)
     reason = f"{percent(candidate.share)} against {percent(baseline.share)}"
     verdict: Verdict = "inconclusive"
-    if against >= fails_at:
+    if against >= bounds.fails_at:
         verdict = "fail"
-        reason += f", more than {bounds.margin:g} times as much (e = {against:.3g}, bound {fails_at:.0f})"
+        reason += f", more than {bounds.margin:g} times as much (e = {against:.3g}, bound {bounds.fails_at:.0f})"
     elif since is None:
         verdict = "pass"
     elif not candidate.since(since).every.sum():
         reason = "the candidate has had no traffic yet"
-    elif in_favour >= passes_at:
+    elif in_favour >= bounds.passes_at:
         verdict = "pass"
         limit = f"below {percent(bounds.enough)}" if low >= close else f"less than {bounds.tolerance:g} times as much"
-        reason += f", {limit} (e = {in_favour:.3g}, bound {passes_at:.0f})"
+        reason += f", {limit} (e = {in_favour:.3g}, bound {bounds.passes_at:.0f})"
     else:
         reason += f" (e = {against:.3g} against, {in_favour:.3g} in favour)"
     return Evidence(
-        gate, verdict, reason, against, fails_at,
+        gate, verdict, reason, against, bounds.fails_at,
         in_favour=None if since is None else in_favour,
-        passes_at=None if since is None else passes_at,
+        passes_at=None if since is None else bounds.passes_at,
         baseline=baseline.share, candidate=candidate.share,
         dispersion=float(paths.dispersion[-1]) if paths.dispersion.size else None,
     )  # fmt: skip
@@ -113,9 +123,13 @@ def check_limit(gate: str, arm: ArmSeries, since: int, limit: float, gates: Gate
     )
 
 
-def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates) -> Evidence:
-    """Fails a share above the limit in any stretch of time, whatever was before and however the baseline does."""
-    against, fails_at = last(stretch_evidence(arm, limit, HIGHER)), 1 / gates.alpha
+def guard_limit(gate: str, arm: ArmSeries, limit: float, gates: Gates, bursts: Array | None = None) -> Evidence:
+    """Fails a share above the limit in any stretch of time, whatever was before.
+
+    `bursts` is the dispersion of the baseline; the candidate's own would excuse an outage.
+    """
+    dispersion = np.ones_like(arm.bad) if bursts is None else bursts
+    against, fails_at = last(stretch_evidence(arm, limit, HIGHER, dispersion)), 1 / gates.alpha
     failed = against >= fails_at
     reason = f"{'more' if failed else 'no more'} than {percent(limit)} in a stretch of time"
     return Evidence(gate, "fail" if failed else "pass", reason, against, fails_at, candidate=arm.share)

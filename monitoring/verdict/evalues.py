@@ -65,11 +65,11 @@ def share_evidence(arm: ArmSeries, share: float, mixture: Mixture, dispersion: A
     return mixed([np.cumsum(one, axis=-1) for one in share_logs(arm, share, mixture)], mixture, dispersion)
 
 
-def stretch_evidence(arm: ArmSeries, share: float, mixture: Mixture) -> Array:
+def stretch_evidence(arm: ArmSeries, share: float, mixture: Mixture, dispersion: Array) -> Array:
     """The same for the stretch of windows up to each that speaks most against it: what was before does not help."""
     sums = [np.cumsum(one, axis=-1) for one in share_logs(arm, share, mixture)]
     lowest = [np.minimum.accumulate(np.minimum(predecessors(one), 0.0), axis=-1) for one in sums]
-    return mixed([one - low for one, low in zip(sums, lowest, strict=True)], mixture, np.ones_like(arm.bad))
+    return mixed([one - low for one, low in zip(sums, lowest, strict=True)], mixture, dispersion)
 
 
 def share_logs(arm: ArmSeries, share: float, mixture: Mixture) -> list[Array]:

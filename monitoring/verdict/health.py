@@ -32,4 +32,4 @@ def readiness(windows: Sequence[TrafficWindow], gates: Gates) -> Evidence:
 
 
 def limited(gate: str, count: int, limit: int) -> Evidence:
-    return Evidence(gate, "fail" if count > limit else "pass", f"{count}, of which {limit} may be")
+    return Evidence(gate, "fail" if count > limit else "pass", f"{count}, at most {limit} allowed")

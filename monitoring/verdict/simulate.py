@@ -3,7 +3,7 @@
 With `--picture` it draws one of the rollouts.
 
 Rollouts of 40 looks in 20 minutes, 50 requests a second, of which the candidate has 5 % where nothing else is said.
-Figures are those of one gate. The same seed gives the same ones, which docs/verdict.md has.
+Figures are those of one gate, of errors with its guard. The same seed gives the same ones, which docs/verdict.md has.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 
 from monitoring.catalogue import LATENCY_BUCKETS
-from monitoring.verdict.comparison import Bounds, evidence_paths, fail_bound
+from monitoring.verdict.comparison import Bounds, evidence_paths, gate_bounds
 from monitoring.verdict.counts import ArmCounts, TrafficWindow
 from monitoring.verdict.decision import judge
-from monitoring.verdict.evalues import ArmSeries, Array
+from monitoring.verdict.evalues import HIGHER, ArmSeries, Array, running_dispersion, stretch_evidence
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.latency import NEGLIGIBLE, nearest_edge
 from monitoring.verdict.picture import picture
@@ -48,7 +48,7 @@ class ErrorRates:
     gate: ClassVar = "errors"
 
     def bounds(self, gates: Gates) -> Bounds:
-        return Bounds(gates.margin, gates.tolerance, gates.error_slo)
+        return gate_bounds(self.gate, gates, gates.margin, gates.error_slo)
 
     def draw(self, dice: np.random.Generator, runs: int) -> tuple[ArmSeries, ArmSeries]:
         before, after = requests(self.weights, self.seconds, runs)
@@ -74,7 +74,7 @@ class Slowness:
     gate: ClassVar = "latency"
 
     def bounds(self, gates: Gates) -> Bounds:
-        return Bounds(gates.latency_margin or gates.margin, gates.tolerance, NEGLIGIBLE)
+        return gate_bounds(self.gate, gates, gates.latency_margin or gates.margin, NEGLIGIBLE)
 
     def draw(self, dice: np.random.Generator, runs: int) -> tuple[ArmSeries, ArmSeries]:
         median = np.exp(dice.uniform(np.log(FASTEST), np.log(SLOWEST), (runs, 1)))
@@ -105,9 +105,13 @@ class SimulatedOutcome:
 
 def simulate(rollouts: ErrorRates | Slowness, gates: Gates, runs: int = RUNS, seed: int = 0) -> SimulatedOutcome:
     arms = rollouts.draw(np.random.default_rng(seed), runs)
-    paths = evidence_paths(*arms, rollouts.bounds(gates))
-    fails = first_look(paths.against >= np.log(fail_bound(rollouts.gate, gates)))
-    passes = first_look(np.maximum(paths.low, paths.close) >= np.log(1 / gates.alpha))
+    bounds = rollouts.bounds(gates)
+    paths = evidence_paths(*arms, bounds)
+    fails = first_look(paths.against >= np.log(bounds.fails_at))
+    if rollouts.gate == "errors" and gates.error_guard is not None:
+        guard = stretch_evidence(arms[1], gates.error_guard, HIGHER, running_dispersion(arms[0]))
+        fails = np.minimum(fails, first_look(guard >= np.log(1 / gates.alpha)))
+    passes = first_look(np.maximum(paths.low, paths.close) >= np.log(bounds.passes_at))
     failed, passed = np.isfinite(fails), passes < fails
     return SimulatedOutcome(
         float(failed.mean()), median_minutes(fails[failed], rollouts.seconds),
@@ -145,6 +149,7 @@ TABLES: dict[str, dict[str, ErrorRates | Slowness]] = {
         "0.5 % errors, in bursts of 20": ErrorRates(0.005, 0.005, 20),
         "0.5 % errors, weights 5, 25, 50, 75 %": ErrorRates(0.005, 0.005, weights=GROWING),
         "the same in bursts of 20": ErrorRates(0.005, 0.005, 20, GROWING),
+        "the same, looked at every 10 s": ErrorRates(0.005, 0.005, 20, GROWING, 10),
         "no errors": ErrorRates(0.0, 0.0),
         "latency": Slowness(),
         "latency, with good and bad times of ± 10 %": Slowness(moods=0.1),

@@ -11,7 +11,6 @@ from typing import Any
 from predictors.drift.samples import drift_samples
 from predictors.drift.settings import DriftSettings
 from predictors.drift.state import DriftState
-from predictors.processes.shared_state import SharedState
 from predictors.telemetry.metrics import publish_drift
 
 log = logging.getLogger("predictors")
@@ -23,16 +22,17 @@ class DriftMonitor(threading.Thread):
     def __init__(
         self,
         settings: DriftSettings,
-        shared: SharedState,
         index: int,
         states: Callable[[], Sequence[DriftState]],
+        served: Callable[[], DriftState | None],
         stopped: Callable[[], bool],
     ) -> None:
         super().__init__(name="drift", daemon=True)
         self.settings = settings
-        self.shared = shared
         self.index = index
         self.states = states
+        self.served = served
+        """That of the model that answers, which is published."""
         self.stopped = stopped
         self.failed = False
 
@@ -56,7 +56,7 @@ class DriftMonitor(threading.Thread):
         samples: Mapping[str, Any] = {}
         for state in self.states():
             state.count(seconds)
-            if state.number != self.shared.numbers.served:
+            if state is not self.served():
                 continue
             if self.index == 0:
                 name, version = self.settings.model_name, state.loaded.version

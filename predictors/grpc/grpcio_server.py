@@ -96,6 +96,7 @@ class GrpcioCall(ObservedCall):
         self.headers = headers_of(path, context.invocation_metadata())
         self.head = head_of(self.headers)
         self.decoded: Any = None
+        self.chosen = 0
         self.admitted = False
         self.closed = False
         self.outcome: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()

@@ -18,11 +18,12 @@ from predictors.grpc.transport.calls import GrpcServer
 from predictors.grpc.transport.fields import Headers
 from predictors.grpc.transport.methods import Abort, Method, RpcCall
 from predictors.model.kserve_types import prediction_of, request_of
+from predictors.pipeline.choosing import choose
 from predictors.pipeline.fast_answers import answer
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.outcome import request_error
 from predictors.pipeline.pipeline import MAX_SHARED_BODY, Pipeline
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import InvalidInput, NotFound, RequestError
@@ -76,22 +77,31 @@ class InferenceService:
 
     async def infer(self, call: RpcCall, message: bytes) -> bytes:
         """ModelInfer, from the bytes of the request to those of the reply: a large message is parsed in a thread."""
-        request = None
+        request: Any = None
         try:
             if len(message) <= MAX_SHARED_BODY:
                 request = message_of(pb.ModelInferRequest, message)
                 served = self.pipeline.check(request.model_name, request.model_version or None)
             else:
                 served = self.pipeline.serving()
-            model, loaded = served.model, served.loaded
+                if served.pair is not None:  # the message says which of them answers
+                    request = await self.pipeline.alone(lambda: message_of(pb.ModelInferRequest, message))
+                    served = self.pipeline.check(request.model_name, request.model_version or None)
 
             def decode() -> Batch:
                 if request is not None:
                     return codec.decode(request)
                 large = message_of(pb.ModelInferRequest, message)
                 self.pipeline.check_name(large.model_name)
-                served.check_version(large.model_name, large.model_version or None)
+                served.of_version(large.model_name, large.model_version or None)
                 return codec.decode(large)
+
+            decoded = call.decoded
+            if served.pair is not None:
+                served, decoded = await choose(
+                    self.pipeline, served.pair, call.headers, decode, len(message), decoded, call.chosen
+                )
+            model, loaded = served.model, served.loaded
 
             async def hooked() -> tuple[bytes, int]:
                 batch = decode()
@@ -103,7 +113,7 @@ class InferenceService:
 
             if model.customized:
                 return await self.pipeline.counted(served, hooked)
-            return await self.pipeline.predict(served, len(message), decode, encode, call.seconds_left, call.decoded)
+            return await self.pipeline.predict(served, len(message), decode, encode, call.seconds_left, decoded)
         except Exception as error:
             self.abort(request_error(error))
 
@@ -175,7 +185,9 @@ class InferReply:
 
     def decode(self) -> Batch:
         request = pb.ModelInferRequest.FromString(self.message)
-        self.pipeline.check(request.model_name, request.model_version or None)
+        served = self.pipeline.check(request.model_name, request.model_version or None)
+        if served is not self.pipeline.served_models.active:
+            raise InvalidInput("a version is named where two answer, which the slow path sees to")
         return codec.decode(request)
 
     def encode(self, prediction: Prediction, batch: Batch) -> bytes:
@@ -184,9 +196,10 @@ class InferReply:
     def send(self, encoded: bytes, version_header: bytes) -> None:
         self.call.reply(encoded)
 
-    def pass_on(self, batch: Batch | None = None) -> None:
+    def pass_on(self, batch: Batch | None = None, number: int = 0) -> None:
         if batch is not None:
             self.call.decoded = batch
+        self.call.chosen = number
         self.call.pass_on(self.message)
 
     def refuse(self, error: RequestError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from predictors.access.jwts import KeysWanted
-from predictors.pipeline.fast_path import Reply, refuse
+from predictors.pipeline.fast_path import Reply, pass_on, refuse
 from predictors.pipeline.pipeline import Pipeline
 from predictors.protocol.errors import RequestError
 
@@ -29,11 +29,8 @@ def answer(pipeline: Pipeline, reply: Reply[Any]) -> None:
             return
         reply.admitted = True
     served = pipeline.served_models.current()
-    fast_path = None if served is None or served.features is not None else served.fast_path
-    if fast_path is not None and reply.size <= pipeline.max_fast_size:
-        fast_path.answer(reply)
-    elif pipeline.admission.full:
-        refuse(reply, pipeline.admission.overloaded())
+    quick_path = None if served is None else served.quick_path
+    if quick_path is not None and reply.size <= pipeline.max_fast_size:
+        quick_path.answer(reply)
     else:
-        pipeline.admission.expect()
-        reply.pass_on()
+        pass_on(pipeline.admission, reply)

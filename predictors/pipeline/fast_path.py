@@ -60,8 +60,8 @@ class Reply(Protocol[T]):
     def send(self, encoded: T, version_header: bytes) -> None:
         """`version_header` is the line of an HTTP response that names the model's version."""
 
-    def pass_on(self, batch: Batch | None = None) -> None:
-        """To the slow path, with the decoded request if it could be decoded."""
+    def pass_on(self, batch: Batch | None = None, number: int = 0) -> None:
+        """To the slow path, with the decoded request if it could be decoded, and the number of the model it was for."""
 
     def refuse(self, error: RequestError) -> None: ...
 
@@ -73,6 +73,7 @@ class Reply(Protocol[T]):
 class FastPath:
     """The fast path to one loaded model."""
 
+    number: int
     model: MLflowModel
     loaded: Loaded
     batcher: MicroBatcher
@@ -82,7 +83,7 @@ class FastPath:
     tap: Tap | None = None
     """Samples requests and answers where drift is measured."""
 
-    def answer(self, reply: Reply[T]) -> None:
+    def answer(self, reply: Reply[T], decoded: Batch | None = None) -> None:
         """Sends the reply, now or with the next batch; passes an unusual request on to the slow path.
 
         A request is refused if it would wait, or has waited, for too long. An invalid one is passed on too: the slow
@@ -90,7 +91,7 @@ class FastPath:
         """
         started = time.perf_counter()
         exchange, batch = reply.exchange, None
-        decode: Callable[[], Batch] = reply.decode
+        decode: Callable[[], Batch] = reply.decode if decoded is None else lambda: decoded
         encode: Callable[[Prediction, Batch], T] = reply.encode
         if exchange is not None:
             exchange.loaded = self.loaded
@@ -101,7 +102,7 @@ class FastPath:
         except Exception:
             rows = None
         if batch is None or rows is None:
-            reply.pass_on(batch)
+            reply.pass_on(batch, self.number)
             return
         counters, ticket = self.counters, None
         if not self.batcher.soon(rows):
@@ -126,7 +127,7 @@ class FastPath:
                 encoded = encode(self.model.prediction(self.loaded, answer), batch)
             except Exception:
                 log.debug("a request leaves the fast path", exc_info=True)
-                reply.pass_on(batch)
+                reply.pass_on(batch, self.number)
                 return
             counters.predictions.inc()
             counters.succeeded(time.perf_counter() - started, len(rows))
@@ -152,3 +153,12 @@ def refuse(reply: Reply[T], error: RequestError) -> None:
     if reply.exchange is not None:
         reply.exchange.error = error
     reply.refuse(error)
+
+
+def pass_on(admission: Admission, reply: Reply[T], number: int = 0, batch: Batch | None = None) -> None:
+    """Leaves a request to the slow path unless too many wait there already."""
+    if admission.full:
+        refuse(reply, admission.overloaded())
+    else:
+        admission.expect()
+        reply.pass_on(batch, number)

@@ -17,7 +17,8 @@ from predictors.access.gate import gate_of
 from predictors.pipeline.fast_path import MAX_FAST_BODY, FastPath
 from predictors.pipeline.ignored_log import IgnoredLog
 from predictors.pipeline.outcome import request_error
-from predictors.pipeline.served_models import ServedModel, ServedModels
+from predictors.pipeline.served_model import ServedModel
+from predictors.pipeline.served_models import ServedModels
 from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
 from predictors.protocol.batch import Batch, Prediction, row_count
@@ -97,11 +98,9 @@ class Pipeline:
         return None if self.shared.all_ready() else "other workers are still loading"
 
     def check(self, name: str, version: str | None = None) -> ServedModel:
-        """The served model, if it has this name and version."""
+        """The served model of this name and version; with a candidate beside it, the one of the two that is named."""
         self.check_name(name)
-        served = self.serving()
-        served.check_version(name, version)
-        return served
+        return self.serving().of_version(name, version)
 
     def check_name(self, name: str) -> None:
         if name != self.name:
@@ -243,8 +242,9 @@ class Pipeline:
     def is_kept(self, served: ServedModel) -> bool:
         """Whether this request is read again later: the model may change its input, and its output."""
         exchange = current.get()
-        sampled = exchange is not None and exchange.sampled
-        return sampled or (served.drift is not None and served.drift.tap.to_skip <= 0)
+        return (exchange is not None and exchange.is_kept) or (
+            served.drift is not None and served.drift.tap.to_skip <= 0
+        )
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Runs in a thread; the logs and traces of the model there belong to this request."""
@@ -274,6 +274,7 @@ class Pipeline:
         exchange = current.get()
         if exchange is not None:
             exchange.loaded = served.loaded
+            exchange.role = self.served_models.role_of(served)
         counters.predictions.inc()
         counters.in_flight.inc()
         started = time.perf_counter()

@@ -136,7 +136,7 @@ def response_data(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
     if "probabilities" in first:
         data["probabilities"] = [row["probabilities"] for row in rows]
-    return data | {name: first[name] for name in ("protocol", "method", "latency_ms") if name in first}
+    return data | {name: first[name] for name in ("role", "protocol", "method", "latency_ms") if name in first}
 
 
 def escaped(text: str) -> str:

@@ -21,6 +21,8 @@ class Record:
     """Nanoseconds."""
     request_id: bytes
     protocol: str
+    role: str
+    """Of the model that predicted: model, candidate or shadow."""
     plan: SignaturePlan
     matrix: MatrixPlan | None
     """With the plan all that is needed of the model, which may be unloaded before the record is written."""
@@ -33,6 +35,6 @@ class Record:
 def record_of(exchange: Exchange, batch: Batch, prediction: Prediction, duration: int, size: int) -> Record:
     loaded = exchange.loaded
     return Record(
-        exchange.started, duration, exchange.ids.request_id, exchange.protocol, loaded.plan, loaded.matrix, batch,
-        prediction, size,
+        exchange.started, duration, exchange.ids.request_id, exchange.protocol, exchange.role, loaded.plan,
+        loaded.matrix, batch, prediction, size,
     )  # fmt: skip

@@ -125,6 +125,7 @@ def table_of(pieces: Sequence[Piece]) -> Table:
         "request_id": per_row((record.request_id.decode() for record in records), object),
         "model": constant(first.prediction.model_name, sum(counts)),
         "version": constant(first.prediction.model_version, sum(counts)),
+        "role": per_row((record.role for record in records), object),
         "protocol": per_row((record.protocol for record in records), object),
         "method": constant(first.prediction.method, sum(counts)),
         "row": np.fromiter(chain.from_iterable(map(range, counts)), np.int32, sum(counts)),

@@ -1,4 +1,7 @@
-"""Commands from any worker to the one that leads: `load`, `revert` and `poll`, carried out one after the other."""
+"""Commands from any worker to the one that leads, carried out one after the other.
+
+They are `load`, `revert`, `poll`, and those about the candidate.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from typing import Any
 from predictors.processes.files import locked, write
 from predictors.processes.shared_memory import in_shared_memory
 
+PUT_CANDIDATE = "candidate"  # and what is wanted of it, as JSON
+REMOVE_CANDIDATE = "no candidate"
+PROMOTE = "promote"
 MAX_RESULTS = 100  # results that nobody has read yet
 
 

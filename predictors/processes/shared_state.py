@@ -14,12 +14,15 @@ from predictors.processes.sources import Sources
 
 
 class ModelNumbers(ctypes.Structure):
-    """Which models are served: each that is loaded gets the next number, from 1 on. Every request reads `served`."""
+    """Which models are served: each that is loaded gets the next number, from 1 on. Every request reads `served`.
+
+    A model with a candidate beside it is served under a number of its own, that of the pairing.
+    """
 
     _fields_ = (
         ("served", ctypes.c_int64),  # answers requests; 0 for none; it changes for all workers at the same moment
         ("previous", ctypes.c_int64),  # answered before, and is kept unless it was unloaded; 0 for none
-        ("candidate", ctypes.c_int64),  # is to be loaded by every worker beside the served one; 0 for none
+        ("proposed", ctypes.c_int64),  # is to be loaded by every worker beside the served one; 0 for none
         ("newest", ctypes.c_int64),  # the number that was given last
         ("unloads", ctypes.c_int64),  # how often the model was unloaded
     )
@@ -31,7 +34,7 @@ class WorkerState(ctypes.Structure):
 
     _fields_ = (
         ("ready", ctypes.c_bool),
-        ("vote", ctypes.c_int64),  # the candidate that it has loaded; negative if it could not
+        ("vote", ctypes.c_int64),  # what it has loaded of what was proposed; negative if it could not
         ("previous", ctypes.c_int64),  # the previous model's number, if the worker still holds it
         ("ends", ctypes.c_int64),  # how often this worker's process has ended
         ("heartbeat", ctypes.c_double),  # when its event loop last ran
@@ -83,6 +86,8 @@ class SharedState:
         self.numbers.served = self.numbers.newest = 1
         self.startup = in_shared_memory(Startup)
         self.reload = in_shared_memory(ReloadState)
+        self.candidate = in_shared_memory(ReloadState)
+        """The same for the candidate."""
         self.worker_states = in_shared_memory(WorkerState * workers)
         self.folder = Path(tempfile.mkdtemp(prefix="mlflow-kserve-"))
         """Removed with the first process."""

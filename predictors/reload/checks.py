@@ -7,15 +7,44 @@ from dataclasses import replace
 from predictors.environments.dependencies import differences, newly_critical
 from predictors.flavor import read_mlmodel
 from predictors.model.base import MLflowModel
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
 from predictors.protocol.names import quoted
 from predictors.reload.compatible import incompatibilities
 from predictors.reload.failures import ReloadRefused
 from predictors.signature.plan import read_plan
 from predictors.storage.source import Source
+from predictors.uris import ModelURI
 
 MAX_CHANGES = 10  # that a message names
 OVERRIDE = "(--allow-signature-change serves it anyway)"
+
+
+def check_place(uri: str, served: Source) -> None:
+    """Refuses a candidate from anywhere but the registry and the folder that the served model lies in.
+
+    Whoever may change what a server serves is not to choose among all files and hosts that it can reach.
+    """
+    if uri.startswith("models:/") and not uri.startswith("models://"):
+        return
+    if served.demo or not lies_beside(ModelURI.parse(uri), ModelURI.parse(served.resolved_uri)):
+        raise ReloadRefused(
+            "a candidate comes from the registry (models:/NAME/VERSION, models:/NAME@ALIAS) or from the folder beside "
+            "that of the served model"
+        )
+
+
+def lies_beside(uri: ModelURI, other: ModelURI) -> bool:
+    folder, beside = uri.local_folder, other.local_folder
+    if folder is None or beside is None:
+        return "://" in uri.text and ".." not in uri.text and parent(uri) == parent(other)
+    try:
+        return folder.resolve().parent == beside.resolve().parent
+    except (OSError, ValueError):  # no path at all
+        return False
+
+
+def parent(uri: ModelURI) -> str:
+    return uri.text.rstrip("/").rpartition("/")[0]
 
 
 def check_signature(served: ServedModel, source: Source) -> None:

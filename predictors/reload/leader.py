@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from predictors.candidate.pairing import Pairing, Pairings
 from predictors.model.settings import ModelSettings
+from predictors.processes.commands import REMOVE_CANDIDATE
 from predictors.processes.handover import receive_handover
+from predictors.reload.candidate import CandidateLeader
 from predictors.reload.checks import check_dependencies, check_signature
 from predictors.reload.failures import ReloadRefused, in_short
 from predictors.reload.reloader import CHECK_INTERVAL, Reloader
@@ -27,6 +30,9 @@ POLL_TIMEOUT = 10.0  # seconds for an answer of the registry; half of the interv
 SWITCH_SECONDS = 1.0  # for the workers to notice that another model is served
 
 
+SUPERSEDED_BY = {"revert": "model was reverted", REMOVE_CANDIDATE: "candidate was removed"}
+
+
 class Superseded(ReloadRefused):
     """Somebody has reverted while another version was being loaded, which is not wanted any more."""
 
@@ -40,7 +46,8 @@ class Leader:
         self.shared = reloader.shared
         self.settings = settings
         self.status = ReloadStatus(self.pipeline)
-        self.polls = settings.reload_interval > 0 and is_moving(settings)
+        self.moves = is_moving(settings)
+        self.polls = settings.reload_interval > 0 and self.moves
         self.replaced = False
         """Whether another server has taken over, in another environment."""
         self.launcher_busy = False
@@ -51,6 +58,7 @@ class Leader:
         """Whether another model is being loaded."""
         self.superseded = False
         """Whether a version was given up for a revert that has not been carried out yet."""
+        self.candidate = CandidateLeader(self)
 
     async def run(self) -> None:
         """Until it is cancelled, or another server has taken over."""
@@ -63,9 +71,11 @@ class Leader:
                 command = self.shared.commands.next()
                 if command is not None:
                     await self.execute(command)
-                if command == "poll" or (self.polls and self.now >= due):
-                    await self.unless_reverted(self.poll_registry(retry_now=command == "poll"))
+                if (command == "poll" and self.moves) or (self.polls and self.now >= due):
+                    await self.unless(self.poll_registry(retry_now=command == "poll"), "revert")
                     due = self.now + self.poll_pause()
+                if command in ("poll", "load") or self.now >= self.candidate.due:
+                    await self.unless(self.candidate.follow(retry_now=command == "poll"), "revert", REMOVE_CANDIDATE)
             except Superseded as error:
                 log.info("the reload is given up: %s", error)
             except Exception:  # such as a full disk: the next command is still to be carried out
@@ -78,7 +88,7 @@ class Leader:
     def recover(self) -> None:
         """Takes over from a leader that has ended. What failed for it, or has ended it, is not tried again at once."""
         shared = self.shared
-        shared.numbers.candidate = 0
+        shared.numbers.proposed = 0
         self.drop_old_sources()
         shared.sources.drop_unfinished_downloads()
         self.status.resume()
@@ -88,6 +98,7 @@ class Leader:
             self.status.failed("the requested version", ended)
         if shared.reload.trying:
             self.postpone(shared.reload.trying, ended)
+        self.candidate.recover(ended)
 
     @property
     def now(self) -> float:
@@ -97,7 +108,11 @@ class Leader:
     def source(self) -> Source:
         """Of the model that answers, or answered before it was unloaded."""
         numbers = self.shared.numbers
-        return self.shared.sources.get(numbers.served or numbers.previous)
+        return self.shared.sources.get(self.pairings.model_of(int(numbers.served or numbers.previous)))
+
+    @property
+    def pairings(self) -> Pairings:
+        return self.pipeline.served_models.pairings
 
     # -- commands -----------------------------------------------------------------------------------------------
 
@@ -107,23 +122,27 @@ class Leader:
         self.shared.commands.begin()
         try:
             if command == "load":
-                result["version"] = await self.unless_reverted(self.load())
+                result["version"] = await self.unless(self.load(), "revert")
             elif command == "revert":
                 result["version"] = await self.revert()
+            else:
+                meanwhile = {"revert", REMOVE_CANDIDATE} - {command}
+                result["version"] = await self.unless(self.candidate.execute(command), *meanwhile)
         except ReloadRefused as error:
             result = {"refused": str(error)}
         except Exception as error:
             result = {"failed": in_short(error)}
         self.shared.commands.finish(result)
 
-    async def unless_reverted(self, work: Coroutine[None, None, T]) -> T:
-        """Gives the work up when somebody wants to revert: they do not wait for the next version, nor want it."""
+    async def unless(self, work: Coroutine[None, None, T], *commands: str) -> T:
+        """Gives the work up when one of these commands comes: who sends it does not wait for the work, nor wants it."""
         task = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({task}, timeout=CHECK_INTERVAL))[0]:
-                if "revert" in self.shared.commands.pending() and not self.launcher_busy:
+                come = [one for one in self.shared.commands.pending() if one in commands]
+                if come and not self.launcher_busy:
                     self.superseded = self.replacing
-                    raise Superseded("the model was reverted meanwhile")
+                    raise Superseded(f"the {SUPERSEDED_BY[come[0]]} meanwhile")
             return task.result()
         finally:
             task.cancel()
@@ -154,6 +173,8 @@ class Leader:
         """
         numbers = self.shared.numbers
         previous = int(numbers.previous)
+        if previous:
+            self.candidate.leave()
         superseded, self.superseded = self.superseded, False
         if not numbers.served or not (previous or superseded):
             raise ReloadRefused("there is no version to go back to")
@@ -234,6 +255,10 @@ class Leader:
     async def try_version(self, location: str, version: str) -> None:
         settings, uri, reload = self.settings, self.settings.model_uri or "", self.shared.reload
         log.info("%s moved from version %s to %s", uri, self.source.version, version)
+        if self.candidate.is_held(location):
+            await self.candidate.promote()
+            reload.left = ""
+            return
         reload.trying = version
         try:
             await self.replace_model(lambda: remote(settings, uri, log.info, self.shared.folder, location, version))
@@ -265,23 +290,33 @@ class Leader:
         numbers = self.shared.numbers
         unloads = numbers.unloads
         source = await self.reloader.background.run(resolve)
-        numbers.newest += 1
-        number = int(numbers.newest)
+        number = self.add_source(source)
         try:
-            self.shared.sources.add(number, source)
             if await self.move_to_other_environment(source):
                 return self.leave(source)
+            number = self.candidate.beside(number, source)
             await self.propose(number, source)
             if numbers.unloads > unloads:
                 raise ReloadRefused("the model was unloaded meanwhile")
         except BaseException:
-            self.withdraw(number)
+            self.withdraw()
             raise
         self.activate(number)
-        numbers.candidate = 0
-        self.drop_old_sources()
         self.status.succeeded("loaded", f"serving version {self.status.version}")
         return self.status.version
+
+    def add_source(self, source: Source) -> int:
+        """The number of another model."""
+        numbers = self.shared.numbers
+        numbers.newest += 1
+        self.shared.sources.add(int(numbers.newest), source)
+        return int(numbers.newest)
+
+    def add_pairing(self, pairing: Pairing) -> int:
+        numbers = self.shared.numbers
+        numbers.newest += 1
+        self.pairings.add(int(numbers.newest), pairing)
+        return int(numbers.newest)
 
     async def move_to_other_environment(self, source: Source) -> bool:
         """Checks what can be known before loading; True if the launcher has another server serve the model."""
@@ -303,12 +338,13 @@ class Leader:
             check_dependencies(served, source)
         return False
 
-    async def propose(self, number: int, source: Source) -> None:
-        """Has all workers load the candidate; raises if one of them cannot."""
+    async def propose(self, number: int, source: Source | None) -> None:
+        """Has all workers load the source, under this number or that of a pairing; raises if one of them cannot."""
         ends = [int(worker.ends) for worker in self.shared.worker_states]
-        await self.reloader.try_out(source)
-        await self.reloader.prepare(number, source)  # here first: a failure here need not happen in all of them
-        self.shared.numbers.candidate = number
+        if source is not None:
+            await self.reloader.try_out(source)
+        await self.reloader.prepare(number)  # here first: a failure here need not happen in all of them
+        self.shared.numbers.proposed = number
         await self.all_votes(number, ends)
 
     async def all_votes(self, number: int, ends: list[int]) -> None:
@@ -326,18 +362,23 @@ class Leader:
     def activate(self, number: int) -> None:
         """The moment at which all workers switch."""
         numbers = self.shared.numbers
-        if numbers.served:
-            numbers.previous = numbers.served
+        before = self.pairings.model_of(int(numbers.served))
+        if before not in (0, self.pairings.model_of(number)):
+            numbers.previous = before
         numbers.served = number
+        numbers.proposed = 0
+        self.drop_old_sources()
 
-    def withdraw(self, number: int) -> None:
-        self.shared.numbers.candidate = 0
-        self.pipeline.served_models.drop(number)
-        self.shared.sources.drop(number)
+    def withdraw(self) -> None:
+        """Gives up what was proposed."""
+        self.shared.numbers.proposed = 0
+        self.pipeline.served_models.drop_old()
+        self.drop_old_sources()
 
     def drop_old_sources(self) -> None:
         numbers = self.shared.numbers
-        self.shared.sources.drop_all_but((numbers.served, numbers.previous))
+        self.shared.sources.drop_all_but((*self.pairings.members(int(numbers.served)), int(numbers.previous)))
+        self.pairings.drop_all_but((int(numbers.served),))
 
     def leave(self, source: Source) -> str:
         version = source.version or source.resolved_uri

@@ -46,11 +46,13 @@ class FastCall:
     """A `Reply` over HTTP; to its connection it looks like one of uvicorn's cycles."""
 
     __slots__ = (
-        "admitted", "batch", "body", "connection", "disconnected", "exchange", "header_length", "headers", "identity",
-        "keep_alive", "path", "response_complete", "route",
+        "admitted", "batch", "body", "chosen", "connection", "disconnected", "exchange", "header_length", "headers",
+        "identity", "keep_alive", "path", "response_complete", "route",
     )  # fmt: skip
     message_event = NoEvent()
     seconds_left = inf
+    chosen: int
+    """The number of the model that the fast path has chosen; 0 for none. Set once the request is passed on."""
 
     def __init__(self, connection: HttpConnection, route: FastRoute) -> None:
         self.connection = connection
@@ -112,9 +114,9 @@ class FastCall:
             self.keep_alive = False
         self.connection.write(self, head, body)
 
-    def pass_on(self, batch: Batch | None = None) -> None:
+    def pass_on(self, batch: Batch | None = None, number: int = 0) -> None:
         """To the ASGI application."""
-        self.batch, self.response_complete = batch, True
+        self.batch, self.chosen, self.response_complete = batch, number, True
         if self.disconnected:
             self.route.pipeline.record(self.route.codec.protocol, CLIENT_GONE, self.exchange)
         else:

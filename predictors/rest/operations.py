@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+from predictors.candidate.spec import WantedCandidate, spec_of_request
 from predictors.features.lookup import Description
+from predictors.pipeline.candidate_report import candidate_report
 from predictors.pipeline.metadata import model_metadata, server_metadata
 from predictors.pipeline.pipeline import Pipeline
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
+from predictors.processes.commands import PROMOTE, PUT_CANDIDATE, REMOVE_CANDIDATE
+from predictors.protocol import jsontext
 from predictors.protocol.errors import NotFound
 from predictors.rest import pages
 from predictors.rest.asgi import Request, Response, peer_of
 from predictors.rest.openapi.document import OpenAPIDocument
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
-from predictors.rest.webhook import Webhook, may_move
+from predictors.rest.webhook import Webhook, may_change, may_move
 from predictors.storage.source import is_moving
 from predictors.telemetry.metrics import exposition
+
+CANDIDATE_PATH = "/v2/repository/models/{model}/candidate"
 
 
 class Operations:
@@ -42,6 +50,10 @@ class Operations:
             Route("admin", "POST", "/v2/repository/models/{model}/load", self.repository_load),
             Route("admin", "POST", "/v2/repository/models/{model}/revert", self.repository_revert),
             Route("admin", "POST", "/v2/repository/models/{model}/unload", self.repository_unload),
+            Route("page", "GET", CANDIDATE_PATH, self.candidate),
+            Route("admin", "PUT", CANDIDATE_PATH, self.put_candidate),
+            Route("admin", "DELETE", CANDIDATE_PATH, self.delete_candidate),
+            Route("admin", "POST", "/v2/repository/models/{model}/promote", self.repository_promote),
             Route("hook", "POST", "/hooks/mlflow", self.mlflow_hook),
             Route("metrics", "GET", "/metrics", self.metrics),
             Route("page", "GET", "/schema", self.schema),
@@ -125,11 +137,38 @@ class Operations:
         self.pipeline.served_models.unload()
         return json_response({"name": self.pipeline.name, "unload": True})
 
+    async def candidate(self, request: Request) -> Response:
+        self.require_known(request)
+        report = candidate_report(self.pipeline.served_models)
+        if report is None:
+            raise NotFound(f"model '{self.pipeline.name}' has no candidate")
+        return json_response(report)
+
+    async def put_candidate(self, request: Request) -> Response:
+        """Answers once the candidate stands beside the model in every worker."""
+        self.require_known(request)
+        spec = spec_of_request(jsontext.parse_object(await request.body()))
+        await self.pipeline.command(f"{PUT_CANDIDATE} {json.dumps(asdict(spec))}")
+        return await self.candidate(request)
+
+    async def delete_candidate(self, request: Request) -> Response:
+        self.require_known(request)
+        version = await self.pipeline.command(REMOVE_CANDIDATE)
+        return json_response({"name": self.pipeline.name, "candidate": None, "version": version})
+
+    async def repository_promote(self, request: Request) -> Response:
+        self.require_known(request)
+        version = await self.pipeline.command(PROMOTE)
+        return json_response({"name": self.pipeline.name, "promote": True, "version": version})
+
     async def mlflow_hook(self, request: Request) -> Response:
         """The registry reports a change; the leading worker asks it which."""
         event = self.webhook.event(request.headers, await request.body())
         uri = self.pipeline.settings.model_uri or ""
-        if not (is_moving(self.pipeline.settings) and may_move(event, uri)):
+        spec = WantedCandidate(self.pipeline.shared.folder).get()
+        if spec is not None and may_change(event, spec):
+            uri = spec.uri
+        elif not (is_moving(self.pipeline.settings) and may_move(event, uri)):
             return json_response({"ignored": "nothing that is served here"})
         self.pipeline.shared.commands.send("poll")
         return json_response({"looking": uri}, 202)

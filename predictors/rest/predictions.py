@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from kserve.model import InferenceVerb, Model
 
-from predictors.pipeline.hooks import hooked_v1, hooked_v2, prediction_note
+from predictors.pipeline.choosing import choose
+from predictors.pipeline.hooks import decode_again, hooked_v1, hooked_v2, prediction_note
 from predictors.pipeline.pipeline import Pipeline
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
 from predictors.protocol import codecs, invocations
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.codecs import Codec
@@ -59,6 +61,7 @@ class Predictions:
         body = await request.body()
         served = self.pipeline.serving()
         if served.model.customized:
+            served, _ = await self.chosen(request, served, lambda: decode_again(body), len(body))
             run = hooked_v1(served.model, served.loaded, body, request.headers, note=prediction_note(len(body)))
             return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
         return await self.predict(request, served, codecs.V1, body)
@@ -69,6 +72,7 @@ class Predictions:
             raise NotSupported(f"model '{self.pipeline.name}' has no explainer")
         require_json(request)
         body = await request.body()
+        served, _ = await self.chosen(request, served, lambda: decode_again(body), len(body))
         run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
         return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
 
@@ -81,6 +85,7 @@ class Predictions:
         served = self.pipeline.check(request.parts["model"], request.parts.get("version"))
         if not served.model.customized:
             return await self.predict(request, served, codecs.V2, body, header_length)
+        served, _ = await self.chosen(request, served, lambda: codecs.V2.decode(body, header_length), len(body))
         run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, prediction_note(len(body)))
         return with_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
 
@@ -109,6 +114,18 @@ class Predictions:
             size = await self.pipeline.apart(lambda: unfolded_size(body, columns, request.max_body))
         request.hold(size)
 
+    async def chosen(
+        self, request: Request, served: ServedModel, decode: Callable[[], Batch], size: int, *, inline: bool = True
+    ) -> tuple[ServedModel, Batch | None]:
+        """Who answers the request, the model or the candidate; and the request if it is decoded already."""
+        call: FastCall | None = request.scope.get(CALL_KEY)
+        decoded, number = (None, 0) if call is None else (call.batch, call.chosen)
+        if served.pair is None:
+            return served, decoded
+        return await choose(
+            self.pipeline, served.pair, request.scope["headers"], decode, size, decoded, number, inline=inline
+        )
+
     async def predict(
         self,
         request: Request,
@@ -129,8 +146,7 @@ class Predictions:
             ignored = batch.ignored
             return codec.encode(prediction, batch, self.pipeline.strict)
 
-        call: FastCall | None = request.scope.get(CALL_KEY)
-        decoded = None if call is None else call.batch
+        served, decoded = await self.chosen(request, served, decode, len(body), inline=inline)
         reply, split = await self.pipeline.predict(served, len(body), decode, encode, decoded=decoded, inline=inline)
         response = with_version(tensor_response(reply, split), served)
         if ignored:

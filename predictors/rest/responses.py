@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from predictors.pipeline.served_models import ServedModel
+from predictors.pipeline.served_model import ServedModel
 from predictors.protocol import invocations, jsontext, v1
 from predictors.protocol.errors import NotReady, RequestError
 from predictors.rest import headers

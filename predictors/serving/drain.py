@@ -31,7 +31,7 @@ async def drain(pipeline: Pipeline, listeners: Listeners, exporters: Exporters, 
         await asyncio.sleep(delay)
     deadline = time.monotonic() + pipeline.settings.grace_period
     await listeners.close(pipeline.settings.grace_period)
-    await pipeline.served_models.close_features()
+    await pipeline.served_models.close()
     pipeline.executor.shutdown(wait=False, cancel_futures=True)
     exported = await exporters.close(deadline - time.monotonic())
     idle = asyncio.create_task(asyncio.to_thread(pipeline.executor.shutdown))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
+from predictors.candidate.pairing import Pairing
 from predictors.model.base import MLflowModel
 from predictors.model.loading import load_in_time
 from predictors.model.open_model import open_model, open_next
@@ -23,7 +24,7 @@ from predictors.serving.failures import report_load_failure
 STDERR = 2  # sys.stderr may have no descriptor, as in a notebook
 STUCK_SECONDS = 10.0  # after the time limit for loading: then the process has not been able to act on it
 
-NumberedModel: TypeAlias = tuple[int, MLflowModel]
+NumberedModel: TypeAlias = tuple[int, Pairing | None, MLflowModel]
 Loading: TypeAlias = "asyncio.Task[NumberedModel | None]"
 
 
@@ -51,22 +52,24 @@ class ModelLoader:
         return asyncio.create_task(self.load())
 
     async def load(self) -> NumberedModel | None:
-        """The model and its number; None if the model was unloaded and there is none to serve."""
-        sources = self.pipeline.shared.sources
+        """The model, its number or that of its pairing; None if it was unloaded and there is none to serve."""
+        sources, served_models = self.pipeline.shared.sources, self.pipeline.served_models
         await self.background.run(lambda: self.exporters.start(self.pipeline))
         number = int(self.pipeline.shared.numbers.served)
         if number == 0:
             return None
-        model = await self.background.run(lambda: self.open(number))
+        pairing = served_models.pairings.get(number)
+        model_number = number if pairing is None else pairing.model
+        model = await self.background.run(lambda: self.open(model_number))
         model.executor = self.pipeline.executor
         model.status.listeners.append(self.pipeline.note)
         if model.loaded is None:
             with ended_if_stuck(model.settings.load_timeout):
                 await load_in_time(model, self.background)
-        if number == 1:
+        if model_number == 1:
             await self.background.run(lambda: sources.first(lambda: model.require_loaded().source))
         await model.open_features()
-        return number, model
+        return number, pairing, model
 
     def open(self, number: int) -> MLflowModel:
         """The model that is served now: downloaded, and not loaded yet unless it was opened before."""
@@ -86,8 +89,7 @@ class ModelLoader:
             return report_load_failure(error)
         pipeline = self.pipeline
         if numbered is not None:
-            pipeline.served_models.add(*numbered)
-            pipeline.served_models.switch()
+            pipeline.served_models.begin(*numbered)
         garbage.freeze()
         pipeline.shared.set_ready(pipeline.index)
         handover = receive_handover()

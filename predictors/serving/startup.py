@@ -8,6 +8,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from predictors.access import settings as access
+from predictors.candidate import settings as candidate
 from predictors.drift import settings as drift
 from predictors.environments import settings as environments
 from predictors.features import settings as features
@@ -56,6 +57,7 @@ def check(settings: Settings) -> None:
     environments.check(settings, settings.allow_code_execution)
     features.check(settings)
     drift.check(settings)
+    candidate.check(settings)
     queueing.check(settings)
     processes.check(settings)
 

@@ -52,9 +52,13 @@ def above(least: float) -> Callable[[str], float]:
 
 
 def share(text: str) -> float:
-    value = float(text)
+    digits = text.strip().removesuffix("%")
+    try:
+        value = float(digits) / (1 if digits == text.strip() else 100)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise ValueError("expected a number from 0 to 1")
+        raise ValueError("expected a number from 0 to 1, or 0% to 100%")
     return value
 
 

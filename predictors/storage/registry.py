@@ -106,6 +106,19 @@ def pinned_uri(uri: str) -> tuple[str, str | None]:
     return f"models:/{model.name}/{version}", str(version)
 
 
+def version_tags(settings: TrackingServer, uri: str) -> dict[str, str]:
+    """The tags of a registered version, which `pinned_uri` has named; none if it is no version."""
+    model = ModelURI.parse(uri)
+    if model.name is None or model.version is None:
+        return {}
+    require_tracking(uri, settings.tracking_uri)
+    configure_mlflow(settings)
+    import mlflow
+
+    name, version = model.name, model.version
+    return dict(answered_in_time(lambda: mlflow.MlflowClient().get_model_version(name, version).tags))
+
+
 def latest(client: Any, name: str, stage: str | None) -> int | None:
     with warnings.catch_warnings():
         # Stages are deprecated in MLflow, but many teams still use them.

@@ -17,6 +17,8 @@ current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 """The request that the current task answers, if it answers only one."""
 MAX_PATH = 1024  # characters
 SUCCESS_STATUSES = (200, "OK")
+MODEL, CANDIDATE, SHADOW = "model", "candidate", "shadow"
+"""Roles of whoever answers."""
 CLIENT_GONE = 499  # nginx's status for a client that disconnected before the response
 T = TypeVar("T")
 B = TypeVar("B")
@@ -45,10 +47,16 @@ class Records(Protocol):
     def add(self, exchange: Exchange, batch: Any, prediction: Any, took: int, size: int) -> None: ...
 
 
+class Follower(Protocol):
+    """Who is offered a request once it has been answered."""
+
+    def offer(self, exchange: Exchange) -> None: ...
+
+
 class Exchange:
     __slots__ = (
         "client", "clock", "ended", "error", "headers", "ids", "loaded", "observer", "path", "predicted", "protocol",
-        "route", "rows", "sampled", "size", "started", "status", "steps", "trace", "verb",
+        "role", "route", "rows", "sampled", "shadow", "size", "started", "status", "steps", "trace", "verb",
     )  # fmt: skip
 
     def __init__(
@@ -64,12 +72,15 @@ class Exchange:
         self.protocol = self.route = ""
         self.loaded: Any = None
         """The model that answers, if the request reaches one."""
+        self.role = MODEL
         self.rows = self.size = 0
         """Rows and bytes of the request; 0 where they are unknown."""
         self.sampled = False
         """Whether the prediction log records this request, if it is answered with a prediction."""
+        self.shadow: Follower | None = None
+        """A candidate that is to be asked the same afterwards."""
         self.predicted: tuple[Any, Any] | None = None
-        """Batch and prediction of a sampled request."""
+        """Batch and prediction of a request that somebody reads again."""
         self.error: Exception | None = None
         self.status: int | str = 0
         self.ended = False
@@ -85,7 +96,7 @@ class Exchange:
         self, decode: Callable[[], B], encode: Callable[[Any, B], T], rows_of: Callable[[B], int]
     ) -> tuple[Callable[[], B], Callable[[Any, B], T]]:
         """The two functions, timed if the request is traced: the model runs between them."""
-        if self.sampled:
+        if self.is_kept:
             encode = self.keeping(encode)
         if self.trace is None or not self.trace.sampled:
             return decode, encode
@@ -105,6 +116,11 @@ class Exchange:
 
         return timed_decode, timed_encode
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the request is read again once it has been answered."""
+        return self.sampled or self.shadow is not None
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Times a step between decoding and the model."""
@@ -116,7 +132,7 @@ class Exchange:
                 self.steps.append((name, begun, self.now()))
 
     def keeping(self, encode: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
-        """The function, which also keeps its arguments for the prediction log."""
+        """The function, which also keeps its arguments for the prediction log or the shadow."""
 
         def keeping_encode(prediction: Any, batch: Any) -> T:
             self.predicted = batch, prediction
@@ -152,9 +168,13 @@ class Exchange:
             self.log(size, now - self.started)
         if self.trace is not None and self.trace.sampled:
             self.trace.end(self, now)
+        if self.predicted is None or status not in SUCCESS_STATUSES:
+            return
         records = self.observer.records
-        if self.predicted is not None and records is not None and status in SUCCESS_STATUSES:
+        if self.sampled and records is not None:
             records.add(self, *self.predicted, now - self.started, self.size + size)
+        if self.shadow is not None:
+            self.shadow.offer(self)
 
     def log(self, size: int, took: int) -> None:
         client = "-" if not self.client else f"{self.client[0]}:{self.client[1]}"

@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -22,10 +22,12 @@ NAME_LABEL = ("model_name",)
 MODEL_LABELS = (*NAME_LABEL, "model_version")
 FEATURE_LABELS = (*MODEL_LABELS, "feature")
 OUTPUT_LABELS = (*MODEL_LABELS, "output")
-RELOAD_OUTCOMES = ("loaded", "reverted", "failed", "registry_error")
+RELOAD_OUTCOMES = ("loaded", "reverted", "promoted", "failed", "registry_error")
 LATENCY_BUCKETS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 )  # fmt: skip
+RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4, 10)
+DIFFERENCE_BUCKETS = (0, 1e-9, 1e-6, 1e-4, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 100, 1000, 1e6)
 ROW_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
 
@@ -147,11 +149,45 @@ class Metrics:
     )
     reloads = counter(
         "model_reloads",
-        "Changes of what is served: loaded, reverted, failed (another version keeps serving), registry_error",
+        "Changes of what is served: loaded, reverted, promoted, failed (another version keeps serving), registry_error",
         (*NAME_LABEL, "outcome"),
     )
     reload_failing = gauge(
         "model_reload_failing", "Whether the version that should be served cannot be (1)", NAME_LABEL, "livemax"
+    )
+    role = gauge(
+        "model_role",
+        "What a version is for, model, candidate or shadow: 1 for its role now, 0 for roles it had",
+        (*MODEL_LABELS, "role"),
+        "livemax",
+    )
+    shadow_requests = counter(
+        "model_shadow_requests",
+        "Requests that a candidate was to be asked afterwards: answered, failed, dropped (there was no time for it)",
+        (*MODEL_LABELS, "result"),
+    )
+    shadow_latency = histogram(
+        "model_shadow_latency_seconds",
+        "Time that a candidate took to answer what the model had been asked",
+        MODEL_LABELS,
+        LATENCY_BUCKETS,
+    )
+    shadow_ratio = histogram(
+        "model_shadow_latency_ratio",
+        "Time that a candidate took for the same rows as the model, divided by the model's",
+        MODEL_LABELS,
+        RATIO_BUCKETS,
+    )
+    shadow_labels = counter(
+        "model_shadow_labels",
+        "Rows for which a candidate predicted the same label as the model, or a different one",
+        (*MODEL_LABELS, "result"),
+    )
+    shadow_difference = histogram(
+        "model_shadow_difference",
+        "How far a candidate's numbers are from the model's for the same rows",
+        MODEL_LABELS,
+        DIFFERENCE_BUCKETS,
     )
     log_records = counter(
         "model_prediction_log_records",
@@ -239,6 +275,40 @@ class ModelCounters:
         self.errors.labels(*self.labels, kind).inc()
 
 
+class ShadowCounters:
+    """The metrics of a candidate that is asked afterwards."""
+
+    def __init__(self, name: str, version: str) -> None:
+        registered, labels = metrics(), (name, version)
+        self.requests = {
+            result: registered.shadow_requests.labels(*labels, result) for result in ("answered", "failed", "dropped")
+        }
+        self.labels = {result: registered.shadow_labels.labels(*labels, result) for result in ("same", "different")}
+        self.latency = registered.shadow_latency.labels(*labels)
+        self.ratio = registered.shadow_ratio.labels(*labels)
+        self.difference = registered.shadow_difference.labels(*labels)
+
+    def answered(
+        self, seconds: float, model_seconds: float | None, labels: int, different: int, differences: Iterable[float]
+    ) -> None:
+        """`model_seconds` is what the model took for the same rows, if both were timed."""
+        self.requests["answered"].inc()
+        self.latency.observe(seconds)
+        if model_seconds:
+            self.ratio.observe(seconds / model_seconds)
+        if labels:
+            self.labels["same"].inc(labels - different)
+            self.labels["different"].inc(different)
+        for difference in differences:
+            self.difference.observe(difference)
+
+    def failed(self) -> None:
+        self.requests["failed"].inc()
+
+    def dropped(self, requests: int) -> None:
+        self.requests["dropped"].inc(requests)
+
+
 @cache
 def metrics() -> Metrics:
     return Metrics()
@@ -296,6 +366,44 @@ def exposition(accept: str) -> tuple[bytes, str]:
         registry.register(SharedSnapshot(os.environ[MULTIPROCESS_DIR], snapshot_gauges().values()))
     encoder, content_type = choose_encoder(accept)
     return encoder(registry), content_type
+
+
+def answers_by_version(name: str) -> dict[str, dict[str, int]]:
+    """Requests and errors by version of a model, of all processes together."""
+    answers: dict[str, dict[str, int]] = {}
+    registered = metrics()
+    names = {"model_predictions_total": "requests", "model_prediction_errors_total": "errors"}
+    for metric in all_processes([registered.predictions, registered.errors]):
+        for sample in metric.samples:
+            count, labels = names.get(sample.name), sample.labels
+            if count is not None and labels["model_name"] == name:
+                version = answers.setdefault(labels["model_version"], {"requests": 0, "errors": 0})
+                version[count] += int(sample.value)
+    return answers
+
+
+def shadow_counts(name: str, version: str) -> dict[str, int]:
+    """Requests that a candidate was asked afterwards, and rows whose labels were compared, by result."""
+    registered, counts = metrics(), {}
+    names = ("model_shadow_requests_total", "model_shadow_labels_total")
+    for metric in all_processes([registered.shadow_requests, registered.shadow_labels]):
+        for sample in metric.samples:
+            labels = sample.labels
+            if sample.name in names and (labels["model_name"], labels["model_version"]) == (name, version):
+                counts[labels["result"]] = int(sample.value)
+    return counts
+
+
+def all_processes(collected: Iterable[Any]) -> Iterator[Any]:
+    """The samples of these metrics, summed over the processes."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    if are_shared():
+        yield from MultiProcessCollector(CollectorRegistry()).collect()  # type: ignore[no-untyped-call]
+    else:
+        for one in collected:
+            yield from one.collect()
 
 
 def forget_process(pid: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -70,13 +70,13 @@ class Telemetry:
                 log.warning("telemetry was not sent in time; some of it is lost")
 
 
-def begin(settings: ServiceSettings, index: int) -> Telemetry:
+def begin(settings: ServiceSettings, index: int, signals: Sequence[str] = ("traces", "metrics")) -> Telemetry:
     """Starts the exports that the variables ask for, with threads of their own: call it in the process that serves.
 
     An export that is not available is logged and left out: these variables are often set for a whole cluster, and are
     no reason not to serve.
     """
-    wanted = [signal for signal in ("traces", "metrics") if is_exported(signal)]
+    wanted = [signal for signal in signals if is_exported(signal)]
     telemetry, started = Telemetry(), []
     if not wanted:
         return telemetry

@@ -20,7 +20,7 @@ from tests.controlplane.live_plane import LivePlane
 KEY = Key("local", "fraud")
 CANARY: dict[str, Any] = {
     "deployment_strategy": "canary",
-    "deployment_strategy_config": {"steps": [25, 75], "interval": 0.2},
+    "deployment_strategy_config": {"steps": [25, 75], "interval": 0.2, "skip_analysis": True},
 }
 REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("/serve/deploy-model", "models:/fraud/1", {"flavor": "sklearn"}),

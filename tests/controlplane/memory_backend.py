@@ -6,12 +6,47 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
+from controlplane.backends.backend import (
+    ApplyRefused,
+    Backend,
+    BackendAway,
+    FoundServe,
+    Key,
+    RequestUnanswered,
+    SmokeAnswer,
+)
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
+from controlplane.domain.rollouts import SmokeRequest
+from monitoring.verdict import CounterSource
+from monitoring.verdict.sources import CounterSample
 
 BACKOFF = 1.0
+
+
+class CountedRequests(CounterSource):
+    """The metrics of a revision whose requests a test counts."""
+
+    def __init__(self) -> None:
+        self.requests = self.errors = self.slow = 0
+
+    def add(self, requests: int, errors: int = 0, slow: int = 0) -> None:
+        """Requests that fail, those that take between 0.1 and 0.25 s, and others of a millisecond."""
+        self.requests, self.errors, self.slow = self.requests + requests, self.errors + errors, self.slow + slow
+
+    def read(self) -> dict[str, list[CounterSample]]:
+        answered = self.requests - self.errors
+        return {"pod": [
+            CounterSample("model_loaded", {}, 1),
+            CounterSample("model_predictions_total", {}, self.requests),
+            CounterSample("model_prediction_errors_total", {"error_type": "model_error"}, self.errors),
+            *(
+                CounterSample("model_prediction_latency_seconds_bucket", {"le": edge}, count)
+                for edge, count in (("0.001", answered - self.slow), ("0.1", answered - self.slow), ("0.25", answered),
+                                    ("+Inf", answered))
+            ),
+        ]}  # fmt: skip
 
 
 class MemoryBackend(Backend):
@@ -27,6 +62,8 @@ class MemoryBackend(Backend):
         """URIs of models that start and are never ready."""
         self.refused: set[str] = set()
         """URIs of models that it does not take."""
+        self.counted: dict[tuple[Key, int], CountedRequests] = {}
+        self.answers: dict[str, SmokeAnswer] = {}
         self.away = False
         self.before_apply: Callable[[Key, int], None] = lambda key, revision: None
 
@@ -74,6 +111,16 @@ class MemoryBackend(Backend):
         assert sum(weights.values()) == 100
         self.calls.extend(("split", key, revision) for revision in weights)
         self.weights[key] = dict(weights)
+
+    def counters(self, key: Key, revision: int) -> CountedRequests:
+        return self.counted.setdefault((key, revision), CountedRequests())
+
+    def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:
+        self.answer()
+        self.calls.append(("ask", key, revision))
+        if request.path not in self.answers:
+            raise RequestUnanswered("no answer")
+        return self.answers[request.path]
 
     def discard(self, key: Key, revision: int) -> None:
         self.answer()

@@ -48,6 +48,7 @@ class Plane:
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
             lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
+            self.reconciler.last_seen.get,
         )  # fmt: skip
         self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)

@@ -19,7 +19,8 @@ from tests.controlplane.plane import Plane, opened
 SERVES = st.sampled_from(["a", "a", "a", "b"])  # mostly one, so that changes meet
 ENVIRONMENTS = st.sampled_from(["local", "local", "local", "prod"])
 STRATEGIES = st.sampled_from([
-    ("rolling", {}), ("canary", {"steps": [5, 50], "interval": "5m"}), ("linear", {"step_weight": 40, "interval": 5}),
+    ("rolling", {}), ("canary", {"steps": [5, 50], "interval": "5m"}),
+    ("linear", {"step_weight": 40, "interval": 5, "skip_analysis": True}),
     ("blue-green", {"keep": "1m"}),
 ])  # fmt: skip
 VERBS = st.sampled_from(["pause", "resume", "promote", "abort", "retry", "undo"])

@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "model": "models:/fraud@champion",
     "flavor": "pyfunc",
     "workers": 2,
+    "candidate": {"model": "models:/fraud@challenger", "mode": "shadow", "percent": 25, "key": "header:x-user"},
     "tracking": {"uri": "http://mlflow.mlflow:5000", "secret": "mlflow"},
     "timeout": "2m",
     "drain_delay": "1500ms",
@@ -102,6 +103,8 @@ def test_the_server_takes_every_value() -> None:
     assert settings.drain_delay == 1.5
     assert settings.reload_interval == 60
     assert settings.workers == 2
+    assert (settings.candidate, settings.candidate_mode) == ("models:/fraud@challenger", "shadow")
+    assert (settings.candidate_share, settings.candidate_key) == (0.25, "header:x-user")
     assert settings.rate_limit is not None
     assert settings.dependencies == "strict"
     assert settings.access_log

@@ -355,6 +355,12 @@ def test_the_job_fits_and_its_program_runs_from_a_config_map(tmp_path: Path) -> 
     assert done.stderr.startswith("error: http://127.0.0.1:")
 
 
+def test_the_job_needs_nothing_that_a_predictors_image_lacks() -> None:
+    code = "import sys; sys.modules |= dict.fromkeys(('monitoring', 'generator', 'controlplane')); import loadtest.__main__"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(shutil.which("hey") is None, reason="needs hey")
 def test_hey(server: Running) -> None:
     script = str(ROOT / "loadtest" / "hey.sh")

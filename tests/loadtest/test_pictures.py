@@ -10,8 +10,9 @@ import pytest
 
 from loadtest import compare, report
 from loadtest.results import Result
+from tests.browser import Browser
 from tests.loadtest.test_numbers import result
-from tests.predictors.rest.test_browser import Browser, browser
+from tests.predictors.rest.test_browser import browser
 
 __all__ = ["browser"]
 

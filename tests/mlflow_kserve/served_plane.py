@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,12 @@ import uvicorn
 
 from controlplane.access.guard import CallerGuard
 from controlplane.access.settings import ControlAccessSettings
-from controlplane.api.app import build
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
 from controlplane.cli import ensure_local, listening
 from controlplane.decide import Observed
 from controlplane.loops.loops import Loops
+from controlplane.page.site import site
 from controlplane.store.database import Store
 from tests.controlplane.memory_backend import MemoryBackend
 from tests.serving import wait_for
@@ -30,9 +30,14 @@ class AddressedBackend(MemoryBackend):
 
     address = "http://127.0.0.1:9"
 
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(now)
+        self.addresses: dict[Key, str] = {}
+        """Those of single serves."""
+
     def observe(self, key: Key, *more: Any, **options: Any) -> Observed:
         observed = super().observe(key, *more, **options)
-        return replace(observed, url=self.address) if observed.url else observed
+        return replace(observed, url=self.addresses.get(key, self.address)) if observed.url else observed
 
 
 class ServedPlane:
@@ -45,9 +50,9 @@ class ServedPlane:
         control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
             self.loops.mark, self.loops.artifacts_wanted.set, lambda: self.loops.acts, self.loops.queue.__len__,
-            self.loops.metrics.registry,
+            self.loops.metrics.registry, self.loops.last_seen,
         )  # fmt: skip
-        self.app = build(control)
+        self.app = site(control)
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", lifespan="off"))
         self.socket = listening("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"

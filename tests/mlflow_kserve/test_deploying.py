@@ -223,3 +223,15 @@ def test_names_are_completed(run: Shell, plane: ServedPlane) -> None:
     run("serve", "create", "completed")
     assert "completed" in completed("mlflow-kserve deployment status comp")
     assert completed("mlflow-kserve deployment status x --env lo") == ["local"]
+
+
+def test_a_change_that_waits_for_a_second_person(run: Shell) -> None:
+    run("environment", "create", "guarded", "--set", 'protection={"second_person": true}')
+    begun = run(
+        "deploy-model", "--serve-name", "held", "--model-uri", "models:/fraud/1", "--env", "guarded", "--wait", status=6
+    )
+    waiting = run.json("operation", "list", "--state", "WAITING", "--env", "guarded")[0]["id"]
+    assert f"mlflow-kserve operation approve {waiting}" in begun.err
+    assert "another person" in run("operation", "approve", waiting, status=3).err
+    assert run.json("operation", "reject", waiting, "--reason", "not today")["state"] == "ABORTED"
+    assert run.json("operation", "get", waiting, status=1)["message"].endswith(": not today")

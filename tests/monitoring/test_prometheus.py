@@ -37,7 +37,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def rides(folder: Path) -> Iterator[Caller]:
-    with served(save_rides(folder), "3", "--drift-min-rows", "50", "--drift-interval", "0.2") as caller:
+    save_rides(folder)
+    shadow = ["--candidate", str(folder / "4"), "--candidate-mode", "shadow", "--candidate-share", "1"]
+    shadow += ["--load-trial", "false"]
+    with served(folder, "3", "--drift-min-rows", "50", "--drift-interval", "0.2", *shadow) as caller:
         yield caller
 
 
@@ -73,6 +76,7 @@ def both(folder: Path, beside: Callable[[], Caller]) -> Iterator[str]:
             orders(rider)
             wait_for(lambda: bool(ask(url, f"sum(rate(model_requests_refused_total[{WINDOW}])) > 0")))
             wait_for(lambda: bool(ask(url, f"sum(rate(model_feature_lookup_seconds_count[{WINDOW}])) > 0")))
+            wait_for(lambda: bool(ask(url, f"sum(rate(model_shadow_latency_ratio_count[{WINDOW}])) > 0")))
             wait_for(lambda: bool(ask(url, f"sum(rate(model_prediction_log_records_total[{WINDOW}])) > 0")))
             yield url
 

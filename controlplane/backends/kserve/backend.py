@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key, SmokeAnswer
 from controlplane.backends.kserve.api import ApiStatus, KubernetesApi
 from controlplane.backends.kserve.fields import SCHEDULE, absent, is_ours
 from controlplane.backends.kserve.kinds import (
@@ -38,14 +38,17 @@ from controlplane.backends.kserve.state import LiveServe, observed, revision_of
 from controlplane.decide import Observed
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
+from controlplane.domain.rollouts import SmokeRequest
 from controlplane.failpoints import failpoint
 from generator import compare
+from monitoring.verdict import CounterSource
 
 log = logging.getLogger("controlplane")
 
 SNAPSHOT_SECONDS = 30.0
 """How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
 WATCH_PAUSE = 2.0
+STEPLESS = "rollouts by steps are not carried out on clusters"
 CONTAINER = "kserve-container"
 
 
@@ -65,7 +68,7 @@ class KServeBackend(Backend):
         strategy = content.deployment.deployment_strategy
         listed = list(problems(serve, content))
         if content.deployment.plan().steps:
-            listed.append(FieldProblem("deployment_strategy", f"{strategy} is not carried out on clusters", "rolling"))
+            listed.append(FieldProblem("deployment_strategy", f"{strategy}: {STEPLESS}", "rolling"))
         return listed
 
     # -- what is there ------------------------------------------------------------------------------------------
@@ -216,6 +219,12 @@ class KServeBackend(Backend):
 
     def split(self, key: Key, weights: Mapping[int, int]) -> None:
         """Nothing: the cluster sends requests to pods once they are ready."""
+
+    def counters(self, key: Key, revision: int) -> CounterSource:
+        raise BackendAway(STEPLESS)
+
+    def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:
+        raise BackendAway(STEPLESS)
 
     def discard(self, key: Key, revision: int) -> None:
         self.forget(key)

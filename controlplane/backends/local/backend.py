@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from controlplane.backends.backend import Backend, FoundServe, Key
+from controlplane.backends.backend import Backend, FoundServe, Key, RequestUnanswered, SmokeAnswer
 from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import HOST, PortRange
 from controlplane.backends.local.processes import ProcessId, ProcessWatch, marked, spawn
@@ -21,7 +22,9 @@ from controlplane.backends.secret_files import MissingSecret
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
+from controlplane.domain.rollouts import SmokeRequest
 from controlplane.failpoints import failpoint
+from monitoring.verdict import CounterSource, PodScraper
 
 BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Between one start and the next, by how often it was started in a row."""
@@ -29,6 +32,8 @@ STEADY_SECONDS = 60.0
 """A process that ran for so long is started again at once."""
 DRAIN_SECONDS = 40.0
 PROBE_SECONDS = 2.0
+ANSWER_SECONDS = 10.0
+MAX_ANSWER = 300  # bytes of it that are kept
 LOG_TAIL = 16384  # bytes that are searched for the last error
 
 
@@ -162,6 +167,16 @@ class LocalBackend(Backend):
         ])  # fmt: skip
         failpoint("after_route")
 
+    def counters(self, key: Key, revision: int) -> CounterSource:
+        record = self.records.get(key, revision)
+        return PodScraper([f"http://{HOST}:{record.http_port}"] if record is not None else [])
+
+    def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:
+        record = self.records.get(key, revision)
+        if record is None:
+            raise RequestUnanswered("its process is gone")
+        return answered(record.http_port, request)
+
     def discard(self, key: Key, revision: int) -> None:
         with self.lock:
             record = self.records.get(key, revision)
@@ -216,6 +231,21 @@ class LocalBackend(Backend):
         gateway = marked(self.routes.mark)
         if gateway is not None:
             gateway.terminate()
+
+
+def answered(port: int, request: SmokeRequest) -> SmokeAnswer:
+    connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
+    body = None if request.body is None else json.dumps(request.body)
+    try:
+        headers = {} if body is None else {"content-type": "application/json"}
+        connection.request("GET" if body is None else "POST", request.path, body, headers)
+        response = connection.getresponse()
+        text = response.read(MAX_ANSWER).decode(errors="replace")
+        return SmokeAnswer(response.status, " ".join(text.split()))
+    except (OSError, http.client.HTTPException) as error:
+        raise RequestUnanswered(f"no answer: {error}") from None
+    finally:
+        connection.close()
 
 
 def readiness(port: int) -> tuple[int | None, str]:

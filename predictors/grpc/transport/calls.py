@@ -56,6 +56,7 @@ class GrpcCall(ObservedCall, Stream):
     """Likewise: set when flow control holds nothing back any more."""
     decoded: Any = None
     """The request as the fast path has decoded it, for the slow path."""
+    chosen = 0
 
     def __init__(self, connection: Http2Connection, number: int, headers: Headers, server: GrpcServer) -> None:
         super().__init__(connection, number, headers)

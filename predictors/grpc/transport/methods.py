@@ -44,6 +44,8 @@ class RpcCall(Protocol):
     exchange: Exchange | None
     decoded: Any
     """The request as the fast path has decoded it, for the slow path."""
+    chosen: int
+    """The number of the model that the fast path has chosen, for the slow path; 0 for none."""
     admitted: bool
     """Whether the guard has let it in."""
     closed: bool

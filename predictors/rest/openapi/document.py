@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from predictors.candidate.settings import KEY_KINDS, MAX_KEY, MODES
+from predictors.candidate.spec import MAX_URI
 from predictors.features.lookup import Description
 from predictors.model.loaded import Loaded
 from predictors.protocol.invocations import PARQUET
@@ -41,12 +43,24 @@ FAILURES = {
 }
 PREDICT = (400, 404, 408, 409, 413, 415, 424, 500, 501, 503, 504)
 COMMAND = (404, 409, 500, 503, 504)
+PUT = (400, 404, 408, 409, 413, 500, 503, 504)
 HOOK = (400, 401, 404, 408, 409, 413)
 READY = (503,)
 MODEL = (404, 409, 503)
+PERCENT: Schema = {**TEXT, "pattern": r"^[0-9]{1,2}(\.[0-9]{1,9})?%$", "example": "10%"}
+KEY_PATTERN = f"^({'|'.join(KEY_KINDS)}):[!-~]"
 COMPONENTS: dict[str, Schema] = {
     "Error": object_of({"error": TEXT}, ["error"], more=True),
     "MLflowError": object_of({"error_code": TEXT, "message": TEXT}, ["error_code", "message"]),
+    "Candidate": object_of(
+        {
+            "uri": {**TEXT, "minLength": 1, "maxLength": MAX_URI, "example": "models:/fraud@challenger"},
+            "mode": {**TEXT, "enum": [*MODES]},
+            "share": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, PERCENT], "nullable": True},
+            "key": {**TEXT, "nullable": True, "pattern": KEY_PATTERN, "maxLength": MAX_KEY},
+        },
+        ["uri"],
+    ),
     "V1Reply": {
         **OBJECT,
         "properties": {"predictions": ANYTHING, "probabilities": ANYTHING, "model_name": TEXT, "model_version": TEXT},
@@ -222,6 +236,17 @@ class OpenAPIDocument:
             RouteDescription("post", f"{repository}/load", "Load the model again", "Repository", COMMAND),
             RouteDescription("post", f"{repository}/unload", "Unload the model", "Repository", COMMAND),
             RouteDescription("post", f"{repository}/revert", "Return to the previous version", "Repository", COMMAND),
+            RouteDescription("get", f"{repository}/candidate", "The candidate beside the model", "Repository", (404,)),
+            RouteDescription(
+                "put",
+                f"{repository}/candidate",
+                "Put a candidate beside the model",
+                "Repository",
+                PUT,
+                {JSON: refer("Candidate")},
+            ),
+            RouteDescription("delete", f"{repository}/candidate", "Remove the candidate", "Repository", COMMAND),
+            RouteDescription("post", f"{repository}/promote", "Make the candidate the model", "Repository", COMMAND),
             RouteDescription(
                 "post", "/hooks/mlflow", hook, "Repository", HOOK, {JSON: {"schema": OBJECT}}, statuses=(200, 202)
             ),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from controlplane.backends.backend import Key
+from controlplane.backends.backend import Key, SmokeAnswer
+from controlplane.loops.judging import RolloutJudge
 from tests.controlplane.plane import Plane, answered
 
 KEY = Key("local", "fraud")
 OLD, NEW = "models:/fraud/1", "models:/fraud/2"
-CANARY: dict[str, Any] = {
-    "deployment_strategy": "canary",
-    "deployment_strategy_config": {"steps": [5, 50, 100], "interval": "1m"},
-}
+TIMED = {"steps": [5, 50, 100], "interval": "1m", "skip_analysis": True}
+CANARY: dict[str, Any] = {"deployment_strategy": "canary", "deployment_strategy_config": TIMED}
 
 
 def weights(plane: Plane) -> dict[int, int]:
@@ -204,3 +204,134 @@ def test_a_plan_that_makes_no_sense_is_refused(plane: Plane, strategy: str | Non
     problem = plane.post("/serve/deploy-model", body, 422)
     assert problem["errors"][0]["field"].startswith("deployment_strategy_config")
     assert reason in problem["errors"][0]["reason"]
+
+
+# -- judged -----------------------------------------------------------------------------------------------------------
+
+JUDGED: dict[str, Any] = {
+    "deployment_strategy": "canary",
+    "deployment_strategy_config": {"steps": [10, 50], "interval": "5m", "progress_deadline_seconds": "20m"},
+}
+"""Looks every 15 s."""
+
+
+def with_traffic(
+    plane: Plane, minutes: float, errors: int = 0, slow: int = 0, every: int = 200, alike: bool = False
+) -> str:
+    """15 seconds after 15 seconds in which so many percent of the new revision's requests fail or are slow; its state.
+
+    `alike`: so do those of the old one.
+    """
+    for _ in range(round(minutes * 4)):
+        if rollout(plane)["state"] != "RUNNING":
+            break
+        for revision in (1, 2):
+            plane.backend.counters(KEY, revision)
+        shares = plane.backend.weights[KEY]
+        for revision in shares.keys() & {1, 2}:
+            requests = every * shares[revision] // 10
+            bad = (errors, slow) if revision == 2 or alike else (0, 0)
+            plane.backend.counted[KEY, revision].add(requests, *(requests * each // 100 for each in bad))
+        after(plane, 15)
+    return str(rollout(plane)["state"])
+
+
+def test_a_good_revision_passes_each_step(plane: Plane) -> None:
+    begin(plane, **JUDGED)
+    assert with_traffic(plane, 12) == "SUCCEEDED"
+    assert weights(plane) == {2: 100}
+    looks = plane.get("/serve/fraud/rollout/local/looks?limit=200")["items"]
+    assert {each["step"] for each in looks} == {1, 2}
+    assert {"window", "evidence", "verdict", "reason"} <= looks[-1].keys()
+    drawn = plane.send("GET", "/serve/fraud/rollout/local/picture")
+    assert (drawn.headers["content-type"], drawn.text[:4]) == ("image/svg+xml", "<svg")
+    verdicts = [
+        each["after"] for each in plane.get("/event?serve=fraud&limit=200")["items"] if "verdict" in each["action"]
+    ]
+    assert verdicts[0] == {"verdict": "inconclusive"}
+    assert {"verdict": "pass"} in verdicts
+
+
+def test_thirty_rollouts_of_the_same_model_succeed(plane: Plane) -> None:
+    """Half a percent of errors and 8 % slow requests on both sides, as chance has it."""
+    random = np.random.default_rng(20)
+    config = {**JUDGED["deployment_strategy_config"], "steps": [50]}
+    for _ in range(30):
+        begin(plane, deployment_strategy="canary", deployment_strategy_config=config)
+        while len(shares := weights(plane)) == 2:
+            for revision in shares:
+                requests = random.poisson(400)
+                errors, slow = random.binomial(requests, [0.005, 0.08])
+                plane.backend.counters(KEY, revision).add(requests, errors, slow)
+            after(plane, 15)
+    states = [each["state"] for each in plane.get("/serve/fraud/rollouts")["items"]]
+    assert states == ["SUCCEEDED"] * 30
+
+
+@pytest.mark.parametrize(("errors", "slow"), [(3, 0), (0, 50)], ids=["3 % errors", "slower"])
+def test_a_bad_revision_is_rolled_back(plane: Plane, errors: int, slow: int) -> None:
+    begin(plane, **JUDGED)
+    begun = plane.clock.time
+    assert with_traffic(plane, 20, errors, slow) == "FAILED"
+    assert plane.clock.time - begun < 600
+    assert weights(plane) == {1: 100}
+    assert list(plane.backend.instances[KEY]) == [1]
+    assert ("errors" if errors else "latency") in rollout(plane)["message"]
+
+
+def test_a_revision_without_traffic_is_never_promoted(plane: Plane) -> None:
+    begin(plane, **JUDGED)
+    assert with_traffic(plane, 30, every=0) == "FAILED"
+    assert weights(plane) == {1: 100}
+    assert "step 1 (10 %) had no verdict in time" in rollout(plane)["message"]
+
+
+def test_a_step_without_a_verdict_may_wait_for_a_person(plane: Plane) -> None:
+    config = {**JUDGED["deployment_strategy_config"], "inconclusive": "pause"}
+    begin(plane, deployment_strategy="canary", deployment_strategy_config=config)
+    assert with_traffic(plane, 30, every=0) == "PAUSED"
+    assert "no verdict in time" in rollout(plane)["pause_reason"]
+    verb(plane, "promote")
+    assert weights(plane) == {1: 50, 2: 50}
+
+
+def test_the_fields_of_darwin_mean_what_they_say(plane: Plane) -> None:
+    config = {
+        "interval": "1m", "threshold": 2, "max_weight": 60, "step_weight": 20, "progress_deadline_seconds": 600,
+        "skip_analysis": False, "metrics": [{"name": "error-rate", "threshold_max": 0.5, "interval": "1m"}],
+    }  # fmt: skip
+    begin(plane, deployment_strategy="canary", deployment_strategy_config=config)
+    shown = rollout(plane)["steps"]
+    assert [(each["weight"], each["interval"], each["progress_deadline_seconds"]) for each in shown] == [
+        (20, 60, 600), (40, 60, 600), (60, 60, 600),
+    ]  # fmt: skip
+    assert with_traffic(plane, 10, errors=1, alike=True) == "FAILED"
+    assert "error-rate: 2 of 2 checks above 0.5, the last with 1" in rollout(plane)["message"]
+
+
+def test_smoke_requests_come_before_the_others(plane: Plane) -> None:
+    smoke = [{"path": "/v1/models/fraud:predict", "body": {"instances": [[1]]}}]
+    config = {"smoke": smoke, "keep": 0}
+    begin(plane, deployment_strategy="blue-green", deployment_strategy_config=config)
+    assert weights(plane) == {1: 100}
+    assert rollout(plane)["message"] == "smoke /v1/models/fraud:predict: no answer"
+    plane.backend.answers["/v1/models/fraud:predict"] = SmokeAnswer(500, "broken")
+    after(plane, 1)
+    verb(plane, "retry", 202)
+    assert rollout(plane)["message"] == "smoke /v1/models/fraud:predict: status 500: broken"
+    plane.backend.answers["/v1/models/fraud:predict"] = SmokeAnswer(200, "{}")
+    after(plane, 1)
+    verb(plane, "retry", 202)
+    assert weights(plane) == {2: 100}
+
+
+def test_a_new_control_plane_goes_on_with_the_evidence(plane: Plane) -> None:
+    begin(plane, **JUDGED)
+    with_traffic(plane, 2)
+    looks = len(plane.get("/serve/fraud/rollout/local/looks")["items"])
+    plane.reconciler.steps.judge = RolloutJudge()
+    after(plane, 15)
+    newest = plane.get(f"/serve/fraud/rollout/local/looks?after={looks - 1}")["items"][0]
+    assert newest["evidence"][0]["gate"]
+    assert newest["window"]["candidate"]["requests"] == 0
+    assert with_traffic(plane, 20) == "SUCCEEDED"

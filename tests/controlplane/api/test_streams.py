@@ -100,7 +100,7 @@ def test_a_quiet_stream_is_alive_and_ends_with_its_token(plane: ServedPlane, mon
         with following(plane, "/event", authorization=f"Bearer {who}") as lines:
             assert [next(lines), next(lines)] == ["", ": the stream is alive"]
             send(plane, "DELETE", "/token/who", **ops)
-            assert set(lines) <= {"", ": the stream is alive"}  # to its end
+            assert len(list(lines)) < 1000, "it ends by itself"
     finally:
         send(plane, "DELETE", "/token/ops", **ops)
 

@@ -18,6 +18,13 @@ CONTAINER = {"storage": {"strategy": "container"}}
 
 # what is said, where it is wrong, a word of why, and what makes it right
 REFUSED: dict[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
+    "candidate without a registry": (
+        {"candidate": {"model": "models:/fraud/8"}}, "candidate.model", "tracking.uri", {"tracking": {"uri": "http://mlflow"}},
+    ),
+    "candidate that is the model": (
+        {"candidate": {"model": "models:/fraud/7"}, "tracking": {"uri": "http://mlflow"}},
+        "candidate.model", "itself", {"candidate": {"model": "models:/fraud/8"}},
+    ),
     "old KServe": ({"kserve": "0.15"}, "kserve", "0.16", {"kserve": "0.16"}),
     "storage container by name": (
         {"kserve": "0.19", "storage": {"strategy": "container", "storage_container": "mine"}},

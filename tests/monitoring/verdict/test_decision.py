@@ -54,9 +54,8 @@ def test_as_many_errors_as_the_baseline_pass_above_the_objective_too() -> None:
 
 def test_a_bad_time_of_both_arms_is_no_evidence() -> None:
     outage = [(1000, 2)] * 5 + [(1000, 400)] * 3
-    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict == "fail"
-    without = Gates(warm_up_seconds=0, latency_margin=None, refused=False, error_guard=None)
-    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), without).verdict != "fail"
+    assert judge(series(outage, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict != "fail"
+    assert judge(series([(1000, 2)] * 8, [(all // 10, bad // 10) for all, bad in outage]), GATES).verdict == "fail"
 
 
 def test_a_burst_is_one_piece_of_evidence() -> None:
@@ -80,6 +79,13 @@ def test_a_candidate_that_fails_all_at_once_fails_at_the_next_look() -> None:
     assert (look.verdict, look.reason) == ("fail", "error guard: more than 25 % in a stretch of time")
 
 
+def test_a_burst_is_no_outage_where_the_baseline_has_them_too() -> None:
+    """In a short window of little traffic it is most of the requests."""
+    burst = [*[(25, 0)] * 9, (25, 20)]
+    assert judge(series([(475, 2)] * 10, burst), GATES).verdict == "fail"
+    assert judge(series([(475, 0), (475, 0), (475, 20), (475, 0), (475, 0)] * 2, burst), GATES).verdict != "fail"
+
+
 def test_warm_up_is_left_out() -> None:
     cold = series([(100, 0)] * 2, [(100, 100)] * 2)
     assert judge(cold, Gates(warm_up_seconds=60)).verdict == "inconclusive"
@@ -90,6 +96,12 @@ def test_a_step_passes_on_its_own_traffic() -> None:
     windows = series([(1000, 0)] * 3, [(1000, 0)] * 2 + [(100, 0)])
     assert judge(windows, GATES).verdict == "pass"
     assert judge(windows, GATES, step_began=60.0).verdict == "inconclusive"
+
+
+def test_bursts_of_the_step_count_in_it() -> None:
+    calm, bursts = [(475, 2)] * 10, [(475, 40), (475, 0)] * 5
+    assert judge(series(calm * 2, [(40, 0)] * 20), GATES, step_began=300.0).verdict == "pass"
+    assert judge(series(calm + bursts, [(40, 0)] * 20), GATES, step_began=300.0).verdict == "inconclusive"
 
 
 def test_a_look_is_json_and_back() -> None:
@@ -105,6 +117,7 @@ def test_a_look_is_json_and_back() -> None:
         ({"alpha": 0}, "alpha: 0 is no share"),
         ({"error_slo": 1.0}, "error_slo: 1 is no share"),
         ({"margin": 2.0}, "margin: 2: expected at least 1, and less than 2, the tolerance"),
+        ({"max_distance": 0.02}, "max_distance: 0.02 is between two buckets: expected one of 0, 1e-09"),
         ({"warm_up_seconds": float("nan")}, "warm_up_seconds: nan: expected a number"),
     ],
 )

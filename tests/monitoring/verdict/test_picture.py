@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from monitoring.verdict import ArmCounts, Evidence, Gates, Look, TrafficWindow, judge, picture
+from monitoring.verdict.picture import EVIDENCE
 from monitoring.verdict.simulate import ErrorRates
 from tests.monitoring.verdict.test_simulations import counted
 
@@ -47,6 +48,13 @@ def test_a_rollout_is_drawn(rates: ErrorRates, title: str) -> None:
     )
     coordinates = [float(value) for points in lines.values() for point in points for value in point.split(",")]
     assert all(0 < value < 720 for value in coordinates)
+
+
+def test_evidence_beyond_measure_stays_in_its_panel() -> None:
+    looks = [judge([TrafficWindow(0.0, 30.0, ArmCounts(10_000), ArmCounts(10_000, 9_000))] * 3, GATES)]
+    drawn = ElementTree.fromstring(picture(looks))
+    against = next(each for each in drawn.iter(f"{SVG}polyline") if each.get("class") == "against")
+    assert EVIDENCE[0] <= float(against.get("points", "").split(",")[1]) <= EVIDENCE[1]
 
 
 def test_the_gate_that_failed_is_drawn() -> None:

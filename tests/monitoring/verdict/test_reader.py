@@ -117,6 +117,27 @@ def test_pods_come_and_go(pods: list[MetricsPod]) -> None:
     assert reader.read(60.0).candidate.requests == 200 + 7 + 20
 
 
+def test_a_pod_that_appears_without_an_answer_is_no_new_one(pods: list[MetricsPod]) -> None:
+    one, other = pods[:2]
+    urls = [one.url]
+    reader = WindowReader(PodScraper([one.url]), PodScraper(urls))
+    reader.read(0.0)
+    urls.append(other.url)
+    other.count(5000)
+    other.status = 503
+    reader.read(30.0)
+    other.status = 200
+    assert reader.read(60.0).candidate.requests == 0
+
+
+def test_an_endless_answer_is_none(pods: list[MetricsPod], monkeypatch: pytest.MonkeyPatch) -> None:
+    pods[0].count(10)
+    scraper = PodScraper([pods[0].url])
+    assert scraper.read()[pods[0].url]
+    monkeypatch.setattr("monitoring.verdict.sources.MAX_BYTES", 100)
+    assert scraper.read()[pods[0].url] is None
+
+
 def test_labels_choose_a_version_of_the_same_pod(pods: list[MetricsPod]) -> None:
     pod = pods[0]
     old, new = (PodScraper([pod.url], {"model_version": version}) for version in "12")
@@ -137,6 +158,21 @@ def test_what_is_no_metrics_is_no_answer(pods: list[MetricsPod]) -> None:
     reader = WindowReader(PodScraper([pods[0].url]), PodScraper(["http://127.0.0.1:1"]))
     window = reader.read(0.0)
     assert [(arm.pods, arm.ready) for arm in (window.baseline, window.candidate)] == [(1, 0), (1, 0)]
+
+
+def test_a_window_that_one_arm_could_not_be_read_in_is_made_up_for_in_both(pods: list[MetricsPod]) -> None:
+    baseline, candidate = pods[:2]
+    reader = WindowReader(PodScraper([baseline.url]), PodScraper([candidate.url]))
+    reader.read(0.0)
+    readable, reader.arms[1].source = reader.arms[1].source, PrometheusQuery("http://127.0.0.1:1", "")
+    baseline.count(50)
+    with pytest.raises(SourceUnreadable):
+        reader.read(30.0)
+    reader.arms[1].source = readable
+    baseline.count(100)
+    candidate.count(10)
+    window = reader.read(60.0)
+    assert (window.began, window.baseline.requests, window.candidate.requests) == (0.0, 100, 10)
 
 
 def test_prometheus_that_does_not_answer_says_nothing_about_a_candidate(pods: list[MetricsPod]) -> None:

@@ -26,6 +26,7 @@ ERRORS_ALONE = 0.05 / 0.6
         (ErrorRates(0.005, 0.005, 10), 0.05),
         (ErrorRates(0.005, 0.005, 20), 0.05),
         (ErrorRates(0.005, 0.005, 20, GROWING), 0.08),
+        (ErrorRates(0.005, 0.005, 20, GROWING, seconds=10), 0.08),
         (Slowness(), 0.02),
         (Slowness(moods=0.1), 0.05),
         (Slowness(moods=0.1, seconds=10), 0.08),

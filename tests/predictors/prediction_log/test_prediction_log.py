@@ -389,8 +389,8 @@ def test_lines_on_stdout(tmp_path: Path) -> None:
     assert len(written) == 202
     first = min(written, key=lambda one: one["time"])
     assert {**first, "row": 0, "latency_ms": 0, "time": ""} == {
-        "time": "", "request_id": "order-17", "model": "model", "version": "1", "protocol": "v1", "method": "predict",
-        "row": 0, "latency_ms": 0, "inputs": RECORD, "outputs": {"predictions": reply["predictions"][0]},
+        "time": "", "request_id": "order-17", "model": "model", "version": "1", "role": "model", "protocol": "v1",
+        "method": "predict", "row": 0, "latency_ms": 0, "inputs": RECORD, "outputs": {"predictions": reply["predictions"][0]},
         "probabilities": reply["probabilities"][0],
     }  # fmt: skip
     assert pd.Timestamp(first["time"]).tzinfo is not None

@@ -1,4 +1,4 @@
-"""The same store on PostgreSQL: its migrations, its rules, and requests that meet."""
+"""The same store on PostgreSQL and on MariaDB: its migrations, its rules, and requests that meet."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from alembic.migration import MigrationContext
 from sqlalchemy import delete, inspect, update
 from sqlalchemy.exc import DBAPIError
 
-from controlplane.store import leases, tables
+from controlplane.store import followed, leases, tables
 from controlplane.store.database import Store
+from tests.controlplane.mariadb import is_installed, mariadb
 from tests.controlplane.plane import HEALTHY, Plane, opened
 from tests.controlplane.postgres import postgres, programs
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")
+SERVERS = {"postgres": postgres, "mariadb": mariadb}
+INSTALLED = {"postgres": programs() is not None, "mariadb": is_installed()}
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres() as made:
+@pytest.fixture(scope="module", params=SERVERS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if not INSTALLED[request.param]:
+        pytest.skip(f"{request.param} is not installed")
+    with SERVERS[request.param]() as made:
         yield made
 
 
@@ -55,6 +59,9 @@ def test_a_story(shared: Plane) -> None:
     assert (status["status"], status["revision"], status["model_uri"]) == ("READY", 4, HEALTHY)
     listed = shared.get("/serve/fraud/deployments")["items"]
     assert [each["status"] for each in listed] == ["ACTIVE", "FAILED", "ENDED", "ENDED"]
+    shared.deploy(follow="rollout")
+    with shared.store.reading() as tx:
+        assert [(each.serve, each.uri, each.named) for each in followed.everything(tx)] == [("fraud", HEALTHY, None)]
     shared.post("/serve/undeploy-model", {"serve_name": "fraud", "env": "local"})
     shared.settle()
     assert shared.send("DELETE", "/serve/fraud").status_code == 204
@@ -91,4 +98,25 @@ def test_one_of_many_gets_the_lease(shared: Plane) -> None:
 
 
 def test_names_that_it_cannot_store(shared: Plane) -> None:
-    assert shared.send("GET", "/serve/%00").status_code == 422
+    """MariaDB can store this one, and has none of that name."""
+    assert shared.send("GET", "/serve/%00").status_code in (404, 422)
+
+
+def test_names_and_keys_are_bytes(shared: Plane) -> None:
+    """Small letters and capitals differ, and every character is kept."""
+    description = "Scores für Zahlungen 🚀"
+    for key in ("a", "A"):
+        shared.post(
+            "/serve",
+            {"name": f"fraud-{key.lower()}{ord(key)}", "description": description},
+            201,
+            headers={"idempotency-key": key},
+        )
+    for version in ("v1", "V1"):
+        shared.post(
+            "/artifact",
+            {"serve_name": "fraud-a97", "version": version, "model_uri": f"models:/fraud/{ord(version[0])}"},
+            201,
+        )
+    assert shared.get("/artifact/fraud-a97/V1")["model_uri"] == "models:/fraud/86"
+    assert {each["description"] for each in shared.get("/serve")["items"]} == {description}

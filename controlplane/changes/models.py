@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
-from fastapi import Request
-
-from controlplane.api.control import control_of
 from controlplane.backends.registry import NotResolved, moves, pin
 from controlplane.changes.deploy import deployment_before
 from controlplane.domain.artifacts import KnownModel
@@ -15,6 +11,7 @@ from controlplane.domain.deployments import Follow
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.problems import wrong_field
 from controlplane.store import environments
+from controlplane.store.database import Store
 from generator import FlavorName, LookupFailed, ModelFacts, fetch_facts
 
 FACTS_SECONDS = 15.0
@@ -23,14 +20,19 @@ READING = threading.Lock()
 
 
 def known_model(
-    request: Request, serve: str, env: str, uri: str, follow: Follow | None, flavor: FlavorName | None
+    store: Store, serve: str, env: str, uri: str, follow: Follow | None, flavor: FlavorName | None
 ) -> KnownModel:
-    """The version that a moving URI names where the serve follows none, and the flavor where a cluster needs it."""
-    with control_of(request).store.reading() as tx:
+    """The version that a moving URI names unless the server follows it, and the flavor where a cluster needs it."""
+    with store.reading() as tx:
         environment = environments.get(tx, env).config
         follow = follow or deployment_before(tx, serve, env).follow
-    if moves(uri) and follow == "off":
+    if moves(uri) and follow != "hot":
         uri = version_of(uri, environment)
+    return model_of(uri, environment, flavor)
+
+
+def model_of(uri: str, environment: EnvironmentConfig, flavor: FlavorName | None = None) -> KnownModel:
+    """A model with what its environment needs to know of it. Raises ApiProblem (422)."""
     if environment.backend != "kserve":
         return KnownModel(uri)
     facts = ModelFacts(flavor) if flavor else facts_of(uri, environment)
@@ -38,9 +40,9 @@ def known_model(
 
 
 def version_of(uri: str, environment: EnvironmentConfig) -> str:
-    """`follow: off`: what a moving URI names is settled once."""
+    """What a moving URI names now. Raises ApiProblem (422)."""
     try:
-        return pin(uri, environment.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
+        return pin(uri, environment.tracking_uri)
     except NotResolved as error:
         raise wrong_field("model_uri", f"cannot be resolved to a version: {error}") from None
 

@@ -1,0 +1,51 @@
+"""Two predictions for the same rows, compared: labels that differ, and how far numbers are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from predictors.protocol import results
+from predictors.protocol.batch import Prediction
+from predictors.protocol.casting import Array
+
+MAX_DIFFERENCES = 16  # of one request, evenly from all its rows: each is counted on the event loop
+NUMBERS = "fiu"
+
+
+@dataclass(slots=True)
+class ComparedAnswers:
+    labels: int = 0
+    """Rows whose labels were compared."""
+    different: int = 0
+    differences: list[float] = field(default_factory=list)
+    """How far numbers are apart, of a sample."""
+
+
+def compare(prediction: Prediction, other: Prediction) -> ComparedAnswers:
+    """A class is a label: whatever is no number of floating point, and what comes with probabilities."""
+    compared = ComparedAnswers()
+    ours, theirs = results.named_tensors(prediction), results.named_tensors(other)
+    classifies = prediction.probabilities is not None
+    for name, values in ours.items():
+        others = theirs.get(name)
+        is_number = values.dtype.kind == "f" and (name == results.PROBABILITIES or not classifies)
+        if others is None or others.shape != values.shape:  # nothing of it is the same
+            rows = len(values) if values.ndim else 1
+            compared.labels += rows
+            compared.different += rows
+        elif is_number and others.dtype.kind in NUMBERS:
+            compared.differences += sampled(np.abs(values.astype(float) - others.astype(float)))
+        else:
+            differs = (values != others).reshape(len(values) if values.ndim else 1, -1).any(axis=1)
+            compared.labels += len(differs)
+            compared.different += int(differs.sum())
+    return compared
+
+
+def sampled(differences: Array) -> Iterable[float]:
+    flat = differences.reshape(-1)
+    flat = flat[:: max(1, -(-len(flat) // MAX_DIFFERENCES))]
+    return flat[np.isfinite(flat)].tolist()  # type: ignore[no-any-return]
