@@ -16,7 +16,7 @@ demo-feast: .venv/test ## a Feast repository and a model that looks its features
 	@$(BIN)/python -m tools.demo_feast $(if $(SERVER),--server)
 
 test: .venv/test ## run all tests
-	$(BIN)/pytest -n 2 --durations=10
+	$(BIN)/pytest -n 3 --durations=10
 
 coverage: .venv/test ## what the tests that start no processes cover; fails below the floor in pyproject.toml
 	$(BIN)/pytest -n 2 -q --cov --cov-report=term $(COVERED)

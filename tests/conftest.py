@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import certifi
+import httpx
 import hypothesis
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
@@ -130,13 +131,10 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each client of httpx reads the certificates of all authorities, for 25 ms; on loopback none of them is needed."""
-    first, end, _ = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----\n")
-    bundle = tmp_path_factory.mktemp("authorities") / "one.pem"
-    bundle.write_text(first + end)
+def one_context() -> Iterator[None]:
+    """Each client of httpx would read the certificates of all authorities, for 25 ms, though it asks loopback."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certifi, "where", lambda: str(bundle))
+        patch.setattr("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context))
         yield
 
 

@@ -1,4 +1,4 @@
-"""`make costs`: measures what drift, the prediction log and feature lookups cost.
+"""`make costs`: measures what drift, the prediction log, a candidate and feature lookups cost.
 
 Servers with and without the feature run in turns on one core, with the load generator on another. The comparison is of
 requests per second of processor time, round by round, which a busy neighbour hardly changes.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -62,6 +63,14 @@ def demo_model(folder: Path) -> tuple[Path, PeerPayload]:
     shutil.copytree(ROOT / "predictors" / "demo", folder)
     attach(profile(data), folder)
     return folder, request(data.iloc[:1])
+
+
+def another_version(model: Path, folder: Path) -> Path:
+    """The same model under another id, which is its version."""
+    shutil.copytree(model, folder)
+    mlmodel = folder / "MLmodel"
+    mlmodel.write_text(re.sub(r"(?m)^model_uuid: .*", f"model_uuid: {'2' * 32}", mlmodel.read_text()))
+    return folder
 
 
 def wide_model(folder: Path) -> tuple[Path, PeerPayload]:
@@ -176,6 +185,13 @@ def main() -> int:
         logged = [f"--prediction-log={work / 'log'}", *off]
         shares = {f"log of {share}": [*logged, f"--prediction-log-sample={share}"] for share in ("0.01", "0.1", "1")}
         compare("demo, log", work, work / "demo", demo_model(work / "again")[1], {"no log": off} | shares, rounds)
+        beside = [f"--candidate={another_version(work / 'demo', work / 'next')}", "--load-trial=false", *off]
+        roles = {
+            "split of 10 %": [*beside, "--candidate-share=10%"],
+            "split by a header": [*beside, "--candidate-share=10%", "--candidate-key=header:host"],
+            "shadow of all": [*beside, "--candidate-share=1", "--candidate-mode=shadow"],
+        }
+        compare("demo, candidate", work, work / "demo", demo_model(work / "third")[1], {"alone": off} | roles, rounds)
         print("\n| | median |\n|---|---|")
         features(work, rounds)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controlplane.backends.git import GitFailed, fetch
 from controlplane.backends.secret_files import MissingSecret, secret_text
-from controlplane.loops.reconciler import ACTOR
+from controlplane.loops.actor import ACTOR
 from controlplane.store import artifact_jobs, artifacts, events, leases
 from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.database import Store

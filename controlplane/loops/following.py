@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from controlplane.backends.backend import BackendAway
 from controlplane.backends.registry import NotResolved, RegistryAway, moves, pin
 from controlplane.changes import following
 from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.changes.models import model_of
 from controlplane.domain.problems import ApiProblem
-from controlplane.loops.reconciler import ACTOR
+from controlplane.loops.actor import ACTOR
 from controlplane.store import environments, events, followed, leases
 from controlplane.store.database import Store
 from controlplane.store.followed import FollowedServe
@@ -79,6 +80,9 @@ class UriFollower:
                 leases.require(tx, lease)
                 context = ChangeContext(tx, self.store.now(), ACTOR, self.backend_of)
                 return following.follow(context, seen, model) is not None
+        except BackendAway as error:
+            self.warn(seen, str(error))
+            return False
         except ApiProblem as problem:
             if problem.status != UNDER_WAY:
                 self.note_refusal(lease, seen, version, problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -28,20 +29,17 @@ from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
 from controlplane.domain.environments import EnvironmentConfig
 from controlplane.domain.revisions import Content
 from controlplane.failpoints import failpoint
-from controlplane.loops.judging import RolloutJudge
+from controlplane.loops.actor import ACTOR
 from controlplane.loops.metrics import LoopMetrics
-from controlplane.rollout import RolloutState
+from controlplane.loops.stepping import RolloutSteps, state_of
 from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
-from controlplane.store.events import Actor
 from controlplane.store.leases import Lease
 from controlplane.store.operations import Operation
-from controlplane.store.rollouts import StoredRollout
 from controlplane.store.targets import ServeTarget
 
 log = logging.getLogger("controlplane")
 
-ACTOR = Actor("controlplane", "loop")
 TAKE_OVER = "take-over"
 REFUSED_SECONDS = 60.0
 """Between two attempts to apply what was refused while nobody changes it."""
@@ -56,7 +54,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
-        self.judging = RolloutJudge()
+        self.steps = RolloutSteps(store)
         self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
         """Is told of each change that has ended by itself."""
         self.last_seen: dict[Key, Observed] = {}
@@ -88,6 +86,8 @@ class Reconciler:
                 self.last_seen[key] = observed
             if observed.conflicts and target is not None and desired.change is None:
                 self.note_error(lease, target, "conflict", f"others have changed it: {observed.conflicts[0]}")
+            if desired.change is None and len(observed.instances) > 1:
+                desired = self.keeping(desired, key)
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
                 return earliest(decision.again_at, waiting.deadline if waiting else None)
@@ -105,15 +105,9 @@ class Reconciler:
                     failpoint("before_discard")
                     backend.discard(key, revision)
                     failpoint("after_discard")
-                case BeginStep() | NextStep() as action:
-                    if target is not None and desired.change is not None:
-                        self.note_step(lease, target, action, desired.change.rollout)
-                case Judge():
-                    if target is not None and desired.change is not None:
-                        self.judge(lease, target, backend, key, desired.change.rollout)
-                case PauseRollout(reason):
-                    if target is not None and desired.change is not None:
-                        self.note_pause(lease, target, reason, desired.change.rollout)
+                case BeginStep() | Judge() | PauseRollout() | NextStep() as action:
+                    if desired.change is not None and desired.change.rollout is not None:
+                        self.steps.carry_out(action, lease, key, backend, desired.change.rollout)
                 case Succeed():
                     if target is not None:
                         self.note_success(lease, target)
@@ -121,6 +115,14 @@ class Reconciler:
                     if target is not None:
                         self.note_failure(lease, target, reason, observed)
         return self.store.now()
+
+    def keeping(self, desired: Desired, key: Key) -> Desired:
+        """The same, with the revision that its rollout keeps for a while."""
+        with self.store.reading() as tx:
+            last = rollouts.newest(tx, key.serve, key.env)
+        if last is None or last.keep_until is None or last.revision != desired.active:
+            return desired
+        return replace(desired, kept=last.baseline, kept_until=last.keep_until)
 
     def observe(
         self, lease: Lease, key: Key, target: ServeTarget | None, backend: Backend, content: Content | None
@@ -218,69 +220,6 @@ class Reconciler:
             events.add(tx, now, ACTOR, action, serve=target.serve, env=target.env, message=message)
         return changed
 
-    def note_step(
-        self, lease: Lease, target: ServeTarget, action: BeginStep | NextStep, decided_on: RolloutState | None
-    ) -> None:
-        """A step of the rollout has begun, or has passed; nothing if a person has changed the rollout meanwhile."""
-        failpoint("before_step")
-        with self.store.writing() as tx:
-            leases.require(tx, lease)
-            now = self.store.now()
-            rollout = rollouts.find(tx, target.operation)
-            if rollout is None or state_of(rollout) != decided_on:
-                return
-            step = rollout.plan.steps[rollout.step]
-            words = f"step {rollout.step + 1} of {len(rollout.plan.steps)}: {step.weight} % of the requests"
-            if isinstance(action, BeginStep):
-                rollouts.begin_step(tx, now, rollout)
-                operations.set_deadline(tx, now, rollout.operation, now + step.deadline)
-            else:
-                rollouts.end_step(tx, now, rollout, "PASSED", rollout.verdict_reason if step.judged else "")
-                rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
-            events.add(
-                tx, now, ACTOR, "rollout.step" if isinstance(action, BeginStep) else "rollout.passed",
-                serve=target.serve, env=target.env, operation=rollout.operation, message=words,
-            )  # fmt: skip
-        failpoint("after_step")
-
-    def judge(
-        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, decided_on: RolloutState | None
-    ) -> None:
-        """Looks at the evidence, and keeps the look; nothing if a person has changed the rollout meanwhile."""
-        with self.store.reading() as tx:
-            rollout = rollouts.find(tx, target.operation)
-            if rollout is None or state_of(rollout) != decided_on:
-                return
-            if not self.judging.knows(rollout.operation):
-                self.judging.follow(backend, key, rollout, rollouts.looks(tx, rollout.operation))
-        look = self.judging.look(backend, key, rollout, self.store.now())
-        with self.store.writing() as tx:
-            leases.require(tx, lease)
-            now = self.store.now()
-            rollouts.add_look(tx, now, rollout, look)
-            if look.verdict != rollout.verdict or rollout.looked_at is None:
-                events.add(
-                    tx, now, ACTOR, "rollout.verdict",
-                    serve=target.serve, env=target.env, operation=rollout.operation,
-                    after={"verdict": look.verdict}, message=look.reason,
-                )  # fmt: skip
-
-    def note_pause(
-        self, lease: Lease, target: ServeTarget, reason: str, decided_on: RolloutState | None
-    ) -> None:  # fmt: skip
-        """A step without a verdict waits for a person."""
-        with self.store.writing() as tx:
-            leases.require(tx, lease)
-            now = self.store.now()
-            rollout = rollouts.find(tx, target.operation)
-            if rollout is None or state_of(rollout) != decided_on:
-                return
-            rollouts.change(tx, now, rollout, paused_at=now, paused_by=ACTOR.name, pause_reason=reason)
-            events.add(
-                tx, now, ACTOR, "rollout.pause",
-                serve=target.serve, env=target.env, operation=rollout.operation, message=reason,
-            )  # fmt: skip
-
     def note_success(self, lease: Lease, target: ServeTarget) -> None:
         failpoint("before_note")
         with self.store.writing() as tx:
@@ -321,7 +260,7 @@ class Reconciler:
         if operation is None:
             return
         operations.end(tx, now, operation, state, message)
-        self.judging.forget(operation.id)
+        self.steps.judge.forget(operation.id)
         self.metrics.operations.labels(operation.kind, state).inc()
         self.ended(operation, state, message, now)
         events.add(
@@ -341,21 +280,7 @@ def desired_of(tx: Connection, target: ServeTarget | None) -> Desired:
         return Desired(
             target.wanted, target.active, ChangeUnderWay(operation.deadline, operation.kind == TAKE_OVER, state)
         )
-    last = rollouts.newest(tx, target.serve, target.env)
-    if last is None or last.keep_until is None or last.revision != target.active:
-        return Desired(target.wanted, target.active)
-    return Desired(target.wanted, target.active, None, last.baseline, last.keep_until)
-
-
-def state_of(rollout: StoredRollout | None) -> RolloutState | None:
-    """How far a rollout is, as the decision needs it."""
-    if rollout is None:
-        return None
-    return RolloutState(
-        rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
-        paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
-        verdict=rollout.verdict, reason=rollout.verdict_reason,
-    )  # fmt: skip
+    return Desired(target.wanted, target.active)
 
 
 def running(tx: Connection, target: ServeTarget) -> Operation | None:

@@ -17,8 +17,8 @@ from controlplane.domain.notifications import notification, signature
 from controlplane.domain.secrets import SecretReference
 from controlplane.domain.webhooks import WebhookConfig, url_problem
 from controlplane.failpoints import failpoint
+from controlplane.loops.actor import ACTOR
 from controlplane.loops.metrics import LoopMetrics
-from controlplane.loops.reconciler import ACTOR
 from controlplane.store import deliveries, events, leases, webhooks
 from controlplane.store.database import Store
 from controlplane.store.deliveries import Delivery

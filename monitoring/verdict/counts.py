@@ -42,10 +42,15 @@ class ArmCounts:
 
 @dataclass(frozen=True, slots=True)
 class ShadowCounts:
-    """Rows that a shadow answered as well, and those whose answers differ."""
+    """A candidate that is asked afterwards, compared with the model on the same rows."""
 
     rows: int = 0
+    """Rows whose labels were compared, and those whose labels differ."""
     differing: int = 0
+    distances: Mapping[float, int] = field(default_factory=dict)
+    """Rows whose numbers are at most so far apart, cumulated; `inf` has them all."""
+    ratios: Mapping[float, int] = field(default_factory=dict)
+    """Requests that took the candidate at most so many times as long as the model, cumulated in the same way."""
 
 
 @dataclass(frozen=True, slots=True)

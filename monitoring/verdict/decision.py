@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from monitoring.verdict.comparison import check_limit, compare_arms, gate_bounds, guard_limit
-from monitoring.verdict.counts import ArmCounts, TrafficWindow
+from monitoring.verdict.counts import ArmCounts, ShadowCounts, TrafficWindow
 from monitoring.verdict.evalues import ArmSeries, running_dispersion
 from monitoring.verdict.gates import Gates
 from monitoring.verdict.health import check_health
-from monitoring.verdict.latency import NEGLIGIBLE, slow_edge, slower_than
+from monitoring.verdict.latency import NEGLIGIBLE, SHADOW_RATIO, SHADOW_SHARE, beyond, slow_edge
 from monitoring.verdict.looks import Evidence, Look, Verdict
 from monitoring.verdict.shift import shifts
 
@@ -65,9 +65,13 @@ def check_latency(
 ) -> Iterable[Evidence]:
     if gates.latency_guard is not None:
         limit = gates.latency_guard
-        _, candidate = arms(counted, lambda arm: slower_than(limit.seconds, arm))
+        _, candidate = arms(counted, lambda arm: beyond(limit.seconds, arm.latency))
         yield guard_limit("latency guard", candidate, limit.budget, gates)
     if gates.latency_margin is None:
+        return
+    if any(each.shadow.ratios for each in counted):
+        ratios = series([beyond(SHADOW_RATIO, each.shadow.ratios) for each in counted])
+        yield check_limit("latency", ratios, since, SHADOW_SHARE, gates)
         return
     edge = slow_edge(windows)
     if edge is None:
@@ -75,15 +79,20 @@ def check_latency(
         return
     seconds, told_from = edge
     skipped = max(0, told_from - (len(windows) - len(counted)))
-    baseline, candidate = arms(counted[skipped:], lambda arm: slower_than(seconds, arm))
+    baseline, candidate = arms(counted[skipped:], lambda arm: beyond(seconds, arm.latency))
     bounds = gate_bounds("latency", gates, gates.latency_margin, NEGLIGIBLE)
     yield compare_arms("latency", baseline, candidate, bounds, max(0, since - skipped))
 
 
 def check_disagreement(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> Iterable[Evidence]:
     if gates.max_disagreement is not None:
-        counts = [(each.shadow.differing, each.shadow.rows) for each in windows]
+        counts = [disagreement(each.shadow, gates.max_distance) for each in windows]
         yield check_limit("disagreement", series(counts), since, gates.max_disagreement, gates)
+
+
+def disagreement(shadow: ShadowCounts, max_distance: float | None) -> tuple[int, int]:
+    far, every = (0, 0) if max_distance is None else beyond(max_distance, shadow.distances)
+    return shadow.differing + far, shadow.rows + every
 
 
 def moved_outputs(window: TrafficWindow, gates: Gates) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from monitoring.catalogue import DIFFERENCE_BUCKETS
 from monitoring.objectives import LatencyObjective, Unfit
 
 SHARES = ("alpha", "error_slo", "error_guard", "max_disagreement")
@@ -37,6 +38,8 @@ class Gates:
     max_unready_seconds: float = 60.0
     max_disagreement: float | None = None
     """The share of rows that a shadow may answer differently. With it, a candidate passes by its answers only."""
+    max_distance: float | None = None
+    """A distance beyond which numbers are different answers; an edge of the histogram's buckets."""
     max_shift: float = 0.2
     """Population stability index between the arms' predictions above which there is a warning."""
     shift_gates: bool = False
@@ -51,6 +54,9 @@ class Gates:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise Unfit(name, f"{value:g} is no share: expected a number between 0 and 1, such as 0.01")
+        if self.max_distance is not None and self.max_distance not in DIFFERENCE_BUCKETS:
+            known = ", ".join(f"{each:g}" for each in DIFFERENCE_BUCKETS)
+            raise Unfit("max_distance", f"{self.max_distance:g} is between two buckets: expected one of {known}")
         for name, margin in (("margin", self.margin), ("latency_margin", self.latency_margin)):
             if margin is not None and not 1 <= margin < self.tolerance:
                 wanted = f"expected at least 1, and less than {self.tolerance:g}, the tolerance"

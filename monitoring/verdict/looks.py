@@ -47,7 +47,8 @@ class Look:
         """The look as JSON has it."""
         content = asdict(self)
         window = content["window"]
-        return content | {"window": window | {arm: arm_plain(window[arm]) for arm in ("baseline", "candidate")}}
+        parts = {arm: arm_plain(window[arm]) for arm in ("baseline", "candidate")}
+        return content | {"window": window | parts | {"shadow": shadow_keyed(str, window["shadow"])}}
 
 
 def look_from(content: Mapping[str, Any]) -> Look:
@@ -59,7 +60,7 @@ def look_from(content: Mapping[str, Any]) -> Look:
 
 def window_from(content: Mapping[str, Any]) -> TrafficWindow:
     arms = {arm: arm_from(content[arm]) for arm in ("baseline", "candidate")}
-    return TrafficWindow(**{**content, **arms, "shadow": ShadowCounts(**content["shadow"])})
+    return TrafficWindow(**{**content, **arms, "shadow": ShadowCounts(**shadow_keyed(float, content["shadow"]))})
 
 
 def arm_plain(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +71,10 @@ def arm_plain(content: Mapping[str, Any]) -> dict[str, Any]:
 def arm_from(content: Mapping[str, Any]) -> ArmCounts:
     numbers = {"latency": keyed(float, content["latency"]), "quantiles": nested(float, content["quantiles"])}
     return ArmCounts(**{**content, **numbers})
+
+
+def shadow_keyed(change: Callable[[Any], Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {**content, **{name: keyed(change, content[name]) for name in ("distances", "ratios")}}
 
 
 def keyed(change: Callable[[Any], Any], values: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from monitoring.verdict.counts import OURS, REFUSED, ArmCounts, TrafficWindow
+from monitoring.verdict.counts import OURS, REFUSED, ArmCounts, ShadowCounts, TrafficWindow
 from monitoring.verdict.sources import CounterSample, CounterSource
 
 LATENCY = "model_prediction_latency_seconds_bucket"
@@ -29,7 +29,7 @@ class ArmReader:
     source: CounterSource
     pods: dict[str, PodReading] | None = None
 
-    def count(self, answers: Mapping[str, Sequence[CounterSample] | None]) -> ArmCounts:
+    def count(self, answers: Mapping[str, Sequence[CounterSample] | None]) -> tuple[ArmCounts, ShadowCounts]:
         """What has been counted since the last answers."""
         first = self.pods is None
         known = {} if self.pods is None else self.pods
@@ -46,10 +46,10 @@ class ArmReader:
                 grown.update(since)
                 restarts += restarted
             reading.counters = counters
-            ready += any(each.name == "model_loaded" and each.value == 1 for each in samples)
+            ready += any(is_ready(each) for each in samples)
         self.pods = known
         pods = [each for each in answers.values() if each is not None]
-        return replace(counts(grown, len(answers), ready, restarts), **outputs(pods))
+        return replace(counts(grown, len(answers), ready, restarts), **outputs(pods)), shadow_counts(grown)
 
 
 @dataclass(slots=True)
@@ -67,8 +67,9 @@ class WindowReader:
     def read(self, now: float) -> TrafficWindow:
         """The window since the last call. That of the first call is empty: counting begins with it."""
         answers = [arm.source.read() for arm in self.arms]  # both or neither: a window has the same time for each
-        baseline, candidate = (arm.count(each) for arm, each in zip(self.arms, answers, strict=True))
-        window = TrafficWindow(now if self.began is None else self.began, now, baseline, candidate)
+        (baseline, _), (candidate, shadow) = (arm.count(each) for arm, each in zip(self.arms, answers, strict=True))
+        began = now if self.began is None else self.began
+        window = TrafficWindow(began, now, baseline, candidate, shadow)
         self.began = now
         return window
 
@@ -92,11 +93,34 @@ def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: in
         elif name == "model_prediction_errors_total":
             errors += number * (found["error_type"] in OURS)
             refused += number * (found["error_type"] == REFUSED)
+        elif name == "model_shadow_requests_total":  # where it is in the shadow, these are all that it is asked
+            requests += number * (found["result"] != "dropped")
+            errors += number * (found["result"] == "failed")
         elif name == LATENCY:
             latency[float(found["le"])] += number
         elif name == "model_reloads_total":
             failed_reloads += number * (found["outcome"] == "failed")
     return ArmCounts(requests, errors, refused, dict(sorted(latency.items())), pods, ready, restarts, failed_reloads)
+
+
+def shadow_counts(grown: Mapping[SeriesKey, float]) -> ShadowCounts:
+    labels: Counter[str] = Counter()
+    edges: dict[str, Counter[float]] = defaultdict(Counter)
+    for (name, keys), value in grown.items():
+        if name == "model_shadow_labels_total":
+            labels[dict(keys)["result"]] += int(value)
+        elif name in ("model_shadow_difference_bucket", "model_shadow_latency_ratio_bucket"):
+            edges[name][float(dict(keys)["le"])] += int(value)
+    distances, ratios = (
+        dict(sorted(edges[f"model_shadow_{name}_bucket"].items())) for name in ("difference", "latency_ratio")
+    )
+    return ShadowCounts(labels.total(), labels["different"], distances, ratios)
+
+
+def is_ready(sample: CounterSample) -> bool:
+    """Whether the sample says that a model is there, be it beside another one."""
+    beside = sample.name == "model_role" and sample.labels.get("role") in ("candidate", "shadow")
+    return sample.value == 1 and (beside or sample.name == "model_loaded")
 
 
 def outputs(pods: Iterable[Sequence[CounterSample]]) -> dict[str, Any]:

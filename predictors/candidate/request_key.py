@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import isnan
 from typing import Any
 
@@ -15,7 +14,7 @@ from predictors.protocol.batch import Batch
 HEADER = "header"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestKey:
     """Where the key of a request is. An entity's key column and any other column are found alike."""
 
@@ -33,16 +32,10 @@ class RequestKey:
         """Whether the request must be decoded first."""
         return self.kind != HEADER
 
-    @cached_property
+    @property
     def header(self) -> bytes:
+        """The name of the header, as it arrives."""
         return self.name.encode("latin-1", "replace")
-
-    def of_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-        wanted = self.header
-        for name, value in headers:
-            if name == wanted:
-                return value
-        return None
 
     def of_rows(self, batch: Batch, names: Sequence[str]) -> bytes | None:
         """The key in the first row; `names` are those of the columns, for rows without names."""

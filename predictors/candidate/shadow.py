@@ -80,6 +80,7 @@ class ShadowRunner:
         self.dropped = 0
         """Not yet counted in the metrics."""
         self.asked = 0
+        self.closed = False
         self.idle = IdleTime()
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -100,8 +101,10 @@ class ShadowRunner:
 
     def offer(self, exchange: Exchange) -> None:
         """Takes over a request that has been answered."""
-        if exchange.predicted is None or (
-            self.splitter.reads_rows and not self.splitter.picks((), exchange.predicted[0])
+        if (
+            self.closed
+            or exchange.predicted is None
+            or (self.splitter.reads_rows and not self.splitter.picks((), exchange.predicted[0]))
         ):
             return
         if len(self.queue) >= MAX_WAITING or self.waiting_bytes + exchange.size > MAX_BYTES:
@@ -116,6 +119,7 @@ class ShadowRunner:
         self.wake()
 
     def close(self) -> None:
+        self.closed = True
         if self.timer is not None:
             self.timer.cancel()
         if self.task is not None:
@@ -123,6 +127,7 @@ class ShadowRunner:
         self.dropped += len(self.queue)
         self.queue.clear()
         self.count_dropped()
+        self.idle.close()
 
     # -- asking -------------------------------------------------------------------------------------------------
 

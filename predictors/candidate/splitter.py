@@ -26,18 +26,21 @@ class Splitter:
         self.key = None if key is None else RequestKey.parse(key)
         self.salt = blake2b(salt.encode(), digest_size=16).digest()
         self.names = names
-        self.reads_rows = self.key is not None and self.key.in_rows and 0 < share < 1
+        decides = self.key if 0 < share < 1 else None
+        self.reads_rows = decides is not None and decides.in_rows
+        self.header = None if decides is None or decides.in_rows else decides.header
 
     def picks(self, headers: Iterable[tuple[bytes, bytes]], batch: Batch | None = None) -> bool:
         """Whether a request is the candidate's; `batch` is needed if `reads_rows`."""
-        key = self.key
-        if key is None or self.share in (0, 1):
+        if self.header is not None:
+            for name, value in headers:
+                if name == self.header:
+                    return self.holds(value)
+            return False
+        if not self.reads_rows or self.key is None:
             return random() < self.share  # noqa: S311 - there is nothing to gain from predicting it
-        if not key.in_rows:
-            value = key.of_headers(headers)
-        else:
-            value = None if batch is None else key.of_rows(batch, self.names)
-        return value is not None and self.holds(value)
+        key = None if batch is None else self.key.of_rows(batch, self.names)
+        return key is not None and self.holds(key)
 
     def holds(self, value: bytes) -> bool:
         return blake2b(self.salt + value, digest_size=DIGEST_BYTES).digest() < self.limit

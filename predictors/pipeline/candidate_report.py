@@ -7,7 +7,7 @@ from typing import Any
 
 from predictors.candidate.spec import WantedCandidate
 from predictors.pipeline.served_models import ServedModels
-from predictors.telemetry.metrics import answers_by_version
+from predictors.telemetry.metrics import answers_by_version, shadow_counts
 
 
 def candidate_report(served_models: ServedModels) -> dict[str, Any] | None:
@@ -26,7 +26,10 @@ def candidate_report(served_models: ServedModels) -> dict[str, Any] | None:
     }
     if served is None or served.pair is None or pairing is None:
         return report
-    pair, counts = served.pair, answers_by_version(served_models.settings.model_name)
+    pair, name = served.pair, served_models.settings.model_name
+    counts = answers_by_version(name)
+    if pair.shadow is not None:
+        report["shadow"] = shadow_counts(name, pair.candidate.loaded.version)
     return report | {
         "mode": pairing.mode,
         "share": pairing.share,

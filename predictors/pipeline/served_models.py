@@ -20,7 +20,7 @@ from predictors.pipeline.model_metrics import model_loaded, model_unloaded
 from predictors.pipeline.served_model import VERSION_HEADER, Pair, ServedModel
 from predictors.pipeline.settings import Settings
 from predictors.pipeline.shadow_path import ShadowPath
-from predictors.pipeline.split_path import SplitPath
+from predictors.pipeline.split_path import KeyedSplitPath, SplitPath
 from predictors.processes.shared_state import SharedState
 from predictors.queueing.admission import Admission
 from predictors.queueing.batching import MicroBatcher
@@ -165,7 +165,7 @@ class ServedModels:
                 quick_path = ShadowPath(model.fast_path, shadow)
         pair = Pair(model, candidate, splitter, shadow)
         if shadow is None and (quick_path or candidate.quick_path):
-            quick_path = SplitPath(pair, self.admission)
+            quick_path = (SplitPath if pairing.key is None else KeyedSplitPath)(pair, self.admission)
         self.by_number[number] = replace(model, number=number, quick_path=quick_path, pairing=pairing, pair=pair)
 
     def brought_out(self, served: ServedModel) -> ServedModel:

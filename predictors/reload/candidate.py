@@ -101,13 +101,13 @@ class CandidateLeader:
         await self.pair(spec, resolved)
         self.wanted.set(spec)
         self.state.left = ""
-        self.settled(resolved.identity)
+        self.settled()
         self.due = self.leader.now + self.pause(spec)
         return resolved.identity
 
     def remove(self) -> str:
         self.wanted.set(None)
-        self.settled("")
+        self.settled()
         self.state.left = ""
         self.end("the candidate was removed")
         return self.leader.status.version
@@ -133,6 +133,7 @@ class CandidateLeader:
         """Before a revert: what is left is no candidate either, until its URI has named another version."""
         source = self.source or self.leader.source
         self.state.left = source.version or source.resolved_uri
+        self.state.status = f"version {self.state.left} was left by a revert"
 
     # -- the registry -------------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ class CandidateLeader:
         except Exception as error:
             self.postpone(resolved.identity, error)
         else:
-            self.settled(resolved.identity)
+            self.settled()
         finally:
             state.trying = ""
 
@@ -287,7 +288,7 @@ class CandidateLeader:
 
     # -- what became of it --------------------------------------------------------------------------------------
 
-    def settled(self, identity: str) -> None:
+    def settled(self) -> None:
         self.state.failed = self.state.status = ""
         self.state.failing = False
 

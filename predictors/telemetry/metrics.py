@@ -382,6 +382,18 @@ def answers_by_version(name: str) -> dict[str, dict[str, int]]:
     return answers
 
 
+def shadow_counts(name: str, version: str) -> dict[str, int]:
+    """Requests that a candidate was asked afterwards, and rows whose labels were compared, by result."""
+    registered, counts = metrics(), {}
+    names = ("model_shadow_requests_total", "model_shadow_labels_total")
+    for metric in all_processes([registered.shadow_requests, registered.shadow_labels]):
+        for sample in metric.samples:
+            labels = sample.labels
+            if sample.name in names and (labels["model_name"], labels["model_version"]) == (name, version):
+                counts[labels["result"]] = int(sample.value)
+    return counts
+
+
 def all_processes(collected: Iterable[Any]) -> Iterator[Any]:
     """The samples of these metrics, summed over the processes."""
     from prometheus_client import CollectorRegistry

@@ -72,6 +72,10 @@ class Callers:
     row: list[float]
     rate: float = 45
     protocols: tuple[str, ...] = PROTOCOLS
+    grpc_address: str = ""
+    """Where gRPC is, if not at the gateway."""
+    reconnects: bool = False
+    """Whether each HTTP request has a connection of its own."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -106,9 +110,11 @@ class Callers:
     async def send(self, traffic: Traffic, stop: asyncio.Event) -> None:
         options = [("grpc.default_authority", self.host)]
         timeout = aiohttp.ClientTimeout(total=REPLY_SECONDS)
-        address = urlsplit(self.gateway).netloc
+        address = self.grpc_address or urlsplit(self.gateway).netloc
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(
+                timeout=timeout, connector=aiohttp.TCPConnector(force_close=self.reconnects)
+            ) as session,
             grpc.aio.insecure_channel(address, options) as channel,
         ):
             stub = pb_grpc.GRPCInferenceServiceStub(channel)

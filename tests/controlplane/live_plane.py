@@ -84,8 +84,8 @@ class LivePlane:
             assert time.monotonic() < deadline, self.backend.observe(key)
             time.sleep(min(PAUSE, max((again_at or 0) - time.time(), 0)))
 
-    def act_until(self, serve: str, condition: Any) -> None:
-        deadline = time.monotonic() + SECONDS
+    def act_until(self, serve: str, condition: Any, seconds: float = SECONDS) -> None:
+        deadline = time.monotonic() + seconds
         while not condition():
             try:
                 self.reconciler.reconcile(self.key(serve))

@@ -112,7 +112,7 @@ class MemoryBackend(Backend):
         self.calls.extend(("split", key, revision) for revision in weights)
         self.weights[key] = dict(weights)
 
-    def counters(self, key: Key, revision: int) -> CounterSource:
+    def counters(self, key: Key, revision: int) -> CountedRequests:
         return self.counted.setdefault((key, revision), CountedRequests())
 
     def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:

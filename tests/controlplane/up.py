@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,9 @@ from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.ports import PortRange
 from controlplane.backends.local.processes import MARK
 from loadtest.peers.ports import free_port
+from tests import spawner
 from tests.serving import answers, wait_for
+from tests.spawner import Forked
 
 SECONDS = 120
 
@@ -30,7 +30,7 @@ class Up:
 
     url: str
     data: Path
-    process: subprocess.Popen[bytes]
+    process: Forked
     client: httpx.Client
 
     def get(self, path: str) -> Any:
@@ -62,13 +62,11 @@ def up(data: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterato
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     first = free_port()
-    command = [sys.executable, "-m", "mlflow_kserve", "up", "--data", str(data), "--port", str(port)]
+    arguments = ["up", "--data", str(data), "--port", str(port)]
+    arguments += ["--serve-ports", f"{first}-{min(first + 2000, 32000)}", *flags]
     data.mkdir(exist_ok=True)
     with (data / "up.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--serve-ports", f"{first}-{min(first + 2000, 32000)}", *flags],
-            stdout=log, stderr=log, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        process = spawner.start("mlflow_kserve", *arguments, output=log, env={**os.environ, **(env or {})})
     try:
         with httpx.Client(base_url=f"{url}/api/v1", timeout=SECONDS + 10) as client, httpx.Client(base_url=url) as root:
             wait_for(

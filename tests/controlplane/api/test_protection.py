@@ -190,3 +190,20 @@ def test_an_open_control_plane_has_no_second_person(plane: Plane) -> None:
     waiting = plane.post("/serve/deploy-model", {"serve_name": "fraud", "model_uri": HEALTHY, "env": "prod"})
     problem = plane.post(f"/operation/{waiting['operation']['id']}/approve", None, 403)
     assert "another person must approve it" in problem["detail"]
+
+
+def test_a_rollout_by_steps_waits_first(team: Team) -> None:
+    team.deployed()
+    body = {"serve_name": "fraud", "model_uri": TWO, "env": "prod", "deployment_strategy": "canary"}
+    waiting = team.post("ana", "/serve/deploy-model", body)["operation"]
+    team.plane.settle(60)
+    assert (
+        "no rollout of fraud is under way" in team.post("ana", "/serve/fraud/rollout/prod/promote", None, 409)["detail"]
+    )
+    team.decide("ben", waiting)
+    for _ in range(20):
+        team.plane.step()
+        team.plane.clock.time += 1
+    rollout = team.get("/serve/fraud/rollout/prod")
+    assert (rollout["revision"], rollout["state"]) == (2, "RUNNING")
+    assert team.revision() == ("READY", 2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from controlplane.backends.backend import Key, SmokeAnswer
@@ -251,6 +252,22 @@ def test_a_good_revision_passes_each_step(plane: Plane) -> None:
     assert {"verdict": "pass"} in verdicts
 
 
+def test_thirty_rollouts_of_the_same_model_succeed(plane: Plane) -> None:
+    """Half a percent of errors and 8 % slow requests on both sides, as chance has it."""
+    random = np.random.default_rng(20)
+    config = {**JUDGED["deployment_strategy_config"], "steps": [50]}
+    for _ in range(30):
+        begin(plane, deployment_strategy="canary", deployment_strategy_config=config)
+        while len(shares := weights(plane)) == 2:
+            for revision in shares:
+                requests = random.poisson(400)
+                errors, slow = random.binomial(requests, [0.005, 0.08])
+                plane.backend.counters(KEY, revision).add(requests, errors, slow)
+            after(plane, 15)
+    states = [each["state"] for each in plane.get("/serve/fraud/rollouts")["items"]]
+    assert states == ["SUCCEEDED"] * 30
+
+
 @pytest.mark.parametrize(("errors", "slow"), [(3, 0), (0, 50)], ids=["3 % errors", "slower"])
 def test_a_bad_revision_is_rolled_back(plane: Plane, errors: int, slow: int) -> None:
     begin(plane, **JUDGED)
@@ -312,7 +329,7 @@ def test_a_new_control_plane_goes_on_with_the_evidence(plane: Plane) -> None:
     begin(plane, **JUDGED)
     with_traffic(plane, 2)
     looks = len(plane.get("/serve/fraud/rollout/local/looks")["items"])
-    plane.reconciler.judging = RolloutJudge()
+    plane.reconciler.steps.judge = RolloutJudge()
     after(plane, 15)
     newest = plane.get(f"/serve/fraud/rollout/local/looks?after={looks - 1}")["items"][0]
     assert newest["evidence"][0]["gate"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from controlplane.backends.backend import BackendAway
+from controlplane.domain.problems import FieldProblem
+from controlplane.loops import loops
 from controlplane.loops.following import UriFollower
 from controlplane.store.followed import FollowedServe
 from tests.controlplane.mlflow_registry import MOVING, AliasRegistry, alias_registry
 from tests.controlplane.plane import Plane
+from tests.mlflow_kserve.served_plane import served_plane
+from tests.serving import wait_for
 
 
 class FollowingPlane:
@@ -125,3 +132,30 @@ def test_a_protected_environment_waits(follower: FollowingPlane) -> None:
     assert follower.plane.post(f"/operation/{waiting['id']}/approve", None, 200)["state"] == "RUNNING"
     follower.plane.settle()
     assert follower.served() == (2, "models:/fraud/8")
+
+
+def test_a_cluster_that_is_away_holds_up_no_other(follower: FollowingPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower.plane.deploy(serve="another", uri=MOVING, follow="rollout")
+    backend, away = follower.plane.backend, ["another"]
+
+    def problems(serve: str, content: object) -> list[FieldProblem]:
+        if serve in away:
+            raise BackendAway("the cluster does not answer")
+        return []
+
+    monkeypatch.setattr(backend, "problems", problems)
+    assert [seen.serve for seen in follower.move("8")] == ["fraud"]
+    away.clear()
+    assert [seen.serve for seen in follower.follow()] == ["another"]
+
+
+def test_the_loop_asks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "FOLLOW_INTERVAL", 0.05)
+    with alias_registry() as registry, served_plane(tmp_path) as running:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.url)
+        body = {"serve_name": "fraud", "model_uri": MOVING, "env": "local", "follow": "rollout"}
+        place = f"{running.url}/api/v1/serve"
+        assert httpx.post(f"{place}/deploy-model", json=body).status_code == 202
+        registry.aliases["champion"] = "8"
+        wait_for(lambda: httpx.get(f"{place}/fraud/status/local").json()["active_revision"] == 2, seconds=30)
+        assert httpx.get(f"{place}/fraud/status/local").json()["model_uri"] == "models:/fraud/8"

@@ -117,6 +117,7 @@ def test_a_look_is_json_and_back() -> None:
         ({"alpha": 0}, "alpha: 0 is no share"),
         ({"error_slo": 1.0}, "error_slo: 1 is no share"),
         ({"margin": 2.0}, "margin: 2: expected at least 1, and less than 2, the tolerance"),
+        ({"max_distance": 0.02}, "max_distance: 0.02 is between two buckets: expected one of 0, 1e-09"),
         ({"warm_up_seconds": float("nan")}, "warm_up_seconds: nan: expected a number"),
     ],
 )

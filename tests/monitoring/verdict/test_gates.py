@@ -117,6 +117,25 @@ def test_a_shadow_may_answer_otherwise_so_often(differing: int, verdict: str) ->
     assert gate(look, "disagreement").verdict == look.verdict == verdict
 
 
+@pytest.mark.parametrize(("beyond", "verdict"), [(0, "pass"), (100, "pass"), (250, "inconclusive"), (400, "fail")])
+def test_a_shadow_may_not_take_much_longer_for_the_same_requests(beyond: int, verdict: str) -> None:
+    """Its own latencies are no requests of callers."""
+    ratios = {1.0: 50, 1.5: 500 - beyond, inf: 500}
+    arm = replace(HEALTHY, latency={})
+    look = judge(windows(10, lambda one: replace(one, candidate=arm, shadow=ShadowCounts(ratios=ratios))), GATES)
+    assert gate(look, "latency").verdict == look.verdict == verdict
+
+
+def test_numbers_are_different_answers_beyond_a_distance() -> None:
+    shadow = ShadowCounts(distances={0.01: 700, 0.1: 999, inf: 1000})
+    pair = windows(10, lambda one: replace(one, shadow=shadow))
+    strict, lenient = (replace(GATES, max_disagreement=0.01, max_distance=each) for each in (0.01, 0.1))
+    assert (judge(pair, strict).verdict, judge(pair, lenient).verdict) == ("fail", "pass")
+    assert judge(pair, replace(GATES, max_disagreement=0.01)).verdict == "inconclusive", "no labels were compared"
+    look = judge(pair, strict)
+    assert look_from(json.loads(json.dumps(look.plain(), allow_nan=False))) == look
+
+
 def test_a_shadow_without_answers_does_not_pass() -> None:
     assert judge(windows(50), replace(GATES, max_disagreement=0.01)).verdict == "inconclusive"
 

@@ -15,7 +15,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
-from tests.predictors.reload.test_reload import SECRET, delivery
+from tests.predictors.reload.test_reload import SECRET, AskingLoad, delivery
 from tests.serving import Running, process, wait_for, workers_of
 from tests.zoo.case import numbers
 from tests.zoo.python import save
@@ -176,6 +176,7 @@ def test_a_candidate_stays_beside_the_next_version_of_the_model(registered: Vers
         assert set(split(server.running, 60)) == {"2", "3"}
         assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
         assert set(split(server.running, 40)) == {"1"}, "a revert leaves the model of before alone"
+        assert state(server.running)["reason"] == "version 2 was left by a revert"
 
 
 def test_a_candidate_that_crashes_when_it_is_loaded(registered: Versions, tmp_path: Path) -> None:
@@ -217,3 +218,23 @@ def test_a_webhook_tells_of_the_candidates_alias_and_tag(registered: Versions, t
             lambda: "the tag candidate_share of models:/m/2 is 'much': expected" in state(server.running)["reason"]
         )
         assert state(server.running)["share"] == 0.6, "what is not understood changes nothing"
+
+
+def test_changes_under_load_fail_no_request(registered: Versions, tmp_path: Path) -> None:
+    """Callers on every protocol get the numbers of the version that answers, whatever changes meanwhile."""
+    options = ("--workers", "2", "--load-trial", "false")
+    with process(tmp_path, *flags(registered, *options)) as server, AskingLoad(server.running) as load:
+        client = server.running.client
+        for share in (0.5, 1, 0.1, "0%", 0.5, 1):
+            assert client.put(PUT, json={"uri": "models:/m/2", "share": share}).status_code == 200
+        for _ in range(3):
+            assert client.request("DELETE", PUT).status_code == 200
+            assert client.put(PUT, json={"uri": "models:/m/2", "mode": "shadow", "share": 1}).status_code == 200
+            assert client.put(PUT, json={"uri": "models:/m/2", "share": 0.5}).status_code == 200
+            assert client.post(PROMOTE).json()["version"] == "2"
+            assert client.post("/v2/repository/models/model/revert").json()["version"] == "1"
+        load.__exit__()
+        assert not load.failures, (load.failures, server.log[-2000:])
+        assert {version for _, _, version in load.answers} == {"1", "2"}
+        assert len(load.answers) > 100
+        assert "Traceback" not in server.log

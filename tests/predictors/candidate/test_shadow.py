@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from monitoring.verdict import Gates, PodScraper, TrafficWindow, WindowReader, judge
 from predictors.candidate.comparison import compare
+from predictors.candidate.idle_time import IdleTime
 from predictors.protocol.batch import Prediction
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
 from tests.serving import Running, in_thread, wait_for
@@ -59,6 +64,36 @@ def test_callers_get_the_models_answers_and_the_candidate_is_compared(server: Ru
     assert counted(server, "model_role", model_version="2", role="shadow") == 1
     report = server.get(PUT).json()
     assert (report["mode"], report["share"], report["state"]) == ("shadow", 1.0, "ready")
+    assert report["shadow"] == {
+        **{key: int(value) for key, value in results(server).items()},
+        "same": 0,
+        "different": 0,
+    }
+
+
+def test_the_verdict_reads_both_from_one_server(server: Running) -> None:
+    shadowed(server)
+    arms = [PodScraper([server.url], {"model_version": version}) for version in "12"]
+    reader = WindowReader(arms[0], arms[1])
+    reader.read(0.0)
+    split(server, 300)
+    windows: list[TrafficWindow] = []
+
+    def compared() -> int:
+        windows.append(reader.read(30.0 * (len(windows) + 1)))
+        return sum(each.candidate.requests for each in windows)
+
+    wait_for(lambda: compared() >= 100)
+    assert sum(each.baseline.requests for each in windows) == 300
+    assert (windows[-1].baseline.ready, windows[-1].candidate.ready) == (1, 1)
+    assert sum(each.shadow.ratios.get(math.inf, 0) for each in windows) > 0
+    # It answers 20 where the model answers 10.
+    assert sum(each.shadow.distances.get(math.inf, 0) - each.shadow.distances.get(5.0, 0) for each in windows) >= 100
+    verdicts = [
+        judge(windows * 3, Gates(warm_up_seconds=0, max_disagreement=0.01, max_distance=limit)).gate("disagreement")
+        for limit in (5.0, 10.0)
+    ]
+    assert [each.verdict for each in verdicts if each] == ["fail", "pass"]
 
 
 def test_what_was_in_the_shadow_answers_as_fast_as_the_model(server: Running) -> None:
@@ -169,3 +204,20 @@ def test_comparison(
     compared = compare(ours, theirs)
     assert (compared.labels, compared.different) == (labels, different)
     assert compared.differences == pytest.approx(differences)
+
+
+def test_time_is_idle_while_nothing_runs() -> None:
+    idle = IdleTime()
+    idle.refill()
+    before = idle.seconds
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 0.05:  # busy, or waiting for a CPU
+        pass
+    idle.refill()
+    busy = idle.seconds - before
+    threading.Event().wait(0.05)
+    idle.refill()
+    slept = idle.seconds - before - busy
+    idle.close()
+    assert busy < 0.01
+    assert slept > 0.02

@@ -52,9 +52,13 @@ def test_a_request_without_a_key_is_the_models(rows: Any) -> None:
 
 
 def test_headers_are_found_in_any_case() -> None:
-    headers = [(b"host", b"x"), (b"x-user", b"ada")]
-    assert RequestKey.parse("header:X-User").of_headers(headers) == b"ada"
-    assert RequestKey.parse("header:user").of_headers(headers) is None
+    caller = next(
+        caller for caller in (b"%d" % number for number in range(99)) if Splitter(0.5, "header:x", "m").holds(caller)
+    )
+    headers = [(b"host", b"x"), (b"x-user", caller)]
+    assert Splitter(0.5, "header:X-User", "m").picks(headers)
+    assert not Splitter(0.999, "header:user", "m").picks(headers), "a request without the key is the model's"
+    assert Splitter(1, "header:user", "m").picks(headers), "all are all"
 
 
 def test_shares_are_exact_and_experiments_independent() -> None:

@@ -6,12 +6,14 @@ import asyncio
 import json
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import grpc
 import mlflow
 import pandas as pd
@@ -46,6 +48,10 @@ class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow ships no 
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> list[str]:
         return [row.to_json() for _, row in model_input.iterrows()]
+
+
+# Its class goes along: a process that loads it need not import this file, and Feast with it.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def saved(folder: Path, columns: dict[str, str] = COLUMNS, *, required: bool = True, **declared: Any) -> Path:
