@@ -37,7 +37,7 @@ BODIES = {"inputs", "instances", "dataframe_split", "dataframe_records", "messag
 """Fields by which the server knows a body that is complete."""
 NUMBERS = {"cores", "memory", "min_replicas", "max_replicas"}
 FLAGS = {"wait", "forget"}
-JSON_FIELDS = {"environment_variables", "spec", "quotas"}
+JSON_FIELDS = {"environment_variables", "deployment_strategy_config", "spec", "quotas"}
 HELP = f"""\
 Targets
   kserve          the control plane of `mlflow-kserve login` or MLFLOW_KSERVE_API_URL, and its environment
@@ -47,6 +47,7 @@ Settings of create and update (-C NAME=VALUE)
   cores, memory (GiB), min_replicas, max_replicas, node_capacity (spot, ondemand), storage_strategy
   artifact_version, follow (hot, off), reason
   environment_variables   a JSON object
+  deployment_strategy     rolling, canary, linear, blue-green; deployment_strategy_config is a JSON object
   spec                    a JSON object in the words of the spec, such as {{"workers": 2}}
   wait=false              returns once the change has begun
   timeout=SECONDS         how long it is waited for ({WAIT_SECONDS:g})

@@ -90,6 +90,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g} {unit}"
 
 
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.3g} %"
+
+
 def clock(text: str | None) -> str:
     """A time to the second, in UTC."""
     return "" if text is None else f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
@@ -122,5 +126,5 @@ def pair(text: str) -> tuple[str, str]:
 
 
 templates.filters |= {
-    each.__name__: each for each in (ago, lasting, duration, clock, shown, as_json, segment, sentence, pair)
+    each.__name__: each for each in (ago, lasting, duration, percent, clock, shown, as_json, segment, sentence, pair)
 }

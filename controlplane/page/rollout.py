@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from controlplane.api import rollouts
@@ -13,7 +14,7 @@ from controlplane.page.rendering import render, root_of, segment
 
 router = APIRouter()
 
-EARLIER = 20
+EARLIER, MAX_LOOKS = 20, 200
 
 VERBS: dict[str, Callable[[Request, str, str], Response]] = {
     "pause": rollouts.pause,
@@ -46,7 +47,22 @@ def show(request: Request, name: str, env: str) -> Response:
     return render(
         request, "rollout.html",
         serve=name, env=env, rollout=newest, earlier=listed[1:], buttons=BUTTONS.get(newest["state"], ()),
+        evidence=last_evidence(request, name, env),
     )  # fmt: skip
+
+
+def last_evidence(request: Request, name: str, env: str) -> list[Any]:
+    """What each gate said at the last look."""
+    evidence, after = [], -1
+    while looks := rollouts.looks(request, name, env, after, MAX_LOOKS)["items"]:
+        evidence, after = looks[-1]["evidence"], looks[-1]["number"]
+    return evidence
+
+
+@router.get("/serve/{name}/{env}/rollout/picture")
+def picture(request: Request, name: str, env: str, gate: Annotated[str, Query(max_length=60)]) -> Response:
+    """The evidence at one gate, as it grew."""
+    return rollouts.drawn(request, name, env, gate)
 
 
 @router.post("/serve/{name}/{env}/rollout/{verb}")

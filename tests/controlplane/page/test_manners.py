@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.access.settings import ControlAccessSettings
+from tests.controlplane.api.test_rollouts import JUDGED, begin, with_traffic
 from tests.controlplane.page.conftest import Pages
 from tests.controlplane.page.many import fill
 from tests.controlplane.plane import Plane, opened
@@ -275,3 +276,18 @@ def test_a_rollout_goes_on_when_a_person_says_so(plane: Plane, pages: Pages) -> 
     assert pages.post(f"{place}/pause").status_code == 409
     assert pages.post(f"{place}/nothing").status_code == 404
     assert plane.status()["revision"] == 2
+
+
+def test_the_evidence_is_on_the_page(plane: Plane, pages: Pages) -> None:
+    begin(plane, **JUDGED)
+    assert with_traffic(plane, 20, errors=3) == "FAILED"
+    place = "/serve/fraud/local/rollout"
+    page = pages.get(place).text
+    rows = dict(re.findall(r'<tr><th scope="row">(\w+)</th><td class="result \w*">(\w+)</td>', page))
+    assert rows["errors"] == "fail"
+    pictures = re.findall(r'<img class="evidence" src="/ui([^"]+)"', page)
+    assert pictures
+    drawn = pages.get(pictures[0].replace("&amp;", "&"))
+    assert (drawn.headers["content-type"], drawn.text[:4]) == ("image/svg+xml", "<svg")
+    assert pages.get(f"{place}/picture?gate=nothing").status_code == 404
+    assert 'id="retry"' in page
