@@ -1,0 +1,49 @@
+"""Which choices a part of what is rendered depends on: found by rendering, not by reading the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+Assignment = tuple[int, ...]
+"""The alternative of each choice."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The same under all assignments."""
+
+    content: Hashable
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What comes out depends on a choice: groups of its alternatives, each with what follows."""
+
+    choice: int
+    branches: tuple[tuple[tuple[int, ...], Decision | Outcome], ...]
+
+
+def decide(outcomes: Mapping[Assignment, Hashable]) -> Decision | Outcome:
+    """The smallest decisions that tell these outcomes apart."""
+    if len(set(outcomes.values())) == 1:
+        return Outcome(next(iter(outcomes.values())))
+    choice = min(range(len(next(iter(outcomes)))), key=lambda index: undecided(outcomes, index))
+    followed: dict[Decision | Outcome, list[int]] = {}
+    for alternative, part in parts(outcomes, choice).items():
+        followed.setdefault(decide(part), []).append(alternative)
+    return Decision(choice, tuple((tuple(sorted(group)), after) for after, group in followed.items()))
+
+
+def undecided(outcomes: Mapping[Assignment, Hashable], choice: int) -> tuple[bool, int]:
+    """How much a choice leaves open: nothing is better than something, and a choice with one alternative is none."""
+    split = parts(outcomes, choice)
+    return len(split) == 1, sum(len(part) for part in split.values() if len(set(part.values())) > 1)
+
+
+def parts(outcomes: Mapping[Assignment, Hashable], choice: int) -> dict[int, dict[Assignment, Hashable]]:
+    """The outcomes by the alternative of a choice."""
+    split: dict[int, dict[Assignment, Hashable]] = {}
+    for assignment, outcome in outcomes.items():
+        split.setdefault(assignment[choice], {})[assignment] = outcome
+    return split
