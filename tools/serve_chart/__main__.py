@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.serve_chart.choices import CHOICES
 from tools.serve_chart.templates import TemplateWriter
+from tools.serve_chart.values import example, schema_text
 from tools.serve_chart.variants import variants
 
 CHART = Path(__file__).parents[2] / "charts" / "serve"
@@ -13,11 +14,18 @@ CHART = Path(__file__).parents[2] / "charts" / "serve"
 
 def contents() -> dict[Path, str]:
     """The content of each generated file."""
-    first, second = (TemplateWriter(CHOICES, sample).files(variants(CHOICES, sample)) for sample in (0, 1))
+    rendered = variants(CHOICES, 0)
+    first = TemplateWriter(CHOICES, 0).files(rendered)
+    second = TemplateWriter(CHOICES, 1).files(variants(CHOICES, 1))
     for name in first:
         if first[name] != second.get(name):
             raise SystemExit(f"{name} depends on a value in another way than where it stands")
-    return {CHART / "templates" / name: text for name, text in first.items()}
+    schema = schema_text(rendered)
+    return {
+        **{CHART / "templates" / name: text for name, text in first.items()},
+        CHART / "values.schema.json": schema,
+        CHART / "values.yaml": example(schema),
+    }
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -11,12 +11,20 @@ from generator import FlavorName
 Fields = dict[str, Any]
 """Fields of a spec, by dotted path."""
 
-RELEASE = ".Release.Name"
-MIN, MAX = "$min", "$max"
-VARIABLES = """\
-{{- $min := int (dig "replicas" "min" 1 .Values.AsMap) }}
-{{- $max := int (dig "replicas" "max" (max 5 $min) .Values.AsMap) }}
-"""
+VARIABLES = {
+    "$min": '{{- $min := int (dig "replicas" "min" 1 $.Values.AsMap) }}',
+    "$max": '{{- $max := int (dig "replicas" "max" (max 5 (dig "replicas" "min" 1 $.Values.AsMap)) $.Values.AsMap) }}',
+    "$source": """\
+{{- $source := "alias" }}
+{{- if regexMatch "^(runs:/.*|models:/([^@]+/[0-9]+|m-[0-9a-f]+))$" $.Values.model }}
+{{- $source = "version" }}
+{{- else if hasPrefix "pvc://" $.Values.model }}
+{{- $source = "claim" }}
+{{- else if not (hasPrefix "models:/" $.Values.model) }}
+{{- $source = "store" }}
+{{- end }}""",
+}
+"""Variables of the templates, and what sets them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Fields that hold under a condition, and what placeholders are known to be there."""
+    """Fields that hold under a condition, or for a word; and what placeholders are known to be there."""
 
     condition: str
     fields: Fields
@@ -53,20 +61,49 @@ class Choice:
 
     name: str
     alternatives: tuple[Alternative, ...]
+    subject: str = ""
+    """The expression of a word, if the conditions are words."""
 
     def condition(self, chosen: Sequence[int]) -> str:
         """Whether one of these alternatives holds."""
+        others = [index for index in range(len(self.alternatives)) if index not in chosen]
+        if self.subject and len(others) < len(chosen):
+            words = self.words(others)
+            return f"ne {self.subject} {words}" if len(others) == 1 else f"not (has {self.subject} (list {words}))"
+        if self.subject:
+            words = self.words(chosen)
+            return f"eq {self.subject} {words}" if len(chosen) == 1 else f"has {self.subject} (list {words})"
         if 0 in chosen:
-            others = [index for index in range(len(self.alternatives)) if index not in chosen]
-            return f"not ({self.condition(others)})"
+            return f"not {operand(self.condition(others))}"
         conditions = [self.alternatives[index].condition for index in chosen]
-        return conditions[0] if len(conditions) == 1 else "or " + " ".join(f"({each})" for each in conditions)
+        return conditions[0] if len(conditions) == 1 else "or " + " ".join(operand(each) for each in conditions)
+
+    def marks(self) -> Iterator[Placeholder | Repeated]:
+        for each in self.alternatives:
+            yield from marks(list(each.fields.values()))
+
+    def words(self, chosen: Sequence[int]) -> str:
+        return " ".join(f'"{self.alternatives[index].condition}"' for index in chosen)
+
+
+def marks(content: Any) -> Iterator[Placeholder | Repeated]:
+    """The placeholders in the content."""
+    if isinstance(content, Placeholder | Repeated):
+        yield content
+    elif isinstance(content, list | dict):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from marks(each)
+
+
+def operand(expression: str) -> str:
+    """The expression where a function takes it."""
+    return f"({expression})" if " " in expression else expression
 
 
 def value(path: str) -> str:
     """The expression of a value, which is nothing where a part of the path is not there."""
     *parents, last = path.split(".")
-    expression = ".Values"
+    expression = "$.Values"
     for parent in parents:
         expression = f"({expression}.{parent})"
     return f"{expression}.{last}"
@@ -85,29 +122,31 @@ def optional(path: str, content: Any, **more: Any) -> Choice:
     return Choice(path, (Alternative("", {}), Alternative(value(path), {path: content, **more})))
 
 
-def one_of(path: str, default: Any, values: Sequence[Any]) -> Choice:
+def one_of(path: str, default: str, values: Sequence[str]) -> Choice:
     """A field with one of a few words."""
-    words = [Alternative(f'eq (toString {value(path)}) "{word}"', {path: word}) for word in values if word != default]
-    return Choice(path, (Alternative("", {path: default}), *words))
+    words = [default, *(word for word in values if word != default)]
+    variable = f"${path.rpartition('.')[2]}"
+    VARIABLES[variable] = f'{{{{- {variable} := default "{default}" {value(path)} }}}}'
+    return Choice(path, tuple(Alternative(word, {path: word}) for word in words), variable)
 
 
-MODEL = value("model")
-NAME = Placeholder(RELEASE, ("sentinel-fraud", "placeholder-churn"))
-NAMESPACE = Placeholder(".Release.Namespace", ("sentinel-ns", "placeholder-room"))
-MINIMUM = Placeholder(MIN, (61, 67))
-MAXIMUM = Placeholder(MAX, (71, 79))
+MIN, MAX = "$min", "$max"
+NAME = Placeholder("$.Release.Name", ("sentinel-fraud", "placeholder-churn"))
+NAMESPACE = Placeholder("$.Release.Namespace", ("sentinel-ns", "placeholder-room"))
+MINIMUM = Placeholder(MIN, (6101, 6703))
+MAXIMUM = Placeholder(MAX, (7103, 7907))
 ALWAYS: Fields = {
     "name": NAME,
     "namespace": NAMESPACE,
     "image_registry": Placeholder(
-        '(default "mlflow-kserve" .Values.image_registry)', ("sentinel.test/ml", "placeholder.test:5000/x")
+        'default "mlflow-kserve" $.Values.image_registry', ("sentinel.test/ml", "placeholder.test:5000/x")
     ),
-    "image_tag": Placeholder('(toString (default "latest" .Values.image_tag))', ("sentinel-9.1", "placeholder-8.2")),
+    "image_tag": Placeholder('toString (default "latest" $.Values.image_tag)', ("sentinel-9.1", "placeholder-8.2")),
 }
 
 
-def model(condition: str, first: str, second: str) -> Alternative:
-    return Alternative(condition, {"model": Placeholder(MODEL, (first, second))})
+def model(source: str, first: str, second: str) -> Alternative:
+    return Alternative(source, {"model": text("model", first, second)})
 
 
 def replicas(condition: str, minimum: Any, maximum: Any, known: dict[Placeholder, Any] | None = None) -> Alternative:
@@ -123,14 +162,12 @@ CHOICES = (
     Choice(
         "model",
         (
-            model("", "models:/sentinel-model@champion", "models:/placeholder-model@live"),
-            model(f'regexMatch "^models:/[^@]*/[0-9]+$" {MODEL}', "models:/sentinel-model/917", "models:/placeholder/4"),
-            model(f'hasPrefix "runs:/" {MODEL}', "runs:/sentinel0/model", "runs:/placeholder1/other"),
-            model(f'hasPrefix "pvc://" {MODEL}', "pvc://sentinel-claim/model", "pvc://placeholder-claim/other"),
-            model(
-                f'not (regexMatch "^(models|runs|pvc):/" {MODEL})', "s3://sentinel-bucket/model", "s3://placeholder/other"
-            ),
+            model("alias", "models:/sentinel-model@champion", "models:/placeholder-model@live"),
+            model("version", "models:/sentinel-model/917", "runs:/placeholder0/model"),
+            model("claim", "pvc://sentinel-claim/model", "pvc://placeholder-claim/other"),
+            model("store", "s3://sentinel-bucket/model", "gs://placeholder-bucket/other"),
         ),
+        "$source",
     ),
     one_of("mode", "Standard", ("Standard", "Knative")),
     one_of("protocol", "v2", ("v1", "v2", "grpc")),
@@ -142,7 +179,7 @@ CHOICES = (
             replicas(f"and (eq {MIN} 1) (gt {MAX} 1)", 1, MAXIMUM, {MINIMUM: 1}),
             replicas(f"and (eq {MIN} 1) (eq {MAX} 1)", 1, 1, {MINIMUM: 1, MAXIMUM: 1}),
             replicas(f"and (gt {MIN} 1) (eq {MIN} {MAX})", MINIMUM, MINIMUM, {MAXIMUM: MINIMUM}),
-            replicas(f"gt {MIN} {MAX}", MAXIMUM, MINIMUM),
+            replicas(f"gt {MIN} {MAX}", Placeholder(MIN, (8101, 8707)), Placeholder(MAX, (5303, 5903))),
         ),
     ),
     Choice(
@@ -153,51 +190,76 @@ CHOICES = (
             scaling("memory", 38, 47),
             scaling("concurrency", 313, 317),
             scaling("rps", 331, 337),
-            Alternative(f'eq (toString {value("scaling.by")}) "none"', {"scaling.by": "none"}),
+            Alternative(f'eq (default "auto" {value("scaling.by")}) "none"', {"scaling.by": "none"}),
         ),
     ),
-    optional("monitoring.prometheus", text("monitoring.prometheus", "http://sentinel-prom:9090", "http://placeholder:1")),
+    optional(
+        "monitoring.prometheus", text("monitoring.prometheus", "http://sentinel-prom:9090", "http://placeholder:1")
+    ),
     optional("tracking.uri", text("tracking.uri", "http://sentinel-mlflow:5000", "http://placeholder-mlflow:80/x")),
     optional("tracking.secret", text("tracking.secret", "sentinel-login", "placeholder-login")),
     optional("storage.secrets", [Repeated(value("storage.secrets"), ("sentinel-store", "placeholder-store"))]),
     optional("image", text("image", "sentinel.test/own:1", "placeholder.test/another:2")),
-    one_of("image_pull_policy", None, ("Always", "IfNotPresent", "Never")),
+    optional("image_pull_policy", text("image_pull_policy", "Always", "Never")),
     optional("image_pull_secrets", [Repeated(value("image_pull_secrets"), ("sentinel-pull", "placeholder-pull"))]),
-    optional("resources.cores", Placeholder(f'(toString {value("resources.cores")})', ("61001m", "67003m"))),
+    optional("resources.cores", Placeholder(f"toString {value('resources.cores')}", ("61001m", "67003m"))),
     optional("resources.memory", text("resources.memory", "61001Mi", "67003Mi")),
-    optional("resources.gpu", number("resources.gpu", 53, 59)),
+    optional("resources.gpu", number("resources.gpu", 97, 89)),
     optional(
         "placement.node_selector",
         {
             "each": Repeated(
-                value("placement.node_selector"), ("sentinel/node", "placeholder/pool"), ("sentinel-kind", "placeholder-k")
+                value("placement.node_selector"),
+                ("sentinel/node", "placeholder/pool"),
+                ("sentinel-kind", "placeholder-k"),
             )
         },
     ),
     optional(
-        "env", {"each": Repeated(value("env"), ("SENTINEL_ENV", "PLACEHOLDER_ENV"), ("sentinel value", "placeholder: 1"))}
+        "env",
+        {"each": Repeated(value("env"), ("SENTINEL_ENV", "PLACEHOLDER_ENV"), ("sentinel value", "placeholder: 1"))},
     ),
     optional("env_from", [Repeated(value("env_from"), ("sentinel-vars", "placeholder-vars"))]),
     optional("args", [Repeated(value("args"), ("--sentinel-flag", "--placeholder-flag=1"))]),
     optional(
         "labels",
-        {"each": Repeated(value("labels"), ("sentinel.test/label", "placeholder.test/l"), ("sentinel-l", "placeholder-l"))},
+        {
+            "each": Repeated(
+                value("labels"), ("sentinel.test/label", "placeholder.test/l"), ("sentinel-l", "placeholder-l")
+            )
+        },
     ),
     optional(
         "annotations",
         {
             "each": Repeated(
-                value("annotations"), ("sentinel.test/note", "placeholder.test/n"), ("sentinel note", "placeholder: note")
+                value("annotations"),
+                ("sentinel.test/note", "placeholder.test/n"),
+                ("sentinel note", "placeholder: note"),
             )
         },
     ),
     optional("service_account.name", text("service_account.name", "sentinel-identity", "placeholder-identity")),
     one_of("exposure.visibility", "external", ("external", "cluster-local")),
-    optional("exposure.domain_suffix", text("exposure.domain_suffix", "sentinel.example.com", "placeholder.example.org")),
-    optional("exposure.host", text("exposure.host", "sentinel.example.net", "placeholder.example.net")),
     optional(
-        "network_policy.from_namespaces",
-        [Repeated(value("network_policy.from_namespaces"), ("sentinel-caller", "placeholder-caller"))],
+        "exposure.domain_suffix", text("exposure.domain_suffix", "sentinel.example.com", "placeholder.example.org")
+    ),
+    optional("exposure.host", text("exposure.host", "sentinel.example.net", "placeholder.example.net")),
+    Choice(
+        "network_policy",
+        (
+            Alternative("", {}),
+            Alternative(
+                value("network_policy"),
+                {
+                    "network_policy.from_namespaces": [
+                        Repeated(value("network_policy.from_namespaces"), ("sentinel-caller", "placeholder-caller"))
+                    ],
+                    # Without it, the policy would depend on the host and the port in tracking.uri.
+                    "tracking.namespace": text("tracking.namespace", "sentinel-home", "placeholder-home"),
+                },
+            ),
+        ),
     ),
     one_of("monitoring.scrape", "annotations", ("annotations", "podmonitor", "servicemonitor", "off")),
 )

@@ -28,17 +28,29 @@ def decide(outcomes: Mapping[Assignment, Hashable]) -> Decision | Outcome:
     """The smallest decisions that tell these outcomes apart."""
     if len(set(outcomes.values())) == 1:
         return Outcome(next(iter(outcomes.values())))
-    choice = min(range(len(next(iter(outcomes)))), key=lambda index: undecided(outcomes, index))
+    mattering = [index for index in range(len(next(iter(outcomes)))) if matters(outcomes, index)]
+    choice = min(mattering, key=lambda index: undecided(outcomes, index))
     followed: dict[Decision | Outcome, list[int]] = {}
     for alternative, part in parts(outcomes, choice).items():
         followed.setdefault(decide(part), []).append(alternative)
     return Decision(choice, tuple((tuple(sorted(group)), after) for after, group in followed.items()))
 
 
-def undecided(outcomes: Mapping[Assignment, Hashable], choice: int) -> tuple[bool, int]:
-    """How much a choice leaves open: nothing is better than something, and a choice with one alternative is none."""
-    split = parts(outcomes, choice)
-    return len(split) == 1, sum(len(part) for part in split.values() if len(set(part.values())) > 1)
+def matters(outcomes: Mapping[Assignment, Hashable], choice: int) -> bool:
+    """Whether two assignments differ in nothing but this choice and have different outcomes."""
+    first = min(assignment[choice] for assignment in outcomes)
+    nothing = object()
+    for assignment, outcome in outcomes.items():
+        if assignment[choice] != first:
+            neighbour = (*assignment[:choice], first, *assignment[choice + 1 :])
+            if outcomes.get(neighbour, nothing) not in (outcome, nothing):
+                return True
+    return False
+
+
+def undecided(outcomes: Mapping[Assignment, Hashable], choice: int) -> int:
+    """How much a choice leaves open."""
+    return sum(len(part) for part in parts(outcomes, choice).values() if len(set(part.values())) > 1)
 
 
 def parts(outcomes: Mapping[Assignment, Hashable], choice: int) -> dict[int, dict[Assignment, Hashable]]:

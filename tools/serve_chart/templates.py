@@ -6,16 +6,17 @@ import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any
 
-from tools.serve_chart.choices import ALWAYS, VARIABLES, Choice, Placeholder, Repeated
+from tools.serve_chart.choices import ALWAYS, VARIABLES, Choice, Placeholder, Repeated, marks, operand, sampled
 from tools.serve_chart.decisions import Assignment, Decision, Outcome, decide
-from tools.serve_chart.variants import REFUSAL, Documents
+from tools.serve_chart.variants import REFUSALS, Documents
 
 MISSING = "missing"
 MAPPING = "mapping"
 SEQUENCE = "list"
+SCALAR = "scalar"
 HEADER = "{{- /* Made from the generator by `make charts`. Change that, not this. */}}\n"
 Nodes = Mapping[Assignment, Any]
 Lines = list[str]
@@ -26,25 +27,23 @@ class TemplateWriter:
 
     def __init__(self, choices: Sequence[Choice], sample: int) -> None:
         self.choices = choices
-        contents = [*ALWAYS.values(), *(c for each in choices for one in each.alternatives for c in one.fields.values())]
         self.expressions: dict[Any, str] = {}
-        self.repeated: dict[str, tuple[Repeated, str]] = {}
-        for content in contents:
-            for each in marks(content):
-                if isinstance(each, Placeholder):
-                    self.expressions[each.samples[sample]] = each.expression
-                else:
-                    key, value = each.keys[sample], each.values[sample]
-                    self.repeated[key] = (each, "$key" if value else "$value")
-                    self.expressions[key] = "$key" if value else "$value"
-                    if value:
-                        self.expressions[value] = "(toString $value)"
+        self.repeated: dict[str, Repeated] = {}
+        for mark in chain(marks(list(ALWAYS.values())), *(each.marks() for each in choices)):
+            if isinstance(mark, Placeholder):
+                self.expressions[mark.samples[sample]] = mark.expression
+                continue
+            key, value = mark.keys[sample], mark.values[sample]
+            self.repeated[key] = mark
+            self.expressions[key] = "$key" if value else "$value"
+            if value:
+                self.expressions[value] = "toString $value"
         # A number of two digits is a placeholder as a whole only.
         texts = sorted((str(each) for each in self.expressions if len(str(each)) > 2), key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, texts)))
         self.known = [
             [
-                {content: str(mark.samples[sample]) for mark, content in one.known.items() if isinstance(content, int)}
+                [(sampled(content, sample), mark.samples[sample]) for mark, content in one.known.items()]
                 for one in each.alternatives
             ]
             for each in choices
@@ -52,21 +51,42 @@ class TemplateWriter:
 
     def files(self, variants: Mapping[Assignment, Documents]) -> dict[str, str]:
         """The templates by name: one for each kind, and the refusals."""
-        refusals = {assignment: documents.get(REFUSAL, MISSING) for assignment, documents in variants.items()}
-        fine = {assignment: documents for assignment, documents in variants.items() if REFUSAL not in documents}
+        fine = {assignment: documents for assignment, documents in variants.items() if REFUSALS not in documents}
+        keys = union(list(documents) for documents in fine.values())
         texts: dict[str, Lines] = {}
-        for key in union(list(documents) for documents in fine.values()):
-            nodes = {assignment: documents.get(key, MISSING) for assignment, documents in fine.items()}
-            kind = key.partition("/")[0].lower()
-            texts.setdefault(kind, []).extend(self.branches(nodes, lambda part: ["---", *self.entries(part, "")]))
-        texts["refusals"] = self.branches(
-            refusals, lambda part: [f"{{{{- fail ({self.text(next(iter(part.values())))}) }}}}"]
-        )
+        for kind in dict.fromkeys(key.partition("/")[0] for key in keys):
+            nodes = {key: under(fine, key) for key in keys if key.startswith(f"{kind}/")}
+            texts[kind.lower()] = self.members(nodes, lambda _, part: ["---", *self.entries(part, "")])
+        texts[REFUSALS] = self.refusals(variants)
         return {f"{name}.yaml": whole(lines) for name, lines in texts.items()}
 
-    def branches(self, nodes: Nodes, write: Callable[[Nodes], Lines]) -> Lines:
-        """What `write` says of the nodes of each shape, under the conditions of that shape."""
-        return self.written(decide({assignment: shape(node) for assignment, node in nodes.items()}), nodes, write)
+    def refusals(self, variants: Mapping[Assignment, Documents]) -> Lines:
+        """All reasons at once, as the generator says them."""
+        said = {
+            assignment: {reason: reason for reason in documents.get(REFUSALS, ())}
+            for assignment, documents in variants.items()
+        }
+        members = {reason: under(said, reason) for reason in dict.fromkeys(chain.from_iterable(said.values()))}
+        reasons = self.members(
+            members, lambda reason, _: [f"{{{{- $refusals = append $refusals {operand(self.text(reason))} }}}}"]
+        )
+        return ["{{- $refusals := list }}", *reasons, '{{- with $refusals }}{{ fail (join "\\n" .) }}{{ end }}']
+
+    def members(self, members: Mapping[str, Nodes], write: Callable[[str, Nodes], Lines]) -> Lines:
+        """What `write` says of members of mappings or lists; neighbours share their conditions."""
+        lines: Lines = []
+        for decision, group in groupby(members.items(), key=lambda member: decide(shapes(member[1]))):
+            together = dict(group)
+
+            def one_after_another(part: Nodes, together: Mapping[str, Nodes] = together) -> Lines:
+                return [
+                    line
+                    for key, nodes in together.items()
+                    for line in self.ranged(key, write(key, {assignment: nodes[assignment] for assignment in part}))
+                ]
+
+            lines += self.written(decision, next(iter(together.values())), one_after_another)
+        return lines
 
     def written(self, decision: Decision | Outcome, nodes: Nodes, write: Callable[[Nodes], Lines]) -> Lines:
         if isinstance(decision, Outcome):
@@ -89,11 +109,9 @@ class TemplateWriter:
 
     def entries(self, mappings: Nodes, indent: str) -> Lines:
         """The entries of mappings."""
-        lines: Lines = []
-        for key in union(list(mapping) for mapping in mappings.values()):
-            nodes = {assignment: mapping.get(key, MISSING) for assignment, mapping in mappings.items()}
-            lines += self.ranged(key, self.branches(nodes, lambda part, key=key: self.entry(key, part, indent)))
-        return lines
+        keys = union(list(mapping) for mapping in mappings.values())
+        members = {key: under(mappings, key) for key in keys}
+        return self.members(members, lambda key, part: self.entry(key, part, indent))
 
     def entry(self, key: str, nodes: Nodes, indent: str) -> Lines:
         name = f"{{{{ {self.text(key)} | quote }}}}" if self.pattern.search(key) else scalar(key)
@@ -111,11 +129,8 @@ class TemplateWriter:
             keys = union(orders.values())
         except CycleError:  # no order holds for all of them
             return self.written(decide(orders), sequences, lambda part: self.elements(part, indent))
-        lines: Lines = []
-        for key in keys:
-            nodes = {assignment: each.get(key, MISSING) for assignment, each in named.items()}
-            lines += self.ranged(key, self.branches(nodes, lambda part: self.element(part, indent)))
-        return lines
+        members = {key: under(named, key) for key in keys}
+        return self.members(members, lambda _, part: self.element(part, indent))
 
     def element(self, nodes: Nodes, indent: str) -> Lines:
         if shape(next(iter(nodes.values()))) != MAPPING:
@@ -127,23 +142,24 @@ class TemplateWriter:
 
     def leaves(self, nodes: Nodes, prefix: str) -> Lines:
         """Scalars, which may differ."""
-        same = {assignment: json.dumps(self.recognized(assignment, node, nodes)) for assignment, node in nodes.items()}
-        return self.written(
-            decide(same), same, lambda part: [prefix + self.scalar(json.loads(next(iter(part.values()))))]
-        )
+        texts = {
+            assignment: self.scalar(self.recognized(assignment, node, nodes)) for assignment, node in nodes.items()
+        }
+        return self.written(decide(texts), texts, lambda part: [prefix + next(iter(part.values()))])
 
     def recognized(self, assignment: Assignment, node: Any, nodes: Nodes) -> Any:
-        """A number that is a placeholder's known value, where others have the placeholder."""
+        """The number of a placeholder that is known to be this one, where other variants have the placeholder."""
         for index, alternative in enumerate(assignment):
-            mark = self.known[index][alternative].get(node) if type(node) is int else None
-            if mark is not None and int(mark) in nodes.values():
-                return int(mark)
+            for known, mark in self.known[index][alternative]:
+                if type(node) is int and known == node and mark in nodes.values():
+                    return mark
         return node
 
     def ranged(self, identity: str, lines: Lines) -> Lines:
         """The lines for each entry of a collection, if that is what they are about."""
-        for mark, (repeated, _) in self.repeated.items():
-            if mark in identity:
+        shallow = re.sub(r"\[.*\]", "", identity)  # what a list inside repeats is not repeated itself
+        for mark, repeated in self.repeated.items():
+            if mark in shallow:
                 variables = "$key, $value" if repeated.values[0] else "$value"
                 return [f"{{{{- range {variables} := {repeated.collection} }}}}", *lines, "{{- end }}"]
         return lines
@@ -153,32 +169,30 @@ class TemplateWriter:
             return f"{{{{ {self.text(content)} | quote }}}}"
         if type(content) is int and content in self.expressions:
             return f"{{{{ {self.expressions[content]} }}}}"
+        if isinstance(content, str) and content.isdigit() and int(content) in self.expressions:
+            return f"{{{{ {self.expressions[int(content)]} | quote }}}}"
         return scalar(content)
 
     def text(self, content: str) -> str:
         """The expression of a text with placeholders."""
         texts = {str(sample): expression for sample, expression in self.expressions.items()}
         arguments = [texts[match] for match in self.pattern.findall(content)]
-        form = self.pattern.sub("%s", content.replace("%", "%%"))
-        if form == "%s":
+        form = self.pattern.sub("%v", content.replace("%", "%%"))
+        if form == "%v":
             return arguments[0]
         quoted = json.dumps(form, ensure_ascii=False)
-        return " ".join(["printf", quoted, *(operand(each) for each in arguments)])
+        if not arguments:
+            return json.dumps(content, ensure_ascii=False)
+        return " ".join(["printf", quoted, *map(operand, arguments)])
 
 
-def operand(expression: str) -> str:
-    return f"(toString ({expression}))" if expression.startswith(("int ", "$m")) else expression
+def under(nodes: Nodes, key: str) -> Nodes:
+    """What all have under a key."""
+    return {assignment: node.get(key, MISSING) for assignment, node in nodes.items()}
 
 
-def marks(content: Any) -> Iterable[Placeholder | Repeated]:
-    if isinstance(content, Placeholder | Repeated):
-        yield content
-    elif isinstance(content, list):
-        for each in content:
-            yield from marks(each)
-    elif isinstance(content, dict):
-        for each in content.values():
-            yield from marks(each)
+def shapes(nodes: Nodes) -> dict[Assignment, Hashable]:
+    return {assignment: shape(node) for assignment, node in nodes.items()}
 
 
 def shape(node: Any) -> Hashable:
@@ -189,7 +203,7 @@ def shape(node: Any) -> Hashable:
         return MAPPING
     if isinstance(node, list) and node:
         return SEQUENCE
-    return "scalar"
+    return SCALAR
 
 
 def identity(element: Any) -> str:
@@ -221,4 +235,5 @@ def scalar(content: Any) -> str:
 
 def whole(lines: Lines) -> str:
     text = "\n".join(lines) + "\n"
-    return HEADER + (VARIABLES if re.search(r"\$m(in|ax)\b", text) else "") + text
+    used = set(re.findall(r"\$[a-z_]+", text))
+    return "".join([HEADER, *(f"{setting}\n" for name, setting in VARIABLES.items() if name in used), text])

@@ -13,10 +13,11 @@ from tools.serve_chart.decisions import Assignment
 DEVIATIONS = 2
 """How many choices deviate from the first alternative at a time, besides those that act together."""
 TOGETHER = frozenset({"mode", "replicas", "scaling", "monitoring.prometheus"})
-REFUSAL = "refusal"
+REFUSALS = "refusals"
+NO_TARGET = "scaling: expected a rule with resources.cores (Knative): the generator would make one from the cores"
 
 Documents = dict[str, Any]
-"""Documents by kind and name; or the refusal alone."""
+"""Documents by kind and name; or under REFUSALS why there are none."""
 
 
 def assignments(choices: Sequence[Choice]) -> Iterator[Assignment]:
@@ -55,16 +56,14 @@ def spec_fields(choices: Sequence[Choice], assignment: Assignment, sample: int) 
     fields = dict(ALWAYS)
     for choice, alternative in zip(choices, assignment, strict=True):
         fields |= choice.alternatives[alternative].fields
-    return {key: content for key, content in nested(sampled_fields(fields, sample)).items() if content is not None}
-
-
-def sampled_fields(fields: dict[str, Any], sample: int) -> dict[str, Any]:
-    return {path: sampled(content, sample) for path, content in fields.items()}
+    return nested({path: sampled(content, sample) for path, content in fields.items()})
 
 
 def rendered(fields: dict[str, Any]) -> Documents:
+    if fields["mode"] == "Knative" and "cores" in fields.get("resources", {}) and "scaling" not in fields:
+        return {REFUSALS: [NO_TARGET]}
     try:
         resources = render(ServeSpec.model_validate(fields))
     except SpecError as error:
-        return {REFUSAL: str(error).replace("\n", "; ")}
+        return {REFUSALS: [str(problem) for problem in error.problems]}
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in resources}
