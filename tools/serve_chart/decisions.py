@@ -10,30 +10,30 @@ Assignment = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Undivided:
     """The same under all assignments."""
 
     content: Hashable
 
 
 @dataclass(frozen=True)
-class Decision:
+class Branching:
     """What comes out depends on a choice: groups of its alternatives, each with what follows."""
 
     choice: int
-    branches: tuple[tuple[tuple[int, ...], Decision | Outcome], ...]
+    branches: tuple[tuple[tuple[int, ...], Branching | Undivided], ...]
 
 
-def decide(outcomes: Mapping[Assignment, Hashable]) -> Decision | Outcome:
+def decide(outcomes: Mapping[Assignment, Hashable]) -> Branching | Undivided:
     """The smallest decisions that tell these outcomes apart."""
     if len(set(outcomes.values())) == 1:
-        return Outcome(next(iter(outcomes.values())))
+        return Undivided(next(iter(outcomes.values())))
     mattering = [index for index in range(len(next(iter(outcomes)))) if matters(outcomes, index)]
     choice = min(mattering, key=lambda index: undecided(outcomes, index))
-    followed: dict[Decision | Outcome, list[int]] = {}
+    followed: dict[Branching | Undivided, list[int]] = {}
     for alternative, part in parts(outcomes, choice).items():
         followed.setdefault(decide(part), []).append(alternative)
-    return Decision(choice, tuple((tuple(sorted(group)), after) for after, group in followed.items()))
+    return Branching(choice, tuple((tuple(sorted(group)), after) for after, group in followed.items()))
 
 
 def matters(outcomes: Mapping[Assignment, Hashable], choice: int) -> bool:

@@ -10,7 +10,7 @@ from itertools import chain, groupby, pairwise
 from typing import Any
 
 from tools.serve_chart.choices import ALWAYS, VARIABLES, Choice, Placeholder, Repeated, marks, operand, sampled
-from tools.serve_chart.decisions import Assignment, Decision, Outcome, decide
+from tools.serve_chart.decisions import Assignment, Branching, Undivided, decide
 from tools.serve_chart.variants import REFUSALS, Documents
 
 MISSING = "missing"
@@ -88,8 +88,8 @@ class TemplateWriter:
             lines += self.written(decision, next(iter(together.values())), one_after_another)
         return lines
 
-    def written(self, decision: Decision | Outcome, nodes: Nodes, write: Callable[[Nodes], Lines]) -> Lines:
-        if isinstance(decision, Outcome):
+    def written(self, decision: Branching | Undivided, nodes: Nodes, write: Callable[[Nodes], Lines]) -> Lines:
+        if isinstance(decision, Undivided):
             return [] if decision.content == MISSING else write(nodes)
         choice = self.choices[decision.choice]
         written = []
