@@ -37,6 +37,7 @@ from predictors.telemetry.exchange import Exchange, Observer
 log = logging.getLogger("predictors")
 
 PREFIX = 5  # bytes before each message: whether it is compressed, and its length
+MAX_PIECE = 256 * 1024  # bytes of a message that are gathered in one piece
 ENCODINGS = {b"identity", b"gzip", b"deflate"}
 MAX_DETAILS = 600  # characters: they travel in a header, of which clients accept 8 KiB
 STATUS_200, STATUS_415 = b"\x88", b"\x08\x03415"  # as HPACK has it in its table, or has its name
@@ -62,6 +63,8 @@ class GrpcCall(ObservedCall, Stream):
         self.server = server
         self.head = head_of(headers)
         self.buffer: bytes | bytearray = b""
+        self.pieces: list[bytes | bytearray] = []
+        """Of a large message, what has arrived before `buffer`: one that grew would be copied again and again."""
         self.method = server.methods.get(self.head.path)
         self.streaming = False
         self.admitted = False
@@ -99,17 +102,20 @@ class GrpcCall(ObservedCall, Stream):
     def data(self, chunk: bytes) -> None:
         if not self.buffer:
             self.buffer = chunk
+        elif len(self.buffer) > MAX_PIECE and not self.streaming:
+            self.pieces.append(self.buffer)
+            self.buffer = chunk
         else:
             if isinstance(self.buffer, bytes):
                 self.buffer = bytearray(self.buffer)
             self.buffer += chunk
         if self.streaming:  # bounded by the window, which opens again as messages are read
             self.arrived.set()
-        elif len(self.buffer) >= PREFIX:
+        elif (gathered := self.gathered) >= PREFIX:
             size = self.size
             if size > self.server.max_message:
                 self.refuse(self.too_large())
-            elif len(self.buffer) > PREFIX + size:
+            elif gathered > PREFIX + size:
                 self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
 
     def end(self) -> None:
@@ -118,10 +124,16 @@ class GrpcCall(ObservedCall, Stream):
         if self.streaming:
             self.arrived.set()
             return
-        if len(self.buffer) < PREFIX or len(self.buffer) != PREFIX + self.size:
+        gathered = self.gathered
+        if gathered < PREFIX or gathered != PREFIX + self.size:
             self.fail(GrpcStatus.UNIMPLEMENTED, "expected exactly one message")
             return
-        message, compressed = bytes(memoryview(self.buffer)[PREFIX:]), bool(self.buffer[0])
+        if self.pieces:
+            first, *rest = *self.pieces, self.buffer
+            message, compressed = b"".join((memoryview(first)[PREFIX:], *rest)), bool(first[0])
+            self.pieces = []
+        else:
+            message, compressed = bytes(memoryview(self.buffer)[PREFIX:]), bool(self.buffer[0])
         self.buffer = b""
         if compressed:
             self.inflate(message)
@@ -173,7 +185,13 @@ class GrpcCall(ObservedCall, Stream):
     @property
     def size(self) -> int:
         """Of the message that comes next."""
-        return int.from_bytes(self.buffer[1:PREFIX], "big")
+        first = self.pieces[0] if self.pieces else self.buffer
+        return int.from_bytes(first[1:PREFIX], "big")
+
+    @property
+    def gathered(self) -> int:
+        """Bytes that have arrived of the only message."""
+        return sum(map(len, self.pieces)) + len(self.buffer) if self.pieces else len(self.buffer)
 
     def inflate(self, packed: bytes) -> None:
         """Delivers a compressed message: a small one at once, a large one by a task."""

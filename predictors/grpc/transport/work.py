@@ -29,7 +29,7 @@ FREE_HEADERS = 500  # of a call; more is paid for
 STREAMS_PER_UNIT = 4  # whose windows change together
 REFUSAL = 5  # of a stream that the peer opens
 RESET = 50  # a call that was begun for nothing
-DATA_SHIFT = 13  # units for each 8 KiB of data; from the limit of a turn alone
+DATA_SHIFT = 8  # units for each 256 bytes of data; from the limit of a turn alone
 IGNORED_SHIFT = 8  # and for each 256 bytes of a frame that nobody reads
 MIN_DATA = 32  # bytes; a smaller frame in the middle of a message is paid for
 

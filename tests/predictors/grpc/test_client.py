@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import threading
 import time
 import zlib
@@ -34,6 +35,13 @@ def test_compressed_requests(channel: grpc.Channel, compression: grpc.Compressio
     assert channel.unary_unary("/t/Echo")(message, compression=compression, timeout=SECONDS) == message
     chat = channel.stream_stream("/t/Chat")(iter([message, b"", message]), compression=compression, timeout=SECONDS)
     assert list(chat) == [message, b"", message]
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_messages_of_many_frames(channel: grpc.Channel, compression: grpc.Compression) -> None:
+    """They are gathered in pieces, and can hardly be compressed."""
+    message = random.Random(1).randbytes(MAX_MESSAGE - 1000)
+    assert channel.unary_unary("/t/Echo")(message, compression=compression, timeout=SECONDS) == message
 
 
 @pytest.mark.parametrize(
