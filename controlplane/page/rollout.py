@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -47,8 +47,17 @@ def show(request: Request, name: str, env: str) -> Response:
     return render(
         request, "rollout.html",
         serve=name, env=env, rollout=newest, earlier=listed[1:], buttons=BUTTONS.get(newest["state"], ()),
+        weight=weight_of(newest),
         evidence=last_evidence(request, name, env),
     )  # fmt: skip
+
+
+def weight_of(rollout: Mapping[str, Any]) -> int:
+    """The percent of the requests that the new revision gets: none before its first step has begun."""
+    if rollout["state"] == "SUCCEEDED":
+        return 100
+    begun = [each["weight"] for each in rollout["steps"] if each["begun_at"]]
+    return begun[-1] if begun and rollout["state"] in ("RUNNING", "PAUSED") else 0
 
 
 def last_evidence(request: Request, name: str, env: str) -> list[Any]:

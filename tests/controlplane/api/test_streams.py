@@ -98,7 +98,8 @@ def test_a_quiet_stream_is_alive_and_ends_with_its_token(plane: ServedPlane, mon
     who = send(plane, "POST", "/token", {"name": "who", "roles": {"*": "viewer"}}, **ops)["token"]
     try:
         with following(plane, "/event", authorization=f"Bearer {who}") as lines:
-            assert [next(lines), next(lines)] == ["", ": the stream is alive"]
+            assert next(lines) == ""
+            assert ": the stream is alive" in lines
             send(plane, "DELETE", "/token/who", **ops)
             assert len(list(lines)) < 1000, "it ends by itself"
     finally:

@@ -255,8 +255,10 @@ def test_a_rollout_goes_on_when_a_person_says_so(plane: Plane, pages: Pages) -> 
     fields = {"serve_name": "fraud", "env": "local", "model_uri": "models:/fraud/2", "deployment_strategy": "canary"}
     assert pages.post("/deploy", **fields, deployment_strategy_config="[").status_code == 422
     assert pages.post("/deploy", **fields, deployment_strategy_config=steps).status_code == 303
-    plane.settle(60)
     place = "/serve/fraud/local/rollout"
+    assert 'value="0" aria-label="Requests to revision 2"' in pages.get(place).text
+    plane.settle(60)
+    assert 'value="5" aria-label="Requests to revision 2"' in pages.get(place).text
 
     def text() -> str:
         return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", pages.get(place).text))

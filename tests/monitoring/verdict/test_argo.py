@@ -1,26 +1,67 @@
-"""The gates for Argo Rollouts: a template that its schema takes, with queries that give the verdict's own numbers."""
+"""The gates for Argo Rollouts: a template of the form that Argo documents, with queries that give the verdict's own numbers."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import jsonschema
 import numpy as np
 import pytest
 import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from monitoring.objectives import LatencyObjective
 from monitoring.verdict import Gates, analysis_template
 from monitoring.verdict.evalues import HIGHER, LOWER, ArmSeries, ratio_evidence, share_evidence
 from tests.monitoring.promtool import promtool
 
-SCHEMA = json.loads((Path(__file__).parent / "analysis_template.schema.json").read_text())
 MINUTES = 20
 ARMS = {"baseline": (1425, 7), "candidate": (75, 2)}
 """Requests and errors by the minute."""
 ARGUMENTS = {"window": f"{MINUTES}m", "slow-seconds": "0.1", "dispersion": "2"}
+
+
+class Strict(BaseModel):
+    """What Argo Rollouts documents of an AnalysisTemplate, as far as ours uses it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Argument(Strict):
+    name: str
+    value: str | None = None
+
+
+class PrometheusProvider(Strict):
+    address: str
+    query: str
+
+
+class Provider(Strict):
+    prometheus: PrometheusProvider
+
+
+class ArgoMetric(Strict):
+    name: str
+    interval: str = Field(pattern=r"\d+[smh]")
+    count: int
+    provider: Provider
+    successCondition: str | None = None
+    failureCondition: str | None = None
+    consecutiveSuccessLimit: int | None = None
+    inconclusiveLimit: int | None = None
+
+
+class TemplateSpec(Strict):
+    args: list[Argument]
+    metrics: list[ArgoMetric]
+
+
+class AnalysisTemplate(Strict):
+    apiVersion: Literal["argoproj.io/v1alpha1"]
+    kind: Literal["AnalysisTemplate"]
+    metadata: dict[str, str]
+    spec: TemplateSpec
 
 
 def template(gates: Gates) -> dict[str, Any]:
@@ -42,7 +83,7 @@ def queries(gates: Gates) -> dict[str, str]:
 )  # fmt: skip
 def test_the_template_is_what_argo_takes(gates: Gates) -> None:
     content = template(gates)
-    jsonschema.validate(content, SCHEMA)
+    AnalysisTemplate.model_validate(content)
     names = [each["name"] for each in content["spec"]["metrics"]]
     assert len(names) == len(set(names))
     assert ("latency-against" in names) == (gates.latency_margin is not None)
