@@ -64,6 +64,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "millions": {"model": "pvc://claim/model", "flavor": "lightgbm", "replicas": {"min": 1, "max": 2000000}},
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a model without a version": ({"model": "models:/fraud", "flavor": "sklearn"}, "model"),
+    "a model whose manifests the chart does not know": ({"model": "https://host/model", "flavor": "sklearn"}, "model"),
     "no flavor": ({"model": "models:/fraud/3"}, "flavor"),
     "a field of the spec that the chart lacks": (
         {"model": "models:/fraud/3", "flavor": "sklearn", "feast": {"server_url": "http://feast"}},
@@ -86,6 +88,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "tracking",
     ),
 }
+MODELS = [
+    "models:/fraud/latest",
+    "models:/fraud/Production",
+    "models:/fraud/12",
+    "models:/fraud@champion",
+    "models:/m-0123456789abcdef0123456789abcdef",
+    "runs:/0123456789abcdef0123456789abcdef/model",
+    "hf://org/model",
+    "hf://org/model:0123456789abcdef0123456789abcdef01234567",
+    "gs://bucket/model",
+    "pvc://claim/folder/model",
+]
 SEEDS = range(40)
 
 
@@ -119,6 +133,13 @@ def test_lint(tmp_path: Path) -> None:
 def test_specs_of_people(name: str, helmed: Helmed) -> None:
     resources = render(ServeSpec.model_validate({"name": "fraud", "namespace": "ml", **SPECS[name]}))
     assert helmed(SPECS[name]) == {f"{each['kind']}/{each['metadata']['name']}": each for each in resources}
+
+
+@pytest.mark.parametrize("mode", ["Standard", "Knative"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_kind_of_model(model: str, mode: str, helmed: Helmed) -> None:
+    spec = {"model": model, "mode": mode, "flavor": "transformers", "tracking": {"uri": "http://mlflow.mlflow:5000"}}
+    assert helmed(spec) == rendered({"name": "fraud", "namespace": "ml", **spec})
 
 
 @pytest.mark.parametrize("seed", SEEDS)

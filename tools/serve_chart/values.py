@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 WORDS = ("description", "default")
 SERVICE = "InferenceService/"
 REQUIRED = ("model", "flavor")
-SOURCES = "^((models|runs):/|(pvc|s3|gs|hf)://)"
+SOURCES = "^(models:/[^/@]+[/@].+|models:/m-[0-9a-f]+|runs:/.+|(pvc|s3|gs|hf)://.+)$"
 """Models whose manifests the chart knows."""
 DESCRIPTIONS = {
     "model": "URI of the model, required: models:/name@alias, models:/name/3, runs:/…, s3://…, gs://…, hf://…, pvc://…",
