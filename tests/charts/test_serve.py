@@ -118,6 +118,7 @@ def helmed(tmp_path: Path) -> Helmed:
     return run
 
 
+@pytest.mark.slow
 def test_the_chart_is_what_the_generator_makes() -> None:
     for path, text in contents().items():
         assert path.read_text() == text, f"{path.name} is not what the generator makes now: make charts"
