@@ -79,6 +79,7 @@ def give_back(before: ManifestPlan, after: ManifestPlan) -> Iterator[Step]:
         (ApplyDocuments((nobodys_route(before),)),),
         requires=theirs,
         waits=(Accepted(ours),),
+        moot=(Gone(ROUTE, ours),),  # made again, it would be taken for the one that leads to the canary
         settle=SETTLE_SECONDS,
         back=split_patches(before, all_to_serve(before)),
     )

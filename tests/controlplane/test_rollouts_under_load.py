@@ -116,10 +116,10 @@ def test_no_request_is_lost(live: LivePlane, models: Path) -> None:
     assert {answered.protocol for answered in lasting.answered} == {"v1", "v2", "grpc"}
 
 
-def judged_rollout(live: LivePlane, models: Path, name: str) -> tuple[Mapping[str, Any], float]:
+def judged_rollout(live: LivePlane, models: Path, name: str, **gates: Any) -> tuple[Mapping[str, Any], float]:
     """The operation that rolls a model out beside the steady one, once it has ended, and how long it was judged."""
     assert live.deploy(name, str(models / "steady"))["state"] == "SUCCEEDED"
-    config = {"interval": "10s", "progress_deadline_seconds": JUDGED_SECONDS, "gates": {"warm_up_seconds": 0}}
+    config = {"interval": "10s", "progress_deadline_seconds": JUDGED_SECONDS, "gates": {"warm_up_seconds": 0, **gates}}
     with calling(callers(live, name, 40, "v1", reconnects=True)):
         begun = begin(live, name, models / name, "canary", steps=[50], **config)
         live.act_until(name, lambda: rollout(live, name)["steps"][0]["state"] == "RUNNING")
@@ -138,6 +138,7 @@ def test_a_bad_version_is_taken_back(live: LivePlane, models: Path, bad: str, ga
 
 
 def test_a_version_that_is_as_good_is_promoted(live: LivePlane, models: Path) -> None:
-    operation, seconds = judged_rollout(live, models, "steady")
+    """By its errors: other tests make one of two processes slower than the other."""
+    operation, seconds = judged_rollout(live, models, "steady", latency_margin=None)
     print(f"steady: {operation['state']} after {seconds:.0f} s")
     assert operation["state"] == "SUCCEEDED", operation

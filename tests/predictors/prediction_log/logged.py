@@ -20,7 +20,7 @@ from tests.serving import Running
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.parquet"))
+    return sorted(each for each in folder.rglob("*.parquet") if each.parent.name != ".partial")
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

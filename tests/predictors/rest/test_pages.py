@@ -92,11 +92,12 @@ def test_the_examples_of_the_openapi_document_work(demo: Running) -> None:
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            if example is not None:
+            if example is not None and verb == "post":
                 assert demo.post(path, example).status_code == 200, path
                 asked += 1
             elif verb == "get":
-                assert demo.get(path.format(asset="start.js")).status_code == 200, path
+                missing = path.endswith("/candidate")  # there is none
+                assert demo.get(path.format(asset="start.js")).status_code == (404 if missing else 200), path
     assert asked == 4
 
 

@@ -168,6 +168,7 @@ def test_the_others_stay_ready_while_one_is_replaced(tmp_path: Path) -> None:
     with process(tmp_path, "--workers", "2") as server:
         url = server.running.url
         for round in range(3):
+            wait_for(lambda: len(workers_of(server)) == 2)
             victim = workers_of(server)[round % 2]
             os.kill(victim, signal.SIGKILL)
             statuses = set()
