@@ -7,7 +7,7 @@ COVERED := tests/generator tests/monitoring/test_rules.py tests/monitoring/test_
 	$(addprefix tests/predictors/,protocol signature model engines safety pipeline access drift rest/test_pages.py test_uris.py)
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS)
 
-.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks cluster cluster-down cluster-demo cluster-test clean
+.PHONY: demo demo-feast test coverage lint bench costs attack overload format constraints manifests dashboards monitoring-demo images images-test image-locks charts helm cluster cluster-down cluster-demo cluster-test clean
 
 demo: .venv/demo ## serve the embedded demo model on port 8080
 	@$(BIN)/python -m predictors.mlflow
@@ -26,7 +26,7 @@ lint: .venv/test .venv/lint ## style, types (also of the tests, with what they i
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/hadolint predictors/images/Dockerfile
+	$(BIN)/hadolint predictors/images/Dockerfile charts/Dockerfile
 
 bench: .venv/test ## side by side with other servers; QUICK=1 for a short run within five minutes
 	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
@@ -68,6 +68,12 @@ images: .venv/demo ## build the images; FLAVOR=sklearn REGISTRY=… TAG=… BASE
 
 images-test: .venv/test ## build images, run them and compare their numbers with MLflow's; FLAVOR=sklearn BASE=…
 	$(BIN)/python -m pytest tests/images --timeout 1800 $(if $(FLAVOR),--flavors $(FLAVOR)) $(if $(BASE),--base $(BASE))
+
+charts: .venv/test ## write the templates of charts/serve from the generator
+	$(BIN)/python -m tools.serve_chart
+
+helm: .venv/test ## build Helm, with which the charts are tested, if it is not on PATH; needs Go
+	$(BIN)/python -m tests.charts.helm
 
 image-locks: .venv/test ## write the versions and hashes that images are built with
 	$(BIN)/python -m tools.image_locks

@@ -1,0 +1,1 @@
+"""The charts: what Helm makes of them."""

@@ -1,0 +1,1 @@
+"""Writes charts/serve, whose templates are derived from what the generator renders."""
