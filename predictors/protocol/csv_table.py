@@ -12,6 +12,7 @@ from predictors.protocol.tables import ANY, TableColumns, batch_of_frame, is_spa
 
 # The cells that stand for a missing number.
 NULL_CELLS = ["", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None"]
+MAX_SPARSITY = 4  # values that are absent for each that is there, which may be no more than a comma
 BOM = b"\xef\xbb\xbf"
 # As pandas has it: quotes count only where a cell begins, and may hold commas and newlines.
 CELL = rb'(?:"(?:[^"]++|"")*+"?+)?+[^,\r\n]*+'
@@ -60,9 +61,9 @@ def check_shape(body: bytes, columns: TableColumns) -> None:
         raise InvalidInput("the CSV has rows with more values than its header has names")
     commas = body.count(b",", start)
     lines = body.count(b"\n", start) + body.count(b"\r", start) - body.count(b"\r\n", start) + 1
-    if is_sparse(lines, names, commas + lines) and b'"' in body:  # there may be newlines in cells
+    if is_sparse(lines, names, commas + lines, MAX_SPARSITY) and b'"' in body:  # there may be newlines in cells
         lines = sum(bool(line[0]) for line in LINE.finditer(body, start))
-    if is_sparse(lines, names, commas + lines):
+    if is_sparse(lines, names, commas + lines, MAX_SPARSITY):
         raise InvalidInput(f"the CSV has {names} columns, and most of its {lines} rows have fewer values")
 
 

@@ -17,9 +17,9 @@ MAX_ABSENT = 2**20  # values that rows leave out; no bytes of the body pay for t
 MAX_SPARSITY = 16  # but each value that is there pays for so many of them
 
 
-def is_sparse(rows: int, columns: int, values: int) -> bool:
+def is_sparse(rows: int, columns: int, values: int, most: int = MAX_SPARSITY) -> bool:
     """Whether a table has so few values that it would be much larger than what was sent."""
-    return rows * columns - values > MAX_ABSENT + MAX_SPARSITY * values
+    return rows * columns - values > MAX_ABSENT + most * values
 
 
 def all_names(names: Iterable[str]) -> Collection[str]:

@@ -111,6 +111,14 @@ class Field:
         """Whether a nested list is for a tensor of numbers and has no other values, as far as can be seen fast."""
         return self.dtype.kind not in "OUS" and casting.may_be_numbers(values)
 
+    def check_width(self, columns: Mapping[str, Values]) -> None:
+        """Refuses a table whose rows are no rows of the tensor."""
+        width = prod(self.shape[1:])
+        if all(size >= 0 for size in self.shape[1:]) and len(columns) != width:
+            raise SignatureMismatch(
+                f"input '{self.name}': expected shape {list(self.shape)} (-1 is any), got {len(columns)} columns"
+            )
+
     def tensor(self, values: Any, cast: Cast = Cast.NONE) -> casting.Array:
         """The values as a tensor of the type and the shape of the signature."""
         if cast is not Cast.NONE and not isinstance(values, np.ndarray) and not self.are_numbers(values):

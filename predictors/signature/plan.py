@@ -171,6 +171,7 @@ class SignaturePlan:
         if not first.name:
             if len(columns) > 1:
                 self.require_order(batch)
+                first.check_width(columns)  # before a wide table is copied
             return first.tensor(unnamed_tensor(columns), cast)
         if (
             len(self.inputs) == 1

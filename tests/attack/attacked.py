@@ -23,7 +23,7 @@ from tests.attack.report import Measurement, measurements
 from tests.serving import Process, children, process
 
 MIB = 1024**2
-MEMORY = 3 * 1024 * MIB  # of address space: an attack that succeeds ends its server, not this machine
+MEMORY = 4 * 1024 * MIB  # of address space: an attack that succeeds ends its server, not this machine
 MAX_BODY = 16 * MIB
 HELD = 4 * MAX_BODY
 """Bytes of requests that a server holds at a time, by default."""

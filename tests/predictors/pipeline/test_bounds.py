@@ -200,6 +200,7 @@ def test_messages(model: str, shape: list[int], datatype: str, raw: bytes, count
     row=st.lists(st.sampled_from(["", "1", "1.5", '"x\n,"', '"', "x" * 3000]), max_size=9).map(",".join),
     rows=st.sampled_from([0, 1, 1000]),
 )
+@example(model="a tensor", names=[], columns=100, row=',,"', rows=1000)
 def test_csv(model: str, names: list[str], columns: int, row: str, rows: int) -> None:
     header = ",".join([*names, *(f"own {i}" for i in range(columns))])
     body = "\n".join([header, *[row] * rows]).encode()
