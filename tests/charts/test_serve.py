@@ -66,6 +66,18 @@ SPECS: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a model without a version": ({"model": "models:/fraud", "flavor": "sklearn"}, "model"),
     "a model whose manifests the chart does not know": ({"model": "https://host/model", "flavor": "sklearn"}, "model"),
+    "a password in a manifest": (
+        {"model": "models:/fraud/3", "flavor": "sklearn", "tracking": {"uri": "https://me:secret@mlflow"}},
+        "uri",
+    ),
+    "a tracking server that is the pod itself": (
+        {"model": "models:/fraud/3", "flavor": "sklearn", "tracking": {"uri": "http://LocalHost:5000"}},
+        "uri",
+    ),
+    "memory without a unit": (
+        {"model": "models:/fraud/3", "flavor": "sklearn", "resources": {"memory": "4"}},
+        "memory",
+    ),
     "no flavor": ({"model": "models:/fraud/3"}, "flavor"),
     "a field of the spec that the chart lacks": (
         {"model": "models:/fraud/3", "flavor": "sklearn", "feast": {"server_url": "http://feast"}},

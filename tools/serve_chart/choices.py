@@ -117,9 +117,9 @@ def number(path: str, first: int, second: int) -> Placeholder:
     return Placeholder(f"int {value(path)}", (first, second))
 
 
-def optional(path: str, content: Any, **more: Any) -> Choice:
+def optional(path: str, content: Any) -> Choice:
     """A field that is there or not."""
-    return Choice(path, (Alternative("", {}), Alternative(value(path), {path: content, **more})))
+    return Choice(path, (Alternative("", {}), Alternative(value(path), {path: content})))
 
 
 def one_of(path: str, default: str, values: Sequence[str]) -> Choice:

@@ -17,8 +17,24 @@ Schema = dict[str, Any]
 WORDS = ("description", "default")
 SERVICE = "InferenceService/"
 REQUIRED = ("model", "flavor")
-SOURCES = "^(models:/[^/@]+[/@].+|models:/m-[0-9a-f]+|runs:/.+|(pvc|s3|gs|hf)://.+)$"
-"""Models whose manifests the chart knows."""
+LOOPBACK = r"^(?i:https?://(localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)(:|/|$))"
+CHECKED: dict[str, Schema] = {
+    # Models whose manifests the chart knows.
+    "model": {"pattern": "^(models:/[^/@]+[/@].+|models:/m-[0-9a-f]+|runs:/.+|(pvc|s3|gs|hf)://.+)$"},
+    "tracking.uri": {
+        "pattern": r"^(https?://[^/@\s]+(/\S*)?|databricks(://[^@\s]+)?)$",
+        "not": {"pattern": LOOPBACK},
+    },
+    "resources.cores": {
+        "type": ["string", "number"],
+        "exclusiveMinimum": 0,
+        "pattern": r"^([1-9][0-9]*m?|[0-9]+\.[0-9]+)$",
+    },
+    "resources.memory": {"pattern": r"^[1-9][0-9]*(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)$"},
+    "scaling.by": {"enum": ["none"]},
+    "network_policy.from_namespaces": {"minItems": 1},
+}
+"""What the generator checks by code, or takes and the chart does not."""
 DESCRIPTIONS = {
     "model": "URI of the model, required: models:/name@alias, models:/name/3, runs:/…, s3://…, gs://…, hf://…, pvc://…",
     "flavor": "flavor of the model, required: a chart cannot read the MLmodel file",
@@ -51,17 +67,13 @@ def schema_text(variants: Mapping[Assignment, Documents]) -> str:
         for parent in parents:
             source = resolved(source["properties"][parent], whole)
             target = target["properties"].setdefault(parent, part(described(parent, source)))
-        target["properties"][last] = leaf(resolved(source["properties"][last], whole), path)
+        target["properties"][last] = leaf(resolved(source["properties"][last], whole), path) | CHECKED.get(path, {})
     properties = root["properties"]
-    properties["model"]["pattern"] = SOURCES
     properties["scaling"] |= {"maxProperties": 1}
-    properties["scaling"]["properties"]["by"]["enum"] = ["none"]
-    properties["resources"]["properties"]["cores"]["type"] = ["string", "number"]
     properties["env"]["propertyNames"] = {"not": {"enum": sorted(set_elsewhere(variants))}}
     flags = "|".join(FIXED).replace("_", "[-_]")
     properties["args"]["items"]["not"] = {"pattern": f"^--({flags})(=|$)"}
     properties["network_policy"] |= {"required": ["from_namespaces"]}
-    properties["network_policy"]["properties"]["from_namespaces"]["minItems"] = 1
     properties["global"] = {"type": "object", "description": "values that Helm gives to all charts"}
     root["required"] = list(REQUIRED)
     # The chart cannot read the namespace of the tracking server from its URL, as the generator does.
