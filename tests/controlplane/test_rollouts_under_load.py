@@ -138,7 +138,7 @@ def test_a_bad_version_is_taken_back(live: LivePlane, models: Path, bad: str, ga
 
 
 def test_a_version_that_is_as_good_is_promoted(live: LivePlane, models: Path) -> None:
-    """By its errors: other tests make one of two processes slower than the other."""
-    operation, seconds = judged_rollout(live, models, "steady", latency_margin=None)
+    """Nearly: other tests make one of two processes slower than the other."""
+    operation, seconds = judged_rollout(live, models, "steady", latency_margin=4, tolerance=8)
     print(f"steady: {operation['state']} after {seconds:.0f} s")
     assert operation["state"] == "SUCCEEDED", operation

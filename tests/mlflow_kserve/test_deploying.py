@@ -97,6 +97,7 @@ def test_a_rollout_is_steered(run: Shell) -> None:
     assert "no rollout of steered is under way in local" in run("rollout", "pause", "steered", status=4).err
     canary = ("--deployment-strategy", "canary", "--deployment-strategy-config", '{"steps": [5, 50], "interval": "1h"}')
     run(*deploy, "models:/fraud/2", *canary)
+    wait_for(lambda: run.json("rollout", "status", "steered")["steps"][0]["state"] == "RUNNING")
     assert run.json("rollout", "pause", "steered")["state"] == "PAUSED"
     rows = run("rollout", "promote", "steered").out.splitlines()
     assert rows[-2].split()[:3] == ["1", "5", "SKIPPED"]
