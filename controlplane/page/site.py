@@ -32,7 +32,9 @@ PREFIX = "/ui"
 
 def site(control: Control) -> Starlette:
     below, page = api.build(control), pages(control)
-    app = Starlette(routes=[Route("/", to_the_page), Mount(PREFIX, page), Mount("/", below)])
+    app = Starlette(
+        routes=[Route("/", to_the_page), Route(PREFIX, to_the_page), Mount(PREFIX, page), Mount("/", below)]
+    )
     app.state.feed = page.state.feed = below.state.feed  # one for all streams
     return app
 

@@ -68,6 +68,12 @@ def test_a_script_is_noticed() -> None:
     assert ScriptFinder(page).found == ["script", "img", "a", "javascript:x"]
 
 
+def test_the_page_is_where_people_look_for_it(pages: Pages) -> None:
+    for path in ("/", "/ui"):
+        response = pages.client.get(path, follow_redirects=False)
+        assert (response.status_code, response.headers["location"]) == (307, "/ui/")
+
+
 def test_headers_of_pages(pages: Pages) -> None:
     for path in ("/", "/serve/nothing", "/sign-in", "/live/nothing"):
         headers = pages.get(path).headers
