@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from monitoring.verdict.evalues import (
     HIGHER,
@@ -21,7 +22,7 @@ from monitoring.verdict.gates import Gates
 from monitoring.verdict.looks import Evidence, Verdict
 
 MIN_WINDOWS = 3
-"""Windows before arms are compared: bursts cannot be told in fewer."""
+"""Windows with traffic before anything is said: bursts cannot be told in fewer."""
 MAX_LOG = 690.0
 """e-values beyond are not told apart, so that each is a number."""
 ALPHA_SHARES = {"errors": 0.6, "latency": 0.2, "refused inputs": 0.1, "disagreement": 0.1}
@@ -68,13 +69,19 @@ def evidence_paths(baseline: ArmSeries, candidate: ArmSeries, bounds: Bounds, si
     before, after, recent = baseline.since(since), candidate.since(since), dispersion[..., since:]
     close = ratio_evidence(before, after, bounds.tolerance, bounds.lower, recent)
     low = share_evidence(after, bounds.enough, bounds.lower, recent) if bounds.enough else np.zeros_like(close)
-    return EvidencePaths(held_back(against), held_back(low, since), held_back(close, since), dispersion)
+    both = is_enough(baseline, candidate)
+    return EvidencePaths(
+        np.where(both, against, 0.0),
+        np.where(is_enough(candidate)[..., since:], low, 0.0),
+        np.where(both[..., since:], close, 0.0),
+        dispersion,
+    )
 
 
-def held_back(logs: Array, since: int = 0) -> Array:
-    """Evidence only once there are enough windows."""
-    logs[..., : max(0, MIN_WINDOWS - 1 - since)] = 0.0
-    return logs
+def is_enough(*arms: ArmSeries) -> npt.NDArray[np.bool_]:
+    """Whether the arms have had enough windows with traffic by each one."""
+    busy = np.logical_and.reduce([arm.every > 0 for arm in arms])
+    return np.cumsum(busy, axis=-1) >= MIN_WINDOWS
 
 
 def compare_arms(
@@ -112,8 +119,10 @@ def check_limit(gate: str, arm: ArmSeries, since: int, limit: float, gates: Gate
     """Fails a share above the limit, and passes one below."""
     fails_at, passes_at = fail_bound(gate, gates), 1 / gates.alpha
     dispersion = running_dispersion(arm)
-    against = last(held_back(share_evidence(arm, limit, HIGHER, dispersion)))
-    in_favour = last(held_back(share_evidence(arm.since(since), limit, LOWER, dispersion[since:]), since))
+    enough = is_enough(arm)
+    against = last(np.where(enough, share_evidence(arm, limit, HIGHER, dispersion), 0.0))
+    recent = share_evidence(arm.since(since), limit, LOWER, dispersion[since:])
+    in_favour = last(np.where(enough[since:], recent, 0.0))
     verdict: Verdict = "fail" if against >= fails_at else "pass" if in_favour >= passes_at else "inconclusive"
     words = {"fail": "above", "pass": "below", "inconclusive": "not certainly below"}[verdict]
     reason = f"{percent(arm.share)}, {words} {percent(limit)}"

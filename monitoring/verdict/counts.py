@@ -36,8 +36,9 @@ class ArmCounts:
 
     @property
     def accepted(self) -> int:
-        """Requests that the model had to answer."""
-        return self.requests - self.refused
+        """Requests that the model had to answer. Requests are counted when they begin, and errors when they end: those
+        of a window may have begun in an earlier one."""
+        return max(self.requests - self.refused, self.errors)
 
 
 @dataclass(frozen=True, slots=True)

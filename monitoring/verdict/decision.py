@@ -55,7 +55,7 @@ def check_errors(windows: Sequence[TrafficWindow], since: int, gates: Gates) -> 
     if gates.error_guard is not None:
         yield guard_limit("error guard", candidate, gates.error_guard, gates, running_dispersion(baseline))
     if gates.refused:
-        both = arms(windows, lambda arm: (arm.refused, arm.requests))
+        both = arms(windows, lambda arm: (arm.refused, max(arm.requests, arm.refused)))
         bounds = gate_bounds("refused inputs", gates, gates.margin, gates.error_slo)
         yield compare_arms("refused inputs", *both, bounds, None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from monitoring.catalogue import BY_SERIES
-from monitoring.verdict.sources import FAMILIES, TIMEOUT_SECONDS, CounterSample, SourceUnreadable, body
+from monitoring.verdict.sources import FAMILIES, TIMEOUT_SECONDS, CounterSample, SourceUnreadable, body, checked
 
 POD_LABELS = ("pod", "instance")
 """Labels that tell pods apart, the first one that a series has."""
@@ -34,11 +34,15 @@ class PrometheusQuery:
 
     def read(self) -> Mapping[str, Sequence[CounterSample] | None]:
         pods: dict[str, list[CounterSample]] = defaultdict(list)
+        unreadable = set()
         for each in self.asked():
             labels = dict(each["metric"])
             pod = next((labels[name] for name in POD_LABELS if name in labels), "")
-            pods[pod].append(CounterSample(labels.pop("__name__"), labels, float(each["value"][1])))
-        return pods
+            try:
+                pods[pod].append(checked(CounterSample(labels.pop("__name__"), labels, float(each["value"][1]))))
+            except ValueError:
+                unreadable.add(pod)
+        return {pod: None if pod in unreadable else samples for pod, samples in pods.items()}
 
     def asked(self) -> list[dict[str, Any]]:
         query = f'{{__name__=~"{"|".join(SERIES)}",{self.selector}}}'

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from math import inf
 from typing import Any
 
 from monitoring.verdict.counts import OURS, REFUSED, ArmCounts, ShadowCounts, TrafficWindow
-from monitoring.verdict.sources import CounterSample, CounterSource
+from monitoring.verdict.sources import CounterSample, CounterSource, is_counter
 
 LATENCY = "model_prediction_latency_seconds_bucket"
+DISTANCES, RATIOS = "model_shadow_difference_bucket", "model_shadow_latency_ratio_bucket"
 SHARE, QUANTILE = "model_prediction_share", "model_prediction_quantile"
 SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -33,7 +36,7 @@ class ArmReader:
         """What has been counted since the last answers."""
         first = self.pods is None
         known = {} if self.pods is None else self.pods
-        grown: Counter[SeriesKey] = Counter()
+        grown: list[Mapping[SeriesKey, int]] = []
         restarts = ready = 0
         for pod, samples in answers.items():
             # One that appears later has counted nothing before that belongs to an earlier window.
@@ -43,7 +46,7 @@ class ArmReader:
             counters = {series_key(each): each.value for each in samples if is_counter(each.name)}
             if reading.counters is not None:
                 since, restarted = growth(reading.counters, counters)
-                grown.update(since)
+                grown.append(since)
                 restarts += restarted
             reading.counters = counters
             ready += any(is_ready(each) for each in samples)
@@ -74,20 +77,18 @@ class WindowReader:
         return window
 
 
-def growth(before: Mapping[SeriesKey, float], now: Mapping[SeriesKey, float]) -> tuple[Counter[SeriesKey], bool]:
+def growth(before: Mapping[SeriesKey, float], now: Mapping[SeriesKey, float]) -> tuple[Mapping[SeriesKey, int], bool]:
     """How much each counter has grown, and whether the pod restarted: it then began again at zero."""
     restarted = any(now.get(key, 0.0) < value for key, value in before.items())
-    since: Counter[SeriesKey] = Counter()
-    for key, value in now.items():
-        since[key] = round(value if restarted else value - before.get(key, 0.0))
+    since = {key: round(value if restarted else value - before.get(key, 0.0)) for key, value in now.items()}
     return since, restarted
 
 
-def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: int) -> ArmCounts:
+def counts(grown: Sequence[Mapping[SeriesKey, int]], pods: int, ready: int, restarts: int) -> ArmCounts:
+    """Of what each pod has counted."""
     requests = errors = refused = failed_reloads = 0
-    latency: Counter[float] = Counter()
-    for (name, labels), value in grown.items():
-        number, found = int(value), dict(labels)
+    for (name, labels), number in chain.from_iterable(each.items() for each in grown):
+        found = dict(labels)
         if name == "model_predictions_total":
             requests += number
         elif name == "model_prediction_errors_total":
@@ -96,25 +97,32 @@ def counts(grown: Mapping[SeriesKey, float], pods: int, ready: int, restarts: in
         elif name == "model_shadow_requests_total":  # where it is in the shadow, these are all that it is asked
             requests += number * (found["result"] != "dropped")
             errors += number * (found["result"] == "failed")
-        elif name == LATENCY:
-            latency[float(found["le"])] += number
         elif name == "model_reloads_total":
             failed_reloads += number * (found["outcome"] == "failed")
-    return ArmCounts(requests, errors, refused, dict(sorted(latency.items())), pods, ready, restarts, failed_reloads)
+    return ArmCounts(requests, errors, refused, histogram(LATENCY, grown), pods, ready, restarts, failed_reloads)
 
 
-def shadow_counts(grown: Mapping[SeriesKey, float]) -> ShadowCounts:
+def shadow_counts(grown: Sequence[Mapping[SeriesKey, int]]) -> ShadowCounts:
     labels: Counter[str] = Counter()
-    edges: dict[str, Counter[float]] = defaultdict(Counter)
-    for (name, keys), value in grown.items():
+    for (name, keys), value in chain.from_iterable(each.items() for each in grown):
         if name == "model_shadow_labels_total":
-            labels[dict(keys)["result"]] += int(value)
-        elif name in ("model_shadow_difference_bucket", "model_shadow_latency_ratio_bucket"):
-            edges[name][float(dict(keys)["le"])] += int(value)
-    distances, ratios = (
-        dict(sorted(edges[f"model_shadow_{name}_bucket"].items())) for name in ("difference", "latency_ratio")
-    )
+            labels[dict(keys)["result"]] += value
+    distances, ratios = histogram(DISTANCES, grown), histogram(RATIOS, grown)
     return ShadowCounts(labels.total(), labels["different"], distances, ratios)
+
+
+def histogram(wanted: str, grown: Sequence[Mapping[SeriesKey, int]]) -> dict[float, int]:
+    """All pods' together. Of pods whose edges differ those that all have: of the others not all is known."""
+    pods: list[Counter[float]] = []
+    for each in grown:
+        edges: Counter[float] = Counter()
+        for (name, labels), value in each.items():
+            if name == wanted:
+                edges[float(dict(labels)["le"])] += value
+        if edges.get(inf):
+            pods.append(edges)
+    common = sorted(set.intersection(*map(set, pods))) if pods else []
+    return {edge: sum(each[edge] for each in pods) for edge in common}
 
 
 def is_ready(sample: CounterSample) -> bool:
@@ -149,10 +157,6 @@ def outputs(pods: Iterable[Sequence[CounterSample]]) -> dict[str, Any]:
 
 def scaled(values: Mapping[Any, float], weight: float) -> dict[Any, float]:
     return {key: value / weight for key, value in sorted(values.items())} if weight else {}
-
-
-def is_counter(name: str) -> bool:
-    return name.endswith(("_total", "_bucket", "_count", "_sum"))
 
 
 def series_key(sample: CounterSample) -> SeriesKey:

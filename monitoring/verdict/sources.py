@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -18,6 +19,21 @@ FAMILIES = (
     "model_shadow_requests", "model_shadow_labels", "model_shadow_difference", "model_shadow_latency_ratio",
 )  # fmt: skip
 """What is read. A parser of Prometheus' text names a counter without its `_total`."""
+
+
+LABELS = {
+    "model_prediction_errors_total": ("error_type",),
+    "model_reloads_total": ("outcome",),
+    "model_shadow_requests_total": ("result",),
+    "model_shadow_labels_total": ("result",),
+    "model_prediction_latency_seconds_bucket": ("le",),
+    "model_shadow_difference_bucket": ("le",),
+    "model_shadow_latency_ratio_bucket": ("le",),
+    "model_prediction_share": ("output", "value"),
+    "model_prediction_quantile": ("output", "quantile"),
+}
+"""Labels that a series has without which it says nothing."""
+MAX_COUNT = 2**53
 
 
 class CounterSample(NamedTuple):
@@ -66,13 +82,15 @@ class PodScraper:
 
 
 def body(client: httpx.Client, url: str) -> str:
-    content = bytearray()
+    content, deadline = bytearray(), time.monotonic() + TIMEOUT_SECONDS
     with client.stream("GET", url) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > MAX_BYTES:
                 raise ValueError(f"{url} sends more than {MAX_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f"{url} sends for more than {TIMEOUT_SECONDS:g} s")
     return content.decode()
 
 
@@ -80,4 +98,21 @@ def samples(text: str) -> Iterable[CounterSample]:
     for family in text_string_to_metric_families(text):
         if family.name in FAMILIES:
             for sample in family.samples:
-                yield CounterSample(sample.name, sample.labels, sample.value)
+                if not sample.name.endswith("_sum"):
+                    yield checked(CounterSample(sample.name, sample.labels, sample.value))
+
+
+def checked(sample: CounterSample) -> CounterSample:
+    """The sample; raises `ValueError` if no predictor says so. Whoever serves a model may say anything."""
+    name, labels, value = sample
+    if missing := [label for label in LABELS.get(name, ()) if label not in labels]:
+        raise ValueError(f"{name} has no label {missing[0]}")
+    if (is_counter(name) or name == "model_drift_window_rows") and not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{name} is {value}, which is no count")
+    for label in ("le", "quantile"):
+        float(labels.get(label, "0"))
+    return sample
+
+
+def is_counter(name: str) -> bool:
+    return name.endswith(("_total", "_bucket", "_count"))

@@ -86,6 +86,26 @@ def test_a_burst_is_no_outage_where_the_baseline_has_them_too() -> None:
     assert judge(series([(475, 0), (475, 0), (475, 20), (475, 0), (475, 0)] * 2, burst), GATES).verdict != "fail"
 
 
+def test_bursts_are_told_from_windows_with_traffic() -> None:
+    """A candidate that gets its first requests later has not been seen for longer."""
+    burst = series([(750, 0)] * 12, [(0, 0)] * 10 + [(750, 20)] + [(750, 0)])
+    gate = judge(burst, GATES).gate("errors")
+    assert gate is not None
+    assert (gate.verdict, gate.against, gate.in_favour) == ("inconclusive", 1.0, 1.0)
+    assert judge(series([(750, 0)] * 13, [(0, 0)] * 10 + [(750, 20)] * 3), GATES).verdict == "fail"
+
+
+def test_a_candidate_that_has_all_the_traffic_passes_by_the_objective() -> None:
+    assert judge(series([(0, 0)] * 4, [(200, 0)] * 4), GATES).verdict == "pass"
+
+
+def test_errors_of_requests_that_began_in_an_earlier_window_count() -> None:
+    """Of a candidate that times out, requests are in one window, and their errors in another."""
+    gate = judge(series([(100, 2)] * 40, [(3, 0), (0, 3)] * 20), GATES).gate("errors")
+    assert gate is not None
+    assert gate.verdict == "fail"
+
+
 def test_warm_up_is_left_out() -> None:
     cold = series([(100, 0)] * 2, [(100, 100)] * 2)
     assert judge(cold, Gates(warm_up_seconds=60)).verdict == "inconclusive"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from math import inf
 
+import httpx
 import pytest
 
 from monitoring.verdict import PodScraper, PrometheusQuery, SourceUnreadable, WindowReader
+from monitoring.verdict.sources import body
 from tests.http_server import QuietHandler
 
 
@@ -19,7 +22,7 @@ class MetricsPod(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), MetricsHandler)
         self.text = ""
-        self.status = 200
+        self.path, self.status = "/metrics", 200
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -56,7 +59,8 @@ class MetricsHandler(QuietHandler):
     server: MetricsPod
 
     def do_GET(self) -> None:
-        self.reply(self.server.status if self.path == "/metrics" else 404, self.server.text.encode(), "text/plain")
+        path = self.path.partition("?")[0]
+        self.reply(self.server.status if path == self.server.path else 404, self.server.text.encode(), "text/plain")
 
 
 @pytest.fixture
@@ -183,3 +187,73 @@ def test_prometheus_that_does_not_answer_says_nothing_about_a_candidate(pods: li
     nowhere = PrometheusQuery("http://127.0.0.1:1", 'pod="a"')
     with pytest.raises(SourceUnreadable, match="http://127.0.0.1:1 cannot be reached"):
         nowhere.read()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'model_predictions_total{model_name="m"} NaN',
+        'model_predictions_total{model_name="m"} +Inf',
+        'model_predictions_total{model_name="m"} -5',
+        'model_predictions_total{model_name="m"} 1e308',
+        'model_prediction_errors_total{model_name="m"} 1',
+        'model_prediction_latency_seconds_bucket{model_name="m",le="soon"} 1',
+        'model_prediction_latency_seconds_bucket{model_name="m"} 1',
+        'model_drift_window_rows{model_name="m"} NaN',
+        'model_prediction_share{model_name="m",output="o"} 0.5',
+    ],
+)
+def test_a_pod_that_says_what_no_predictor_says_gave_no_answer(pods: list[MetricsPod], line: str) -> None:
+    """A candidate's code may export anything; it must not keep anybody from judging it."""
+    baseline, candidate = pods[:2]
+    reader = WindowReader(PodScraper([baseline.url]), PodScraper([candidate.url]))
+    candidate.count(100)
+    reader.read(0.0)
+    kind = "histogram" if "_bucket" in line else "gauge" if "_total" not in line else "counter"
+    family = line.partition("{")[0].removesuffix("_bucket")
+    sound, candidate.text = candidate.text, f"{candidate.text}# TYPE {family} {kind}\n{line}\n"
+    arm = reader.read(30.0).candidate
+    assert (arm.requests, arm.pods, arm.ready, arm.restarts) == (0, 1, 0, 0)
+    candidate.text = sound
+    candidate.count(130)
+    arm = reader.read(60.0).candidate
+    assert (arm.requests, arm.ready, arm.restarts) == (30, 1, 0)
+
+
+def test_sums_that_are_no_number_any_more_do_no_harm(pods: list[MetricsPod]) -> None:
+    pods[0].count(10)
+    pods[0].text += "# TYPE model_shadow_difference histogram\n"
+    pods[0].text += 'model_shadow_difference_sum{model_name="m"} +Inf\n'
+    reader = WindowReader(PodScraper([pods[0].url]), PodScraper([pods[1].url]))
+    reader.read(0.0)
+    assert reader.read(30.0).baseline.ready == 1
+
+
+def test_pods_with_other_edges_have_those_that_all_have(pods: list[MetricsPod]) -> None:
+    """Beyond an edge that a pod lacks, nobody knows how many of its requests are."""
+    baseline, one, other = pods
+    reader = WindowReader(PodScraper([baseline.url]), PodScraper([one.url, other.url]))
+    reader.read(0.0)
+    one.count(100)
+    other.count(50)
+    other.text = other.text.replace('le="0.01"', 'le="0.02"')
+    assert reader.read(30.0).candidate.latency == {inf: 150}
+    one.count(200)
+    assert reader.read(60.0).candidate.latency == {0.01: 50, inf: 100}, "the other had no requests"
+
+
+def test_a_pod_that_sends_for_ever_gave_no_answer(pods: list[MetricsPod], monkeypatch: pytest.MonkeyPatch) -> None:
+    pods[0].count(10)
+    monkeypatch.setattr("monitoring.verdict.sources.TIMEOUT_SECONDS", 0.0)
+    with httpx.Client() as client, pytest.raises(httpx.ReadTimeout, match="sends for more than 0 s"):
+        body(client, f"{pods[0].url}/metrics")
+
+
+def test_a_series_that_prometheus_has_from_no_predictor_makes_its_pod_unreadable(pods: list[MetricsPod]) -> None:
+    series = [
+        {"metric": {"__name__": "model_predictions_total", "pod": pod}, "value": [0, value]}
+        for pod, value in (("a", "12"), ("b", "NaN"), ("b", "3"))
+    ]
+    pods[0].path, pods[0].text = "/api/v1/query", json.dumps({"data": {"result": series}})
+    read = PrometheusQuery(pods[0].url, 'namespace="ml"').read()
+    assert ({pod: samples and len(samples) for pod, samples in read.items()}) == {"a": 1, "b": None}
