@@ -139,7 +139,8 @@ def beyond(limit: float) -> Callable[[Second], tuple[int, int]]:
 
 
 def failed(second: Second) -> tuple[int, int]:
-    return second.errors.total(), second.offered
+    errors = second.errors.total()
+    return errors, max(second.offered, errors)  # requests count when they begin, and errors when they end
 
 
 def colour(worse: bool, unsure: bool) -> str:

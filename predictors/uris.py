@@ -59,7 +59,9 @@ class ModelURI:
         name, _, last = path.rstrip("/").rpartition("/")
         if not name:
             return cls(text, scheme, name=last)
-        return cls(text, scheme, name, version=last) if last.isdigit() else cls(text, scheme, name, stage=last)
+        if last.isdigit():
+            return cls(text, scheme, name, version=last.lstrip("0") or last)
+        return cls(text, scheme, name, stage=last)
 
     @property
     def is_mlflow(self) -> bool:

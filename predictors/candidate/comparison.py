@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ from predictors.protocol.batch import Prediction
 from predictors.protocol.casting import Array
 
 MAX_DIFFERENCES = 16  # of one request, evenly from all its rows: each is counted on the event loop
+MAX_DIFFERENCE = 1e9  # beyond the last bucket; the sum of larger ones would soon be no number
 NUMBERS = "fiu"
 
 
@@ -37,15 +37,28 @@ def compare(prediction: Prediction, other: Prediction) -> ComparedAnswers:
             compared.labels += rows
             compared.different += rows
         elif is_number and others.dtype.kind in NUMBERS:
-            compared.differences += sampled(np.abs(values.astype(float) - others.astype(float)))
+            compared.differences += differences(sampled(values), sampled(others)).tolist()
         else:
-            differs = (values != others).reshape(len(values) if values.ndim else 1, -1).any(axis=1)
+            differs = ~equal(values, others).reshape(len(values) if values.ndim else 1, -1).any(axis=1)
             compared.labels += len(differs)
             compared.different += int(differs.sum())
     return compared
 
 
-def sampled(differences: Array) -> Iterable[float]:
-    flat = differences.reshape(-1)
-    flat = flat[:: max(1, -(-len(flat) // MAX_DIFFERENCES))]
-    return flat[np.isfinite(flat)].tolist()  # type: ignore[no-any-return]
+def sampled(values: Array) -> Array:
+    flat = values.reshape(-1)
+    sample: Array = flat[:: max(1, -(-len(flat) // MAX_DIFFERENCES))].astype(float)
+    return sample
+
+
+def differences(values: Array, others: Array) -> Array:
+    """How far numbers are apart. NaN is as far from any number as can be."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.nan_to_num(np.abs(values - others), nan=MAX_DIFFERENCE)
+    return np.where(equal(values, others), 0.0, np.minimum(apart, MAX_DIFFERENCE))
+
+
+def equal(values: Array, others: Array) -> Array:
+    """Value by value; NaN is the same as NaN, which alone is not itself."""
+    same: Array = (values == others) | ((values != values) & (others != others))
+    return same

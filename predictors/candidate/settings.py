@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from predictors.settings.declare import SettingError, setting
@@ -12,6 +13,7 @@ MODES = ("split", "shadow")
 DEFAULT_SHARE = 0.1
 KEY_KINDS = ("header", "column", "entity")
 MAX_KEY = 256  # characters
+HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
 
 
 def key(text: str) -> str:
@@ -19,6 +21,8 @@ def key(text: str) -> str:
     kind, _, name = text.partition(":")
     if kind not in KEY_KINDS or not name.strip() or len(text) > MAX_KEY:
         raise ValueError("expected header:NAME, column:NAME or entity:NAME")
+    if kind == "header" and not HEADER_NAME.fullmatch(name.strip()):
+        raise ValueError("expected the name of a header after header:")
     return text
 
 

@@ -146,7 +146,7 @@ class ShadowRunner:
             self.waiting_bytes -= exchange.size
             try:
                 self.ask(exchange)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # the model's code must not end the server
                 self.fail(error)
         self.idle.spend(time.perf_counter() - begun)
         self.count_dropped()
@@ -184,7 +184,7 @@ class ShadowRunner:
                 return *self.candidate.predict(joined[0]), seconds
 
             self.answered(exchange, *await self.background.run(work))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.fail(error)
         finally:
             self.task = None

@@ -16,6 +16,7 @@ from predictors.settings.values import share
 from predictors.uris import ModelURI
 
 MAX_URI = 2048  # characters
+MAX_NAME = 100  # characters of an unknown key in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def spec_of_request(body: Mapping[str, Any]) -> CandidateSpec:
     """The object that a request puts; raises `InvalidInput`."""
     known = [*CandidateSpec.__dataclass_fields__]
     if unknown := [name for name in body if name not in known]:
-        raise InvalidInput(f"unknown key '{unknown[0]}'; expected {', '.join(known)}")
+        raise InvalidInput(f"unknown key '{unknown[0][:MAX_NAME]}'; expected {', '.join(known)}")
     uri, mode = body.get("uri"), body.get("mode", "split")
     if not isinstance(uri, str) or not uri or len(uri) > MAX_URI:
         raise InvalidInput("'uri' must be the URI of a model, such as models:/fraud/3 or models:/fraud@challenger")

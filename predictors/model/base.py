@@ -232,7 +232,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         if rows is not None and loaded.choice.proven is not None:
             try:
                 return self.prediction(loaded, loaded.choice.proven.engine.run(rows, probabilities))
-            except Exception:
+            except (Exception, SystemExit):
                 log.debug("the engine declines", exc_info=True)
         return self.predict_natively(loaded, batch, with_probabilities=probabilities)
 

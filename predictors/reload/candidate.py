@@ -109,7 +109,8 @@ class CandidateLeader:
         self.wanted.set(None)
         self.settled()
         self.state.left = ""
-        self.end("the candidate was removed")
+        if self.pairing is not None:
+            self.end("the candidate was removed")
         return self.leader.status.version
 
     async def promote(self) -> str:
@@ -268,6 +269,9 @@ class CandidateLeader:
         if pairing is None or candidate is None or self.state.left in (candidate.version, candidate.resolved_uri):
             return number
         if candidate.resolved_uri == source.resolved_uri:
+            return number
+        if candidate.version == served_version(self.leader.settings, source, read_mlmodel(source.path)):
+            log.warning("candidate: it ends, since the next version is called %s as well", candidate.version)
             return number
         changes = incompatibilities(read_plan(read_mlmodel(source.path)), read_plan(read_mlmodel(candidate.path)))
         if changes and not self.leader.settings.allow_signature_change:

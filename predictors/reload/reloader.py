@@ -112,6 +112,8 @@ class Reloader:
             for one in members:
                 if one not in served_models.by_number:
                     loaded[one] = await self.load(one)
+            if not all(one in loaded or one in served_models.by_number for one in members):
+                raise ReloadRefused("the model was unloaded meanwhile")
         except BaseException:
             for model in loaded.values():
                 await close_features(model)

@@ -88,8 +88,10 @@ def configure_mlflow(settings: TrackingServer) -> None:
 def pinned_uri(uri: str) -> tuple[str, str | None]:
     """Resolves a registry URI: an alias, a stage or `latest` becomes a version. Returns the URI and the version."""
     model = ModelURI.parse(uri)
-    if model.name is None or model.version:
-        return uri, model.version
+    if model.name is None:
+        return uri, None
+    if model.version:
+        return f"models:/{model.name}/{model.version}", model.version
     if model.is_unversioned:
         raise SourceError(f"{uri}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest")
     import mlflow

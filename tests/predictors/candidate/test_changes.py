@@ -16,7 +16,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
 from tests.predictors.reload.test_reload import SECRET, AskingLoad, delivery
-from tests.serving import Running, process, wait_for, workers_of
+from tests.serving import Running, in_thread, process, wait_for, workers_of
 from tests.zoo.case import numbers
 from tests.zoo.python import save
 
@@ -79,8 +79,12 @@ def test_a_version_that_is_named_answers(server: Running) -> None:
         ({"uri": "models:/m/2", "share": True}, 400, "'share' must be a number"),
         ({"uri": "models:/m/2", "mode": "half"}, 400, "'mode' must be split or shadow"),
         ({"uri": "models:/m/2", "key": "cookie"}, 400, "'key': expected header:NAME"),
+        ({"uri": "models:/m/2", "key": "header:x user"}, 400, "'key': expected the name of a header"),
+        ({"uri": "models:/m/2", "key": "header:x\r\ny"}, 400, "'key': expected the name of a header"),
         ({"uri": "models:/m/2", "weight": 1}, 400, "unknown key 'weight'"),
+        ({"uri": "models:/m/2", "x" * 5000: 1}, 400, f"unknown key '{'x' * 100}'; expected"),
         ({"uri": "models:/m/1"}, 409, "it is the version that is served"),
+        ({"uri": "models:/m/01"}, 409, "it is the version that is served"),
         ({"uri": "models:/m/99"}, 409, "not found"),
         ({"uri": "models:/m@nobody"}, 409, "not found"),
         ({"uri": "/etc"}, 409, "a candidate comes from the registry"),
@@ -177,6 +181,22 @@ def test_a_candidate_stays_beside_the_next_version_of_the_model(registered: Vers
         assert server.running.post("/v2/repository/models/model/revert").json()["version"] == "1"
         assert set(split(server.running, 40)) == {"1"}, "a revert leaves the model of before alone"
         assert state(server.running)["reason"] == "version 2 was left by a revert"
+
+
+def test_a_candidate_ends_before_the_model_has_its_version(registered: Versions) -> None:
+    """Another registered model has versions of the same names: nobody could tell the two apart."""
+    registered.alias("same", 1)
+    registered.client.create_registered_model("other")
+    for _ in range(3):
+        registered.client.create_model_version("other", str(registered.folder / "times-1"))
+    options = {"tracking_uri": registered.uri, "load_trial": False, "reload_interval": 0.2}
+    with in_thread("models:/m@same", **options) as server:
+        server.client.put(PUT, json={"uri": "models:/other/3", "share": 1}).raise_for_status()
+        assert ask(server)[0] == "3"
+        registered.alias("same", 3)
+        wait_for(lambda: state(server).get("model_version") == "3")
+        assert {ask(server) for _ in range(10)} == {("3", pytest.approx(30.0))}
+        assert state(server)["state"] == "waiting"
 
 
 def test_a_candidate_that_crashes_when_it_is_loaded(registered: Versions, tmp_path: Path) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import threading
 import time
+from math import inf, nan
 from pathlib import Path
 
+import mlflow.sklearn
 import numpy as np
 import pytest
+from mlflow.models import infer_signature
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from monitoring.verdict import Gates, PodScraper, TrafficWindow, WindowReader, judge
 from predictors.candidate.comparison import compare
@@ -18,7 +23,7 @@ from predictors.candidate.idle_time import IdleTime
 from predictors.protocol.batch import Prediction
 from tests.predictors.candidate.versions import PROMOTE, PUT, Versions, ask, split
 from tests.serving import Running, in_thread, wait_for
-from tests.zoo.case import numbers
+from tests.zoo.case import PIP, numbers
 from tests.zoo.python import model, save
 
 TENSOR = {"name": "a", "datatype": "FP64", "shape": [1], "data": [10.0]}
@@ -86,9 +91,9 @@ def test_the_verdict_reads_both_from_one_server(server: Running) -> None:
     wait_for(lambda: compared() >= 100)
     assert sum(each.baseline.requests for each in windows) == 300
     assert (windows[-1].baseline.ready, windows[-1].candidate.ready) == (1, 1)
-    assert sum(each.shadow.ratios.get(math.inf, 0) for each in windows) > 0
+    assert sum(each.shadow.ratios.get(inf, 0) for each in windows) > 0
     # It answers 20 where the model answers 10.
-    assert sum(each.shadow.distances.get(math.inf, 0) - each.shadow.distances.get(5.0, 0) for each in windows) >= 100
+    assert sum(each.shadow.distances.get(inf, 0) - each.shadow.distances.get(5.0, 0) for each in windows) >= 100
     verdicts = [
         judge(windows * 3, Gates(warm_up_seconds=0, max_disagreement=0.01, max_distance=limit)).gate("disagreement")
         for limit in (5.0, 10.0)
@@ -147,6 +152,33 @@ def test_a_candidate_that_fails_or_hangs_disturbs_nobody(
         wait_for(lambda: results(server, version)["answered"] > 0)
 
 
+def leaving(rows: np.ndarray) -> np.ndarray:
+    if np.asarray(rows).max() == 99:
+        raise SystemExit(3)
+    return rows
+
+
+def test_a_candidate_whose_code_wants_to_end_the_server_only_fails(registered: Versions) -> None:
+    """In the engine as well, where models with steps of their own run."""
+    data = numbers()[["a"]]
+    fitted = make_pipeline(FunctionTransformer(leaving), LinearRegression()).fit(data, data["a"] * 4)
+    stored = registered.folder / "leaving"
+    mlflow.sklearn.save_model(
+        fitted, stored, signature=infer_signature(data, fitted.predict(data)), serialization_format="cloudpickle", **PIP
+    )
+    version = registered.register(stored)
+    with in_thread("models:/m/1", tracking_uri=registered.uri, load_trial=False, allow_code_execution=True) as server:
+        shadowed(server, uri=f"models:/m/{version}")
+        for rows in (1, 3000):  # on the event loop, and in a thread
+            failed = results(server, version)["failed"]
+            server.predict({"instances": [{"a": 99.0}] * rows}).raise_for_status()
+            wait_for(lambda: results(server, version)["failed"] == failed + 1)  # noqa: B023
+        server.client.put(PUT, json={"uri": f"models:/m/{version}", "share": 1}).raise_for_status()
+        for rows in (1, 3000):
+            assert server.predict({"instances": [{"a": 99.0}] * rows}).status_code == 500
+        assert ask(server) == (version, pytest.approx(40.0))
+
+
 def test_the_prediction_log_has_the_roles(
     registered: Versions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,7 +227,12 @@ def prediction(result: object, probabilities: object = None) -> Prediction:
         (prediction([0, 1]), prediction([1, 1]), 2, 1, []),
         (prediction([0.0], [[0.9, 0.1]]), prediction([1.0], [[0.4, 0.6]]), 1, 1, [0.5, 0.5]),
         (prediction([1.0]), prediction([[1.0]]), 1, 1, []),
-        (prediction([float("nan"), 1.0]), prediction([float("nan"), 1.0]), 0, 0, [0.0]),
+        (prediction([nan, 1.0]), prediction([nan, 1.0]), 0, 0, [0.0, 0.0]),
+        (prediction([1.0, inf, nan]), prediction([nan, inf, -inf]), 0, 0, [1e9, 0.0, 1e9]),
+        (prediction([1e308]), prediction([-1e308]), 0, 0, [1e9]),
+        (prediction([nan, 1.0], [[0.5, 0.5]] * 2), prediction([nan, 2.0], [[0.5, 0.5]] * 2), 2, 1, [0.0] * 4),
+        (prediction(["a", None]), prediction(["a", None]), 2, 0, []),
+        (prediction(["1", "2"]), prediction([1, 2]), 2, 2, []),
     ],
 )
 def test_comparison(
