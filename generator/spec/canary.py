@@ -14,10 +14,11 @@ FlavorName = Literal[FLAVORS]  # type: ignore[valid-type]
 ModelUri = Annotated[
     str, Field(min_length=1, description="models:/name@alias, models:/name/3, runs:/…, s3://…, pvc://…")
 ]
-HeaderName = Annotated[str, Field(max_length=256), matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a name of a header")]
-
+HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+HeaderName = Annotated[str, Field(max_length=256), matching(HEADER_NAME, "a name of a header")]
 RequestKeyText = Annotated[
-    str, matching(r"(header|column|entity):\S.*", "a key: expected header:NAME, column:NAME or entity:NAME")
+    str,
+    matching(rf"header:{HEADER_NAME}|(column|entity):\S.*", "a key: expected header:NAME, column:NAME or entity:NAME"),
 ]
 
 
@@ -86,12 +87,7 @@ class BesideModel(Part):
     percent: Percent | None = Field(
         None, description="percent of the requests that it gets; default: the version's tag candidate_share, else 10"
     )
-    key: (
-        Annotated[
-            str, matching(r"(header|column|entity):\S.*", "a key: expected header:NAME, column:NAME or entity:NAME")
-        ]
-        | None
-    ) = None
+    key: RequestKeyText | None = None
     """where the key of a request is, by which the same caller always gets the same version"""
 
 

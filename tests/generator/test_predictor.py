@@ -92,6 +92,15 @@ def test_every_variable_is_one_that_the_server_reads() -> None:
     assert [name for name in env if name not in known and not name.startswith(OTHERS)] == []
 
 
+@pytest.mark.parametrize("key", ["header:x user", "header:", "cookie:id", "column: "])
+def test_a_key_that_the_server_refuses_is_refused(key: str) -> None:
+    candidate = EVERYTHING["candidate"] | {"key": key}
+    with pytest.raises(ValidationError, match="is not a key: expected header:NAME"):
+        ServeSpec.model_validate(EVERYTHING | {"candidate": candidate})
+    with pytest.raises(SystemExit):
+        read_settings(["--candidate-key", key], {})
+
+
 def test_the_server_takes_every_value() -> None:
     env = {name: value for name, value in env_of_container(EVERYTHING).items() if "FILE" not in name}
     settings = read_settings(["--model-name=fraud"], env)
