@@ -10,6 +10,8 @@ from predictors.uris import ModelURI, kserve_spelling, mlflow_spelling
 
 REGISTERED: dict[str, ModelURI] = {
     "models:/fraud/3": ModelURI("models:/fraud/3", "models", "fraud", version="3"),
+    "models:/fraud/03": ModelURI("models:/fraud/03", "models", "fraud", version="3"),
+    "models:/fraud/0": ModelURI("models:/fraud/0", "models", "fraud", version="0"),
     "models:/fraud@champion": ModelURI("models:/fraud@champion", "models", "fraud", alias="champion"),
     "models:/fraud/Production": ModelURI("models:/fraud/Production", "models", "fraud", stage="Production"),
     "models:/fraud/latest": ModelURI("models:/fraud/latest", "models", "fraud", stage="latest"),
