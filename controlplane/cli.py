@@ -249,7 +249,7 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
 
 
 def report_left(backend: LocalBackend, stopped: bool) -> None:
-    count = len(backend.keys())
+    count = len(backend.records.known())
     if count and not stopped:
         print(
             f"{count} serves go on; the next `mlflow-kserve up` takes them over. --stop-serves would end them.",
