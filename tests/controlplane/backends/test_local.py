@@ -214,9 +214,10 @@ def test_the_command_of_a_server() -> None:
         (content("/nowhere"), "model_uri", "has no file MLmodel"),
         (content(f"file://{Path(__file__).parent}"), "model_uri", "has no file MLmodel"),
         (content(infra={"auth": {"tokens": {"secret": "a", "key": "b"}}}), "spec", "a mounted secret"),
+        (content(infra={"image": "mine:1"}), "spec.image", "runs in no image"),
         (content(infra={"replicas": {"min": 3, "max": 2}}), "spec.replicas.min", "3 is more than"),
     ],
-    ids=["no folder", "no model", "mounted", "rule"],
+    ids=["no folder", "no model", "mounted", "image", "rule"],
 )
 def test_what_cannot_run_here_is_refused(said: Content, field: str, reason: str) -> None:
     found = list(problems("fraud", said))
