@@ -39,9 +39,9 @@ def compare(prediction: Prediction, other: Prediction) -> ComparedAnswers:
         elif is_number and others.dtype.kind in NUMBERS:
             compared.differences += differences(sampled(values), sampled(others)).tolist()
         else:
-            differs = ~equal(values, others).reshape(len(values) if values.ndim else 1, -1).any(axis=1)
+            differs = ~equal(values, others).reshape(len(values) if values.ndim else 1, -1)
             compared.labels += len(differs)
-            compared.different += int(differs.sum())
+            compared.different += int(differs.any(axis=1).sum())
     return compared
 
 
