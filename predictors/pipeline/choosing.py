@@ -47,7 +47,7 @@ async def decoded_first(pipeline: Pipeline, decode: Callable[[], Batch], *, inli
     """None if it cannot be decoded: the model then fails over it, and the caller gets its words."""
     with pipeline.admission.slot():
         try:
-            return decode() if inline else await pipeline.alone(decode)
+            return (decode() if inline else await pipeline.alone(decode)).unpacked()
         except Exception:
             return None
 

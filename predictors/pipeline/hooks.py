@@ -72,7 +72,7 @@ async def hooked_v2(
 def decode_again(body: bytes) -> Batch:
     """Decodes the request again: hooks may have changed the payload that they got."""
     try:
-        return v1.decode(body)
+        return v1.decode(body).unpacked()
     except RequestError:
         return Batch(rows=[jsontext.parse_object(body)])
 

@@ -159,7 +159,8 @@ class Pipeline:
             decode = lambda: batch  # noqa: E731 - it stands for the other
         fast_path, small = served.fast_path, inline and size <= MAX_FAST_BODY
         if served.features is not None:
-            return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
+            joined = lambda: self.with_features(served, small, lambda: decode().unpacked(), encode)  # noqa: E731
+            return await self.counted(served, joined, seconds)
         if not small or fast_path is None:
             large = size > MAX_SHARED_BODY
             return await self.counted(served, lambda: self.in_thread(served, decode, encode, large=large), seconds)
@@ -215,7 +216,7 @@ class Pipeline:
             stop_if_abandoned()
             is_matrix = isinstance(loaded.rows_plan, MatrixPlan)
             rows = loaded.engine_rows(batch) if large and is_matrix and not kept else None
-            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch
+            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch.unpacked()
 
         def predict(batch: Batch) -> tuple[Prediction, Batch]:
             model_input = batch.copy() if kept and not loaded.plan.copies_input else batch

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from predictors.protocol.ignored import Ignored
+from predictors.protocol.packed_rows import PackedRows
 
 RELEASED = 4096  # values that are freed at a time
 
@@ -44,7 +45,7 @@ class Batch:
 
     Either `columns` (inputs by name) or `rows` is set. `rows` is anything else: a list of rows or of records,
     a matrix, or the JSON of a model without a tabular signature. Lists hold JSON values as parsed; arrays are
-    typed tensors.
+    typed tensors. Lists of numbers in a large request are `PackedRows`, until `unpacked`.
     """
 
     columns: dict[str, Values] | None = None
@@ -72,6 +73,19 @@ class Batch:
     """The caller sent params, if only an empty object: MLflow hands the model that rather than None."""
     entities: Mapping[str, Values] | None = None
     """The join keys, if the features of the request were looked up."""
+
+    def unpacked(self) -> Batch:
+        """The same request with lists for `PackedRows`, which only a `MatrixPlan` reads."""
+        lists: dict[int, list[Any]] = {}
+
+        def listed(value: Any) -> Any:
+            if type(value) is PackedRows:
+                return lists.get(id(value)) or lists.setdefault(id(value), value.tolist())
+            return {key: listed(item) for key, item in value.items()} if type(value) is dict else value
+
+        self.rows, self.columns = listed(self.rows), listed(self.columns)
+        self.source = self.source and (self.source[0], listed(self.source[1]))
+        return self
 
     def with_matrix(self, rows: np.ndarray[Any, Any]) -> Batch:
         """The same request with its rows as one matrix of numbers; its own values are freed."""
