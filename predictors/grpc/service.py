@@ -106,12 +106,17 @@ class InferenceService:
             model, loaded = served.model, served.loaded
 
             async def hooked() -> tuple[bytes, int]:
-                batch = decode()
-                response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
+                def opened() -> tuple[Batch, Any]:
+                    batch = decode()
+                    return batch, request_of(batch, model.name)
+
+                batch, request = await self.pipeline.by_size(len(message), opened)
+                response, _ = await model(request, dict(call.head.metadata))
                 prediction = prediction_of(response, loaded.version)
                 if call.exchange is not None and call.exchange.sampled:
                     call.exchange.predicted = batch, prediction
-                return codec.encode(prediction, batch), row_count(batch)
+                reply = await self.pipeline.by_size(len(message), lambda: codec.encode(prediction, batch))
+                return reply, row_count(batch)
 
             if model.customized:
                 return await self.pipeline.counted(served, hooked)

@@ -12,6 +12,9 @@ import numpy as np
 from predictors.protocol.ignored import Ignored
 from predictors.protocol.packed_rows import PackedRows
 
+OBJECTS = (
+    12  # times the size of a JSON text that its values take as Python's objects; short numbers and texts take most
+)
 RELEASED = 4096  # values that are freed at a time
 
 Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
@@ -133,3 +136,11 @@ def row_count(batch: Batch) -> int:
         first: Any = next(iter(batch.columns.values()), ())
         return len(first) if getattr(first, "ndim", 1) else 1
     return len(batch.rows) if hasattr(batch.rows, "__len__") else 1
+
+
+def memory_of(batch: Batch, size: int) -> int:
+    """Bytes of the values of a request of this size, about."""
+    values = [one for one in (*(batch.columns or {}).values(), batch.rows) if one is not None]
+    if any(not isinstance(one, np.ndarray) or one.dtype.kind == "O" for one in values):
+        return OBJECTS * size
+    return sum(one.nbytes for one in values)
