@@ -174,7 +174,7 @@ def values_of(block: Array, ends: Array) -> Array:
     if longest > MAX_VARINT or (longest == MAX_VARINT and (block[ends[sizes == MAX_VARINT]] > 1).any()):
         raise Irregular
     starts = ends - sizes + 1
-    values = (block[starts] & 0x7F).astype(np.uint64)
+    values: Array = (block[starts] & 0x7F).astype(np.uint64)
     for index in range(1, longest):
         longer = np.flatnonzero(sizes > index)
         more = (block[starts[longer] + index] & 0x7F).astype(np.uint64)

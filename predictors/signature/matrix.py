@@ -139,6 +139,7 @@ class MatrixPlan:
         if self.untyped and count > 1:
             return None
         rows = np.empty((count, self.width))
+        values: Any  # also what is packed, which only this plan reads
         for index, values in enumerate(columns):
             if isinstance(values, np.ndarray):
                 if values.shape not in ((count,), (count, 1)) or not self.is_lossless(values):
@@ -187,7 +188,8 @@ class MatrixPlan:
             return False
         # Some libraries convert integers to single precision.
         limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
-        return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < limit).all())
+        # Not by their absolute values: they would take as much memory again.
+        return size < (4 if self.untyped else 8) or bool(-limit < values.min() and values.max() < limit)
 
     def cast(self, rows: Array) -> Array | None:
         """The rows in the types of the columns; None if a number does not fit into its type."""

@@ -69,10 +69,13 @@ class FakeRegistry:
     folder: Path
     version: int = 1
     fault: str | None = None
-    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, or `drips`: it
-    says nothing that matters."""
+    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, `drips`: it says
+    nothing that matters, or `store drips`: so does the store of its files."""
     polls: list[float] = field(default_factory=list)
     """When it was asked which version the alias names."""
+
+    def drips(self, path: str) -> bool:
+        return self.fault == "drips" or (self.fault == "store drips" and path.endswith("/MLmodel"))
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         if path.endswith("alias"):
@@ -84,7 +87,9 @@ class FakeRegistry:
         while self.fault == "hangs":
             time.sleep(0.05)
         version = query.get("version", [str(self.version)])[0]
-        source = str(self.folder / f"m{version}")
+        source = f"mlflow-artifacts:/m{version}" if self.fault == "store drips" else str(self.folder / f"m{version}")
+        if path.endswith("mlflow-artifacts/artifacts"):
+            return 200, {"files": [{"path": "MLmodel", "is_dir": False, "file_size": 1000}]}
         if path.endswith("get-download-uri"):
             return 200, {"artifact_uri": source}
         about = {"name": "m", "version": version, "source": source, "status": "READY", "creation_timestamp": 1}
@@ -119,7 +124,7 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()
-            while registry.fault == "drips":
+            while registry.drips(urlsplit(self.path).path):
                 self.wfile.write(b" ")
                 time.sleep(0.05)
             self.wfile.write(body)
@@ -350,6 +355,30 @@ def test_a_registry_that_drips_at_the_start(
         assert server.process.wait(LOAD_SECONDS) == 1
     assert "ERROR predictors: resolving models:/m@champion failed: " in server.log
     assert "the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)" in server.log
+
+
+def test_a_store_that_drips_at_the_start(
+    registry: tuple[str, FakeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in MLFLOW_VARIABLES:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    registry[1].fault = "store drips"
+    flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--load-timeout", "2"]
+    with process(tmp_path, *flags, ready=False) as server:
+        assert server.process.wait(LOAD_SECONDS) == 1
+    assert "ERROR predictors: models:/m/1 is not downloaded after 2 s (--load-timeout)" in server.log
+
+
+@pytest.mark.parametrize("following", [("--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
+def test_a_store_that_drips(following: Following) -> None:
+    """The version before is served on, and the next one is taken."""
+    registry = following.registry
+    registry.fault, registry.version = "store drips", 2
+    following.check_refused(2, f"models:/m/2 is not downloaded after {LOAD_TIMEOUT:g} s (--load-timeout)")
+    assert following.predict() == [2.0]
+    registry.fault, registry.version = None, 3
+    wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))

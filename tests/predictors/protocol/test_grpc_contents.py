@@ -81,10 +81,8 @@ def test_numbers_are_those_of_protobuf(request_: Any, damage: list[tuple[int, in
 def one(datatype: str, contents: bytes, shape: int) -> bytes:
     """A request of one tensor whose contents are these bytes."""
     tensor = pb.ModelInferRequest.InferInputTensor(name="x", datatype=datatype, shape=[shape]).SerializeToString()
-    tensor += grpc_contents.length_field(grpc_contents.CONTENTS, contents)
-    return pb.ModelInferRequest(model_name="model").SerializeToString() + grpc_contents.length_field(
-        grpc_contents.INPUTS, tensor
-    )
+    whole: bytes = pb.ModelInferRequest(model_name="model").SerializeToString()
+    return whole + packed(grpc_contents.INPUTS, tensor + packed(grpc_contents.CONTENTS, contents))
 
 
 def packed(number: int, encoded: bytes) -> bytes:

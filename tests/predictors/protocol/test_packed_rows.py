@@ -136,9 +136,10 @@ PLANS = {
 
 
 def values_of(batch: Batch) -> str:
-    arrays = batch.columns and {
+    columns: dict[str, Any] = dict(batch.columns or {})
+    arrays = {
         name: (values.dtype, values.tolist()) if isinstance(values, np.ndarray) else values
-        for name, values in batch.columns.items()
+        for name, values in columns.items()
     }
     return repr((arrays, batch.rows, batch.params, batch.frame, batch.source))
 
