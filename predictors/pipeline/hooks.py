@@ -72,15 +72,16 @@ async def hooked_v2(
     def encode() -> tuple[bytes, int | None]:
         if isinstance(response, dict):
             return jsontext.dump(response, strict=pipeline.strict), None
-        return v2.encode(prediction_of(response, version), batch, strict=pipeline.strict)
+        return v2.encode(prediction, batch, strict=pipeline.strict)
 
     by_size = partial(pipeline.by_size, len(body))
     model, version = served.model, served.loaded.version
     batch, request = await by_size(decode)
     response, _ = await model(request, headers)
+    in_json = isinstance(response, dict)
+    prediction = read_response(response, model.name, version) if in_json else prediction_of(response, version)
     if note is not None:
-        answered = isinstance(response, dict)
-        note(batch, read_response(response, model.name, version) if answered else prediction_of(response, version))
+        note(batch, prediction)
     return await by_size(encode), row_count(batch)
 
 

@@ -14,7 +14,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-class Requests:
+class Arrivals:
     """Requests that stay until they are ended, each of which turns out to take so much."""
 
     def __init__(self, limit: int) -> None:
@@ -38,7 +38,7 @@ class Requests:
 @pytest.mark.parametrize("how", ["ends", "is cancelled"])
 def test_a_request_waits_for_room(how: str) -> None:
     async def run() -> None:
-        requests = Requests(limit=100)
+        requests = Arrivals(limit=100)
         first, second = requests.start("first", 100 // EXPECTED), requests.start("second", 10)
         await settled()
         assert requests.begun == ["first"]
@@ -57,7 +57,7 @@ def test_a_request_waits_for_room(how: str) -> None:
 
 def test_a_request_that_takes_less_than_was_expected_makes_room() -> None:
     async def run() -> None:
-        requests = Requests(limit=100)
+        requests = Arrivals(limit=100)
         requests.start("first", 100 // EXPECTED, becomes=1)
         requests.start("second", 10)
         await settled()
@@ -72,7 +72,7 @@ def test_a_request_that_takes_less_than_was_expected_makes_room() -> None:
 
 def test_a_request_that_is_alone_has_any_room() -> None:
     async def run() -> None:
-        requests = Requests(limit=100)
+        requests = Arrivals(limit=100)
         requests.start("large", 1000, becomes=12_000)
         small = requests.start("small", 1)
         await settled()
