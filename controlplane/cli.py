@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.control import Control
 from controlplane.api.streams import EventFeed
@@ -82,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
     access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
+    access.add_argument("--webhook-secret-file", metavar="FILE", help="secret of the registry's webhook, /hooks/mlflow")
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
 
@@ -108,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     data = folder(options.data)
+    if options.webhook_secret_file and not Path(options.webhook_secret_file).is_file():
+        raise UnusableSetting(f"--webhook-secret-file: there is no file {options.webhook_secret_file}")
     with listening(options.host, options.port) as ports:
         return serve(options, data, ports)
 
@@ -143,6 +147,8 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             acts=lambda: loops.acts,
             waiting=loops.queue.__len__,
             metrics=loops.metrics.registry,
+            registry_webhook=RegistryWebhook(options.webhook_secret_file, data),
+            mark_followed=loops.followed_moved.set,
             last_seen=loops.last_seen,
         )
         app = site(control)
