@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +22,6 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
 
 from tests.attack.attacked import Attacked, attacked
-from tests.attack.test_truncated_models import cut_off
 from tests.predictors.reload.test_reload import AskingLoad
 from tests.registry import MLFLOW_VARIABLES
 from tests.serving import answers, process, wait_for, workers_of
@@ -372,44 +369,6 @@ def test_a_store_that_drips_at_the_start(
     with process(tmp_path, *flags, ready=False) as server:
         assert server.process.wait(LOAD_SECONDS) == 1
     assert "ERROR predictors: models:/m/1 is not downloaded after 2 s (--load-timeout)" in server.log
-
-
-@pytest.mark.parametrize("following", [("--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
-def test_a_store_that_drips(following: Following) -> None:
-    """The version before is served on, and the next one is taken."""
-    registry = following.registry
-    registry.fault, registry.version = "store drips", 2
-    following.check_refused(2, f"models:/m/2 is not downloaded after {LOAD_TIMEOUT:g} s (--load-timeout)")
-    assert following.predict() == [2.0]
-    registry.fault, registry.version = None, 3
-    wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
-
-
-CUT_OFF = (
-    ("sklearn-logistic", "xgboost-booster", "lightgbm-classifier", "catboost-classifier", "onnx-classifier"),
-    ("pytorch-pt2", "keras-file"),
-)
-
-
-@pytest.mark.timeout(600)  # on a busy machine
-@pytest.mark.parametrize("names", CUT_OFF, ids=["small", "large"])
-def test_versions_that_are_cut_off(
-    following: Following, zoo: Callable[[str], Path], tmp_path: Path, names: tuple[str, ...]
-) -> None:
-    """Of each flavor: each is named as failed, and the version before is served on."""
-    registry, folder = following.registry, tmp_path / "versions"
-    folder.mkdir()
-    (folder / "m1").symlink_to(registry.folder / "m1")
-    registry.folder = folder
-    for version, name in enumerate(names, 2):
-        copy = next(copy for copy in cut_off(zoo(name), tmp_path) if copy.name.startswith("half"))
-        copy.rename(folder / f"m{version}")
-        registry.version = version
-        following.check_refused(version, "the ")
-        assert re.search("cannot be loaded|is cut off", following.reload), following.reload
-        assert following.predict() == [2.0]
-        for left in tmp_path.glob("*-of-*"):
-            shutil.rmtree(left)
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))
