@@ -30,6 +30,7 @@ from controlplane.page.site import site
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
 from controlplane.store.events import Actor, add
+from predictors.rest.descriptors import raise_limit
 
 log = logging.getLogger("controlplane")
 
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     log.setLevel(options.log_level.upper())
+    raise_limit()
     try:
         return run(options)
     except (UnusableSetting, UnusableDatabase) as error:
