@@ -30,6 +30,7 @@ from controlplane.page.site import site
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
 from controlplane.store.events import Actor, add
+from predictors.rest.descriptors import raise_limit
 
 log = logging.getLogger("controlplane")
 
@@ -82,7 +83,10 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
     access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
-    access.add_argument("--webhook-secret-file", metavar="FILE", help="secret of the registry's webhook, /hooks/mlflow")
+    result.add_argument(
+        "--webhook-secret-file", metavar="FILE", default=os.environ.get("MLFLOW_KSERVE_WEBHOOK_SECRET_FILE"),
+        help="secret of the registry's webhook, /hooks/mlflow; also MLFLOW_KSERVE_WEBHOOK_SECRET_FILE",
+    )  # fmt: skip
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
 
@@ -99,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     log.setLevel(options.log_level.upper())
+    raise_limit()
     try:
         return run(options)
     except (UnusableSetting, UnusableDatabase) as error:
