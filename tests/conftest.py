@@ -62,6 +62,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 TOGETHER = ("tests/predictors/features/",)
 """The files of a folder that share what takes long to set up."""
 STARTS = re.compile(r"\b(?:process|mlflow_server|in_thread|Popen|subprocess\.run)\(")
+SECONDS_IF_SLOW = 10
 DURATIONS = "suite/durations"
 
 
@@ -85,11 +86,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest groups begin first, so that no process is left alone with one of them at the end."""
     cache = getattr(config, "cache", None)  # there is none with `-p no:cacheprovider`
     last_run: dict[str, float] = (cache and cache.get(DURATIONS, None)) or {}
-    files = {item.nodeid.partition("::")[0]: item.path for item in items}
     expected: dict[str, float] = defaultdict(float)
-    for file, path in files.items():
-        group = group_of(file)
-        expected[group] = last_run.get(group) or expected[group] + len(STARTS.findall(path.read_text()))
+    for file, path in {item.nodeid.partition("::")[0]: item.path for item in items}.items():
+        expected[group_of(file)] += len(STARTS.findall(path.read_text()))
+    for item in items:
+        expected[group_of(item.nodeid)] += SECONDS_IF_SLOW * bool(item.get_closest_marker("slow"))
+    expected |= last_run
     items.sort(key=lambda item: -expected[group_of(item.nodeid)])
 
 

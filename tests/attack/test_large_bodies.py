@@ -30,8 +30,10 @@ from tests.attack.attacked import (
 from tests.attack.http1 import request
 from tests.http2_frames import INITIAL_WINDOW_SIZE, window_update
 
+pytestmark = pytest.mark.slow
 T = TypeVar("T")
-COUNT = 30
+COUNT = int(os.environ.get("ATTACK_CLIENTS", "12"))
+"""At once; the server holds four of these bodies at a time."""
 SECONDS = 120.0  # for all of them, on a busy machine
 LASTING = float(os.environ.get("ATTACK_SECONDS", "0"))
 """Seconds for which they are sent again and again; once at least."""
