@@ -59,17 +59,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any(path.resolve().is_relative_to(collection_path) for path in named) else True
 
 
-TOGETHER = ("tests/predictors/features/",)
-"""The files of a folder that share what takes long to set up."""
+FEAST = ("tests/predictors/features/",)
+FRAMEWORKS = (
+    "tests/attack/test_truncated_models.py", "tests/predictors/rest/test_pages.py", "tests/predictors/safety/",
+    "tests/predictors/test_flavors.py", "tests/predictors/test_needs.py", "tests/predictors/test_parity.py",
+)  # fmt: skip
+TOGETHER = (FEAST, FRAMEWORKS)
+"""Files and folders that share what takes long to set up: servers of Feast; TensorFlow, PyTorch and all the others."""
 STARTS = re.compile(r"\b(?:process|mlflow_server|in_thread|Popen|subprocess\.run)\(")
 SECONDS_IF_SLOW = 10
 DURATIONS = "suite/durations"
 
 
 def group_of(nodeid: str) -> str:
-    """The tests that run in one process, which sets up what they share: those of a file, or of a folder."""
-    file = nodeid.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+    """The tests that run in one process, which sets up what they share: those of a file, or of several."""
+    return next((group[0] for group in TOGETHER if nodeid.startswith(group)), nodeid.partition("::")[0])
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types

@@ -138,7 +138,7 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
 
 
 @dataclass
-class Following:
+class FollowingServer:
     """A server that follows the alias, and what its versions are told to do."""
 
     server: Attacked
@@ -153,13 +153,13 @@ class Following:
         pids = (int(file.name.split("-")[2]) for file in self.control.glob(f"{version}-loads-*"))
         return [pid for pid in pids if psutil.pid_exists(pid)]
 
-    def tell(self, deed: str) -> None:
-        (self.control / deed).touch()
+    def inject(self, fault: str) -> None:
+        (self.control / fault).touch()
 
-    def take_back(self, deed: str) -> None:
-        (self.control / deed).unlink()
+    def clear(self, fault: str) -> None:
+        (self.control / fault).unlink()
 
-    def ask(self, command: str) -> httpx.Response:
+    def post_command(self, command: str) -> httpx.Response:
         return httpx.post(f"{self.url}/v2/repository/models/model/{command}", timeout=LOAD_SECONDS)
 
     @property
@@ -209,7 +209,7 @@ def following(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     cold: bool,
-) -> Iterator[Following]:
+) -> Iterator[FollowingServer]:
     """With the flags of the test's parameter."""
     for variable in MLFLOW_VARIABLES:
         monkeypatch.setenv(variable, "")
@@ -221,40 +221,40 @@ def following(
     flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--reload-interval", str(INTERVAL)]
     flags += ["--engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"), *getattr(request, "param", ())]
     with attacked(tmp_path, *flags, env=env, cold=cold) as server:
-        yield Following(server, registry[1], control)
+        yield FollowingServer(server, registry[1], control)
 
 
-def test_a_version_that_crashes(following: Following) -> None:
+def test_a_version_that_crashes(following: FollowingServer) -> None:
     """It changes nothing, is tried less and less often, and the next one is taken."""
-    following.tell("2-exits")
+    following.inject("2-exits")
     following.registry.version = 2
     following.check_refused(2, "its process ended with status 3 while loading models:/m/2 with the pyfunc flavor")
     begin, before = time.monotonic(), following.loads(2)
     wait_for(lambda: time.monotonic() - begin > 8 * INTERVAL)
     assert following.loads(2) <= before + 3
-    reply = following.ask("load")
+    reply = following.post_command("load")
     assert reply.status_code == 500, reply.text
     assert "its process ended with status 3" in reply.json()["error"]
     following.registry.version = 3
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert following.metric(FAILING) == 0
-    following.take_back("2-exits")
-    following.tell("2-reads-nothing")
+    following.clear("2-exits")
+    following.inject("2-reads-nothing")
     following.registry.version = 2
     following.check_refused(2, "its process crashed (Segmentation fault) while loading", served="3")
     assert " in load_context\n" in following.server.server.log  # where it crashed
-    following.take_back("2-reads-nothing")
-    following.tell("2-crashes-at-its-example")
-    assert "its process crashed (Aborted) while warming up" in following.ask("load").json()["error"]
+    following.clear("2-reads-nothing")
+    following.inject("2-crashes-at-its-example")
+    assert "its process crashed (Aborted) while warming up" in following.post_command("load").json()["error"]
     assert following.predict() == [6.0]
 
 
 @pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
-def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
+def test_a_version_that_crashes_with_two_workers(following: FollowingServer) -> None:
     """No worker ends with it, and the next leader knows that it has failed."""
     before = workers(following)
-    following.tell("2-exits")
+    following.inject("2-exits")
     following.registry.version = 2
     following.check_refused(2, "its process ended with status 3")
     wait_for(lambda: following.metric(FAILED) >= 3, seconds=LOAD_SECONDS)  # it is tried again after 4 intervals
@@ -268,23 +268,23 @@ def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
     wait_for(lambda: following.reload == "" and following.metric(FAILING) == 0, seconds=10)
 
 
-def workers(following: Following) -> list[int]:
+def workers(following: FollowingServer) -> list[int]:
     """The first one leads."""
     return sorted(workers_of(following.server.server))
 
 
 @pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
-def test_a_version_that_hangs(following: Following) -> None:
+def test_a_version_that_hangs(following: FollowingServer) -> None:
     """Who reverts need not wait for it. It is given up like any that fails, and the next one is taken."""
-    following.tell("2-hangs")
+    following.inject("2-hangs")
     following.registry.version = 2
     wait_for(lambda: following.loads(2) == 1, seconds=LOAD_SECONDS)
-    reply = following.ask("revert")
+    reply = following.post_command("revert")
     assert (reply.status_code, reply.json()["version"]) == (200, "1"), reply.text
     assert following.reload == "reverted to version 1; version 2 is loaded again once the URI has named another"
     wait_for(lambda: not following.still_loading(2), seconds=LOAD_TIMEOUT / 2)
-    reply = following.ask("load")
+    reply = following.post_command("load")
     assert reply.status_code == 500, reply.text
     assert not following.still_loading(2)
     reason = f"not loaded after {LOAD_TIMEOUT:g} s (--load-timeout); its last stage is: loading models:/m/2"
@@ -297,14 +297,14 @@ def test_a_version_that_hangs(following: Following) -> None:
 @pytest.mark.parametrize(
     "following", [("--load-timeout", "5", "--load-trial", "false", "--workers", "2")], indirect=True
 )
-def test_a_version_that_hangs_without_a_trial(following: Following) -> None:
+def test_a_version_that_hangs_without_a_trial(following: FollowingServer) -> None:
     """Its threads are left alone."""
-    following.tell("2-hangs")
+    following.inject("2-hangs")
     following.registry.version = 2
     wait_for(lambda: following.metric(FAILED) >= 2, seconds=LOAD_SECONDS)
     following.check_refused(2, "the model is not loaded after 5 s (--load-timeout)")
-    following.take_back("2-hangs")
-    following.tell(f"2-hangs-in-{workers(following)[1]}")
+    following.clear("2-hangs")
+    following.inject(f"2-hangs-in-{workers(following)[1]}")
     following.check_refused(2, "worker 1 cannot load it: the model is not loaded after 5 s")
     following.registry.version = 3
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
@@ -313,10 +313,10 @@ def test_a_version_that_hangs_without_a_trial(following: Following) -> None:
 
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_worker_that_is_killed_while_it_loads(following: Following, index: int) -> None:
+def test_a_worker_that_is_killed_while_it_loads(following: FollowingServer, index: int) -> None:
     """As by the kernel, when memory runs out."""
     killed = workers(following)[index]
-    following.tell(f"2-hangs-in-{killed}")
+    following.inject(f"2-hangs-in-{killed}")
     following.registry.version = 2
     wait_for(lambda: list(following.control.glob(f"2-loads-{killed}-*")), seconds=LOAD_SECONDS)
     os.kill(killed, signal.SIGKILL)
@@ -328,7 +328,7 @@ def test_a_worker_that_is_killed_while_it_loads(following: Following, index: int
 
 @pytest.mark.parametrize("fault", ["refuses", "babbles", "hangs"])
 @pytest.mark.parametrize("following", [("--reload-interval", "2")], indirect=True)
-def test_a_registry_that_comes_back(following: Following, fault: str) -> None:
+def test_a_registry_that_comes_back(following: FollowingServer, fault: str) -> None:
     """It is asked within two intervals, however long it was away, and what it names then is served."""
     registry, server = following.registry, following.server.server
     registry.fault = fault
@@ -339,7 +339,7 @@ def test_a_registry_that_comes_back(following: Following, fault: str) -> None:
     assert server.log.count("cannot be resolved") <= 2  # not a line for each poll
     registry.version, registry.fault = 3, None
     back = time.monotonic()
-    wait_for(lambda: any(asked > back for asked in registry.polls), seconds=2 * 2)
+    wait_for(lambda: any(polled > back for polled in registry.polls), seconds=2 * 2)
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert "the registry answers again" in server.log
 
@@ -362,7 +362,7 @@ def test_a_registry_that_drips_at_the_start(
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))
-BAD = ("reads-nothing", "raises", "exits", "does-not-fit", "hangs")[: FLIPS // 10]
+FAULTS = ("reads-nothing", "raises", "exits", "does-not-fit", "hangs")[: FLIPS // 10]
 
 
 @pytest.fixture(scope="module")
@@ -374,21 +374,21 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = LinearRegression().fit(data, data.a * version)
         signature = infer_signature(data, model.predict(data))
         mlflow.sklearn.save_model(model, folder / f"m{version}", signature=signature, **PIP)
-    for version, deed in enumerate(BAD, 3):
-        columns = ["b"] if deed == "does-not-fit" else ["a"]
+    for version, fault in enumerate(FAULTS, 3):
+        columns = ["b"] if fault == "does-not-fit" else ["a"]
         save(folder / f"m{version}", MODEL.format(me=version), data=numbers()[columns])
     return folder
 
 
 @pytest.mark.timeout(600)  # on a busy machine
 @pytest.mark.parametrize("following", [("--workers", "2", "--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
-def test_flips_of_the_alias_under_load(following: Following, flipped: Path) -> None:
+def test_flips_of_the_alias_under_load(following: FollowingServer, flipped: Path) -> None:
     """Whatever the alias names, every caller on every protocol is answered, by a good version and rightly."""
     registry = following.registry
     registry.folder, registry.version = flipped, 2
     wait_for(lambda: following.served == "2", seconds=LOAD_SECONDS)
-    for version, deed in enumerate(BAD, 3):
-        following.tell(f"{version}-{deed}")
+    for version, fault in enumerate(FAULTS, 3):
+        following.inject(f"{version}-{fault}")
     before = workers(following)
     with AskingLoad(following.server.server.running) as load:
         for flip in range(FLIPS):
@@ -405,6 +405,6 @@ def test_flips_of_the_alias_under_load(following: Following, flipped: Path) -> N
     assert not load.failures
     assert {version for *_, version in load.answers} == {"1", "2"}
     assert workers(following) == before, "a worker ended"
-    for version in range(3, 3 + len(BAD)):
+    for version in range(3, 3 + len(FAULTS)):
         assert f"version {version} cannot be served: " in following.server.server.log
     assert following.metric(FAILING) == 0
