@@ -124,7 +124,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         store.migrate()
         ensure_local(store)
         guard = guard_of(options, store)
-        if guard.is_open() and not is_loopback(options.host):
+        if not guard.may_be_open and not guard.knows_callers():
             raise UnusableSetting(
                 f"--host {options.host} lets other machines in, and no token is known: "
                 "expected --admin-token-file or --jwt-jwks, or 127.0.0.1"
@@ -243,13 +243,13 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
         *scopes,
     )  # fmt: skip
     try:
-        return CallerGuard(settings, store)
+        return CallerGuard(settings, store, may_be_open=is_loopback(options.host))
     except UnusableAccess as error:
         raise UnusableSetting(str(error)) from None
 
 
 def report_left(backend: LocalBackend, stopped: bool) -> None:
-    count = len(backend.keys())
+    count = len(backend.records.known())
     if count and not stopped:
         print(
             f"{count} serves go on; the next `mlflow-kserve up` takes them over. --stop-serves would end them.",

@@ -15,6 +15,7 @@ from controlplane.api import (
     artifacts,
     clusters,
     deployments,
+    drift,
     environments,
     fleet,
     operations,
@@ -47,7 +48,10 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, rollouts, serves, fleet, artifacts, operations, tokens, webhooks):
+    routers = (
+        environments, clusters, deployments, drift, rollouts, serves, fleet, artifacts, operations, tokens, webhooks,
+    )  # fmt: skip
+    for each in routers:
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)

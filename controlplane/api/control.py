@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,5 +46,12 @@ def caller_of(request: Request) -> ApiCaller:
 
 
 def actor_of(request: Request) -> Actor:
-    host = request.client.host if request.client else "unknown"
-    return Actor(caller_of(request).name, host)
+    return Actor(caller_of(request).name, source_of(request))
+
+
+def source_of(request: Request) -> str:
+    """The address of the caller. A proxy on this machine may name it, and so may whoever pretends to be one."""
+    try:
+        return str(ipaddress.ip_address(request.client.host)) if request.client else "unknown"
+    except ValueError:
+        return "unknown"

@@ -15,6 +15,7 @@ PATH = "/metrics"
 FAMILIES = (
     "model_predictions", "model_prediction_errors", "model_prediction_latency_seconds", "model_loaded",
     "model_reloads", "model_prediction_share", "model_prediction_quantile", "model_drift_window_rows", "model_role",
+    "model_feature_psi", "model_feature_missing_ratio", "model_prediction_psi",
     "model_shadow_requests", "model_shadow_labels", "model_shadow_difference", "model_shadow_latency_ratio",
 )  # fmt: skip
 """What is read. A parser of Prometheus' text names a counter without its `_total`."""

@@ -146,6 +146,22 @@ def test_a_watch_says_what_has_ended(backend: LocalBackend) -> None:
     backend.close()
 
 
+def test_nothing_stays_of_a_serve_that_was_deleted(backend: LocalBackend) -> None:
+    """The next one of its name has another address, and does not show its logs."""
+    started(backend)
+    backend.split(KEY, {1: 100})
+    url = backend.observe(KEY).url
+    assert url is not None
+    backend.discard(KEY, 1)
+    wait_for(lambda: instance(backend) is None, seconds=30)
+    assert backend.logs(KEY, 1, 100)
+    backend.forget(KEY)
+    assert (backend.logs(KEY, 1, 100), backend.keys(), backend.observe(KEY).url) == ("", [], None)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    backend.forget(KEY)
+
+
 def test_a_secret_that_is_not_there_is_named(backend: LocalBackend) -> None:
     variables = {"PASSWORD": {"secret": "database", "key": "password"}}
     backend.apply(KEY, 1, content(environment_variables=variables))
@@ -198,9 +214,10 @@ def test_the_command_of_a_server() -> None:
         (content("/nowhere"), "model_uri", "has no file MLmodel"),
         (content(f"file://{Path(__file__).parent}"), "model_uri", "has no file MLmodel"),
         (content(infra={"auth": {"tokens": {"secret": "a", "key": "b"}}}), "spec", "a mounted secret"),
+        (content(infra={"image": "mine:1"}), "spec.image", "runs in no image"),
         (content(infra={"replicas": {"min": 3, "max": 2}}), "spec.replicas.min", "3 is more than"),
     ],
-    ids=["no folder", "no model", "mounted", "rule"],
+    ids=["no folder", "no model", "mounted", "image", "rule"],
 )
 def test_what_cannot_run_here_is_refused(said: Content, field: str, reason: str) -> None:
     found = list(problems("fraud", said))
