@@ -18,6 +18,7 @@ from controlplane.api import (
     drift,
     environments,
     fleet,
+    hooks,
     operations,
     problems,
     rollouts,
@@ -32,8 +33,8 @@ from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
 MAX_BODY = 1 << 20  # bytes
-OPEN = ("/healthcheck", "/readycheck")
-"""Paths for probes: they tell nothing of what is deployed."""
+OPEN = ("/healthcheck", "/readycheck", hooks.PATH)
+"""Paths for probes, which tell nothing of what is deployed, and for signed events."""
 
 
 def build(control: Control) -> FastAPI:
@@ -55,6 +56,7 @@ def build(control: Control) -> FastAPI:
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)
+    app.include_router(hooks.router)
     app.include_router(health)
     return app
 
@@ -66,12 +68,13 @@ class GuardMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http":
             request = Request(scope)
             try:
                 refuse_unreadable(request)
-                guard = control_of(request).guard
-                request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
+                if scope["path"] not in OPEN:
+                    guard = control_of(request).guard
+                    request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
             except ApiProblem as problem:
                 return await problems.response(problem)(scope, receive, send)
             except DBAPIError:

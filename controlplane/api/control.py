@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.backends.backend import Key
 from controlplane.changes.context import BackendOf
 from controlplane.decide import Observed
@@ -31,6 +32,9 @@ class Control:
     waiting: Callable[[], int]
     """How many keys wait for the loops."""
     metrics: CollectorRegistry
+    registry_webhook: RegistryWebhook
+    mark_followed: Callable[[], None]
+    """Tells the loops that a model URI may have moved."""
     last_seen: Callable[[Key], Observed | None] = lambda key: None
     """What the loops saw of a target last; None if they do not act here, or the back end does not answer."""
 

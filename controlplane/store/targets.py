@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from controlplane.domain.overlays import merged
 from controlplane.domain.problems import not_found
 from controlplane.domain.revisions import Content
 from controlplane.store import tables
@@ -98,11 +99,16 @@ def places_of(tx: Connection, serves: Sequence[str]) -> dict[str, list[str]]:
     return places
 
 
-def wanted_contents(tx: Connection, env: str) -> dict[str, Content]:
-    """What each serve of an environment should be, by one query."""
+def wanted_overlays(tx: Connection, env: str) -> dict[str, dict[str, Any]]:
+    """What each serve of an environment should have over the defaults of the spec, by one query.
+
+    As it was stored, and not checked again: there may be a thousand, and each deployment asks.
+    """
     same = (R.c.serve == T.c.serve) & (R.c.env == T.c.env) & (R.c.number == T.c.wanted)
     query = select(R.c.serve, R.c.content).join(T, same).where(T.c.env == env)
-    return {serve: Content.model_validate(content) for serve, content in tx.execute(query)}
+    return {
+        serve: merged(content["environment"].get("spec", {}), content["infra"]) for serve, content in tx.execute(query)
+    }
 
 
 def in_environment(tx: Connection, env: str) -> list[ServeTarget]:

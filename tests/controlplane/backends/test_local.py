@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from controlplane.backends.backend import Key
+from controlplane.backends.backend import BackendAway, Key
 from controlplane.backends.local import backend as local
+from controlplane.backends.local import routes
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import PortRange, is_free
@@ -235,6 +237,28 @@ def test_ports_that_are_taken_are_passed_over(tmp_path: Path) -> None:
 def asked(url: str) -> str:
     """The port of the process that answered, on a connection of its own."""
     return httpx.get(f"{url}/v2/health/ready", headers={"connection": "close"}).headers["x-port"]
+
+
+def test_connections_outlive_a_gateway_without_descriptors(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(backend)
+    backend.split(KEY, {1: 100})
+    url, gateway = backend.observe(KEY).url, backend.routes.process
+    assert url is not None
+    assert gateway is not None
+    process = psutil.Process(gateway.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 65_536), "it allows itself what the system does"
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "FOLLOW_SECONDS", 0.5)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), hard))
+        with pytest.raises(BackendAway):
+            backend.split(KEY, {})
+        process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    backend.split(KEY, {1: 100})
+    assert backend.routes.process == gateway
+    assert asked(url)
 
 
 def test_connections_are_split_by_weight(backend: LocalBackend) -> None:
