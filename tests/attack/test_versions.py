@@ -71,10 +71,13 @@ class FakeRegistry:
     folder: Path
     version: int = 1
     fault: str | None = None
-    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, or `drips`: it
-    says nothing that matters."""
+    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, `drips`: it says
+    nothing that matters, or `store drips`: so does the store of its files."""
     polls: list[float] = field(default_factory=list)
     """When it was asked which version the alias names."""
+
+    def drips(self, path: str) -> bool:
+        return self.fault == "drips" or (self.fault == "store drips" and path.endswith("/MLmodel"))
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         if path.endswith("alias"):
@@ -86,7 +89,9 @@ class FakeRegistry:
         while self.fault == "hangs":
             time.sleep(0.05)
         version = query.get("version", [str(self.version)])[0]
-        source = str(self.folder / f"m{version}")
+        source = f"mlflow-artifacts:/m{version}" if self.fault == "store drips" else str(self.folder / f"m{version}")
+        if path.endswith("mlflow-artifacts/artifacts"):
+            return 200, {"files": [{"path": "MLmodel", "is_dir": False, "file_size": 1000}]}
         if path.endswith("get-download-uri"):
             return 200, {"artifact_uri": source}
         about = {"name": "m", "version": version, "source": source, "status": "READY", "creation_timestamp": 1}
@@ -119,9 +124,10 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
         def reply(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
+            path = urlsplit(self.path).path
+            self.send_header("content-length", str(10**9 if registry.drips(path) else len(body)))
             self.end_headers()
-            while registry.fault == "drips":
+            while registry.drips(path):
                 self.wfile.write(b" ")
                 time.sleep(0.05)
             self.wfile.write(body)
@@ -138,7 +144,7 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
 
 
 @dataclass
-class FollowingServer:
+class Following:
     """A server that follows the alias, and what its versions are told to do."""
 
     server: Attacked
@@ -153,13 +159,13 @@ class FollowingServer:
         pids = (int(file.name.split("-")[2]) for file in self.control.glob(f"{version}-loads-*"))
         return [pid for pid in pids if psutil.pid_exists(pid)]
 
-    def inject(self, fault: str) -> None:
-        (self.control / fault).touch()
+    def tell(self, deed: str) -> None:
+        (self.control / deed).touch()
 
-    def clear(self, fault: str) -> None:
-        (self.control / fault).unlink()
+    def take_back(self, deed: str) -> None:
+        (self.control / deed).unlink()
 
-    def post_command(self, command: str) -> httpx.Response:
+    def ask(self, command: str) -> httpx.Response:
         return httpx.post(f"{self.url}/v2/repository/models/model/{command}", timeout=LOAD_SECONDS)
 
     @property
@@ -209,7 +215,7 @@ def following(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     cold: bool,
-) -> Iterator[FollowingServer]:
+) -> Iterator[Following]:
     """With the flags of the test's parameter."""
     for variable in MLFLOW_VARIABLES:
         monkeypatch.setenv(variable, "")
@@ -221,40 +227,40 @@ def following(
     flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--reload-interval", str(INTERVAL)]
     flags += ["--engine", os.environ.get("MLFLOW_KSERVE_ENGINE", "auto"), *getattr(request, "param", ())]
     with attacked(tmp_path, *flags, env=env, cold=cold) as server:
-        yield FollowingServer(server, registry[1], control)
+        yield Following(server, registry[1], control)
 
 
-def test_a_version_that_crashes(following: FollowingServer) -> None:
+def test_a_version_that_crashes(following: Following) -> None:
     """It changes nothing, is tried less and less often, and the next one is taken."""
-    following.inject("2-exits")
+    following.tell("2-exits")
     following.registry.version = 2
     following.check_refused(2, "its process ended with status 3 while loading models:/m/2 with the pyfunc flavor")
     begin, before = time.monotonic(), following.loads(2)
     wait_for(lambda: time.monotonic() - begin > 8 * INTERVAL)
     assert following.loads(2) <= before + 3
-    reply = following.post_command("load")
+    reply = following.ask("load")
     assert reply.status_code == 500, reply.text
     assert "its process ended with status 3" in reply.json()["error"]
     following.registry.version = 3
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert following.metric(FAILING) == 0
-    following.clear("2-exits")
-    following.inject("2-reads-nothing")
+    following.take_back("2-exits")
+    following.tell("2-reads-nothing")
     following.registry.version = 2
     following.check_refused(2, "its process crashed (Segmentation fault) while loading", served="3")
     assert " in load_context\n" in following.server.server.log  # where it crashed
-    following.clear("2-reads-nothing")
-    following.inject("2-crashes-at-its-example")
-    assert "its process crashed (Aborted) while warming up" in following.post_command("load").json()["error"]
+    following.take_back("2-reads-nothing")
+    following.tell("2-crashes-at-its-example")
+    assert "its process crashed (Aborted) while warming up" in following.ask("load").json()["error"]
     assert following.predict() == [6.0]
 
 
 @pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
-def test_a_version_that_crashes_with_two_workers(following: FollowingServer) -> None:
+def test_a_version_that_crashes_with_two_workers(following: Following) -> None:
     """No worker ends with it, and the next leader knows that it has failed."""
     before = workers(following)
-    following.inject("2-exits")
+    following.tell("2-exits")
     following.registry.version = 2
     following.check_refused(2, "its process ended with status 3")
     wait_for(lambda: following.metric(FAILED) >= 3, seconds=LOAD_SECONDS)  # it is tried again after 4 intervals
@@ -268,23 +274,23 @@ def test_a_version_that_crashes_with_two_workers(following: FollowingServer) -> 
     wait_for(lambda: following.reload == "" and following.metric(FAILING) == 0, seconds=10)
 
 
-def workers(following: FollowingServer) -> list[int]:
+def workers(following: Following) -> list[int]:
     """The first one leads."""
     return sorted(workers_of(following.server.server))
 
 
 @pytest.mark.parametrize("cold", [True])
 @pytest.mark.parametrize("following", [("--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
-def test_a_version_that_hangs(following: FollowingServer) -> None:
+def test_a_version_that_hangs(following: Following) -> None:
     """Who reverts need not wait for it. It is given up like any that fails, and the next one is taken."""
-    following.inject("2-hangs")
+    following.tell("2-hangs")
     following.registry.version = 2
     wait_for(lambda: following.loads(2) == 1, seconds=LOAD_SECONDS)
-    reply = following.post_command("revert")
+    reply = following.ask("revert")
     assert (reply.status_code, reply.json()["version"]) == (200, "1"), reply.text
     assert following.reload == "reverted to version 1; version 2 is loaded again once the URI has named another"
     wait_for(lambda: not following.still_loading(2), seconds=LOAD_TIMEOUT / 2)
-    reply = following.post_command("load")
+    reply = following.ask("load")
     assert reply.status_code == 500, reply.text
     assert not following.still_loading(2)
     reason = f"not loaded after {LOAD_TIMEOUT:g} s (--load-timeout); its last stage is: loading models:/m/2"
@@ -297,14 +303,14 @@ def test_a_version_that_hangs(following: FollowingServer) -> None:
 @pytest.mark.parametrize(
     "following", [("--load-timeout", "5", "--load-trial", "false", "--workers", "2")], indirect=True
 )
-def test_a_version_that_hangs_without_a_trial(following: FollowingServer) -> None:
+def test_a_version_that_hangs_without_a_trial(following: Following) -> None:
     """Its threads are left alone."""
-    following.inject("2-hangs")
+    following.tell("2-hangs")
     following.registry.version = 2
     wait_for(lambda: following.metric(FAILED) >= 2, seconds=LOAD_SECONDS)
     following.check_refused(2, "the model is not loaded after 5 s (--load-timeout)")
-    following.clear("2-hangs")
-    following.inject(f"2-hangs-in-{workers(following)[1]}")
+    following.take_back("2-hangs")
+    following.tell(f"2-hangs-in-{workers(following)[1]}")
     following.check_refused(2, "worker 1 cannot load it: the model is not loaded after 5 s")
     following.registry.version = 3
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
@@ -313,10 +319,10 @@ def test_a_version_that_hangs_without_a_trial(following: FollowingServer) -> Non
 
 @pytest.mark.parametrize("following", [("--workers", "2")], indirect=True)
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_worker_that_is_killed_while_it_loads(following: FollowingServer, index: int) -> None:
+def test_a_worker_that_is_killed_while_it_loads(following: Following, index: int) -> None:
     """As by the kernel, when memory runs out."""
     killed = workers(following)[index]
-    following.inject(f"2-hangs-in-{killed}")
+    following.tell(f"2-hangs-in-{killed}")
     following.registry.version = 2
     wait_for(lambda: list(following.control.glob(f"2-loads-{killed}-*")), seconds=LOAD_SECONDS)
     os.kill(killed, signal.SIGKILL)
@@ -328,7 +334,7 @@ def test_a_worker_that_is_killed_while_it_loads(following: FollowingServer, inde
 
 @pytest.mark.parametrize("fault", ["refuses", "babbles", "hangs"])
 @pytest.mark.parametrize("following", [("--reload-interval", "2")], indirect=True)
-def test_a_registry_that_comes_back(following: FollowingServer, fault: str) -> None:
+def test_a_registry_that_comes_back(following: Following, fault: str) -> None:
     """It is asked within two intervals, however long it was away, and what it names then is served."""
     registry, server = following.registry, following.server.server
     registry.fault = fault
@@ -339,7 +345,7 @@ def test_a_registry_that_comes_back(following: FollowingServer, fault: str) -> N
     assert server.log.count("cannot be resolved") <= 2  # not a line for each poll
     registry.version, registry.fault = 3, None
     back = time.monotonic()
-    wait_for(lambda: any(polled > back for polled in registry.polls), seconds=2 * 2)
+    wait_for(lambda: any(asked > back for asked in registry.polls), seconds=2 * 2)
     wait_for(lambda: following.served == "3", seconds=LOAD_SECONDS)
     assert "the registry answers again" in server.log
 
@@ -361,8 +367,21 @@ def test_a_registry_that_drips_at_the_start(
     assert "the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)" in server.log
 
 
+def test_a_store_that_drips_at_the_start(
+    registry: tuple[str, FakeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in MLFLOW_VARIABLES:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    registry[1].fault = "store drips"
+    flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--load-timeout", "2"]
+    with process(tmp_path, *flags, ready=False) as server:
+        assert server.process.wait(LOAD_SECONDS) == 1
+    assert "ERROR predictors: models:/m/1 is not downloaded after 2 s (--load-timeout)" in server.log
+
+
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))
-FAULTS = ("reads-nothing", "raises", "exits", "does-not-fit", "hangs")[: FLIPS // 10]
+BAD = ("reads-nothing", "raises", "exits", "does-not-fit", "hangs")[: FLIPS // 10]
 
 
 @pytest.fixture(scope="module")
@@ -374,21 +393,21 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = LinearRegression().fit(data, data.a * version)
         signature = infer_signature(data, model.predict(data))
         mlflow.sklearn.save_model(model, folder / f"m{version}", signature=signature, **PIP)
-    for version, fault in enumerate(FAULTS, 3):
-        columns = ["b"] if fault == "does-not-fit" else ["a"]
+    for version, deed in enumerate(BAD, 3):
+        columns = ["b"] if deed == "does-not-fit" else ["a"]
         save(folder / f"m{version}", MODEL.format(me=version), data=numbers()[columns])
     return folder
 
 
 @pytest.mark.timeout(600)  # on a busy machine
 @pytest.mark.parametrize("following", [("--workers", "2", "--load-timeout", str(LOAD_TIMEOUT))], indirect=True)
-def test_flips_of_the_alias_under_load(following: FollowingServer, flipped: Path) -> None:
+def test_flips_of_the_alias_under_load(following: Following, flipped: Path) -> None:
     """Whatever the alias names, every caller on every protocol is answered, by a good version and rightly."""
     registry = following.registry
     registry.folder, registry.version = flipped, 2
     wait_for(lambda: following.served == "2", seconds=LOAD_SECONDS)
-    for version, fault in enumerate(FAULTS, 3):
-        following.inject(f"{version}-{fault}")
+    for version, deed in enumerate(BAD, 3):
+        following.tell(f"{version}-{deed}")
     before = workers(following)
     with AskingLoad(following.server.server.running) as load:
         for flip in range(FLIPS):
@@ -405,6 +424,6 @@ def test_flips_of_the_alias_under_load(following: FollowingServer, flipped: Path
     assert not load.failures
     assert {version for *_, version in load.answers} == {"1", "2"}
     assert workers(following) == before, "a worker ended"
-    for version in range(3, 3 + len(FAULTS)):
+    for version in range(3, 3 + len(BAD)):
         assert f"version {version} cannot be served: " in following.server.server.log
     assert following.metric(FAILING) == 0
