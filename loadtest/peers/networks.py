@@ -18,7 +18,7 @@ _ROWS = 3  # of the examples
 
 
 @dataclass(frozen=True, slots=True)
-class Rounded:
+class RoundedNetwork:
     """A network whose outputs are compared as whole thousandths."""
 
     forward: Callable[[Any], Any]
@@ -53,7 +53,7 @@ def keras_mlp(folder: Path) -> Any:
     example = np.zeros((_ROWS, FEATURES), np.float32)
     signature = infer_signature(example, model.predict(example, verbose=0))
     mlflow.tensorflow.save_model(model, folder, signature=signature, pip_requirements=[])
-    return Rounded(lambda rows: model.predict(rows.astype(np.float32), verbose=0))
+    return RoundedNetwork(lambda rows: model.predict(rows.astype(np.float32), verbose=0))
 
 
 def torch_mlp(folder: Path) -> Any:
@@ -72,7 +72,7 @@ def torch_mlp(folder: Path) -> Any:
     example = np.zeros((_ROWS, FEATURES), np.float32)
     signature = infer_signature(example, forward(example))
     mlflow.pytorch.save_model(model, folder, signature=signature, serialization_format="pickle", pip_requirements=[])
-    return Rounded(forward)
+    return RoundedNetwork(forward)
 
 
 def onnx_conv(folder: Path) -> Any:
@@ -108,7 +108,7 @@ def onnx_conv(folder: Path) -> Any:
 
     example = images(_ROWS, 0).astype(np.float32)
     mlflow.onnx.save_model(model, folder, signature=infer_signature(example, forward(example)), pip_requirements=[])
-    return Rounded(forward)
+    return RoundedNetwork(forward)
 
 
 def distilbert(folder: Path) -> Any:
@@ -130,4 +130,4 @@ def distilbert(folder: Path) -> Any:
     def forward(texts: Any) -> Any:
         return [answer["score"] for answer in classifier([*texts])]
 
-    return Rounded(forward)
+    return RoundedNetwork(forward)

@@ -12,7 +12,7 @@ import numpy as np
 
 from predictors.engines.engine import Answer, Engine, EngineCandidate, ProvenEngine, Rows, Run, Unsuited
 from predictors.engines.probes import ORDINARY
-from predictors.engines.proof import Probes, limit_probes, prove, try_run
+from predictors.engines.proof import ProofRows, limit_probes, prove, try_run
 from predictors.engines.timing import MAX_TIMED_ROWS, measure
 from predictors.protocol.results import is_frame
 
@@ -74,7 +74,7 @@ def choose(
     return EngineChoice(None, reasons)
 
 
-def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, probes: Probes) -> Engine:
+def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, probes: ProofRows) -> Engine:
     """The engine in the first layout of its rows in which it proves itself."""
     for columnwise in layouts[:-1]:
         with contextlib.suppress(Unsuited):
