@@ -28,8 +28,8 @@ lint: .venv/test .venv/lint ## style, types (also of the tests, with what they i
 	$(BIN)/lint-imports
 	$(BIN)/hadolint predictors/images/Dockerfile charts/Dockerfile
 
-bench: .venv/test ## side by side with other servers; QUICK=1 for a short run within five minutes
-	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick)
+bench: .venv/test ## side by side with other servers; QUICK=1 for a short run within five minutes; AGAINST=FOLDER compares two checkouts
+	$(BIN)/python -m loadtest.peers $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 costs: .venv/test ## what drift, the prediction log and features cost, side by side
 	$(BIN)/python -m tools.costs

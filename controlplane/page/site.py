@@ -14,6 +14,7 @@ from controlplane.api.control import Control
 from controlplane.page import (
     audit,
     changes,
+    drift,
     environments,
     files,
     fleet,
@@ -49,6 +50,6 @@ def pages(control: Control) -> FastAPI:
     problems.install(app, problem_page)
     for each in (files, sign_in):
         app.include_router(each.router)
-    for page in (fleet, serve, changes, rollout, logs, playground, environments, audit, live):
+    for page in (fleet, serve, changes, rollout, drift, logs, playground, environments, audit, live):
         app.include_router(page.router, dependencies=[Depends(sign_in.signed_in)])
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from loadtest.peers.servers import (
     MLFLOW,
     MLFLOW_HERE,
     MLSERVER,
+    OTHER,
     OURS,
     OURS_DOUBLES,
     OURS_NATIVE,
@@ -26,6 +27,7 @@ Kind = Literal["throughput", "grpc", "latency", "tail", "start", "memory", "work
 MakePayload = Callable[[Any], PeerPayload]
 
 IN_PROCESS = "parse + predict + dump"
+MAX_LOSS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,11 @@ class BenchmarkCase:
 
     def payload_for(self, who: str, rows: Any) -> PeerPayload:
         return self.payload_of.get(who, self.payload)(rows)
+
+    def against_other(self) -> BenchmarkCase:
+        """The same case as a comparison of two checkouts: the first may be 2 % worse at most."""
+        floor = 1 - MAX_LOSS if self.higher_is_better else 1 + MAX_LOSS
+        return replace(self, bars=(Bar(OURS, OTHER, floor, 1.0),))
 
 
 CASES = (

@@ -111,13 +111,11 @@ def saved_model(folder: Path) -> None:
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "small", "big"]
 
 
-def text_pipeline(folder: Path) -> None:
-    import mlflow.transformers
+def text_classifier(words: Path) -> Any:
+    """A pipeline of transformers, whose vocabulary is written to the file."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer, pipeline
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    words = folder.parent / f"{folder.name}-words.txt"
     words.write_text("\n".join(WORDS))
     torch.manual_seed(0)
     config = BertConfig(
@@ -128,11 +126,18 @@ def text_pipeline(folder: Path) -> None:
         intermediate_size=16,
         num_labels=3,
     )
-    classifier = pipeline(
+    return pipeline(
         "text-classification",
         model=BertForSequenceClassification(config).eval(),
         tokenizer=BertTokenizer(str(words)),
     )
+
+
+def text_pipeline(folder: Path) -> None:
+    import mlflow.transformers
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    classifier = text_classifier(folder.parent / f"{folder.name}-words.txt")
     sign = signature(pd.DataFrame({"text": ["a cat"]}), pd.DataFrame({"label": ["LABEL_0"], "score": [0.5]}))
     mlflow.transformers.save_model(classifier, folder, signature=sign, **PIP)
 
