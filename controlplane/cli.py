@@ -83,7 +83,10 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
     access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
-    access.add_argument("--webhook-secret-file", metavar="FILE", help="secret of the registry's webhook, /hooks/mlflow")
+    result.add_argument(
+        "--webhook-secret-file", metavar="FILE", default=os.environ.get("MLFLOW_KSERVE_WEBHOOK_SECRET_FILE"),
+        help="secret of the registry's webhook, /hooks/mlflow; also MLFLOW_KSERVE_WEBHOOK_SECRET_FILE",
+    )  # fmt: skip
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
 

@@ -24,3 +24,6 @@ class RegistryWebhook:
             return self.webhook.event(headers, body)
         except RequestError as error:
             raise ApiProblem(error.status, str(error), way_out="give the registry's webhook the same secret") from None
+        except OSError as error:  # the file has gone, or the disk is full
+            detail = f"the delivery cannot be checked: {error.strerror}"
+            raise ApiProblem(503, detail, way_out="the registry tries again") from None

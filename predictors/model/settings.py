@@ -62,13 +62,6 @@ class PredictionSettings:
 
 @dataclass(frozen=True)
 class LoadSettings:
-    load_timeout: float = setting(
-        1800.0,
-        "seconds after which a model that is still being loaded counts as failed, not counting its download; "
-        "0 for never",
-        seconds,
-        group="Loading",
-    )
     load_trial: bool = setting(
         True,
         "load a new version in a process of its own before the server loads it, so that one that crashes or hangs "

@@ -120,6 +120,7 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
         (("--database", "nonsense"), "--database: "),
         (("--database-replica", "nonsense"), "--database-replica: "),
         (("--admin-token-file", "/nowhere"), "--admin-token-file: /nowhere: No such file"),
+        (("--webhook-secret-file", "/nowhere"), "--webhook-secret-file: there is no file /nowhere"),
         (("--jwt-issuer", "https://issuer"), "--jwt-jwks, --jwt-issuer and --jwt-audience belong together"),
         (("--jwt-admin-scope", "admin"), "--jwt-approver-scope and --jwt-admin-scope need --jwt-jwks"),
         (("--serve-ports", "9-1"), "'9-1' is not a range of ports"),

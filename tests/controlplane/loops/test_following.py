@@ -202,6 +202,8 @@ def test_the_registry_says_so_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
         large = httpx.post(hook, content=b" " * 2_000_000, headers={"content-type": "application/json"})
         assert large.status_code == 413
+        (tmp_path / "webhook-secret").unlink()
+        assert post(event).status_code == 503
 
 
 def test_no_event_is_expected_without_a_secret(plane: Plane) -> None:
