@@ -93,7 +93,8 @@ def saved(what: Path, files: Iterable[Path], save: Callable[[Path], None]) -> Pa
     unfinished = Path(tempfile.mkdtemp(dir=base, prefix="unfinished-"))
     try:
         save(unfinished / "model")
-        (unfinished / "model").rename(folder)
+        if not folder.is_dir():  # nobody else was faster
+            (unfinished / "model").rename(folder)
     except ImportError as error:
         raise UnusableFunction(f"{what} needs a package that is not installed: {error}") from None
     except Exception as error:  # whatever a file holds may go wrong in any way
