@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from controlplane.actions import BeginStep, Judge, NextStep, PauseRollout
 from controlplane.backends.backend import Backend, Key
+from controlplane.changes.deploy import CHANGE_SECONDS
 from controlplane.failpoints import failpoint
 from controlplane.loops.actor import ACTOR
 from controlplane.loops.judging import RolloutJudge
@@ -61,6 +62,7 @@ class RolloutSteps:
         reason = rollout.verdict_reason if rollout.plan.steps[rollout.step].judged else ""
         rollouts.end_step(tx, now, rollout, "PASSED", reason)
         rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
+        operations.set_deadline(tx, now, rollout.operation, now + CHANGE_SECONDS)  # until its weights are in effect
         self.note(tx, rollout, "rollout.passed", words(rollout))
 
     def look(self, lease: Lease, key: Key, backend: Backend, decided_on: RolloutState) -> None:
@@ -99,7 +101,7 @@ def state_of(rollout: StoredRollout | None) -> RolloutState | None:
     return RolloutState(
         rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
         paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
-        verdict=rollout.verdict, reason=rollout.verdict_reason,
+        verdict=rollout.verdict, reason=rollout.verdict_reason, last_pause=rollout.pause_reason,
     )  # fmt: skip
 
 
