@@ -56,7 +56,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
-        self.steps = RolloutSteps(store)
+        self.steps = RolloutSteps(store, self.metrics)
         self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
         """Is told of each change that has ended by itself."""
         self.last_seen: dict[Key, Observed] = {}
@@ -262,6 +262,7 @@ class Reconciler:
                 targets.set_deployment(tx, now, target, target.wanted, "FAILED", reason)
             if (rollout := rollouts.find(tx, target.operation)) is not None:
                 rollouts.end_step(tx, now, rollout, "FAILED", reason)
+                self.metrics.steps.labels("failed").inc()
             self.end_operation(tx, now, target, "FAILED", reason)
             targets.change(
                 tx, now, target, wanted=target.active, operation=None, last_error=reason, last_error_at=now

@@ -15,6 +15,7 @@ from controlplane.changes.deploy import CHANGE_SECONDS
 from controlplane.failpoints import failpoint
 from controlplane.loops.actor import ACTOR
 from controlplane.loops.judging import RolloutJudge
+from controlplane.loops.metrics import LoopMetrics
 from controlplane.rollout import RolloutState
 from controlplane.store import events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
@@ -23,8 +24,8 @@ from controlplane.store.rollouts import StoredRollout
 
 
 class RolloutSteps:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, metrics: LoopMetrics) -> None:
+        self.store, self.metrics = store, metrics
         self.judge = RolloutJudge()
 
     def carry_out(
@@ -64,6 +65,9 @@ class RolloutSteps:
         rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
         operations.set_deadline(tx, now, rollout.operation, now + CHANGE_SECONDS)  # until its weights are in effect
         self.note(tx, rollout, "rollout.passed", words(rollout))
+        self.metrics.steps.labels("passed").inc()
+        if rollout.step_at is not None:
+            self.metrics.step_seconds.observe(now - rollout.step_at)
 
     def look(self, lease: Lease, key: Key, backend: Backend, decided_on: RolloutState) -> None:
         """Looks at the evidence, and keeps the look."""
@@ -77,6 +81,7 @@ class RolloutSteps:
         with self.store.writing() as tx:
             leases.require(tx, lease)
             rollouts.add_look(tx, self.store.now(), rollout, look)
+            self.metrics.looks.labels(look.verdict).inc()
             if look.verdict != rollout.verdict or rollout.looked_at is None:
                 self.note(tx, rollout, "rollout.verdict", look.reason, {"verdict": look.verdict})
 

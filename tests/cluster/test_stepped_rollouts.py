@@ -23,7 +23,7 @@ from tests.serving import wait_for
 
 PODS = 2
 ROUTE = "fraud-route"
-QUICK = {"interval": 0.2, "skip_analysis": True}
+QUICK: dict[str, Any] = {"interval": 0.2, "skip_analysis": True}
 
 
 @pytest.fixture(scope="module")
