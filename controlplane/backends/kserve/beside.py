@@ -37,9 +37,7 @@ class RevisionBeside:
         try:
             pair = self.pair(key, live, candidate)
             self.refuse(pair, live)
-            cluster = PairObjects(self.api, self.namespace, pair)
-            goal = "share", candidate.revision, 0
-            self.driver.go_on(key, goal, cluster, lambda seen: pair.share(seen, 0, share_of(live)))
+            self.share(pair, live, 0)
         except SpecError as error:
             raise ApplyRefused(f"it cannot be beside another revision: {error}") from None
 
@@ -60,16 +58,23 @@ class RevisionBeside:
 
     def split(self, key: Key, live: LiveServe, weights: Mapping[int, int]) -> None:
         pair = self.pair(key, live)
-        percent = weights.get(pair.candidate.revision, 0)
-        cluster, goal = PairObjects(self.api, self.namespace, pair), ("share", pair.candidate.revision, percent)
-        self.driver.go_on(key, goal, cluster, lambda seen: pair.share(seen, percent, share_of(live)))
+        try:
+            self.share(pair, live, weights.get(pair.candidate.revision, 0))
+        except SpecError as error:
+            raise self.driver.waiting(key, str(error)) from None
+
+    def share(self, pair: RevisionPair, live: LiveServe, percent: int) -> None:
+        goal = "share", pair.candidate.revision, percent
+        self.driver.go_on(
+            pair.candidate.key, goal, lambda: PairObjects(self.api, self.namespace, pair),
+            lambda seen: pair.share(seen, percent, share_of(live)),
+        )  # fmt: skip
 
     def clear(self, key: Key, live: LiveServe, become: Callable[[FoundServe], None]) -> None:
         """Leaves one InferenceService, of the revision that has most of the requests."""
         pair = self.pair(key, live, ends=True)
-        promotes = (share_of(live) or 0) > ALL // 2 or candidate_of(live) == revision_of(
-            live.service or {"metadata": {}}
-        )
+        applied = revision_of(live.service) if live.service else None
+        promotes = (share_of(live) or 0) > ALL // 2 or candidate_of(live) == applied
 
         def before_end() -> None:
             if promotes:
@@ -80,12 +85,14 @@ class RevisionBeside:
             if record is not None:
                 self.api.delete({**record, "apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind})
 
-        cluster = PairObjects(self.api, self.namespace, pair, before_end)
+        def objects() -> PairObjects:
+            return PairObjects(self.api, self.namespace, pair, before_end)
+
         if promotes:
-            self.driver.go_on(key, ("promotion", pair.candidate.revision), cluster, pair.promotion)
+            self.driver.go_on(key, ("promotion", pair.candidate.revision, ALL), objects, pair.promotion)
         else:
-            goal = "end", pair.candidate.revision
-            self.driver.go_on(key, goal, cluster, lambda seen: pair.end(seen, share_of(live)))
+            goal = "end", pair.candidate.revision, 0
+            self.driver.go_on(key, goal, objects, lambda seen: pair.end(seen, share_of(live)))
 
     def pair(self, key: Key, live: LiveServe, candidate: FoundServe | None = None, ends: bool = False) -> RevisionPair:
         """The serve and what is beside it, as their records say; to end it, its record may be gone."""

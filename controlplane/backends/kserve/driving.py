@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from controlplane.backends.backend import Key, StillUnderWay
 from controlplane.backends.kserve.api import ApiStatus, KubernetesApi
@@ -22,9 +22,10 @@ from generator import (
     PlanDriver,
     RolloutCluster,
     RolloutPlan,
-    SpecError,
 )
 
+Goal = tuple[str, int, int]
+"""What a plan leads to, the revision that it is about, and its percent of the requests."""
 FORGOTTEN_SECONDS = 60.0
 """A plan that was not gone on with for so long is made again: another control plane may have acted meanwhile."""
 
@@ -83,27 +84,35 @@ class PairDriver:
     """The plans under way, by serve. What they have done is in the cluster; here is only how far they waited."""
 
     def __init__(self) -> None:
-        self.drivers: dict[Key, tuple[Hashable, PlanDriver, float]] = {}
+        self.drivers: dict[Key, tuple[Goal, PlanDriver, float]] = {}
         self.waits_for: dict[Key, str] = {}
 
     def go_on(
-        self, key: Key, goal: Hashable, cluster: PairObjects, plan: Callable[[ObservedServe], RolloutPlan]
+        self,
+        key: Key,
+        goal: Goal,
+        objects: Callable[[], PairObjects],
+        plan: Callable[[ObservedServe], RolloutPlan],
     ) -> None:
-        """Raises StillUnderWay until the plan to a goal has been carried out."""
+        """Raises StillUnderWay until the plan to a goal has been carried out, and SpecError if there is none."""
         now = time.monotonic()
         known = self.drivers.get(key)
         try:
             if known is None or known[0] != goal or now - known[2] > FORGOTTEN_SECONDS:
+                cluster = objects()
                 driver = PlanDriver(plan(cluster.observe()), cluster, lambda progress: None, math.inf, math.inf)
             else:
                 driver = known[1]
             self.drivers[key] = goal, driver, now
             done, missing = driver.go_on(), "; ".join(map(str, driver.missing))
-        except (ApiStatus, SpecError) as error:
+        except ApiStatus as error:
             self.drivers.pop(key, None)
             done, missing = False, str(error)
         if not done:
-            self.waits_for[key] = missing or "what was changed to settle"
-            raise StillUnderWay(self.waits_for[key])
+            raise self.waiting(key, missing or "what was changed to settle")
         self.drivers.pop(key, None)
         self.waits_for.pop(key, None)
+
+    def waiting(self, key: Key, what: str) -> StillUnderWay:
+        self.waits_for[key] = what
+        return StillUnderWay(what)

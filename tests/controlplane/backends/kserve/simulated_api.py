@@ -115,11 +115,14 @@ class SimulatedApi(KubernetesApi):
         if there is None:
             raise ApiStatus(404, {"message": f"{kind.kind} {name} not found"})
         stored = merged(there, change)
-        fields = {"manager": manager, "operation": "Update", "time": TIME, "fieldsV1": {
+        if stored == there:
+            return  # what changes nothing claims nothing
+        fields: dict[str, Any] = {"manager": manager, "operation": "Update", "time": TIME, "fieldsV1": {
             f"f:{key}": {f"f:{below}": {} for below in value} for key, value in change.items() if key != "metadata"
         }}  # fmt: skip
         others = [each for each in there["metadata"].get("managedFields", ()) if each["operation"] == "Apply"]
-        stored["metadata"] = {**stored["metadata"], "managedFields": [*others, fields]}
+        claimed = [fields] if fields["fieldsV1"] else []  # labels come and go, and their claims with them
+        stored["metadata"] = {**stored["metadata"], "managedFields": [*others, *claimed]}
         self.put(stored)
 
     def disown(self, resource: Resource, manager: str) -> None:

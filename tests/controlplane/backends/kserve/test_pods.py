@@ -45,7 +45,7 @@ def test_each_arm_has_its_pods_and_those_that_come_later() -> None:
         server.count(0)
     api = ListedPods(placed(4, servers[0]), placed(6, servers[1]))
     pods = RevisionPods(api, NAMESPACE)
-    reader = WindowReader(*(pods.counters(KEY, revision, 6, SERVE) for revision in (5, 6)))
+    reader = WindowReader(pods.counters(KEY, 5, 6, SERVE), pods.counters(KEY, 6, 6, SERVE))
     reader.read(0.0)
     api.pods.append(placed(6, servers[2]))
     for server, count in zip(servers, (90, 6, 4), strict=True):
