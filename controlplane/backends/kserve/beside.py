@@ -13,7 +13,7 @@ from controlplane.backends.kserve.kinds import CONFIG_MAP, HTTP_ROUTE, INFERENCE
 from controlplane.backends.kserve.manifests import record_name, recorded, revision_labels
 from controlplane.backends.kserve.pairs import RevisionPair
 from controlplane.backends.kserve.pods import POD_LABEL
-from controlplane.backends.kserve.sharing import own_route, share_of
+from controlplane.backends.kserve.sharing import own_route, share_of, weights_by
 from controlplane.backends.kserve.state import LiveServe, revision_of
 from generator import CANARY_OF, SpecError
 
@@ -58,6 +58,8 @@ class RevisionBeside:
 
     def split(self, key: Key, live: LiveServe, weights: Mapping[int, int]) -> None:
         pair = self.pair(key, live)
+        if weights_by(live):
+            self.driver.forget(key)  # a plan that has set them waits for what is no longer so
         try:
             self.share(pair, live, weights.get(pair.candidate.revision, 0))
         except SpecError as error:

@@ -113,6 +113,9 @@ class PairDriver:
         self.drivers.pop(key, None)
         self.waits_for.pop(key, None)
 
+    def forget(self, key: Key) -> None:
+        self.drivers.pop(key, None)
+
     def waiting(self, key: Key, what: str) -> StillUnderWay:
         self.waits_for[key] = what
         return StillUnderWay(what)

@@ -19,7 +19,7 @@ from tests.controlplane.live_plane import LivePlane
 
 ENV, NAMESPACE = "prod", "ml"
 QUICK: dict[str, Any] = {"interval": 0, "skip_analysis": True}
-TURNS = 4000
+TURNS = 2000
 
 
 @pytest.fixture(autouse=True)
