@@ -40,7 +40,7 @@ from controlplane.backends.kserve.manifests import (
     revision_labels,
 )
 from controlplane.backends.kserve.pairs import pair_problems
-from controlplane.backends.kserve.pods import RevisionPods
+from controlplane.backends.kserve.pods import CONTAINER, RevisionPods
 from controlplane.backends.kserve.sharing import LEFT_OVER, observed_pair, share_of
 from controlplane.backends.kserve.state import LiveServe, observed, revision_of
 from controlplane.decide import Observed
@@ -57,7 +57,6 @@ SNAPSHOT_SECONDS = 30.0
 """How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
 WATCH_PAUSE = 2.0
 CONFLICT = 409
-CONTAINER = "kserve-container"
 
 
 class KServeBackend(Backend):
