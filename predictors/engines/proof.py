@@ -32,12 +32,17 @@ class ProofRows:
 
 
 def limit_probes(groups: Mapping[str, Rows], native: Run) -> ProofRows:
-    """Fewer probes for a slow model, so that the server does not need minutes to be ready."""
+    """Fewer probes for a slow model, so that the server does not need minutes to be ready.
+
+    Raises `Unsuited` for one that even few would keep busy for longer than an engine is worth.
+    """
     ordinary = groups[ORDINARY]
     one_seconds = best_seconds(native, ordinary[:1])
     least, timed = (FEW_PROBES, FEW_TIMED) if one_seconds > SLOW_SECONDS else (MIN_PROBES, MIN_PROBES)
     row_seconds = best_seconds(native, ordinary[:timed]) / timed
     if row_seconds > one_seconds / 2:  # row after row, as each would be computed alone
+        if one_seconds > SLOW_SECONDS:
+            raise Unsuited("the model computes each row for so long that an engine would save little")
         return ProofRows(shortened(groups, max(least, int(ROW_BY_ROW_SECONDS / row_seconds / len(groups)))), 1)
     count = max(least, MIN_TOGETHER, int(PROOF_SECONDS / row_seconds / len(groups)))
     return ProofRows(shortened(groups, count), max(1, min(MAX_ALONE, int(ALONE_SECONDS / one_seconds / len(groups)))))
