@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from predictors.engines import boosting
+from predictors.engines.category_splits import code_counts, without_preprocessor
 from predictors.engines.columns.features import Features, SparseRows, as_dense
 from predictors.engines.columns.preprocessing import Preprocessing, chain_of
 from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Unsuited
@@ -50,6 +51,9 @@ class ColumnPipeline:
         from sklearn.pipeline import Pipeline
 
         *self.steps, self.last = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+        if not self.steps:
+            encoder, self.last = without_preprocessor(model)
+            self.steps = [] if encoder is None else [encoder]
         self.columns = columns
 
     @property
@@ -86,9 +90,10 @@ class ColumnPipeline:
         )
 
     def compiled_engine(self) -> Engine:
-        engine = onnx_runtime_engine(self.last)
-        self.prove_alone(engine)
-        return self.engine(engine)
+        _, core = without_preprocessor(self.last)
+        engine = onnx_runtime_engine(core)
+        prove_alone(engine, core)
+        return self.engine(engine if core is self.last else onnx_runtime_engine(self.last))
 
     def numpy_engine(self) -> Engine:
         try:
@@ -124,8 +129,10 @@ class ColumnPipeline:
 
         return Engine("sklearn", run, categories=self.preprocessing.categories)
 
-    def prove_alone(self, engine: Engine) -> None:
-        """Compares the engine of the last step at its own thresholds, which probes before the preprocessing miss."""
-        native = without_checks(self.last)
-        probing = Probing(self.last.n_features_in_, np.dtype(np.float64))
-        prove(engine, native, limit_probes(probing.groups(engine), native))
+
+def prove_alone(engine: Engine, last: Any) -> None:
+    """Compares the engine of a last step at its own thresholds, which probes before the preprocessing miss."""
+    native = without_checks(last)
+    codes = code_counts(last) if hasattr(last, "_bin_mapper") else {}
+    probing = Probing(last.n_features_in_, np.dtype(np.float64), codes=codes)
+    prove(engine, native, limit_probes(probing.groups(engine), native))
