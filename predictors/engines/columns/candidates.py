@@ -37,6 +37,7 @@ def column_candidates(model: Any, columns: Sequence[ColumnType]) -> list[EngineC
     candidates = [
         EngineCandidate("onnxruntime", pipeline.compiled_engine, compiled=True),
         EngineCandidate("numpy", pipeline.numpy_engine),
+        EngineCandidate("numpy", lambda: pipeline.numpy_engine(other_layout=True)),
         EngineCandidate("sklearn", pipeline.sklearn_engine),
     ]
     if library in BOOSTING:
@@ -95,12 +96,21 @@ class ColumnPipeline:
         prove_alone(engine, core)
         return self.engine(engine if core is self.last else onnx_runtime_engine(self.last))
 
-    def numpy_engine(self) -> Engine:
+    def numpy_engine(self, *, other_layout: bool = False) -> Engine:
+        """`other_layout`: with the features row by row in memory where they are column by column, and vice versa.
+
+        What numpy makes of a single column beside others depends on how that happens to lie in memory.
+        """
         try:
             finish = finish_of(self.last)
         except Unsuited:
+            if other_layout:
+                raise
             return self.engine(Engine("numpy", run_trees(self.last)))
-        features = self.finite_features
+
+        def features(rows: MixedRows) -> Features:
+            block = self.finite_features(rows)
+            return in_other_layout(block) if other_layout else block
 
         def joint(requests: Sequence[MixedRows], probabilities: bool) -> Answer:
             block = features(join_rows(requests))
@@ -128,6 +138,12 @@ class ColumnPipeline:
             return last(block.scipy() if isinstance(block, SparseRows) else block, probabilities)
 
         return Engine("sklearn", run, categories=self.preprocessing.categories)
+
+
+def in_other_layout(block: Features) -> Features:
+    if isinstance(block, SparseRows):
+        raise Declined
+    return np.asfortranarray(block) if block.flags.c_contiguous else np.ascontiguousarray(block)
 
 
 def prove_alone(engine: Engine, last: Any) -> None:
