@@ -22,7 +22,7 @@ class PreparedCall:
     """A call for one row, with memory that it writes to: each thread needs its own."""
 
     def __init__(self, booster: Any) -> None:
-        self.library, self.booster = library(), booster
+        self.library, self.booster, self.width = library(), booster, booster.num_feature()
         self.out, self.count, self.handle = (
             np.empty(booster.num_model_per_iteration()),
             ctypes.c_int64(),
@@ -31,7 +31,7 @@ class PreparedCall:
         iterations = booster.best_iteration if booster.best_iteration > 0 else ALL_ITERATIONS
         check(
             self.library.LGBM_BoosterPredictForMatSingleRowFastInit(
-                booster._handle, NORMAL, 0, iterations, DOUBLES, booster.num_feature(), OPTIONS,
+                booster._handle, NORMAL, 0, iterations, DOUBLES, self.width, OPTIONS,
                 ctypes.byref(self.handle),
             )
         )  # fmt: skip
@@ -40,6 +40,8 @@ class PreparedCall:
 
     def __call__(self, row: Array) -> Array:
         row = np.ascontiguousarray(row, dtype=np.float64)
+        if row.size != self.width:  # the library would read what lies behind it
+            raise ValueError(f"expected {self.width} values, got {row.size}")
         check(
             self.library.LGBM_BoosterPredictForMatSingleRowFast(
                 self.handle, ctypes.c_void_p(row.ctypes.data), *self.places

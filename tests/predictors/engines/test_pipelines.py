@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from mlflow.models import ModelSignature
 
@@ -27,7 +29,7 @@ from predictors.protocol.errors import RequestError
 from predictors.storage.source import resolve
 from tests.predictors.engines.random_pipelines import FORMS, RandomPipeline, random_pipelines
 
-PIPELINES = int(os.environ.get("RANDOM_PIPELINES", "8"))
+PIPELINES = int(os.environ.get("RANDOM_PIPELINES", "10"))
 SEED = int(os.environ.get("RANDOM_PIPELINES_SEED", "22"))
 REQUESTS = [(1, 0.0), (6, 0.0), (1, 0.2), (1, 0.2), (1, 0.2), (1, 0.5), (1, 0.5), (25, 0.1)]
 """The rows of each request, and the share of its values that are odd."""
@@ -40,11 +42,13 @@ SEARCH = settings(
 )  # fmt: skip
 
 
-@seed(SEED)
-@SEARCH
-@given(random_pipelines())
-def test_the_server_gives_the_bits_of_pyfunc(pipeline: RandomPipeline) -> None:
-    judge(pipeline)
+@pytest.mark.parametrize("part", range(3))
+def test_the_server_gives_the_bits_of_pyfunc(part: int) -> None:
+    search(judge, SEED + part)
+
+
+def search(check: Callable[[RandomPipeline], None], number: int) -> None:
+    seed(number)(SEARCH(given(random_pipelines())(check)))()
 
 
 def judge(pipeline: RandomPipeline) -> None:
@@ -141,9 +145,6 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
         np.testing.assert_array_equal(np.signbit(actual), np.signbit(expected))
 
 
-@seed(SEED)
-@SEARCH
-@given(random_pipelines())
 def report(pipeline: RandomPipeline) -> None:
     """Says what is wrong, and goes on."""
     try:
@@ -151,9 +152,12 @@ def report(pipeline: RandomPipeline) -> None:
     except Exception as error:
         served["wrong"] += 1
         sys.stdout.write(f"{type(error).__name__}: {error}\n{pipeline}\n\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
-    report()
-    sys.stdout.write(f"{served}\n")
+    try:
+        search(report, SEED)
+    finally:
+        sys.stdout.write(f"{served}\n")
