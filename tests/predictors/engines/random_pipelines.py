@@ -90,7 +90,7 @@ TYPES = {
     "text": "string", "long": "long", "integer": "integer", "boolean": "boolean", "single": "float", "double": "double",
     "date": "datetime",
 }  # fmt: skip
-DTYPES = {
+DTYPES: dict[str, Any] = {
     "text": object, "long": np.int64, "integer": np.int32, "boolean": bool, "single": np.float32, "double": np.float64,
     "date": "datetime64[ns]",
 }  # fmt: skip
@@ -377,7 +377,7 @@ SEVERAL = (MultiOutputRegressor, MultiOutputClassifier, ClassifierChain)
 def target_of(model: Any, random: np.random.Generator, classes: int) -> Any:
     outputs = 2 if isinstance(model, SEVERAL) else 1
     if is_classifier(model) or isinstance(model, (MultiOutputClassifier, ClassifierChain)):
-        labels = random.integers(0, 2 if isinstance(model, ClassifierChain) else classes, (ROWS, outputs))
+        labels: Any = random.integers(0, 2 if isinstance(model, ClassifierChain) else classes, (ROWS, outputs))
         words = classes == 3 and outputs == 1 and not isinstance(model, XGBClassifier)
         labels = np.array(["no", "perhaps", "yes"])[labels] if words else labels
     else:
