@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from controlplane.access.guard import CallerGuard, UnusableAccess, is_loopback
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.control import Control
 from controlplane.api.streams import EventFeed
@@ -29,6 +30,7 @@ from controlplane.page.site import site
 from controlplane.store import environments, leases
 from controlplane.store.database import Store, UnusableDatabase
 from controlplane.store.events import Actor, add
+from predictors.rest.descriptors import raise_limit
 
 log = logging.getLogger("controlplane")
 
@@ -81,6 +83,10 @@ def parser() -> argparse.ArgumentParser:
     access.add_argument("--jwt-deployer-scope", metavar="SCOPE", help="scope or role of JWTs that may deploy")
     access.add_argument("--jwt-approver-scope", metavar="SCOPE", help="scope or role of JWTs that may also approve")
     access.add_argument("--jwt-admin-scope", metavar="SCOPE", help="scope or role of JWTs that may do everything")
+    result.add_argument(
+        "--webhook-secret-file", metavar="FILE", default=os.environ.get("MLFLOW_KSERVE_WEBHOOK_SECRET_FILE"),
+        help="secret of the registry's webhook, /hooks/mlflow; also MLFLOW_KSERVE_WEBHOOK_SECRET_FILE",
+    )  # fmt: skip
     result.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return result
 
@@ -97,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     log.setLevel(options.log_level.upper())
+    raise_limit()
     try:
         return run(options)
     except (UnusableSetting, UnusableDatabase) as error:
@@ -106,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     data = folder(options.data)
+    if options.webhook_secret_file and not Path(options.webhook_secret_file).is_file():
+        raise UnusableSetting(f"--webhook-secret-file: there is no file {options.webhook_secret_file}")
     with listening(options.host, options.port) as ports:
         return serve(options, data, ports)
 
@@ -124,7 +133,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         store.migrate()
         ensure_local(store)
         guard = guard_of(options, store)
-        if guard.is_open() and not is_loopback(options.host):
+        if not guard.may_be_open and not guard.knows_callers():
             raise UnusableSetting(
                 f"--host {options.host} lets other machines in, and no token is known: "
                 "expected --admin-token-file or --jwt-jwks, or 127.0.0.1"
@@ -141,6 +150,8 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
             acts=lambda: loops.acts,
             waiting=loops.queue.__len__,
             metrics=loops.metrics.registry,
+            registry_webhook=RegistryWebhook(options.webhook_secret_file, data),
+            mark_followed=loops.followed_moved.set,
             last_seen=loops.last_seen,
         )
         app = site(control)
@@ -243,13 +254,13 @@ def guard_of(options: argparse.Namespace, store: Store) -> CallerGuard:
         *scopes,
     )  # fmt: skip
     try:
-        return CallerGuard(settings, store)
+        return CallerGuard(settings, store, may_be_open=is_loopback(options.host))
     except UnusableAccess as error:
         raise UnusableSetting(str(error)) from None
 
 
 def report_left(backend: LocalBackend, stopped: bool) -> None:
-    count = len(backend.keys())
+    count = len(backend.records.known())
     if count and not stopped:
         print(
             f"{count} serves go on; the next `mlflow-kserve up` takes them over. --stop-serves would end them.",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
 from mlflow.deployments import BaseDeploymentClient, PredictionsResponse
 from mlflow.exceptions import MlflowException
@@ -28,6 +30,9 @@ from mlflow_kserve.client.errors import ApiConflict, ApiError, ApiRefused, ApiUn
 from mlflow_kserve.client.flows import Steps, all_pages, ensure_serve, set_infra, wait_for
 from mlflow_kserve.client.login import current_login
 from mlflow_kserve.client.replies import BegunReply, StatusReply
+
+if TYPE_CHECKING:
+    from requests import Response
 
 WAIT_SECONDS = 660.0
 PREDICT_SECONDS = 300.0
@@ -170,24 +175,30 @@ class KServeDeploymentClient(BaseDeploymentClient):  # type: ignore[misc]  # MLf
         self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
     ) -> PredictionsResponse:  # fmt: skip
         """The predictions of MLflow's own route, /invocations; without a name, of the one serve of the environment."""
-        import requests
-
         env = endpoint or self.env
         name = deployment_name or self.only_deployment(env)
+        return PredictionsResponse.from_json(text_of(name, self.ask(name, env, "/invocations", payload(inputs))))
+
+    def explain(self, deployment_name: str | None = None, df: Any = None, endpoint: str | None = None) -> Any:
+        """The explanations of a model that has an explainer; MLflow's own refusal for others."""
+        env = endpoint or self.env
+        name = deployment_name or self.only_deployment(env)
+        reply = self.ask(name, env, f"/v1/models/{quote(name, safe='')}:explain", instances(df))
+        if reply.status_code == HTTPStatus.NOT_IMPLEMENTED:
+            return super().explain(name, df, endpoint)
+        return json.loads(text_of(name, reply))
+
+    def ask(self, name: str, env: str, path: str, body: bytes) -> Response:
+        import requests
+
         url = self.require_status(name, env)["url"]
         if url is None:
             fail(f"{name} in {env} has no address yet: it is not ready", INVALID_STATE)
+        headers = {"content-type": "application/json"}
         try:
-            reply = requests.post(
-                f"{url}/invocations", payload(inputs), headers={"content-type": "application/json"},
-                timeout=PREDICT_SECONDS,
-            )  # fmt: skip
+            return requests.post(url + path, body, headers=headers, timeout=PREDICT_SECONDS)
         except requests.RequestException as error:
             fail(f"{name} does not answer at {url}: {error}", TEMPORARILY_UNAVAILABLE)
-        if not reply.ok:
-            code = INVALID_PARAMETER_VALUE if reply.status_code < 500 else INTERNAL_ERROR
-            fail(f"{name} refuses the request ({reply.status_code}): {reply.text[:1000]}", code)
-        return PredictionsResponse.from_json(reply.text)
 
     def only_deployment(self, env: str) -> str:
         names = [each["name"] for each in self.list_deployments(env)]
@@ -274,6 +285,18 @@ def payload(inputs: Any) -> bytes:
         inputs = inputs.tolist()
     is_body = isinstance(inputs, Mapping) and BODIES & set(inputs)
     return json.dumps(inputs if is_body else {"inputs": inputs}).encode()
+
+
+def instances(df: Any) -> bytes:
+    """The body in V1 of a DataFrame."""
+    return f'{{"instances": {df.to_json(orient="records", date_format="iso", double_precision=15)}}}'.encode()
+
+
+def text_of(name: str, reply: Response) -> str:
+    if not reply.ok:
+        code = INVALID_PARAMETER_VALUE if reply.status_code < 500 else INTERNAL_ERROR
+        fail(f"{name} refuses the request ({reply.status_code}): {reply.text[:1000]}", code)
+    return reply.text
 
 
 def flavor_of(name: str, url: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Builds the images of predictors/images with docker, podman or buildah: `make images`.
+"""Builds the images of predictors/images and of the control plane with docker, podman or buildah: `make images`.
 
 pip inside the build is told what pip here is told: indexes and certificates go in as secrets of the build, which stay
 in no layer.
@@ -28,6 +28,8 @@ DOCKERFILE = IMAGES / "Dockerfile"
 TORCH = IMAGES / "requirements" / "torch-cpu.txt"
 PAGE = ROOT / "docs" / "images.md"
 NAMES = (*FAMILIES, STORAGE)
+CONTROLPLANE = "controlplane"
+CONTROLPLANE_DOCKERFILE = ROOT / "charts" / "Dockerfile"
 PIP_OPTIONS = (
     "index-url",
     "extra-index-url",
@@ -85,6 +87,8 @@ def engine() -> ImageBuilder:
 def image_name(name: str, registry: str, tag: str) -> str:
     if name == STORAGE:
         return storage_image(registry=registry, tag=tag)
+    if name == CONTROLPLANE:
+        return f"{registry}/{CONTROLPLANE}:{tag}"
     return family_image(name, registry=registry, tag=tag)
 
 
@@ -92,9 +96,10 @@ def image_names(text: str) -> list[str]:
     """Images by name or by flavor; all of them if the text is empty."""
     names = [BY_NAME[name].image if name in BY_NAME else name for name in text.replace(",", " ").split()]
     for name in names:
-        if name not in NAMES:
-            raise BuildError(f"there is no image or flavor {name}, only {', '.join(sorted({*NAMES, *BY_NAME}))}")
-    return list(dict.fromkeys(names)) or list(NAMES)
+        if name not in (*NAMES, CONTROLPLANE):
+            known = sorted({*NAMES, CONTROLPLANE, *BY_NAME})
+            raise BuildError(f"there is no image or flavor {name}, only {', '.join(known)}")
+    return list(dict.fromkeys(names)) or [*NAMES, CONTROLPLANE]
 
 
 @contextmanager
@@ -140,22 +145,25 @@ def fetch_torch(python: str) -> None:
 
 
 def build(builder: ImageBuilder, name: str, image: str, python: str, base: str | None, more: Sequence[str]) -> None:
-    requirements = (IMAGES / "requirements" / f"{name}.txt").read_text()
-    if re.search(r"^torch==", requirements, re.MULTILINE):
-        fetch_torch(python)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     arguments = {
-        "FAMILY": name,
         "PYTHON": python,
         "VERSION": project["version"],
         "REVISION": output(["git", "-C", str(ROOT), "rev-parse", "HEAD"]).strip(),
         **({"BASE": base} if base else {}),
     }
+    if name == CONTROLPLANE:
+        file, target = CONTROLPLANE_DOCKERFILE, []
+    else:
+        file, target = DOCKERFILE, ["--target", STORAGE if name == STORAGE else "predictor"]
+        arguments["FAMILY"] = name
+        if re.search(r"^torch==", (IMAGES / "requirements" / f"{name}.txt").read_text(), re.MULTILINE):
+            fetch_torch(python)
     with pip_secrets() as secrets:
         run(
             [
                 *builder.build,
-                *("--file", str(DOCKERFILE), "--tag", image, "--target", STORAGE if name == STORAGE else "predictor"),
+                *("--file", str(file), "--tag", image, *target),
                 *(word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")),
                 *secrets,
                 *more,

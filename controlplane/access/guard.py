@@ -27,9 +27,9 @@ class UnusableAccess(Exception):
 class CallerGuard:
     """Names the caller of each request. Without any token or issuer, the API is open on this machine alone."""
 
-    def __init__(self, settings: ControlAccessSettings, store: Store) -> None:
-        """Raises UnusableAccess."""
-        self.store = store
+    def __init__(self, settings: ControlAccessSettings, store: Store, may_be_open: bool = True) -> None:
+        """`may_be_open` unless other machines reach the API. Raises UnusableAccess."""
+        self.store, self.may_be_open = store, may_be_open
         admins = settings.admin_token_file
         try:
             self.admins = token_file(admins, "--admin-token-file") if admins else None
@@ -39,10 +39,13 @@ class CallerGuard:
 
     def is_open(self) -> bool:
         """Whether nobody needs a token, because none is known."""
+        return self.may_be_open and not self.knows_callers()
+
+    def knows_callers(self) -> bool:
         if self.admins is not None or self.verifiers:
-            return False
+            return True
         with self.store.reading() as tx:
-            return not tokens.everything(tx)
+            return bool(tokens.everything(tx))
 
     def caller(self, headers: Sequence[tuple[bytes, bytes]]) -> ApiCaller:
         """Raises ApiProblem: 401 without a token that is known."""

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlalchemy import Connection
 
-from controlplane.access.callers import Role
+from controlplane.access.callers import EVERYWHERE, Role
 from controlplane.domain.bodies import Body, read
-from controlplane.domain.problems import conflict
+from controlplane.domain.problems import conflict, wrong_field
 from controlplane.store import tokens
 from controlplane.store.tokens import StoredToken
 
@@ -29,9 +29,13 @@ class NewToken(Body):
     """until it expires"""
 
 
-def issue(tx: Connection, now: float, author: str, body: Any) -> tuple[StoredToken, str]:
-    """A new token, and its text, which is not kept."""
+def issue(tx: Connection, now: float, author: str, body: Any, closes: bool) -> tuple[StoredToken, str]:
+    """A new token, and its text, which is not kept. `closes` if from now on every caller needs one."""
     said = read(body, NewToken)
+    if closes and said.roles.get(EVERYWHERE) != "admin":
+        raise wrong_field(
+            "roles", "lets nobody make another token, and every caller needs one from now on", '{"*": "admin"} first'
+        )  # fmt: skip
     if tokens.find(tx, said.name) is not None:
         raise conflict(f"there is a token '{said.name}' already", "choose another name, or rotate it")
     text, sha256 = new_text()

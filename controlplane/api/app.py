@@ -15,8 +15,10 @@ from controlplane.api import (
     artifacts,
     clusters,
     deployments,
+    drift,
     environments,
     fleet,
+    hooks,
     operations,
     problems,
     rollouts,
@@ -31,8 +33,8 @@ from controlplane.domain.problems import ApiProblem
 
 PREFIX = "/api/v1"
 MAX_BODY = 1 << 20  # bytes
-OPEN = ("/healthcheck", "/readycheck")
-"""Paths for probes: they tell nothing of what is deployed."""
+OPEN = ("/healthcheck", "/readycheck", hooks.PATH)
+"""Paths for probes, which tell nothing of what is deployed, and for signed events."""
 
 
 def build(control: Control) -> FastAPI:
@@ -40,6 +42,8 @@ def build(control: Control) -> FastAPI:
         title="mlflow-kserve control plane",
         description="Environments, serves, deployments and rollback. Errors are application/problem+json.",
         version="1",
+        docs_url=None,  # the page has them, without a content network
+        redoc_url=None,
         telemetry={"tracing": False},  # newer versions trace by themselves; ours are the same with each
     )
     app.state.control = control
@@ -47,10 +51,14 @@ def build(control: Control) -> FastAPI:
     problems.install(app)
     app.add_middleware(GuardMiddleware)
     api = APIRouter(prefix=PREFIX, responses=PROBLEMS)
-    for each in (environments, clusters, deployments, rollouts, serves, fleet, artifacts, operations, tokens, webhooks):
+    routers = (
+        environments, clusters, deployments, drift, rollouts, serves, fleet, artifacts, operations, tokens, webhooks,
+    )  # fmt: skip
+    for each in routers:
         api.include_router(each.router)
     api.include_router(artifacts.jobs)
     app.include_router(api)
+    app.include_router(hooks.router)
     app.include_router(health)
     return app
 
@@ -62,12 +70,13 @@ class GuardMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http":
             request = Request(scope)
             try:
                 refuse_unreadable(request)
-                guard = control_of(request).guard
-                request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
+                if scope["path"] not in OPEN:
+                    guard = control_of(request).guard
+                    request.state.caller = await run_in_threadpool(guard.caller, request.headers.raw)
             except ApiProblem as problem:
                 return await problems.response(problem)(scope, receive, send)
             except DBAPIError:

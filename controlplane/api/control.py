@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from controlplane.access.callers import ApiCaller
 from controlplane.access.guard import CallerGuard
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.backends.backend import Key
 from controlplane.changes.context import BackendOf
 from controlplane.decide import Observed
@@ -30,6 +32,9 @@ class Control:
     waiting: Callable[[], int]
     """How many keys wait for the loops."""
     metrics: CollectorRegistry
+    registry_webhook: RegistryWebhook
+    mark_followed: Callable[[], None]
+    """Tells the loops that a model URI may have moved."""
     last_seen: Callable[[Key], Observed | None] = lambda key: None
     """What the loops saw of a target last; None if they do not act here, or the back end does not answer."""
 
@@ -45,5 +50,12 @@ def caller_of(request: Request) -> ApiCaller:
 
 
 def actor_of(request: Request) -> Actor:
-    host = request.client.host if request.client else "unknown"
-    return Actor(caller_of(request).name, host)
+    return Actor(caller_of(request).name, source_of(request))
+
+
+def source_of(request: Request) -> str:
+    """The address of the caller. A proxy on this machine may name it, and so may whoever pretends to be one."""
+    try:
+        return str(ipaddress.ip_address(request.client.host)) if request.client else "unknown"
+    except ValueError:
+        return "unknown"

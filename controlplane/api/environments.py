@@ -57,6 +57,8 @@ def patch(request: Request, name: str, body: JsonBody) -> Response:
         old = environments.get(context.tx, name)
         require_match(request, old.generation)
         new = changes.patch(context, old, body)
+        if new.config.place != old.config.place:  # it may be that of another environment
+            caller_of(request).require("admin")
         return ApiReply(200, views.environment(new), {"etag": etag(new.generation)})
 
     return carry_out(request, body, change)

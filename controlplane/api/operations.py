@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from controlplane.access.callers import Role
 from controlplane.api import streams, views
 from controlplane.api.control import caller_of, control_of
 from controlplane.api.parameters import DRY, MAX_ID, Limit, OptionalBody, PageNumber, documented
@@ -67,14 +68,7 @@ def steps(read: Callable[[], operations.Operation]) -> Callable[[], StreamPart]:
 @router.post("/operation/{id}/abort", summary="End a change under way", openapi_extra=documented())
 def abort(request: Request, id: str) -> Response:
     """What was active before the change is wanted again."""
-    with control_of(request).store.reading() as tx:
-        env = operations.get(tx, id).env
-    caller_of(request).require("deployer", env)
-
-    def change(context: ChangeContext) -> ApiReply:
-        return ApiReply(200, views.operation(deploy.abort(context, operations.get(context.tx, id))))
-
-    return carry_out(request, None, change)
+    return changed(request, id, None, "deployer", deploy.abort)
 
 
 @router.post(
@@ -99,15 +93,29 @@ def reject(request: Request, id: str, body: OptionalBody = None) -> Response:
 
 def decided(request: Request, id: str, body: Any, decide: Decision) -> Response:
     """The reply to what an approver says of a change."""
+
+    def with_reason(context: ChangeContext, row: operations.Operation) -> operations.Operation:
+        return decide(context, row, read(body if body is not None else {}, ApprovalReason).reason)
+
+    return changed(request, id, body, "approver", with_reason)
+
+
+def changed(
+    request: Request,
+    id: str,
+    body: Any,
+    role: Role,
+    change: Callable[[ChangeContext, operations.Operation], operations.Operation],
+) -> Response:
+    """The reply to what somebody with the role does to an operation."""
     with control_of(request).store.reading() as tx:
         env = operations.get(tx, id).env
-    caller_of(request).require("approver", env)
-    said = read(body if body is not None else {}, ApprovalReason)
+    caller_of(request).require(role, env)
 
-    def change(context: ChangeContext) -> ApiReply:
-        return ApiReply(200, views.operation(decide(context, operations.get(context.tx, id), said.reason)))
+    def carried(context: ChangeContext) -> ApiReply:
+        return ApiReply(200, views.operation(change(context, operations.get(context.tx, id))))
 
-    return carry_out(request, body, change)
+    return carry_out(request, body, carried)
 
 
 @router.get("/operation", summary="Changes, the newest first")

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from controlplane.api.control import Control, actor_of, control_of
 from controlplane.backends.backend import BackendAway, Key
 from controlplane.changes.context import ChangeContext
+from controlplane.domain.bodies import refuse_unstorable
 from controlplane.domain.problems import ApiProblem
 from controlplane.store import idempotency
 from controlplane.store.idempotency import KeptReply
@@ -41,6 +42,7 @@ def carry_out(request: Request, body: Any, change: Callable[[ChangeContext], Api
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise ApiProblem(400, f"the Idempotency-Key has {len(key)} characters", way_out=f"send 1 to {MAX_KEY}")
     dry_run = is_dry_run(request)
+    refuse_unstorable(body)
     sha256 = digest(request, body)
     with control.store.writing() as tx:
         context = ChangeContext(tx, control.store.now(), actor, control.backend_of)

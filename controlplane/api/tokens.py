@@ -34,9 +34,10 @@ def require_no_key(request: Request) -> None:
 def create(request: Request, body: JsonBody) -> Response:
     caller_of(request).require("admin")
     require_no_key(request)
+    closes = control_of(request).guard.is_open()
 
     def change(context: ChangeContext) -> ApiReply:
-        row, text = issuing.issue(context.tx, context.now, context.actor.name, body)
+        row, text = issuing.issue(context.tx, context.now, context.actor.name, body, closes)
         context.note("token.create", after=views.token(row))
         return ApiReply(201, {**views.token(row), "token": text}, {"cache-control": "no-store"})
 

@@ -12,6 +12,7 @@ from controlplane.domain.infra import in_words
 from controlplane.domain.revisions import in_sentences
 from controlplane.domain.rollouts import PlannedStep
 from controlplane.domain.times import iso
+from controlplane.drift import DriftReading
 from controlplane.store import events
 from controlplane.store.artifact_jobs import ArtifactJob
 from controlplane.store.artifacts import Artifact
@@ -319,3 +320,19 @@ def status(
         "last_error_at": when(target.last_error_at),
         "since": when(serving.since) if serving else when(target.updated_at),
     }
+
+
+def drift(serve: str, env: str, revision: int, read: DriftReading) -> dict[str, Any]:
+    columns = [
+        {
+            "kind": each.kind,
+            "name": each.name,
+            "model_version": each.version,
+            "psi": each.psi,
+            "missing_ratio": each.missing,
+            "state": each.state,
+        }
+        for each in read.columns
+    ]
+    return {"serve": serve, "env": env, "revision": revision, "pods": read.pods, "answered": read.answered,
+            "rows": read.rows, "columns": columns}  # fmt: skip

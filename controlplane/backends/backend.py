@@ -101,6 +101,9 @@ class Backend(Protocol):
         """Ends a revision; one that is stopping already is ended at once."""
         ...
 
+    def forget(self, key: Key) -> None:
+        """Lets go of what is kept of a serve that was deleted, such as logs; nothing of it runs any more."""
+
     def logs(self, key: Key, revision: int, lines: int) -> str:
         """The last lines that a revision has written."""
         ...

@@ -264,9 +264,9 @@ def hold_to_quotas(context: ChangeContext, environment: Environment, target: Ser
     """Raises ApiProblem (422) if the environment would have more than its quotas allow."""
     if environment.config.quotas == Quotas():
         return
-    contents = {**targets.wanted_contents(context.tx, environment.name), target.serve: content}
-    shares = [share_of(merged(each.environment.spec, each.infra)) for each in contents.values()]
-    if problems := exceeded(environment.config.quotas, shares):
+    overlays = targets.wanted_overlays(context.tx, environment.name)
+    overlays[target.serve] = merged(content.environment.spec, content.infra)
+    if problems := exceeded(environment.config.quotas, map(share_of, overlays.values())):
         raise ApiProblem(
             422,
             f"environment '{environment.name}' has no room: {problems[0].field} {problems[0].reason}",

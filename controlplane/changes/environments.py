@@ -7,7 +7,7 @@ from typing import Any
 
 from controlplane.backends.backend import FoundServe
 from controlplane.changes.context import ChangeContext
-from controlplane.domain.bodies import read, unstorable, unwrapped
+from controlplane.domain.bodies import read, unwrapped
 from controlplane.domain.environments import WRAPPER, EnvironmentConfig, NewEnvironment, config_problems
 from controlplane.domain.overlays import merged
 from controlplane.domain.problems import ApiProblem, conflict, unprocessable, wrong_field
@@ -30,8 +30,6 @@ def patch(context: ChangeContext, old: Environment, body: Any) -> Environment:
     """Changes what the body names. What is deployed keeps the environment as it was until it is deployed again."""
     if not isinstance(body, dict):
         raise ApiProblem(422, "the body is not a JSON object", way_out="send an object with the fields to change")
-    if place := unstorable(body):
-        raise wrong_field(place, "holds a character that no database stores", "text in Unicode")
     flat, _, problems = unwrapped(body, [WRAPPER])
     if problems:
         raise unprocessable(problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from controlplane.backends.backend import Key
 from controlplane.changes.context import ChangeContext
 from controlplane.domain.artifacts import NewArtifact
 from controlplane.domain.bodies import read
@@ -45,6 +46,7 @@ def delete(context: ChangeContext, old: Serve) -> None:
             f"POST /api/v1/serve/{old.name}/undeploy/{deployed[0]} first",
             environments=deployed,
         )
+    context.dirty += [Key(target.env, old.name) for target in targets.of_serve(context.tx, old.name)]
     serves.remove(context.tx, old)
     context.note("serve.delete", serve=old.name, before=asdict(old))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -46,6 +47,8 @@ PATTERNS = {
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$": "small letters, digits and -, a letter first, no - last",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters, digits, '.', '_' and '-', a letter or a digit first",
 }
+MAX_DEPTH = 50
+"""Levels of lists and objects in a body."""
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -53,8 +56,7 @@ def read(body: Any, model: type[B], wrappers: Sequence[str] = ()) -> B:
     """The body as the model; fields may lie in one of the wrappers, or flat beside it. Raises ApiProblem (422)."""
     if not isinstance(body, dict):
         raise ApiProblem(422, "the body is not a JSON object", way_out=f"send an object with {fields_of(model)}")
-    if place := unstorable(body):
-        raise unprocessable([FieldProblem(place, "holds a character that no database stores", "text in Unicode")])
+    refuse_unstorable(body)
     flat, places, problems = unwrapped(body, wrappers)
     try:
         result = model.model_validate(flat)
@@ -116,20 +118,29 @@ def problems_of(error: ValidationError, model: type[BaseModel], places: Mapping[
             yield FieldProblem(field, str(context.get("error", each["msg"])))
 
 
-def unstorable(value: Any, path: str = "") -> str | None:
-    """The path of a text with NUL or half a character in it, if there is one."""
+def refuse_unstorable(body: Any) -> None:
+    """Raises ApiProblem (422) for what can be written in JSON, and kept nowhere."""
+    for problem in unstorable(body):
+        raise unprocessable([problem])
+
+
+def unstorable(value: Any, path: str = "", depth: int = 0) -> Iterator[FieldProblem]:
+    """Texts with NUL or half a character in them, numbers that are none, and what is nested too deep."""
+    place = path or "body"
     if isinstance(value, str):
-        return (path or "body") if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value) else None
-    if isinstance(value, dict):
-        items: list[tuple[str, Any]] = list(value.items())
-        if any(unstorable(str(key)) for key in value):
-            return path or "body"
-    elif isinstance(value, list):
-        items = [(str(number), each) for number, each in enumerate(value)]
-    else:
-        return None
-    places = (unstorable(each, f"{path}.{key}" if path else key) for key, each in items)
-    return next((place for place in places if place), None)
+        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+            yield FieldProblem(place, "holds a character that no database stores", "text in Unicode")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield FieldProblem(place, f"is {value}", "a number")
+    elif isinstance(value, (dict, list)):
+        if depth == MAX_DEPTH:
+            yield FieldProblem(place, f"is nested more than {MAX_DEPTH} levels deep", "a body that is less deep")
+            return
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, each in items:
+            yield from unstorable(key, place)
+            yield from unstorable(each, f"{path}.{key}" if path else str(key), depth + 1)
 
 
 def fields_of(model: type[BaseModel]) -> str:

@@ -16,7 +16,7 @@ from controlplane.domain.problems import FieldProblem, unprocessable
 from generator import ServeSpec, SpecError, render
 
 WRAPPERS = ("api_serve_infra_config", "api_serve_config", "fast_api_config")
-OWNED = ("name", "namespace", "model", "canary", "revision", "flavor", "model_size", "image")
+OWNED = ("name", "namespace", "model", "canary", "revision", "flavor", "model_size")
 """Fields of the spec that the control plane sets itself."""
 WORDS: dict[str, tuple[str, ...]] = {
     "cores": ("resources", "cores"),

@@ -47,6 +47,8 @@ class Loops:
         self.artifacts = ArtifactFetcher(store, data / "artifacts", data / "secrets", self.current_lease)
         self.artifacts_wanted = threading.Event()
         self.webhooks = WebhookSender(store, data / "secrets", self.current_lease, self.metrics)
+        self.followed_moved = threading.Event()
+        """Somebody has said that a model URI has moved."""
         self.follower = UriFollower(store, backend_of, self.current_lease)
         self.lease: Lease | None = None
         self.lease_until = 0.0
@@ -74,6 +76,7 @@ class Loops:
         self.stop.set()
         self.shared_changed.set()
         self.artifacts_wanted.set()
+        self.followed_moved.set()
         self.queue.close()
         for thread in self.threads:
             thread.join()
@@ -193,8 +196,12 @@ class Loops:
             self.artifacts_wanted.wait(RENEW_INTERVAL)
 
     def follow(self) -> None:
-        """Asks what the model URIs name that serves follow."""
-        while not self.stop.wait(FOLLOW_INTERVAL):
+        """Asks what the model URIs name that serves follow: from time to time, and when one is said to have moved."""
+        while True:
+            self.followed_moved.wait(FOLLOW_INTERVAL)
+            self.followed_moved.clear()
+            if self.stop.is_set():
+                return
             try:
                 if self.acts:
                     self.follower.follow_all(lambda seen: self.queue.add(Key(seen.env, seen.serve)))

@@ -90,6 +90,9 @@ class Reconciler:
                 desired = self.keeping(desired, key)
             decision = decide(desired, observed, self.store.now())
             if decision.action is None:
+                if target is None and not observed.instances:
+                    self.fence(lease)
+                    backend.forget(key)
                 return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
             match decision.action:

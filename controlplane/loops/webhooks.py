@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy.exc import DBAPIError
 
 from controlplane.backends.secret_files import MissingSecret, secret_text
-from controlplane.domain.notifications import notification, signature
+from controlplane.domain.notifications import KEY_PREFIX, notification, signature
 from controlplane.domain.secrets import SecretReference
 from controlplane.domain.webhooks import WebhookConfig, url_problem
 from controlplane.failpoints import failpoint
@@ -123,7 +123,7 @@ class WebhookSender:
             return Outcome(str(error), pauses=True)
         except (TimeoutError, httpx.TimeoutException):
             return Outcome(f"no reply within {REPLY_SECONDS:g} s", pauses=True)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as error:  # some names of hosts are none
             return Outcome(f"it cannot be reached: {type(error).__name__}", pauses=True)
 
     def url_of(self, config: WebhookConfig) -> str:
@@ -141,6 +141,8 @@ class WebhookSender:
         headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
         if config.secret is not None:
             secret = secret_text(self.secrets, config.secret.secret, config.secret.key)
+            if not secret.removeprefix(KEY_PREFIX):
+                raise MissingSecret(f"secret {config.secret.secret} has nothing under the key {config.secret.key}")
             headers["webhook-signature"] = signature(secret, id, timestamp, body)
         return headers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pprint
 import shlex
@@ -74,17 +75,22 @@ async def description(url: str, serve: str, token: str = "") -> ModelDescription
 async def fetched(
     method: str, url: str, seconds: float, headers: Mapping[str, str], body: bytes | None = None
 ) -> tuple[int, bytes]:
-    """Raises httpx.HTTPError, and OverflowError for a reply that is too large."""
-    async with (
-        httpx.AsyncClient(timeout=seconds, trust_env=False) as client,
-        client.stream(method, url, headers=dict(headers), content=body) as response,
-    ):
-        content = bytearray()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > MAX_ANSWER:
-                raise OverflowError
-        return response.status_code, bytes(content)
+    """Raises httpx.HTTPError, and OverflowError for a reply that is too large; it is not unpacked."""
+    headers = {**headers, "accept-encoding": "identity"}
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            httpx.AsyncClient(timeout=seconds, trust_env=False) as client,
+            client.stream(method, url, headers=headers, content=body) as response,
+        ):
+            content = bytearray()
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if len(content) > MAX_ANSWER:
+                    raise OverflowError
+            return response.status_code, bytes(content)
+    except TimeoutError:
+        raise httpx.ReadTimeout(f"not all of it came within {seconds:g} s") from None
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -10,11 +10,10 @@ from fastapi.responses import RedirectResponse, Response
 
 from controlplane.api import clusters, deployments, environments, operations, serves
 from controlplane.api.control import caller_of, control_of
-from controlplane.api.reply import etag
 from controlplane.domain.problems import ApiProblem, wrong_field
 from controlplane.page.fleet import Text
 from controlplane.page.forms import FormFields, json_of, said
-from controlplane.page.rendering import render, reply_of, root_of, segment
+from controlplane.page.rendering import outcome_of, render, reply_of, root_of, segment
 from controlplane.page.serve import Revision
 
 router = APIRouter()
@@ -156,20 +155,17 @@ def delete(request: Request, name: str, form: FormFields) -> Response:
 
 @router.post("/operation/{id}/abort")
 def abort(request: Request, id: str) -> Response:
-    ended = reply_of(operations.abort(request, id))
-    return to_serve(request, ended["serve"], ended["env"])
+    return to_changed(request, operations.abort(request, id))
 
 
 @router.post("/operation/{id}/approve")
 def approve(request: Request, id: str, form: FormFields) -> Response:
-    ended = reply_of(operations.approve(request, id, said(form, ["reason"])))
-    return to_serve(request, ended["serve"], ended["env"])
+    return to_changed(request, operations.approve(request, id, said(form, ["reason"])))
 
 
 @router.post("/operation/{id}/reject")
 def reject(request: Request, id: str, form: FormFields) -> Response:
-    ended = reply_of(operations.reject(request, id, said(form, ["reason"])))
-    return to_serve(request, ended["serve"], ended["env"])
+    return to_changed(request, operations.reject(request, id, said(form, ["reason"])))
 
 
 @router.post("/serve/{name}/{env}/adopt")
@@ -189,11 +185,15 @@ def settled(request: Request, name: str, env: str, way_out: Callable[[Request, s
 
 def matching(request: Request, form: dict[str, str]) -> Request:
     """The request with the state that the person saw: it is refused if that has changed meanwhile."""
-    generation = form.get("generation", "")
-    if not generation.isdigit():
+    if not (generation := form.get("generation")):
         return request
-    headers = [*request.scope["headers"], (b"if-match", etag(int(generation)).encode())]
+    headers = [*request.scope["headers"], (b"if-match", f'"{generation}"'.encode("ascii", "replace"))]
     return Request({**request.scope, "headers": headers}, request.receive)
+
+
+def to_changed(request: Request, response: Response) -> Response:
+    operation = outcome_of(response)
+    return to_serve(request, operation["serve"], operation["env"])
 
 
 def to_serve(request: Request, name: str, env: str) -> Response:

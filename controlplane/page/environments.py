@@ -21,7 +21,7 @@ from controlplane.domain.overlays import merged, nested, value_at
 from controlplane.domain.problems import ApiProblem, wrong_field
 from controlplane.page.changes import matching
 from controlplane.page.forms import FormFields, json_of, number
-from controlplane.page.rendering import render, reply_of, root_of, segment
+from controlplane.page.rendering import outcome_of, render, reply_of, root_of, segment
 from controlplane.store import targets
 
 router = APIRouter()
@@ -108,7 +108,7 @@ def change(request: Request, name: str, form: FormFields) -> Response:
 
 @router.post("/adopt-environment/{name}")
 def adopt(request: Request, name: str) -> Response:
-    found = reply_of(clusters.adopt_environment(request, name))["serves"]
+    found = outcome_of(clusters.adopt_environment(request, name))["serves"]
     there = reply_of(api.get(request, name))
     return form_page(request, form_of(there["environment_configs"]), None, there, found)
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 
+from controlplane.domain.bodies import refuse_unstorable
 from controlplane.domain.problems import ApiProblem, FieldProblem, unprocessable, wrong_field
 
 MAX_FORM = 1 << 20  # bytes
@@ -63,6 +64,7 @@ def json_of(field: str, text: str) -> dict[str, Any]:
         raise wrong_field(field, f"is no JSON: {error}", "an object") from None
     if not isinstance(value, dict):
         raise wrong_field(field, "is no object", 'an object such as {"replicas": {"max": 3}}')
+    refuse_unstorable({field: value})
     return value
 
 

@@ -52,6 +52,12 @@ def reply_of(response: Response) -> Any:
     return json.loads(bytes(response.body))
 
 
+def outcome_of(response: Response) -> Any:
+    """What a change has replied; of a dry run, what it would have."""
+    reply = reply_of(response)
+    return reply.get("would", reply)
+
+
 def problem_page(request: Request, problem: ApiProblem) -> Response:
     if problem.status == 401:
         return to_sign_in(request)

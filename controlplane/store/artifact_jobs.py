@@ -6,10 +6,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from controlplane.domain.problems import not_found
 from controlplane.store import tables
+from controlplane.store.paging import one_page
 
 T = tables.artifact_job
 JobState = Literal["PENDING", "RUNNING", "SUCCESSFUL", "FAILED"]
@@ -52,8 +53,7 @@ def of_version(tx: Connection, serve: str, version: str) -> ArtifactJob | None:
 def listed(tx: Connection, state: str | None, page: int, limit: int) -> tuple[list[ArtifactJob], int]:
     """One page, the newest first, and how many there are."""
     query = select(T) if state is None else select(T).where(T.c.state == state)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(T.c.created_at.desc(), T.c.id).offset((page - 1) * limit).limit(limit))
+    rows, total = one_page(tx, query.order_by(T.c.created_at.desc(), T.c.id), page, limit)
     return [of(row) for row in rows], total
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from controlplane.domain.problems import not_found
 from controlplane.store import tables
+from controlplane.store.paging import one_page
 
 T = tables.artifact
 
@@ -42,8 +43,7 @@ def get(tx: Connection, serve: str, version: str) -> Artifact:
 def listed(tx: Connection, serve: str, page: int, limit: int) -> tuple[list[Artifact], int]:
     """One page, the newest first, and how many there are."""
     query = select(T).where(T.c.serve == serve)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(T.c.created_at.desc(), T.c.version.desc()).offset((page - 1) * limit).limit(limit))
+    rows, total = one_page(tx, query.order_by(T.c.created_at.desc(), T.c.version.desc()), page, limit)
     return [of(row) for row in rows], total
 
 

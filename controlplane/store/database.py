@@ -13,12 +13,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from controlplane.failpoints import failpoint
+from controlplane.store.tables import metadata
 
 log = logging.getLogger("controlplane")
 
@@ -95,7 +96,12 @@ class Store:
                 config = alembic_config(connection)
                 known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
                 current = MigrationContext.configure(connection).get_current_revision()
+                names = set(inspect(connection).get_table_names())
                 connection.rollback()
+                if "alembic_version" not in names and (others := names & set(metadata.tables)):
+                    raise UnusableDatabase(
+                        f"the database has tables of something else: {', '.join(sorted(others))}; use one of its own"
+                    )
                 if current is None and self.engine.dialect.name in CASE_BLIND:
                     connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
                     connection.commit()

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from controlplane.domain.notifications import subject_of
 from controlplane.domain.problems import not_found
 from controlplane.store import tables, webhooks
+from controlplane.store.paging import one_page
 
 T = tables.delivery
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
@@ -110,8 +111,7 @@ def listed(tx: Connection, webhook: str, state: str | None, page: int, limit: in
     query = select(T).where(T.c.webhook == webhook)
     if state:
         query = query.where(T.c.state == state)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(T.c.id.desc()).offset((page - 1) * limit).limit(limit))
+    rows, total = one_page(tx, query.order_by(T.c.id.desc()), page, limit)
     return [Delivery(**row._mapping) for row in rows], total
 
 

@@ -6,10 +6,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from controlplane.domain.problems import not_found
 from controlplane.store import tables
+from controlplane.store.paging import one_page
 
 T = tables.operation
 Kind = Literal["deploy", "redeploy", "rollback", "undeploy", "adopt", "take-over", "retry", "undo"]
@@ -60,8 +61,7 @@ def listed(
     for column, value in ((T.c.state, state), (T.c.serve, serve), (T.c.env, env)):
         if value:
             query = query.where(column == value)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(T.c.created_at.desc(), T.c.id).offset((page - 1) * limit).limit(limit))
+    rows, total = one_page(tx, query.order_by(T.c.created_at.desc(), T.c.id), page, limit)
     return [of(row) for row in rows], total
 
 

@@ -11,6 +11,7 @@ from controlplane.domain.rollouts import TrafficPlan
 from controlplane.store import tables
 from controlplane.store.generations import check_generation
 from controlplane.store.operations import Operation
+from controlplane.store.paging import one_page
 from monitoring.verdict import Look, Verdict, look_from
 
 T, S, L = tables.rollout, tables.rollout_step, tables.rollout_look
@@ -88,9 +89,8 @@ def listed(tx: Connection, serve: str, env: str | None, page: int, limit: int) -
     query = select(T).where(T.c.serve == serve)
     if env:
         query = query.where(T.c.env == env)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    ordered = query.order_by(T.c.created_at.desc(), T.c.env, T.c.revision.desc())
-    return [of(row) for row in tx.execute(ordered.offset((page - 1) * limit).limit(limit))], total
+    rows, total = one_page(tx, query.order_by(T.c.created_at.desc(), T.c.env, T.c.revision.desc()), page, limit)
+    return [of(row) for row in rows], total
 
 
 def add(tx: Connection, now: float, operation: Operation, baseline: int, plan: TrafficPlan) -> StoredRollout:

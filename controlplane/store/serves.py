@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from controlplane.domain.problems import not_found
 from controlplane.domain.serves import NewServe
 from controlplane.store import rollouts, tables
 from controlplane.store.generations import check_generation
+from controlplane.store.paging import one_page
 
 T, I = tables.serve, tables.infra_config  # noqa: E741
 
@@ -64,8 +65,7 @@ def listed(tx: Connection, page: int, limit: int, space: str | None, contains: s
         query = query.where(T.c.space == space)
     if contains:
         query = query.where(T.c.name.contains(contains, autoescape=True))
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    rows = tx.execute(query.order_by(T.c.name).offset((page - 1) * limit).limit(limit))
+    rows, total = one_page(tx, query.order_by(T.c.name), page, limit)
     return [of(row) for row in rows], total
 
 

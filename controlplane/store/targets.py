@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
+from controlplane.domain.overlays import merged
 from controlplane.domain.problems import not_found
 from controlplane.domain.revisions import Content
 from controlplane.store import tables
 from controlplane.store.database import writes
 from controlplane.store.generations import check_generation
+from controlplane.store.paging import one_page
 
 T, R, D = tables.target, tables.revision, tables.deployment
 DeploymentStatus = Literal["PENDING", "ACTIVE", "ENDED", "FAILED", "ABORTED"]
@@ -97,11 +99,16 @@ def places_of(tx: Connection, serves: Sequence[str]) -> dict[str, list[str]]:
     return places
 
 
-def wanted_contents(tx: Connection, env: str) -> dict[str, Content]:
-    """What each serve of an environment should be, by one query."""
+def wanted_overlays(tx: Connection, env: str) -> dict[str, dict[str, Any]]:
+    """What each serve of an environment should have over the defaults of the spec, by one query.
+
+    As it was stored, and not checked again: there may be a thousand, and each deployment asks.
+    """
     same = (R.c.serve == T.c.serve) & (R.c.env == T.c.env) & (R.c.number == T.c.wanted)
     query = select(R.c.serve, R.c.content).join(T, same).where(T.c.env == env)
-    return {serve: Content.model_validate(content) for serve, content in tx.execute(query)}
+    return {
+        serve: merged(content["environment"].get("spec", {}), content["infra"]) for serve, content in tx.execute(query)
+    }
 
 
 def in_environment(tx: Connection, env: str) -> list[ServeTarget]:
@@ -146,9 +153,8 @@ def revisions(tx: Connection, serve: str, env: str | None, page: int, limit: int
     query = select(R).where(R.c.serve == serve)
     if env:
         query = query.where(R.c.env == env)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    ordered = query.order_by(R.c.created_at.desc(), R.c.env, R.c.number.desc())
-    return [revision_of(row) for row in tx.execute(ordered.offset((page - 1) * limit).limit(limit))], total
+    rows, total = one_page(tx, query.order_by(R.c.created_at.desc(), R.c.env, R.c.number.desc()), page, limit)
+    return [revision_of(row) for row in rows], total
 
 
 def add_deployment(tx: Connection, now: float, revision: Revision, operation: str) -> None:
@@ -196,6 +202,5 @@ def deployments(
         query = query.where(D.c.env == env)
     if status:
         query = query.where(D.c.status == status)
-    total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    ordered = query.order_by(D.c.created_at.desc(), D.c.env, D.c.revision.desc())
-    return [Deployment(**row._mapping) for row in tx.execute(ordered.offset((page - 1) * limit).limit(limit))], total
+    rows, total = one_page(tx, query.order_by(D.c.created_at.desc(), D.c.env, D.c.revision.desc()), page, limit)
+    return [Deployment(**row._mapping) for row in rows], total

@@ -41,7 +41,7 @@ def main() -> int:
             sys.stderr.write(f"setting up the environment of {name}\n")
             envs.python_of(name, may_install=True)
         return 0
-    out: Path = options.out or (_SCRATCH if options.quick or options.case else _PUBLISHED)
+    out: Path = options.out or (_SCRATCH if options.quick or options.case or options.against else _PUBLISHED)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     work = Path(tempfile.mkdtemp(prefix="peers-"))
@@ -63,7 +63,11 @@ def _run(options: argparse.Namespace, out: Path, work: Path) -> int:
     cases = [case for case in CASES if case.name in options.case] if options.case else list(CASES)
     if options.quick and not options.case:
         cases = [case for case in cases if case.quick]
-    starter = Starter(work, options.ours.resolve(), may_install=not options.quick)
+    other: Path | None = options.against
+    if other:
+        # Further workers are compared with the first one, not with anybody.
+        cases = [case.against_other() for case in cases if case.kind != "workers"]
+    starter = Starter(work, options.ours, other=other, may_install=not options.quick)
     # Installing uses both cores and comes before anything is measured.
     for who in (MLFLOW, MLSERVER):
         if any(who in case.contenders for case in cases):
@@ -122,7 +126,13 @@ def _options() -> argparse.Namespace:
         "--out", type=Path, help="folder for the results (default: docs/benchmarks; build/benchmarks for a partial run)"
     )
     parser.add_argument(
-        "--ours", type=Path, default=ROOT, metavar="FOLDER", help="checkout to measure (default: this one)"
+        "--ours", type=_checkout, default=ROOT, metavar="FOLDER", help="checkout to measure (default: this one)"
+    )
+    parser.add_argument(
+        "--against",
+        type=_checkout,
+        metavar="FOLDER",
+        help="another checkout: each case compares the two, and no other servers",
     )
     parser.add_argument(
         "--set-up", nargs="+", choices=[envs.MLFLOW, envs.MLSERVER], help="set up environments and stop"
@@ -131,6 +141,12 @@ def _options() -> argparse.Namespace:
         "--render", type=Path, metavar="JSON", help="write the table and the chart of an earlier run again"
     )
     return parser.parse_args()
+
+
+def _checkout(folder: str) -> Path:
+    if not (Path(folder) / "predictors" / "mlflow.py").is_file():
+        raise argparse.ArgumentTypeError(f"{folder} is no checkout: it has no predictors/mlflow.py")
+    return Path(folder).resolve()
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,7 +12,9 @@ from loadtest.peers.payloads import PeerPayload
 from loadtest.peers.servers import (
     ECHO,
     MLFLOW,
+    MLFLOW_HERE,
     MLSERVER,
+    OTHER,
     OURS,
     OURS_DOUBLES,
     OURS_NATIVE,
@@ -25,6 +27,7 @@ Kind = Literal["throughput", "grpc", "latency", "tail", "start", "memory", "work
 MakePayload = Callable[[Any], PeerPayload]
 
 IN_PROCESS = "parse + predict + dump"
+MAX_LOSS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class BenchmarkCase:
 
     def payload_for(self, who: str, rows: Any) -> PeerPayload:
         return self.payload_of.get(who, self.payload)(rows)
+
+    def against_other(self) -> BenchmarkCase:
+        """The same case as a comparison of two checkouts: the first may be 2 % worse at most."""
+        floor = 1 - MAX_LOSS if self.higher_is_better else 1 + MAX_LOSS
+        return replace(self, bars=(Bar(OURS, OTHER, floor, 1.0),))
 
 
 CASES = (
@@ -214,6 +222,34 @@ CASES = (
         (Bar(OURS, STOCK, 5, 10), Bar(OURS, MLFLOW)),
         payload=payloads.v1_texts,
         payload_of={MLFLOW: payloads.invocations_texts},
+    ),
+    *(
+        BenchmarkCase(
+            f"{model}-{connections}",
+            f"{title}, {connections} {'connection' if connections == 1 else 'connections'}",
+            "throughput",
+            model,
+            (Bar(OURS, STOCK, floor, goal), Bar(OURS, MLFLOW_HERE)),
+            connections=connections,
+            payload=payloads.v1_numbers,
+            payload_of={MLFLOW_HERE: payloads.invocations_numbers},
+        )
+        for model, title, connections, floor, goal in (
+            ("keras-mlp", "Keras, 2 hidden layers, V1, 1 row", 16, 20, 60),
+            ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 1, 4, 8),
+            ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 16, 5, 10),
+            ("onnx-conv", "ONNX, 2 convolutions, V1, 1 image", 16, 4, 6),
+        )
+    ),
+    BenchmarkCase(
+        "distilbert-1",
+        "DistilBERT's size, 1 short text, 1 connection",
+        "throughput",
+        "distilbert",
+        (Bar(OURS, STOCK, 1.0, 1.1), Bar(OURS, MLFLOW_HERE)),
+        connections=1,
+        payload=payloads.v1_scored_table,
+        payload_of={STOCK: payloads.v1_scored_texts, MLFLOW_HERE: payloads.invocations_scored_table},
     ),
     BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 16, 25),)),
     BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 28, 40),)),

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loadtest.peers.tables import TABLES, model_of, target_of
+from loadtest.peers import networks
+from loadtest.peers.networks import NETWORKS
+from loadtest.peers.tables import TABLES, model_of, sentences, target_of
 
 DOUBLES = "-doubles"
 FEATURES = 10
@@ -34,6 +36,10 @@ class Saved:
 
     def rows(self, count: int, seed: int) -> Any:
         """A matrix, or a table for a model that has one."""
+        if self.name == "onnx-conv":
+            return networks.images(count, seed)
+        if self.name == "distilbert":
+            return sentences(count, seed, words=(6, 12))
         return TABLES[self.name](count, seed) if self.name in TABLES else rows(count, seed)
 
     def labels(self, rows: Any) -> list[int]:
@@ -79,6 +85,8 @@ class Models:
         from sklearn.linear_model import LogisticRegression
         from xgboost import XGBClassifier
 
+        if name in NETWORKS:
+            return Saved(name, self._folder / name, networks.save(name, self._folder / name), False)
         if name in TABLES:
             return self._train_on_table(name)
         x = rows(_TRAINING_ROWS, seed=1)

@@ -25,9 +25,12 @@ OURS = "ours"
 OURS_NATIVE = "ours, native engine"
 OURS_PROBABILITIES = "ours, with probabilities"
 OURS_DOUBLES = "ours, doubles"
+OTHER = "the other checkout"
 STOCK = "stock KServe"
 TUNED = "stock KServe, tuned"
 MLFLOW = "mlflow serve"
+MLFLOW_HERE = "mlflow serve, same environment"
+"""For networks, whose libraries a second environment would have to hold once more."""
 MLSERVER = "MLServer"
 ECHO = "raw ASGI echo"
 
@@ -60,9 +63,10 @@ class PeerServer:
 class Starter:
     """Starts servers, and knows which ones are available."""
 
-    def __init__(self, work: Path, ours: Path = ROOT, *, may_install: bool = True) -> None:
+    def __init__(self, work: Path, ours: Path = ROOT, *, other: Path | None = None, may_install: bool = True) -> None:
         self._work = work
         self._ours = ours
+        self._other = other
         self._may_install = may_install
         self._count = 0
         self._reasons: dict[str, str | None] = {}
@@ -89,7 +93,7 @@ class Starter:
         http, grpc, spare = free_port(), free_port(), free_port()
         extra: dict[str, str] = {}
         cwd = self._work
-        if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES, OURS_DOUBLES):
+        if who in (OURS, OURS_NATIVE, OURS_PROBABILITIES, OURS_DOUBLES, OTHER):
             folder = model.folder.with_name(model.folder.name + DOUBLES) if who == OURS_DOUBLES else model.folder
             argv = [str(PYTHON), "-m", "predictors.mlflow", f"--model-uri={folder}", f"--model-name={MODEL}"]
             argv += [f"--http-port={http}", f"--grpc-port={grpc}", "--host=127.0.0.1", f"--workers={workers}"]
@@ -98,7 +102,7 @@ class Starter:
             argv += ["--engine=native"] if who == OURS_NATIVE else []
             ready = "/v2/health/ready"
             # The measured checkout comes first on Python's path.
-            cwd = self._ours
+            cwd = self._other if self._other and who == OTHER else self._ours
         elif who in (STOCK, TUNED):
             argv = [str(PYTHON), str(APPS / "stock.py"), f"--model-dir={model.folder}", f"--name={MODEL}"]
             argv += [f"--http-port={http}", f"--grpc-port={grpc}", *(["--tuned"] if who == TUNED else [])]
@@ -106,8 +110,8 @@ class Starter:
         elif who == ECHO:
             argv = [str(PYTHON), str(APPS / "echo.py"), f"--port={http}"]
             ready = "/"
-        elif who == MLFLOW:
-            python = envs.python_of(envs.MLFLOW, may_install=self._may_install)
+        elif who in (MLFLOW, MLFLOW_HERE):
+            python = envs.python_of(envs.MLFLOW, may_install=self._may_install) if who == MLFLOW else PYTHON
             argv = [str(python), "-m", "mlflow", "models", "serve", "--env-manager=local"]
             argv += [f"--model-uri={model.folder}", "--host=127.0.0.1", f"--port={http}"]
             extra = {"PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -57,20 +56,16 @@ def get_environment(session: Session, name: str) -> Any:
 @click.argument("name")
 @environment_flags
 @api_options
-def create_environment(
-    session: Session, name: str, file: Mapping[str, Any] | None, assigned: tuple[Any, ...], **flags: Any
-) -> None:
-    session.show(session.send(calls.create_environment({**body(file, assigned, **flags), "name": name})))
+def create_environment(session: Session, name: str, **flags: Any) -> None:
+    session.show(session.send(calls.create_environment({**body(**flags), "name": name})))
 
 
 @environment.command("update", help="Change an environment; what is not named stays.")
 @click.argument("name")
 @environment_flags
 @api_options
-def change_environment(
-    session: Session, name: str, file: Mapping[str, Any] | None, assigned: tuple[Any, ...], **flags: Any
-) -> None:
-    session.show(session.send(calls.change_environment(name, body(file, assigned, **flags))))
+def change_environment(session: Session, name: str, **flags: Any) -> None:
+    session.show(session.send(calls.change_environment(name, body(**flags))))
 
 
 @environment.command("delete", help="Delete an environment that nothing is deployed in.")

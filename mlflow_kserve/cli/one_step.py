@@ -117,10 +117,8 @@ def undeploy_model(
 @click.option("--name", required=True, metavar="NAME", help="name of the environment")
 @environment_flags
 @api_options
-def create_environment(
-    session: Session, name: str, file: Mapping[str, Any] | None, assigned: tuple[Any, ...], **flags: Any
-) -> None:
-    session.show(session.send(calls.create_environment({**body(file, assigned, **flags), "name": name})))
+def create_environment(session: Session, name: str, **flags: Any) -> None:
+    session.show(session.send(calls.create_environment({**body(**flags), "name": name})))
 
 
 @click.command("create-serve", help="Make a serve.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -43,20 +43,20 @@ def list_rollouts(session: Session, serve: str, env: str | None) -> Any:
     return session.follow(all_pages(calls.list_rollouts(serve, env)))
 
 
-@rollout.command("pause", help="Leave the traffic as it is until somebody resumes, promotes or aborts.")
-@argument_serve
-@option_env
-@shows(watch=False)
-def pause(session: Session, serve: str, env: str) -> Any:
-    return shown(session, session.send(calls.steer_rollout(serve, env, "pause")))
+def steering(verb: Literal["pause", "resume", "abort"], help: str) -> None:
+    """A verb that needs no more than the rollout."""
+
+    @rollout.command(verb, help=help)
+    @argument_serve
+    @option_env
+    @shows(watch=False)
+    def steer(session: Session, serve: str, env: str) -> Any:
+        return shown(session, session.send(calls.steer_rollout(serve, env, verb)))
 
 
-@rollout.command("resume", help="Go on with a paused rollout.")
-@argument_serve
-@option_env
-@shows(watch=False)
-def resume(session: Session, serve: str, env: str) -> Any:
-    return shown(session, session.send(calls.steer_rollout(serve, env, "resume")))
+steering("pause", "Leave the traffic as it is until somebody resumes, promotes or aborts.")
+steering("resume", "Go on with a paused rollout.")
+steering("abort", "Send all requests back to the revision before.")
 
 
 @rollout.command("promote", help="Go to the next step, whatever is known of the revision.")
@@ -66,14 +66,6 @@ def resume(session: Session, serve: str, env: str) -> Any:
 @shows(watch=False)
 def promote(session: Session, serve: str, env: str, full: bool) -> Any:
     return shown(session, session.send(calls.steer_rollout(serve, env, "promote", {"full": full})))
-
-
-@rollout.command("abort", help="Send all requests back to the revision before.")
-@argument_serve
-@option_env
-@shows(watch=False)
-def abort(session: Session, serve: str, env: str) -> Any:
-    return shown(session, session.send(calls.steer_rollout(serve, env, "abort")))
 
 
 @rollout.command("retry", help="Roll a revision that has failed out again.")

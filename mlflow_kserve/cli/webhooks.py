@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -50,20 +49,16 @@ def get_webhook(session: Session, name: str) -> Any:
 @click.argument("name")
 @webhook_flags
 @api_options
-def create_webhook(
-    session: Session, name: str, file: Mapping[str, Any] | None, assigned: tuple[Any, ...], **flags: Any
-) -> None:
-    session.show(session.send(calls.create_webhook({**fields(file, assigned, flags), "name": name})))
+def create_webhook(session: Session, name: str, **flags: Any) -> None:
+    session.show(session.send(calls.create_webhook({**fields(**flags), "name": name})))
 
 
 @webhook.command("update", help="Change a webhook; what is not named stays.")
 @click.argument("name")
 @webhook_flags
 @api_options
-def change_webhook(
-    session: Session, name: str, file: Mapping[str, Any] | None, assigned: tuple[Any, ...], **flags: Any
-) -> None:
-    session.show(session.send(calls.change_webhook(name, fields(file, assigned, flags))))
+def change_webhook(session: Session, name: str, **flags: Any) -> None:
+    session.show(session.send(calls.change_webhook(name, fields(**flags))))
 
 
 @webhook.command("delete", help="Delete a webhook, with what it has not got yet.")
@@ -90,6 +85,6 @@ def repeat_delivery(session: Session, name: str, delivery: int) -> None:
     session.show(session.send(calls.repeat_delivery(name, delivery)))
 
 
-def fields(file: Mapping[str, Any] | None, assigned: tuple[Any, ...], flags: dict[str, Any]) -> dict[str, Any]:
+def fields(to: Any, **flags: Any) -> dict[str, Any]:
     """--url is where the control plane is, so that --to is where events are posted to."""
-    return body(file, assigned, url=flags.pop("to"), **flags)
+    return body(**flags, url=to)

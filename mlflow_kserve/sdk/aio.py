@@ -91,7 +91,8 @@ class AsyncFunction:
         """See `Function.run`."""
         checked_action(action)
         client = None if local_execution else self.project.client
-        target = target_of(self.spec, options, env or (client.env if client else ""), local_execution)
+        place = env or (client.env if client else "")
+        target = await asyncio.to_thread(target_of, self.spec, options, place, local_execution)  # it may save a model
         return await AsyncRun(self.spec, target, client.api if client else None).resume()
 
 

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 from urllib.parse import urlsplit
 
+from mlflow_kserve.sdk.saving import PICKLES, model_of_checkpoint, model_of_pickle
 from mlflow_kserve.sdk.status import UnusableFunction
 
 Kind = Literal["mlflowserve", "sklearnserve", "huggingfaceserve"]
 KINDS: tuple[str, ...] = get_args(Kind)
 DEFAULT_MODEL_NAME = "model"
-PICKLES = (".pkl", ".joblib")
+EXPECTED: dict[Kind, str] = {
+    "mlflowserve": "the folder of an MLflow model: it has no file MLmodel",
+    "sklearnserve": "a model of scikit-learn: expected the folder of an MLflow model, or a .pkl or .joblib file",
+    "huggingfaceserve": "a model of transformers: expected the folder of an MLflow model, or one with a config.json",
+}
 HUGGING_FACE = ("hf", "huggingface")
 
 
@@ -35,24 +40,20 @@ class FunctionSpec:
             raise UnusableFunction("path is missing: expected a folder of a model, or its URI")
 
     def model_uri(self) -> str:
-        """The URI of the model as the server takes it; raises UnusableFunction for files that it does not serve."""
+        """The URI of the model as the server takes it; bare files are saved as one. Raises UnusableFunction."""
         scheme = urlsplit(self.path).scheme
-        if self.path.endswith(PICKLES):
-            raise UnusableFunction(
-                f"{self.path} is a bare pickle, which no server here loads yet: save it with "
-                "mlflow.sklearn.save_model, and give the folder"
-            )
-        if scheme in HUGGING_FACE:
-            raise UnusableFunction(
-                f"{self.path} is a model of Hugging Face's hub, which no server here loads yet: save it with "
-                "mlflow.transformers.save_model, and give the folder"
-            )
+        if scheme in HUGGING_FACE or (scheme and self.path.endswith(PICKLES)):
+            raise UnusableFunction(f"{self.path} is no MLflow model: download it, and give the path")
         if scheme:
             return self.path
-        folder = Path(self.path).expanduser().absolute()
-        if not (folder / "MLmodel").is_file():
-            raise UnusableFunction(f"{folder} is not the folder of an MLflow model: it has no file MLmodel")
-        return str(folder)
+        place = Path(self.path).expanduser().absolute()
+        if (place / "MLmodel").is_file():
+            return str(place)
+        if place.name.endswith(PICKLES) and self.kind == "sklearnserve":
+            return str(model_of_pickle(place))
+        if (place / "config.json").is_file() and self.kind == "huggingfaceserve":
+            return str(model_of_checkpoint(place))
+        raise UnusableFunction(f"{place} is not {EXPECTED[self.kind]}")
 
 
 Envs = Mapping[str, Any] | list[Mapping[str, Any]]

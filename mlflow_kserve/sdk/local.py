@@ -31,6 +31,10 @@ class LocalServer:
 
     def __init__(self, spec: FunctionSpec, options: RunOptions) -> None:
         """Raises UnusableFunction."""
+        if spec.image is not None:
+            raise UnusableFunction(
+                f"image is {spec.image!r}: expected none, since a local run is a process of this machine"
+            )
         self.served_name = spec.model_name
         self.model_uri = spec.model_uri()
         self.variables = variables_of(options)

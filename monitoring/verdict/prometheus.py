@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 
 from monitoring.catalogue import BY_SERIES
-from monitoring.verdict.sources import FAMILIES, TIMEOUT_SECONDS, CounterSample, SourceUnreadable, body
+from monitoring.verdict.sources import FAMILIES, CounterSample, SourceUnreadable, body, client_with
 
 POD_LABELS = ("pod", "instance")
 """Labels that tell pods apart, the first one that a series has."""
@@ -44,9 +45,7 @@ class PrometheusQuery:
         query = f'{{__name__=~"{"|".join(SERIES)}",{self.selector}}}'
         url = str(httpx.URL(self.url.rstrip("/") + "/api/v1/query", params={"query": query}))
         try:
-            with httpx.Client(timeout=TIMEOUT_SECONDS, headers=dict(self.headers), trust_env=False) as client:
-                answer = json.loads(body(client, url))
-            result: list[dict[str, Any]] = answer["data"]["result"]
+            result: list[dict[str, Any]] = json.loads(asyncio.run(self.answer(url)))["data"]["result"]
         except httpx.HTTPStatusError as error:
             raise SourceUnreadable(f"{self.url} answers {error.response.status_code} to {query}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -54,3 +53,7 @@ class PrometheusQuery:
         except (ValueError, KeyError, TypeError):
             raise SourceUnreadable(f"{self.url} does not answer as Prometheus does: expected data.result") from None
         return result
+
+    async def answer(self, url: str) -> str:
+        async with client_with(self.headers) as client:
+            return await body(client, url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -15,6 +16,7 @@ PATH = "/metrics"
 FAMILIES = (
     "model_predictions", "model_prediction_errors", "model_prediction_latency_seconds", "model_loaded",
     "model_reloads", "model_prediction_share", "model_prediction_quantile", "model_drift_window_rows", "model_role",
+    "model_feature_psi", "model_feature_missing_ratio", "model_prediction_psi",
     "model_shadow_requests", "model_shadow_labels", "model_shadow_difference", "model_shadow_latency_ratio",
 )  # fmt: skip
 """What is read. A parser of Prometheus' text names a counter without its `_total`."""
@@ -50,12 +52,17 @@ class PodScraper:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def read(self) -> Mapping[str, Sequence[CounterSample] | None]:
-        with httpx.Client(timeout=TIMEOUT_SECONDS, headers=dict(self.headers), trust_env=False) as client:
-            return {url: self.scraped(client, url) for url in self.urls}
+        return asyncio.run(self.read_all())
 
-    def scraped(self, client: httpx.Client, url: str) -> Sequence[CounterSample] | None:
+    async def read_all(self) -> Mapping[str, Sequence[CounterSample] | None]:
+        """Asks all pods at once."""
+        async with client_with(self.headers) as client:
+            answers = await asyncio.gather(*(self.scraped(client, url) for url in self.urls))
+        return dict(zip(self.urls, answers, strict=True))
+
+    async def scraped(self, client: httpx.AsyncClient, url: str) -> Sequence[CounterSample] | None:
         try:
-            text = body(client, url.rstrip("/") + PATH)
+            text = await body(client, url.rstrip("/") + PATH)
             return [sample for sample in samples(text) if self.chooses(sample)]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             return None
@@ -65,14 +72,27 @@ class PodScraper:
         return all(sample.labels.get(label, value) == value for label, value in self.labels.items())
 
 
-def body(client: httpx.Client, url: str) -> str:
+def client_with(headers: Mapping[str, str]) -> httpx.AsyncClient:
+    """A client that asks for nothing packed."""
+    headers = {**headers, "accept-encoding": "identity"}
+    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, headers=headers, trust_env=False)
+
+
+async def body(client: httpx.AsyncClient, url: str) -> str:
+    """The text as it comes: what somebody has packed nevertheless is none. Raises httpx.HTTPError and ValueError."""
     content = bytearray()
-    with client.stream("GET", url) as response:
-        response.raise_for_status()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > MAX_BYTES:
-                raise ValueError(f"{url} sends more than {MAX_BYTES} bytes")
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),  # the client's own begins anew with each byte
+            client.stream("GET", url) as response,
+        ):
+            response.raise_for_status()
+            async for chunk in response.aiter_raw():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    raise ValueError(f"{url} sends more than {MAX_BYTES} bytes")
+    except TimeoutError:
+        raise httpx.ReadTimeout(f"not all of it came within {TIMEOUT_SECONDS:g} s") from None
     return content.decode()
 
 

@@ -27,6 +27,7 @@ from predictors.pipeline.served_model import ServedModel
 from predictors.protocol import grpc as codec
 from predictors.protocol.batch import Batch, Prediction, row_count
 from predictors.protocol.errors import InvalidInput, NotFound, RequestError
+from predictors.protocol.grpc_contents import LargeMessage, lifted
 from predictors.protocol.grpc_status import GrpcStatus
 from predictors.telemetry.exchange import Exchange, current
 
@@ -78,6 +79,7 @@ class InferenceService:
     async def infer(self, call: RpcCall, message: bytes) -> bytes:
         """ModelInfer, from the bytes of the request to those of the reply: a large message is parsed in a thread."""
         request: Any = None
+        large: LargeMessage | None = None
         try:
             if len(message) <= MAX_SHARED_BODY:
                 request = message_of(pb.ModelInferRequest, message)
@@ -85,16 +87,16 @@ class InferenceService:
             else:
                 served = self.pipeline.serving()
                 if served.pair is not None:  # the message says which of them answers
-                    request = await self.pipeline.alone(lambda: message_of(pb.ModelInferRequest, message))
+                    request, large = await self.pipeline.alone(lambda: parsed_large(message))
                     served = self.pipeline.check(request.model_name, request.model_version or None)
 
             def decode() -> Batch:
                 if request is not None:
-                    return codec.decode(request)
-                large = message_of(pb.ModelInferRequest, message)
-                self.pipeline.check_name(large.model_name)
-                served.of_version(large.model_name, large.model_version or None)
-                return codec.decode(large)
+                    return codec.decode(request, large)
+                whole, lifted = parsed_large(message)
+                self.pipeline.check_name(whole.model_name)
+                served.of_version(whole.model_name, whole.model_version or None)
+                return codec.decode(whole, lifted)
 
             decoded = call.decoded
             if served.pair is not None:
@@ -104,16 +106,21 @@ class InferenceService:
             model, loaded = served.model, served.loaded
 
             async def hooked() -> tuple[bytes, int]:
-                batch = decode()
-                response, _ = await model(request_of(batch, model.name), dict(call.head.metadata))
+                def opened() -> tuple[Batch, Any]:
+                    batch = decode()
+                    return batch, request_of(batch, model.name)
+
+                batch, request = await self.pipeline.by_size(len(message), opened)
+                response, _ = await model(request, dict(call.head.metadata))
                 prediction = prediction_of(response, loaded.version)
                 if call.exchange is not None and call.exchange.sampled:
                     call.exchange.predicted = batch, prediction
-                return encode(prediction, batch), row_count(batch)
+                reply = await self.pipeline.by_size(len(message), lambda: codec.encode(prediction, batch))
+                return reply, row_count(batch)
 
             if model.customized:
                 return await self.pipeline.counted(served, hooked)
-            return await self.pipeline.predict(served, len(message), decode, encode, call.seconds_left, decoded)
+            return await self.pipeline.predict(served, len(message), decode, codec.encode, call.seconds_left, decoded)
         except Exception as error:
             self.abort(request_error(error))
 
@@ -191,7 +198,7 @@ class InferReply:
         return codec.decode(request)
 
     def encode(self, prediction: Prediction, batch: Batch) -> bytes:
-        return encode(prediction, batch)
+        return codec.encode(prediction, batch)
 
     def send(self, encoded: bytes, version_header: bytes) -> None:
         self.call.reply(encoded)
@@ -321,6 +328,7 @@ def message_of(request_type: Any, message: bytes) -> Any:
         raise InvalidInput(f"the message is no {request_type.DESCRIPTOR.name}") from None
 
 
-def encode(prediction: Prediction, batch: Batch) -> bytes:
-    message: bytes = codec.encode(prediction, batch).SerializeToString()
-    return message
+def parsed_large(message: bytes) -> tuple[Any, LargeMessage]:
+    """A ModelInferRequest, and what was lifted out of it."""
+    large = lifted(message)
+    return message_of(pb.ModelInferRequest, large.rest), large

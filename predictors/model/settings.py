@@ -31,6 +31,13 @@ class PredictionSettings:
         choice("auto", "native", "compiled"),
         group="Predictions",
     )
+    batching: str = setting(
+        "exact",
+        "which requests are answered together: 'exact' only where that changes no bit of an answer, 'allow' also where "
+        "last digits depend on it",
+        choice("exact", "allow"),
+        group="Predictions",
+    )
     strict_input: bool = setting(
         False,
         "refuse at /invocations what MLflow's server ignores (columns, params and keys that the model does not have) "
@@ -55,13 +62,6 @@ class PredictionSettings:
 
 @dataclass(frozen=True)
 class LoadSettings:
-    load_timeout: float = setting(
-        1800.0,
-        "seconds after which a model that is still being loaded counts as failed, not counting its download; "
-        "0 for never",
-        seconds,
-        group="Loading",
-    )
     load_trial: bool = setting(
         True,
         "load a new version in a process of its own before the server loads it, so that one that crashes or hangs "

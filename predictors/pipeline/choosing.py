@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from predictors.pipeline.fast_path import MAX_FAST_BODY
 from predictors.pipeline.served_model import Pair, ServedModel
 from predictors.protocol.batch import Batch
 from predictors.telemetry.exchange import current
@@ -39,15 +38,15 @@ async def choose(
         begin_shadow(pair.shadow, headers, size)
         return pair.model, decoded
     if pair.splitter.reads_rows and decoded is None:
-        decoded = await decoded_first(pipeline, decode, inline=inline and size <= MAX_FAST_BODY)
+        decoded = await decoded_first(pipeline, decode, size, inline=inline)
     return pair.candidate if pair.splitter.picks(headers, decoded) else pair.model, decoded
 
 
-async def decoded_first(pipeline: Pipeline, decode: Callable[[], Batch], *, inline: bool) -> Batch | None:
+async def decoded_first(pipeline: Pipeline, decode: Callable[[], Batch], size: int, *, inline: bool) -> Batch | None:
     """None if it cannot be decoded: the model then fails over it, and the caller gets its words."""
     with pipeline.admission.slot():
         try:
-            return decode() if inline else await pipeline.alone(decode)
+            return await pipeline.by_size(size, lambda: decode().unpacked(), inline=inline)
         except Exception:
             return None
 

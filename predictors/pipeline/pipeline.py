@@ -21,7 +21,7 @@ from predictors.pipeline.served_model import ServedModel
 from predictors.pipeline.served_models import ServedModels
 from predictors.pipeline.settings import Settings
 from predictors.processes.shared_state import SharedState
-from predictors.protocol.batch import Batch, Prediction, row_count
+from predictors.protocol.batch import Batch, Prediction, memory_of, row_count
 from predictors.protocol.errors import (
     Conflict,
     InternalError,
@@ -30,6 +30,7 @@ from predictors.protocol.errors import (
     NotReady,
 )
 from predictors.queueing.admission import Admission
+from predictors.queueing.decoded_bytes import DecodedBytes
 from predictors.queueing.inflation import Inflater
 from predictors.queueing.thread_slots import PredictionThreads, ThreadSlots, stop_if_abandoned
 from predictors.runtime import garbage
@@ -69,6 +70,7 @@ class Pipeline:
         self.thread_slots = ThreadSlots(self.executor, threads)
         self.large_requests = asyncio.Lock()
         self.admission = Admission(settings, threads, self.queued)
+        self.decoded = DecodedBytes(self.admission.byte_budget.limit)
         self.ignored_log = IgnoredLog(settings.model_name)
         self.refusals = LogThrottle()
         """Inputs that the model itself refuses."""
@@ -159,25 +161,29 @@ class Pipeline:
             decode = lambda: batch  # noqa: E731 - it stands for the other
         fast_path, small = served.fast_path, inline and size <= MAX_FAST_BODY
         if served.features is not None:
-            return await self.counted(served, lambda: self.with_features(served, small, decode, encode), seconds)
+            return await self.counted(served, lambda: self.with_features(served, size, decode, encode, small), seconds)
         if not small or fast_path is None:
-            large = size > MAX_SHARED_BODY
-            return await self.counted(served, lambda: self.in_thread(served, decode, encode, large=large), seconds)
+            return await self.counted(served, lambda: self.in_thread(served, decode, encode, size), seconds)
         return await self.counted(served, lambda: self.in_batch(served, fast_path, decode, encode), seconds)
 
     async def with_features(
-        self, served: ServedModel, small: bool, decode: Callable[[], Batch], encode: Callable[[Prediction, Batch], T]
+        self,
+        served: ServedModel,
+        size: int,
+        decode: Callable[[], Batch],
+        encode: Callable[[Prediction, Batch], T],
+        small: bool,
     ) -> tuple[T, int]:
         """Looks up the features that the request lacks; then it goes on like all others."""
         if served.features is None:
             raise AssertionError("a served model without features")
         exchange = current.get()
-        batch = decode() if small else await self.apart(decode)
+        batch = await self.by_size(size, lambda: decode().unpacked(), inline=small)
         with nullcontext() if exchange is None else exchange.step("features"):
             batch = await served.features.join(batch, None if small else self.apart)
         if small and served.fast_path is not None:
             return await self.in_batch(served, served.fast_path, lambda: batch, encode)
-        return await self.in_thread(served, lambda: batch, encode)
+        return await self.in_thread(served, lambda: batch, encode, size)
 
     async def in_batch(
         self,
@@ -205,17 +211,16 @@ class Pipeline:
         served: ServedModel,
         decode: Callable[[], Batch],
         encode: Callable[[Prediction, Batch], T],
-        *,
-        large: bool = False,
+        size: int = 0,
     ) -> tuple[T, int]:
-        loaded, kept = served.loaded, self.is_kept(served)
+        loaded, kept, large = served.loaded, self.is_kept(served), size > MAX_SHARED_BODY
 
         def prepare() -> Batch:
             batch = decode()
             stop_if_abandoned()
             is_matrix = isinstance(loaded.rows_plan, MatrixPlan)
             rows = loaded.engine_rows(batch) if large and is_matrix and not kept else None
-            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch
+            return batch.with_matrix(rows) if isinstance(rows, np.ndarray) else batch.unpacked()
 
         def predict(batch: Batch) -> tuple[Prediction, Batch]:
             model_input = batch.copy() if kept and not loaded.plan.copies_input else batch
@@ -234,10 +239,12 @@ class Pipeline:
 
         if not large:
             return await self.apart(lambda: finish(*predict(prepare())))
-        # The model does not wait: most models let other threads run.
-        batch = await self.alone(prepare)
-        prediction, batch = await self.apart(lambda: predict(batch))
-        return await self.alone(lambda: finish(prediction, batch))
+        async with self.decoded.place(size) as place:
+            batch = await self.alone(prepare)
+            place.hold(memory_of(batch, size))
+            # The model does not wait: most models let other threads run.
+            prediction, batch = await self.apart(lambda: predict(batch))
+            return await self.alone(lambda: finish(prediction, batch))
 
     def is_kept(self, served: ServedModel) -> bool:
         """Whether this request is read again later: the model may change its input, and its output."""
@@ -251,6 +258,13 @@ class Pipeline:
         run = contextvars.copy_context().run
         result: T = await self.thread_slots.run(lambda: run(work), self.admission.hold)
         return result
+
+    async def by_size(self, size: int, work: Callable[[], T], *, inline: bool = True) -> T:
+        """Runs what decodes or encodes a request of this size: that of a small one on the event loop, of a large one
+        when no other is."""
+        if inline and size <= MAX_FAST_BODY:
+            return work()
+        return await (self.alone if size > MAX_SHARED_BODY else self.apart)(work)
 
     async def alone(self, work: Callable[[], T]) -> T:
         """Runs in a thread what makes millions of objects, one request at a time: they all want the interpreter's lock.

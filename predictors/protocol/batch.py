@@ -10,7 +10,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from predictors.protocol.ignored import Ignored
+from predictors.protocol.packed_rows import PackedRows
 
+OBJECTS = (
+    12  # times the size of a JSON text that its values take as Python's objects; short numbers and texts take most
+)
 RELEASED = 4096  # values that are freed at a time
 
 Values: TypeAlias = "list[Any] | np.ndarray[Any, Any]"
@@ -44,7 +48,7 @@ class Batch:
 
     Either `columns` (inputs by name) or `rows` is set. `rows` is anything else: a list of rows or of records,
     a matrix, or the JSON of a model without a tabular signature. Lists hold JSON values as parsed; arrays are
-    typed tensors.
+    typed tensors. Lists of numbers in a large request are `PackedRows`, until `unpacked`.
     """
 
     columns: dict[str, Values] | None = None
@@ -72,6 +76,19 @@ class Batch:
     """The caller sent params, if only an empty object: MLflow hands the model that rather than None."""
     entities: Mapping[str, Values] | None = None
     """The join keys, if the features of the request were looked up."""
+
+    def unpacked(self) -> Batch:
+        """The same request with lists for `PackedRows`, which only a `MatrixPlan` reads."""
+        lists: dict[int, list[Any]] = {}
+
+        def listed(value: Any) -> Any:
+            if type(value) is PackedRows:
+                return lists.get(id(value)) or lists.setdefault(id(value), value.tolist())
+            return {key: listed(item) for key, item in value.items()} if type(value) is dict else value
+
+        self.rows, self.columns = listed(self.rows), listed(self.columns)
+        self.source = self.source and (self.source[0], listed(self.source[1]))
+        return self
 
     def with_matrix(self, rows: np.ndarray[Any, Any]) -> Batch:
         """The same request with its rows as one matrix of numbers; its own values are freed."""
@@ -119,3 +136,11 @@ def row_count(batch: Batch) -> int:
         first: Any = next(iter(batch.columns.values()), ())
         return len(first) if getattr(first, "ndim", 1) else 1
     return len(batch.rows) if hasattr(batch.rows, "__len__") else 1
+
+
+def memory_of(batch: Batch, size: int) -> int:
+    """Bytes of the values of a request of this size, about."""
+    values = [one for one in (*(batch.columns or {}).values(), batch.rows) if one is not None]
+    if any(not isinstance(one, np.ndarray) or one.dtype.kind == "O" for one in values):
+        return OBJECTS * size
+    return sum(one.nbytes for one in values)

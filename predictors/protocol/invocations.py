@@ -12,6 +12,7 @@ from predictors.protocol.csv_table import decode_csv
 from predictors.protocol.errors import InvalidInput, RequestError, UnsupportedMediaType
 from predictors.protocol.ignored import KEY, Ignored
 from predictors.protocol.options import Options, read_options
+from predictors.protocol.packed_rows import PackedRows, is_list
 from predictors.protocol.parquet_table import decode_parquet
 from predictors.protocol.tables import ANY, TableColumns
 
@@ -47,11 +48,18 @@ def decode_file(body: bytes, content_type: str, columns: TableColumns = ANY) -> 
 
 def decode_json(body: bytes, ignored: Ignored | None = None) -> Batch:
     """A request in JSON. What no model takes is noted in `ignored`, or refused if that is None."""
-    payload = jsontext.parse_object(body, nonfinite=ignored is not None)
+    payload = jsontext.parse_packed(body, holds_rows, nonfinite=ignored is not None)
     batch = batch_of(payload, ignored)
     batch.literals = jsontext.may_hold_literals(body)
     batch.ignored = ignored
     return batch
+
+
+def holds_rows(payload: dict[str, Any], parent: dict[str, Any], key: str) -> bool:
+    """Whether a list is the rows of a request, or a column."""
+    if parent is payload:
+        return key in FORMS
+    return parent is payload.get("inputs") or (parent is payload.get("dataframe_split") and key == "data")
 
 
 def batch_of(payload: dict[str, Any], ignored: Ignored | None) -> Batch:
@@ -77,7 +85,7 @@ def batch_of_form(form: str, data: Any, options: Options) -> Batch:
     if form == "dataframe_split":
         return decode_split(data, v1.batch_of(options))
     if form == "dataframe_records":
-        if not isinstance(data, list) or not data or not all(isinstance(record, dict) for record in data):
+        if not is_list(data) or not data or not are_records(data):
             raise InvalidInput("'dataframe_records' must be a list of at least one record (an object each)")
         batch = v1.batch_of(options, rows=data)
         batch.frame = True
@@ -87,19 +95,23 @@ def batch_of_form(form: str, data: Any, options: Options) -> Batch:
     return batch
 
 
+def are_records(rows: Any) -> bool:
+    return rows.names is not None if isinstance(rows, PackedRows) else all(isinstance(record, dict) for record in rows)
+
+
 def with_lists(inputs: Any) -> Any:
     """Scalars as lists: MLflow accepts a row as an object of scalars, a value as a row, and a scalar for all rows."""
     if not isinstance(inputs, dict):
-        return inputs if isinstance(inputs, list) else [inputs]
-    scalars = sum(not isinstance(value, list) for value in inputs.values())
-    rows = max((len(value) for value in inputs.values() if isinstance(value, list)), default=1) if scalars else 1
+        return inputs if is_list(inputs) else [inputs]
+    scalars = sum(not is_list(value) for value in inputs.values())
+    rows = max((len(value) for value in inputs.values() if is_list(value)), default=1) if scalars else 1
     if rows * scalars > MAX_REPEATED:
         raise InvalidInput(f"{scalars} inputs have one value for {rows} rows: expected a list with a value per row")
-    return {name: value if isinstance(value, list) else [value] * rows for name, value in inputs.items()}
+    return {name: value if is_list(value) else [value] * rows for name, value in inputs.items()}
 
 
 def decode_split(data: Any, batch: Batch) -> Batch:
-    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
+    if not isinstance(data, dict) or not is_list(data.get("data")):
         raise InvalidInput("'dataframe_split' must be an object with 'columns' and 'data' (and optionally 'index')")
     unknown = [key for key in data if key not in ("columns", "data", "index")]
     if unknown:
@@ -116,6 +128,11 @@ def decode_split(data: Any, batch: Batch) -> Batch:
         return batch
     if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
         raise InvalidInput("'dataframe_split.columns' must be a list of different names")
+    if isinstance(rows, PackedRows):
+        if rows.names is None and rows.width == len(names):
+            batch.columns = {str(name): rows.column(i) for i, name in enumerate(names)}  # type: ignore[misc]
+            return batch
+        rows = rows.tolist()
     if len(names) == 1 and not any(isinstance(row, list) for row in rows):
         batch.columns = {str(names[0]): rows}
         return batch

@@ -3,6 +3,8 @@
 A piece ends at a comma, wherever that is. It is made a JSON text of its own: the containers that are open where it
 begins are opened before it, and those that are open where it ends are closed after it. Its values then go into the
 containers that are open. The parser sees every byte, and the value is the one that it would make of the whole text.
+
+Lists of numbers, or of rows of numbers, may be packed on the way: then only those of one piece are ever objects.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
+from predictors.protocol.packed_rows import NotPackable, PackedRows
+
 Container: TypeAlias = "list[Any] | dict[str, Any]"
 
+MIN_PACKED = 256  # numbers, or so, that are packed at a time
 PIECE = 128 * 1024  # bytes: a few milliseconds
 QUOTE, COMMA = ord('"'), ord(",")
 OPENING, CLOSING, KIND = ord("{"), ord("}"), 0x20  # the bit in which { and [, and } and ], differ
@@ -34,9 +40,41 @@ class Cut:
     """The brackets of those that it opens and leaves open."""
 
 
+class Packing:
+    """A list that is packed as it grows: it keeps the items that are yet to be packed."""
+
+    def __init__(self, parent: dict[str, Any], key: str, items: list[Any]) -> None:
+        self.parent = parent
+        self.key = key
+        self.items = items
+        self.packed = PackedRows(items[0])
+
+    def pack(self, count: int) -> None:
+        self.packed.append(self.items[:count])
+        del self.items[:count]
+
+    def end(self) -> None:
+        """Puts the rows in the place of the list, unless a key that came twice has taken it."""
+        self.pack(len(self.items))
+        self.packed.close()
+        if self.parent.get(self.key) is self.items:
+            self.parent[self.key] = self.packed
+
+    def undo(self) -> None:
+        if self.parent.get(self.key) is self.packed:
+            self.parent[self.key] = self.items
+        self.items[:0] = self.packed.tolist()
+
+
 def parse_in_pieces(body: bytes, loads: Callable[[bytes], Any]) -> Any:
     """The value of a JSON text; `loads` parses a piece, and raises orjson's error."""
     return PieceReader(body, loads).read()
+
+
+def parse_and_pack(body: bytes, loads: Callable[[bytes], Any]) -> tuple[Any, list[Packing]]:
+    """Likewise, with long lists of numbers, or of rows of numbers, that are values of objects packed."""
+    reader = PieceReader(body, loads, packs=True)
+    return reader.read(), reader.packings
 
 
 def cut_after(body: bytes, start: int, depth: int) -> Cut:
@@ -69,9 +107,13 @@ def containers_at_end(characters: Any, outside: Any, depth: int) -> tuple[int, b
 
 
 class PieceReader:
-    def __init__(self, body: bytes, loads: Callable[[bytes], Any]) -> None:
+    def __init__(self, body: bytes, loads: Callable[[bytes], Any], *, packs: bool = False) -> None:
         self.body = body
         self.loads = loads
+        self.packs = packs
+        self.packings: list[Packing] = []
+        self.open_packings: list[Packing] = []
+        self.unpackable: list[list[Any]] = []
         self.before, self.after = secrets.token_hex(8), secrets.token_hex(8)
         """Stand before and after the text of a piece; no text of the body is taken for them."""
         self.kinds = b""
@@ -100,7 +142,43 @@ class PieceReader:
         self.merge(value, self.open[first - 1 :])
         self.open = [*self.open[: cut.kept], *path[min(cut.kept, 1) :]]
         self.kinds = self.kinds[: cut.kept] + cut.opened
+        if self.packs:
+            self.pack()
         return value
+
+    def pack(self) -> None:
+        """Packs what is complete of the lists that are open, and ends those that are not open any more."""
+        for packing in self.open_packings:
+            if not is_in(self.open, packing.items):
+                self.attempt(packing, packing.end)
+        self.open_packings = [one for one in self.packings if is_in(self.open, one.items)]
+        for depth, (parent, items) in enumerate(pairwise(self.open), 2):
+            if type(parent) is dict and type(items) is list:
+                self.pack_items(parent, items, len(items) - (depth < len(self.open)))
+
+    def pack_items(self, parent: dict[str, Any], items: list[Any], count: int) -> None:
+        """Packs so many items of a list that is the value of an object, if that has not failed before."""
+        packing = next((one for one in self.open_packings if one.items is items), None)
+        if packing is None:
+            if not count or count * width_of(items[0]) < MIN_PACKED or is_in(self.unpackable, items):
+                return
+            try:
+                packing = Packing(parent, next(key for key, value in parent.items() if value is items), items)
+            except NotPackable:
+                self.unpackable.append(items)
+                return
+            self.packings.append(packing)
+            self.open_packings.append(packing)
+        self.attempt(packing, lambda: packing.pack(count))
+
+    def attempt(self, packing: Packing, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except NotPackable:
+            packing.undo()
+            self.unpackable.append(packing.items)
+            self.packings.remove(packing)
+            self.open_packings = [one for one in self.open_packings if one is not packing]
 
     def prefix(self, kinds: bytes) -> bytes:
         """Opens containers, each as the first item of the one before; something must follow."""
@@ -146,3 +224,12 @@ class PieceReader:
             return error
         before = len(self.body[:start].decode(errors="replace"))
         return orjson.JSONDecodeError(error.msg, self.body.decode(errors="replace"), before + error.pos - prefix)
+
+
+def is_in(containers: list[Any], container: Any) -> bool:
+    """Whether it is one of them, not only equal to one."""
+    return any(one is container for one in containers)
+
+
+def width_of(item: Any) -> int:
+    return len(item) if isinstance(item, (list, dict)) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import orjson
 
 from predictors.protocol.errors import InvalidInput, ModelFailure
-from predictors.protocol.json_pieces import parse_in_pieces
+from predictors.protocol.json_pieces import Packing, parse_and_pack, parse_in_pieces
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 LARGE = 256 * 1024  # bytes of a text that is parsed in pieces
@@ -21,11 +22,38 @@ BLOCK = 2**16  # numbers that are written at a time
 
 def parse_object(body: bytes | memoryview, *, nonfinite: bool = False) -> dict[str, Any]:
     """The JSON object in a request body; with `nonfinite` it may hold NaN and Infinity, as Python writes them."""
+    return object_of(body, parse_in_pieces, nonfinite=nonfinite)
+
+
+def parse_packed(
+    body: bytes, may_be_packed: Callable[[dict[str, Any], dict[str, Any], str], bool], *, nonfinite: bool = False
+) -> dict[str, Any]:
+    """Likewise; in a large one, lists of numbers or of rows of numbers may be `PackedRows`.
+
+    `may_be_packed` says where, from the whole object, the object that holds the list, and its key there.
+    """
+    packings: list[Packing] = []
+
+    def parse(body: bytes, loads: Callable[[bytes], Any]) -> Any:
+        value, found = parse_and_pack(body, loads)
+        packings.extend(found)
+        return value
+
+    payload = object_of(body, parse, nonfinite=nonfinite)
+    for packing in packings:
+        if not may_be_packed(payload, packing.parent, packing.key):
+            packing.undo()
+    return payload
+
+
+def object_of(
+    body: bytes | memoryview, parse_large: Callable[[bytes, Callable[[bytes], Any]], Any], *, nonfinite: bool
+) -> dict[str, Any]:
     if not body:
         raise InvalidInput("the request body is empty: expected a JSON object")
     loads = loads_nonfinite if nonfinite else orjson.loads
     try:
-        value = loads(body) if len(body) <= LARGE else parse_in_pieces(bytes(body), loads)
+        value = loads(body) if len(body) <= LARGE else parse_large(bytes(body), loads)
     except orjson.JSONDecodeError as error:
         named = not nonfinite and names_nonfinite(bytes(body), error.pos)
         hint = " (JSON has no NaN or Infinity: send null)" if named else ""

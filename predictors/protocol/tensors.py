@@ -13,6 +13,7 @@ import numpy as np
 
 from predictors.protocol import casting
 from predictors.protocol.errors import InvalidInput
+from predictors.protocol.packed_rows import PackedRows
 
 Array = casting.Array
 
@@ -60,9 +61,14 @@ def parse_shape(shape: Any, name: str) -> tuple[int, ...]:
 def from_json(data: Any, datatype: Any, shape: tuple[int, ...], name: str, literals: bool = True) -> Array:
     """The `data` of a JSON tensor, nested or flat in row-major order; `literals` as in `Batch`."""
     dtype = dtype_of(datatype, name)
+    expected = f"{datatype} values"
+    if isinstance(data, PackedRows):
+        numbers = data.numbers_as(dtype)
+        if numbers is not None and numbers.size == prod(shape) and (data.width is None or numbers.shape == shape):
+            return casting.cast_exact(numbers.reshape(-1), dtype, name, expected, typed=False).reshape(shape)
+        data = data.tolist()
     if not isinstance(data, list):
         raise InvalidInput(f"input '{name}': 'data' must be a list, got {casting.json_type(data)}")
-    expected = f"{datatype} values"
     if dtype.kind == "f" and (packed := pack_numbers(data, shape, literals)) is not None:
         return casting.cast_exact(packed, dtype, name, expected, typed=False).reshape(shape)
     numbers = array_of_numbers(data, dtype)

@@ -12,17 +12,24 @@ from predictors.protocol.casting import json_type
 from predictors.protocol.errors import InvalidInput
 from predictors.protocol.names import closest
 from predictors.protocol.options import Options, read_options
+from predictors.protocol.packed_rows import is_list
 
 KEYS = ("instances", "inputs", "parameters", "signature_name")
 
 
 def decode(body: bytes) -> Batch:
-    payload = jsontext.parse_object(body)
     if may_hold_bytes(body):
-        payload = {key: with_bytes(value) for key, value in payload.items()}
+        payload = {key: with_bytes(value) for key, value in jsontext.parse_object(body).items()}
+    else:
+        payload = jsontext.parse_packed(body, holds_rows)
     batch = decode_object(payload)
     batch.literals = jsontext.may_hold_literals(body)
     return batch
+
+
+def holds_rows(payload: dict[str, Any], parent: dict[str, Any], key: str) -> bool:
+    """Whether a list is the rows of a request, or a column."""
+    return (parent is payload and key in ("instances", "inputs")) or parent is payload.get("inputs")
 
 
 def decode_object(payload: Mapping[str, Any]) -> Batch:
@@ -39,7 +46,7 @@ def decode_object(payload: Mapping[str, Any]) -> Batch:
     options = read_options(payload.get("parameters"), "parameters")
     if "instances" in payload:
         rows = payload["instances"]
-        if not isinstance(rows, list):
+        if not is_list(rows):
             raise InvalidInput(f"'instances' must be a list of rows or records, got {json_type(rows)}")
         if not rows:
             raise InvalidInput("'instances' is empty: expected at least one row")
@@ -51,12 +58,12 @@ def decode_columns(inputs: Any, options: Options, key: str = "inputs") -> Batch:
     """The value of `key`: an object of columns, or one tensor as a nested list."""
     if isinstance(inputs, dict):
         for name, values in inputs.items():
-            if not isinstance(values, list):
+            if not is_list(values):
                 raise InvalidInput(f"input '{name}': expected a list with a value per row, got {json_type(values)}")
         if not inputs or not all(inputs.values()):
             raise InvalidInput(f"'{key}' is empty: expected at least one column with at least one row")
         return batch_of(options, columns=inputs)
-    if not isinstance(inputs, list):
+    if not is_list(inputs):
         raise InvalidInput(f"'{key}' must be an object of columns or a list of rows, got {json_type(inputs)}")
     if not inputs:
         raise InvalidInput(f"'{key}' is empty: expected at least one row")

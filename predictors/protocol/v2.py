@@ -28,13 +28,20 @@ PROTOCOL_PARAMETERS = frozenset(
 def decode(body: bytes, header_length: str | None = None) -> Batch:
     """A request; `header_length` is the Inference-Header-Content-Length if binary tensors follow the JSON."""
     if header_length is None:
-        return decode_object(jsontext.parse_object(body), memoryview(b""), jsontext.may_hold_literals(body))
+        payload = jsontext.parse_packed(body, holds_values)
+        return decode_object(payload, memoryview(b""), jsontext.may_hold_literals(body))
     readable = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
     split = int(header_length) if readable else -1
     if not 0 <= split <= len(body):
         raise InvalidInput(f"Inference-Header-Content-Length must be a number of bytes of the body (0 to {len(body)})")
     view = memoryview(body)
     return decode_object(jsontext.parse_object(bytes(view[:split])), view[split:])
+
+
+def holds_values(payload: dict[str, Any], parent: dict[str, Any], key: str) -> bool:
+    """Whether a list is the data of a tensor."""
+    inputs = payload.get("inputs")
+    return key == "data" and isinstance(inputs, list) and any(tensor is parent for tensor in inputs)
 
 
 def decode_object(payload: Mapping[str, Any], binary: memoryview, literals: bool = True) -> Batch:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-from predictors.candidate.spec import WantedCandidate, spec_of_request
+from predictors.access.webhook import Webhook, may_move
+from predictors.candidate.spec import CandidateSpec, WantedCandidate, spec_of_request
 from predictors.features.lookup import Description
 from predictors.pipeline.candidate_report import candidate_report
 from predictors.pipeline.metadata import model_metadata, server_metadata
@@ -21,9 +23,9 @@ from predictors.rest.asgi import Request, Response, peer_of
 from predictors.rest.openapi.document import OpenAPIDocument
 from predictors.rest.responses import json_response
 from predictors.rest.routes import LIVE, Route
-from predictors.rest.webhook import Webhook, may_change, may_move
 from predictors.storage.source import is_moving
 from predictors.telemetry.metrics import exposition
+from predictors.uris import ModelURI
 
 CANDIDATE_PATH = "/v2/repository/models/{model}/candidate"
 
@@ -214,3 +216,10 @@ class Operations:
 
 def described(served: ServedModel) -> Description | None:
     return None if served.features is None else served.features.description
+
+
+def may_change(event: Mapping[str, Any], spec: CandidateSpec) -> bool:
+    """Whether an event of the registry may move a candidate's URI, or change the share that its tag names."""
+    model, tagged = ModelURI.parse(spec.uri), event.get("entity") == "model_version_tag"
+    same_name = model.name is not None and event.get("data", {}).get("name") == model.name
+    return (model.is_moving and may_move(event, spec.uri)) or (tagged and spec.share is None and same_name)

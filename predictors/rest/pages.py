@@ -19,6 +19,12 @@ ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
+PLAYGROUND = {
+    "playground": ("playground.html", "text/html; charset=utf-8"),
+    "playground.css": ("playground.css", "text/css"),
+    "playground.js": ("playground.js", "text/javascript"),
+}
+"""Files of our own: a form made from /schema, for those who want an answer and no list of routes."""
 SCRIPT_NAME = "start.js"
 SCRIPT = """
 // The document says more to those who may read it: once there is a token, it is fetched again with it.
@@ -123,6 +129,7 @@ def docs(name: str) -> bytes:
 <link rel="icon" href="docs/favicon-32x32.png">
 </head>
 <body>
+<p><a href="docs/playground">Ask the model by a form</a></p>
 <div id="ui"></div>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
@@ -135,6 +142,9 @@ def asset(file: str) -> tuple[bytes, str] | None:
     """A file of the page and its media type; only those that the page names."""
     if file == SCRIPT_NAME:
         return SCRIPT.encode(), "text/javascript"
+    if file in PLAYGROUND:
+        name, media_type = PLAYGROUND[file]
+        return (Path(__file__).parent / "playground" / name).read_bytes(), media_type
     if file not in ASSETS:
         return None
     from swagger_ui_bundle import swagger_ui_path

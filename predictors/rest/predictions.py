@@ -62,7 +62,7 @@ class Predictions:
         served = self.pipeline.serving()
         if served.model.customized:
             served, _ = await self.chosen(request, served, lambda: decode_again(body), len(body))
-            run = hooked_v1(served.model, served.loaded, body, request.headers, note=prediction_note(len(body)))
+            run = hooked_v1(self.pipeline, served, body, request.headers, note=prediction_note(len(body)))
             return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
         return await self.predict(request, served, codecs.V1, body)
 
@@ -73,7 +73,7 @@ class Predictions:
         require_json(request)
         body = await request.body()
         served, _ = await self.chosen(request, served, lambda: decode_again(body), len(body))
-        run = hooked_v1(served.model, served.loaded, body, request.headers, InferenceVerb.EXPLAIN)
+        run = hooked_v1(self.pipeline, served, body, request.headers, InferenceVerb.EXPLAIN)
         return with_version(Response(await self.pipeline.counted(served, lambda: run)), served)
 
     async def v2_infer(self, request: Request) -> Response:
@@ -86,7 +86,7 @@ class Predictions:
         if not served.model.customized:
             return await self.predict(request, served, codecs.V2, body, header_length)
         served, _ = await self.chosen(request, served, lambda: codecs.V2.decode(body, header_length), len(body))
-        run = hooked_v2(served.model, served.loaded, body, header_length, request.headers, prediction_note(len(body)))
+        run = hooked_v2(self.pipeline, served, body, header_length, request.headers, prediction_note(len(body)))
         return with_version(tensor_response(*await self.pipeline.counted(served, lambda: run)), served)
 
     async def invocations(self, request: Request) -> Response:

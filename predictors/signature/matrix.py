@@ -17,6 +17,7 @@ import numpy as np
 
 from predictors.protocol.batch import Batch, Values
 from predictors.protocol.casting import MAX_EXACT_IN_DOUBLE, Array, pack_doubles, types_of
+from predictors.protocol.packed_rows import PackedRows
 from predictors.signature.fields import NUMBER_TYPES
 from predictors.signature.plan import SignaturePlan
 
@@ -85,6 +86,8 @@ class MatrixPlan:
             rows = batch.rows
             if isinstance(rows, np.ndarray):
                 return self.from_tensor(rows)
+            if isinstance(rows, PackedRows):
+                return self.from_packed(rows, batch)
             if not isinstance(rows, list) or not rows:
                 return None
             if type(rows[0]) is dict:
@@ -100,6 +103,20 @@ class MatrixPlan:
         if not self.names or len(columns) != self.width:
             return None
         return self.from_columns([columns[name] for name in self.names], batch.literals)
+
+    def from_packed(self, rows: PackedRows, batch: Batch) -> Array | None:
+        """As from the lists that were packed."""
+        if rows.width != self.width or (rows.has_nulls and not self.columnwise):
+            return None
+        numbers = rows.numbers
+        if rows.names is None:
+            if self.untyped and batch.frame:
+                return None
+        elif not self.names or self.untyped:
+            return None
+        elif rows.names != self.names:
+            numbers = np.take(numbers, [rows.names.index(name) for name in self.names], axis=1)  # row by row in memory
+        return self.checked(numbers)
 
     def from_rows(self, rows: list[Any], literals: bool) -> Array | None:
         if set(map(len, rows)) != {self.width}:
@@ -122,11 +139,16 @@ class MatrixPlan:
         if self.untyped and count > 1:
             return None
         rows = np.empty((count, self.width))
+        values: Any  # also what is packed, which only this plan reads
         for index, values in enumerate(columns):
             if isinstance(values, np.ndarray):
                 if values.shape not in ((count,), (count, 1)) or not self.is_lossless(values):
                     return None
                 rows[:, index] = values.reshape(-1)
+            elif isinstance(values, PackedRows):
+                if values.width is not None or len(values) != count or (values.has_nulls and not self.columnwise):
+                    return None
+                rows[:, index] = self.checked(values.numbers)[:, 0]
             elif len(values) == count and not (literals and bool in types_of(values)):
                 rows[:, index] = self.pack(values, count)
             else:
@@ -149,6 +171,14 @@ class MatrixPlan:
             raise OverflowError
         return numbers
 
+    def checked(self, numbers: Array) -> Array:
+        """Large numbers of JSON, as doubles. Raises OverflowError as `pack` does."""
+        if not self.columnwise or self.singles is not None or self.dtype != DOUBLE:
+            limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
+            if not (np.abs(numbers) < limit).all():
+                raise OverflowError
+        return numbers
+
     def is_lossless(self, values: Array) -> bool:
         """Whether the numbers of a typed tensor are exact as doubles, and the model would treat them alike."""
         kind, size = values.dtype.kind, values.dtype.itemsize
@@ -158,7 +188,8 @@ class MatrixPlan:
             return False
         # Some libraries convert integers to single precision.
         limit = MAX_EXACT_IN_SINGLE if self.untyped else MAX_EXACT_IN_DOUBLE
-        return size < (4 if self.untyped else 8) or bool((np.abs(values.astype(DOUBLE)) < limit).all())
+        # Not by their absolute values: they would take as much memory again.
+        return size < (4 if self.untyped else 8) or bool(-limit < values.min() and values.max() < limit)
 
     def cast(self, rows: Array) -> Array | None:
         """The rows in the types of the columns; None if a number does not fit into its type."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from predictors.runtime.mlflow_plugins import leave_out_feast
 from predictors.storage.failures import SourceError
 from predictors.storage.fetching import progress_logged
+from predictors.storage.time_limit import OutOfTime, in_time
 from predictors.storage.tracking import named_tracking, require_tracking
 from predictors.uris import ModelURI
 
@@ -49,19 +48,11 @@ def answered_in_time(ask: Callable[[], T]) -> T:
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
     seconds = MLFLOW_HTTP_REQUEST_TIMEOUT.get() * (1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES.get())
-    answer: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # raised where the answer is waited for
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name="registry", daemon=True).start()
-    done, _ = wait([answer], seconds)
-    if not done:
-        raise TimeoutError(f"the registry has not answered after {seconds:g} s ({MLFLOW_HTTP_REQUEST_TIMEOUT})")
-    return answer.result()
+    try:
+        return in_time(ask, seconds, "registry")
+    except OutOfTime:
+        words = f"the registry has not answered after {seconds:g} s ({MLFLOW_HTTP_REQUEST_TIMEOUT})"
+        raise TimeoutError(words) from None
 
 
 def configure_mlflow(settings: TrackingServer) -> None:

@@ -87,6 +87,13 @@ class SourceSettings(NameSettings, LocationSettings):
         env=("BACKOFF_SECONDS",),
         group="Model",
     )
+    load_timeout: float = setting(
+        1800.0,
+        "seconds that a model may take to be downloaded, and again to be loaded, before it counts as failed; "
+        "0 for any time",
+        seconds,
+        group="Loading",
+    )
 
 
 def check(settings: SourceSettings) -> None:

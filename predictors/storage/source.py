@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from predictors.storage.provenance import PROVENANCE_FILE, Provenance, read_prov
 from predictors.storage.registry import download, resolve_version
 from predictors.storage.retries import retried
 from predictors.storage.settings import SourceSettings
+from predictors.storage.time_limit import OutOfTime, in_time
 from predictors.uris import ModelURI
 
 MODEL_MOUNT = Path("/mnt/models")
@@ -127,9 +129,17 @@ def remote(
 ) -> Source:
     """Downloads the version that `uri` resolved to."""
     note(f"downloading {resolved}")
-    path = retried(
-        lambda: classified(lambda: download(resolved, folder), uri), settings, note, f"downloading {resolved}"
-    )
+    seconds = settings.load_timeout
+
+    def fetch() -> Path:
+        return retried(
+            lambda: classified(lambda: download(resolved, folder), uri), settings, note, f"downloading {resolved}"
+        )
+
+    try:
+        path = in_time(fetch, seconds, "download", late=lambda path: shutil.rmtree(path, ignore_errors=True))
+    except OutOfTime:
+        raise SourceError(f"{resolved} is not downloaded after {seconds:g} s (--load-timeout)") from None
     return Source(path, uri, resolved, version)
 
 

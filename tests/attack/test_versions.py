@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import mlflow
+import psutil
 import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
@@ -28,6 +29,7 @@ from tests.serving import answers, process, wait_for, workers_of
 from tests.zoo.case import PIP, numbers
 from tests.zoo.python import save
 
+pytestmark = pytest.mark.slow
 INTERVAL = 0.5
 LOAD_SECONDS = 120.0
 """More than a version of these takes to be loaded, on a busy machine."""
@@ -69,10 +71,13 @@ class FakeRegistry:
     folder: Path
     version: int = 1
     fault: str | None = None
-    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, or `drips`: it
-    says nothing that matters."""
+    """`refuses`, `babbles`, `hangs`: it accepts connections and says nothing until the fault is over, `drips`: it says
+    nothing that matters, or `store drips`: so does the store of its files."""
     polls: list[float] = field(default_factory=list)
     """When it was asked which version the alias names."""
+
+    def drips(self, path: str) -> bool:
+        return self.fault == "drips" or (self.fault == "store drips" and path.endswith("/MLmodel"))
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         if path.endswith("alias"):
@@ -84,7 +89,9 @@ class FakeRegistry:
         while self.fault == "hangs":
             time.sleep(0.05)
         version = query.get("version", [str(self.version)])[0]
-        source = str(self.folder / f"m{version}")
+        source = f"mlflow-artifacts:/m{version}" if self.fault == "store drips" else str(self.folder / f"m{version}")
+        if path.endswith("mlflow-artifacts/artifacts"):
+            return 200, {"files": [{"path": "MLmodel", "is_dir": False, "file_size": 1000}]}
         if path.endswith("get-download-uri"):
             return 200, {"artifact_uri": source}
         about = {"name": "m", "version": version, "source": source, "status": "READY", "creation_timestamp": 1}
@@ -117,9 +124,10 @@ def registry(models: Path) -> Iterator[tuple[str, FakeRegistry]]:
         def reply(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
+            path = urlsplit(self.path).path
+            self.send_header("content-length", str(10**9 if registry.drips(path) else len(body)))
             self.end_headers()
-            while registry.fault == "drips":
+            while registry.drips(path):
                 self.wfile.write(b" ")
                 time.sleep(0.05)
             self.wfile.write(body)
@@ -145,6 +153,11 @@ class Following:
 
     def loads(self, version: int) -> int:
         return len(list(self.control.glob(f"{version}-loads-*")))
+
+    def still_loading(self, version: int) -> list[int]:
+        """The processes that have begun to load it, and have not ended."""
+        pids = (int(file.name.split("-")[2]) for file in self.control.glob(f"{version}-loads-*"))
+        return [pid for pid in pids if psutil.pid_exists(pid)]
 
     def tell(self, deed: str) -> None:
         (self.control / deed).touch()
@@ -276,8 +289,10 @@ def test_a_version_that_hangs(following: Following) -> None:
     reply = following.ask("revert")
     assert (reply.status_code, reply.json()["version"]) == (200, "1"), reply.text
     assert following.reload == "reverted to version 1; version 2 is loaded again once the URI has named another"
+    wait_for(lambda: not following.still_loading(2), seconds=LOAD_TIMEOUT / 2)
     reply = following.ask("load")
     assert reply.status_code == 500, reply.text
+    assert not following.still_loading(2)
     reason = f"not loaded after {LOAD_TIMEOUT:g} s (--load-timeout); its last stage is: loading models:/m/2"
     assert reason in reply.json()["error"]
     assert following.served == "1"
@@ -350,6 +365,19 @@ def test_a_registry_that_drips_at_the_start(
         assert server.process.wait(LOAD_SECONDS) == 1
     assert "ERROR predictors: resolving models:/m@champion failed: " in server.log
     assert "the registry has not answered after 1 s (MLFLOW_HTTP_REQUEST_TIMEOUT)" in server.log
+
+
+def test_a_store_that_drips_at_the_start(
+    registry: tuple[str, FakeRegistry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in MLFLOW_VARIABLES:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    registry[1].fault = "store drips"
+    flags = ["--model-uri", "models:/m@champion", "--tracking-uri", registry[0], "--load-timeout", "2"]
+    with process(tmp_path, *flags, ready=False) as server:
+        assert server.process.wait(LOAD_SECONDS) == 1
+    assert "ERROR predictors: models:/m/1 is not downloaded after 2 s (--load-timeout)" in server.log
 
 
 FLIPS = int(os.environ.get("ATTACK_FLIPS", "20"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.parts.programs import build, program
+from tests.cluster.parts.programs import build, go_version, program
 
 ROOT = Path(__file__).parents[2]
 CHARTS = ROOT / "charts"
@@ -44,4 +45,6 @@ def template(chart: str, release: str, namespace: str, values: Path) -> Document
 
 
 if __name__ == "__main__":
+    if not go_version():
+        sys.exit("Helm is built with Go, and there is none on PATH or in /usr/local/go")
     build(["helm"], print)

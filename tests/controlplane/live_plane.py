@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
 
 from controlplane.access.guard import CallerGuard
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.app import build
 from controlplane.api.control import Control
@@ -37,6 +39,7 @@ class LivePlane:
         control = Control(
             self.store, lambda config: self.backend, CallerGuard(ControlAccessSettings(), self.store),
             lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
+            RegistryWebhook(None, Path()), lambda: None,
         )  # fmt: skip
         self.client = TestClient(build(control), base_url="http://localhost/api/v1")
 

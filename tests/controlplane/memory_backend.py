@@ -56,6 +56,7 @@ class MemoryBackend(Backend):
         self.weights: dict[Key, dict[int, int]] = {}
         self.contents: dict[tuple[Key, int], Content] = {}
         self.calls: list[tuple[str, Key, int]] = []
+        self.forgotten: list[Key] = []
         self.broken: set[str] = set()
         """URIs of models that never start."""
         self.slow: set[str] = set()
@@ -141,6 +142,9 @@ class MemoryBackend(Backend):
 
     def logs(self, key: Key, revision: int, lines: int) -> str:
         return "a line\n" * lines
+
+    def forget(self, key: Key) -> None:
+        self.forgotten.append(key)
 
     def keys(self) -> list[Key]:
         self.answer()

@@ -11,6 +11,7 @@ import httpx2  # what the test client answers with
 from fastapi.testclient import TestClient
 
 from controlplane.access.guard import CallerGuard
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.app import build
 from controlplane.api.control import Control
@@ -48,7 +49,7 @@ class Plane:
         self.control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
             lambda key: None, lambda: None, lambda: True, lambda: 0, self.reconciler.metrics.registry,
-            self.reconciler.last_seen.get,
+            RegistryWebhook(None, folder), lambda: None, self.reconciler.last_seen.get,
         )  # fmt: skip
         self.artifacts = ArtifactFetcher(self.store, folder / "artifacts", folder / "secrets", self.lease)
         self.client = TestClient(build(self.control), base_url="http://localhost/api/v1", raise_server_exceptions=False)

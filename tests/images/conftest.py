@@ -15,7 +15,7 @@ from tests.images.containers import Containers
 from tests.images.needed import MODELS
 from tests.registry import mlflow_server
 from tests.zoo import BY_ID
-from tools.images import IMAGES, engine, image_name, image_names
+from tools.images import CONTROLPLANE, IMAGES, engine, image_name, image_names
 
 REGISTRY = "localhost/mlflow-kserve-test"
 DEBIAN = "localhost/mlflow-kserve/base:3.11"
@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def asked(config: pytest.Config) -> list[str]:
-    return [name for name in image_names(config.getoption("--flavors", default="sklearn")) if name != STORAGE]
+    names = image_names(config.getoption("--flavors", default="sklearn"))
+    return [name for name in names if name not in (STORAGE, CONTROLPLANE)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "family" in metafunc.fixturenames:
         metafunc.parametrize("family", families, scope="session")
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", [*families, STORAGE], scope="session")
+        metafunc.parametrize("name", [*families, STORAGE] if families else [], scope="session")
     if "served" in metafunc.fixturenames:
         metafunc.parametrize("served", [BY_ID[model] for one in families for model in MODELS[one]], ids=lambda x: x.id)
 
@@ -62,7 +63,18 @@ def base(containers: Containers, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def images(base: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The images by family, as `make images` builds them."""
-    names = [*asked(request.config), STORAGE]
+    return built([*asked(request.config), STORAGE], base)
+
+
+@pytest.fixture(scope="session")
+def controlplane(base: str, request: pytest.FixtureRequest) -> str:
+    """The image of the control plane, for those who name it."""
+    if CONTROLPLANE not in image_names(request.config.getoption("--flavors")):
+        pytest.skip(f"needs --flavors {CONTROLPLANE}")
+    return built([CONTROLPLANE], base)[CONTROLPLANE]
+
+
+def built(names: list[str], base: str) -> dict[str, str]:
     build = [sys.executable, "-m", "tools.images", "--flavor", ",".join(names), "--registry", REGISTRY, "--base", base]
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -49,21 +49,25 @@ class Containers:
     @contextlib.contextmanager
     def serving(self, image: str, model: Path, *arguments: str, options: Sequence[str] = TMP) -> Iterator[Container]:
         """A predictor that is ready."""
-        name, http, grpc = f"mlflow-kserve-{uuid4().hex[:12]}", free_port(), free_port()
-        subprocess.run(
-            self.command(
-                "run", "--detach", "--name", name, *self.flags(options), f"--volume={model}:/mnt/models:ro", image,
-                *("--model-uri", "/mnt/models", "--http-port", str(http), "--grpc-port", str(grpc), *arguments),
-            ),
-            check=True,
-            capture_output=True,
-        )  # fmt: skip
+        http, grpc = free_port(), free_port()
+        ports = ("--http-port", str(http), "--grpc-port", str(grpc))
+        mounted = (*options, f"--volume={model}:/mnt/models:ro")
+        with self.started(image, http, grpc, "--model-uri", "/mnt/models", *ports, *arguments, options=mounted) as one:
+            wait_ready(one.running.client, one.failure)
+            yield one
+
+    @contextlib.contextmanager
+    def started(
+        self, image: str, http: int, grpc: int, *arguments: str, options: Sequence[str] = TMP
+    ) -> Iterator[Container]:
+        """One that is to listen on these ports, and may not do so yet."""
+        name = f"mlflow-kserve-{uuid4().hex[:12]}"
+        command = self.command("run", "--detach", "--name", name, *self.flags(options), image, *arguments)
+        subprocess.run(command, check=True, capture_output=True)
         url = f"http://127.0.0.1:{http}"
         try:
             with httpx.Client(base_url=url, timeout=60) as client:
-                container = Container(self, name, Running(url, f"127.0.0.1:{grpc}", "model", client))
-                wait_ready(client, lambda: not container.state["Running"] and container.log)
-                yield container
+                yield Container(self, name, Running(url, f"127.0.0.1:{grpc}", "model", client))
         finally:
             self.output("rm", "--force", name)
 
@@ -84,6 +88,10 @@ class Container:
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(self.containers.output("container", "inspect", self.name))[0]["State"]
         return state
+
+    def failure(self) -> str | bool:
+        """What it said if it has ended, as those who wait for it want to know."""
+        return not self.state["Running"] and self.log
 
     @property
     def log(self) -> str:

@@ -35,3 +35,10 @@ def test_an_unknown_case_is_named() -> None:
     assert done.returncode == 2
     assert "nonsense" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtest.peers", "--against", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"{tmp_path} is no checkout" in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from controlplane.access.guard import CallerGuard
+from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
@@ -50,7 +51,8 @@ class ServedPlane:
         control = Control(
             self.store, lambda environment: self.backend, CallerGuard(access or ControlAccessSettings(), self.store),
             self.loops.mark, self.loops.artifacts_wanted.set, lambda: self.loops.acts, self.loops.queue.__len__,
-            self.loops.metrics.registry, self.loops.last_seen,
+            self.loops.metrics.registry, RegistryWebhook(str(folder / "webhook-secret"), folder),
+            self.loops.followed_moved.set, self.loops.last_seen,
         )  # fmt: skip
         self.app = site(control)
         self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", lifespan="off"))

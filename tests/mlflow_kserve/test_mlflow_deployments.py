@@ -21,6 +21,7 @@ from mlflow.deployments.cli import commands
 from mlflow.exceptions import MlflowException
 
 import predictors
+from controlplane.backends.backend import Key
 from loadtest.peers.ports import free_port
 from tests.mlflow_kserve.served_plane import ServedPlane
 from tests.serving import Running, answers, in_thread, wait_for
@@ -95,6 +96,54 @@ def test_predictions(client: BaseDeploymentClient, inputs: object) -> None:
         client.create_deployment("asked", "models:/fraud/1")
     reply = client.predict("asked", inputs)
     assert reply.get_predictions("ndarray").tolist() == [1]
+
+
+EXPLAINED = """
+import sys
+
+from predictors.pipeline.settings import Settings
+from predictors.server import Server
+from predictors.sklearn import SklearnModel
+from predictors.storage.source import DEMO
+
+
+class Explained(SklearnModel):
+    def explain(self, payload, headers=None):
+        return {"explanations": [{name: value / 10 for name, value in row.items()} for row in payload["instances"]]}
+
+
+port, sys.argv = int(sys.argv[1]), sys.argv[:1]
+settings = Settings(model_name="explained", host="127.0.0.1", http_port=port, grpc_port=0)
+Server(settings).start([Explained("explained", str(DEMO), settings=settings)])
+"""
+
+
+def test_explanations(client: BaseDeploymentClient, served: ServedPlane, deployments: Command, tmp_path: Path) -> None:
+    """Those of a model that has an explainer; for the others MLflow's words."""
+    port = free_port()
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([ROW]))
+    client.create_deployment("fraud", "models:/fraud/1")
+    with pytest.raises(MlflowException, match="explanations is not yet supported"):
+        client.explain("fraud", pd.DataFrame([ROW]))
+    client.delete_deployment("fraud")
+    served.backend.addresses[Key("local", "explained")] = f"http://127.0.0.1:{port}"
+    client.create_deployment("explained", "models:/fraud/1")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", EXPLAINED, str(port)], stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+            wait_for(
+                lambda: answers(http, "/v2/models/explained/ready") == 200,
+                lambda: process.poll() is not None and (tmp_path / "log").read_text(),
+            )
+        said = deployments("explain", "-t", "kserve", "--name", "explained", "-I", rows)
+        assert json.loads(said) == {"explanations": [{name: value / 10 for name, value in ROW.items()}]}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    with pytest.raises(NotImplementedError):
+        client.predict_stream("explained", {"inputs": []})
 
 
 def test_errors_are_mlflows(client: BaseDeploymentClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib  # type: ignore[import-untyped]  # has no types
+import mlflow.pyfunc
+import mlflow.sklearn
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import mlflow_kserve
 import predictors
@@ -19,6 +24,7 @@ from mlflow_kserve.client.errors import ApiRefused, ApiUnreachable
 from mlflow_kserve.sdk.local import LocalServer
 from tests.mlflow_kserve.served_plane import ServedPlane
 from tests.serving import Running, in_thread
+from tests.zoo.deep import text_classifier
 
 DEMO = Path(predictors.__path__[0]) / "demo"
 ROW = {"temperature": 91.5, "vibration": 1.05, "months_since_service": 41, "load": 0.9}
@@ -83,6 +89,63 @@ def test_seed_002_on_this_machine() -> None:
         run.stop()
 
 
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for bare models; those that are made of them go into another one."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path
+
+
+def fitted() -> LogisticRegression:
+    return LogisticRegression().fit(np.array([[0.0], [1.0]]), [0, 1])
+
+
+def sklearn_function(path: Path, name: str = "bare") -> Function:
+    return Project("seed").new_function(name, kind="sklearnserve", path=str(path))
+
+
+def test_a_bare_pickle_is_served(bare: Path) -> None:
+    """Also one of joblib, which is no pickle that Python reads by itself."""
+    joblib.dump(fitted(), bare / "model.joblib")
+    run = sklearn_function(bare / "model.joblib").run(action="serve", local_execution=True)
+    try:
+        assert answers(run.wait().invoke(np.array([[0.1], [0.9]]))) == [0, 1]
+    finally:
+        run.stop()
+
+
+def test_a_bare_pickle_becomes_one_model(bare: Path) -> None:
+    (bare / "model.pkl").write_bytes(pickle.dumps(fitted()))
+    uri = sklearn_function(bare / "model.pkl", "first").spec.model_uri()
+    assert mlflow.sklearn.load_model(uri).predict([[0.9]]).tolist() == [1]
+    assert sklearn_function(bare / "model.pkl", "second").spec.model_uri() == uri
+    (bare / "model.pkl").write_bytes(pickle.dumps(fitted().set_params(C=2.0)))
+    assert sklearn_function(bare / "model.pkl").spec.model_uri() != uri
+
+
+def test_a_pickle_that_cannot_be_loaded(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = bare / "model.pkl"
+    broken.write_bytes(b"no pickle")
+    with pytest.raises(UnusableFunction, match="model.pkl cannot be loaded: "):
+        sklearn_function(broken).run()
+    assert list((bare / "data").rglob("unfinished*")) == []
+    monkeypatch.setenv("MLFLOW_KSERVE_ALLOW_CODE_EXECUTION", "false")
+    with pytest.raises(UnusableFunction, match="is a pickle, which runs code when it is loaded"):
+        sklearn_function(broken).run()
+
+
+def test_a_folder_of_transformers_becomes_a_model(bare: Path) -> None:
+    pipeline = text_classifier(bare / "words.txt")
+    pipeline.save_pretrained(bare / "checkpoint")
+    function = Project("seed").new_function("texts", kind="huggingfaceserve", path=str(bare / "checkpoint"))
+    loaded = mlflow.pyfunc.load_model(function.spec.model_uri())
+    text = "a small cat"
+    assert loaded.predict([text])["label"].tolist() == [pipeline(text)[0]["label"]]
+    (bare / "checkpoint" / "config.json").write_text('{"architectures": ["BertForSomething"]}')
+    with pytest.raises(UnusableFunction, match="has BertForSomething, whose task is not known"):
+        function.run()
+
+
 def test_a_local_run_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").write_text("flavors: {sklearn: {pickled_model: missing.pkl}}")
     run = Project("seed").new_function("broken", "mlflowserve", str(tmp_path)).run(local_execution=True).wait()
@@ -138,6 +201,13 @@ def test_through_a_control_plane(client: Client, plane: ServedPlane) -> None:
     assert run.resume().wait(60).status.state == "RUNNING"
     again = function_of(client, "served", "models:/fraud/2").run(replicas=3).wait(60)
     assert again.status.state == "RUNNING"
+
+
+def test_an_image_of_ones_own(client: Client) -> None:
+    image = "registry.example.com/mine:1"
+    assert function_of(client, "imaged", image=image).run().wait(60).status.state == "RUNNING"
+    revision = client.api.send(mlflow_kserve.client.calls.get_revision("imaged", "local", 1))
+    assert revision["content"]["infra"]["image"] == image
 
 
 def test_what_a_control_plane_cannot_serve(client: Client) -> None:
@@ -209,8 +279,11 @@ def test_a_local_run_without_blocking() -> None:
     [
         ({"kind": "kubeai"}, {}, "kind is 'kubeai': expected one of mlflowserve"),
         ({"path": ""}, {}, "path is missing"),
-        ({"path": "./model.pkl", "kind": "sklearnserve"}, {}, "model.pkl is a bare pickle"),
-        ({"path": "hf://distilbert", "kind": "huggingfaceserve"}, {}, "hf://distilbert is a model of Hugging Face's hub"),
+        ({"path": "./no-model.pkl", "kind": "sklearnserve"}, {}, "there is no file .*no-model.pkl"),
+        ({"path": "s3://bucket/model.pkl", "kind": "sklearnserve"}, {}, "is no MLflow model: download it"),
+        ({"path": "hf://distilbert", "kind": "huggingfaceserve"}, {}, "hf://distilbert is no MLflow model: download it"),
+        ({"path": "/tmp", "kind": "huggingfaceserve"}, {}, "is not a model of transformers"),
+        ({"path": str(DEMO), "image": "mine:1"}, {"local_execution": True}, "image is 'mine:1': expected none"),
         ({"path": "/no-folder"}, {}, "has no file MLmodel"),
         ({}, {"action": "build"}, "action is 'build'"),
         ({}, {"replica": 2}, "run has no option replica: expected replicas"),

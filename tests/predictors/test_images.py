@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from predictors.flavor import FAMILIES, FLAVORS, STORAGE, Flavor, image_of, storage_image
 from tools import image_locks
-from tools.images import IMAGES, NAMES, BuildError, engine, image_name, image_names
+from tools.images import CONTROLPLANE, IMAGES, NAMES, BuildError, engine, image_name, image_names
 
 REQUIREMENTS = IMAGES / "requirements"
 PINNED = re.compile(r"^([\w.-]+)==(\S+?)(?:\+cpu)?(?: |$)", re.MULTILINE)
@@ -46,7 +46,8 @@ def test_a_flavor_is_built_into_the_image_that_serves_it(flavor: Flavor) -> None
 
 
 def test_all_images_are_built_if_none_is_named() -> None:
-    assert image_names("") == [*FAMILIES, STORAGE]
+    assert image_names("") == [*FAMILIES, STORAGE, CONTROLPLANE]
+    assert image_name(CONTROLPLANE, "example.org/ml", "1") == "example.org/ml/controlplane:1"
     assert image_names("lightgbm,storage xgboost") == ["boosting", "storage"]
     assert image_name(STORAGE, "example.org/ml", "1") == storage_image(registry="example.org/ml", tag="1")
 

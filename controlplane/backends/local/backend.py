@@ -96,7 +96,7 @@ class LocalBackend(Backend):
         return f"{self.mark}/{key}/{revision}"
 
     def keys(self) -> list[Key]:
-        return self.records.known()
+        return self.records.kept()
 
     def owns(self, key: Key) -> bool:
         return True
@@ -191,6 +191,11 @@ class LocalBackend(Backend):
                 process.terminate()
             else:
                 process.kill()
+
+    def forget(self, key: Key) -> None:
+        with self.lock:
+            self.routes.remove(key)
+            self.records.remove_all(key)
 
     # -- what ends by itself ------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ def problems(serve: str, content: Content) -> Iterator[FieldProblem]:
         yield FieldProblem(
             "model_uri", "is not a model: the folder has no file MLmodel", "the folder of an MLflow model"
         )
+    if content.spec(serve).get("image"):
+        yield FieldProblem("spec.image", "is for a cluster: a process of this machine runs in no image", "none here")
     try:
         variables = container(serve, content)["env"]
     except SpecError as error:

@@ -19,6 +19,8 @@ from typing import Any
 
 import uvloop
 
+from predictors.rest.descriptors import raise_limit
+
 log = logging.getLogger("controlplane.gateway")
 
 HOST = "127.0.0.1"
@@ -153,16 +155,22 @@ async def run(routes: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     ended = asyncio.create_task(stop.wait())
+    await gateway.reload()
     while not stop.is_set():
-        changed.clear()
-        await gateway.reload()
         waiting = asyncio.create_task(changed.wait())
         await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        if changed.is_set():
+            changed.clear()
+            try:
+                await gateway.reload()
+            except OSError as error:  # connections go on, and whoever wrote the routes asks again
+                log.error("the routes cannot be followed yet: %s", error.strerror)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    raise_limit()  # a connection takes two descriptors
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(Path(sys.argv[1])))
 

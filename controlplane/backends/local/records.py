@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,12 @@ class ProcessRecords:
     def log_file(self, key: Key, revision: int) -> Path:
         return self.folder / key.env / key.serve / f"{revision}.log"
 
+    def kept(self) -> list[Key]:
+        """Those that something is kept of, if only logs."""
+        return sorted(Key(folder.parent.name, folder.name) for folder in self.folder.glob("*/*"))
+
     def known(self) -> list[Key]:
+        """Those with a process."""
         return sorted({Key(file.parent.parent.name, file.parent.name) for file in self.folder.glob("*/*/*.json")})
 
     def of(self, key: Key) -> list[ProcessRecord]:
@@ -59,6 +65,10 @@ class ProcessRecords:
 
     def remove(self, key: Key, revision: int) -> None:
         self.path(key, revision).unlink(missing_ok=True)
+
+    def remove_all(self, key: Key) -> None:
+        """Records and logs."""
+        shutil.rmtree(self.folder / key.env / key.serve, ignore_errors=True)
 
 
 def read(path: Path) -> ProcessRecord | None:

@@ -91,9 +91,17 @@ class Routes:
             if route is not None and left != route.processes:
                 self.write(key, replace(route, processes=left))
 
-    def write(self, key: Key, route: ServeRoute) -> None:
+    def remove(self, key: Key) -> None:
+        """Gives the address of a serve back."""
+        with self.lock:
+            if self.get(key) is not None:
+                self.write(key, None)
+
+    def write(self, key: Key, route: ServeRoute | None) -> None:
         content = self.content()
-        routes = {**content["routes"], str(key): asdict(route)}
+        routes = {name: each for name, each in content["routes"].items() if name != str(key)}
+        if route is not None:
+            routes[str(key)] = asdict(route)
         write_whole(self.file, {"version": content["version"] + 1, "routes": routes})
         self.tend()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from controlplane.store.migrations import resuming as resuming  # registers itself with Alembic
 from controlplane.store.tables import metadata
 
 context.configure(

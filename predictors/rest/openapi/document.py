@@ -17,7 +17,7 @@ from predictors.rest.headers import BINARY_TYPE, HEADER_LENGTH
 from predictors.rest.openapi.bodies import invocations_request, v1_request
 from predictors.rest.openapi.tensors import v2_request
 from predictors.rest.openapi.values import ANYTHING, Schema, list_of, object_of
-from predictors.rest.pages import ASSETS, SCRIPT_NAME
+from predictors.rest.pages import ASSETS, PLAYGROUND, SCRIPT_NAME
 from predictors.rest.routes import LIVE
 from predictors.signature.example import samples
 
@@ -91,7 +91,7 @@ COMPONENTS: dict[str, Schema] = {
 }
 PREPARED = ("/health/ready", "/ready", "/v2/health/ready")
 METRICS = {kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")}
-FILES = {kind: {"schema": BINARY} for kind in ("text/css", "text/javascript", "image/png")}
+FILES = {kind: {"schema": BINARY} for kind in ("text/html", "text/css", "text/javascript", "image/png")}
 SPLIT = {
     "name": HEADER_LENGTH.decode(),
     "in": "header",
@@ -216,7 +216,8 @@ class OpenAPIDocument:
     def operations(self) -> list[RouteDescription]:
         v1, v2, repository = f"/v1/models/{self.name}", f"/v2/models/{self.name}", f"/v2/repository/models/{self.name}"
         hook = "MLflow's webhook: polls the registry at once"
-        asset = {"name": "asset", "in": "path", "required": True, "schema": {**TEXT, "enum": [*ASSETS, SCRIPT_NAME]}}
+        files = [*ASSETS, SCRIPT_NAME, *PLAYGROUND]
+        asset = {"name": "asset", "in": "path", "required": True, "schema": {**TEXT, "enum": files}}
         return [
             RouteDescription("get", "/v1/models", "Names of the models", "V1"),
             RouteDescription("get", v1, "Whether the model is ready", "V1", MODEL),

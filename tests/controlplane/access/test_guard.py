@@ -12,7 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from controlplane.access.guard import CallerGuard
+from controlplane.access.issuing import issue
 from controlplane.access.settings import ControlAccessSettings
+from controlplane.domain.problems import ApiProblem
+from controlplane.store import tokens
 from tests.controlplane.plane import HEALTHY, Plane, opened
 
 ADMIN = "an-admin-token-of-this-test"
@@ -68,6 +72,39 @@ def test_tokens_expire_and_are_rotated_and_withdrawn(plane: Plane) -> None:
     assert plane.send("DELETE", "/token/ci", headers=ops).status_code == 204
     assert plane.send("GET", "/serve", headers=bearer(third)).status_code == 401
     plane.post("/token", {"name": "x", "roles": {"*": "admin"}}, 400, headers={**ops, "idempotency-key": "a"})
+
+
+def test_the_first_token_is_that_of_an_administrator(plane: Plane) -> None:
+    """With another one, nobody could make a second."""
+    problem = plane.post("/token", {"name": "ci", "roles": {"local": "admin", "*": "approver"}}, 422)
+    assert (problem["errors"][0]["field"], '{"*": "admin"}' in problem["errors"][0]["expected"]) == ("roles", True)
+    plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)
+
+
+def test_other_machines_are_not_let_in_when_the_last_token_goes(plane: Plane) -> None:
+    """They can send any Host header."""
+    guard = CallerGuard(ControlAccessSettings(), plane.store, may_be_open=False)
+    with plane.store.writing() as tx:
+        row, text = issue(tx, plane.clock(), "ops", {"name": "ops", "roles": {"*": "admin"}}, closes=True)
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {text}".encode())]
+    assert guard.caller(headers).name == "token ops"
+    with plane.store.writing() as tx:
+        tokens.remove(tx, row.name)
+    with pytest.raises(ApiProblem) as refusal:
+        guard.caller(headers[:1])
+    assert refusal.value.status == 401
+
+
+def test_an_administrator_of_one_environment_does_not_move_it(plane: Plane) -> None:
+    """It could be moved to the namespace of another, or onto the machine of the control plane."""
+    ops = bearer(plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)["token"])
+    plane.post("/environment", {"name": "mine"}, 201, headers=ops)
+    roles = {"name": "who", "roles": {"mine": "admin"}}
+    who = bearer(plane.post("/token", roles, 201, headers=ops)["token"])
+    plane.patch("/environment/mine", {"quotas": {"serves": 3}}, headers=who)
+    for place in ({"backend": "kserve", "namespace": "prod"}, {"kube_context": "prod"}):
+        plane.patch("/environment/mine", place, 403, headers=who)
+        plane.patch("/environment/mine", place, headers=ops)
 
 
 ROLES: list[tuple[dict[str, str], dict[str, int]]] = [

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from controlplane.backends.backend import Key
+from controlplane.backends.backend import BackendAway, Key
 from controlplane.backends.local import backend as local
+from controlplane.backends.local import routes
 from controlplane.backends.local.backend import LocalBackend
 from controlplane.backends.local.command import command, environ, problems
 from controlplane.backends.local.ports import PortRange, is_free
@@ -146,6 +148,22 @@ def test_a_watch_says_what_has_ended(backend: LocalBackend) -> None:
     backend.close()
 
 
+def test_nothing_stays_of_a_serve_that_was_deleted(backend: LocalBackend) -> None:
+    """The next one of its name has another address, and does not show its logs."""
+    started(backend)
+    backend.split(KEY, {1: 100})
+    url = backend.observe(KEY).url
+    assert url is not None
+    backend.discard(KEY, 1)
+    wait_for(lambda: instance(backend) is None, seconds=30)
+    assert backend.logs(KEY, 1, 100)
+    backend.forget(KEY)
+    assert (backend.logs(KEY, 1, 100), backend.keys(), backend.observe(KEY).url) == ("", [], None)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    backend.forget(KEY)
+
+
 def test_a_secret_that_is_not_there_is_named(backend: LocalBackend) -> None:
     variables = {"PASSWORD": {"secret": "database", "key": "password"}}
     backend.apply(KEY, 1, content(environment_variables=variables))
@@ -198,9 +216,10 @@ def test_the_command_of_a_server() -> None:
         (content("/nowhere"), "model_uri", "has no file MLmodel"),
         (content(f"file://{Path(__file__).parent}"), "model_uri", "has no file MLmodel"),
         (content(infra={"auth": {"tokens": {"secret": "a", "key": "b"}}}), "spec", "a mounted secret"),
+        (content(infra={"image": "mine:1"}), "spec.image", "runs in no image"),
         (content(infra={"replicas": {"min": 3, "max": 2}}), "spec.replicas.min", "3 is more than"),
     ],
-    ids=["no folder", "no model", "mounted", "rule"],
+    ids=["no folder", "no model", "mounted", "image", "rule"],
 )
 def test_what_cannot_run_here_is_refused(said: Content, field: str, reason: str) -> None:
     found = list(problems("fraud", said))
@@ -218,6 +237,28 @@ def test_ports_that_are_taken_are_passed_over(tmp_path: Path) -> None:
 def asked(url: str) -> str:
     """The port of the process that answered, on a connection of its own."""
     return httpx.get(f"{url}/v2/health/ready", headers={"connection": "close"}).headers["x-port"]
+
+
+def test_connections_outlive_a_gateway_without_descriptors(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(backend)
+    backend.split(KEY, {1: 100})
+    url, gateway = backend.observe(KEY).url, backend.routes.process
+    assert url is not None
+    assert gateway is not None
+    process = psutil.Process(gateway.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 65_536), "it allows itself what the system does"
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "FOLLOW_SECONDS", 0.5)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds(), hard))
+        with pytest.raises(BackendAway):
+            backend.split(KEY, {})
+        process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    backend.split(KEY, {1: 100})
+    assert backend.routes.process == gateway
+    assert asked(url)
 
 
 def test_connections_are_split_by_weight(backend: LocalBackend) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 
 from controlplane.backends.backend import BackendAway
 from controlplane.domain.problems import FieldProblem
@@ -17,6 +19,8 @@ from controlplane.store.followed import FollowedServe
 from tests.controlplane.mlflow_registry import MOVING, AliasRegistry, alias_registry
 from tests.controlplane.plane import Plane
 from tests.mlflow_kserve.served_plane import served_plane
+from tests.predictors.reload.test_reload import delivery
+from tests.registry import mlflow_server
 from tests.serving import wait_for
 
 
@@ -159,3 +163,49 @@ def test_the_loop_asks_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         registry.aliases["champion"] = "8"
         wait_for(lambda: httpx.get(f"{place}/fraud/status/local").json()["active_revision"] == 2, seconds=30)
         assert httpx.get(f"{place}/fraud/status/local").json()["model_uri"] == "models:/fraud/8"
+
+
+def test_the_registry_says_so_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real registry posts that the alias has moved; the time of the next question is far away."""
+    monkeypatch.setattr(loops, "FOLLOW_INTERVAL", 3600.0)
+    (tmp_path / "webhook-secret").write_text("a secret of both\n")
+    registry_variables = {
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+    }
+    with mlflow_server(tmp_path, env=registry_variables) as uri, served_plane(tmp_path) as running:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        registry = MlflowClient(uri)
+        registry.create_registered_model("fraud")
+        for version in ("1", "2"):
+            registry.create_model_version("fraud", f"s3://models/{version}")
+        registry.set_registered_model_alias("fraud", "champion", "1")
+        place, hook = f"{running.url}/api/v1/serve", f"{running.url}/hooks/mlflow"
+        body = {"serve_name": "fraud", "model_uri": MOVING, "env": "local", "follow": "rollout"}
+        assert httpx.post(f"{place}/deploy-model", json=body).status_code == 202
+        wait_for(lambda: httpx.get(f"{place}/fraud/status/local").json()["active_revision"] == 1, seconds=30)
+        registry.create_webhook("controlplane", hook, ["model_version_alias.created"], secret="a secret of both")
+        registry.set_registered_model_alias("fraud", "champion", "2")
+        wait_for(lambda: httpx.get(f"{place}/fraud/status/local").json()["active_revision"] == 2, seconds=30)
+
+        def post(event: Any, **more: Any) -> httpx.Response:
+            content = json.dumps(event).encode()
+            headers = delivery(content, secret="a secret of both", **more) | {"content-type": "application/json"}
+            return httpx.post(hook, content=content, headers=headers)
+
+        event = {"entity": "model_version_alias", "action": "created", "data": {"name": "fraud", "alias": "champion"}}
+        assert (post(event, name="once").status_code, post(event, name="once").status_code) == (202, 409)
+        other = {**event, "data": {"name": "prices", "alias": "champion"}}
+        assert post(other).json() == {"ignored": "nothing that is followed here"}
+        unsigned = httpx.post(hook, json=event)
+        assert (unsigned.status_code, unsigned.headers["content-type"]) == (401, "application/problem+json")
+        large = httpx.post(hook, content=b" " * 2_000_000, headers={"content-type": "application/json"})
+        assert large.status_code == 413
+        (tmp_path / "webhook-secret").unlink()
+        assert post(event).status_code == 503
+
+
+def test_no_event_is_expected_without_a_secret(plane: Plane) -> None:
+    reply = plane.client.post("http://localhost/hooks/mlflow", json={})
+    assert (reply.status_code, "--webhook-secret-file" in reply.json()["detail"]) == (404, True)

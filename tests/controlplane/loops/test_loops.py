@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -20,6 +21,8 @@ from controlplane.store import environments, operations, targets
 from controlplane.store.database import Store
 from controlplane.store.events import Actor
 from tests.controlplane.memory_backend import MemoryBackend
+from tests.controlplane.plane import HEALTHY
+from tests.mlflow_kserve.served_plane import served_plane
 from tests.serving import wait_for
 
 KEY = Key("local", "fraud")
@@ -92,6 +95,17 @@ def test_what_nobody_wants_is_ended(store: Store, tmp_path: Path) -> None:
     loops.start()
     wait_for(lambda: not backend.instances[orphan], seconds=20)
     loops.close()
+
+
+def test_a_serve_that_is_deleted_is_forgotten(tmp_path: Path) -> None:
+    with served_plane(tmp_path) as plane, httpx.Client(base_url=f"{plane.url}/api/v1", timeout=60) as client:
+        client.post("/serve/deploy-model", json={"serve_name": "fraud", "model_uri": HEALTHY, "env": "local"})
+        client.get("/serve/fraud/status/local?wait=20")
+        client.post("/serve/fraud/undeploy/local")
+        client.get("/serve/fraud/status/local?wait=20")
+        assert plane.backend.forgotten == []
+        assert client.delete("/serve/fraud").status_code == 204
+        wait_for(lambda: Key("local", "fraud") in plane.backend.forgotten, seconds=20)
 
 
 def test_nothing_is_decided_while_the_back_end_is_away(store: Store, tmp_path: Path) -> None:

@@ -145,6 +145,22 @@ def test_receivers_that_hang_or_are_away(
     plane.clock.time += 10
     deliver(sender)
     assert state(plane) == (1, 0, "there is no secret hooks with the key none")
+    plane.patch("/webhook/ops", {"url": "http://xn--/"})
+    plane.clock.time += 20
+    deliver(sender)
+    assert state(plane) == (1, 0, "it cannot be reached: IDNAError")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "whsec_"])
+def test_nothing_is_signed_with_an_empty_key(
+    plane: Plane, receiver: WebhookReceiver, sender: WebhookSender, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "secrets" / "hooks" / "empty").write_text(text)
+    subscribe(plane, receiver, secret={"secret": "hooks", "key": "empty"})
+    plane.post("/serve", {"name": "fraud"}, 201)
+    deliver(sender)
+    assert state(plane) == (1, 0, "secret hooks has nothing under the key empty")
+    assert receiver.taken() == []
 
 
 def test_what_is_given_up_is_said_and_can_be_repeated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from controlplane.backends.backend import Key
+from monitoring.verdict import PodScraper
 from tests.browser import Browser
 from tests.mlflow_kserve.served_plane import ServedPlane
 from tests.serving import Running, in_thread, wait_for
@@ -126,6 +128,11 @@ def test_undeploy_and_delete(browser: Browser, up: ServedPlane, api: PlaneApi) -
     browser.follow("button.danger")
     browser.wait_text("Nothing is deployed yet")
     assert api.get("/serve")["total"] == 0
+
+
+def test_the_routes_of_the_api(browser: Browser, up: ServedPlane) -> None:
+    browser.open(f"{up.url}/docs")
+    browser.wait_text("Deploy a model in one step", "#swagger")
 
 
 def test_filter(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
@@ -253,3 +260,41 @@ def test_a_refusal_is_shown(browser: Browser, up: ServedPlane, api: PlaneApi) ->
     wait_for(lambda: api.get("/serve/machines/status/local")["operation"] is None, seconds=30)
     browser.click("button[value=fields]")
     browser.wait_text("machines does not answer in local")
+
+
+@pytest.fixture(scope="module")
+def drifting() -> Iterator[Running]:
+    """A model whose requests have moved since the first hundred rows."""
+    row = {"temperature": 60.0, "vibration": 1.0, "months_since_service": 10, "load": 0.5}
+    rows = [{**row, "temperature": 60.0 + number % 10} for number in range(100)]
+    with in_thread(
+        None, model_name="machines", drift="on", drift_baseline_rows=100, drift_min_rows=50, drift_interval=0.1
+    ) as running:
+        running.predict({"instances": rows}).raise_for_status()
+        wait_for(lambda: "model_drift_window_rows" in running.get("/metrics").text, seconds=30)
+        hotter = [{**each, "temperature": each["temperature"] + 30} for each in rows]
+        running.predict({"instances": hotter}).raise_for_status()
+        wait_for(lambda: "model_feature_psi{" in running.get("/metrics").text, seconds=30)
+        yield running
+
+
+def test_drift(
+    browser: Browser, up: ServedPlane, api: PlaneApi, drifting: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up.backend, "counters", lambda key, revision: PodScraper([drifting.url]))
+    assert api.client.get("/serve/machines/drift/local").status_code == 404
+    api.deploy("machines", "models:/machines/1")
+    read = api.get("/serve/machines/drift/local")
+    assert (read["revision"], read["pods"], read["answered"]) == (1, 1, 1)
+    states = {(each["kind"], each["name"]): each["state"] for each in read["columns"]}
+    assert states["input", "temperature"] == "drifted"
+    assert states["input", "load"] == "steady"
+    browser.open(f"{up.url}/ui/serve/machines/local")
+    browser.wait("#drift table")
+    assert "temperature\tinput" in browser.text("#drift tbody")
+    browser.open(f"{up.url}/ui/serve/machines/local/drift")
+    assert browser.text("tbody tr").endswith("drifted")
+    monkeypatch.setattr(up.backend, "counters", lambda key, revision: PodScraper(["http://127.0.0.1:9"]))
+    browser.open(f"{up.url}/ui/serve/machines/local/drift")
+    assert "cannot be read" in browser.text("#drift")
+    assert api.client.get("/serve/machines/drift/local?revision=7").status_code == 404

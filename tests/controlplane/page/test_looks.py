@@ -22,6 +22,7 @@ PAGES = {
     "changing": "/serve/ranker/local",
     "undeployed": "/serve/none-yet",
     "diff": "/serve/machines/local/diff?from=1&to=2",
+    "drift": "/serve/machines/local/drift",
     "logs": "/serve/machines/local/logs",
     "roll-back": "/serve/machines/local/roll-back?revision=1",
     "undeploy": "/serve/machines/local/undeploy",

@@ -14,7 +14,7 @@ from controlplane.access.settings import ControlAccessSettings
 from tests.controlplane.api.test_rollouts import JUDGED, begin, with_traffic
 from tests.controlplane.page.conftest import Pages
 from tests.controlplane.page.many import fill
-from tests.controlplane.plane import Plane, opened
+from tests.controlplane.plane import HEALTHY, Plane, opened
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 OUR_SCRIPTS = ("htmx.min.js", "page.js")
@@ -74,6 +74,21 @@ def test_the_page_is_where_people_look_for_it(pages: Pages) -> None:
         assert (response.status_code, response.headers["location"]) == (307, "/ui/")
 
 
+def test_the_api_is_described_without_a_content_network(plane: Plane, pages: Pages) -> None:
+    response = pages.client.get("/docs", follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (307, "/ui/api")
+    page = pages.get("/api").text
+    places = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(places) > 4
+    for place in places:
+        assert place.startswith("/ui/")
+        assert pages.client.get(place).status_code == 200
+    assert "/api/v1/serve/deploy-model" in pages.get("/api/openapi.json").json()["paths"]
+    assert pages.get("/api/index.html").status_code == 404
+    plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)
+    assert pages.get("/api/openapi.json").headers["location"].startswith("/ui/sign-in")
+
+
 def test_headers_of_pages(pages: Pages) -> None:
     for path in ("/", "/serve/nothing", "/sign-in", "/live/nothing"):
         headers = pages.get(path).headers
@@ -90,7 +105,7 @@ def test_headers_of_pages(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "https://evil.example", "http://localhost:3000", "http://localhost.evil"]
+    "origin", [None, "null", "https://evil.example", "http://localhost:3000", "http://localhost.evil", "http://[::1"]
 )
 def test_forms_of_other_pages_do_nothing(plane: Plane, pages: Pages, origin: str | None) -> None:
     """Also those of other servers on this machine, which an open API lets in."""
@@ -132,6 +147,28 @@ def test_forms_that_cannot_be_read(plane: Plane, pages: Pages) -> None:
     assert plane.get("/serve")["total"] == 0
     for path in ("/?page=0", "/?page=x", "/?group=all", "/serve/fraud/local/diff?from=1", "/audit?before=0"):
         assert pages.get(path).status_code == 422
+
+
+@pytest.mark.parametrize("generation", ["²", "9" * 5000, "x", "-1"])
+def test_a_state_that_nobody_saw(plane: Plane, pages: Pages, generation: str) -> None:
+    plane.deploy()
+    assert pages.post("/serve/fraud/local/undeploy", generation=generation).status_code == 412
+    assert plane.status()["desired_revision"] == 1
+
+
+def test_what_is_nested_too_deep(pages: Pages) -> None:
+    deep = '{"a":' * 800 + "1" + "}" * 800
+    assert pages.post("/new-environment", name="mine", spec=deep).status_code == 422
+    assert pages.post("/deploy", serve_name="fraud", deployment_strategy_config=deep).status_code == 422
+
+
+def test_a_button_may_ask_what_it_would_do(plane: Plane, pages: Pages) -> None:
+    operation = plane.post("/serve/deploy-model", {"serve_name": "fraud", "model_uri": HEALTHY, "env": "local"})
+    abort = f"/operation/{operation['operation']['id']}/abort"
+    assert pages.post(f"{abort}?dry_run=true").status_code == 303
+    assert plane.operation(operation)["state"] == "RUNNING"
+    assert pages.post(f"{abort}?dry_run=perhaps").status_code == 422
+    assert pages.post("/adopt-environment/local?dry_run=true").status_code == 200
 
 
 ADMIN = "an-admin-token-of-this-test"

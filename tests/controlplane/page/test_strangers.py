@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from controlplane.page import asking
 from tests.controlplane.page.conftest import Pages
 from tests.controlplane.page.test_manners import HOSTILE, ScriptFinder
 from tests.controlplane.plane import Plane
+from tests.http_server import endless_server
 
 ROW = {"name": "a", "type": "double", "required": True}
 
@@ -111,6 +114,20 @@ def test_what_a_model_answers_is_text(stranger: StrangeModel, plane: Plane) -> N
 def test_an_answer_without_end_is_not_read_to_its_end(stranger: StrangeModel, plane: Plane) -> None:
     stranger.replies["/v1/models/fraud:predict"] = b"x" * (2 << 20)
     assert "more than 1048576 bytes" in Pages(plane).post(PLACE, by="body", body="{}").text
+
+
+def test_an_answer_that_never_ends_is_not_waited_for(
+    stranger: StrangeModel, plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "DESCRIPTION_SECONDS", 0.3)
+    with endless_server() as stranger.url:
+        assert "not all of it came within 0.3 s" in Pages(plane).post(PLACE, by="body", body="{}").text
+
+
+def test_what_a_model_has_packed_is_not_unpacked(stranger: StrangeModel, plane: Plane) -> None:
+    with endless_server(gzip.compress(b"x" * (64 << 20))) as stranger.url:
+        assert "more than" not in Pages(plane).post(PLACE, by="body", body="{}").text
 
 
 @pytest.mark.parametrize("path", ["@127.0.0.2/", ".evil.example/", "//evil.example/", "", "http://evil.example/"])

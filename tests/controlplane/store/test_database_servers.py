@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, inspect, update
+from sqlalchemy import delete, event, inspect, update
 from sqlalchemy.exc import DBAPIError
 
 from controlplane.store import followed, leases, tables
@@ -44,6 +45,33 @@ def test_migrations(url: str) -> None:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     store.migrate_back()
     assert inspect(store.engine).get_table_names() == ["alembic_version"]
+    store.close()
+
+
+class CutOff(Exception):
+    pass
+
+
+@pytest.mark.parametrize("statements", [1, 5, 17, 19, 27])
+def test_a_migration_that_was_cut_off_is_carried_on(url: str, statements: int) -> None:
+    """After so many changes of tables; where they are transactions nothing is left of them."""
+    store = Store(url)
+    left = [statements]
+
+    def cut(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        left[0] -= statement.lstrip().startswith(("CREATE", "ALTER TABLE"))
+        if left[0] == 0:
+            left[0] = -1
+            raise CutOff
+
+    event.listen(store.engine, "after_cursor_execute", cut)
+    with pytest.raises(CutOff):
+        store.migrate()
+    event.remove(store.engine, "after_cursor_execute", cut)
+    store.migrate()
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    store.migrate_back()
     store.close()
 
 

@@ -52,6 +52,15 @@ def test_down_from_a_filled_database(tmp_path: Path) -> None:
         assert plane.status()["status"] == "READY"
 
 
+def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'a.db'}")
+    with store.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE event (id INTEGER)"))
+    with pytest.raises(UnusableDatabase, match="tables of something else: event"):
+        store.migrate()
+    assert tables_in(store) == {"event"}
+
+
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}")
     store.migrate()

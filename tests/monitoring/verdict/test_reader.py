@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -10,7 +11,7 @@ from math import inf
 import pytest
 
 from monitoring.verdict import PodScraper, PrometheusQuery, SourceUnreadable, WindowReader
-from tests.http_server import QuietHandler
+from tests.http_server import QuietHandler, endless_server
 
 
 class MetricsPod(ThreadingHTTPServer):
@@ -136,6 +137,17 @@ def test_an_endless_answer_is_none(pods: list[MetricsPod], monkeypatch: pytest.M
     assert scraper.read()[pods[0].url]
     monkeypatch.setattr("monitoring.verdict.sources.MAX_BYTES", 100)
     assert scraper.read()[pods[0].url] is None
+
+
+def test_a_pod_that_never_ends_its_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitoring.verdict.sources.TIMEOUT_SECONDS", 0.3)
+    with endless_server() as url:
+        assert PodScraper([url]).read() == {url: None}
+
+
+def test_what_a_pod_has_packed_is_not_unpacked() -> None:
+    with endless_server(gzip.compress(b"model_loaded 1\n")) as url:
+        assert PodScraper([url]).read() == {url: None}
 
 
 def test_labels_choose_a_version_of_the_same_pod(pods: list[MetricsPod]) -> None:

@@ -132,7 +132,7 @@ class Column:
             "double": [*ODD_DOUBLES, None, None], "date": ODD_DATES, "boolean": [True, False],
         }  # fmt: skip
         known = values[self.kind]
-        return known[random.integers(len(known))]
+        return known[int(random.integers(len(known)))]
 
     def array(self, cells: Sequence[Any]) -> Any:
         """The values as a DataFrame of the training has them."""

@@ -10,8 +10,8 @@ import httpx
 import mlflow
 import pytest
 
+from predictors.access.webhook import Webhook
 from predictors.protocol.errors import Unauthorized
-from predictors.rest.webhook import Webhook
 from tests.predictors.reload.test_reload import delivery, metric, properties, served
 from tests.registry import MLFLOW_VARIABLES
 from tests.serving import Process, answers, process, wait_for, workers_of

@@ -105,7 +105,8 @@ def test_the_page_needs_no_other_server(demo: Running) -> None:
     page = demo.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assets = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(assets) == 4
+    assert len(assets) == 5
+    assert "docs/playground" in assets
     for asset in assets:
         assert demo.get(f"/{asset}").status_code == 200
     assert "http" not in page.text

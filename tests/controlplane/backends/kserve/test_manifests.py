@@ -104,6 +104,8 @@ def test_an_environment_says_what_its_serves_have_in_common() -> None:
     annotations = service["metadata"]["annotations"]
     assert annotations["alb.ingress.kubernetes.io/security-groups"] == "sg-1, sg-2"
     assert annotations["alb.ingress.kubernetes.io/subnets"] == "subnet-a"
+    imaged = service_of(manifests(KEY, 1, content(infra={"image": "mine:1"}, image_registry="registry.example.com/ml")))
+    assert imaged["spec"]["predictor"]["containers"][0]["image"] == "mine:1"
     other = service_of(manifests(KEY, 1, content(security_group="sg-1", ingress_class="nginx")))
     assert not any(name.startswith("alb.") for name in other["metadata"]["annotations"])
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from predictors.candidate.spec import CandidateSpec
 from predictors.protocol import jsontext
 from predictors.protocol.errors import Conflict, InvalidInput, NotFound, Unauthorized
 from predictors.uris import ModelURI
@@ -74,10 +73,3 @@ def may_move(event: Mapping[str, Any], uri: str) -> bool:
     if model.alias:
         return kind == "model_version_alias" and data.get("alias") == model.alias
     return kind in ("model_version", "model_version_tag")
-
-
-def may_change(event: Mapping[str, Any], spec: CandidateSpec) -> bool:
-    """Whether an event of the registry may move a candidate's URI, or change the share that its tag names."""
-    model, tagged = ModelURI.parse(spec.uri), event.get("entity") == "model_version_tag"
-    same_name = model.name is not None and event.get("data", {}).get("name") == model.name
-    return (model.is_moving and may_move(event, spec.uri)) or (tagged and spec.share is None and same_name)
