@@ -147,7 +147,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class RandomTable:
     columns: tuple[Column, ...]
 
     @property
@@ -193,11 +193,11 @@ def tensor_of(column: Column, cells: list[Any]) -> Any:
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Table:
+def tables(draw: st.DrawFn) -> RandomTable:
     kinds = draw(st.lists(st.sampled_from(["text", "text", "text", *TYPES, "double"]), min_size=1, max_size=7))
     names = [f"{kind} {number}" for number, kind in enumerate(kinds)]
     may = ("text", "double", "single", "long")
-    return Table(
+    return RandomTable(
         tuple(
             Column(*one, nulls=one[1] in may and draw(st.integers(0, 3)) == 0) for one in zip(names, kinds, strict=True)
         )
@@ -389,7 +389,7 @@ def target_of(model: Any, random: np.random.Generator, classes: int) -> Any:
 class RandomPipeline:
     """A pipeline that is not trained yet, for a table."""
 
-    table: Table
+    table: RandomTable
     model: Any
     classes: int
     seed: int
