@@ -235,7 +235,7 @@ CASES = (
             payload_of={MLFLOW_HERE: payloads.invocations_numbers},
         )
         for model, title, connections, floor, goal in (
-            ("keras-mlp", "Keras, 2 hidden layers, V1, 1 row", 16, 20, 60),
+            ("keras-mlp", "Keras, 2 hidden layers, V1, 1 row", 1, 20, 60),
             ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 1, 4, 8),
             ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 16, 5, 10),
             ("onnx-conv", "ONNX, 2 convolutions, V1, 1 image", 16, 4, 6),

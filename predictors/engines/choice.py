@@ -106,6 +106,8 @@ def in_form_of_model(engine: Engine, answer: Answer | None) -> Engine:
 
     def in_table(rows: Rows, probabilities: bool) -> Answer:
         predictions, shares = run(rows, probabilities)
+        if is_frame(predictions):
+            return predictions, shares
         if isinstance(predictions, Mapping):
             predictions = {name: values.reshape(-1) for name, values in predictions.items()}
         return pd.DataFrame(predictions, columns=columns), shares

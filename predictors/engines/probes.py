@@ -80,7 +80,11 @@ class TensorProbing:
         size = math.prod(self.shape)
         count = max(MIN_TENSOR_ROWS, min(OTHER_ROWS, MAX_TENSOR_VALUES // max(size, 1)))
         shape = (count, *self.shape)
-        if self.dtype.kind != "f":
+        groups: dict[str, Array]
+        if self.dtype.itemsize == 1:  # the pixels of an image
+            limits = np.iinfo(self.dtype)
+            groups = {ORDINARY: random.integers(limits.min, limits.max, size=shape, endpoint=True)}
+        elif self.dtype.kind != "f":
             values = np.arange(2) if example is None or not example.size else example.reshape(-1)
             groups = {ORDINARY: random.choice(values, size=shape)}
         else:

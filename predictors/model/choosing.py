@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from predictors.engines.probes import Probing, TensorProbing
 from predictors.model.loaded import Loaded
 from predictors.model.native import Native
 from predictors.model.settings import PredictionSettings
+from predictors.protocol.errors import InvalidInput
 from predictors.protocol.mixed_rows import ColumnType
 from predictors.signature.columns import compile_columns
 from predictors.signature.matrix import MatrixPlan, compile_matrix
@@ -71,7 +73,9 @@ def matrix_probing(loaded: Loaded, matrix: MatrixPlan) -> Probing:
 
 def tensor_probing(loaded: Loaded, tensor: TensorPlan) -> TensorProbing:
     """Where the signature leaves a length open, it is that of the example, else 1."""
-    example = None if loaded.example is None else tensor.conform(loaded.example)
+    example = None
+    with suppress(InvalidInput):  # the warm-up has said that it does not fit the signature
+        example = None if loaded.example is None else tensor.conform(loaded.example)
     lengths = tensor.field.shape[1:] if example is None else example.shape[1:]
     return TensorProbing(tuple(max(1, length) for length in lengths), tensor.field.dtype, example)
 

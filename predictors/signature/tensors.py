@@ -32,8 +32,12 @@ class TensorPlan:
 
 
 def compile_tensor(plan: SignaturePlan) -> TensorPlan | None:
-    """The fast path for a tensor whose first axis is free; None if the signature is anything else."""
+    """The fast path for a tensor whose first axis is free; None if the signature is anything else.
+
+    A table of integers is left to the model: what its numbers may be, probes cannot know.
+    """
     if not plan.tensors or plan.from_type_hints or len(plan.inputs) != 1:
         return None
     only = plan.inputs[0]
-    return TensorPlan(plan) if only.dtype.kind in "fiu" and only.shape[:1] == (-1,) else None
+    probed = only.dtype.kind == "f" or (only.dtype.kind in "iu" and len(only.shape) > 2)
+    return TensorPlan(plan) if probed and only.shape[:1] == (-1,) else None
