@@ -35,7 +35,7 @@ costs: .venv/test ## what drift, the prediction log and features cost, side by s
 	$(BIN)/python -m tools.costs
 
 attack: .venv/test ## attack a server for minutes and write docs/attacks.md: what others saw of it meanwhile, and its memory
-	ATTACK_SECONDS=10 ATTACK_MUTATIONS=5000 ATTACK_FLIPS=50 $(BIN)/pytest tests/attack --write-docs
+	ATTACK_SECONDS=10 ATTACK_CLIENTS=30 ATTACK_MUTATIONS=5000 ATTACK_FLIPS=50 $(BIN)/pytest tests/attack --write-docs
 
 overload: .venv/test ## a server at five times its capacity; QUICK=1 for a short run within a minute
 	$(BIN)/python -m loadtest.overload $(if $(QUICK),--quick)

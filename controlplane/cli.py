@@ -157,11 +157,7 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         app = site(control)
         telemetry = begin_export()
         trace(app, loops, telemetry)
-        config = uvicorn.Config(
-            app, log_level="warning", loop="uvloop", lifespan="off",
-            server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )  # fmt: skip
-        server = ControlServer(config, app.state.feed)
+        server = ControlServer(config_of(app), app.state.feed)
         server.announcement = "open to anybody on this machine" if guard.is_open() else "with tokens"
         loops.start()
         try:
@@ -176,6 +172,14 @@ def serve(options: argparse.Namespace, data: Path, ports: socket.socket) -> int:
         return 0 if server.started else 1
     finally:
         store.close()
+
+
+def config_of(app: Starlette) -> uvicorn.Config:
+    """Of the parsers, h11 alone limits the head of a request, which everybody may send."""
+    return uvicorn.Config(
+        app, http="h11", log_level="warning", loop="uvloop", lifespan="off",
+        server_header=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )  # fmt: skip
 
 
 def trace(app: Starlette, loops: Loops, telemetry: Telemetry) -> None:

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from controlplane.actions import ALL, Apply, Decision, Discard, Fail, Promote, SplitTraffic, Succeed, earliest
+from controlplane.actions import (
+    ALL,
+    Apply,
+    Decision,
+    Discard,
+    Fail,
+    PauseRollout,
+    Promote,
+    SplitTraffic,
+    Succeed,
+    earliest,
+)
 from controlplane.rollout import RolloutState, advance
 
 MAX_STARTS = 3
@@ -102,6 +113,10 @@ class Observed:
     others: Mapping[str, list[str]] = field(default_factory=dict)
     """Fields that others have added, by manager; they are left alone."""
     poll_interval: float = POLL_INTERVAL
+    waits_for: str = ""
+    """What a change of the weights waits for, while one is under way."""
+    weights_by: str = ""
+    """Who else has set the weights, when and to what; nothing if nobody has."""
 
     @property
     def serving(self) -> int | None:
@@ -161,7 +176,11 @@ def rolled_out(wanted: int, change: ChangeUnderWay, observed: Observed, now: flo
     instance = observed.instance(wanted)
     if instance is not None and instance.phase == "ready":
         if change.rollout is not None:
-            return advance(change.rollout, observed.weights, change.deadline, now)
+            if observed.weights_by not in ("", change.rollout.last_pause):
+                return Decision(None if change.rollout.paused else PauseRollout(observed.weights_by))
+            if observed.weights_by and change.rollout.paused:
+                return Decision()
+            return advance(change.rollout, observed.weights, change.deadline, now, observed.waits_for)
         return Decision(Succeed() if observed.gets_all(wanted) else Promote(wanted))
     if change.rollout is not None and change.rollout.begun and (instance is None or instance.phase == "failed"):
         return Decision(Fail(f"revision {wanted} ended during its rollout: {instance.message if instance else 'gone'}"))

@@ -20,6 +20,8 @@ Failpoint = Literal[
     "after_last_object",
     "before_split",
     "after_route",
+    "before_plan_action",
+    "after_plan_action",
     "before_step",
     "after_step",
     "before_note",

@@ -46,6 +46,8 @@ class RolloutState:
     verdict: Verdict = "inconclusive"
     """That of the step's last look."""
     reason: str = ""
+    last_pause: str = ""
+    """Why it was paused last: what somebody has resumed it from does not pause it again."""
 
     @property
     def begun(self) -> bool:
@@ -65,10 +67,15 @@ class RolloutState:
         return {revision: share for revision, share in shares.items() if share}
 
 
-def advance(rollout: RolloutState, in_effect: Mapping[int, int], deadline: float, now: float) -> Decision:
-    """The next action for a revision that is ready."""
+def advance(
+    rollout: RolloutState, in_effect: Mapping[int, int], deadline: float, now: float, waits_for: str = ""
+) -> Decision:
+    """The next action for a revision that is ready; `waits_for` is what a change of the weights waits for."""
     step = rollout.current
     if in_effect != rollout.weights and not (rollout.paused and rollout.begun_at is None):
+        if waits_for and now >= deadline and not rollout.paused:
+            share = step.weight if step else ALL
+            return Decision(Fail(f"{share} % of the requests were not sent to it in time: {waits_for}"))
         return Decision(SplitTraffic(rollout.weights) if step else Promote(rollout.revision))
     if rollout.paused:
         return Decision()

@@ -125,9 +125,15 @@ class ManifestPlan:
 
 
 def decide(
-    spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None, part_of: ServeSpec | None = None
+    spec: ServeSpec,
+    facts: Mapping[str, ModelFacts] | None = None,
+    part_of: ServeSpec | None = None,
+    becomes: ServeSpec | None = None,
 ) -> ManifestPlan:
-    """The plan for a spec; `facts` are those of the models, by URI."""
+    """The plan for a spec; `facts` are those of the models, by URI.
+
+    `becomes` is what the serve is to be once its canary is promoted, where that is more than another model.
+    """
     facts = facts or {}
     reasons: dict[str, Reason] = {}
 
@@ -171,11 +177,18 @@ def decide(
         max_replicas=max_replicas,
         part_of=part_of,
         behind=[
-            decide(canary_serve(spec, each, flavor, facts.get(each.model), scaler, max_replicas), facts, spec)
+            decide(beside(becomes or spec, each, facts), facts, spec)
             for each in (spec.canaries if spec.is_split_by_route else [])
         ],
         reasons=reasons,
     )
+
+
+def beside(spec: ServeSpec, canary: Canary, facts: Mapping[str, ModelFacts]) -> ServeSpec:
+    """The spec of a canary that is a serve of its own."""
+    scaler, _ = scaler_of(spec)
+    flavor, _ = flavor_of(spec, facts.get(spec.model))
+    return canary_serve(spec, canary, flavor, facts.get(canary.model), scaler, max_of(spec, scaler)[0])
 
 
 def flavor_of(spec: ServeSpec, known: ModelFacts | None) -> tuple[str, str]:

@@ -25,9 +25,11 @@ def render(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> li
     return resources(planned(spec, facts))
 
 
-def planned(spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None) -> ManifestPlan:
-    """The plan for the spec, if it can be rendered."""
-    plan = decide(spec, facts)
+def planned(
+    spec: ServeSpec, facts: Mapping[str, ModelFacts] | None = None, becomes: ServeSpec | None = None
+) -> ManifestPlan:
+    """The plan for the spec, if it can be rendered; `becomes` as in `decide`."""
+    plan = decide(spec, facts, becomes=becomes)
     if problems := problems_of(plan):
         raise SpecError(problems)
     return plan

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.methods import pyfunc_method
 from predictors.model.native import Method, Native, implementation_of
 from predictors.protocol.errors import ModelFailure
+from predictors.runtime.cpus import cpu_limit
 
 # The names that the converters from scikit-learn, XGBoost and LightGBM give to the output with the probabilities.
 PROBABILITY_OUTPUTS = ("probabilities", "output_probability")
@@ -21,7 +24,8 @@ class OnnxModel(MLflowModel):
     flavor: ClassVar[str] = "onnx"
 
     def load_native(self, mlmodel: MLmodel) -> Native:
-        implementation = implementation_of(mlmodel, self.flavor)
+        with threads_of_container():
+            implementation = implementation_of(mlmodel, self.flavor)
         session = implementation.rt
         predict = pyfunc_method(mlmodel, implementation)
         methods = {"predict": predict}
@@ -32,6 +36,30 @@ class OnnxModel(MLflowModel):
         shape: list[Any] = inputs[0].shape if len(inputs) == 1 else []
         width = shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
         return Native(methods=methods, raw=session, width=width)
+
+    def engines(self, native: Native) -> list[EngineCandidate]:
+        from predictors.engines.onnx_session import onnx
+
+        return [onnx(native.raw)]
+
+
+@contextmanager
+def threads_of_container() -> Iterator[None]:
+    """Sessions that MLflow opens have as many threads as there are CPUs, unless the model says how many."""
+    import onnxruntime
+
+    options_of_session = onnxruntime.SessionOptions
+
+    def options() -> Any:
+        limited = options_of_session()
+        limited.intra_op_num_threads = cpu_limit()
+        return limited
+
+    onnxruntime.SessionOptions = options
+    try:
+        yield
+    finally:
+        onnxruntime.SessionOptions = options_of_session
 
 
 def class_probabilities(predict: Method, output: str) -> Method:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.methods import class_probabilities, pyfunc_method
@@ -25,11 +26,15 @@ class PyTorchModel(MLflowModel):
             methods["predict_proba"] = class_probabilities(predict)
         return Native(methods=methods, raw=raw)
 
+    def engines(self, native: Native) -> list[EngineCandidate]:
+        from predictors.engines.torch_module import torch
+
+        return [torch(native.raw, dtype_of(native.raw))]
+
 
 def in_dtype_of(raw: Any, predict: Method) -> Method:
     """`predict` with numbers in the precision of the network: without a signature, those of JSON are doubles."""
-    dtypes = {parameter.dtype for parameter in raw.parameters()}
-    wanted = np.dtype(str(dtypes.pop()).removeprefix("torch.")) if len(dtypes) == 1 else None
+    wanted = dtype_of(raw)
 
     def run(data: Any, params: Mapping[str, Any]) -> Any:
         if wanted is not None and isinstance(data, np.ndarray) and data.dtype == np.float64 != wanted:
@@ -37,6 +42,12 @@ def in_dtype_of(raw: Any, predict: Method) -> Method:
         return predict(data, params)
 
     return run
+
+
+def dtype_of(raw: Any) -> np.dtype[Any] | None:
+    """The type of all parameters, if numpy has it and they have but one."""
+    dtypes = {parameter.dtype for parameter in raw.parameters()}
+    return np.dtype(str(dtypes.pop()).removeprefix("torch.")) if len(dtypes) == 1 else None
 
 
 def ends_in_probabilities(raw: Any) -> bool:

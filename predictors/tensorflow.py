@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.methods import class_probabilities, pyfunc_method
@@ -23,6 +24,11 @@ class TensorFlowModel(MLflowModel):
         if ends_in_probabilities(raw):
             methods["predict_proba"] = class_probabilities(methods["predict"])
         return Native(methods=methods, raw=raw)
+
+    def engines(self, native: Native) -> list[EngineCandidate]:
+        from predictors.engines.keras_function import keras
+
+        return [keras(native.raw)] if hasattr(native.raw, "layers") else []
 
 
 def ends_in_probabilities(raw: Any) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from predictors.engines.engine import EngineCandidate
 from predictors.flavor import MLmodel
 from predictors.model.base import MLflowModel
 from predictors.model.loaded import LoadError
 from predictors.model.methods import pyfunc_method
 from predictors.model.native import Method, Native, implementation_of
+from predictors.protocol.mixed_rows import ColumnType
 from predictors.signature.plan import read_plan
 
 AUDIO_TASKS = ("automatic-speech-recognition", "audio-classification", "zero-shot-audio-classification")
@@ -31,6 +33,12 @@ class TransformersModel(MLflowModel):
         if getattr(pipeline, "task", "") == "text-classification":
             methods["predict_proba"] = class_scores(pipeline)
         return Native(methods=methods, raw=pipeline)
+
+    def column_engines(self, native: Native, columns: Sequence[ColumnType]) -> list[EngineCandidate]:
+        from predictors.engines.text_classification import text_classification
+
+        classifies = getattr(native.raw, "task", "") == "text-classification"
+        return [text_classification(native.raw)] if classifies and len(columns) == 1 and columns[0].is_text else []
 
 
 def require_decoder(task: str, mlmodel: MLmodel) -> None:

@@ -59,16 +59,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any(path.resolve().is_relative_to(collection_path) for path in named) else True
 
 
-TOGETHER = ("tests/predictors/features/",)
-"""The files of a folder that share what takes long to set up."""
+FEAST = ("tests/predictors/features/",)
+FRAMEWORKS = (
+    "tests/attack/test_truncated_models.py", "tests/predictors/rest/test_pages.py", "tests/predictors/safety/",
+    "tests/predictors/test_flavors.py", "tests/predictors/test_needs.py", "tests/predictors/test_parity.py",
+)  # fmt: skip
+TOGETHER = (FEAST, FRAMEWORKS)
+"""Files and folders that share what takes long to set up: servers of Feast; TensorFlow, PyTorch and all the others."""
 STARTS = re.compile(r"\b(?:process|mlflow_server|in_thread|Popen|subprocess\.run)\(")
+SECONDS_IF_SLOW = 10
 DURATIONS = "suite/durations"
 
 
 def group_of(nodeid: str) -> str:
-    """The tests that run in one process, which sets up what they share: those of a file, or of a folder."""
-    file = nodeid.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+    """The tests that run in one process, which sets up what they share: those of a file, or of several."""
+    return next((group[0] for group in TOGETHER if nodeid.startswith(group)), nodeid.partition("::")[0])
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
@@ -85,11 +90,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest groups begin first, so that no process is left alone with one of them at the end."""
     cache = getattr(config, "cache", None)  # there is none with `-p no:cacheprovider`
     last_run: dict[str, float] = (cache and cache.get(DURATIONS, None)) or {}
-    files = {item.nodeid.partition("::")[0]: item.path for item in items}
     expected: dict[str, float] = defaultdict(float)
-    for file, path in files.items():
-        group = group_of(file)
-        expected[group] = last_run.get(group) or expected[group] + len(STARTS.findall(path.read_text()))
+    for file, path in {item.nodeid.partition("::")[0]: item.path for item in items}.items():
+        expected[group_of(file)] += len(STARTS.findall(path.read_text()))
+    for item in items:
+        expected[group_of(item.nodeid)] += SECONDS_IF_SLOW * bool(item.get_closest_marker("slow"))
+    expected |= last_run
     items.sort(key=lambda item: -expected[group_of(item.nodeid)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hpack.hpack import encode_integer
 
@@ -66,6 +67,7 @@ def reset(stream: int, code: int = CANCEL) -> bytes:
     return frame(RST_STREAM, 0, stream, struct.pack(">I", code))
 
 
+@lru_cache
 def literal(name: str | bytes, value: str | bytes) -> bytes:
     """A header field that enters no table, so that any encoder's state fits it."""
     name = name.encode("latin-1") if isinstance(name, str) else name

@@ -14,6 +14,7 @@ from tests.serving import in_thread
 SUITE = Path(__file__).parent / "conformance"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "grpc_server"),
     [

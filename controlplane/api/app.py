@@ -42,6 +42,8 @@ def build(control: Control) -> FastAPI:
         title="mlflow-kserve control plane",
         description="Environments, serves, deployments and rollback. Errors are application/problem+json.",
         version="1",
+        docs_url=None,  # the page has them, without a content network
+        redoc_url=None,
         telemetry={"tracing": False},  # newer versions trace by themselves; ours are the same with each
     )
     app.state.control = control

@@ -171,7 +171,7 @@ def rollout(row: StoredRollout, current: Operation, steps: Sequence[RolloutStep]
         "looked_at": when(row.looked_at),
         "paused_at": when(row.paused_at),
         "paused_by": row.paused_by or None,
-        "pause_reason": row.pause_reason or None,
+        "pause_reason": (row.pause_reason or None) if row.paused_at is not None else None,
         "deadline": when(current.deadline) if under_way and row.paused_at is None else None,
         "keep_until": when(row.keep_until),
         "author": current.author,

@@ -30,6 +30,10 @@ class BackendAway(Exception):
     retry_seconds = 1.0
 
 
+class StillUnderWay(Exception):
+    """What was asked for takes time, and goes on when it is asked for again; the message says what is waited for."""
+
+
 class ApplyRefused(Exception):
     """The back end refuses a revision, and would refuse it again; the message is one line."""
 
@@ -55,7 +59,7 @@ class FoundServe:
 
 
 class Backend(Protocol):
-    """Raises BackendAway from any of its functions."""
+    """Raises BackendAway from any of its functions, and StillUnderWay from those that change something."""
 
     def problems(self, serve: str, content: Content) -> list[FieldProblem]:
         """Why it could not run the content; checked before anything is stored."""
@@ -70,10 +74,11 @@ class Backend(Protocol):
         """
         ...
 
-    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False, by_steps: bool = False) -> None:
         """Brings a revision up beside what serves, or up again. Raises ApplyRefused.
 
-        Fields that others have set are overwritten only with `take_over`.
+        Fields that others have set are overwritten only with `take_over`. `by_steps`: it is to share the requests
+        with what serves, which must not change.
         """
         ...
 

@@ -73,7 +73,7 @@ def resumed(rollout: StoredRollout, now: float) -> dict[str, float | str | None]
     step_at = rollout.step_at
     if step_at is not None and rollout.paused_at is not None:
         step_at += now - rollout.paused_at
-    return {"paused_at": None, "paused_by": "", "pause_reason": "", "step_at": step_at}
+    return {"paused_at": None, "paused_by": "", "step_at": step_at}
 
 
 def promote(context: ChangeContext, serve: str, env: str, full: bool = False) -> StoredRollout:

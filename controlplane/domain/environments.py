@@ -67,12 +67,14 @@ class EnvironmentConfig(Body):
     """URL of the workflow service; serves get it as WORKFLOW_URL"""
     tracking_uri: Text = ""
     """URL of the MLflow tracking server; default: that of the control plane's own environment"""
+    prometheus_url: Text = ""
+    """URL of a Prometheus that scrapes the pods, for verdicts on rollouts; default: the pods are asked themselves"""
     quotas: Quotas = Quotas()
     protection: Protection = Protection()
     spec: dict[str, Any] = {}  # noqa: RUF012 - pydantic gives every instance its own
     """defaults of the spec for serves of this environment"""
 
-    @field_validator("ft_redis_url", "workflow_url", "tracking_uri")
+    @field_validator("ft_redis_url", "workflow_url", "tracking_uri", "prometheus_url")
     @classmethod
     def without_password(cls, url: str) -> str:
         if "@" in url.partition("://")[2].partition("/")[0] and ":" in url.partition("://")[2].partition("@")[0]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
 from controlplane.domain.bodies import Body
 from monitoring.verdict import Gates
@@ -56,8 +56,11 @@ Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
 Inconclusive = Literal["rollback", "pause"]
 
 
+DROPPED_BY_NULL = {"error_guard", "latency_margin"}
+
+
 class SaidGates(Body):
-    """Limits of the verdict that are others than its own."""
+    """Limits of the verdict that are others than its own; null drops one that can be left out."""
 
     alpha: float | None = None
     margin: float | None = None
@@ -67,9 +70,23 @@ class SaidGates(Body):
     latency_margin: float | None = None
     warm_up_seconds: Seconds | None = None
 
+    @model_validator(mode="after")
+    def said_by_null(self) -> SaidGates:
+        for name in self.model_fields_set - DROPPED_BY_NULL:
+            if getattr(self, name) is None:
+                raise ValueError(
+                    f"{name} is null: expected a number; {' and '.join(sorted(DROPPED_BY_NULL))} can be null"
+                )
+        return self
+
+    @model_serializer
+    def said(self) -> dict[str, Any]:
+        """What was said: null says something, too."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
     def gates(self) -> Gates:
         """Raises ValueError for a limit that cannot be used."""
-        return Gates(**self.model_dump(exclude_none=True))
+        return Gates(**self.model_dump())
 
 
 class MetricLimit(Body):

@@ -21,7 +21,7 @@ from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.queue import DelayQueue
 from controlplane.loops.reconciler import Reconciler
 from controlplane.loops.webhooks import WebhookSender
-from controlplane.store import environments, leases, targets
+from controlplane.store import environments, leases, rollouts, targets
 from controlplane.store.database import Store
 from controlplane.store.leases import LEASE_SECONDS, FencedOff, Lease
 
@@ -153,6 +153,7 @@ class Loops:
         try:
             with self.store.reading() as tx:
                 keys = {Key(target.env, target.serve) for target in targets.everything(tx)}
+                self.metrics.count_rollouts(*rollouts.under_way(tx))
                 configs = [environment.config for environment in environments.everything(tx)]
         except DBAPIError as error:
             log.error("the store does not answer, and the loops wait: %s", error.orig)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from controlplane.actions import (
     ALL,
+    Action,
     Apply,
     BeginStep,
     Discard,
@@ -22,7 +23,7 @@ from controlplane.actions import (
     Succeed,
     earliest,
 )
-from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key
+from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, Key, StillUnderWay
 from controlplane.changes import approvals
 from controlplane.changes.context import BackendOf, ChangeContext
 from controlplane.decide import ChangeUnderWay, Desired, Observed, decide
@@ -32,6 +33,7 @@ from controlplane.failpoints import failpoint
 from controlplane.loops.actor import ACTOR
 from controlplane.loops.metrics import LoopMetrics
 from controlplane.loops.stepping import RolloutSteps, state_of
+from controlplane.rollout import RolloutState
 from controlplane.store import environments, events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
 from controlplane.store.leases import Lease
@@ -54,7 +56,7 @@ class Reconciler:
         """`lease` raises FencedOff unless this control plane acts."""
         self.store, self.backend_of, self.lease = store, backend_of, lease
         self.metrics = metrics or LoopMetrics()
-        self.steps = RolloutSteps(store)
+        self.steps = RolloutSteps(store, self.metrics)
         self.ended: Callable[[Operation, operations.State, str, float], None] = lambda *_: None
         """Is told of each change that has ended by itself."""
         self.last_seen: dict[Key, Observed] = {}
@@ -95,29 +97,40 @@ class Reconciler:
                     backend.forget(key)
                 return earliest(decision.again_at, waiting.deadline if waiting else None)
             log.debug("%s: %s", key, decision.action)
-            match decision.action:
-                case Apply(revision):
-                    if target is not None and not self.apply(lease, target, backend, key, revision, observed):
-                        return self.store.now() + REFUSED_SECONDS
-                case Promote(revision):
-                    self.split(lease, backend, key, {revision: ALL})
-                case SplitTraffic(weights):
-                    self.split(lease, backend, key, weights)
-                case Discard(revision):
-                    self.fence(lease)
-                    failpoint("before_discard")
-                    backend.discard(key, revision)
-                    failpoint("after_discard")
-                case BeginStep() | Judge() | PauseRollout() | NextStep() as action:
-                    if desired.change is not None and desired.change.rollout is not None:
-                        self.steps.carry_out(action, lease, key, backend, desired.change.rollout)
-                case Succeed():
-                    if target is not None:
-                        self.note_success(lease, target)
-                case Fail(reason):
-                    if target is not None:
-                        self.note_failure(lease, target, reason, observed)
+            try:
+                refused = self.carry_out(decision.action, lease, key, target, desired, backend, observed)
+            except StillUnderWay as waiting:
+                log.debug("%s: waits: %s", key, waiting)
+                return earliest(self.store.now() + observed.poll_interval, decision.again_at)
+            if refused:
+                return self.store.now() + REFUSED_SECONDS
         return self.store.now()
+
+    def carry_out(
+        self, action: Action, lease: Lease, key: Key, target: ServeTarget | None, desired: Desired, backend: Backend,
+        observed: Observed,
+    ) -> bool:  # fmt: skip
+        """Whether it was refused while nobody changes the target. Raises StillUnderWay."""
+        rollout = desired.change.rollout if desired.change is not None else None
+        match action:
+            case Apply(revision) if target is not None:
+                return not self.apply(lease, target, backend, key, revision, observed, rollout)
+            case Promote(revision):
+                self.split(lease, backend, key, {revision: ALL})
+            case SplitTraffic(weights):
+                self.split(lease, backend, key, weights)
+            case Discard(revision):
+                self.fence(lease)
+                failpoint("before_discard")
+                backend.discard(key, revision)
+                failpoint("after_discard")
+            case BeginStep() | Judge() | PauseRollout() | NextStep() if rollout is not None:
+                self.steps.carry_out(action, lease, key, backend, rollout)
+            case Succeed() if target is not None:
+                self.note_success(lease, target)
+            case Fail(reason) if target is not None:
+                self.note_failure(lease, target, reason, observed)
+        return False
 
     def keeping(self, desired: Desired, key: Key) -> Desired:
         """The same, with the revision that its rollout keeps for a while."""
@@ -173,8 +186,9 @@ class Reconciler:
         backend.split(key, weights)
 
     def apply(
-        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, observed: Observed
-    ) -> bool:
+        self, lease: Lease, target: ServeTarget, backend: Backend, key: Key, revision: int, observed: Observed,
+        rollout: RolloutState | None,
+    ) -> bool:  # fmt: skip
         """Whether the back end has accepted the revision."""
         with self.store.reading() as tx:
             leases.require(tx, lease)
@@ -184,7 +198,8 @@ class Reconciler:
             target = self.note_repair(lease, target, revision, observed)
         failpoint("before_apply")
         try:
-            backend.apply(key, revision, content, operation is not None and operation.kind == TAKE_OVER)
+            takes_over = operation is not None and operation.kind == TAKE_OVER
+            backend.apply(key, revision, content, takes_over, rollout is not None and revision == rollout.revision)
         except ApplyRefused as error:
             if operation is None:
                 self.note_error(lease, target, "refused", f"revision {revision} cannot be applied: {error}")
@@ -250,6 +265,7 @@ class Reconciler:
                 targets.set_deployment(tx, now, target, target.wanted, "FAILED", reason)
             if (rollout := rollouts.find(tx, target.operation)) is not None:
                 rollouts.end_step(tx, now, rollout, "FAILED", reason)
+                self.metrics.steps.labels("failed").inc()
             self.end_operation(tx, now, target, "FAILED", reason)
             targets.change(
                 tx, now, target, wanted=target.active, operation=None, last_error=reason, last_error_at=now

@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 
 from controlplane.actions import BeginStep, Judge, NextStep, PauseRollout
 from controlplane.backends.backend import Backend, Key
+from controlplane.changes.deploy import CHANGE_SECONDS
 from controlplane.failpoints import failpoint
 from controlplane.loops.actor import ACTOR
 from controlplane.loops.judging import RolloutJudge
+from controlplane.loops.metrics import LoopMetrics
 from controlplane.rollout import RolloutState
 from controlplane.store import events, leases, operations, rollouts, targets
 from controlplane.store.database import Store
@@ -22,8 +24,8 @@ from controlplane.store.rollouts import StoredRollout
 
 
 class RolloutSteps:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, metrics: LoopMetrics) -> None:
+        self.store, self.metrics = store, metrics
         self.judge = RolloutJudge()
 
     def carry_out(
@@ -61,7 +63,11 @@ class RolloutSteps:
         reason = rollout.verdict_reason if rollout.plan.steps[rollout.step].judged else ""
         rollouts.end_step(tx, now, rollout, "PASSED", reason)
         rollouts.change(tx, now, rollout, step=rollout.step + 1, step_at=None, verdict="inconclusive")
+        operations.set_deadline(tx, now, rollout.operation, now + CHANGE_SECONDS)  # until its weights are in effect
         self.note(tx, rollout, "rollout.passed", words(rollout))
+        self.metrics.steps.labels("passed").inc()
+        if rollout.step_at is not None:
+            self.metrics.step_seconds.observe(now - rollout.step_at)
 
     def look(self, lease: Lease, key: Key, backend: Backend, decided_on: RolloutState) -> None:
         """Looks at the evidence, and keeps the look."""
@@ -75,6 +81,7 @@ class RolloutSteps:
         with self.store.writing() as tx:
             leases.require(tx, lease)
             rollouts.add_look(tx, self.store.now(), rollout, look)
+            self.metrics.looks.labels(look.verdict).inc()
             if look.verdict != rollout.verdict or rollout.looked_at is None:
                 self.note(tx, rollout, "rollout.verdict", look.reason, {"verdict": look.verdict})
 
@@ -99,7 +106,7 @@ def state_of(rollout: StoredRollout | None) -> RolloutState | None:
     return RolloutState(
         rollout.plan, rollout.baseline, rollout.revision, rollout.step, rollout.step_at,
         paused=rollout.paused_at is not None, looked_at=rollout.looked_at,
-        verdict=rollout.verdict, reason=rollout.verdict_reason,
+        verdict=rollout.verdict, reason=rollout.verdict_reason, last_pause=rollout.pause_reason,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from controlplane.store.operations import Operation
 from controlplane.store.paging import one_page
 from monitoring.verdict import Look, Verdict, look_from
 
-T, S, L = tables.rollout, tables.rollout_step, tables.rollout_look
+T, S, L, O = tables.rollout, tables.rollout_step, tables.rollout_look, tables.operation  # noqa: E741
 StepOutcome = Literal["RUNNING", "PASSED", "SKIPPED", "FAILED", "ABORTED"]
 
 
@@ -82,6 +82,13 @@ def newest(tx: Connection, serve: str, env: str) -> StoredRollout | None:
     query = select(T).where(T.c.serve == serve, T.c.env == env)
     row = tx.execute(query.order_by(T.c.created_at.desc(), T.c.revision.desc()).limit(1)).one_or_none()
     return None if row is None else of(row)
+
+
+def under_way(tx: Connection) -> tuple[int, int]:
+    """How many go on, and how many are paused."""
+    runs = (O.c.id == T.c.operation) & (O.c.state == "RUNNING")
+    rows = [row.paused_at for row in tx.execute(select(T.c.paused_at).join(O, runs))]
+    return rows.count(None), len(rows) - rows.count(None)
 
 
 def listed(tx: Connection, serve: str, env: str | None, page: int, limit: int) -> tuple[list[StoredRollout], int]:

@@ -43,7 +43,9 @@ def split(before: ManifestPlan, after: ManifestPlan, observed: ObservedServe | N
         name = each.spec.name
         if name not in old or each in changed:
             yield start(each, pods[name], old.get(name))
-        elif pods[name] > pods_of(old[name], observed):
+        elif pods[name] > pods_of(old[name], observed) or (
+            gets_more(each, before, after) and pods[name] > available(each, observed)
+        ):
             yield scale(each, pods[name])
     if not before.has_own_route or has_kserve_routes(after, observed):
         yield from take_over(after, observed)
@@ -264,6 +266,18 @@ def pods_of(canary: ManifestPlan, observed: ObservedServe | None) -> int:
     if observed is None:
         return canary.spec.replicas.min
     return observed.number(ISVC, canary.spec.name, "spec", "predictor", "minReplicas")
+
+
+def available(canary: ManifestPlan, observed: ObservedServe | None) -> int:
+    """Pods that are there: an earlier run may have asked for more and not have waited for them."""
+    if observed is None:
+        return canary.spec.replicas.min
+    return observed.number("Deployment", canary.workload, "status", "availableReplicas")
+
+
+def gets_more(canary: ManifestPlan, before: ManifestPlan, after: ManifestPlan) -> bool:
+    old, new = (dict(shares(each)).get(canary.workload) or 0 for each in (before, after))
+    return new > old
 
 
 def has_kserve_routes(plan: ManifestPlan, observed: ObservedServe | None) -> bool:

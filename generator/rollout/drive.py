@@ -31,6 +31,10 @@ class RolloutCluster(Protocol):
     def now(self) -> float:
         """Seconds of a clock that never goes back."""
 
+
+class PatientCluster(RolloutCluster, Protocol):
+    """One that can be waited for."""
+
     @abstractmethod
     def pause(self) -> None:
         """Lets some time pass between two observations."""
@@ -59,55 +63,90 @@ class RolloutStopped(Exception):
         super().__init__(f"step {number} ({step.text}): {when} this does not hold: {what}")
 
 
+class PlanDriver:
+    """Carries out a plan as far as it gets without waiting, each time that it is asked to go on."""
+
+    def __init__(
+        self,
+        plan: RolloutPlan,
+        cluster: RolloutCluster,
+        tell: Callable[[StepProgress], None],
+        wait_seconds: float = WAIT_SECONDS,
+        require_seconds: float = REQUIRE_SECONDS,
+    ) -> None:
+        self.plan, self.cluster, self.tell = plan, cluster, tell
+        self.wait_seconds, self.require_seconds = wait_seconds, require_seconds
+        self.number = 0
+        """Steps that have been carried out."""
+        self.begun: float | None = None
+        """When the step under way was come to."""
+        self.acted: float | None = None
+        """When its actions had been carried out."""
+        self.since: float | None = None
+        """Since when all conditions after it hold."""
+        self.missing: tuple[Condition, ...] = ()
+        """What is waited for."""
+
+    def go_on(self) -> bool:
+        """Whether all steps have been carried out. Raises RolloutStopped at the first thing that is not so in time."""
+        while self.number < len(self.plan.steps):
+            step = self.plan.steps[self.number]
+            observed = self.cluster.observe()
+            if self.begun is None and step.moot and not unmet(step.moot, observed):
+                self.report(step, "passed")
+            elif not ((self.acted is not None or self.acts(step, observed)) and self.holds(step)):
+                return False
+            self.number, self.missing = self.number + 1, ()
+            self.begun = self.acted = self.since = None
+        return True
+
+    def acts(self, step: Step, observed: ObservedServe) -> bool:
+        """Carries the actions out, if what must hold before them does: an autoscaler or a new pod may take a while."""
+        now = self.cluster.now()
+        self.begun = now if self.begun is None else self.begun
+        if is_done(step, observed):
+            self.report(step, "passed")
+        else:
+            self.missing = tuple(unmet(step.requires, observed))
+            if self.missing:
+                if now - self.begun > self.require_seconds:
+                    raise RolloutStopped(self.number + 1, step, self.missing, None)
+                return False
+            self.report(step, "begun")
+            for action in step.actions:
+                self.cluster.carry_out(action)
+        self.acted = self.cluster.now()
+        return True
+
+    def holds(self, step: Step) -> bool:
+        """Whether the conditions after a step hold, and have for as long as it takes to settle."""
+        self.missing = tuple(unmet(step.waits, self.cluster.observe()))
+        now = self.cluster.now()
+        assert self.begun is not None  # noqa: S101 - the step has acted
+        assert self.acted is not None  # noqa: S101
+        if self.missing:
+            self.since = None
+            if now - self.acted > self.wait_seconds:
+                raise RolloutStopped(self.number + 1, step, self.missing, self.wait_seconds)
+            self.report(step, "waiting", now - self.acted)
+            return False
+        self.since = now if self.since is None else self.since
+        if now - self.since < step.settle:
+            return False
+        self.report(step, "finished", now - self.begun)
+        return True
+
+    def report(self, step: Step, state: str, seconds: float = 0) -> None:
+        missing = self.missing if state == "waiting" else ()
+        self.tell(StepProgress(self.number + 1, len(self.plan.steps), step, state, seconds, missing))
+
+
 def drive(
-    plan: RolloutPlan, cluster: RolloutCluster, tell: Callable[[StepProgress], None], wait_seconds: float = WAIT_SECONDS
+    plan: RolloutPlan, cluster: PatientCluster, tell: Callable[[StepProgress], None], wait_seconds: float = WAIT_SECONDS
 ) -> None:
     """Carries out all steps. Raises RolloutStopped at the first thing that is not so."""
-    total = len(plan.steps)
-    for number, step in enumerate(plan.steps, 1):
-        observed = cluster.observe()
-        if step.moot and not unmet(step.moot, observed):
-            tell(StepProgress(number, total, step, "passed"))
-            continue
-        begun = cluster.now()
-        if is_done(step, observed):
-            tell(StepProgress(number, total, step, "passed"))
-        else:
-            require(cluster, number, step)
-            tell(StepProgress(number, total, step, "begun"))
-            for action in step.actions:
-                cluster.carry_out(action)
-        wait(cluster, number, total, step, tell, wait_seconds)
-        tell(StepProgress(number, total, step, "finished", cluster.now() - begun))
-
-
-def require(cluster: RolloutCluster, number: int, step: Step) -> None:
-    """Stops if something that must hold before a step does not, for longer than an autoscaler or a new pod takes."""
-    begun = cluster.now()
-    while missing := unmet(step.requires, cluster.observe()) if step.requires else []:
-        if cluster.now() - begun > REQUIRE_SECONDS:
-            raise RolloutStopped(number, step, missing, None)
-        cluster.pause()
-
-
-def wait(
-    cluster: RolloutCluster, number: int, total: int, step: Step, tell: Callable[[StepProgress], None], limit: float
-) -> None:
-    """Waits until the conditions after a step hold, and go on holding for as long as it takes to settle."""
-    begun = cluster.now()
-    since: float | None = None
-    while True:
-        missing = unmet(step.waits, cluster.observe()) if step.waits else []
-        now = cluster.now()
-        if missing:
-            since = None
-            if now - begun > limit:
-                raise RolloutStopped(number, step, missing, limit)
-            tell(StepProgress(number, total, step, "waiting", now - begun, tuple(missing)))
-        else:
-            since = now if since is None else since
-            if now - since >= step.settle:
-                return
+    driver = PlanDriver(plan, cluster, tell, wait_seconds)
+    while not driver.go_on():
         cluster.pause()
 
 

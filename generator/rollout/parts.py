@@ -23,15 +23,22 @@ MOST = 50
 
 
 def marks(plan: ManifestPlan, served: Served) -> tuple[str, ...]:
-    """What tells the model, in an InferenceService: its URI, its image or its runtime."""
+    """What tells the model, in an InferenceService: its URI, its image or its runtime, and labels of the patch."""
     there = set(strings(inference_service(plan)["spec"]))
     runtime = plan.spec.runtime or runtime_name(served.flavor)
-    return tuple(text for text in (served.uri, served.image, runtime) if text in there)
+    return tuple(text for text in (served.uri, served.image, runtime, *patched_labels(plan)) if text in there)
 
 
 def pod_marks(plan: ManifestPlan, served: Served) -> tuple[str, ...]:
     """What tells the model, in the template of a pod, which does not name the runtime."""
-    return tuple(text for text in marks(plan, served) if text in (served.uri, served.image))
+    known = (served.uri, served.image, *patched_labels(plan))
+    return tuple(text for text in marks(plan, served) if text in known)
+
+
+def patched_labels(plan: ManifestPlan) -> tuple[str, ...]:
+    """Values of the labels that the spec's patch gives pods: they tell what the model does not."""
+    labels = plan.spec.patch.get("spec", {}).get("predictor", {}).get("labels", {})
+    return tuple(str(value) for value in labels.values())
 
 
 def described(plan: ManifestPlan) -> Describes:

@@ -27,11 +27,15 @@ def canary(
     type: PatchType = "merge",
     observed: ObservedServe | None = None,
     force: bool = False,
+    becomes: ServeSpec | None = None,
 ) -> RolloutPlan:
-    """Sends a share of the traffic to another model, or changes the share."""
+    """Sends a share of the traffic to another model, or changes the share.
+
+    `becomes` is the serve once the canary is promoted, where more of it changes than its model.
+    """
     goal = specs.with_canary(spec, target)
     start = specs.without(spec, target) if target in spec.canaries and observed else spec
-    before, after = planned(start, facts), planned(goal, facts)
+    before, after = planned(start, facts, becomes), planned(goal, facts, becomes)
     refuse(after, observed, force)
     note = f"{target.percent} % of the traffic goes to {target.model}, the rest to {spec.model}"
     if spec.variants or goal.variants:
@@ -46,11 +50,12 @@ def promote(
     observed: ObservedServe | None = None,
     force: bool = False,
     name: str | None = None,
+    becomes: ServeSpec | None = None,
 ) -> RolloutPlan:
-    """Makes the canary the stable model."""
+    """Makes the canary the stable model, or what the serve `becomes`."""
     winner = specs.canary_in(spec, name)
-    before = planned(spec, facts)
-    goal = specs.promoted(spec, before, winner)
+    before = planned(spec, facts, becomes)
+    goal = becomes or specs.promoted(spec, before, winner)
     after = planned(goal, facts)
     refuse(before, observed, force)
     note = f"all of the traffic goes to {winner.model}"
@@ -88,7 +93,11 @@ def rollback(
 
 
 def undo(
-    spec: ServeSpec, facts: Facts = None, type: PatchType = "merge", observed: ObservedServe | None = None
+    spec: ServeSpec,
+    facts: Facts = None,
+    type: PatchType = "merge",
+    observed: ObservedServe | None = None,
+    becomes: ServeSpec | None = None,
 ) -> RolloutPlan:
     """Ends a rollout with the model before it: takes the canaries away, or takes the last promotion back.
 
@@ -97,7 +106,7 @@ def undo(
     if not spec.canaries and (left := leftovers(spec, observed)):
         spec = spec.model_copy(update={"canary": left[0], "variants": left[1:]})
     goal = specs.undone(spec)
-    before, after = planned(spec, facts), planned(goal, facts)
+    before, after = planned(spec, facts, becomes), planned(goal, facts)
     note = f"all of the traffic goes to {goal.model}"
     if before.knative:
         return plan_of(goal, by_knative.undo(before, after, type), [], note)

@@ -31,7 +31,7 @@ def take_over(after: ManifestPlan, observed: ObservedServe | None) -> Iterator[S
     name = own_route(after)
     gone = tuple(Gone(ROUTE, each) for each in kserve_routes(after))
     over = (*(Exists(ROUTE, each) for each in names(after)), *gone)
-    if observed is None or observed.get(ROUTE, name) is None:
+    if observed is None or not leads_somebody(observed.get(ROUTE, name)):
         yield Step(
             f"make the route {name}, which leads no traffic as yet",
             (ApplyDocuments((nobodys_route(after),)),),
@@ -102,6 +102,12 @@ def nobodys_route(plan: ManifestPlan) -> Resource:
     route = with_shares(ours, only_serve(plan))
     rules = [{**each, "matches": [{"path": NOBODYS_PATH}]} for each in route["spec"]["rules"]]
     return {**route, "spec": {**route["spec"], "rules": rules}}
+
+
+def leads_somebody(route: Resource | None) -> bool:
+    """Whether a route is there, and has been released: an earlier run may have made it and not waited."""
+    rules = route["spec"].get("rules", []) if route else []
+    return any(match.get("path") != NOBODYS_PATH for rule in rules for match in rule.get("matches", [{}]))
 
 
 def visibility(plan: ManifestPlan, value: str | None) -> Patch:

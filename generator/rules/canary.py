@@ -96,7 +96,8 @@ def by_route(plan: ManifestPlan) -> Iterator[Problem]:
                 "a route of ours leads to the predictor, past it: expected canary.by and exposure.route: kserve",
             )
     for (path, _), behind in zip(positions(plan), plan.behind, strict=False):
-        yield from unchanged(plan, path, behind.stable)
+        if behind.spec.patch == plan.spec.patch:  # otherwise the serve is to become more than another model
+            yield from unchanged(plan, path, behind.stable)
 
 
 def by_kserve(plan: ManifestPlan) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from loadtest.peers.payloads import PeerPayload
 from loadtest.peers.servers import (
     ECHO,
     MLFLOW,
+    MLFLOW_HERE,
     MLSERVER,
     OTHER,
     OURS,
@@ -222,8 +223,37 @@ CASES = (
         payload=payloads.v1_texts,
         payload_of={MLFLOW: payloads.invocations_texts},
     ),
-    BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
-    BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),
+    *(
+        BenchmarkCase(
+            f"{model}-{connections}",
+            f"{title}, {connections} {'connection' if connections == 1 else 'connections'}",
+            "throughput",
+            model,
+            (Bar(OURS, STOCK, floor, goal), Bar(OURS, MLFLOW_HERE)),
+            connections=connections,
+            payload=payloads.v1_numbers,
+            payload_of={MLFLOW_HERE: payloads.invocations_numbers},
+        )
+        for model, title, connections, floor, goal in (
+            ("keras-mlp", "Keras, 2 hidden layers, V1, 1 row", 1, 20, 60),
+            ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 1, 4, 8),
+            ("torch-mlp", "PyTorch, 2 hidden layers, V1, 1 row", 16, 5, 10),
+            ("onnx-conv", "ONNX, 2 convolutions, V1, 1 image", 16, 4, 6),
+        )
+    ),
+    BenchmarkCase(
+        "distilbert-1",
+        "DistilBERT's size, 1 short text, 1 connection",
+        "throughput",
+        "distilbert",
+        (Bar(OURS, STOCK, 1.0, 1.1), Bar(OURS, MLFLOW_HERE)),
+        connections=1,
+        payload=payloads.v1_scored_table,
+        payload_of={STOCK: payloads.v1_scored_texts, MLFLOW_HERE: payloads.invocations_scored_table},
+    ),
+    BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 16, 25),)),
+    BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 28, 40),)),
+    BenchmarkCase("cat-v1-1", "CatBoost 200 trees, V1, 1 row", "throughput", "cat", (Bar(OURS, STOCK, 10, 20),)),
     BenchmarkCase("lr-grpc-1", "LogisticRegression, gRPC, 1 row", "grpc", "lr", (Bar(OURS, STOCK, 4, 8),), quick=True),
     BenchmarkCase(
         "lr-v1-c1",

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loadtest.peers.tables import TABLES, model_of, target_of
+from loadtest.peers import networks
+from loadtest.peers.networks import NETWORKS
+from loadtest.peers.tables import TABLES, model_of, sentences, target_of
 
 DOUBLES = "-doubles"
 FEATURES = 10
@@ -34,6 +36,10 @@ class Saved:
 
     def rows(self, count: int, seed: int) -> Any:
         """A matrix, or a table for a model that has one."""
+        if self.name == "onnx-conv":
+            return networks.images(count, seed)
+        if self.name == "distilbert":
+            return sentences(count, seed, words=(6, 12))
         return TABLES[self.name](count, seed) if self.name in TABLES else rows(count, seed)
 
     def labels(self, rows: Any) -> list[int]:
@@ -67,16 +73,20 @@ class Models:
 
     def _train(self, name: str) -> Saved:
         import mlflow
+        import mlflow.catboost
         import mlflow.lightgbm
         import mlflow.sklearn
         import mlflow.xgboost
         import pandas as pd
+        from catboost import CatBoostClassifier
         from lightgbm import LGBMClassifier
         from mlflow.models import infer_signature
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.linear_model import LogisticRegression
         from xgboost import XGBClassifier
 
+        if name in NETWORKS:
+            return Saved(name, self._folder / name, networks.save(name, self._folder / name), False)
         if name in TABLES:
             return self._train_on_table(name)
         x = rows(_TRAINING_ROWS, seed=1)
@@ -96,6 +106,9 @@ class Models:
         elif name == "lgb":
             model = LGBMClassifier(n_estimators=200, random_state=0, verbose=-1)
             save, argument = mlflow.lightgbm.save_model, "lgb_model"
+        elif name == "cat":
+            model = CatBoostClassifier(iterations=200, random_seed=0, verbose=False, allow_writing_files=False)
+            save, argument = mlflow.catboost.save_model, "cb_model"
         else:
             raise KeyError(name)
         named = name == "lr-named"
@@ -109,7 +122,7 @@ class Models:
             # Set explicitly, otherwise MLflow queries the package index.
             pip_requirements=[],
             # A format that every server can load.
-            **({"serialization_format": "cloudpickle"} if argument != "xgb_model" else {}),
+            **({"serialization_format": "cloudpickle"} if argument in ("sk_model", "lgb_model") else {}),
         )
         return Saved(name, folder, model, named)
 

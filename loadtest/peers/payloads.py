@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtest.peers.models import COLUMNS
+from loadtest.peers.networks import thousandths
 
 Rows = npt.NDArray[np.float64]
 JSON = "application/json"
@@ -35,6 +36,26 @@ class PeerPayload:
 
 def v1(rows: Rows) -> PeerPayload:
     return PeerPayload(V1_PATH, _dump({"instances": rows.tolist()}), _predictions)
+
+
+def v1_numbers(rows: Rows) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": rows.tolist()}), _numbers)
+
+
+def invocations_numbers(rows: Rows) -> PeerPayload:
+    return PeerPayload(INVOCATIONS_PATH, _dump({"inputs": rows.tolist()}), _numbers)
+
+
+def v1_scored_texts(table: Any) -> PeerPayload:
+    return PeerPayload(V1_PATH, _dump({"instances": table["text"].tolist()}), _scores)
+
+
+def v1_scored_table(table: Any) -> PeerPayload:
+    return PeerPayload(V1_PATH, v1_table(table).body, _scores)
+
+
+def invocations_scored_table(table: Any) -> PeerPayload:
+    return PeerPayload(INVOCATIONS_PATH, invocations_table(table).body, _scores)
 
 
 def v1_records(rows: Rows) -> PeerPayload:
@@ -147,6 +168,15 @@ def _dump(value: Any) -> bytes:
 
 def _predictions(body: bytes, _headers: Mapping[str, str]) -> list[int]:
     return [int(label) for label in json.loads(body)["predictions"]]
+
+
+def _numbers(body: bytes, _headers: Mapping[str, str]) -> list[int]:
+    outputs = json.loads(body)["predictions"]
+    return thousandths([*outputs.values()] if isinstance(outputs, dict) else outputs)
+
+
+def _scores(body: bytes, _headers: Mapping[str, str]) -> list[int]:
+    return thousandths([answer["score"] for answer in json.loads(body)["predictions"]])
 
 
 def _v2_json(body: bytes, _headers: Mapping[str, str]) -> list[int]:

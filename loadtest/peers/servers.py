@@ -29,6 +29,8 @@ OTHER = "the other checkout"
 STOCK = "stock KServe"
 TUNED = "stock KServe, tuned"
 MLFLOW = "mlflow serve"
+MLFLOW_HERE = "mlflow serve, same environment"
+"""For networks, whose libraries a second environment would have to hold once more."""
 MLSERVER = "MLServer"
 ECHO = "raw ASGI echo"
 
@@ -108,8 +110,8 @@ class Starter:
         elif who == ECHO:
             argv = [str(PYTHON), str(APPS / "echo.py"), f"--port={http}"]
             ready = "/"
-        elif who == MLFLOW:
-            python = envs.python_of(envs.MLFLOW, may_install=self._may_install)
+        elif who in (MLFLOW, MLFLOW_HERE):
+            python = envs.python_of(envs.MLFLOW, may_install=self._may_install) if who == MLFLOW else PYTHON
             argv = [str(python), "-m", "mlflow", "models", "serve", "--env-manager=local"]
             argv += [f"--model-uri={model.folder}", "--host=127.0.0.1", f"--port={http}"]
             extra = {"PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin"}

@@ -21,7 +21,7 @@ CITIES = [
     "Dortmund",
     "Essen",
 ]
-_TEXT = (
+TEXT = (
     "the parcel never arrived and nobody answers quick delivery great quality would buy again broken screen after two "
     "days refund was refused friendly support solved my problem price is fair colour differs from the picture works as "
     "described battery lasts long too small for me return label missing excellent value highly recommended"
@@ -63,9 +63,9 @@ def real_table(count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def sentences(count: int, seed: int) -> pd.DataFrame:
+def sentences(count: int, seed: int, words: tuple[int, int] = (6, 25)) -> pd.DataFrame:
     random = np.random.default_rng(seed)
-    lines = [" ".join(random.choice(_TEXT.split(), random.integers(6, 25))) for _ in range(count)]
+    lines = [" ".join(random.choice(TEXT.split(), random.integers(*words))) for _ in range(count)]
     return pd.DataFrame({"text": np.array(lines, dtype=object)})
 
 

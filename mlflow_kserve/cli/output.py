@@ -63,6 +63,9 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(cell, value)) or "-"
-    if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value).replace("\n", " ")
+    return printable(json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else str(value))
+
+
+def printable(text: str) -> str:
+    """One line that tells a terminal nothing: what other people say may hold its control sequences."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -12,6 +12,7 @@ import numpy as np
 
 from predictors.drift.profiles import split_columns
 from predictors.drift.tap import MAX_REQUEST_ROWS, FastSample, SlowSample
+from predictors.engines.answers import join_predictions
 from predictors.protocol.batch import Batch, Prediction
 from predictors.protocol.casting import Array
 from predictors.protocol.mixed_rows import MixedRows, join_rows
@@ -65,7 +66,7 @@ class ColumnReader:
             group = [sample for sample in samples if (sample[1][1] is not None) is wanted]
             if group:
                 rows = join_rows([rows for rows, _ in group])
-                answers = np.concatenate([predictions for _, (predictions, _) in group])
+                answers = join_predictions([predictions for _, (predictions, _) in group])
                 parts = [probabilities for _, (_, probabilities) in group if probabilities is not None]
                 probabilities = np.concatenate(parts) if parts else None
                 outputs = self.outputs(Prediction(answers, "predict", "", "", self.output_names, probabilities))
@@ -75,6 +76,8 @@ class ColumnReader:
     def by_position(self, rows: Array | MixedRows) -> dict[str, Any]:
         if isinstance(rows, MixedRows):
             return {column.name: rows.cells(column) for column in self.types}
+        if rows.ndim != 2:
+            return {}
         names = self.matrix_names or self.names
         if len(names) != rows.shape[1]:
             names = tuple(map(str, range(rows.shape[1])))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import cycle, repeat
 from typing import TypeAlias
 
+from predictors.engines.answers import part_of
 from predictors.engines.engine import Answer, Rows
 from predictors.protocol.batch import Batch, Prediction
 
@@ -43,7 +44,7 @@ class Tap:
         elif self.capacity > 0:
             if len(rows) > MAX_REQUEST_ROWS:
                 every = slice(None, None, -(-len(rows) // MAX_REQUEST_ROWS))
-                rows, answer = rows[every], (answer[0][every], None if answer[1] is None else answer[1][every])
+                rows, answer = rows[every], (part_of(answer[0], every), None if answer[1] is None else answer[1][every])
             self.fast.append((rows, answer))
             self.note_sample(len(rows))
         else:

@@ -10,10 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from predictors.engines.engine import Engine, EngineCandidate, ProvenEngine, Rows, Run, Unsuited
+from predictors.engines.engine import Answer, Engine, EngineCandidate, ProvenEngine, Rows, Run, Unsuited
 from predictors.engines.probes import ORDINARY
-from predictors.engines.proof import limit_probes, prove
+from predictors.engines.proof import ProofRows, limit_probes, prove, try_run
 from predictors.engines.timing import MAX_TIMED_ROWS, measure
+from predictors.protocol.results import is_frame
 
 log = logging.getLogger("predictors")
 
@@ -46,7 +47,9 @@ class ProbeSource(Protocol):
         """Groups of rows by their description for messages. They are the same on every call."""
 
 
-def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSource, native: Run) -> EngineChoice:
+def choose(
+    candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSource, native: Run, *, batching: str = "exact"
+) -> EngineChoice:
     """The first candidate that `mode` allows and that proves itself against `native`."""
     reasons: dict[str, str] = {}
     for candidate in candidates:
@@ -55,9 +58,12 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSourc
             continue
         try:
             built = candidate.build()
-            groups = limit_probes(probing.groups(built), native)
-            engine = proven_in_a_layout(built, probing.layouts, native, groups)
-            return EngineChoice(measure(engine, groups[ORDINARY][:MAX_TIMED_ROWS], exact=mode == "native"), reasons)
+            probes = limit_probes(probing.groups(built), native)
+            ordinary = probes.groups[ORDINARY]
+            engine = in_form_of_model(built, try_run(native, ordinary[:1]))
+            engine = proven_in_a_layout(engine, probing.layouts, native, probes)
+            exact = batching == "exact"
+            return EngineChoice(measure(engine, ordinary[:MAX_TIMED_ROWS], exact=exact), reasons)
         except Unsuited as unsuited:
             reasons[candidate.name] = str(unsuited)
         except ImportError as error:
@@ -68,13 +74,13 @@ def choose(candidates: Sequence[EngineCandidate], mode: str, probing: ProbeSourc
     return EngineChoice(None, reasons)
 
 
-def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, groups: Mapping[str, Rows]) -> Engine:
+def proven_in_a_layout(engine: Engine, layouts: Sequence[bool], native: Run, probes: ProofRows) -> Engine:
     """The engine in the first layout of its rows in which it proves itself."""
     for columnwise in layouts[:-1]:
         with contextlib.suppress(Unsuited):
-            prove(laid_out := in_layout_of_model(engine, columnwise=columnwise), native, groups)
+            prove(laid_out := in_layout_of_model(engine, columnwise=columnwise), native, probes)
             return laid_out
-    prove(laid_out := in_layout_of_model(engine, columnwise=layouts[-1]), native, groups)
+    prove(laid_out := in_layout_of_model(engine, columnwise=layouts[-1]), native, probes)
     return laid_out
 
 
@@ -88,3 +94,22 @@ def in_layout_of_model(engine: Engine, *, columnwise: bool) -> Engine:
         run=lambda rows, wanted: run(np.asfortranarray(rows), wanted),
         joint=joint and (lambda parts, wanted: joint([np.asfortranarray(rows) for rows in parts], wanted)),
     )
+
+
+def in_form_of_model(engine: Engine, answer: Answer | None) -> Engine:
+    """The engine with a table as its answer, if the model's is one with the same numbers."""
+    if answer is None or not is_frame(answer[0]):
+        return engine
+    import pandas as pd
+
+    run, columns = engine.run, answer[0].columns
+
+    def in_table(rows: Rows, probabilities: bool) -> Answer:
+        predictions, shares = run(rows, probabilities)
+        if is_frame(predictions):
+            return predictions, shares
+        if isinstance(predictions, Mapping):
+            predictions = {name: values.reshape(-1) for name, values in predictions.items()}
+        return pd.DataFrame(predictions, columns=columns), shares
+
+    return replace(engine, run=in_table, joint=None)

@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 from predictors.protocol.casting import Array
 
-Answer: TypeAlias = "tuple[Array, Array | None]"
+Predictions: TypeAlias = Any
+"""An array, a table, or either by name, with a row for each row that was asked about."""
+Answer: TypeAlias = "tuple[Predictions, Array | None]"
 """Predictions, and class probabilities if they are wanted and the model has them."""
 Rows: TypeAlias = Any
 """A matrix of numbers, or `MixedRows` for an engine of columns of several types."""

@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from predictors.engines.answers import compare, compare_answers
 from predictors.engines.engine import Answer, Engine, Rows, Run, Unsuited
 from predictors.engines.probes import ORDINARY
 
 TOLERANCE = 1e-6  # relative, for compiled engines
-SINGLE_ROWS = 5  # rows of each group of probes that are also tried alone
-MIN_PROBES = 20  # rows of each group, however slow the model is
+MAX_ALONE = 5  # rows of each group that are also tried alone
+ALONE_SECONDS = 1.0  # about the time that a slow model spends on them
+FEW_ROWS = (2, 3, 5, 6, 7, 9, 11, 13)
+"""Numbers of rows that are tried, too: BLAS treats the last rows of a matrix differently, by its layout in memory."""
+MIN_PROBES, FEW_PROBES = 20, 2  # rows of each group, however slow the model is
+FEW_TIMED = 8  # rows of the timed run of a slow model: enough to see whether it computes them together
+SLOW_SECONDS = 0.02  # a model that needs so long for a row is asked about few
 PROOF_SECONDS = 3.0  # about the time that a slow model spends on the proof
+MIN_TOGETHER = 64  # rows of each group for a model that computes them together: more than some have in a block
+ROW_BY_ROW_SECONDS = 1.0  # the same for one that computes row after row, as its engine then does too
 
 
-def limit_probes(groups: Mapping[str, Rows], native: Run) -> dict[str, Rows]:
-    """Fewer probes for a slow model, so that the server does not need minutes to be ready."""
-    few = groups[ORDINARY][:MIN_PROBES]
-    try_run(native, few)  # the first run takes longer
-    started = time.perf_counter()
-    try_run(native, few)
-    row_seconds = (time.perf_counter() - started) / len(few)
-    count = max(MIN_PROBES, int(PROOF_SECONDS / row_seconds / len(groups)))
+@dataclass(frozen=True)
+class ProofRows:
+    """Groups of rows by their description, and how many rows of each group are also tried alone."""
+
+    groups: Mapping[str, Rows]
+    alone: int = MAX_ALONE
+
+
+def limit_probes(groups: Mapping[str, Rows], native: Run) -> ProofRows:
+    """Fewer probes for a slow model, so that the server does not need minutes to be ready.
+
+    Raises `Unsuited` for one that even few would keep busy for longer than an engine is worth.
+    """
+    ordinary = groups[ORDINARY]
+    one_seconds = best_seconds(native, ordinary[:1])
+    least, timed = (FEW_PROBES, FEW_TIMED) if one_seconds > SLOW_SECONDS else (MIN_PROBES, MIN_PROBES)
+    row_seconds = best_seconds(native, ordinary[:timed]) / timed
+    if row_seconds > one_seconds / 2:  # row after row, as each would be computed alone
+        if one_seconds > SLOW_SECONDS:
+            raise Unsuited("the model computes each row for so long that an engine would save little")
+        return ProofRows(shortened(groups, max(least, int(ROW_BY_ROW_SECONDS / row_seconds / len(groups)))), 1)
+    count = max(least, MIN_TOGETHER, int(PROOF_SECONDS / row_seconds / len(groups)))
+    return ProofRows(shortened(groups, count), max(1, min(MAX_ALONE, int(ALONE_SECONDS / one_seconds / len(groups)))))
+
+
+def shortened(groups: Mapping[str, Rows], count: int) -> Mapping[str, Rows]:
     return {name: rows[:count] for name, rows in groups.items()}
 
 
-def prove(engine: Engine, native: Run, groups: Mapping[str, Rows]) -> None:
+def best_seconds(run: Run, rows: Rows) -> float:
+    """The shorter of two runs: the first run of so many rows may prepare something."""
+    times = []
+    for _ in range(2):
+        started = time.perf_counter()
+        try_run(run, rows)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def prove(engine: Engine, native: Run, probes: ProofRows) -> None:
     """Raises `Unsuited` if the engine answers a probe differently, or answers one that the model refuses."""
     answered, tolerance = 0, TOLERANCE if engine.compiled else 0.0
-    for group, rows in groups.items():
+    for group, rows in probes.groups.items():
         expected, actual = try_run(native, rows), try_run(engine.run, rows)
         if actual is None:
             continue
@@ -39,22 +75,19 @@ def prove(engine: Engine, native: Run, groups: Mapping[str, Rows]) -> None:
             raise Unsuited(f"it answers {group} that the model refuses")
         answered += 1
         compare_answers(actual, expected, group, tolerance)
-        compare_arrays(
-            engine.run(rows.copy(), False)[0], actual[0], f"predictions without probabilities for {group}", 0.0
-        )
-        for row in range(min(len(rows), SINGLE_ROWS)):
-            actual, expected = try_run(engine.run, rows[row : row + 1]), try_run(native, rows[row : row + 1])
+        if actual[1] is not None:
+            compare(engine.run(rows.copy(), False)[0], actual[0], f"predictions without probabilities for {group}", 0.0)
+        parts = [rows[row : row + 1] for row in range(min(len(rows), probes.alone))]
+        if group == ORDINARY and probes.alone > 1:
+            parts += [rows[size : 2 * size] for size in FEW_ROWS if 2 * size <= len(rows)]
+        for part in parts:
+            actual, expected = try_run(engine.run, part), try_run(native, part)
             if actual is not None and expected is None:
-                raise Unsuited(f"it answers one of {group} that the model refuses")
+                raise Unsuited(f"it answers {len(part)} of {group} that the model refuses")
             if actual is not None and expected is not None:
-                compare_answers(actual, expected, f"one of {group} alone", tolerance)
+                compare_answers(actual, expected, f"{len(part)} of {group} alone", tolerance)
     if not answered:
         raise Unsuited("it answers none of the probes")
-
-
-def compare_answers(actual: Answer, expected: Answer, group: str, tolerance: float) -> None:
-    for part, mine, model in zip(("predictions", "probabilities"), actual, expected, strict=True):
-        compare_arrays(mine, model, f"{part} for {group}", tolerance)
 
 
 def try_run(run: Run, rows: Rows) -> Answer | None:
@@ -64,21 +97,3 @@ def try_run(run: Run, rows: Rows) -> Answer | None:
             return run(rows.copy(), True)
     except Exception:
         return None
-
-
-def compare_arrays(actual: Any, expected: Any, part: str, tolerance: float) -> None:
-    if actual is None and expected is None:
-        return
-    if not isinstance(expected, np.ndarray) or not isinstance(actual, np.ndarray):
-        raise Unsuited(f"{part}: not arrays")
-    if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        raise Unsuited(f"{part}: {actual.dtype}{list(actual.shape)} instead of {expected.dtype}{list(expected.shape)}")
-    if expected.dtype.kind != "f":
-        same = actual == expected
-    elif tolerance:
-        same = np.isclose(actual, expected, rtol=tolerance, atol=0, equal_nan=True)
-    else:
-        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-    if not same.all():
-        differ = int(np.count_nonzero(~same.reshape(len(same), -1).all(axis=1)))
-        raise Unsuited(f"{part} differ in {differ} of {len(same)} rows")

@@ -210,7 +210,7 @@ class MLflowModel(Model):  # type: ignore[misc]  # kserve ships no types
         """Chooses the engine: the first one that proves itself against the model, else the model itself."""
         self.status.note("choosing an engine")
         mode = self.settings.engine
-        loaded = with_engine(loaded, mode, self.engines, self.column_engines)
+        loaded = with_engine(loaded, self.settings, self.engines, self.column_engines)
         choice = loaded.choice
         log.info("engine: %s%s", choice.name, f" ({choice.reason})" if choice.reason else "")
         if mode == "compiled" and choice.proven is None:

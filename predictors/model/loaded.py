@@ -17,6 +17,7 @@ from predictors.protocol.batch import Batch
 from predictors.signature.columns import ColumnPlan
 from predictors.signature.matrix import MatrixPlan
 from predictors.signature.plan import SignaturePlan
+from predictors.signature.tensors import TensorPlan
 from predictors.signature.texts import TextPlan
 from predictors.storage.source import Source
 
@@ -41,7 +42,7 @@ class Loaded:
     """The model's own example, else a placeholder row; None if the model does not accept that."""
     matrix: MatrixPlan | None = None
     """How a request becomes a matrix; None if its columns are not all numbers."""
-    rows_plan: MatrixPlan | ColumnPlan | TextPlan | None = None
+    rows_plan: MatrixPlan | ColumnPlan | TextPlan | TensorPlan | None = None
     """How a request becomes the rows of the engine."""
     choice: EngineChoice = field(default_factory=EngineChoice)
     outputs: tuple[Tensor, ...] = ()

@@ -31,6 +31,13 @@ class PredictionSettings:
         choice("auto", "native", "compiled"),
         group="Predictions",
     )
+    batching: str = setting(
+        "exact",
+        "which requests are answered together: 'exact' only where that changes no bit of an answer, 'allow' also where "
+        "last digits depend on it",
+        choice("exact", "allow"),
+        group="Predictions",
+    )
     strict_input: bool = setting(
         False,
         "refuse at /invocations what MLflow's server ignores (columns, params and keys that the model does not have) "

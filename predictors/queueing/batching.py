@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from predictors.engines.answers import part_of
 from predictors.engines.engine import Answer, Declined, ProvenEngine, RunJoint
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
@@ -157,6 +158,8 @@ def together(run: RunJoint, group: Sequence[Waiting]) -> list[Answer | Exception
     for one in group:
         part = slice(start, start + len(one.rows))
         wanted = probabilities is not None and one.probabilities
-        results.append((predictions[part], probabilities[part] if wanted and probabilities is not None else None))
+        results.append(
+            (part_of(predictions, part), probabilities[part] if wanted and probabilities is not None else None)
+        )
         start = part.stop
     return results

@@ -84,7 +84,7 @@ class Attacked:
         code = self.server.process.poll()
         assert code is None, f"the server ended with {code}: {self.server.log[-2000:]}"
 
-    def check_right(self) -> None:
+    def check_correct(self) -> None:
         """A new client of either protocol gets the right numbers."""
         self.check_alive()
         response = http1.ask(self.http, http1.request(PREDICT, GOOD_BODY), REQUEST_SECONDS)
@@ -114,7 +114,7 @@ class Attacked:
 
     @property
     def peak(self) -> int:
-        """The most bytes that were resident since `forget_peak`."""
+        """The most bytes that were resident since `reset_peak`."""
         return self.status_bytes("VmHWM")
 
     def status_bytes(self, name: str) -> int:
@@ -122,7 +122,7 @@ class Attacked:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     @property
@@ -133,7 +133,7 @@ class Attacked:
     @contextlib.contextmanager
     def bounded(self, growth: int, *, cpu: float = 2.0) -> Iterator[None]:
         """What happens within may take so many bytes more than before, and so many seconds of CPU."""
-        self.forget_peak()
+        self.reset_peak()
         memory, used = self.memory, self.cpu_seconds
         yield
         grown, used = self.peak - memory, self.cpu_seconds - used
@@ -147,7 +147,7 @@ class Attacked:
         command = [sys.executable, "-S", str(Path(prober.__file__)), str(self.http[1]), str(self.grpc[1])]
         started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert started.stdout is not None
-        self.forget_peak()
+        self.reset_peak()
         memory = self.memory
         try:
             assert started.stdout.readline() == "ready\n"
@@ -156,7 +156,7 @@ class Attacked:
             output, _ = started.communicate(timeout=30)
             health.durations = [float(word) for word in output.split()]
             growth = self.peak - memory if self.server.process.poll() is None else 0
-            failures = health.durations.count(prober.PATIENCE)
+            failures = health.durations.count(prober.TIMEOUT)
             measurements.append(
                 Measurement(len(health.durations), failures, health.p99, health.slowest, max(0, growth))
             )

@@ -174,7 +174,7 @@ def client(
 ) -> Iterator[Http2Client]:
     with socket.create_connection(address, timeout=timeout) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made = Http2Client(sock)
+        peer = Http2Client(sock)
         if begin:
-            made.send(PREFACE + settings(*pairs))
-        yield made
+            peer.send(PREFACE + settings(*pairs))
+        yield peer

@@ -1,6 +1,6 @@
 """Loads models, each in a fork of this process, and prints the exit status of each fork and the error that it had.
 
-The first model is whole: what is imported for it is imported here once, and not by each fork.
+The first models are whole: what is imported for them is imported here once, and not by each fork.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def in_fork(work: Callable[[str], str], folder: str) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), message
 
 
-def main(whole: str, *folders: str) -> None:
+def import_for(whole: str) -> None:
     flavor = read_mlmodel(Path(whole)).detect().name
     for module in ("mlflow.pyfunc", *BY_NAME[flavor].modules):  # once, before the forks
         __import__(module)
@@ -59,7 +59,14 @@ def main(whole: str, *folders: str) -> None:
     for module in modules.splitlines():
         with contextlib.suppress(Exception):  # some are made by others when these are imported
             __import__(module)
-    print(json.dumps({Path(folder).name: in_fork(load, folder) for folder in folders}), flush=True)
+
+
+def main(*arguments: str) -> None:
+    """The folders of whole models, `--`, and those of others."""
+    whole, others = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    for folder in whole:
+        import_for(folder)
+    print(json.dumps({folder: in_fork(load, folder) for folder in others}), flush=True)
 
 
 if __name__ == "__main__":

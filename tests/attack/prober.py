@@ -11,7 +11,7 @@ import sys
 import time
 
 INTERVAL = 0.02  # seconds
-PATIENCE = 10.0
+TIMEOUT = 10.0
 REQUEST = b"GET /health/live HTTP/1.1\r\nhost: probe\r\n\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # :method POST and :scheme http from HPACK's table, then literals that enter no table
@@ -26,9 +26,9 @@ LIVE = b"grpc-status\x010"
 
 class HttpProbe:
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         self.sock.sendall(REQUEST)
         reply = b""
         while not reply.endswith(b"}") and (piece := self.sock.recv(65536)):
@@ -38,11 +38,11 @@ class HttpProbe:
 
 class GrpcProbe:
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
         self.sock.sendall(PREFACE)
         self.stream = 1
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         number = self.stream.to_bytes(4, "big")
         headers = len(HEADERS).to_bytes(3, "big") + b"\x01\x04" + number + HEADERS
         self.sock.sendall(headers + len(MESSAGE).to_bytes(3, "big") + b"\x00\x01" + number + MESSAGE)
@@ -63,11 +63,11 @@ def main(ports: list[int]) -> None:
             begin = time.monotonic()
             try:
                 probe = probes[i] = probes[i] or kind(ports[i])
-                failed = not probe.is_well()
+                failed = not probe.is_healthy()
             except OSError:
                 failed = True
             if failed:
-                durations.append(PATIENCE)
+                durations.append(TIMEOUT)
                 probes[i] = None
             else:
                 durations.append(time.monotonic() - begin)

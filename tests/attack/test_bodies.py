@@ -151,8 +151,8 @@ def test_json_that_is_odd(server: Attacked, name: str) -> None:
     server.check_log()
 
 
-def message(**given: Any) -> bytes:
-    return bytes(pb.ModelInferRequest(model_name="model", **given).SerializeToString())
+def message(**fields: Any) -> bytes:
+    return bytes(pb.ModelInferRequest(model_name="model", **fields).SerializeToString())
 
 
 def tensor(name: str = "x", shape: tuple[int, ...] = (1, 4), datatype: str = "FP64", **contents: Any) -> Any:
@@ -261,7 +261,7 @@ COMPRESSED = {
 many_kinds = pytest.mark.parametrize("kind", COMPRESSED)
 
 
-def check_given_back(server: Attacked, before: int) -> None:
+def check_released(server: Attacked, before: int) -> None:
     wait_for(lambda: server.memory - before < 24 * MIB, seconds=5)
 
 
@@ -276,7 +276,7 @@ def test_many_bodies_that_inflate(server: Attacked, kind: str) -> None:
         statuses = {http1.next_response(sock).status for sock in socks}
     assert statuses <= {400, 413, 429, 503}
     health.check()
-    check_given_back(server, before)
+    check_released(server, before)
 
 
 @many_kinds
@@ -293,7 +293,7 @@ def test_many_messages_that_inflate(server: Attacked, kind: str) -> None:
         outcomes = {peer.outcome(i, wait=True) for i in streams}
     assert outcomes <= {"status:3", "status:8", "status:13", "status:14", "connection:ENHANCE_YOUR_CALM"}
     health.check()
-    check_given_back(server, before)
+    check_released(server, before)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

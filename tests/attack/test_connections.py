@@ -39,7 +39,7 @@ def test_bodies_that_never_come(server: Attacked) -> None:
             sock.sendall(beginning)
         assert [http1.next_response(sock).status for sock in socks] == [200] + [408] * (len(socks) - 1)
         time.sleep(2.5)  # in which the server looks at its connections again
-        server.check_right()
+        server.check_correct()
 
 
 def test_requests_that_stall(server: Attacked) -> None:
@@ -68,7 +68,7 @@ def test_requests_that_stall(server: Attacked) -> None:
         assert [one.outcome(1, wait=True) for one in calls[:2]] == ["status:4"] * 2
         assert calls[2].outcome(1) == "connection:ENHANCE_YOUR_CALM"
         time.sleep(1.5)
-    server.check_right()
+    server.check_correct()
     server.check_log()
 
 
@@ -82,7 +82,7 @@ def test_replies_that_nobody_reads(server: Attacked) -> None:
             sock.connect(server.http)
             http1.sent(sock, request(PREDICT, body))
         time.sleep(READ_TIMEOUT + 2)
-        server.check_right()
+        server.check_correct()
     server.check_log()
 
 
@@ -115,7 +115,7 @@ def test_requests_that_are_sent_without_end(server: Attacked) -> None:
                         sock.sendall(requests)
                     raise AssertionError("all of it was read")
     health.check()
-    server.check_right()
+    server.check_correct()
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -213,14 +213,14 @@ def test_names_of_60_kilobytes(server: Attacked, verb: str, path: str) -> None:
 def test_a_hangup_of_the_terminal(server: Attacked) -> None:
     server.server.process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
-    server.check_right()
+    server.check_correct()
 
 
 def test_other_signals(server: Attacked) -> None:
     for number in (signal.SIGWINCH, signal.SIGPIPE, signal.SIGCHLD, signal.SIGURG, signal.SIGCONT):
         server.server.process.send_signal(number)
     time.sleep(0.2)
-    server.check_right()
+    server.check_correct()
 
 
 @contextlib.contextmanager
@@ -243,7 +243,7 @@ def test_no_more_file_descriptors(server: Attacked) -> None:
             stack.enter_context(socket.create_connection(server.http))
         time.sleep(2)
         used = server.cpu_seconds - cpu
-    server.check_right()
+    server.check_correct()
     assert used < 1, f"{used:.1f} s of CPU while nobody could be served"
     lines = [one for one in server.log.splitlines() if re.search("(?i)open files|descriptors", one)]
     assert 1 <= len(lines) <= 2
@@ -254,7 +254,7 @@ def test_thousands_of_connections(server: Attacked) -> None:
     with contextlib.ExitStack() as stack, server.bounded(64 * 2**20, cpu=5):
         for i in range(400):
             stack.enter_context(socket.create_connection(server.http if i % 2 else server.grpc))
-        server.check_right()
+        server.check_correct()
 
 
 # -- tasks of the server ----------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_frames_that_cost_work(server: Attacked, before: bytes, pieces: bytes) -
         while time.monotonic() < end:
             flood_once(server, before, pieces)
     health.check()
-    server.check_right()
+    server.check_correct()
     server.check_log()
 
 

@@ -27,65 +27,63 @@ GROWTH = 96 * MIB
 Mutation = Callable[[random.Random, bytes], bytes]
 
 
-def flip(chance: random.Random, data: bytes) -> bytes:
+def flip(rng: random.Random, data: bytes) -> bytes:
     """Some bits."""
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 5, 20))):
-        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-def overwrite(chance: random.Random, data: bytes) -> bytes:
+def overwrite(rng: random.Random, data: bytes) -> bytes:
     """Some bytes, with those that mean something."""
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 2, 4))):
-        changed[chance.randrange(len(changed))] = chance.choice(
-            (0, 1, 0x7F, 0x80, 0xFF, 10, 13, 32, 34, 44, 58, 91, 123)
-        )
+    for _ in range(rng.choice((1, 2, 4))):
+        changed[rng.randrange(len(changed))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, 10, 13, 32, 34, 44, 58, 91, 123))
     return bytes(changed)
 
 
-def part(chance: random.Random, data: bytes, most: int = 200) -> slice:
-    begin = chance.randrange(len(data))
-    return slice(begin, begin + chance.randrange(1, most))
+def random_slice(rng: random.Random, data: bytes, longest: int = 200) -> slice:
+    begin = rng.randrange(len(data))
+    return slice(begin, begin + rng.randrange(1, longest))
 
 
-def cut(chance: random.Random, data: bytes) -> bytes:
-    where = part(chance, data)
+def cut(rng: random.Random, data: bytes) -> bytes:
+    where = random_slice(rng, data)
     return data[: where.start] + data[where.stop :]
 
 
-def end(chance: random.Random, data: bytes) -> bytes:
-    return data[: chance.randrange(len(data))]
+def end(rng: random.Random, data: bytes) -> bytes:
+    return data[: rng.randrange(len(data))]
 
 
-def repeat(chance: random.Random, data: bytes) -> bytes:
-    where = part(chance, data)
-    return data[: where.start] + data[where] * chance.choice((2, 3, 50)) + data[where.stop :]
+def repeat(rng: random.Random, data: bytes) -> bytes:
+    where = random_slice(rng, data)
+    return data[: where.start] + data[where] * rng.choice((2, 3, 50)) + data[where.stop :]
 
 
-def swap(chance: random.Random, data: bytes) -> bytes:
+def swap(rng: random.Random, data: bytes) -> bytes:
     """Two parts."""
-    first, second = sorted((part(chance, data), part(chance, data)), key=lambda one: one.start)
+    first, second = sorted((random_slice(rng, data), random_slice(rng, data)), key=lambda one: one.start)
     between = data[first.stop : second.start]
     return data[: first.start] + data[second] + between + data[first] + data[second.stop :]
 
 
-def insert(chance: random.Random, data: bytes) -> bytes:
-    at = chance.randrange(len(data))
-    return data[:at] + chance.randbytes(chance.choice((1, 4, 9, 100))) + data[at:]
+def insert(rng: random.Random, data: bytes) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + rng.randbytes(rng.choice((1, 4, 9, 100))) + data[at:]
 
 
-def insert_frame(chance: random.Random, data: bytes) -> bytes:
+def insert_frame(rng: random.Random, data: bytes) -> bytes:
     """A frame of any type, whose payload may be one that is right, between two others."""
     ends, at = [], len(http2_frames.PREFACE)
     while at + 9 <= len(data):
         ends.append(at)
         at += 9 + int.from_bytes(data[at : at + 3], "big")
-    where = chance.choice(ends or [len(data)])
-    size = chance.choice((0, 1, 4, 5, 6, 8, 100))
-    kind, flags, stream = chance.randrange(12), chance.randrange(256), chance.choice((0, 1, 1, 3, 5, 2, 2**31 - 1))
-    return data[:where] + http2_frames.frame(kind, flags, stream, chance.randbytes(size)) + data[where:]
+    where = rng.choice(ends or [len(data)])
+    size = rng.choice((0, 1, 4, 5, 6, 8, 100))
+    kind, flags, stream = rng.randrange(12), rng.randrange(256), rng.choice((0, 1, 1, 3, 5, 2, 2**31 - 1))
+    return data[:where] + http2_frames.frame(kind, flags, stream, rng.randbytes(size)) + data[where:]
 
 
 BYTES: tuple[Mutation, ...] = (flip, overwrite, cut, end, repeat, swap, insert)
@@ -119,23 +117,21 @@ PATHS = (
 )  # fmt: skip
 
 
-def mutated(chance: random.Random, data: bytes, ways: tuple[Mutation, ...]) -> bytes:
-    for _ in range(chance.choice((1, 1, 2, 3))):
-        data = chance.choice(ways)(chance, data) or data
+def mutated(rng: random.Random, data: bytes, mutations: tuple[Mutation, ...]) -> bytes:
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        data = rng.choice(mutations)(rng, data) or data
     return data
 
 
-def in_message(chance: random.Random) -> bytes:
+def in_message(rng: random.Random) -> bytes:
     """A call that is right as HTTP/2, with a message that is not."""
-    body = mutated(chance, chance.choice(MESSAGES), BYTES)
-    packed = http2_frames.packed(body, compressed=chance.random() < 0.1)
-    call = http2.headers(1, chance.choice(PATHS)) + http2.data(
-        1, packed if chance.random() < 0.8 else flip(chance, packed)
-    )
+    body = mutated(rng, rng.choice(MESSAGES), BYTES)
+    packed = http2_frames.packed(body, compressed=rng.random() < 0.1)
+    call = http2.headers(1, rng.choice(PATHS)) + http2.data(1, packed if rng.random() < 0.8 else flip(rng, packed))
     return http2_frames.PREFACE + http2_frames.settings() + call
 
 
-def say(address: http1.Address, data: bytes) -> None:
+def send(address: http1.Address, data: bytes) -> None:
     """Sends it, in one piece or two, and hears what comes of it until the server is silent."""
     with contextlib.suppress(OSError), socket.create_connection(address, timeout=1) as sock:
         half = len(data) // 2 if len(data) % 2 else len(data)
@@ -147,8 +143,8 @@ def say(address: http1.Address, data: bytes) -> None:
 
 
 KINDS: dict[str, tuple[str, Callable[[random.Random], bytes]]] = {
-    "HTTP/1.1": ("http", lambda chance: mutated(chance, chance.choice(HTTP1), BYTES)),
-    "HTTP/2": ("grpc", lambda chance: mutated(chance, chance.choice(HTTP2), (*BYTES, insert_frame, insert_frame))),
+    "HTTP/1.1": ("http", lambda rng: mutated(rng, rng.choice(HTTP1), BYTES)),
+    "HTTP/2": ("grpc", lambda rng: mutated(rng, rng.choice(HTTP2), (*BYTES, insert_frame, insert_frame))),
     "gRPC": ("grpc", in_message),
 }
 
@@ -160,9 +156,9 @@ def test_mutations(server: Attacked, kind: str) -> None:
     deadline, memory = time.monotonic() + SECONDS, server.memory
     for first in range(0, MUTATIONS, BATCH):
         for seed in range(first, first + BATCH):
-            say(address, make(random.Random(f"{SEED}-{kind}-{seed}")))
+            send(address, make(random.Random(f"{SEED}-{kind}-{seed}")))
         seeds = f"seeds {first} to {first + BATCH - 1} of {SEED}"
-        server.check_right()
+        server.check_correct()
         assert "Traceback" not in server.log, f"{seeds}: {server.log[-3000:]}"
         assert server.memory - memory < GROWTH, f"{seeds}: {(server.memory - memory) // MIB} MiB more"
         if time.monotonic() > deadline:

@@ -103,7 +103,7 @@ def test_requests_that_are_refused(server: Attacked, data: bytes) -> None:
     server.check_alive()
 
 
-TAKEN = {
+ACCEPTED = {
     "HTTP/1.0 without host": raw(f"POST {PREDICT} HTTP/1.0", JSON, LENGTH, body=GOOD_BODY),
     "the same length twice": predict(LENGTH),
     "a name in capitals": predict(LENGTH.upper()),
@@ -123,7 +123,7 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in TAKEN.items()])
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in ACCEPTED.items()])
 def test_requests_that_are_served(server: Attacked, data: bytes) -> None:
     response = http1.ask(server.http, data)
     assert response.status == 200, response
@@ -188,7 +188,7 @@ def test_requests_that_are_cut_off(server: Attacked) -> None:
             sock.sendall(whole[:cut])
             sock.shutdown(socket.SHUT_WR)
             assert [one.status for one in http1.parse(http1.read_all(sock))] in ([], [400])
-    server.check_right()
+    server.check_correct()
 
 
 def test_requests_byte_by_byte(server: Attacked) -> None:

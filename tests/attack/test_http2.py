@@ -264,7 +264,7 @@ def test_more_streams_than_announced(server: Attacked) -> None:
         most = dict(struct.iter_unpack(">HI", announced.payload))[MAX_CONCURRENT_STREAMS]
         peer.send(b"".join(headers(2 * i + 1, INFER) for i in range(most + 1)))
         assert peer.outcome(2 * most + 1) in either("REFUSED_STREAM", "PROTOCOL_ERROR")
-    server.check_right()
+    server.check_correct()
 
 
 WINDOWS = [
@@ -315,4 +315,4 @@ def test_a_body_larger_than_its_window(server: Attacked) -> None:
         peer.send(frame(DATA, 0, 1, bytes(2**19)) * (window // 2**19 + 2))
         # The gRPC status says the same: the message is too long.
         assert peer.outcome(1) in {*either("FLOW_CONTROL_ERROR"), "status:8", "status:12"}
-    server.check_right()
+    server.check_correct()

@@ -55,8 +55,8 @@ def test_a_worker_that_the_kernel_kills(tmp_path: Path) -> None:
             return second not in workers_of(server.server)
 
         wait_for(is_killed, server.check_alive)
-        server.check_right()
+        server.check_correct()
         wait_for(lambda: len(workers_of(server.server)) == 2)
         assert first in workers_of(server.server)
         wait_for(lambda: "worker 1 ended with status -9; starting another" in server.log, seconds=10)
-        server.check_right()
+        server.check_correct()

@@ -28,7 +28,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     folder = tmp_path_factory.mktemp("small")
     with attacked(folder, "--max-body", str(LIMIT), "--max-in-flight-bytes", "64MiB") as server:
         yield server
-        server.check_right()
+        server.check_correct()
         server.check_log()
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,20 @@ from tests import spawner
 from tests.attack.load_in_forks import NOTHING
 from tests.serving import process
 
-FORMATS = (
-    *("sklearn-logistic", "sklearn-pickle", "xgboost-booster", "xgboost-booster-json", "xgboost-classifier"),
-    *("lightgbm-categories", "lightgbm-classifier", "catboost-classifier", "catboost-regressor-json"),
-    *("pytorch-pt2", "pytorch-pickle", "pytorch-torchscript", "keras-file", "keras-h5", "tensorflow-saved-model"),
-    *("transformers-text-classification", "onnx-classifier", "pyfunc-pickled", "statsmodels"),
-)
-"""Models of the zoo: at least one for each format of files."""
+pytestmark = pytest.mark.slow
+FORMATS = {
+    "sklearn": ("sklearn-logistic", "sklearn-pickle", "pyfunc-pickled", "statsmodels"),
+    "xgboost": ("xgboost-booster", "xgboost-booster-json", "xgboost-classifier"),
+    "lightgbm": ("lightgbm-categories", "lightgbm-classifier"),
+    "catboost": ("catboost-classifier", "catboost-regressor-json"),
+    "torch": ("pytorch-pt2", "pytorch-pickle", "pytorch-torchscript", "transformers-text-classification"),
+    "tensorflow": ("keras-file", "keras-h5", "tensorflow-saved-model"),
+    "onnx": ("onnx-classifier",),
+}
+"""Models of the zoo, at least one for each format of files, by the libraries that one process imports for them."""
+FAMILIES = {model: family for family, models in FORMATS.items() for model in models}
+Result = tuple[int, str]
+"""The exit status of the process that loaded a model, and its error."""
 NO_MODEL = re.compile(
     r"MLmodel|conda.yaml|python_env.yaml|requirements.txt|.*input_example.*|LICENSE.*|README.*|.*\.py"
 )
@@ -42,17 +50,32 @@ def cut_off(model: Path, folder: Path) -> Iterator[Path]:
             yield copy
 
 
-@pytest.mark.parametrize("model", FORMATS)
-def test_a_file_that_is_cut_off(zoo: Callable[[str], Path], tmp_path: Path, model: str) -> None:
-    copies = list(cut_off(zoo(model), tmp_path))
-    assert copies
-    printed = tmp_path / "printed"
-    with printed.open("wb") as output:
-        folders = map(str, (zoo(model), *copies))
-        code = spawner.start("tests.attack.load_in_forks", *folders, output=output).wait(300)
-    assert code == 0, printed.read_text()
-    results = json.loads(next(line for line in printed.read_text().splitlines() if line.startswith("{")))
-    assert set(results) == {copy.name for copy in copies}
+@pytest.fixture(scope="module")
+def loads(
+    zoo: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, dict[str, Result]]]:
+    """What became of the copies of each model of a family, which one process loads."""
+
+    @cache
+    def of_family(family: str) -> dict[str, dict[str, Result]]:
+        folder = tmp_path_factory.mktemp(family)
+        models = FORMATS[family]
+        copies = {model: list(cut_off(zoo(model), folder / model)) for model in models}
+        printed = folder / "printed"
+        with printed.open("wb") as output:
+            arguments = [*map(zoo, models), "--", *(copy for model in models for copy in copies[model])]
+            code = spawner.start("tests.attack.load_in_forks", *map(str, arguments), output=output).wait(280)
+        assert code == 0, printed.read_text()
+        results = json.loads(next(line for line in printed.read_text().splitlines() if line.startswith("{")))
+        return {model: {copy.name: results[str(copy)] for copy in copies[model]} for model in models}
+
+    return of_family
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_a_file_that_is_cut_off(loads: Callable[[str], dict[str, dict[str, Result]]], model: str) -> None:
+    results = loads(FAMILIES[model])[model]
+    assert results
     for name, (status, message) in results.items():
         assert status == 0, f"{name}: the process ended with {status}"
         if f"{model}: {name}" not in HARMLESS:

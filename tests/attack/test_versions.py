@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import mlflow
+import psutil
 import pytest
 from mlflow.models import infer_signature
 from sklearn.linear_model import LinearRegression
@@ -28,6 +29,7 @@ from tests.serving import answers, process, wait_for, workers_of
 from tests.zoo.case import PIP, numbers
 from tests.zoo.python import save
 
+pytestmark = pytest.mark.slow
 INTERVAL = 0.5
 LOAD_SECONDS = 120.0
 """More than a version of these takes to be loaded, on a busy machine."""
@@ -151,6 +153,11 @@ class Following:
 
     def loads(self, version: int) -> int:
         return len(list(self.control.glob(f"{version}-loads-*")))
+
+    def still_loading(self, version: int) -> list[int]:
+        """The processes that have begun to load it, and have not ended."""
+        pids = (int(file.name.split("-")[2]) for file in self.control.glob(f"{version}-loads-*"))
+        return [pid for pid in pids if psutil.pid_exists(pid)]
 
     def tell(self, deed: str) -> None:
         (self.control / deed).touch()
@@ -282,8 +289,10 @@ def test_a_version_that_hangs(following: Following) -> None:
     reply = following.ask("revert")
     assert (reply.status_code, reply.json()["version"]) == (200, "1"), reply.text
     assert following.reload == "reverted to version 1; version 2 is loaded again once the URI has named another"
+    wait_for(lambda: not following.still_loading(2), seconds=LOAD_TIMEOUT / 2)
     reply = following.ask("load")
     assert reply.status_code == 500, reply.text
+    assert not following.still_loading(2)
     reason = f"not loaded after {LOAD_TIMEOUT:g} s (--load-timeout); its last stage is: loading models:/m/2"
     assert reason in reply.json()["error"]
     assert following.served == "1"

@@ -12,7 +12,15 @@ import pytest
 import yaml
 
 from controlplane.api.app import OPEN
-from controlplane.backends.kserve.kinds import APPLIED, CLAIM, DEPLOYMENT, INFERENCE_SERVICE, KNATIVE_SERVICE, POD
+from controlplane.backends.kserve.kinds import (
+    APPLIED,
+    CLAIM,
+    DEPLOYMENT,
+    HTTP_ROUTE,
+    INFERENCE_SERVICE,
+    KNATIVE_SERVICE,
+    POD,
+)
 from controlplane.cli import guard_of, parser
 from controlplane.store.database import Store
 from generator import ServeSpec, render
@@ -114,7 +122,8 @@ def test_refused(name: str, helmed: Helmed) -> None:
 def test_rights_are_those_that_are_used(helmed: Helmed) -> None:
     documents = helmed(VALUES["PostgreSQL and everything else"])
     expected: Rights = {(group_of(each.api_version), each.plural): set(APPLYING) for each in APPLIED}
-    expected[group_of(INFERENCE_SERVICE.api_version), INFERENCE_SERVICE.plural].add("watch")
+    for each in (INFERENCE_SERVICE, HTTP_ROUTE):
+        expected[group_of(each.api_version), each.plural].add("watch")
     expected[group_of(CLAIM.api_version), CLAIM.plural] = {"get", "create", "patch"}
     for each in (DEPLOYMENT, KNATIVE_SERVICE, POD):
         expected[group_of(each.api_version), each.plural] = {"get", "list"}

@@ -89,7 +89,7 @@ class MemoryBackend(Backend):
         observed = {key: Observed(weights=weights) for key, weights in self.weights.items()}
         return {key: one.serving for key, one in observed.items() if one.serving is not None}
 
-    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False, by_steps: bool = False) -> None:
         self.answer()
         if content.model_uri in self.refused:
             raise ApplyRefused("not that one")

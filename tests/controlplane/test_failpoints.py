@@ -22,7 +22,7 @@ LATER = ("before_apply:2", "after_spawn:2", "after_route:2", "before_note:3", "a
 """While a revision serves, and while all is undeployed."""
 IN_STEPS = ("before_step:2", "after_step:3", "after_route:4")
 """In the steps of a rollout: the first has passed, the second has begun, all requests go to the new one."""
-ELSEWHERE = ("after_first_object", "after_last_object", "after_send")
+ELSEWHERE = ("after_first_object", "after_last_object", "before_plan_action", "after_plan_action", "after_send")
 """Those of the other back end, which tests/cluster has, and of webhooks."""
 
 

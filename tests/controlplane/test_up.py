@@ -37,6 +37,7 @@ def predicted(url: str) -> Any:
     return httpx.post(f"{url}/v1/models/machines:predict", json=ROW, timeout=30).json()["predictions"]
 
 
+@pytest.mark.slow
 def test_a_serve_outlives_its_process_and_its_control_plane(data: Path) -> None:
     with up(data) as first:
         first.deploy(DEMO)
@@ -73,6 +74,7 @@ def answers_again(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_page_is_what_happens(data: Path, tmp_path: Path) -> None:
     """The commands of the page, in one shell; each reply has what the page shows of it."""
     examples = EXAMPLE.findall(PAGE.read_text())

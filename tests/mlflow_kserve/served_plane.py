@@ -17,7 +17,7 @@ from controlplane.access.registry_webhook import RegistryWebhook
 from controlplane.access.settings import ControlAccessSettings
 from controlplane.api.control import Control
 from controlplane.backends.backend import Key
-from controlplane.cli import ensure_local, listening
+from controlplane.cli import config_of, ensure_local, listening
 from controlplane.decide import Observed
 from controlplane.loops.loops import Loops
 from controlplane.page.site import site
@@ -55,7 +55,7 @@ class ServedPlane:
             self.loops.followed_moved.set, self.loops.last_seen,
         )  # fmt: skip
         self.app = site(control)
-        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", lifespan="off"))
+        self.server = uvicorn.Server(config_of(self.app))
         self.socket = listening("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)

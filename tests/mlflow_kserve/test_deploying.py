@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -25,6 +26,16 @@ def run(capsys: pytest.CaptureFixture[str], plane: ServedPlane, monkeypatch: pyt
     monkeypatch.setenv("MLFLOW_KSERVE_API_URL", plane.url)
     plane.backend.broken, plane.backend.slow = {BROKEN}, {SLOW}
     return Shell(capsys)
+
+
+def test_what_others_say_does_not_speak_to_the_terminal(run: Shell, plane: ServedPlane) -> None:
+    hostile = "\x1b]0;owned\x07\x9b2Jred\u202e\nnext"
+    with httpx.Client(base_url=f"{plane.url}/api/v1") as client:
+        client.post("/serve", json={"name": "shouts", "description": hostile}).raise_for_status()
+    for said in (run("serve", "get", "shouts").out, run("serve", "list").out):
+        assert [char for char in said if char != "\n" and not char.isprintable()] == []
+    assert "owned" in run("serve", "get", "shouts").out
+    assert run.json("serve", "get", "shouts")["description"] == hostile
 
 
 def test_from_deployment_to_rollback(run: Shell) -> None:

@@ -61,6 +61,7 @@ def test_the_standard_way(hermes: Shell, monkeypatch: pytest.MonkeyPatch) -> Non
     assert hermes.json("get-serve-status", "--serve-name", "test")["env"] == "dev"
 
 
+@pytest.mark.slow
 def test_a_starter_repository_deploys_itself(hermes: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made, trained, committed, and deployed with what its deploy.yaml says."""
     folder = tmp_path / "starter"

@@ -5,17 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import mlflow.transformers
 import pytest
 import yaml
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
-from transformers import (
-    AudioClassificationPipeline,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForSequenceClassification,
-)
 
 from predictors.model.loaded import LoadError
 from tests.predictors.model.test_categories import loaded
@@ -24,6 +17,14 @@ from tests.zoo.case import PIP
 
 def speech(folder: Path, kind: str) -> None:
     """A pipeline for sounds as small as can be."""
+    import mlflow.transformers
+    from transformers import (
+        AudioClassificationPipeline,
+        Wav2Vec2Config,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForSequenceClassification,
+    )
+
     config = Wav2Vec2Config(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16, conv_dim=(8,),
         conv_kernel=(4,), conv_stride=(4,), num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=1, num_labels=2,

@@ -63,7 +63,8 @@ def keras_model(activation: str | None = "sigmoid") -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
-    return keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1, activation=activation)])
+    hidden = keras.layers.Dense(64, activation="relu")  # enough that last bits depend on how many rows are computed
+    return keras.Sequential([keras.layers.Input((4,)), hidden, keras.layers.Dense(1, activation=activation)])
 
 
 def keras_file(folder: Path, **options: Any) -> None:
@@ -165,6 +166,28 @@ def onnx_columns(folder: Path) -> None:
     mlflow.onnx.save_model(model, folder, signature=signature(pair()), **PIP)
 
 
+def onnx_images(folder: Path) -> None:
+    """A convolution of small images."""
+    import mlflow.onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(0).normal(size=(2, 1, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "weights"], ["edges"], pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["edges"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["scores"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [None, 1, 4, 4])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 2])
+    graph = helper.make_graph(nodes, "edges", [image], [scores], [numpy_helper.from_array(weights, "weights")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    mlflow.onnx.save_model(model, folder, signature=signature(images()), **PIP)
+
+
+def images() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).normal(size=(5, 1, 4, 4)).astype(np.float32)
+
+
 def pair() -> pd.DataFrame:
     return pd.DataFrame({"x": np.array([1.5, 2.5], np.float32), "y": np.array([10, 20], np.float32)})
 
@@ -187,4 +210,5 @@ CASES = [
     ZooModel("onnx-classifier-zipmap", "onnx", lambda f: onnx_classifier(f, zipmap=True), singles, True, PROBA),
     ZooModel("onnx-no-signature", "onnx", lambda f: onnx_classifier(f, zipmap=False, signed=False), singles, True, PROBA),
     ZooModel("onnx-two-inputs", "onnx", onnx_columns, pair, True),
+    ZooModel("onnx-images", "onnx", onnx_images, images, True),
 ]  # fmt: skip

@@ -146,6 +146,11 @@ class KubernetesApi:
         )  # fmt: skip
         return result
 
+    def patch(self, kind: ResourceKind, namespace: str, name: str, change: Any, manager: str) -> None:
+        """Changes what a merge patch names of an object that is there."""
+        path, type_ = kind.path(namespace, name), "application/merge-patch+json"
+        self.request("PATCH", path, change, type_, fieldManager=manager)
+
     def disown(self, resource: Resource, manager: str) -> None:
         """Takes a manager's claim to fields away; their values stay."""
         about = resource["metadata"]

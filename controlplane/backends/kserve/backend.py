@@ -9,17 +9,22 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from controlplane.actions import ALL
 from controlplane.backends.backend import ApplyRefused, Backend, BackendAway, FoundServe, Key, SmokeAnswer
-from controlplane.backends.kserve.api import ApiStatus, KubernetesApi
-from controlplane.backends.kserve.fields import SCHEDULE, absent, is_ours
+from controlplane.backends.kserve.api import KINDS_SECONDS, ApiStatus, KubernetesApi
+from controlplane.backends.kserve.beside import RevisionBeside, candidate_of, live_serve, recorded_in
+from controlplane.backends.kserve.fields import ROLLOUT, SCHEDULE, absent, is_ours
 from controlplane.backends.kserve.kinds import (
     APPLIED,
     CONFIG_MAP,
     DEPLOYMENT,
+    HTTP_ROUTE,
     INFERENCE_SERVICE,
     KNATIVE_SERVICE,
     POD,
     Resource,
+    ResourceKind,
+    kind_of,
     title,
 )
 from controlplane.backends.kserve.manifests import (
@@ -34,13 +39,16 @@ from controlplane.backends.kserve.manifests import (
     rendered,
     revision_labels,
 )
+from controlplane.backends.kserve.pairs import pair_problems
+from controlplane.backends.kserve.pods import CONTAINER, RevisionPods
+from controlplane.backends.kserve.sharing import LEFT_OVER, observed_pair, share_of
 from controlplane.backends.kserve.state import LiveServe, observed, revision_of
 from controlplane.decide import Observed
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
 from controlplane.domain.rollouts import SmokeRequest
 from controlplane.failpoints import failpoint
-from generator import compare
+from generator import CANARY_OF, compare
 from monitoring.verdict import CounterSource
 
 log = logging.getLogger("controlplane")
@@ -48,8 +56,7 @@ log = logging.getLogger("controlplane")
 SNAPSHOT_SECONDS = 30.0
 """How long what a full look saw of a serve may be decided on; whatever is done to it or told of it ends that."""
 WATCH_PAUSE = 2.0
-STEPLESS = "rollouts by steps are not carried out on clusters"
-CONTAINER = "kserve-container"
+CONFLICT = 409
 
 
 class KServeBackend(Backend):
@@ -63,12 +70,13 @@ class KServeBackend(Backend):
         self.seen_at = 0.0
         """By the monotonic clock."""
         self.closed = threading.Event()
+        self.beside = RevisionBeside(api, namespace)
+        self.pods = RevisionPods(api, namespace)
 
     def problems(self, serve: str, content: Content) -> list[FieldProblem]:
-        strategy = content.deployment.deployment_strategy
         listed = list(problems(serve, content))
-        if content.deployment.plan().steps:
-            listed.append(FieldProblem("deployment_strategy", f"{strategy}: {STEPLESS}", "rolling"))
+        if not listed and content.deployment.plan().steps:
+            listed += pair_problems(serve, content)
         return listed
 
     # -- what is there ------------------------------------------------------------------------------------------
@@ -80,7 +88,8 @@ class KServeBackend(Backend):
         expected: list[Resource] = []
         if wanted is not None and content is not None:
             expected = self.yielding(self.manifests(key, wanted, content, revision_labels(live.service)), live.service)
-        return observed(live, expected, self.now(), self.tried_at.get(key, 0.0), self.dropped.get(key, ()))
+        known = live, expected, self.now(), self.tried_at.get(key, 0.0), self.dropped.get(key, ())
+        return observed(*known) if live.beside is None else observed_pair(*known, self.beside.waits_for(key))
 
     def manifests(self, key: Key, revision: int, content: Content, labels: Mapping[str, str] | None) -> list[Resource]:
         """The last ones of each serve are kept: they take longer to render than to compare."""
@@ -117,7 +126,7 @@ class KServeBackend(Backend):
     def grouped(self, selector: str, with_pods: bool) -> dict[Key, LiveServe]:
         """The objects that a selector names, by their serve."""
         objects: defaultdict[Key, list[Resource]] = defaultdict(list)
-        workloads: dict[Key, Resource] = {}
+        workloads: defaultdict[Key, dict[str, Resource]] = defaultdict(dict)
         pods: defaultdict[Key, list[Resource]] = defaultdict(list)
         for kind in self.api.kinds((*APPLIED, DEPLOYMENT, KNATIVE_SERVICE, *([POD] if with_pods else []))):
             for each in self.api.listed(kind, self.namespace, selector):
@@ -125,11 +134,10 @@ class KServeBackend(Backend):
                 if kind == POD:
                     pods[key].append(each)
                 elif kind in (DEPLOYMENT, KNATIVE_SERVICE):
-                    if each["metadata"]["name"] == f"{key.serve}-predictor":
-                        workloads[key] = each
+                    workloads[key][each["metadata"]["name"]] = each
                 else:
                     objects[key].append(each)
-        return {key: LiveServe(listed, workloads.get(key), pods[key]) for key, listed in objects.items()}
+        return {key: live_serve(key, listed, workloads[key], pods[key]) for key, listed in objects.items()}
 
     def keys(self) -> list[Key]:
         return []
@@ -139,7 +147,7 @@ class KServeBackend(Backend):
 
     def deployed(self, env: str) -> list[FoundServe]:
         records = self.api.listed(CONFIG_MAP, self.namespace, f"{ENVIRONMENT}={env},{SERVE}")
-        found = (recorded(each) for each in records if is_ours(each))
+        found = (recorded(each) for each in records if is_ours(each) and CANARY_OF not in each["metadata"]["labels"])
         return [each for each in found if each is not None]
 
     def logs(self, key: Key, revision: int, lines: int) -> str:
@@ -152,8 +160,11 @@ class KServeBackend(Backend):
 
     # -- what is done -------------------------------------------------------------------------------------------
 
-    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False, by_steps: bool = False) -> None:
         self.forget(key)
+        if by_steps:
+            self.beside.start(FoundServe(key, revision, content), self.live(key), self.become)
+            return
         self.tried_at[key] = self.now()
         service = self.service(key)
         resources = self.resources(key, revision, content, service)
@@ -218,27 +229,57 @@ class KServeBackend(Backend):
         }
 
     def split(self, key: Key, weights: Mapping[int, int]) -> None:
-        """Nothing: the cluster sends requests to pods once they are ready."""
+        """Nothing where there is one revision: the cluster sends requests to pods once they are ready."""
+        self.forget(key)
+        live = self.live(key)
+        if live.beside is not None:
+            self.beside.split(key, live, weights)
 
     def counters(self, key: Key, revision: int) -> CounterSource:
-        raise BackendAway(STEPLESS)
+        live = self.live(key)
+        return self.pods.counters(key, revision, candidate_of(live), recorded_in(live, key.serve))
 
     def ask(self, key: Key, revision: int, request: SmokeRequest) -> SmokeAnswer:
-        raise BackendAway(STEPLESS)
+        return self.pods.ask(key, revision, candidate_of(self.live(key)), request)
 
     def discard(self, key: Key, revision: int) -> None:
         self.forget(key)
-        parts = [each for each in self.live(key).own if revision_of(each) == revision]
+        live = self.live(key)
+        if live.beside is not None and live.service is not None:
+            is_next, is_late = revision in (candidate_of(live), LEFT_OVER), (share_of(live) or 0) > ALL // 2
+            if is_next or is_late or revision_of(live.service) == candidate_of(live):
+                self.beside.clear(key, live, self.become)
+                return
+        everything = [*live.own, *(live.beside.own if live.beside else [])]
+        parts = [each for each in everything if revision_of(each) == revision]
         parts.sort(key=lambda each: each["kind"] != INFERENCE_SERVICE.kind)
         for each in parts:
             self.api.delete(each)
+
+    def become(self, candidate: FoundServe) -> None:
+        """The serve is the candidate by now: its objects are applied, and the rollout's claims to them end."""
+        key, content = candidate.key, candidate.content
+        for each in self.resources(key, candidate.revision, content, self.service(key)):
+            there = self.api.get(kind_of(each), self.namespace, each["metadata"]["name"])
+            if there is not None and any(one.get("manager") == ROLLOUT for one in there["metadata"]["managedFields"]):
+                self.api.disown({**there, "apiVersion": each["apiVersion"], "kind": each["kind"]}, ROLLOUT)
+            try:
+                self.api.apply(each)
+            except ApiStatus as error:
+                if error.status != CONFLICT:
+                    raise
+                log.warning("%s: %s: %s", key, title(each), error)  # the status shows it from then on
 
     # -- what changes by itself ---------------------------------------------------------------------------------
 
     def tend(self) -> None:
         """Looks at everything of the namespace at once: a look at each serve would take many times as long."""
         seen = self.grouped(SERVE, with_pods=False)
-        settled = {key: live for key, live in seen.items() if observed(live, (), self.now()).serving is not None}
+        settled = {
+            key: live
+            for key, live in seen.items()
+            if live.beside is None and observed(live, (), self.now()).serving is not None
+        }
         with self.lock:
             self.seen, self.seen_at = settled, time.monotonic()
 
@@ -247,12 +288,17 @@ class KServeBackend(Backend):
             self.seen.pop(key, None)
 
     def watch(self, changed: Callable[[Key | None], None]) -> None:
-        threading.Thread(target=self.follow, args=(changed,), name=f"watch-{self.namespace}", daemon=True).start()
+        for kind in (INFERENCE_SERVICE, HTTP_ROUTE):
+            name = f"watch-{self.namespace}-{kind.plural}"
+            threading.Thread(target=self.follow, args=(kind, changed), name=name, daemon=True).start()
 
-    def follow(self, changed: Callable[[Key | None], None]) -> None:
+    def follow(self, kind: ResourceKind, changed: Callable[[Key | None], None]) -> None:
         while not self.closed.is_set():
             try:
-                for each in self.api.watch(INFERENCE_SERVICE, self.namespace, SERVE):
+                if not self.api.kinds((kind,)):
+                    self.closed.wait(KINDS_SECONDS)
+                    continue
+                for each in self.api.watch(kind, self.namespace, SERVE):
                     if self.closed.is_set():
                         return
                     key = key_of(each)

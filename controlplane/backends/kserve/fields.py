@@ -13,6 +13,8 @@ from controlplane.domain.quotas import number
 MANAGER = "mlflow-kserve"
 SCHEDULE = "mlflow-kserve-scale"
 """The jobs of a schedule, which change the numbers of replicas: that is ours, too."""
+ROLLOUT = "mlflow-kserve-rollout"
+"""Weights, and whatever else a rollout changes of objects that are there: that is ours, too."""
 MAX_SHOWN = 20  # fields of one manager
 MISSING = object()
 HOUSEKEEPING = ("metadata.finalizers", "metadata.ownerReferences", "metadata.annotations.kubectl.kubernetes.io/")
@@ -22,7 +24,7 @@ def entries(live: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Other managers of an object, and the fields that each has set; the status is of controllers."""
     for entry in live["metadata"].get("managedFields", ()):
         is_ours = entry.get("manager") == MANAGER and entry.get("operation") == "Apply"
-        if not is_ours and entry.get("manager") != SCHEDULE and not entry.get("subresource"):
+        if not is_ours and entry.get("manager") not in (SCHEDULE, ROLLOUT) and not entry.get("subresource"):
             yield entry.get("manager", "somebody"), entry.get("fieldsV1") or {}
 
 

@@ -25,6 +25,7 @@ INFERENCE_SERVICE = ResourceKind("serving.kserve.io/v1beta1", "InferenceService"
 CONFIG_MAP = ResourceKind("v1", "ConfigMap", "configmaps")
 DEPLOYMENT = ResourceKind("apps/v1", "Deployment", "deployments")
 KNATIVE_SERVICE = ResourceKind("serving.knative.dev/v1", "Service", "services")
+HTTP_ROUTE = ResourceKind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
 POD = ResourceKind("v1", "Pod", "pods")
 CLAIM = ResourceKind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 """Claims hold data, and serves may share one: they are made, and never deleted."""
@@ -39,7 +40,7 @@ APPLIED = (
     ResourceKind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     ResourceKind("rbac.authorization.k8s.io/v1", "Role", "roles"),
     ResourceKind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
-    ResourceKind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes"),
+    HTTP_ROUTE,
     ResourceKind("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", "backendtrafficpolicies"),
     ResourceKind("serving.knative.dev/v1beta1", "DomainMapping", "domainmappings"),
     ResourceKind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects"),
@@ -51,6 +52,10 @@ APPLIED = (
 )
 """What is applied, and what is found again by its labels."""
 BY_NAME = {(each.api_version, each.kind): each for each in (*APPLIED, CLAIM, DEPLOYMENT, KNATIVE_SERVICE, POD)}
+
+
+BY_KIND = {each.kind: each for each in (KNATIVE_SERVICE, DEPLOYMENT, CLAIM, *APPLIED)} | {"ksvc": KNATIVE_SERVICE}
+"""As the generator's plans name them."""
 
 
 def kind_of(resource: Mapping[str, Any]) -> ResourceKind:

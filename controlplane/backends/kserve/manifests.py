@@ -46,7 +46,7 @@ def manifests(key: Key, revision: int, content: Content, pods_of: Mapping[str, s
     KServe copies the labels of an InferenceService to its pods, and a label that changes would replace them. Pods
     therefore keep the labels `pods_of` of an earlier revision, if nothing else of them changes.
     """
-    own = {REVISION: str(revision), DIGEST: content.sha256[:DIGEST_LENGTH]}
+    own = own_labels(revision, content)
     labels = {ENVIRONMENT: key.env, SERVE: key.serve, **own}
     resources = [labelled(each, labels) for each in rendered(key.serve, content)]
     for each in resources:
@@ -56,7 +56,11 @@ def manifests(key: Key, revision: int, content: Content, pods_of: Mapping[str, s
                 **each["spec"],
                 "predictor": {**predictor, "labels": {**predictor.get("labels", {}), **(pods_of or own)}},
             }
-    return [*resources, labelled(record_of(key, resources[0]["metadata"]["namespace"], content), labels)]
+    return [*resources, labelled(record_of(key.serve, resources[0]["metadata"]["namespace"], content), labels)]
+
+
+def own_labels(revision: int, content: Content) -> dict[str, str]:
+    return {REVISION: str(revision), DIGEST: content.sha256[:DIGEST_LENGTH]}
 
 
 def labelled(resource: Resource, labels: Mapping[str, str]) -> Resource:
@@ -66,18 +70,18 @@ def labelled(resource: Resource, labels: Mapping[str, str]) -> Resource:
     return {**resource, "metadata": {**about, "labels": {**about.get("labels", {}), **labels}}}
 
 
-def record_of(key: Key, namespace: str, content: Content) -> Resource:
-    """What a store that has lost everything knows the revision by."""
+def record_of(service: str, namespace: str, content: Content) -> Resource:
+    """What a store that has lost everything knows the revision of an InferenceService by."""
     return {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.kind,
-        "metadata": {"name": record_name(key.serve), "namespace": namespace},
+        "metadata": {"name": record_name(service), "namespace": namespace},
         "data": {CONTENT: json.dumps(content.as_json(), sort_keys=True, ensure_ascii=False)},
     }
 
 
-def record_name(serve: str) -> str:
-    return f"{serve}-mlflow-kserve"
+def record_name(service: str) -> str:
+    return f"{service}-mlflow-kserve"
 
 
 def recorded(record: Mapping[str, Any]) -> FoundServe | None:

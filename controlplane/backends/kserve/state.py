@@ -34,6 +34,8 @@ class LiveServe:
     workload: Resource | None = None
     """KServe's Deployment, or its Knative Service."""
     pods: Sequence[Resource] = ()
+    beside: LiveServe | None = None
+    """The revision that is rolled out beside it."""
 
     @property
     def service(self) -> Resource | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from controlplane.backends.local.processes import ProcessId, ProcessWatch, marke
 from controlplane.backends.local.records import ProcessRecord, ProcessRecords
 from controlplane.backends.local.routes import Routes, WeightedProcess
 from controlplane.backends.secret_files import MissingSecret
+from controlplane.backends.smoke import answered
 from controlplane.decide import Instance, Observed, Phase
 from controlplane.domain.problems import FieldProblem
 from controlplane.domain.revisions import Content
@@ -32,8 +32,6 @@ STEADY_SECONDS = 60.0
 """A process that ran for so long is started again at once."""
 DRAIN_SECONDS = 40.0
 PROBE_SECONDS = 2.0
-ANSWER_SECONDS = 10.0
-MAX_ANSWER = 300  # bytes of it that are kept
 LOG_TAIL = 16384  # bytes that are searched for the last error
 
 
@@ -117,7 +115,7 @@ class LocalBackend(Backend):
 
     # -- what is done -------------------------------------------------------------------------------------------
 
-    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False) -> None:
+    def apply(self, key: Key, revision: int, content: Content, take_over: bool = False, by_steps: bool = False) -> None:
         with self.lock:
             record = self.next_record(key, revision, content)
             self.records.write(key, record)  # before the process: it is then found whatever happens
@@ -175,7 +173,7 @@ class LocalBackend(Backend):
         record = self.records.get(key, revision)
         if record is None:
             raise RequestUnanswered("its process is gone")
-        return answered(record.http_port, request)
+        return answered(HOST, record.http_port, request)
 
     def discard(self, key: Key, revision: int) -> None:
         with self.lock:
@@ -236,21 +234,6 @@ class LocalBackend(Backend):
         gateway = marked(self.routes.mark)
         if gateway is not None:
             gateway.terminate()
-
-
-def answered(port: int, request: SmokeRequest) -> SmokeAnswer:
-    connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
-    body = None if request.body is None else json.dumps(request.body)
-    try:
-        headers = {} if body is None else {"content-type": "application/json"}
-        connection.request("GET" if body is None else "POST", request.path, body, headers)
-        response = connection.getresponse()
-        text = response.read(MAX_ANSWER).decode(errors="replace")
-        return SmokeAnswer(response.status, " ".join(text.split()))
-    except (OSError, http.client.HTTPException) as error:
-        raise RequestUnanswered(f"no answer: {error}") from None
-    finally:
-        connection.close()
 
 
 def readiness(port: int) -> tuple[int | None, str]:

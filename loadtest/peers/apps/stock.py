@@ -9,9 +9,11 @@ import argparse
 import logging
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kserve import InferRequest, InferResponse, Model, ModelServer
 from kserve.utils.utils import get_predict_input, get_predict_response
 
@@ -25,25 +27,66 @@ def load(folder: Path) -> Any:
         model = XGBClassifier()
         model.load_model(boosters[0])
         return model
+    if (folder / "model.cb").is_file():
+        from catboost import CatBoostClassifier
+
+        return CatBoostClassifier().load_model(str(folder / "model.cb"))
     with (folder / "model.pkl").open("rb") as file:
         return pickle.load(file)  # noqa: S301
+
+
+def load_network(folder: Path) -> Callable[[Any], Any] | None:
+    """A neural network as a function of what KServe makes of a request; None if the folder has none."""
+    if (keras_file := folder / "data" / "model.keras").exists():
+        import keras
+
+        model = keras.saving.load_model(keras_file)
+        return lambda rows: model.predict(np.asarray(rows, np.float32), verbose=0)
+    if (torch_file := folder / "data" / "model.pth").exists():
+        import torch
+
+        network = torch.load(torch_file, weights_only=False)
+
+        def forward(rows: Any) -> Any:
+            with torch.no_grad():
+                return network(torch.from_numpy(np.asarray(rows, np.float32))).numpy()
+
+        return forward
+    if (onnx_file := folder / "model.onnx").exists():
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda rows: session.run(None, {name: np.asarray(rows, np.float32)})[0]
+    if (folder / "components").exists():
+        from transformers import pipeline
+
+        classifier = pipeline(
+            "text-classification", model=str(folder / "model"), tokenizer=str(folder / "components" / "tokenizer")
+        )
+        return lambda texts: classifier([*texts])
+    return None
 
 
 class Stock(Model):  # type: ignore[misc]  # kserve ships no types
     def __init__(self, name: str, folder: Path) -> None:
         super().__init__(name)
         self._folder = folder
-        self._model: Any = None
+        self._predict: Callable[[Any], Any]
 
     def load(self) -> bool:
-        self._model = load(self._folder)
+        network = load_network(self._folder)
+        self._predict = load(self._folder).predict if network is None else network
         self.ready = True
         return True
 
     def predict(
         self, payload: dict[str, Any] | InferRequest, headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
-        return get_predict_response(payload, self._model.predict(get_predict_input(payload)), self.name)
+        result = self._predict(get_predict_input(payload))
+        if isinstance(result, list):
+            return {"predictions": result}
+        return get_predict_response(payload, result, self.name)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from controlplane.access.settings import ControlAccessSettings
 from controlplane.domain.problems import ApiProblem
 from controlplane.store import tokens
 from tests.controlplane.plane import HEALTHY, Plane, opened
+from tests.mlflow_kserve.served_plane import served_plane
 
 ADMIN = "an-admin-token-of-this-test"
 BODY = {"serve_name": "fraud", "model_uri": HEALTHY, "env": "local"}
@@ -93,6 +95,14 @@ def test_other_machines_are_not_let_in_when_the_last_token_goes(plane: Plane) ->
     with pytest.raises(ApiProblem) as refusal:
         guard.caller(headers[:1])
     assert refusal.value.status == 401
+
+
+def test_a_head_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """Nobody has been asked for a token yet."""
+    with served_plane(tmp_path) as plane, socket.create_connection(plane.socket.getsockname()) as stranger:
+        stranger.settimeout(30)
+        stranger.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * (1 << 17))
+        assert stranger.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def test_an_administrator_of_one_environment_does_not_move_it(plane: Plane) -> None:

@@ -335,3 +335,35 @@ def test_a_new_control_plane_goes_on_with_the_evidence(plane: Plane) -> None:
     assert newest["evidence"][0]["gate"]
     assert newest["window"]["candidate"]["requests"] == 0
     assert with_traffic(plane, 20) == "SUCCEEDED"
+
+
+def test_null_drops_a_gate_and_stays_dropped(plane: Plane) -> None:
+    """It is kept in the revision; what cannot be dropped is refused by name."""
+    said = {"steps": [50], "interval": "1m", "gates": {"latency_margin": None, "error_slo": 0.02}}
+    begin(plane, deployment_strategy="canary", deployment_strategy_config=said)
+    kept = plane.get("/serve/fraud/revisions/local/2")["content"]["deployment"]["deployment_strategy_config"]["gates"]
+    assert kept == {"latency_margin": None, "error_slo": 0.02}
+    plane.backend.counters(KEY, 1).add(900)
+    plane.clock.time += 31
+    plane.step()
+    looks = plane.get("/serve/fraud/rollout/local/looks")["items"]
+    assert "latency" not in {each["gate"] for each in looks[-1]["evidence"]}
+    body = {"serve_name": "other", "model_uri": OLD, "env": "local", "deployment_strategy": "canary"}
+    refused = answered(
+        plane.send("POST", "/serve/deploy-model", {**body, "deployment_strategy_config": {"gates": {"alpha": None}}}),
+        422,
+    )
+    assert "alpha is null: expected a number; error_guard and latency_margin can be null" in str(refused["errors"])
+
+
+def test_metrics_of_rollouts(plane: Plane) -> None:
+    begin(plane)
+    after(plane, 60)
+    after(plane, 60)
+    text = plane.client.get("http://localhost/metrics").text
+    assert 'mlflow_kserve_controlplane_rollout_steps_total{outcome="passed"} 2.0' in text
+    assert 'mlflow_kserve_controlplane_rollout_step_seconds_bucket{le="60.0"} 2.0' in text
+    judged = {"steps": [50], "interval": "1m"}
+    begin(plane, OLD, deployment_strategy="canary", deployment_strategy_config=judged)
+    text = plane.client.get("http://localhost/metrics").text
+    assert 'mlflow_kserve_controlplane_looks_total{verdict="inconclusive"} 1.0' in text

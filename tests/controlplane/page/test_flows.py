@@ -130,6 +130,11 @@ def test_undeploy_and_delete(browser: Browser, up: ServedPlane, api: PlaneApi) -
     assert api.get("/serve")["total"] == 0
 
 
+def test_the_routes_of_the_api(browser: Browser, up: ServedPlane) -> None:
+    browser.open(f"{up.url}/docs")
+    browser.wait_text("Deploy a model in one step", "#swagger")
+
+
 def test_filter(browser: Browser, up: ServedPlane, api: PlaneApi) -> None:
     for serve in ("fraud", "prices", "ranker"):
         api.deploy(serve, f"models:/{serve}/1")

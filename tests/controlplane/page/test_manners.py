@@ -74,6 +74,21 @@ def test_the_page_is_where_people_look_for_it(pages: Pages) -> None:
         assert (response.status_code, response.headers["location"]) == (307, "/ui/")
 
 
+def test_the_api_is_described_without_a_content_network(plane: Plane, pages: Pages) -> None:
+    response = pages.client.get("/docs", follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (307, "/ui/api")
+    page = pages.get("/api").text
+    places = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(places) > 4
+    for place in places:
+        assert place.startswith("/ui/")
+        assert pages.client.get(place).status_code == 200
+    assert "/api/v1/serve/deploy-model" in pages.get("/api/openapi.json").json()["paths"]
+    assert pages.get("/api/index.html").status_code == 404
+    plane.post("/token", {"name": "ops", "roles": {"*": "admin"}}, 201)
+    assert pages.get("/api/openapi.json").headers["location"].startswith("/ui/sign-in")
+
+
 def test_headers_of_pages(pages: Pages) -> None:
     for path in ("/", "/serve/nothing", "/sign-in", "/live/nothing"):
         headers = pages.get(path).headers

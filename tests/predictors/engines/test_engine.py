@@ -113,6 +113,13 @@ MODELS: list[tuple[Any, str, str]] = [
     (HistGradientBoostingClassifier(max_iter=20).fit(HOLES, TWO), "onnxruntime", "sklearn"),
     (HistGradientBoostingClassifier(max_iter=20).fit(X, THREE), "onnxruntime", "sklearn"),
     (HistGradientBoostingRegressor(max_iter=20, loss="poisson").fit(HOLES, np.abs(NUMBER)), "onnxruntime", "sklearn"),
+    (
+        HistGradientBoostingClassifier(max_iter=20, categorical_features=[1, 4]).fit(
+            np.where(np.arange(6) % 3 == 1, np.rint(HOLES) % 20, HOLES), THREE
+        ),
+        "onnxruntime",
+        "sklearn",
+    ),
     (SVC(random_state=0).fit(X, TWO), "sklearn", "sklearn"),
     (GaussianNB().fit(X, THREE), "sklearn", "sklearn"),
     (MLPClassifier(max_iter=5, random_state=0).fit(X, TWO), "sklearn", "sklearn"),
@@ -212,6 +219,20 @@ def test_one_wrong_label_is_one_too_many() -> None:
     assert choice.reasons == {"almost": "predictions for ordinary rows differ in 1 of 500 rows"}
 
 
+def test_last_digits_change_only_where_that_is_allowed() -> None:
+    """A model whose rows depend on how many there are, as those of many neural networks do."""
+
+    def native(rows: Any, probabilities: bool) -> Any:
+        time.sleep(0.0003)  # so that it is worth it
+        return rows.sum(axis=1) * (1 + 1e-12 * (len(rows) > 1)), None
+
+    candidate = EngineCandidate("network", lambda: Engine("network", native))
+    for batching, joint in (("exact", False), ("allow", True)):
+        proven = choose([candidate], "auto", Probing(6, np.dtype(float)), native, batching=batching).proven
+        assert proven is not None
+        assert (proven.joint is not None) is joint
+
+
 def test_without_onnx_runtime_the_trees_are_asked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     choice = chosen(RandomForestClassifier(5, random_state=0).fit(X, TWO))
@@ -305,7 +326,7 @@ def test_numeric_libraries_are_told_how_many_threads_to_start(monkeypatch: pytes
     monkeypatch.setenv("MKL_NUM_THREADS", "")
     monkeypatch.delenv("MKL_NUM_THREADS")
     limit_threads(workers=1000)
-    assert [os.environ[name] for name in THREAD_VARIABLES] == ["3", "1", "1"]
+    assert [os.environ[name] for name in THREAD_VARIABLES] == ["3", "1", "1", "1", "1"]
     for name in THREAD_VARIABLES[1:]:
         monkeypatch.delenv(name)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 
 from loadtest.peers.ports import free_port
 from predictors.features.library import feast
@@ -21,8 +22,11 @@ from predictors.features.store import Catalogue, FeatureStore
 from tests.serving import wait_for
 
 S = TypeVar("S", bound=FeatureStore)
-FeastStore = feast().FeatureStore
-"""Imported before other tests import Feast: processes that they start must not inherit its variables."""
+with pytest.MonkeyPatch.context() as patch:
+    if "torch" not in sys.modules:
+        patch.setitem(sys.modules, "torch", None)  # Feast would import PyTorch, for nothing that is tested here
+    FeastStore = feast().FeatureStore
+    """Imported before other tests import Feast: processes that they start must not inherit its variables."""
 
 
 class FeatureServer:

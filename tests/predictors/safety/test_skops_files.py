@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import skops.io
 from sklearn.utils import all_estimators
 
 from predictors.safety import skops_files
@@ -44,6 +43,7 @@ def test_it_finds_every_estimator_and_nothing_else(tmp_path: Path, monkeypatch: 
 )
 def test_types_and_models_are_the_same(case: str, zoo: Callable[[str], Path], tmp_path: Path) -> None:
     import mlflow.sklearn
+    import skops.io  # it imports PyTorch, by way of scikit-learn's list of estimators
 
     file = tmp_path / "model.skops"
     skops.io.dump(mlflow.sklearn.load_model(str(zoo(case))), file)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as pb_grpc
 
 from loadtest.peers.ports import free_port
 from predictors.storage.source import DEMO
+from tests import spawner
 from tests.serving import answers, children, cold_process, command, process, wait_for
 from tests.zoo.case import numbers
 from tests.zoo.python import save
@@ -56,19 +58,21 @@ mlflow.models.set_model(Model())
 """
 
 
-def ended(*flags: str, env: dict[str, str] | None = None, module: str = "predictors.mlflow") -> tuple[int, list[str]]:
+def ended(
+    *flags: str, env: dict[str, str] | None = None, module: str = "predictors.mlflow", cold: bool = False
+) -> tuple[int, list[str]]:
     """The status and the lines of a server that cannot start."""
-    ports = ("--http-port", str(free_port()), "--grpc-port", str(free_port()))
-    done = subprocess.run(
-        command(*ports, *flags, module=module),
-        capture_output=True,
-        text=True,
-        env={**os.environ, **(env or {})},
-        timeout=120,
-    )
-    errors = [line for line in done.stderr.splitlines() if "ERROR" in line or line.startswith("python -m")]
-    assert "Traceback" not in done.stderr
-    return done.returncode, errors
+    flags = ("--http-port", str(free_port()), "--grpc-port", str(free_port()), *flags)
+    environ = {**os.environ, **(env or {})}
+    with tempfile.TemporaryFile() as output:
+        if cold:
+            code = subprocess.run(command(*flags, module=module), stdout=output, stderr=output, env=environ).returncode
+        else:
+            code = spawner.start(module, "--host", "127.0.0.1", *flags, output=output, env=environ).wait(120)
+        output.seek(0)
+        log = output.read().decode()
+    assert "Traceback" not in log
+    return code, [line for line in log.splitlines() if "ERROR" in line or line.startswith("python -m")]
 
 
 # -- readiness ------------------------------------------------------------------------------------------------------
@@ -178,7 +182,7 @@ def test_a_missing_framework_is_named_with_its_extra(zoo: Callable[[str], Path],
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'catboost' else found(name, *rest)\n"
     )
-    code, lines = ended("--model-uri", str(zoo("catboost-classifier")), env={"PYTHONPATH": str(tmp_path)})
+    code, lines = ended("--model-uri", str(zoo("catboost-classifier")), env={"PYTHONPATH": str(tmp_path)}, cold=True)
     assert code == 1
     assert "the catboost flavor needs catboost" in lines[0]
     assert "pip install 'mlflow-kserve[catboost]'" in lines[0]
