@@ -251,8 +251,9 @@ CASES = (
         payload=payloads.v1_scored_table,
         payload_of={STOCK: payloads.v1_scored_texts, MLFLOW_HERE: payloads.invocations_scored_table},
     ),
-    BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 8, 15),)),
-    BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 15, 25),)),
+    BenchmarkCase("xgb-v1-1", "XGBoost 200 trees, V1, 1 row", "throughput", "xgb", (Bar(OURS, STOCK, 16, 25),)),
+    BenchmarkCase("lgb-v1-1", "LightGBM 200 trees, V1, 1 row", "throughput", "lgb", (Bar(OURS, STOCK, 28, 40),)),
+    BenchmarkCase("cat-v1-1", "CatBoost 200 trees, V1, 1 row", "throughput", "cat", (Bar(OURS, STOCK, 10, 20),)),
     BenchmarkCase("lr-grpc-1", "LogisticRegression, gRPC, 1 row", "grpc", "lr", (Bar(OURS, STOCK, 4, 8),), quick=True),
     BenchmarkCase(
         "lr-v1-c1",

@@ -73,10 +73,12 @@ class Models:
 
     def _train(self, name: str) -> Saved:
         import mlflow
+        import mlflow.catboost
         import mlflow.lightgbm
         import mlflow.sklearn
         import mlflow.xgboost
         import pandas as pd
+        from catboost import CatBoostClassifier
         from lightgbm import LGBMClassifier
         from mlflow.models import infer_signature
         from sklearn.ensemble import RandomForestClassifier
@@ -104,6 +106,9 @@ class Models:
         elif name == "lgb":
             model = LGBMClassifier(n_estimators=200, random_state=0, verbose=-1)
             save, argument = mlflow.lightgbm.save_model, "lgb_model"
+        elif name == "cat":
+            model = CatBoostClassifier(iterations=200, random_seed=0, verbose=False, allow_writing_files=False)
+            save, argument = mlflow.catboost.save_model, "cb_model"
         else:
             raise KeyError(name)
         named = name == "lr-named"
@@ -117,7 +122,7 @@ class Models:
             # Set explicitly, otherwise MLflow queries the package index.
             pip_requirements=[],
             # A format that every server can load.
-            **({"serialization_format": "cloudpickle"} if argument != "xgb_model" else {}),
+            **({"serialization_format": "cloudpickle"} if argument in ("sk_model", "lgb_model") else {}),
         )
         return Saved(name, folder, model, named)
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from predictors.engines.classes import both_classes
 from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Run, Unsuited
+from predictors.engines.lightgbm_rows import single_row
+from predictors.engines.xgboost_rows import matrix_prediction
 from predictors.protocol.casting import Array
 from predictors.runtime.cpus import cpu_limit
 
@@ -28,19 +30,17 @@ def xgboost(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
             raise Unsuited("it has categories")
         single = booster.copy()
         single.set_param({"nthread": 1})
-        options = {"missing": getattr(raw, "missing", np.nan), "validate_features": False}
-        if wrapped:
-            options["iteration_range"] = raw._get_iteration_range(None)
+        missing = getattr(raw, "missing", np.nan)
+        iterations = raw._get_iteration_range(None) if wrapped else (0, 0)
+        few = matrix_prediction(single, missing=missing, iterations=iterations)
+        many = matrix_prediction(booster, missing=missing, iterations=iterations)
 
         def values(rows: Array) -> Array:
             with np.errstate(over="ignore"):
                 rows = rows.astype(np.float32)
             if np.isinf(rows).any():
                 raise Declined
-            predictions: Array = (single if len(rows) <= MAX_SINGLE_THREAD_ROWS else booster).inplace_predict(
-                rows, **options
-            )
-            return predictions
+            return few(rows) if len(rows) <= MAX_SINGLE_THREAD_ROWS else many(rows)
 
         return Engine("xgboost", labelled(values, raw, proba_from_predictions))
 
@@ -52,8 +52,11 @@ def lightgbm(raw: Any, proba_from_predictions: bool) -> EngineCandidate:
         booster = getattr(raw, "booster_", raw)
         if booster.pandas_categorical:
             raise Unsuited("it has categories")
+        one = single_row(booster)
 
         def values(rows: Array) -> Array:
+            if one is not None and len(rows) == 1:
+                return one(rows)
             threads = 1 if len(rows) <= MAX_SINGLE_THREAD_ROWS else cpu_limit()
             predictions: Array = booster.predict(rows, num_threads=threads)
             return predictions

@@ -6,13 +6,21 @@ no bit differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from predictors.engines.category_splits import (
+    CategorySplits,
+    categories_of,
+    code_counts,
+    encoding_numbers,
+    without_preprocessor,
+)
 from predictors.engines.engine import Answer, Declined, Run, Unsuited
+from predictors.engines.steps import Step
 from predictors.protocol.casting import Array
 
 Finish: TypeAlias = Callable[[Array, bool], Answer]
@@ -45,6 +53,10 @@ class Ensemble:
     """Whether the trees have a branch for NaN."""
     start: Array | None = None
     """The first summand, a column per output."""
+    prepare: Step | None = None
+    """Makes of the model's rows those that the trees get."""
+    splits: Sequence[Array] | None = None
+    """For each column of the model's rows the values where it matters, if they are not those of the trees' columns."""
 
     def input(self, rows: Array) -> Array:
         """The rows in the precision of the trees. Raises `Declined` for values that scikit-learn may refuse."""
@@ -54,10 +66,12 @@ class Ensemble:
         finite = ~np.isinf(rows) if self.missing else np.isfinite(rows)
         if not finite.all():
             raise Declined
-        return rows
+        return rows if self.prepare is None else self.prepare(rows)
 
     @property
-    def thresholds(self) -> list[Array]:
+    def thresholds(self) -> Sequence[Array]:
+        if self.splits is not None:
+            return self.splits
         features = np.concatenate([tree.feature[tree.left >= 0] for tree in self.trees])
         limits = np.concatenate([tree.threshold[tree.left >= 0] for tree in self.trees])
         return [np.unique(limits[features == column]).astype(np.float64) for column in range(self.width)]
@@ -129,22 +143,52 @@ def boosting(model: Any) -> Ensemble:
 
 
 def histogram_boosting(model: Any) -> Ensemble:
-    outputs = model.n_trees_per_iteration_
+    """With categories, of the rows before its own encoder."""
+    preprocessor, core = without_preprocessor(model)
+    ensemble = histogram_trees(core)
+    if preprocessor is None:
+        return ensemble
+    encode, order = encoding_numbers(preprocessor)
+    categories, expand = categories_of(preprocessor), ensemble.prepare
+    limits = dict(zip(order, [*categories, *ensemble.thresholds[len(categories) :]], strict=True))
+    return replace(
+        ensemble,
+        prepare=encode if expand is None else lambda rows: expand(encode(rows)),
+        splits=[limits[place].astype(np.float64) for place in range(model.n_features_in_)],
+    )
+
+
+def histogram_trees(model: Any) -> Ensemble:
+    """Of rows that have codes in the place of categories."""
+    outputs, splits, codes = model.n_trees_per_iteration_, CategorySplits(model.n_features_in_), code_counts(model)
     trees = []
     for iteration in model._predictors:
         for output, predictor in enumerate(iteration):
             nodes = predictor.nodes
-            if nodes["is_categorical"].any():
-                raise Unsuited("it has categorical features")
+            features, thresholds = nodes["feature_idx"].astype(np.int64), nodes["num_threshold"].copy()
             leaf = nodes["is_leaf"].astype(bool)
+            for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf):
+                feature = int(features[node])
+                bits = np.unpackbits(
+                    predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]].view(np.uint8), bitorder="little"
+                )
+                goes_left = bits[: codes[feature]].astype(bool)
+                features[node] = splits.column_of(feature, goes_left, bool(nodes["missing_go_to_left"][node]))
+                thresholds[node] = 0.5
             left = np.where(leaf, -1, nodes["left"].astype(np.int64))
             tree = Tree(
-                left, nodes["right"].astype(np.int64), nodes["feature_idx"], nodes["num_threshold"],
-                nodes["missing_go_to_left"], nodes["value"].reshape(-1, 1),
+                left, nodes["right"].astype(np.int64), features, thresholds, nodes["missing_go_to_left"],
+                nodes["value"].reshape(-1, 1),
             )  # fmt: skip
             trees.append(for_output(tree, output, outputs))
     start = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
-    return Ensemble(trees, model.n_features_in_, finish_by_loss(model), single=False, missing=True, start=start)
+    ensemble = Ensemble(
+        trees, model.n_features_in_ + len(splits.features), finish_by_loss(model), single=False, missing=True,
+        start=start,
+    )  # fmt: skip
+    if not splits.features:
+        return ensemble
+    return replace(ensemble, prepare=splits.expansion(), splits=ensemble.thresholds[: model.n_features_in_])
 
 
 def for_output(tree: Tree, output: int, outputs: int) -> Tree:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +29,8 @@ class Probing:
     columnwise: bool = False
     """Whether the model's library gets the rows from a DataFrame, which lies in memory column by column."""
     example: Array | None = None
+    codes: Mapping[int, int] = field(default_factory=dict)
+    """By column, the number of codes that stand for its categories; NaN is a code, too."""
 
     @property
     def layouts(self) -> Sequence[bool]:
@@ -55,6 +57,9 @@ class Probing:
         infinite = ordinary[:OTHER_ROWS].copy()
         infinite[random.random(infinite.shape) < 0.3] = np.inf
         groups["rows with infinity"] = infinite
+        for column, count in self.codes.items():
+            for rows in groups.values():
+                rows[:, column] = random.choice([*range(count), np.nan], size=len(rows))
         with np.errstate(over="ignore"):
             return {name: round_integers(rows, self.integers).astype(self.dtype) for name, rows in groups.items()}
 

@@ -16,7 +16,8 @@ Step: TypeAlias = Callable[[Array], Array]
 def step_of(transformer: Any) -> Step:
     """A transformation as a function: scalers by their operations in numpy, any other by its `transform`."""
     from sklearn import config_context
-    from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from sklearn.utils import check_array
 
     kind = type(transformer)
     if kind is StandardScaler:
@@ -28,6 +29,8 @@ def step_of(transformer: Any) -> Step:
         )
     if kind is MaxAbsScaler and not getattr(transformer, "clip", False):
         return apply_in_place((np.divide, transformer.scale_))
+    if kind is FunctionTransformer and getattr(transformer.func, "func", None) is check_array:  # HistGradientBoosting's
+        return lambda rows: rows.astype(np.float64, copy=False)
     if kind is MinMaxScaler and not transformer.clip:
         return apply_in_place((np.multiply, transformer.scale_), (np.add, transformer.min_))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, thread, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -31,9 +31,18 @@ def in_time(work: Callable[[], T], seconds: float, name: str, late: Callable[[T]
         if result.exception() is None:
             late(result.result())
 
+    before = set(threading.enumerate())
     threading.Thread(target=run, name=name, daemon=True).start()
     done, _ = wait([result], seconds or None)
     if not done:
         result.add_done_callback(ended_late)
+        leave_alone(before)
         raise OutOfTime
     return result.result()
+
+
+def leave_alone(before: set[threading.Thread]) -> None:
+    """Has the interpreter end without those threads of pools that have begun since: it would wait for them."""
+    pools = vars(thread)["_threads_queues"]
+    for one in set(threading.enumerate()) - before:
+        pools.pop(one, None)

@@ -27,6 +27,10 @@ def load(folder: Path) -> Any:
         model = XGBClassifier()
         model.load_model(boosters[0])
         return model
+    if (folder / "model.cb").is_file():
+        from catboost import CatBoostClassifier
+
+        return CatBoostClassifier().load_model(str(folder / "model.cb"))
     with (folder / "model.pkl").open("rb") as file:
         return pickle.load(file)  # noqa: S301
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from predictors.engines import boosting
+from predictors.engines.category_splits import code_counts, without_preprocessor
 from predictors.engines.columns.features import Features, SparseRows, as_dense
 from predictors.engines.columns.preprocessing import Preprocessing, chain_of
 from predictors.engines.engine import Answer, Declined, Engine, EngineCandidate, Unsuited
@@ -36,6 +37,7 @@ def column_candidates(model: Any, columns: Sequence[ColumnType]) -> list[EngineC
     candidates = [
         EngineCandidate("onnxruntime", pipeline.compiled_engine, compiled=True),
         EngineCandidate("numpy", pipeline.numpy_engine),
+        EngineCandidate("numpy", lambda: pipeline.numpy_engine(other_layout=True)),
         EngineCandidate("sklearn", pipeline.sklearn_engine),
     ]
     if library in BOOSTING:
@@ -50,6 +52,9 @@ class ColumnPipeline:
         from sklearn.pipeline import Pipeline
 
         *self.steps, self.last = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+        if not self.steps:
+            encoder, self.last = without_preprocessor(model)
+            self.steps = [] if encoder is None else [encoder]
         self.columns = columns
 
     @property
@@ -86,16 +91,26 @@ class ColumnPipeline:
         )
 
     def compiled_engine(self) -> Engine:
-        engine = onnx_runtime_engine(self.last)
-        self.prove_alone(engine)
-        return self.engine(engine)
+        _, core = without_preprocessor(self.last)
+        engine = onnx_runtime_engine(core)
+        prove_alone(engine, core)
+        return self.engine(engine if core is self.last else onnx_runtime_engine(self.last))
 
-    def numpy_engine(self) -> Engine:
+    def numpy_engine(self, *, other_layout: bool = False) -> Engine:
+        """`other_layout`: with the features row by row in memory where they are column by column, and vice versa.
+
+        What numpy makes of a single column beside others depends on how that happens to lie in memory.
+        """
         try:
             finish = finish_of(self.last)
         except Unsuited:
+            if other_layout:
+                raise
             return self.engine(Engine("numpy", run_trees(self.last)))
-        features = self.finite_features
+
+        def features(rows: MixedRows) -> Features:
+            block = self.finite_features(rows)
+            return in_other_layout(block) if other_layout else block
 
         def joint(requests: Sequence[MixedRows], probabilities: bool) -> Answer:
             block = features(join_rows(requests))
@@ -124,8 +139,16 @@ class ColumnPipeline:
 
         return Engine("sklearn", run, categories=self.preprocessing.categories)
 
-    def prove_alone(self, engine: Engine) -> None:
-        """Compares the engine of the last step at its own thresholds, which probes before the preprocessing miss."""
-        native = without_checks(self.last)
-        probing = Probing(self.last.n_features_in_, np.dtype(np.float64))
-        prove(engine, native, limit_probes(probing.groups(engine), native))
+
+def in_other_layout(block: Features) -> Features:
+    if isinstance(block, SparseRows):
+        raise Declined
+    return np.asfortranarray(block) if block.flags.c_contiguous else np.ascontiguousarray(block)
+
+
+def prove_alone(engine: Engine, last: Any) -> None:
+    """Compares the engine of a last step at its own thresholds, which probes before the preprocessing miss."""
+    native = without_checks(last)
+    codes = code_counts(last) if hasattr(last, "_bin_mapper") else {}
+    probing = Probing(last.n_features_in_, np.dtype(np.float64), codes=codes)
+    prove(engine, native, limit_probes(probing.groups(engine), native))

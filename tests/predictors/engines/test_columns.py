@@ -13,7 +13,12 @@ from lightgbm import LGBMClassifier
 from mlflow.models import infer_signature
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -82,6 +87,10 @@ MODELS: dict[str, tuple[Any, Any, str]] = {
         make_pipeline(prepared((OrdinalEncoder(**UNKNOWN, encoded_missing_value=-2), TEXTS), PASSED),
                       HistGradientBoostingClassifier(max_iter=10)), TWO, "onnxruntime",
     ),
+    "categories among codes": (
+        make_pipeline(prepared((OrdinalEncoder(**UNKNOWN), TEXTS), PASSED),
+                      HistGradientBoostingRegressor(max_iter=10, categorical_features=[0, 1])), NUMBER, "onnxruntime",
+    ),
     "imputed": (
         make_pipeline(
             prepared(
@@ -142,6 +151,27 @@ def test_the_engine_gives_the_very_bits_of_the_model(name: str) -> None:
         np.testing.assert_array_equal(labels, model.predict(frame))
         if hasattr(model, "predict_proba"):
             np.testing.assert_array_equal(probabilities, model.predict_proba(frame))
+
+
+@pytest.mark.parametrize("chosen_by", ["name", "mask", "from_dtype"])
+def test_categories_of_histogram_boosting(chosen_by: str) -> None:
+    """Unknown ones and nulls go where scikit-learn lets missing values go."""
+    data = DATA.drop(columns="note")
+    features: Any = [*TEXTS, "member", "count"]
+    model = HistGradientBoostingClassifier(
+        max_iter=20,
+        categorical_features={"name": features, "mask": data.columns.isin(features)}.get(chosen_by, chosen_by),
+    )
+    model.fit(data.astype(dict.fromkeys(features, "category")) if chosen_by == "from_dtype" else data, THREE)
+    choice, plan, columns = chosen(model, data)
+    assert choice.name == "onnxruntime", choice.reason
+    assert choice.proven is not None
+    rows = table(300, 8).drop(columns="note").to_dict("records")
+    odd = [{**row, "city": city, "count": 77} for row, city in zip(rows, [None, "no such city", ""] * 100, strict=True)]
+    mixed = columns.conform(Batch(rows=[*rows, *odd]))
+    assert mixed is not None
+    expected = model.predict_proba(plan.conform(columns.batch_of(mixed)))
+    np.testing.assert_array_equal(choice.proven.engine.run(mixed, True)[1], expected)
 
 
 @pytest.mark.filterwarnings("ignore")

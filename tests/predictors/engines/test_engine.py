@@ -113,6 +113,13 @@ MODELS: list[tuple[Any, str, str]] = [
     (HistGradientBoostingClassifier(max_iter=20).fit(HOLES, TWO), "onnxruntime", "sklearn"),
     (HistGradientBoostingClassifier(max_iter=20).fit(X, THREE), "onnxruntime", "sklearn"),
     (HistGradientBoostingRegressor(max_iter=20, loss="poisson").fit(HOLES, np.abs(NUMBER)), "onnxruntime", "sklearn"),
+    (
+        HistGradientBoostingClassifier(max_iter=20, categorical_features=[1, 4]).fit(
+            np.where(np.arange(6) % 3 == 1, np.rint(HOLES) % 20, HOLES), THREE
+        ),
+        "onnxruntime",
+        "sklearn",
+    ),
     (SVC(random_state=0).fit(X, TWO), "sklearn", "sklearn"),
     (GaussianNB().fit(X, THREE), "sklearn", "sklearn"),
     (MLPClassifier(max_iter=5, random_state=0).fit(X, TWO), "sklearn", "sklearn"),
