@@ -61,6 +61,7 @@ def resume(context: ChangeContext, serve: str, env: str) -> StoredRollout:
     rollout = under_way(context, serve, env)
     if rollout.paused_at is None:
         return rollout
+    refuse_others(context, environments.get(context.tx, env))
     changed = rollouts.change(context.tx, context.now, rollout, **resumed(rollout, context.now))
     seconds = CHANGE_SECONDS if rollout.step_at is None else rollout.plan.steps[rollout.step].deadline
     operations.set_deadline(context.tx, context.now, rollout.operation, context.now + seconds)
@@ -79,6 +80,7 @@ def resumed(rollout: StoredRollout, now: float) -> dict[str, float | str | None]
 def promote(context: ChangeContext, serve: str, env: str, full: bool = False) -> StoredRollout:
     """Ends the current step, or all of them, whatever is known of the revision."""
     rollout = under_way(context, serve, env)
+    refuse_others(context, environments.get(context.tx, env))
     last = len(rollout.plan.steps)
     step = last if full else min(rollout.step + 1, last)
     rollouts.end_step(context.tx, context.now, rollout, "SKIPPED", f"by {context.actor.name}")

@@ -178,6 +178,21 @@ def test_who_may_deploy(plane: Plane) -> None:
     team.post("ops", "/serve/fraud/undeploy/prod", None, 403)
 
 
+def test_only_those_who_may_deploy_bring_a_rollout_forward(plane: Plane) -> None:
+    team = Team(plane, second_person=False, deployers=["token ana"])
+    team.deploy("ana")
+    plane.settle()
+    body = {"serve_name": "fraud", "model_uri": TWO, "env": "prod", "deployment_strategy": "canary"}
+    team.post("ana", "/serve/deploy-model", body)
+    for _ in range(3):
+        plane.step()
+    team.post("ops", "/serve/fraud/rollout/prod/pause", None, 200)  # the way back is open
+    for verb in ("resume", "promote"):
+        problem = team.post("ops", f"/serve/fraud/rollout/prod/{verb}", None, 403)
+        assert "token ops is not among those" in problem["detail"]
+    team.post("ana", "/serve/fraud/rollout/prod/resume", None, 200)
+
+
 def test_a_dry_run_waits_for_nobody(team: Team) -> None:
     body = {"serve_name": "fraud", "model_uri": HEALTHY, "env": "prod"}
     would = team.post("ana", "/serve/deploy-model?dry_run=true", body, 200)["would"]
