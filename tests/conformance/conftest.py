@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .payloads import ConformancePayloads, Json, json_body  # noqa: E402
 from .replies import HttpReply, inference, json_object  # noqa: E402
 
 TIMEOUT = 60.0
+CALLERS = 16
 PACKAGES = {
     "kserve": "kserve",
     "grpc_health": "grpcio-health-checking",
@@ -67,6 +69,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--url needs --model: the name of the model to send requests to")
 
 
+def client_of(target: ServerUnderTest) -> httpx.Client:
+    """One for a single thread: now and then the pool closes a connection that another thread has begun to use."""
+    # A connection each: a server that breaks one after an error fails the keep-alive tests, not all others.
+    # No proxy from the environment: the server itself is on trial.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=target.url, limits=limits, timeout=TIMEOUT, trust_env=False)
+
+
 @pytest.fixture(scope="session")
 def target(pytestconfig: pytest.Config) -> ServerUnderTest:
     url = option(pytestconfig, "--url")
@@ -84,10 +94,7 @@ def target(pytestconfig: pytest.Config) -> ServerUnderTest:
 
 @pytest.fixture(scope="session")
 def http(target: ServerUnderTest) -> Iterator[httpx.Client]:
-    # A connection each: a server that breaks one after an error fails the keep-alive tests, not all others.
-    # No proxy from the environment: the server itself is on trial.
-    limits = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=target.url, limits=limits, timeout=TIMEOUT, trust_env=False) as client:
+    with client_of(target) as client:
         try:
             client.get("/v2/health/live")
         except httpx.TransportError as error:
@@ -123,6 +130,22 @@ def post(http: httpx.Client, target: ServerUnderTest) -> Callable[..., httpx.Res
     def send(body: Json | bytes, headers: Mapping[str, str] = JSON_HEADERS) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return http.post(f"{target.path}/infer", content=content, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def infer_at_once(target: ServerUnderTest) -> Callable[[Sequence[Json]], list[HttpReply]]:
+    """Sends requests from 16 callers at once, each of which must succeed; returns the replies in the same order."""
+
+    def send(bodies: Sequence[Json]) -> list[HttpReply]:
+        def call(caller: int) -> list[HttpReply]:
+            with client_of(target) as http:
+                return [inference(http.post(f"{target.path}/infer", json=body)) for body in bodies[caller::CALLERS]]
+
+        with ThreadPoolExecutor(CALLERS) as pool:
+            shares = list(pool.map(call, range(CALLERS)))
+        return [shares[index % CALLERS][index // CALLERS] for index in range(len(bodies))]
 
     return send
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import httpx
@@ -107,14 +106,14 @@ def test_batch_equals_its_rows_alone(infer: Infer, batches: ConformancePayloads,
         same_numbers(part, {name: alone[name] for name in part}, CLOSE)
 
 
-def test_requests_at_once_are_not_mixed_up(infer: Infer, batches: ConformancePayloads) -> None:
+def test_requests_at_once_are_not_mixed_up(
+    infer: Infer, infer_at_once: Callable[[Sequence[Json]], list[HttpReply]], batches: ConformancePayloads
+) -> None:
     """A server that gathers requests into batches gives each caller its own row and id back."""
     tensors = batches.rows(16)
     alone = [infer(json_body(row(tensors, index))).outputs for index in range(16)]
     bodies = [json_body(row(tensors, index % 16), id=f"request-{index}") for index in range(64)]
-    with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(infer, bodies))
-    for index, reply in enumerate(replies):
+    for index, reply in enumerate(infer_at_once(bodies)):
         assert reply.body.get("id") == f"request-{index}"
         same_numbers(reply.outputs, alone[index % 16], CLOSE)
 
