@@ -48,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signature = mlflow.models.infer_signature(inputs, None)
         mlflow.sklearn.save_model(fitted, folder / f"answers-{number:g}", signature=signature, pip_requirements=[])
     waits = "import random, time\ntime.sleep({seconds})\nif random.random() < {share}: raise RuntimeError('a bad row')"
-    for name, seconds, share in (("steady", 0.02, 0.0), ("slower", 0.03, 0.0), ("erring", 0.02, 0.03)):
+    for name, seconds, share in (("steady", 0.02, 0.0), ("slower", 0.05, 0.0), ("erring", 0.02, 0.03)):
         body = waits.format(seconds=seconds, share=share) + "\nreturn model_input.sum(axis=1)"
         save(folder / name, model(body), data=inputs)
     return folder

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,7 +45,11 @@ class Broken(Exception):
 def test_a_task_that_breaks_ends_the_process_with_an_error(
     owner: type, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def breaks(*_: object) -> Any:
+    works, here = getattr(owner, method), threading.get_ident()
+
+    async def breaks(*arguments: object) -> Any:
+        if threading.get_ident() != here:  # a server that other tests share
+            return await works(*arguments)
         await asyncio.sleep(0.1)
         raise Broken("a task of the server broke")
 
