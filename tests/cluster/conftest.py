@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
+from controlplane.backends.kserve.api import KubernetesApi
 from tests.cluster.live import LiveCluster, local, yours
 from tests.cluster.parts import sandbox
 from tests.cluster.parts.places import ROOT
@@ -30,6 +32,14 @@ def cluster() -> LiveCluster:
         pytest.exit("the cluster has no KServe: its API knows no InferenceService", returncode=1)
     made.install_platform()
     return made
+
+
+@pytest.fixture(scope="module")
+def api(cluster: LiveCluster) -> Iterator[KubernetesApi]:
+    """The cluster's API, as the control plane reaches it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        yield KubernetesApi("")
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,6 @@ FAILPOINTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def api(cluster: LiveCluster) -> Iterator[KubernetesApi]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-        yield KubernetesApi("")
-
-
 @pytest.fixture
 def namespace(cluster: LiveCluster) -> Iterator[str]:
     with cluster.namespace("control-plane") as name:

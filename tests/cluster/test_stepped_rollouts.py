@@ -26,13 +26,6 @@ ROUTE = "fraud-route"
 QUICK: dict[str, Any] = {"interval": 0.2, "skip_analysis": True}
 
 
-@pytest.fixture(scope="module")
-def api(cluster: LiveCluster) -> Iterator[KubernetesApi]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KUBECONFIG", str(cluster.kubeconfig))
-        yield KubernetesApi("")
-
-
 @pytest.fixture
 def namespace(cluster: LiveCluster) -> Iterator[str]:
     with cluster.namespace("steps") as name:
